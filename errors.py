@@ -1,0 +1,55 @@
+"""The errors that a user can cause or meet, and the exit code that each one carries.
+
+Everything here is a child of ``EvaluatorError``: its text is one line that says what was got, what
+was expected and what to do next. The command line prints that line and exits with ``exit_code``;
+any other exception is our own bug and keeps its traceback.
+"""
+
+import os
+
+
+class EvaluatorError(Exception):
+    """What a user can act on: one line of text and an exit code."""
+
+    exit_code = 1
+
+
+class InputError(EvaluatorError):
+    """Something that was given to the tool is not what it needs."""
+
+
+class OutputError(EvaluatorError):
+    """A result could not be written."""
+
+
+class UnavailableError(EvaluatorError):
+    """Something that was asked for is not on this machine: a GPU, a package, a model's weights."""
+
+
+class RunMismatchError(InputError):
+    """A run on disk was made under another identity than the one asked for."""
+
+
+class ParityError(EvaluatorError):
+    """An engine does not agree with its reference."""
+
+    exit_code = 3
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    r"""A path or name as one printable line, whatever bytes it holds.
+
+    Example:
+        >>> shown("a b/c.JPEG"), shown("two\nlines"), shown("\udcff.JPEG")
+        ('a b/c.JPEG', 'two\\nlines', '\\udcff.JPEG')
+    """
+    text = os.fspath(name)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an exception's text, or its type where it has none."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return shown(lines[0]) if lines else type(error).__name__

@@ -1,0 +1,101 @@
+"""Bundles: folders that hold a deployable model, immutable once they are there.
+
+    <model>-<12 hex digits>/model.onnx         the graph
+                            model.onnx.data    its weights, where the graph has large ones
+                            model.json         the manifest: an ``OnnxModel``
+
+The digits are a hash of spec, precision, input kind and opset; what the tools' versions were
+stands in the manifest only. A bundle is found by them without importing torch.
+"""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+from ..contracts import Bundle, InputKind, LoadedNetwork, ModelSpec, OnnxModel, Precision
+from ..errors import InputError, OutputError, shown
+from ..storage.atomic import folder_written_whole
+from ..storage.cache import cache_folder
+from ..storage.digest import file_sha256
+from ..storage.documents import document_sha256, read_document, write_document
+from .onnx_export import OPSET, write_onnx
+from .spec import identity
+
+MANIFEST = "model.json"
+GRAPH = "model.onnx"
+DATA = "model.onnx.data"
+
+
+def bundle_name(
+    spec: ModelSpec, precision: Precision = "fp32", input_kind: InputKind = "pixels"
+) -> str:
+    """The name of the folder in the cache, the same on every machine."""
+    digits = document_sha256(
+        {
+            "spec": document_sha256(identity(spec)),
+            "precision": precision,
+            "input_kind": input_kind,
+            "opset": OPSET,
+        }
+    )
+    return f"{spec.name.replace(':', '-')}-{digits[:12]}"
+
+
+def cached_bundle_folder(spec: ModelSpec) -> Path:
+    """Where the bundle of this model lies in the cache, whether it is there or not."""
+    return cache_folder("bundles") / bundle_name(spec)
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder claims to be a bundle."""
+    return (folder / MANIFEST).is_file()
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle and verify that its bytes are those that were exported.
+
+    Raises:
+        InputError: If a file is missing or was changed.
+    """
+    model = read_document(folder / MANIFEST, OnnxModel)
+    if model.sha256 != file_sha256(*_files(folder)):
+        raise InputError(
+            f"The bundle {shown(folder)} was changed after it was exported: graph or data do not "
+            "have the SHA-256 of the manifest. Remove the folder and export again."
+        )
+    return Bundle(folder, model)
+
+
+def write_bundle(loaded: LoadedNetwork, folder: Path) -> Bundle:
+    """Export a network into a new bundle. Batch normalisation is folded in ``loaded``.
+
+    Raises:
+        InputError: If the network cannot be exported.
+        OutputError: If the folder cannot be written or holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{shown(folder)} is there and is no bundle. Choose another --out.")
+    with folder_written_whole(folder) as temporary:
+        write_onnx(loaded, temporary / GRAPH)
+        model = OnnxModel(
+            spec=loaded.spec,
+            weights_sha256=loaded.weights_sha256,
+            sha256=file_sha256(*_files(temporary)),
+            opset=OPSET,
+            precision="fp32",
+            input_kind="pixels",
+            versions=_versions(),
+        )
+        write_document(temporary / MANIFEST, model)
+    return open_bundle(folder)
+
+
+def _files(folder: Path) -> list[Path]:
+    files = [folder / GRAPH]
+    return [*files, folder / DATA] if (folder / DATA).exists() else files
+
+
+def _versions() -> dict[str, str]:
+    packages = ("evaluator", "torch", "torchvision", "onnx", "onnxscript")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,115 @@
+"""A run's folder: making it, opening it again, and refusing work of another identity."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..contracts import Run, RunKey, RunManifest
+from ..errors import InputError, OutputError, RunMismatchError, shown
+from ..storage.documents import document_sha256, plain, read_document, write_document
+
+MANIFEST = "run.json"
+RECORDS = "records"
+
+
+def key_sha256(key: RunKey) -> str:
+    """The identity of a run as 64 hex digits."""
+    return document_sha256(key)
+
+
+def open_run(folder: Path) -> Run:
+    """Open a run that is there.
+
+    Raises:
+        InputError: If the folder is no run, or its manifest cannot be read.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(
+            f"{shown(folder)} is no run: it has no {MANIFEST}. "
+            "Give a folder that `evaluator score` made."
+        )
+    manifest = read_document(folder / MANIFEST, RunManifest)
+    if manifest.schema != 1:
+        raise InputError(
+            f"{shown(folder)} has run format {manifest.schema}, this version reads format 1. "
+            "Use the version of evaluator that made it."
+        )
+    return Run(folder, manifest)
+
+
+def find_runs(folders: list[Path]) -> list[Run]:
+    """The runs in these folders, each a run or a folder of runs, in order of their paths.
+
+    Raises:
+        InputError: If a folder is missing or holds no run.
+    """
+    runs: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(
+                f"{shown(folder)} is no folder. Give a run, or a folder of runs such as `runs`."
+            )
+        found = sorted(_manifests(folder))
+        if not found:
+            raise InputError(
+                f"{shown(folder)} holds no run: no {MANIFEST} lies in it or below. "
+                "Make one with `evaluator score MODEL imagenet-c --data PATH`."
+            )
+        for manifest in found:
+            runs.setdefault(manifest.parent.resolve(), open_run(manifest.parent))
+    return list(runs.values())
+
+
+def create_or_open(folder: Path, manifest: RunManifest) -> Run:
+    """The run of this key in this folder, made if it is not there.
+
+    A run that is there keeps its own shard and batch size: they decide which rows share a batch.
+
+    Raises:
+        RunMismatchError: If the folder holds a run of another key; what differs is named.
+        OutputError: If the folder cannot be written, or holds something else.
+    """
+    if (folder / MANIFEST).exists():
+        run = open_run(folder)
+        differences = list(key_differences(run.key, manifest.key))
+        if differences:
+            raise RunMismatchError(
+                f"{shown(folder)} is a run of another identity: {'; '.join(differences)}. "
+                "Choose another --out, or repeat what that run was made with."
+            )
+        return run
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(
+            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
+        )
+    write_document(folder / MANIFEST, manifest)
+    return Run(folder, manifest)
+
+
+def key_differences(there: RunKey, asked: RunKey) -> Iterator[str]:
+    """What differs between two keys, as ``engine.backend is onnxruntime there, torch here``."""
+    yield from _differences("", plain(there), plain(asked))
+
+
+def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in sorted(there.keys() | asked.keys()):
+            yield from _differences(
+                f"{name}.{key}".lstrip("."), there.get(key), asked.get(key)
+            )
+    elif there != asked:
+        yield f"{name} is {_short(there)} there, {_short(asked)} here"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else text[:12] + "..."
+
+
+def _manifests(folder: Path) -> Iterator[Path]:
+    if (folder / MANIFEST).is_file():
+        yield folder / MANIFEST
+        return  # what lies inside a run is records
+    for child in folder.iterdir():
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            yield from _manifests(child)

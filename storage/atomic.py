@@ -1,0 +1,93 @@
+"""Files and folders that appear whole or not at all.
+
+Each is written under a temporary name in the folder where it will stand, and renamed into place:
+a rename inside one folder is atomic on every file system that the tool supports.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError, reason_of, shown
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        OutputError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+@contextmanager
+def file_written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write; rename it to ``path`` when the block ends well.
+
+    Raises:
+        OutputError: If the file cannot be written. What stood at ``path`` is still there then.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    with file_written_whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Give an empty temporary folder to fill; rename it to ``folder`` when the block ends well.
+
+    If another process published ``folder`` meanwhile, theirs stays and ours is thrown away.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    make_folder(folder.parent)
+    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            _flush(file)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()  # Windows cannot rename onto an empty folder, POSIX can
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    """Make sure that the bytes are on the disk before the name is: a rename outlives a power cut."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{shown(path)} cannot be written: {reason_of(error)}. "
+        "Choose a place that can be written and has room."
+    )

@@ -1,0 +1,65 @@
+"""JSON documents that are dataclasses: written canonically, checked when read.
+
+Canonical means sorted keys and no white space to choose: two equal values have equal bytes, so
+a document's SHA-256 is an identity.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InputError, reason_of, shown
+from .atomic import write_whole
+
+T = TypeVar("T")
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as dictionaries, lists, strings and numbers."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The one way in which this value is written when it is hashed."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":")).encode()
+
+
+def document_sha256(value: Any) -> str:
+    """The identity of a value."""
+    return hashlib.sha256(canonical_bytes(value)).hexdigest()
+
+
+def write_document(path: Path, value: Any) -> None:
+    """Write a dataclass as JSON that a person can read, whole or not at all."""
+    write_whole(path, (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_document(path: Path, kind: type[T]) -> T:
+    """Read a dataclass back.
+
+    Raises:
+        InputError: If the file is missing, is no JSON, or lacks or mistypes a field.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+    return document_from_bytes(text, kind, shown(path))
+
+
+def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
+    """A dataclass from its JSON; ``name`` is what an error calls it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise InputError(
+            f"{name} is not a valid {kind.__name__}: {place}: {first['msg']}. "
+            "It was edited, damaged, or written by another version; remove it and make it again."
+        ) from error
