@@ -1,1 +1,46 @@
-__version__ = "0.1.0"
+"""Robustness of image classifiers, in numbers that can be compared with the literature.
+
+    import evaluator
+    exported = evaluator.export_model("efficientnet_lite0")
+    run = evaluator.score("efficientnet_lite0", "imagenet-c", Path("imagenet-c"))
+    print(evaluator.report([run.folder]).markdown())
+
+Nothing is loaded before it is used: importing this package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .workflow.data import corrupt_photos, sample_photos
+    from .workflow.export import export_model
+    from .workflow.models import list_models
+    from .workflow.parity import check_parity
+    from .workflow.report import report
+    from .workflow.scoring import score
+
+_HOMES = {
+    "check_parity": ".workflow.parity",
+    "corrupt_photos": ".workflow.data",
+    "export_model": ".workflow.export",
+    "list_models": ".workflow.models",
+    "report": ".workflow.report",
+    "sample_photos": ".workflow.data",
+    "score": ".workflow.scoring",
+}
+
+__all__ = [
+    "check_parity",
+    "corrupt_photos",
+    "export_model",
+    "list_models",
+    "report",
+    "sample_photos",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

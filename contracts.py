@@ -314,7 +314,8 @@ class ParityResult:
         agreement: The fraction of images with the same top-1 class.
         agreement_low: Lower end of its 95 % Wilson interval.
         agreement_high: Upper end.
-        kl: Mean Kullback-Leibler divergence of the candidate from the reference, in nats.
+        kl: Mean Kullback-Leibler divergence of the candidate from the reference, in nats; none
+            where it is not finite.
         flips: The images whose class differs.
         labelled: How many of the clean photos have a label.
         reference_correct: How many of those the reference gets right.
@@ -335,7 +336,7 @@ class ParityResult:
     agreement: float
     agreement_low: float
     agreement_high: float
-    kl: float
+    kl: float | None
     flips: tuple[Flip, ...]
     labelled: int
     reference_correct: int

@@ -30,6 +30,10 @@ class RunMismatchError(InputError):
     """A run on disk was made under another identity than the one asked for."""
 
 
+class EngineError(EvaluatorError):
+    """An engine gave something that cannot be a result."""
+
+
 class ParityError(EvaluatorError):
     """An engine does not agree with its reference."""
 

@@ -1,0 +1,71 @@
+"""The command line: one module a command. It parses, prints and exits; jobs are in ``workflow``.
+
+Nothing heavy is imported before a command runs, so that ``evaluator --help`` answers at once.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import EvaluatorError
+from . import data, export, models, parity, report, score
+
+INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EvaluatorError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            print(
+                "Interrupted. What was finished is kept; the same command continues.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="evaluator",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Robustness of image classifiers, in numbers that can be compared with the literature.",
+)
+app.command("models")(models.models)
+app.command("export")(export.export)
+app.command("parity")(parity.parity)
+app.command("score")(score.score)
+app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        print(f"evaluator {importlib.metadata.version('evaluator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

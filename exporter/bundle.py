@@ -51,13 +51,18 @@ def is_bundle(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def read_manifest(folder: Path) -> OnnxModel:
+    """What a bundle says of itself; its graph is not looked at."""
+    return read_document(folder / MANIFEST, OnnxModel)
+
+
 def open_bundle(folder: Path) -> Bundle:
     """Open a bundle and verify that its bytes are those that were exported.
 
     Raises:
         InputError: If a file is missing or was changed.
     """
-    model = read_document(folder / MANIFEST, OnnxModel)
+    model = read_manifest(folder)
     if model.sha256 != file_sha256(*_files(folder)):
         raise InputError(
             f"The bundle {shown(folder)} was changed after it was exported: graph or data do not "

@@ -5,7 +5,8 @@ torch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..contracts import Preprocessing
 from ..errors import InputError
@@ -64,6 +65,26 @@ class ZooModel:
     gmac: float
     source: str
     licence: str
+
+    @property
+    def weights_name(self) -> str:
+        """Where the default weights come from, in a word."""
+        if isinstance(self.weights, Download):
+            return self.weights.url.rsplit("/", 1)[1]
+        return f"package {self.weights.distribution}"
+
+    def document(self) -> dict[str, Any]:
+        """The row for programs."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "parameters": self.parameters,
+            "gmac": self.gmac,
+            "preprocessing": asdict(self.preprocessing),
+            "weights": asdict(self.weights),
+            "source": self.source,
+            "licence": self.licence,
+        }
 
 
 _PYTORCH = "https://download.pytorch.org/models/"

@@ -1,0 +1,1 @@
+"""One file a benchmark, and the table of them."""

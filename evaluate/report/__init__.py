@@ -1,0 +1,1 @@
+"""Numbers into tables that a person reads: the terminal's, Markdown's."""

@@ -70,14 +70,7 @@ class FolderSource:
         Raises:
             InputError: If it cannot be read.
         """
-        try:
-            with open(item.location, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise InputError(
-                f"{shown(item.location)} cannot be read: {reason_of(error)}. "
-                "The tree must not change while it is scored."
-            ) from error
+        return read_file(item.location)
 
     @cached_property
     def generated(self) -> Mapping[str, Any] | None:
@@ -115,6 +108,22 @@ class FolderSource:
     @cached_property
     def _subfolders(self) -> list[Path]:
         return [entry for entry in sorted(self._root.iterdir()) if entry.is_dir()]
+
+
+def read_file(location: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        with open(location, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(
+            f"{shown(location)} cannot be read: {reason_of(error)}. "
+            "The tree must not change while it is scored."
+        ) from error
 
 
 def _class_folders(folder: Path) -> Iterator["os.DirEntry[str]"]:
@@ -186,6 +195,20 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def photos_in(root: Path) -> list[Item]:
+    """The photos of a folder, sorted by id: in class folders, or flat and then without labels.
+
+    Raises:
+        InputError: If there are none.
+    """
+    source = FolderSource(root, [Condition()])
+    entries = list(_entries(root))
+    flat = [entry for entry in entries if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES]
+    if flat and not any(entry.is_dir() for entry in entries):
+        return sorted((Item(e.name, None, e.path) for e in flat), key=lambda item: item.id)
+    return source.items(Condition())
 
 
 def shared_items(

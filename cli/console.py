@@ -1,0 +1,169 @@
+"""What a person sees: tables on standard output, progress and notes on standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..storage.atomic import write_whole
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from ..evaluate.report.tables import Table
+
+PLAIN_SECONDS = 5.0
+"""Between two lines of progress where there is no terminal."""
+
+WIDE_COLUMNS = 200
+"""The width of tables where there is no terminal to ask."""
+
+
+class TerminalProgress:
+    """A bar with the rate and the time left over the whole job."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._steps: dict[str, tuple[TaskID, _Rate]] = {}
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def advance(self, step: str, done: int, total: int, unit: str) -> None:
+        """Move the bar of a step."""
+        if step not in self._steps:
+            task = self._bars.add_task(step, total=total, completed=done, rate="")
+            self._steps[step] = (task, _Rate(done))
+        task, rate = self._steps[step]
+        self._bars.update(task, completed=done, rate=rate.text(done, unit))
+        if done >= total:
+            self._bars.remove_task(task)
+            del self._steps[step]
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class PlainProgress:
+    """Lines, a few seconds apart, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, _Rate] = {}
+        self._last = 0.0
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def advance(self, step: str, done: int, total: int, unit: str) -> None:
+        """Print a line if the last one is some seconds old, or the step has ended."""
+        rate = self._rates.setdefault(step, _Rate(done))
+        now = time.monotonic()
+        if done < total and now - self._last < PLAIN_SECONDS:
+            return
+        self._last = now
+        left = rate.seconds_left(done, total)
+        ending = f", {left:.0f} s left" if left else ""
+        self.note(f"{step}: {done:,} of {total:,} {unit} {rate.text(done, unit)}{ending}".rstrip())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _Rate:
+    """Done since the first call, not counting what was there before."""
+
+    def __init__(self, done: int) -> None:
+        self._first, self._since = done, time.monotonic()
+
+    def per_second(self, done: int) -> float:
+        return (done - self._first) / max(time.monotonic() - self._since, 1e-6)
+
+    def text(self, done: int, unit: str) -> str:
+        return f"{self.per_second(done):.3g} {unit}/s" if done > self._first else ""
+
+    def seconds_left(self, done: int, total: int) -> float | None:
+        rate = self.per_second(done)
+        return (total - done) / rate if rate > 0 and done < total else None
+
+
+def progress() -> "TerminalProgress | PlainProgress":
+    """What fits standard error."""
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def print_tables(tables: "Iterable[Table]") -> None:
+    """Show tables with their notes."""
+    console = _console()
+    for table in tables:
+        _print_table(console, table)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document for programs; ``-`` is standard output.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+    else:
+        write_whole(path, text.encode())
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=WIDE_COLUMNS)
+
+
+def _print_table(console: "Console", table: "Table") -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, name in enumerate(table.header):
+        grid.add_column(Text(name), justify="left" if position == 0 else "right")
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(Text(table.title, style="bold"))
+    console.print(grid)
+    for note in table.notes:
+        console.print(Text(note), soft_wrap=True)
+    console.print()
+
+

@@ -1,0 +1,30 @@
+"""``evaluator models``."""
+
+from .options import Json
+
+
+def models(json: Json = None) -> None:
+    """List the models that are known by name, with their size, input, weights and licence."""
+    from ..evaluate.report.tables import Table
+    from ..workflow.models import list_models
+    from .console import print_tables, write_json
+
+    rows = list_models()
+    if json is not None:
+        write_json(json, {"schema": 1, "models": [row.document() for row in rows]})
+        if str(json) == "-":
+            return
+    header = ("model", "parameters M", "GMAC", "input px", "weights", "licence")
+    cells = tuple(
+        (
+            row.name,
+            f"{row.parameters / 1e6:.1f}",
+            f"{row.gmac:.1f}",
+            str(row.preprocessing.crop_px),
+            row.weights_name,
+            row.licence,
+        )
+        for row in rows
+    )
+    note = "torchvision:NAME is taken too, for every classifier of torchvision."
+    print_tables([Table("Models", header, cells, (note,))])

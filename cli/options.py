@@ -1,0 +1,68 @@
+"""Options that several commands share, each written once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name of `evaluator models`, torchvision:NAME, or a bundle's folder.",
+    ),
+]
+Weights = Annotated[
+    str, typer.Option(metavar="default|random|FILE", help="Where the weights come from.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of random weights.")]
+CropPx = Annotated[
+    int | None,
+    typer.Option("--crop-px", help="Another crop than the training's; results are marked."),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="onnxruntime|torch", help="Default: the best that passes parity."),
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="cpu|cuda:N", help="Default: a GPU if there is one.")
+]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a batch.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
+]
+Words = list[str]
+Corruptions = Annotated[
+    Words | None, typer.Option(metavar="A,B,...", help="Only these now. Default: all that are there.")
+]
+Severities = Annotated[Words | None, typer.Option(metavar="1,2,...", help="Only these now.")]
+
+
+def words_of(values: Sequence[str] | None) -> list[str] | None:
+    """The words of an option that may be repeated, and may hold several with commas between.
+
+    Example:
+        >>> words_of(["fog,snow", "frost"])
+        ['fog', 'snow', 'frost']
+    """
+    if not values:
+        return None
+    return [word.strip() for value in values for word in value.split(",") if word.strip()]
+
+
+def numbers_of(values: Sequence[str] | None, option: str) -> list[int] | None:
+    """The same for whole numbers.
+
+    Raises:
+        InputError: If a word is none.
+    """
+    words = words_of(values)
+    if words is None:
+        return None
+    for word in words:
+        if not word.isdecimal():
+            raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
+    return [int(word) for word in words]

@@ -1,0 +1,91 @@
+"""``evaluator parity``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import BatchSize, CropPx, Device, Engine, Json, Model, Seed, Weights
+
+if TYPE_CHECKING:
+    from ..contracts import Gate, ParityResult
+
+FAILED = 3
+MOST_FLIPS = 5
+
+
+def parity(
+    model: Model,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Photos to compare on, in class folders or flat. Default: samples."),
+    ] = None,
+    engine: Engine = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    weights: Weights = "default",
+    seed: Seed = 0,
+    crop_px: CropPx = None,
+    json: Json = None,
+) -> None:
+    """Compare an engine with PyTorch, gate by gate; exit code 3 if one fails."""
+    from ..storage.documents import plain
+    from ..workflow.parity import check_parity
+    from .console import progress, write_json
+
+    with progress() as shown:
+        result = check_parity(
+            model,
+            data=data,
+            engine=engine,
+            device=device,
+            batch_size=batch_size,
+            weights=weights,
+            seed=seed,
+            crop_px=crop_px,
+            progress=shown,
+        )
+    if json is not None:
+        write_json(json, {"schema": 1, "passed": result.passed, **plain(result)})
+    if json is None or str(json) != "-":
+        print_parity(result)
+    if not result.passed:
+        raise typer.Exit(FAILED)
+
+
+def print_parity(result: "ParityResult") -> None:
+    """Every gate with its bound, value and verdict, and what else a reader wants to know."""
+    from ..evaluate.report.tables import Table
+    from .console import print_tables
+
+    notes = [
+        f"{result.n} images: {result.images}; batches of {result.batch_size}",
+        f"same top-1 class: {100 * result.agreement:.1f} % "
+        f"[{100 * result.agreement_low:.1f}, {100 * result.agreement_high:.1f}]"
+        + ("" if result.kl is None else f"; mean KL {result.kl:.1e} nats"),
+    ]
+    if result.labelled:
+        notes.append(
+            f"right on {result.labelled} labelled clean photos: PyTorch "
+            f"{result.reference_correct}, {result.candidate.backend} {result.candidate_correct}"
+        )
+    notes += [
+        f"flip: {flip.id} from class {flip.reference} to {flip.candidate}, which the reference "
+        f"had decided by {flip.margin:.2g}"
+        for flip in result.flips[:MOST_FLIPS]
+    ]
+    if len(result.flips) > MOST_FLIPS:
+        notes.append(f"and {len(result.flips) - MOST_FLIPS} more flips")
+    verdict = "passed" if result.passed else "FAILED"
+    title = (
+        f"Parity of {result.model}: {result.candidate.backend} {result.candidate.precision} on "
+        f"{result.candidate_device} against {result.reference.backend} "
+        f"{result.reference.precision} on {result.reference_device}: {verdict}"
+    )
+    rows = tuple(_row(gate) for gate in result.gates)
+    print_tables([Table(title, ("gate", "value", "bound", "verdict", "of"), rows, tuple(notes))])
+
+
+def _row(gate: "Gate") -> tuple[str, ...]:
+    value = "not finite" if gate.value is None else f"{gate.value:.2g}"
+    return (gate.name, value, f"{gate.bound:.2g}", "pass" if gate.passed else "FAIL", gate.note)

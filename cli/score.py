@@ -1,0 +1,76 @@
+"""``evaluator score``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    BatchSize,
+    Corruptions,
+    CropPx,
+    Device,
+    Engine,
+    Json,
+    Model,
+    Seed,
+    Severities,
+    Weights,
+    numbers_of,
+    words_of,
+)
+
+
+def score(
+    model: Model,
+    benchmark: Annotated[str, typer.Argument(metavar="imagenet|imagenet-c")],
+    data: Annotated[Path, typer.Option(help="The folder that holds the images.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder. Default: runs/<model>/<benchmark>-<hash>."),
+    ] = None,
+    engine: Engine = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Images a condition, evenly spaced.")
+    ] = None,
+    corruptions: Corruptions = None,
+    severities: Severities = None,
+    weights: Weights = "default",
+    seed: Seed = 0,
+    crop_px: CropPx = None,
+    parity: Annotated[
+        bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
+    ] = True,
+    json: Json = None,
+) -> None:
+    """Score a model on a benchmark. The same command continues an unfinished run."""
+    from ..workflow.report import report
+    from ..workflow.scoring import score as score_model
+    from .console import print_tables, progress, write_json
+
+    with progress() as shown:
+        run = score_model(
+            model,
+            benchmark,
+            data,
+            out=out,
+            engine=engine,
+            device=device,
+            batch_size=batch_size,
+            limit=limit,
+            corruptions=words_of(corruptions),
+            severities=numbers_of(severities, "--severities"),
+            weights=weights,
+            seed=seed,
+            crop_px=crop_px,
+            parity=parity,
+            progress=shown,
+        )
+        result = report([run.folder])
+        shown.note(f"Run: {run.folder}")
+    if json is not None:
+        write_json(json, result.document())
+    if json is None or str(json) != "-":
+        print_tables(result.tables())

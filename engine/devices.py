@@ -1,0 +1,87 @@
+"""What this machine computes on, found without importing a framework.
+
+A result depends on the processor's instruction set, or on the GPU and its driver: that is what
+``Device.details`` says, and what a stored parity result is bound to.
+"""
+
+import ctypes
+import platform
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from ..contracts import Device
+from ..errors import InputError, UnavailableError
+
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
+
+def find_device(name: str) -> Device:
+    """The device of that name.
+
+    Raises:
+        InputError: If the name is none.
+        UnavailableError: If there is no such GPU here.
+    """
+    if name == "cpu":
+        return cpu()
+    match = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if match is None:
+        raise InputError(f"There is no device {name!r}. Expected cpu, cuda:0, cuda:1 and so on.")
+    index, there = int(match[1] or 0), cuda_devices()
+    if index >= len(there):
+        have = "no NVIDIA GPU, or no driver for one" if not there else f"{len(there)} of them"
+        raise UnavailableError(
+            f"The device cuda:{index} was asked for, but this machine has {have}. "
+            "Use --device cpu, or run where nvidia-smi lists the GPU."
+        )
+    return there[index]
+
+
+@cache
+def cpu() -> Device:
+    """The processor."""
+    model, flags = platform.processor() or platform.machine(), ""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    if name := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
+        model = name[1]
+    if listed := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE):
+        flags = listed[1]
+    has = [name for name in _INSTRUCTION_SETS if name in flags.split()]
+    return Device("cpu", model.strip(), " ".join([platform.machine(), *has]))
+
+
+@cache
+def cuda_devices() -> tuple[Device, ...]:
+    """The GPUs that CUDA's driver sees; none where there is no driver."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        cuda = ctypes.CDLL(library)
+    except OSError:
+        return ()
+    count = ctypes.c_int()
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return ()
+    version = ctypes.c_int()
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    driver = f"driver {_driver()}CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+    devices = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        cuda.cuDeviceGetName(name, 256, index)
+        devices.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
+    return tuple(devices)
+
+
+def _driver() -> str:
+    """The version of the kernel module, such as ``580.65.06, ``; empty where it is not told."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return ""
+    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
+    return f"{found[1]}, " if found else ""

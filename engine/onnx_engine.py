@@ -1,0 +1,125 @@
+"""ONNX Runtime on the CPU and on CUDA.
+
+On the CPU a session has one thread and several threads call it, each with batches of its own:
+measured, that is faster than one session with many threads, and decoding runs beside inference
+without a queue. On CUDA one caller feeds the session while other threads decode.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contracts import Bundle, Device, EngineSpec, ImageBatch
+from ..errors import EngineError, InputError, UnavailableError, reason_of, shown
+
+
+class OnnxEngine:
+    """A bundle's graph in ONNX Runtime."""
+
+    max_batch = 1024
+
+    def __init__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> None:
+        """Load the graph.
+
+        Args:
+            bundle: The model.
+            device: Where to run it.
+            threads: Of the session, on the CPU; with none, one, for as many callers as cores.
+        """
+        self.spec = onnx_spec(bundle)
+        self.device = device
+        self.callers = (os.cpu_count() or 1) if threads is None and device.name == "cpu" else 1
+        self._crop_px = bundle.model.spec.preprocessing.crop_px
+        self._session = _session(bundle, device, threads or 1)
+        self.versions = onnx_versions()
+
+    def allocate(self, n: int) -> npt.NDArray[np.uint8]:
+        """A buffer for n inputs."""
+        return np.empty((n, self._crop_px, self._crop_px, 3), np.uint8)
+
+    def stream(
+        self, batches: Iterable[ImageBatch]
+    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
+        """Each batch with its logits (N, C), in order."""
+        for batch in batches:
+            if batch.kind != self.spec.input_kind:
+                raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
+            yield batch, self._logits(batch)
+
+    def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+        name = self._session.get_inputs()[0].name
+        try:
+            (logits,) = self._session.run(None, {name: batch.data})
+        except Exception as error:  # its exceptions share no public class
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of {len(batch.items)} that begins with "
+                f"{batch.items[0].id}: {reason_of(error)}."
+            ) from error
+        result: npt.NDArray[np.float32] = logits
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._session
+
+
+def onnx_spec(bundle: Bundle) -> EngineSpec:
+    """What ONNX Runtime computes from this bundle."""
+    model = bundle.model
+    return EngineSpec(
+        "onnxruntime", model.sha256, model.precision, tf32=False, input_kind=model.input_kind
+    )
+
+
+def _session(bundle: Bundle, device: Device, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails here is raised, and told once
+    provider = "CPUExecutionProvider"
+    settings: dict[str, str] = {}
+    if device.name != "cpu":
+        import torch  # noqa: F401 - brings CUDA's libraries to where ONNX Runtime finds them
+
+        provider = "CUDAExecutionProvider"
+        # TF32 is its default, and its error is as large as float16's.
+        settings = {"device_id": device.name.partition(":")[2], "use_tf32": "0"}
+    # A provider that does not load is only logged; it is found out below and raised.
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        session = onnxruntime.InferenceSession(
+            str(bundle.graph), options, providers=[(provider, settings)]
+        )
+    except Exception as error:  # its exceptions share no public class
+        raise EngineError(
+            f"ONNX Runtime cannot load {shown(bundle.graph)} on {device.name}: {reason_of(error)}."
+        ) from error
+    if session.get_providers()[0] != provider:
+        raise UnavailableError(
+            f"ONNX Runtime was asked for {device} and would silently use the CPU: its CUDA "
+            "provider did not load. It needs the package onnxruntime-gpu with CUDA 13 and "
+            "cuDNN 9, which a CUDA build of torch brings. Use --device cpu, or --engine torch."
+        )
+    return session
+
+
+def onnx_versions() -> dict[str, str]:
+    """The package that computes: ``onnxruntime-gpu`` also where there is no GPU.
+
+    Raises:
+        UnavailableError: If there is none.
+    """
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        try:
+            return {name: importlib.metadata.version(name)}
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise UnavailableError("ONNX Runtime is not installed. Install it with evaluator itself.")

@@ -1,0 +1,214 @@
+"""Does a candidate engine give the logits of its reference?
+
+Everything is decided on one error matrix, looked at in several ways; ``tolerances.py`` says which
+and how far. The same images go through the candidate a second time in other batches, since a graph
+that mixes the images of a batch can agree with its reference in one of them by chance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contracts import Engine, Flip, Gate, ImageBatch, Item
+from ..errors import InputError
+from .tolerances import Tolerance
+
+Logits = npt.NDArray[np.float32]
+Error = npt.NDArray[np.float64]
+
+FEWEST_IMAGES = 8
+"""With fewer the signal, which is centred over the images, says little."""
+
+INDEPENDENCE_IMAGES = 20
+"""How many images ride in other batches; each of them alone or in reverse order."""
+
+
+@dataclass(frozen=True)
+class ParityImages:
+    """What is compared.
+
+    Attributes:
+        items: N of them; labels where they are known.
+        pixels: (N, S, S, 3) uint8.
+        clean: How many of the first are clean photos, on which accuracy is told.
+        description: In words.
+    """
+
+    items: tuple[Item, ...]
+    pixels: npt.NDArray[np.uint8]
+    clean: int
+    description: str
+
+
+@dataclass(frozen=True)
+class PreprocessingPair:
+    """Scale and bias (3,) of pixels: as the spec has them, and as the engine's graph has them."""
+
+    expected: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    found: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+def logits_of(engine: Engine, images: ParityImages, batch_size: int) -> Iterator[Logits]:
+    """The logits of all images, a batch at a time, in order."""
+    order = range(len(images.items))
+    batches = [list(order[start : start + batch_size]) for start in order[::batch_size]]
+    return _in_batches(engine, images, batches)
+
+
+def other_batches(n: int, batch_size: int) -> list[list[int]]:
+    """Other batches for some of n images: the last ones alone, the first ones reversed.
+
+    Example:
+        >>> other_batches(6, batch_size=3)
+        [[2, 1, 0], [3], [4], [5]]
+        >>> other_batches(6, batch_size=1)
+        [[5, 4, 3, 2, 1, 0]]
+    """
+    chosen = np.linspace(0, n - 1, min(n, INDEPENDENCE_IMAGES)).round().astype(int).tolist()
+    if batch_size == 1:
+        return [chosen[::-1]]
+    together, alone = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
+    return [together[::-1], *([index] for index in alone)]
+
+
+def logits_in_other_batches(
+    engine: Engine, images: ParityImages, batch_size: int
+) -> Mapping[int, Logits]:
+    """Logits (C,) of some images, by their position, computed in other company."""
+    batches = other_batches(len(images.items), batch_size)
+    rows = np.concatenate(list(_in_batches(engine, images, batches)))
+    return dict(zip((index for batch in batches for index in batch), rows, strict=True))
+
+
+def _in_batches(
+    engine: Engine, images: ParityImages, batches: Sequence[Sequence[int]]
+) -> Iterator[Logits]:
+    def filled() -> Iterator[ImageBatch]:
+        for batch in batches:
+            data = engine.allocate(len(batch))
+            pixels = images.pixels[list(batch)]
+            data[:] = pixels if engine.spec.input_kind == "pixels" else _images_from(pixels)
+            yield ImageBatch(
+                data, engine.spec.input_kind, tuple(images.items[index] for index in batch)
+            )
+
+    for _, logits in engine.stream(filled()):
+        yield logits
+
+
+def _images_from(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+def gates(
+    reference: Logits,
+    candidate: Logits,
+    moved: Mapping[int, Logits],
+    tolerance: Tolerance,
+    preprocessing: PreprocessingPair | None,
+    items: Sequence[Item],
+) -> tuple[Gate, ...]:
+    """Every bound with its value and verdict.
+
+    Args:
+        reference: Logits (N, C).
+        candidate: Logits (N, C).
+        moved: The candidate's logits of some images in other batches.
+        tolerance: The bounds.
+        preprocessing: To compare exactly; none for an engine that has none of its own.
+        items: N of them, to name the worst.
+
+    Raises:
+        InputError: If there are too few images, or the reference cannot tell them apart.
+    """
+    signal = _signal(reference)
+    finite = int(np.count_nonzero(~np.isfinite(candidate)))
+    checks = [] if preprocessing is None else [_preprocessing_gate(preprocessing)]
+    checks.append(Gate("finite", finite, 0, finite == 0, "logits that are not finite"))
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = candidate.astype(np.float64) - reference.astype(np.float64)
+        company = max(
+            _ratio(np.asarray(row, np.float64) - candidate[index], signal[index])
+            for index, row in moved.items()
+        )
+    by_image = [_ratio(e, s) for e, s in zip(error, signal, strict=True)]
+    by_class = [_ratio(e, s) for e, s in zip(error.T, signal.T, strict=True)]
+    return (
+        *checks,
+        _gate("all", _ratio(error, signal), tolerance.overall, "error over signal"),
+        _gate("worst image", max(by_image), tolerance.worst_image, items[_worst(by_image)].id),
+        _gate("worst class", max(by_class), tolerance.worst_class, f"class {_worst(by_class)}"),
+        _gate(
+            "batch independence",
+            company,
+            tolerance.independence,
+            f"{len(moved)} images in other batches",
+        ),
+    )
+
+
+def _signal(reference: Logits) -> Error:
+    if len(reference) < FEWEST_IMAGES:
+        raise InputError(
+            f"Parity needs at least {FEWEST_IMAGES} images, got {len(reference)}. "
+            "Give more with --data, or leave --data out to use the sample photos."
+        )
+    if not np.isfinite(reference).all():
+        raise InputError(
+            "The reference itself gives logits that are not finite, so there is nothing to "
+            "compare with. The weights are damaged or overflow in float32."
+        )
+    signal = reference.astype(np.float64)
+    signal -= signal.mean(axis=0)
+    if not np.linalg.norm(signal) > 0:
+        raise InputError("The reference gives every image the same logits. Give other images.")
+    return signal
+
+
+def _preprocessing_gate(pair: PreprocessingPair) -> Gate:
+    off = max(
+        float(np.max(np.abs(found.astype(np.float64) - expected)))
+        if found.shape == expected.shape
+        else np.inf
+        for found, expected in zip(pair.found, pair.expected, strict=True)
+    )
+    return Gate("preprocessing", off, 0, off == 0, "scale and bias in the graph against the spec")
+
+
+def _gate(name: str, value: float, bound: float, note: str) -> Gate:
+    return Gate(name, value if np.isfinite(value) else None, bound, bool(value <= bound), note)
+
+
+def _ratio(error: Error, signal: Error) -> float:
+    """``|E| / |S|``; infinite where there is an error and no signal, or the error is not finite."""
+    size, against = float(np.linalg.norm(error)), float(np.linalg.norm(signal))
+    if not np.isfinite(size):
+        return np.inf
+    if size == 0:
+        return 0.0
+    return size / against if against > 0 else np.inf
+
+
+def _worst(ratios: Sequence[float]) -> int:
+    return int(np.argmax(ratios))
+
+
+def flips(reference: Logits, candidate: Logits, items: Sequence[Item]) -> Iterator[Flip]:
+    """The images whose class differs, with the margin by which the reference had decided."""
+    for item, a, b in zip(items, reference, candidate, strict=True):
+        before, after = int(a.argmax()), int(np.nan_to_num(b, nan=-np.inf).argmax())
+        if before != after:
+            yield Flip(item.id, before, after, float(a[before] - a[after]))
+
+
+def mean_kl(reference: Logits, candidate: Logits) -> float:
+    """Mean divergence KL(reference || candidate) of the softmax distributions, in nats."""
+    p, q = _log_softmax(reference), _log_softmax(candidate)
+    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
+
+
+def _log_softmax(logits: Logits) -> Error:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

@@ -1,0 +1,111 @@
+"""PyTorch, eager: the reference that every other engine is measured against.
+
+Float32 with TF32 off. The network is as its weights were loaded: nothing is folded or fused.
+"""
+
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
+from ..errors import InputError
+from ..storage.documents import document_sha256
+
+
+class TorchEngine:
+    """A PyTorch network; takes pixels, or images where it is opened for them."""
+
+    callers = 1  # an eager network already uses every core, or the whole GPU
+    max_batch = 1024
+
+    def __init__(
+        self, loaded: LoadedNetwork, device: Device, *, input_kind: InputKind = "pixels"
+    ) -> None:
+        import torch
+
+        self.spec = torch_spec(loaded.spec, loaded.weights_sha256, input_kind)
+        self.device = device
+        self.versions = torch_versions()
+        preprocessing = loaded.spec.preprocessing
+        self._crop_px = preprocessing.crop_px
+        self._torch_device = torch.device(device.name)
+        self._network = loaded.network.to(self._torch_device)
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(preprocessing.mean, device=self._torch_device).reshape(shape)
+        self._std = torch.tensor(preprocessing.std, device=self._torch_device).reshape(shape)
+
+    def allocate(self, n: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+        """A buffer for n inputs."""
+        side = self._crop_px
+        if self.spec.input_kind == "pixels":
+            return np.empty((n, side, side, 3), np.uint8)
+        return np.empty((n, 3, side, side), np.float32)
+
+    def stream(
+        self, batches: Iterable[ImageBatch]
+    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
+        """Each batch with its logits (N, C), in order."""
+        for batch in batches:
+            yield batch, self._logits(batch)
+
+    def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+        import torch
+
+        if batch.kind != self.spec.input_kind:
+            raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
+        with torch.inference_mode(), _exact_float32():
+            images = torch.from_numpy(batch.data).to(self._torch_device)
+            if batch.kind == "pixels":
+                images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
+            logits = self._network((images - self._mean) / self._std)
+            result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        return result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._network
+
+
+def torch_spec(
+    model: ModelSpec, weights_sha256: str, input_kind: InputKind = "pixels"
+) -> EngineSpec:
+    """What a PyTorch engine of this model computes; no network is needed to say it."""
+    sha256 = document_sha256(
+        {
+            "architecture": model.architecture,
+            "weights": weights_sha256,
+            "preprocessing": document_sha256(model.preprocessing),
+        }
+    )
+    return EngineSpec("torch", sha256, input_kind=input_kind)
+
+
+def torch_versions() -> dict[str, str]:
+    """The package that computes."""
+    return {"torch": importlib.metadata.version("torch")}
+
+
+class _exact_float32:  # noqa: N801 - reads as a statement
+    """TF32 off inside the block: PyTorch's convolutions use it on NVIDIA GPUs by default."""
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._before = (
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.backends.cudnn.allow_tf32,
+        )
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        matmul, cudnn = self._before
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cudnn.allow_tf32 = cudnn

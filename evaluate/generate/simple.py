@@ -1,0 +1,50 @@
+"""Four simple corruptions, written out in numpy, for checks that must need no extra package.
+
+They are no benchmark: they only move an engine's inputs away from clean photos, to where rounding
+and saturation show. Pixels in, pixels out: (S, S, 3) uint8.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def _noise(pixels: Pixels, seed: int) -> Pixels:
+    """Gaussian, standard deviation 0.18 of the range."""
+    noise = np.random.default_rng(seed).normal(scale=0.18 * 255, size=pixels.shape)
+    return _pixels(pixels + noise)
+
+
+def _contrast(pixels: Pixels, seed: int) -> Pixels:
+    """A fifth of the contrast about each channel's mean."""
+    mean = pixels.mean(axis=(0, 1))
+    return _pixels((pixels - mean) * 0.2 + mean)
+
+
+def _brightness(pixels: Pixels, seed: int) -> Pixels:
+    """0.3 of the range brighter, saturating."""
+    return _pixels(pixels + 0.3 * 255)
+
+
+def _pixelate(pixels: Pixels, seed: int) -> Pixels:
+    """Blocks of 8 x 8 pixels that show their mean; what is left at the border stays."""
+    side = pixels.shape[0] // 8 * 8
+    inner = pixels[:side, :side].reshape(side // 8, 8, side // 8, 8, 3).mean(axis=(1, 3))
+    result = pixels.copy()
+    result[:side, :side] = _pixels(inner.repeat(8, axis=0).repeat(8, axis=1))
+    return result
+
+
+def _pixels(values: npt.NDArray[np.float64]) -> Pixels:
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+SIMPLE_CORRUPTIONS: Mapping[str, Callable[[Pixels, int], Pixels]] = {
+    "noise": _noise,
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "pixelate": _pixelate,
+}

@@ -1,0 +1,111 @@
+"""Corruption error on ImageNet-C.
+
+    mean error    = mean over corruptions c and severities s of E(c, s)
+    CE_c          = sum_s E(c, s) / sum_s E_AlexNet(c, s)                            s = 1..5
+    mCE           = mean of CE_c
+    relative CE_c = sum_s (E(c, s) - E_clean) / sum_s (E_AlexNet(c, s) - E_clean,AlexNet)
+    relative mCE  = mean of relative CE_c: a mean of ratios, not a ratio of means
+
+Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations", ICLR 2019. The baselines are handed in; they stand in ``benchmarks/imagenet_c.py``.
+A mean over the corruptions that happen to be there is never returned.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import InputError
+
+Errors = Mapping[str, npt.NDArray[np.float64]]
+
+
+def mean_error(errors: Errors, baseline: Mapping[str, float]) -> float:
+    """The unnormalised mean corruption error: the mean over all cells.
+
+    Args:
+        errors: Top-1 error of each corruption, shape (5,), one entry a severity; fractions.
+        baseline: Names the corruptions that must be there.
+
+    Raises:
+        InputError: If a corruption is missing or misshapen.
+    """
+    _check(errors, baseline)
+    return float(np.mean([errors[name].mean() for name in baseline]))
+
+
+def corruption_error(errors: npt.NDArray[np.float64], baseline: float) -> float:
+    """CE of one corruption, as a fraction of the baseline's.
+
+    Args:
+        errors: Top-1 error at each severity: (5,), fractions.
+        baseline: The baseline's top-1 error, averaged over the severities.
+
+    Example:
+        >>> corruption_error(np.full(5, 0.25), baseline=0.5)
+        0.5
+    """
+    _check({"it": errors}, {"it": baseline})
+    return float(errors.mean() / baseline)
+
+
+def mce(errors: Errors, baseline: Mapping[str, float]) -> float:
+    """Mean corruption error, relative to a baseline model.
+
+    Args:
+        errors: Top-1 error of each corruption: shape (5,), one entry a severity; fractions.
+        baseline: Top-1 error of the baseline, averaged over the severities; fractions.
+
+    Returns:
+        mCE as a fraction: 1.0 is as bad as the baseline. Papers print it times 100.
+
+    Raises:
+        InputError: If a corruption of ``baseline`` is missing or is not shaped (5,).
+
+    Example:
+        >>> round(mce({"fog": np.full(5, 0.2), "snow": np.full(5, 0.8)},
+        ...           {"fog": 0.4, "snow": 0.8}), 6)
+        0.75
+    """
+    _check(errors, baseline)
+    return float(np.mean([corruption_error(errors[c], mean) for c, mean in baseline.items()]))
+
+
+def relative_mce(
+    errors: Errors, clean_error: float, *, baseline: Mapping[str, float], baseline_clean: float
+) -> float:
+    """Relative mCE: how much corruption costs, relative to what it costs the baseline.
+
+    Args:
+        errors: As for ``mce``.
+        clean_error: Top-1 error of the same model on the clean images.
+        baseline: As for ``mce``.
+        baseline_clean: The baseline's top-1 error on the clean images.
+
+    Returns:
+        A fraction; negative where corruption helps.
+
+    Raises:
+        InputError: As for ``mce``.
+    """
+    _check(errors, baseline)
+    ratios = [
+        (errors[corruption].mean() - clean_error) / (mean - baseline_clean)
+        for corruption, mean in baseline.items()
+    ]
+    return float(np.mean(ratios))
+
+
+def _check(errors: Errors, baseline: Mapping[str, float]) -> None:
+    missing = [name for name in baseline if name not in errors]
+    if missing:
+        raise InputError(
+            f"A mean over {len(baseline)} corruptions needs all of them, but {len(missing)} are "
+            f"missing: {', '.join(missing)}."
+        )
+    for name in baseline:
+        if errors[name].shape != (5,) or not np.isfinite(errors[name]).all():
+            raise InputError(
+                f"{name} has errors {errors[name].tolist()}, expected 5 numbers, one a severity."
+            )

@@ -1,0 +1,42 @@
+"""Tables as Markdown."""
+
+from collections.abc import Iterable
+
+from .tables import Table
+
+
+def markdown_of(tables: Iterable[Table], heading: str) -> str:
+    """A document: a heading, then each table with its notes.
+
+    Example:
+        >>> print(markdown_of([Table("T", ("a", "b"), (("x", "1"),), ("a note",))], "Report"))
+        # Report
+        <BLANKLINE>
+        ## T
+        <BLANKLINE>
+        | a | b |
+        |---|---:|
+        | x | 1 |
+        <BLANKLINE>
+        - a note
+        <BLANKLINE>
+    """
+    lines = [f"# {heading}", ""]
+    for table in tables:
+        lines += [f"## {table.title}", "", _row(table.header)]
+        lines.append("|---" + "|---:" * (len(table.header) - 1) + "|")
+        lines += [_row(row) for row in table.rows]
+        lines += ["", *(f"- {_escaped(note)}" for note in table.notes)]
+        lines += [""] if table.notes else []
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Marks and file names must not turn into emphasis or new cells."""
+    for character in "\\|*_~+^!<>`":
+        text = text.replace(character, "\\" + character)
+    return text.strip()

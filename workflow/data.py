@@ -1,0 +1,53 @@
+"""Data to try the tool on: sample photos, and corruptions of a user's own images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..contracts import Progress, Silence
+from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
+from ..evaluate.generate.corruptions import write_corrupted
+from ..evaluate.generate.photos import write_sample
+
+
+def sample_photos(folder: Path) -> int:
+    """Write twenty labelled photos as an ImageNet-style tree; returns how many.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    return write_sample(folder)
+
+
+def corrupt_photos(
+    source: Path,
+    folder: Path,
+    *,
+    corruptions: Sequence[str] = CORRUPTIONS,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write an ImageNet-C-style tree of clean photos; every number from it is marked generated.
+
+    Args:
+        source: Clean photos in class folders.
+        folder: Where the tree will stand; files that are there already are kept.
+        corruptions: Which to make.
+        severities: At which severities.
+        seed: Drawn from for each image, corruption and severity apart.
+        workers: Processes; without it, one a core.
+        progress: Is told what happens.
+
+    Returns:
+        The number of files asked for.
+    """
+    return write_corrupted(
+        source,
+        folder,
+        corruptions=corruptions,
+        severities=severities,
+        seed=seed,
+        workers=workers,
+        progress=progress or Silence(),
+    )

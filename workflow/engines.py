@@ -1,0 +1,134 @@
+"""Which engine runs where, and opening it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..contracts import Backend, Bundle, Device, Engine, EngineSpec, LoadedNetwork, Progress
+from ..engine.devices import cpu, cuda_devices, find_device
+from ..engine.onnx_engine import OnnxEngine, onnx_spec, onnx_versions
+from ..engine.torch_engine import TorchEngine, torch_spec, torch_versions
+from ..errors import InputError
+from ..exporter.weights import load_network
+from .subject import Subject, bundle_of
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """A row of the table of engines.
+
+    Attributes:
+        backend: Its name on the command line.
+        scores_bundles: Whether it runs a bundle's graph, rather than the network itself.
+        cpu_batch: Images in a batch on the CPU: what was fastest there.
+        cuda_batch: Images in a batch on CUDA.
+        versions: The packages that compute.
+    """
+
+    backend: Backend
+    scores_bundles: bool
+    cpu_batch: int
+    cuda_batch: int
+    versions: Callable[[], dict[str, str]]
+
+    def batch_size(self, device: Device) -> int:
+        """Images in a batch, unless the user says otherwise."""
+        return self.cpu_batch if device.name == "cpu" else self.cuda_batch
+
+
+ENGINES = {
+    kind.backend: kind
+    for kind in (
+        EngineKind("onnxruntime", True, cpu_batch=4, cuda_batch=64, versions=onnx_versions),
+        EngineKind("torch", False, cpu_batch=16, cuda_batch=64, versions=torch_versions),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """An engine on a device."""
+
+    kind: EngineKind
+    device: Device
+
+    def __str__(self) -> str:
+        return f"{self.kind.backend} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model made ready for one engine, not yet opened: its identity is known.
+
+    Attributes:
+        name: Of the model.
+        placement: The engine and its device.
+        spec: What the engine will compute.
+        weights_sha256: Of the model's tensors.
+        bundle: Where the engine runs a bundle.
+        network: Where it runs the network itself.
+    """
+
+    name: str
+    placement: Placement
+    spec: EngineSpec
+    weights_sha256: str
+    bundle: Bundle | None = None
+    network: LoadedNetwork | None = None
+
+    def open(self, *, threads: int | None = None) -> Engine:
+        """The engine; ``threads`` of a CPU session that only one caller will use."""
+        if self.bundle is not None:
+            return OnnxEngine(self.bundle, self.placement.device, threads=threads)
+        assert self.network is not None
+        return TorchEngine(self.network, self.placement.device)
+
+
+def placements(engine: str | None, device: str | None) -> list[Placement]:
+    """What may serve, best first: one placement where the user names the engine.
+
+    Raises:
+        InputError: If there is no such engine or device name.
+        UnavailableError: If the device is not here.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise InputError(f"There is no engine {engine!r}. Expected {' or '.join(ENGINES)}.")
+    kinds = list(ENGINES.values()) if engine is None else [ENGINES[engine]]  # type: ignore[index]
+    devices = [find_device(device)] if device is not None else [*cuda_devices()[:1], cpu()]
+    if engine is not None:
+        return [Placement(kinds[0], devices[0])]
+    return [Placement(kind, place) for place in devices for kind in kinds]
+
+
+def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
+    """Make a model ready for an engine: export it on first use, or load its network."""
+    if placement.kind.scores_bundles:
+        bundle, _ = bundle_of(subject, progress)
+        sha256 = bundle.model.weights_sha256
+        return Loaded(subject.spec.name, placement, onnx_spec(bundle), sha256, bundle=bundle)
+    return _of_network(load_network(subject.spec), placement)
+
+
+def is_reference(loaded: Loaded) -> bool:
+    """Whether this is the reference itself: PyTorch in float32 on the CPU."""
+    return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
+
+
+def reference_of(subject: Subject, weights_sha256: str) -> Loaded:
+    """The reference of a model whose candidate has these weights.
+
+    Raises:
+        InputError: If the weights are no longer those that the candidate was made from.
+    """
+    network = load_network(subject.spec)
+    if network.weights_sha256 != weights_sha256:
+        raise InputError(
+            f"The weights of {subject.spec.name} ({subject.spec.weights}) changed since the "
+            "bundle was exported. Remove the bundle and export again."
+        )
+    return _of_network(network, Placement(ENGINES["torch"], cpu()))
+
+
+def _of_network(network: LoadedNetwork, placement: Placement) -> Loaded:
+    sha256 = network.weights_sha256
+    spec = torch_spec(network.spec, sha256)
+    return Loaded(network.spec.name, placement, spec, sha256, network=network)

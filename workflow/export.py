@@ -1,0 +1,79 @@
+"""Exporting a model into a bundle, and proving that the bundle is the model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..contracts import Bundle, ParityResult, Progress, Silence
+from .engines import placements, ready
+from .parity import measure_parity, stored_parity
+from .subject import ModelChoice, bundle_of, find_subject
+
+FEW_CORRECT = 0.25
+"""Real weights that get less of the labelled photos right than this are fed wrongly."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        bundle: The deployable model.
+        created: Whether it was exported now; otherwise it was there.
+        parity: Of the bundle with PyTorch; passed or not.
+    """
+
+    bundle: Bundle
+    created: bool
+    parity: ParityResult
+
+    @property
+    def warning(self) -> str | None:
+        """Why the model is likely to be fed wrongly, if it is."""
+        parity, weights = self.parity, self.bundle.model.spec.weights
+        if weights.kind == "random" or parity.labelled == 0:
+            return None
+        if parity.reference_correct / parity.labelled >= FEW_CORRECT:
+            return None
+        return (
+            f"Only {parity.reference_correct} of {parity.labelled} labelled photos are classified "
+            "right, with real weights: the preprocessing or the order of the classes is wrong."
+        )
+
+
+def export_model(
+    model: str,
+    *,
+    weights: str = "default",
+    seed: int = 0,
+    crop_px: int | None = None,
+    out: Path | None = None,
+    data: Path | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Export a model to ONNX, unless the same is there already, and check its parity.
+
+    Args:
+        model: A name of the zoo or ``torchvision:NAME``.
+        weights: ``default``, ``random`` or a checkpoint's path.
+        seed: Of random weights.
+        crop_px: Another crop than the training's; the bundle is marked.
+        out: The bundle's folder; without it, one in the cache.
+        data: Photos for the parity check; without it, the sample photos.
+        progress: Is told what happens.
+
+    Raises:
+        InputError: If the model cannot be had as asked for, or not be exported.
+        UnavailableError: If the weights are not here and cannot be fetched.
+        OutputError: If the bundle cannot be written.
+    """
+    progress = progress or Silence()
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    if out is not None:
+        subject = replace(subject, folder=out)
+    bundle, created = bundle_of(subject, progress)
+    # On the CPU: that is the engine that every machine has.
+    loaded = ready(subject, placements("onnxruntime", "cpu")[0], progress)
+    parity = stored_parity(subject, loaded) if not created and data is None else None
+    if parity is None or not parity.passed:
+        parity = measure_parity(subject, loaded, data=data, progress=progress)
+    return Exported(bundle, created, parity)

@@ -1,0 +1,218 @@
+"""Measuring an engine against its reference, keeping the result, and finding it again."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts import Device, EngineSpec, Gate, ParityResult, Preprocessing, Progress, Silence
+from ..engine.parity import (
+    Logits,
+    ParityImages,
+    PreprocessingPair,
+    flips,
+    gates,
+    logits_in_other_batches,
+    logits_of,
+    mean_kl,
+)
+from ..engine.tolerances import tolerance_of
+from ..engine.torch_engine import torch_spec
+from ..errors import InputError
+from ..evaluate.metrics.error_rate import wilson_interval
+from ..exporter.graph import affine_of, preprocessing_in_graph
+from ..storage.atomic import file_written_whole
+from ..storage.cache import cache_folder
+from ..storage.documents import document_sha256, read_document, write_document
+from .engines import Loaded, is_reference, placements, ready, reference_of
+from .parity_images import parity_images
+from .subject import ModelChoice, Subject, find_subject
+
+
+def check_parity(
+    model: str,
+    *,
+    data: Path | None = None,
+    engine: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    weights: str = "default",
+    seed: int = 0,
+    crop_px: int | None = None,
+    progress: Progress | None = None,
+) -> ParityResult:
+    """Compare an engine's logits with those of PyTorch on the CPU in float32.
+
+    Args:
+        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        data: Photos to compare on, in class folders or flat; without it, twenty sample photos.
+            Each is compared clean and corrupted.
+        engine: Without it, the best that is here.
+        device: Without it, the first GPU that is here, else the CPU.
+        batch_size: Of the candidate; without it, what the engine is scored with.
+        weights: ``default``, ``random`` or a checkpoint's path.
+        seed: Of random weights.
+        crop_px: Another crop than the training's.
+        progress: Is told what happens.
+
+    Returns:
+        The result, passed or not; it is kept, and scoring finds it.
+
+    Raises:
+        InputError: If the engine is the reference itself, or the images do not serve.
+        UnavailableError: If the engine, the device or the weights are not here.
+    """
+    progress = progress or Silence()
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    loaded = ready(subject, placements(engine, device)[0], progress)
+    return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
+
+
+def measure_parity(
+    subject: Subject,
+    candidate: Loaded,
+    *,
+    data: Path | None = None,
+    batch_size: int | None = None,
+    progress: Progress,
+) -> ParityResult:
+    """Measure a candidate that is ready, and keep the result."""
+    if is_reference(candidate):
+        raise InputError(
+            "PyTorch on the CPU in float32 is the reference: there is nothing to compare it with. "
+            "Choose --engine onnxruntime, or --device cuda:0."
+        )
+    images = parity_images(subject.spec, data)
+    reference = reference_of(subject, candidate.weights_sha256)
+    progress.note(
+        f"Parity of {candidate.placement} with {reference.placement}: {images.description}."
+    )
+    device = candidate.placement.device
+    batch = batch_size or candidate.placement.kind.batch_size(device)
+    expected = _reference_logits(reference, images, progress)
+    found, moved = _candidate_logits(candidate, images, batch, progress)
+    pair = _preprocessing(candidate, subject.spec.preprocessing)
+    verdicts = gates(expected, found, moved, tolerance_of(candidate.spec), pair, images.items)
+    result = _result(reference, candidate, images, batch, (expected, found), verdicts)
+    path = parity_path(reference.spec, candidate)
+    write_document(path, result)
+    if not result.passed:
+        _keep_evidence(evidence_path(path), images, (expected, found))
+    return result
+
+
+def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
+    """The kept result for this engine, runtime and device, if there is one."""
+    path = parity_path(torch_spec(subject.spec, candidate.weights_sha256), candidate)
+    return read_document(path, ParityResult) if path.is_file() else None
+
+
+def parity_path(reference: EngineSpec, candidate: Loaded) -> Path:
+    """Where the result of a candidate is kept: bound to its runtime's version and its device."""
+    device = candidate.placement.device
+    digits = document_sha256(
+        {
+            "reference": document_sha256(reference),
+            "candidate": document_sha256(candidate.spec),
+            "runtime": document_sha256(candidate.placement.kind.versions()),
+            "device": document_sha256(Device("", device.model, device.details)),
+        }
+    )
+    return cache_folder("parity") / f"{digits[:32]}.json"
+
+
+def evidence_path(path: Path) -> Path:
+    """Where the logits of a parity that failed are kept."""
+    return path.with_suffix(".npz")
+
+
+def _reference_logits(reference: Loaded, images: ParityImages, progress: Progress) -> Logits:
+    batch_size = reference.placement.kind.batch_size(reference.placement.device)
+    with reference.open() as engine:
+        return _collected(logits_of(engine, images, batch_size), images, "reference", progress)
+
+
+def _candidate_logits(
+    candidate: Loaded, images: ParityImages, batch_size: int, progress: Progress
+) -> tuple[Logits, Mapping[int, Logits]]:
+    """The candidate's logits, and those of some images in other batches."""
+    with candidate.open(threads=os.cpu_count()) as engine:
+        logits = _collected(
+            logits_of(engine, images, batch_size), images, "candidate", progress
+        )
+        return logits, logits_in_other_batches(engine, images, batch_size)
+
+
+def _collected(
+    parts: Iterable[Logits], images: ParityImages, step: str, progress: Progress
+) -> Logits:
+    rows: list[Logits] = []
+    for part in parts:
+        rows.append(part)
+        progress.advance(f"parity, {step}", sum(map(len, rows)), len(images.items), "images")
+    return np.concatenate(rows)
+
+
+def _preprocessing(candidate: Loaded, spec: Preprocessing) -> PreprocessingPair | None:
+    if candidate.bundle is None:
+        return None
+    return PreprocessingPair(affine_of(spec), preprocessing_in_graph(candidate.bundle.graph))
+
+
+def _result(
+    reference: Loaded,
+    candidate: Loaded,
+    images: ParityImages,
+    batch_size: int,
+    logits: tuple[Logits, Logits],
+    verdicts: tuple[Gate, ...],
+) -> ParityResult:
+    expected, found = logits
+    differ = tuple(flips(expected, found, images.items))
+    n = len(images.items)
+    agreement = 1 - len(differ) / n
+    low, high = wilson_interval(agreement, n)
+    labels = [item.label for item in images.items[: images.clean]]
+    kl = mean_kl(expected, found)
+    return ParityResult(
+        model=candidate.name,
+        reference=reference.spec,
+        reference_device=reference.placement.device,
+        candidate=candidate.spec,
+        candidate_device=candidate.placement.device,
+        versions=candidate.placement.kind.versions(),
+        images=images.description,
+        images_sha256=_sha256(images),
+        n=n,
+        batch_size=batch_size,
+        gates=verdicts,
+        agreement=agreement,
+        agreement_low=low,
+        agreement_high=high,
+        kl=kl if np.isfinite(kl) else None,
+        flips=differ,
+        labelled=sum(label is not None for label in labels),
+        reference_correct=_correct(expected, labels),
+        candidate_correct=_correct(found, labels),
+    )
+
+
+def _correct(logits: Logits, labels: Sequence[int | None]) -> int:
+    """How many of the first images get their label; none where there is no label."""
+    answers = logits[: len(labels)].argmax(axis=1)
+    return sum(int(a) == label for a, label in zip(answers, labels, strict=True))
+
+
+def _sha256(images: ParityImages) -> str:
+    digest = hashlib.sha256(images.pixels.tobytes())
+    digest.update("\0".join(item.id for item in images.items).encode())
+    return digest.hexdigest()
+
+
+def _keep_evidence(path: Path, images: ParityImages, logits: tuple[Logits, Logits]) -> None:
+    """Both logits and the ids, so that a failure can be looked into without a second run."""
+    ids = np.array([item.id for item in images.items])
+    with file_written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, ids=ids, reference=logits[0], candidate=logits[1])

@@ -1,0 +1,218 @@
+"""From runs on disk to a report: every number with its provenance."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts import Benchmark, ModelSpec, Run, Score
+from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.report.markdown import markdown_of
+from ..evaluate.report.published import published_models, published_scores
+from ..evaluate.report.tables import Entry, Table, report_tables
+from ..records.reading import RunRecords, read_run
+from ..records.run import find_runs
+from ..storage.documents import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLEAN_BENCHMARK = "imagenet"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What runs add up to.
+
+    Attributes:
+        entries: A model on an engine each, with its scores.
+        all_published: Whether tables show all the paper's models.
+    """
+
+    entries: tuple[Entry, ...]
+    all_published: bool = False
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Every number of every run, each once."""
+        return tuple(dict.fromkeys(score for entry in self.entries for score in entry.scores))
+
+    def tables(self) -> list[Table]:
+        """Text in cells."""
+        return report_tables(self.entries, all_published=self.all_published)
+
+    def markdown(self) -> str:
+        """The tables as a Markdown document."""
+        return markdown_of(self.tables(), "Robustness report")
+
+    def document(self) -> dict[str, Any]:
+        """The report for programs: ``{"schema": 1, "scores": [...], "published": [...]}``."""
+        names = {entry.model for entry in self.entries}
+        published = [
+            score
+            for model in published_models()
+            if self.all_published or model in names
+            for score in published_scores(model)
+        ]
+        return {
+            "schema": 1,
+            "scores": [plain(score) for score in self.scores],
+            "published": [plain(score) for score in published],
+        }
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A run that was read."""
+
+    run: Run
+    benchmark: Benchmark
+    records: RunRecords
+
+    @property
+    def clean(self) -> "pa.Table | None":
+        return next(iter(self.records.finished.values()), None)
+
+
+def report(runs: Sequence[Path], *, all_published: bool = False) -> Report:
+    """Read runs and compute every number that they hold.
+
+    Args:
+        runs: Runs, or folders of runs.
+        all_published: Show the paper's numbers for all its models, not only for those at hand.
+
+    Raises:
+        InputError: If a folder holds no run, or a run is damaged.
+    """
+    scored = []
+    for run in find_runs(list(runs)):
+        benchmark = find_benchmark(run.key.benchmark)
+        scored.append(_Scored(run, benchmark, read_run(run, benchmark.conditions)))
+    return Report(tuple(_entries(scored)), all_published)
+
+
+def _entries(scored: Sequence[_Scored]) -> Iterator[Entry]:
+    """A row for each run, together with the clean run of the same model and engine."""
+    partners = {id(one): _clean_run_of(one, scored) for one in scored}
+    used = {id(partner) for partner in partners.values() if partner is not None}
+    rows = [one for one in scored if id(one) not in used]
+    names = _unique_names([one.run for one in rows])
+    for one, name in zip(rows, names, strict=True):
+        partner = partners[id(one)]
+        scores = tuple(_scores(one, partner))
+        if partner is not None:
+            scores = (*_scores(partner, None), *scores)
+        spec = one.run.manifest.model
+        changed = spec.preprocessing.crop_px != spec.trained_crop_px
+        yield Entry(name, spec.name, scores, marks="^" if changed else "")
+
+
+def _clean_run_of(one: _Scored, scored: Sequence[_Scored]) -> _Scored | None:
+    """The clean run whose weights, engine and preprocessing are the same; the largest of them."""
+    if one.benchmark.name == CLEAN_BENCHMARK:
+        return None
+    fitting = [
+        other
+        for other in scored
+        if other.benchmark.name == CLEAN_BENCHMARK
+        and other.clean is not None
+        and _identity(other.run) == _identity(one.run)
+    ]
+    same_limit = [other for other in fitting if other.run.key.limit == one.run.key.limit]
+    return max(same_limit or fitting, key=lambda other: other.run.manifest.items, default=None)
+
+
+def _identity(run: Run) -> tuple[object, ...]:
+    return (run.key.weights_sha256, run.key.engine, run.key.preprocessing)
+
+
+def _scores(one: _Scored, partner: _Scored | None) -> Iterator[Score]:
+    facts = _facts(one)
+    clean = partner.clean if partner is not None else None
+    generated = bool(one.run.key.generated)
+    for score in one.benchmark.scores(one.records.finished, clean):
+        reason = score.reason
+        if reason and score.metric != "relative_mce" or (reason and "missing" in reason):
+            reason = f"{reason}. Complete the run with: {_completing_command(one)}"
+        yield replace(
+            score,
+            run=facts.run,
+            model=facts.model,
+            weights=facts.weights,
+            engine=facts.engine,
+            devices=facts.devices,
+            precision=facts.precision,
+            crop_px=facts.crop_px,
+            benchmark=facts.benchmark,
+            protocol=facts.protocol,
+            parity=facts.parity,
+            generated=generated,
+            complete=score.complete and not generated,
+            reason=reason,
+        )
+
+
+def _facts(one: _Scored) -> Score:
+    """What all scores of a run share."""
+    run, spec = one.run, one.run.manifest.model
+    made = one.records.provenance
+    return Score(
+        run=str(run.folder),
+        model=spec.name,
+        weights=str(spec.weights),
+        engine=run.key.engine.backend,
+        devices=tuple(dict.fromkeys(str(shard.device) for shard in made)),
+        precision=run.key.engine.precision,
+        crop_px=run.key.preprocessing.crop_px,
+        benchmark=run.key.benchmark,
+        protocol=run.key.protocol,
+        parity=", ".join(dict.fromkeys(shard.parity_status for shard in made)),
+    )
+
+
+def _completing_command(one: _Scored) -> str:
+    """The command that scores what is missing; what is there is not scored again."""
+    run, spec = one.run, one.run.manifest.model
+    missing = [c for c in one.benchmark.conditions if c not in one.records.finished]
+    data = one.records.provenance[0].data if one.records.provenance else "DATA"
+    words = ["evaluator", "score", spec.name, run.key.benchmark, "--data", data]
+    words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
+    for option, key in (("--corruptions", "corruption"), ("--severities", "severity")):
+        values = list(dict.fromkeys(str(c[key]) for c in missing if c.values))
+        if values and len(values) < len({c[key] for c in one.benchmark.conditions}):
+            words += [option, ",".join(values)]
+    if run.key.limit is not None:
+        words += ["--limit", str(run.key.limit)]
+    return shlex.join([*words, *_weights_options(spec)])
+
+
+def _weights_options(spec: ModelSpec) -> list[str]:
+    options = []
+    if spec.weights.kind == "random":
+        options += ["--weights", "random", "--seed", spec.weights.reference.split()[-1]]
+    if spec.weights.kind == "file":
+        options += ["--weights", spec.weights.reference]
+    if spec.preprocessing.crop_px != spec.trained_crop_px:
+        options += ["--crop-px", str(spec.preprocessing.crop_px)]
+    return options
+
+
+def _unique_names(runs: Sequence[Run]) -> list[str]:
+    """The model's name, with as much more as tells the runs of one report apart."""
+    details = (
+        lambda run: run.manifest.model.name,
+        lambda run: str(run.manifest.model.weights),
+        lambda run: run.key.engine.backend,
+        lambda run: "generated" if run.key.generated else "",
+        lambda run: f"limit {run.key.limit}" if run.key.limit else "",
+        lambda run: run.folder.name,
+    )
+    names = [details[0](run) for run in runs]
+    for detail in details[1:]:
+        double = [names.count(name) > 1 for name in names]
+        names = [
+            f"{name}, {detail(run)}" if again and detail(run) else name
+            for name, run, again in zip(names, runs, double, strict=True)
+        ]
+    return names

@@ -1,0 +1,85 @@
+"""What the word MODEL on the command line means: a name of the zoo, or a bundle's folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contracts import Bundle, ModelSpec, Progress
+from ..errors import InputError, shown
+from ..exporter.bundle import (
+    cached_bundle_folder,
+    is_bundle,
+    open_bundle,
+    read_manifest,
+    write_bundle,
+)
+from ..exporter.spec import identity, model_spec
+from ..exporter.weights import load_network
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """How a user names a model.
+
+    Attributes:
+        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        weights: ``default``, ``random`` or a checkpoint's path.
+        seed: Of random weights.
+        crop_px: Another crop than the training's.
+    """
+
+    model: str
+    weights: str = "default"
+    seed: int = 0
+    crop_px: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and where its bundle is or will be."""
+
+    spec: ModelSpec
+    folder: Path
+
+
+def find_subject(choice: ModelChoice) -> Subject:
+    """Understand what a user names, without reading a weight.
+
+    Raises:
+        InputError: If there is no such model, or a bundle is asked for other weights.
+        UnavailableError: If the default weights are in a package that is not installed.
+    """
+    folder = Path(choice.model).expanduser()
+    if is_bundle(folder):
+        if choice.weights != "default" or choice.seed or choice.crop_px is not None:
+            raise InputError(
+                f"{shown(folder)} is a bundle, whose weights and crop are fixed. "
+                "Name the model instead, or leave out --weights, --seed and --crop-px."
+            )
+        return Subject(read_manifest(folder).spec, folder)
+    if folder.is_dir() or "/" in choice.model:
+        raise InputError(
+            f"{shown(folder)} is no bundle: it has no model.json. "
+            "Give a name of `evaluator models`, or a folder that `evaluator export` made."
+        )
+    spec = model_spec(
+        choice.model, weights=choice.weights, seed=choice.seed, crop_px=choice.crop_px
+    )
+    return Subject(spec, cached_bundle_folder(spec))
+
+
+def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
+    """The subject's bundle, exported if it is not there; and whether it was exported now.
+
+    Raises:
+        InputError: If the folder holds a bundle of another model.
+    """
+    if is_bundle(subject.folder):
+        bundle = open_bundle(subject.folder)
+        if identity(bundle.model.spec) != identity(subject.spec):
+            raise InputError(
+                f"{shown(subject.folder)} is a bundle of another model: {bundle.model.spec.name} "
+                f"with weights {bundle.model.spec.weights}. Choose another --out."
+            )
+        return bundle, False
+    progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
+    return write_bundle(load_network(subject.spec), subject.folder), True
