@@ -580,7 +580,7 @@ class Run:
 
 
 class Progress(Protocol):
-    """How a job tells what it does. Called from the thread that called the job, or one at a time."""
+    """How a job tells what it does; called by one thread at a time."""
 
     def note(self, text: str) -> None:
         """One line that a user should read."""

@@ -157,7 +157,7 @@ def _print_table(console: "Console", table: "Table") -> None:
 
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(table.header):
-        grid.add_column(Text(name), justify="left" if position == 0 else "right")
+        grid.add_column(Text(name), justify="left" if position in table.words else "right")
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell in row))
     console.print(Text(table.title, style="bold"))
@@ -165,5 +165,3 @@ def _print_table(console: "Console", table: "Table") -> None:
     for note in table.notes:
         console.print(Text(note), soft_wrap=True)
     console.print()
-
-

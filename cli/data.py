@@ -22,8 +22,10 @@ def sample(folder: Target) -> None:
     from ..workflow.data import sample_photos
 
     count = sample_photos(folder)
-    print(f"{count} photos in {folder}. Score them with: evaluator score MODEL imagenet "
-          f"--data {folder}")
+    print(
+        f"{count} photos in {folder}. Score them with: evaluator score MODEL imagenet "
+        f"--data {folder}"
+    )
 
 
 @app.command()
@@ -54,5 +56,7 @@ def corrupt(
             workers=workers,
             progress=shown,
         )
-    print(f"{count} corrupted photos in {folder}. Score them with: evaluator score MODEL "
-          f"imagenet-c --data {folder}")
+    print(
+        f"{count} corrupted photos in {folder}. Score them with: evaluator score MODEL "
+        f"imagenet-c --data {folder}"
+    )

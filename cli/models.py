@@ -27,4 +27,4 @@ def models(json: Json = None) -> None:
         for row in rows
     )
     note = "torchvision:NAME is taken too, for every classifier of torchvision."
-    print_tables([Table("Models", header, cells, (note,))])
+    print_tables([Table("Models", header, cells, (note,), words=(0, 4, 5))])

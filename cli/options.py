@@ -36,7 +36,8 @@ Json = Annotated[
 ]
 Words = list[str]
 Corruptions = Annotated[
-    Words | None, typer.Option(metavar="A,B,...", help="Only these now. Default: all that are there.")
+    Words | None,
+    typer.Option(metavar="A,B,...", help="Only these now. Default: all that are there."),
 ]
 Severities = Annotated[Words | None, typer.Option(metavar="1,2,...", help="Only these now.")]
 

@@ -83,7 +83,8 @@ def print_parity(result: "ParityResult") -> None:
         f"{result.reference.precision} on {result.reference_device}: {verdict}"
     )
     rows = tuple(_row(gate) for gate in result.gates)
-    print_tables([Table(title, ("gate", "value", "bound", "verdict", "of"), rows, tuple(notes))])
+    header = ("gate", "value", "bound", "verdict", "of")
+    print_tables([Table(title, header, rows, tuple(notes), words=(0, 3, 4))])
 
 
 def _row(gate: "Gate") -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def _in_batches(
 
 
 def _images_from(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
 
 def gates(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..contracts import Preprocessing
 from ..errors import InputError, reason_of
@@ -82,7 +82,7 @@ def _rgb(data: bytes, location: str) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(location) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(
             f"{location} is no image that Pillow knows ({len(data)} bytes). "
             "Expected a JPEG or PNG; restore or remove it."

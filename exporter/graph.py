@@ -18,7 +18,6 @@ from ..errors import InputError, shown
 
 if TYPE_CHECKING:
     import onnx
-    import torch
     from torch import nn
 
 INPUT = "pixels"

@@ -49,10 +49,8 @@ def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
                 opset_version=OPSET,
                 verbose=False,
             )
-    except (torch.onnx.errors.OnnxExporterError, torch.export.UnsupportedOperatorException) as e:
-        raise InputError(
-            f"{loaded.spec.name} cannot be exported to ONNX: {reason_of(e)}"
-        ) from e
+    except torch.onnx.errors.OnnxExporterError as e:
+        raise InputError(f"{loaded.spec.name} cannot be exported to ONNX: {reason_of(e)}") from e
     assert program is not None
     program.save(str(path), external_data=True)
     _strip(path)
@@ -60,7 +58,7 @@ def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own deprecations and logs what it optimises; a user can do nothing."""
+    """The exporter warns of its own deprecations and logs what it optimises: no news to a user."""
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)

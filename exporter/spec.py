@@ -76,4 +76,3 @@ def _package_origin(name: str, weights: PackageFile) -> WeightsOrigin:
             "--weights FILE, or --weights random."
         ) from error
     return WeightsOrigin("package", f"{weights.distribution}=={version}", weights.sha256)
-

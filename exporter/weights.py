@@ -47,13 +47,15 @@ def load_network(spec: ModelSpec) -> LoadedNetwork:
 
 def tensors_sha256(tensors: "dict[str, torch.Tensor]") -> str:
     """SHA-256 over the sorted name, dtype, shape and bytes of tensors."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         head = f"{name}\0{str(tensor.dtype).removeprefix('torch.')}\0{list(tensor.shape)}\0"
         digest.update(head.encode())
         if tensor.numel():
-            digest.update(memoryview(tensor.reshape(-1).numpy()).cast("B"))
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -98,7 +100,9 @@ def _downloaded(spec: ModelSpec) -> "dict[str, Any]":
         make_folder(path.parent)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except Exception as error:  # urllib, http, socket, ssl, a wrong hash: all mean the same here
+        except (
+            Exception
+        ) as error:  # urllib, http, socket, ssl, a wrong hash: all mean the same here
             raise UnavailableError(
                 f"The weights of {spec.name} could not be had from {url}: "
                 f"{reason_of(error)}. {_INSTEAD}"

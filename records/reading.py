@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..contracts import Condition, Provenance, Run
+from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import InputError, reason_of, shown
 from ..storage.documents import document_from_bytes
 from .run import RECORDS
-from .shards import PROVENANCE_KEY, Shard, shard_path, shards_of
+from .shards import PROVENANCE_KEY, shard_path, shards_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -94,9 +94,7 @@ def key_differences(there: RunKey, asked: RunKey) -> Iterator[str]:
 def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
     if isinstance(there, dict) and isinstance(asked, dict):
         for key in sorted(there.keys() | asked.keys()):
-            yield from _differences(
-                f"{name}.{key}".lstrip("."), there.get(key), asked.get(key)
-            )
+            yield from _differences(f"{name}.{key}".lstrip("."), there.get(key), asked.get(key))
     elif there != asked:
         yield f"{name} is {_short(there)} there, {_short(asked)} here"
 

@@ -120,9 +120,7 @@ def write_shard(path: Path, table: "pa.Table", provenance: Provenance) -> None:
 
     metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: canonical_bytes(provenance)}
     with file_written_whole(path) as temporary:
-        pq.write_table(
-            table.replace_schema_metadata(metadata), str(temporary), compression="zstd"
-        )
+        pq.write_table(table.replace_schema_metadata(metadata), str(temporary), compression="zstd")
 
 
 def _raise_first(futures: Sequence["Future[None]"]) -> None:

@@ -81,7 +81,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
 
 
 def _flush(file: Path) -> None:
-    """Make sure that the bytes are on the disk before the name is: a rename outlives a power cut."""
+    """Put the bytes on the disk before the name is there: a rename outlives a power cut."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 

@@ -92,7 +92,7 @@ def placements(engine: str | None, device: str | None) -> list[Placement]:
     """
     if engine is not None and engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}. Expected {' or '.join(ENGINES)}.")
-    kinds = list(ENGINES.values()) if engine is None else [ENGINES[engine]]  # type: ignore[index]
+    kinds = list(ENGINES.values()) if engine is None else [ENGINES[engine]]
     devices = [find_device(device)] if device is not None else [*cuda_devices()[:1], cpu()]
     if engine is not None:
         return [Placement(kinds[0], devices[0])]

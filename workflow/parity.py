@@ -25,7 +25,7 @@ from ..evaluate.metrics.error_rate import wilson_interval
 from ..exporter.graph import affine_of, preprocessing_in_graph
 from ..storage.atomic import file_written_whole
 from ..storage.cache import cache_folder
-from ..storage.documents import document_sha256, read_document, write_document
+from ..storage.documents import document_sha256, plain, read_document, write_document
 from .engines import Loaded, is_reference, placements, ready, reference_of
 from .parity_images import parity_images
 from .subject import ModelChoice, Subject, find_subject
@@ -96,36 +96,43 @@ def measure_parity(
     pair = _preprocessing(candidate, subject.spec.preprocessing)
     verdicts = gates(expected, found, moved, tolerance_of(candidate.spec), pair, images.items)
     result = _result(reference, candidate, images, batch, (expected, found), verdicts)
-    path = parity_path(reference.spec, candidate)
-    write_document(path, result)
+    write_document(_kept_at(result), result)
     if not result.passed:
-        _keep_evidence(evidence_path(path), images, (expected, found))
+        _keep_evidence(evidence_path(result), images, (expected, found))
     return result
 
 
 def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
     """The kept result for this engine, runtime and device, if there is one."""
-    path = parity_path(torch_spec(subject.spec, candidate.weights_sha256), candidate)
+    path = _path(
+        torch_spec(subject.spec, candidate.weights_sha256),
+        candidate.spec,
+        candidate.placement.kind.versions(),
+        candidate.placement.device,
+    )
     return read_document(path, ParityResult) if path.is_file() else None
 
 
-def parity_path(reference: EngineSpec, candidate: Loaded) -> Path:
-    """Where the result of a candidate is kept: bound to its runtime's version and its device."""
-    device = candidate.placement.device
-    digits = document_sha256(
-        {
-            "reference": document_sha256(reference),
-            "candidate": document_sha256(candidate.spec),
-            "runtime": document_sha256(candidate.placement.kind.versions()),
-            "device": document_sha256(Device("", device.model, device.details)),
-        }
-    )
-    return cache_folder("parity") / f"{digits[:32]}.json"
+def evidence_path(result: ParityResult) -> Path:
+    """Where the logits of a parity that failed are kept: ids, reference and candidate."""
+    return _kept_at(result).with_suffix(".npz")
 
 
-def evidence_path(path: Path) -> Path:
-    """Where the logits of a parity that failed are kept."""
-    return path.with_suffix(".npz")
+def _kept_at(result: ParityResult) -> Path:
+    return _path(result.reference, result.candidate, result.versions, result.candidate_device)
+
+
+def _path(
+    reference: EngineSpec, candidate: EngineSpec, versions: Mapping[str, str], device: Device
+) -> Path:
+    """Bound to the runtime's version and the device: a pass on one says nothing of another."""
+    parts = {
+        "reference": plain(reference),
+        "candidate": plain(candidate),
+        "runtime": dict(versions),
+        "device": [device.model, device.details],
+    }
+    return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 
 def _reference_logits(reference: Loaded, images: ParityImages, progress: Progress) -> Logits:
@@ -139,9 +146,7 @@ def _candidate_logits(
 ) -> tuple[Logits, Mapping[int, Logits]]:
     """The candidate's logits, and those of some images in other batches."""
     with candidate.open(threads=os.cpu_count()) as engine:
-        logits = _collected(
-            logits_of(engine, images, batch_size), images, "candidate", progress
-        )
+        logits = _collected(logits_of(engine, images, batch_size), images, "candidate", progress)
         return logits, logits_in_other_batches(engine, images, batch_size)
 
 

@@ -48,6 +48,5 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         items=(*items, *corrupted_items),
         pixels=np.stack([*clean, *corrupted]),
         clean=len(items),
-        description=f"{len(items)} {origin} clean, {len(corrupted)} corrupted "
-        f"({', '.join(names)})",
+        description=f"{len(items)} {origin} clean, {len(corrupted)} corrupted ({', '.join(names)})",
     )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CLEAN_BENCHMARK = "imagenet"
 
+_OWN_FIELDS = ("metric", "corruption", "severity", "value", "low", "high", "n", "skipped")
+"""What a benchmark says of a score; the rest says which run it came from."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -130,27 +133,21 @@ def _identity(run: Run) -> tuple[object, ...]:
 def _scores(one: _Scored, partner: _Scored | None) -> Iterator[Score]:
     facts = _facts(one)
     clean = partner.clean if partner is not None else None
-    generated = bool(one.run.key.generated)
     for score in one.benchmark.scores(one.records.finished, clean):
-        reason = score.reason
-        if reason and score.metric != "relative_mce" or (reason and "missing" in reason):
-            reason = f"{reason}. Complete the run with: {_completing_command(one)}"
         yield replace(
-            score,
-            run=facts.run,
-            model=facts.model,
-            weights=facts.weights,
-            engine=facts.engine,
-            devices=facts.devices,
-            precision=facts.precision,
-            crop_px=facts.crop_px,
-            benchmark=facts.benchmark,
-            protocol=facts.protocol,
-            parity=facts.parity,
-            generated=generated,
-            complete=score.complete and not generated,
-            reason=reason,
+            facts,
+            **{name: getattr(score, name) for name in _OWN_FIELDS},
+            complete=score.complete and not facts.generated,
+            reason=_with_advice(score, one),
         )
+
+
+def _with_advice(score: Score, one: _Scored) -> str | None:
+    """A reason, with the command that helps where scoring more would."""
+    everything = len(one.records.finished) == len(one.benchmark.conditions)
+    if score.reason is None or everything:
+        return score.reason
+    return f"{score.reason}. Complete the run with: {_completing_command(one)}"
 
 
 def _facts(one: _Scored) -> Score:
@@ -168,6 +165,7 @@ def _facts(one: _Scored) -> Score:
         benchmark=run.key.benchmark,
         protocol=run.key.protocol,
         parity=", ".join(dict.fromkeys(shard.parity_status for shard in made)),
+        generated=bool(run.key.generated),
     )
 
 

@@ -1,28 +1,24 @@
 """Scoring a model on a benchmark: from words to a run on disk."""
 
-import hashlib
-import itertools
+import importlib.metadata
 import os
 import platform
 import shlex
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..contracts import (
-    Benchmark,
-    Condition,
     Engine,
     ImageBatch,
     Item,
-    ParityResult,
     Progress,
     Provenance,
     Run,
@@ -31,53 +27,20 @@ from ..contracts import (
     Shard,
     Silence,
 )
-from ..errors import InputError, ParityError, UnavailableError, shown
+from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
-from ..evaluate.scoring import ScoringJob, score_shard, select_items
-from ..evaluate.sources.folder import FolderSource, shared_items
+from ..evaluate.scoring import ScoringJob, score_shard
+from ..evaluate.sources.folder import FolderSource
 from ..records.run import MANIFEST, create_or_open, key_sha256, open_run
-from ..records.shards import Pace, run_shards, shard_size, shards_of
-from .engines import Loaded, Placement, is_reference, placements, ready
-from .parity import evidence_path, measure_parity, parity_path, stored_parity
+from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
+from .belief import Believed, believed_engine
+from .selection import Selection, check_crop, select
 from .subject import ModelChoice, Subject, find_subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 WARM_UP_BATCHES = 3
-
-
-@dataclass(frozen=True)
-class Believed:
-    """An engine whose parity is known, or waived.
-
-    Attributes:
-        loaded: The model, ready for it.
-        parity: The result; none for the reference itself, or where it was waived.
-        status: ``passed``, ``reference`` or ``not checked``.
-    """
-
-    loaded: Loaded
-    parity: ParityResult | None
-    status: str
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which items of a benchmark's conditions are scored.
-
-    Attributes:
-        items: Of each condition, the same ids in all.
-        ids_sha256: Over the ids that all conditions share, before any limit.
-    """
-
-    items: Mapping[Condition, Sequence[Item]]
-    ids_sha256: str
-
-    @property
-    def count(self) -> int:
-        """Items in each condition."""
-        return len(next(iter(self.items.values())))
 
 
 def score(
@@ -129,10 +92,9 @@ def score(
     progress = progress or Silence()
     what = find_benchmark(benchmark)
     subject = find_subject(ModelChoice(model, weights, seed, crop_px))
-    _check_crop(subject, what)
+    check_crop(subject.spec, what)
     source = FolderSource(data, what.conditions)
-    chosen = _conditions(what, source, {"corruption": corruptions, "severity": severities})
-    selection = _select(source, chosen, limit)
+    selection = select(what, source, {"corruption": corruptions, "severity": severities}, limit)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     believed = believed_engine(subject, engine, device, parity=parity, progress=progress)
@@ -147,12 +109,8 @@ def score(
         limit=limit,
     )
     folder = out or _default_folder(subject, key)
-    with ExitStack() as stack:
-        opened = stack.enter_context(believed.loaded.open())
+    with believed.loaded.open() as opened, ExitStack() as stack:
         run = _run(folder, key, subject, selection, believed, opened, batch_size)
-        decoders = None
-        if opened.callers == 1:
-            decoders = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1, "decode"))
         job = ScoringJob(
             benchmark=what,
             engine=opened,
@@ -160,123 +118,17 @@ def score(
             items=selection.items,
             preprocessing=subject.spec.preprocessing,
             batch_size=run.manifest.batch_size,
-            decoders=decoders,
-            read_ahead=2 * (os.cpu_count() or 1),
+            decoders=_decoders(stack, opened),
+            read_ahead=2 * _cores(),
         )
         progress.note(
-            f"Scoring {subject.spec.name} on {what.title} with {believed.loaded.placement}: "
-            f"{selection.count} images in {_count(len(chosen), 'condition')}, into {shown(folder)}."
+            f"Scoring {subject.spec.name} on {what.title}: {selection.count} images in "
+            f"{len(selection.conditions)} condition(s), into {shown(folder)}."
         )
-        shards = shards_of(chosen, selection.count, run.manifest.shard_size)
-        work = _work(job, believed, data)
+        shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
+        work = _work(job, _circumstances(job, believed, data))
         run_shards(run, shards, work, workers=opened.callers, progress=progress)
     return run
-
-
-def believed_engine(
-    subject: Subject, engine: str | None, device: str | None, *, parity: bool, progress: Progress
-) -> Believed:
-    """The best engine that is here and passes parity; the one that is named, if one is.
-
-    Raises:
-        ParityError: If none passes.
-        UnavailableError: If what is asked for is not here.
-    """
-    reasons = []
-    choices = placements(engine, device)
-    for placement in choices:
-        try:
-            believed = _believed(subject, placement, parity=parity, progress=progress)
-        except (ParityError, UnavailableError) as error:
-            # Only an engine that nobody named may be passed over, and never in silence.
-            if len(choices) == 1:
-                raise
-            progress.note(f"{placement} is not used: {error}")
-            reasons.append(error)
-            continue
-        progress.note(f"Engine: {placement}, parity {believed.status}.")
-        return believed
-    raise reasons[0]
-
-
-def _believed(
-    subject: Subject, placement: Placement, *, parity: bool, progress: Progress
-) -> Believed:
-    loaded = ready(subject, placement, progress)
-    if is_reference(loaded):
-        return Believed(loaded, None, "reference")
-    result = stored_parity(subject, loaded)
-    if result is None and parity:
-        result = measure_parity(subject, loaded, progress=progress)
-    if not parity and (result is None or not result.passed):
-        return Believed(loaded, None, "not checked")
-    assert result is not None
-    if not result.passed:
-        raise ParityError(failed_parity(result, subject, loaded))
-    return Believed(loaded, result, "passed")
-
-
-def failed_parity(result: ParityResult, subject: Subject, loaded: Loaded) -> str:
-    """One line on a parity that failed: which gates, and where the evidence is."""
-    from ..engine.torch_engine import torch_spec
-
-    kept = parity_path(torch_spec(subject.spec, loaded.weights_sha256), loaded)
-    failed = ", ".join(
-        f"{gate.name} {'is not finite' if gate.value is None else f'{gate.value:.2g}'} "
-        f"(at most {gate.bound:.2g})"
-        for gate in result.gates
-        if not gate.passed
-    )
-    return (
-        f"{loaded.placement} does not agree with PyTorch on {subject.spec.name}: {failed}. "
-        f"The logits of both are kept in {shown(evidence_path(kept))}. "
-        "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
-    )
-
-
-def _check_crop(subject: Subject, benchmark: Benchmark) -> None:
-    crop_px, stored = subject.spec.preprocessing.crop_px, benchmark.stimuli_px
-    if stored is not None and crop_px != stored:
-        raise InputError(
-            f"{subject.spec.name} takes {crop_px} px, but the images of {benchmark.title} are "
-            f"stored at {stored} px and are never resized. Make a bundle for them with `evaluator "
-            f"export {subject.spec.name} --crop-px {stored} --out FOLDER` and score FOLDER, or "
-            f"add --crop-px {stored} here; it is marked."
-        )
-
-
-def _conditions(
-    benchmark: Benchmark, source: FolderSource, wanted: Mapping[str, Sequence[Any] | None]
-) -> list[Condition]:
-    """The conditions to score now: those that are asked for, or all that are there."""
-    published = list(benchmark.conditions)
-    for key, values in wanted.items():
-        if values is None:
-            continue
-        known = {dict(condition.values).get(key): None for condition in benchmark.conditions}
-        unknown = [value for value in values if value not in known]
-        if unknown:
-            raise InputError(
-                f"{benchmark.title} has no {key} {unknown[0]!r}. "
-                f"Expected {' '.join(str(value) for value in known if value is not None) or 'none'}."
-            )
-        published = [condition for condition in published if condition[key] in values]
-    there = [condition for condition in published if condition in source.conditions()]
-    absent = [condition for condition in published if condition not in there]
-    if not there or (absent and any(values is not None for values in wanted.values())):
-        layout = "/".join(f"<{key}>" for key, _ in published[0].values)
-        raise InputError(
-            f"The data hold no folder for {absent[0]}. "
-            f"Expected {layout}/<wnid>/<file> below --data."
-        )
-    return there
-
-
-def _select(source: FolderSource, conditions: Sequence[Condition], limit: int | None) -> Selection:
-    everything = shared_items(source, conditions)
-    ids = [item.id for item in everything[conditions[0]]]
-    digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)
 
 
 def _default_folder(subject: Subject, key: RunKey) -> Path:
@@ -291,40 +143,37 @@ def _run(
     selection: Selection,
     believed: Believed,
     engine: Engine,
-    batch_size: int | None,
+    asked_batch: int | None,
 ) -> Run:
     """The run in this folder; a new one gets its shard size from how fast the engine is here."""
     placement = believed.loaded.placement
-    batch = batch_size or placement.kind.batch_size(placement.device)
+    batch = asked_batch or placement.kind.batch_size(placement.device)
     if not 1 <= batch <= engine.max_batch:
         raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
-    if (folder / MANIFEST).is_file():
-        size = 0  # the run keeps its own
-    else:
+    size = batch  # of no account where the run is there: it keeps its own
+    if not (folder / MANIFEST).is_file():
         pace = Pace(_images_per_second(engine, batch), engine.callers)
-        size = shard_size(selection.count, len(selection.items), batch, pace)
-    manifest = RunManifest(
-        key, subject.spec, selection.count, size, batch, datetime.now(UTC).isoformat("T", "seconds")
-    )
+        size = shard_size(selection.count, len(selection.conditions), batch, pace)
+    created = datetime.now(UTC).isoformat("T", "seconds")
+    manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)
     run = create_or_open(folder, manifest)
-    if batch_size is not None and batch_size != run.manifest.batch_size:
+    if asked_batch is not None and asked_batch != run.manifest.batch_size:
         raise InputError(
             f"{shown(folder)} was begun with --batch-size {run.manifest.batch_size}, which decides "
-            f"its last digits; got {batch_size}. Leave the option out, or choose another --out."
+            f"its last digits; got {asked_batch}. Leave the option out, or choose another --out."
         )
     return run
 
 
 def _images_per_second(engine: Engine, batch_size: int) -> float:
     """Of one caller, after a warm-up batch."""
-    kind = engine.spec.input_kind
     item = Item("warm-up", None, "")
 
-    def batches() -> Any:
+    def batches() -> Iterator[ImageBatch]:
         for _ in range(WARM_UP_BATCHES):
             data = engine.allocate(batch_size)
             data[:] = 0
-            yield ImageBatch(data, kind, (item,) * batch_size)
+            yield ImageBatch(data, engine.spec.input_kind, (item,) * batch_size)
 
     stream = engine.stream(batches())
     next(stream)
@@ -333,19 +182,28 @@ def _images_per_second(engine: Engine, batch_size: int) -> float:
     return done / max(time.monotonic() - began, 1e-6)
 
 
-def _work(job: ScoringJob, believed: Believed, data: Path) -> Any:
-    """What makes one shard: its records, and under which circumstances they were made."""
-    import importlib.metadata
+def _decoders(stack: ExitStack, engine: Engine) -> ThreadPoolExecutor | None:
+    """Threads that decode ahead, where the engine has a single caller to feed."""
+    if engine.callers > 1:
+        return None
+    return stack.enter_context(ThreadPoolExecutor(_cores(), "decode"))
 
-    versions = {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("evaluator", "numpy", "Pillow")},
-        **believed.loaded.placement.kind.versions(),
-    }
-    circumstances = Provenance(
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenance:
+    """What the provenances of all shards of this process share."""
+    packages = ("evaluator", "numpy", "Pillow")
+    return Provenance(
         host=socket.gethostname(),
         device=job.engine.device,
-        versions=versions,
+        versions={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+            **job.engine.versions,
+        },
         parity=believed.parity,
         parity_status=believed.status,
         batch_size=job.batch_size,
@@ -353,10 +211,14 @@ def _work(job: ScoringJob, believed: Believed, data: Path) -> Any:
         data_sha256="",
         started="",
         seconds=0.0,
-        command=shlex.join(itertools.chain(["evaluator"], sys.argv[1:])),
+        command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
     )
 
-    def work(shard: Shard, advance: Any) -> "tuple[pa.Table, Provenance]":
+
+def _work(job: ScoringJob, circumstances: Provenance) -> Work:
+    """What makes one shard: its records, and under which circumstances they were made."""
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         started, began = datetime.now(UTC), time.monotonic()
         table, data_sha256 = score_shard(job, shard, advance)
         return table, replace(
@@ -367,7 +229,3 @@ def _work(job: ScoringJob, believed: Believed, data: Path) -> Any:
         )
 
     return work
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

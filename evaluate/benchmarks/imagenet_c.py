@@ -45,7 +45,7 @@ ALEXNET_ERROR: Mapping[str, float] = {
 
 ALEXNET_CLEAN_ERROR = 0.435
 """AlexNet's top-1 error on the clean images. A fit, not a printed figure: every value from 0.4345
-to 0.4355 reproduces the relative mCE that Orhan (2019) printed; torchvision's AlexNet has 0.4348."""
+to 0.4355 reproduces the relative mCE that Orhan (2019) printed. torchvision's AlexNet: 0.4348."""
 
 CORRUPTIONS = tuple(ALEXNET_ERROR)
 CONDITIONS = tuple(

@@ -19,6 +19,7 @@ import difflib
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import multiprocessing
 import os
 import signal
@@ -147,8 +148,7 @@ def corrupted_pixels(clean: Pixels, corruption: str, severity: int, seed: int) -
     try:
         # Nobody who runs this can act on what the package and its dependencies warn of.
         with warnings.catch_warnings(action="ignore"):
-            pixels: Pixels = corrupt(clean, severity, corruption, **own_seed)
-            return pixels
+            return corrupt(clean, severity, corruption, **own_seed)
     finally:
         np.random.set_state(state)
 
@@ -169,16 +169,16 @@ def _checked_variants(corruptions: Sequence[str], severities: Sequence[int]) -> 
     for name in corruptions:
         if name not in BENCHMARK_CORRUPTIONS:
             near = difflib.get_close_matches(name, BENCHMARK_CORRUPTIONS, n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else ""
             known = f"Expected some of {' '.join(BENCHMARK_CORRUPTIONS)}."
-            raise InputError(f"There is no corruption {name!r}. {hint or known}")
+            hint = f"Did you mean {' or '.join(near)}?" if near else known
+            raise InputError(f"There is no corruption {name!r}. {hint}")
     for severity in severities:
         if severity not in SEVERITIES:
             raise InputError(f"There is no severity {severity}. Expected some of 1 2 3 4 5.")
     if not corruptions or not severities:
         raise InputError("Nothing to make: give at least one corruption and one severity.")
-    return [(c, s) for c in BENCHMARK_CORRUPTIONS for s in SEVERITIES
-            if c in corruptions and s in severities]  # fmt: skip
+    every = itertools.product(BENCHMARK_CORRUPTIONS, SEVERITIES)
+    return [(c, s) for c, s in every if c in corruptions and s in severities]
 
 
 def _checked_processes(workers: int | None) -> int:
@@ -228,7 +228,7 @@ def _photos(source: Path, progress: Progress) -> list[_Photo]:
                 f"{shown(other.location)} and {shown(item.location)} would both become "
                 f"{shown(_target(item.id))}. Rename or remove one of them."
             )
-    photos = []
+    photos: list[_Photo] = []
     for target, item in by_target.items():
         if len(photos) % 100 == 0:
             progress.advance("read", len(photos), len(items), "photos")
@@ -282,12 +282,11 @@ def _refuse_other(path: Path, there: Mapping[str, Any], recipe: Mapping[str, Any
     found, wanted = _flat(there), _flat(recipe)
     differing = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
     if differing:
-        first = differing[0]
-        others = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
+        key = differing[0]
         raise InputError(
-            f"{shown(path)} says that the tree was made otherwise: {first} is "
-            f"{found.get(first)!s:.32}, here it is {wanted.get(first)!s:.32}{others}. "
-            "Give another DIR, or what the tree was made with."
+            f"{shown(path)} says that the tree was made with another {', '.join(differing)}: {key} "
+            f"is {found.get(key)!s:.32} there and {wanted.get(key)!s:.32} here. Give another DIR, "
+            "or what the tree was made with."
         )
 
 
@@ -306,10 +305,9 @@ def _tasks(
 ) -> list[_Task]:
     tasks = []
     for photo in photos:
-        missing = tuple(v for v in variants if not os.path.exists(_path(folder, photo, v)))
-        if missing:
-            tasks.append(_Task(photo, folder, seed, missing))
-    return tasks
+        missing = [v for v in variants if not os.path.exists(_path(folder, photo, v))]
+        tasks.append(_Task(photo, folder, seed, tuple(missing)))
+    return [task for task in tasks if task.missing]
 
 
 def _path(folder: Path, photo: _Photo, variant: Variant) -> str:
@@ -326,8 +324,8 @@ def _corrupt_all(tasks: Sequence[_Task], processes: int, total: int, progress: P
     # A process that was forked would inherit the locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
     stopped = context.Event()
-    count, told = min(processes, len(tasks)), time.monotonic()
-    with ProcessPoolExecutor(count, context, _begin_worker, (stopped,)) as pool:
+    processes, told = min(processes, len(tasks)), time.monotonic()
+    with ProcessPoolExecutor(processes, context, _begin_worker, (stopped,)) as pool:
         try:
             for future in as_completed([pool.submit(_corrupt_photo, task) for task in tasks]):
                 done += future.result()
@@ -336,7 +334,7 @@ def _corrupt_all(tasks: Sequence[_Task], processes: int, total: int, progress: P
                     progress.advance("corrupt", done, total, "images")
         except BrokenProcessPool as error:
             raise OutputError(
-                f"One of {count} worker processes died, perhaps for lack of memory. "
+                f"One of {processes} worker processes died, perhaps for lack of memory. "
                 "Call again, with fewer workers: what is there is kept."
             ) from error
         except BaseException:
@@ -361,10 +359,9 @@ def _begin_worker(stopped: Event) -> None:
 
 def _end_with_caller() -> None:
     """Without this, the workers of a call that was killed would wait for tasks for ever."""
-    caller = multiprocessing.parent_process()
-    assert caller is not None
-    caller.join()
-    os._exit(1)
+    if (caller := multiprocessing.parent_process()) is not None:
+        caller.join()
+        os._exit(1)
 
 
 def _corrupt_photo(task: _Task) -> int:
@@ -399,7 +396,7 @@ def _jpeg(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _generator() -> Callable[..., Any]:
+def _generator() -> Callable[..., Pixels]:
     """The function ``corrupt`` of the package; imported late, for it brings OpenCV and numba."""
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -5,6 +5,7 @@ and saturation show. Pixels in, pixels out: (S, S, 3) uint8.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ def _pixelate(pixels: Pixels, seed: int) -> Pixels:
     return result
 
 
-def _pixels(values: npt.NDArray[np.float64]) -> Pixels:
+def _pixels(values: npt.NDArray[np.floating[Any]]) -> Pixels:
     return values.round().clip(0, 255).astype(np.uint8)
 
 

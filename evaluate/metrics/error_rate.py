@@ -51,7 +51,7 @@ def error_rate(correct: npt.NDArray[np.bool_]) -> float:
     """
     if correct.size == 0:
         raise InputError("An error rate needs at least one image, got none.")
-    return 1 - np.count_nonzero(correct) / correct.size
+    return 1 - int(np.count_nonzero(correct)) / correct.size
 
 
 def wilson_interval(rate: float, n: int) -> tuple[float, float]:

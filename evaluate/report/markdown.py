@@ -23,12 +23,12 @@ def markdown_of(tables: Iterable[Table], heading: str) -> str:
     """
     lines = [f"# {heading}", ""]
     for table in tables:
-        lines += [f"## {table.title}", "", _row(table.header)]
-        lines.append("|---" + "|---:" * (len(table.header) - 1) + "|")
+        rules = ("---" if c in table.words else "---:" for c in range(len(table.header)))
+        lines += [f"## {_escaped(table.title)}", "", _row(table.header), f"|{'|'.join(rules)}|"]
         lines += [_row(row) for row in table.rows]
         lines += ["", *(f"- {_escaped(note)}" for note in table.notes)]
         lines += [""] if table.notes else []
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ relative mCE were computed; ``data/paper_results.json`` says how.
 import importlib.resources
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -32,15 +33,14 @@ def published_scores(model: str) -> Iterator[Score]:
     if model not in published_models():
         return
     raw, derived = _results()["raw"][model], _results()["derived"]["values"][model]
-    facts = {"model": model, "weights": "as published", "source": SOURCE, "complete": True}
-    clean = 1 - raw["clean_top1_accuracy_pct_as_printed"] / 100
-    yield Score(**facts, benchmark="imagenet", metric="top1_error", value=round(clean, 6))
+    facts = Score(model=model, weights="as published", source=SOURCE, n=50_000, complete=True)
+    clean = round(1 - raw["clean_top1_accuracy_pct_as_printed"] / 100, 6)
+    yield replace(facts, benchmark="imagenet", metric="top1_error", value=clean)
+    corrupted = replace(facts, benchmark="imagenet-c")
     for metric, name in _SUMMARY.items():
-        yield Score(**facts, benchmark="imagenet-c", metric=metric, value=derived[name] / 100)
+        yield replace(corrupted, metric=metric, value=derived[name] / 100)
     for corruption, value in derived["CE_pct"].items():
-        yield Score(
-            **facts, benchmark="imagenet-c", metric="ce", corruption=corruption, value=value / 100
-        )
+        yield replace(corrupted, metric="ce", corruption=corruption, value=value / 100)
 
 
 @cache

@@ -1,7 +1,8 @@
 """The tables of a report, as text in cells: what the terminal and Markdown both show.
 
-Every number carries its marks: a number that is not the whole published benchmark, or comes from
-generated data, never stands without saying so.
+A number that is not the whole published benchmark, or comes from generated data, never stands
+without a mark that says so. Where all numbers of a column have the same marks they stand in its
+header, where all of a table have them in its title.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from .published import published_models, published_scores
 MARKS = {
     "*": "not the whole benchmark",
     "+": "generated data, not the published benchmark",
-    "!": "the engine's parity was not proved",
+    "!": "the engine's parity is not proved",
     "~": "images were skipped",
     "^": "another crop than the model was trained with",
 }
@@ -25,6 +26,7 @@ SUMMARY_COLUMNS = (
     ("imagenet-c", "mce", "mCE %"),
     ("imagenet-c", "relative_mce", "relative mCE %"),
 )
+SEVERITIES = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,29 @@ class Table:
         header: One for each column.
         rows: Each as long as the header.
         notes: Below the table.
+        words: The columns that hold words; the others hold numbers.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    words: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A number and what must be said of it; empty where there is none."""
+
+    text: str = ""
+    marks: str = ""
+    score: Score | None = None
+
+    def __str__(self) -> str:
+        return self.text + self.marks
+
+    def without(self, marks: str) -> str:
+        return self.text if self.marks == marks else str(self)
 
 
 def report_tables(entries: Sequence[Entry], *, all_published: bool = False) -> list[Table]:
@@ -68,84 +87,87 @@ def report_tables(entries: Sequence[Entry], *, all_published: bool = False) -> l
         entries: The user's models.
         all_published: Show all the paper's models, not only those that are among the entries.
     """
-    tables = [summary_table(entries, all_published=all_published)]
-    with_corruptions = [e for e in entries if any(s.metric == "ce" for s in e.scores)]
-    if with_corruptions:
-        tables.append(corruption_table(with_corruptions))
-    tables += [
-        severity_table(entry)
-        for entry in entries
-        if any(score.severity is not None for score in entry.scores)
+    names = {entry.model for entry in entries}
+    beside = [model for model in published_models() if all_published or model in names]
+    published = [
+        Entry(f"{model}, as published", model, tuple(published_scores(model))) for model in beside
     ]
-    return tables
+    tables = [summary_table(entries, published)]
+    corrupted = [entry for entry in entries if _has(entry, "ce")]
+    if corrupted and len(corrupted) + len(published) > 1:
+        tables.append(corruption_table([*corrupted, *published]))
+    return [*tables, *(severity_table(entry) for entry in corrupted), provenance_table(entries)]
 
 
-def summary_table(entries: Sequence[Entry], *, all_published: bool = False) -> Table:
-    """One row a model; the paper's own numbers in a row below its models."""
-    columns = [c for c in SUMMARY_COLUMNS if any(_find(e.scores, *c[:2]) for e in entries)]
-    rows, shown = [], []
-    for entry in entries:
-        scores = [_find(entry.scores, benchmark, metric) for benchmark, metric, _ in columns]
-        shown += [(entry, score) for score in scores if score is not None]
-        rows.append((entry.name, *(_cell(score, entry.marks) for score in scores)))
-    for model in _published_beside(entries, all_published):
-        published = tuple(published_scores(model))
-        found = [_find(published, benchmark, metric) for benchmark, metric, _ in columns]
-        rows.append((f"  {model}, as published", *(_cell(score) for score in found)))
+def summary_table(entries: Sequence[Entry], published: Sequence[Entry]) -> Table:
+    """One row a model, the user's first."""
+    columns = [column for column in SUMMARY_COLUMNS if any(_find(e, *column[:2]) for e in entries)]
+    rows = [
+        (entry.name, [_cell(entry, _find(entry, benchmark, m)) for benchmark, m, _ in columns])
+        for entry in (*entries, *published)
+    ]
     return Table(
         "Robustness",
         ("model", *(title for _, _, title in columns)),
-        tuple(rows),
-        (*_legend(shown), *_refusals(entries)),
+        tuple((name, *map(str, cells)) for name, cells in rows),
+        (*_legend(cell for _, cells in rows for cell in cells), *_refusals(entries)),
     )
 
 
 def corruption_table(entries: Sequence[Entry]) -> Table:
-    """CE of each corruption, models side by side, the paper's beside its models."""
-    columns: list[tuple[str, Entry]] = []
-    for entry in entries:
-        columns.append((entry.name, entry))
-        published = tuple(published_scores(entry.model))
-        if published:
-            columns.append((f"{entry.model}, as published", Entry("", entry.model, published)))
-    corruptions = list(
-        dict.fromkeys(s.corruption for _, e in columns for s in e.scores if s.metric == "ce")
-    )
-    shown, rows = [], []
-    for corruption in corruptions:
-        found = [
-            (entry, next((s for s in entry.scores if _is_ce(s, corruption)), None))
-            for _, entry in columns
+    """CE of each corruption, models side by side."""
+    corruptions = dict.fromkeys(s.corruption for e in entries for s in e.scores if s.metric == "ce")
+    columns = [[_cell(entry, _ce(entry, name)) for name in corruptions] for entry in entries]
+    shared = [_common_marks(cells) for cells in columns]
+    rows = []
+    for position, corruption in enumerate(corruptions):
+        cells = [
+            column[position].without(marks) for column, marks in zip(columns, shared, strict=True)
         ]
-        shown += [(entry, score) for entry, score in found if score is not None]
-        rows.append((str(corruption), *(_cell(score, entry.marks) for entry, score in found)))
+        rows.append((str(corruption), *cells))
+    header = (entry.name + marks for entry, marks in zip(entries, shared, strict=True))
     return Table(
-        "Corruption error (CE %, AlexNet = 100)",
-        ("corruption", *(name for name, _ in columns)),
+        "Corruption error, CE % (AlexNet = 100)",
+        ("corruption", *header),
         tuple(rows),
-        tuple(_legend(shown)),
+        tuple(_legend(cell for column in columns for cell in column)),
     )
 
 
 def severity_table(entry: Entry) -> Table:
-    """Top-1 error of each corruption at each severity."""
-    cells = {
+    """Top-1 error of each corruption at each severity, their mean and its CE."""
+    errors = {
         (score.corruption, score.severity): score
         for score in entry.scores
         if score.metric == "top1_error" and score.severity is not None
     }
-    severities = (1, 2, 3, 4, 5)
-    rows = tuple(
-        (str(corruption), *(_cell(cells.get((corruption, s)), entry.marks, short=True)
-                            for s in severities))
-        for corruption in dict.fromkeys(corruption for corruption, _ in cells)
-    )
+    rows = {}
+    for corruption in dict.fromkeys(corruption for corruption, _ in errors):
+        cells = [_cell(entry, errors.get((corruption, s)), interval=False) for s in SEVERITIES]
+        rows[str(corruption)] = [*cells, _cell(entry, _ce(entry, corruption))]
+    everything = [cell for cells in rows.values() for cell in cells]
+    shared = _common_marks(everything)
     return Table(
-        f"Top-1 error by severity (%): {entry.name}",
-        ("corruption", *(str(severity) for severity in severities)),
-        rows,
-        tuple(_legend([(entry, score) for score in cells.values()])),
+        f"{entry.name}: top-1 error by severity, and CE, in %{' ' + shared if shared else ''}",
+        ("corruption", *map(str, SEVERITIES), "CE"),
+        tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
+        tuple(_legend(everything)),
     )
+
+
+def provenance_table(entries: Sequence[Entry]) -> Table:
+    """What ran: one row a run."""
+    rows: dict[str, tuple[str, str]] = {}
+    for score in (score for entry in entries for score in entry.scores):
+        images = max(s.n for e in entries for s in e.scores if s.run == score.run)
+        rows[score.run] = (
+            score.run,
+            f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
+            f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
+            f"{' and '.join(score.devices) or 'nothing yet'}, parity "
+            f"{score.parity or 'not checked'}, {images:,} images a condition",
+        )
+    return Table("What ran", ("run", "what"), tuple(rows.values()), words=(0, 1))
 
 
 def marks_of(score: Score) -> str:
@@ -156,66 +178,71 @@ def marks_of(score: Score) -> str:
     return marks + ("~" if score.skipped else "")
 
 
-def _cell(score: Score | None, more: str = "", *, short: bool = False) -> str:
+def _cell(entry: Entry, score: Score | None, *, interval: bool = True) -> _Cell:
     if score is None:
-        return ""
+        return _Cell()
     if score.value is None:
-        return "refused"
+        return _Cell("refused")
     text = f"{100 * score.value:.1f}"
-    if score.low is not None and score.high is not None and not short:
+    if interval and score.low is not None and score.high is not None:
         text += f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
-    return text + marks_of(score) + more
+    return _Cell(text, marks_of(score) + entry.marks, score)
 
 
-def _legend(shown: Iterable[tuple[Entry, Score]]) -> list[str]:
+def _common_marks(cells: Iterable[_Cell]) -> str:
+    """The marks that all numbers have, or none."""
+    found = {cell.marks for cell in cells if cell.score is not None}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _legend(cells: Iterable[_Cell]) -> list[str]:
     """What the marks that were used mean, with the numbers behind them."""
-    pairs = [(entry, score) for entry, score in shown if score.value is not None]
-    used = {mark for entry, score in pairs for mark in marks_of(score) + entry.marks}
-    notes = []
-    for mark, meaning in MARKS.items():
-        if mark not in used:
-            continue
-        detail = ""
-        if mark == "*":
-            counts = sorted({score.n for _, score in pairs if not score.complete})
-            detail = f": {_span(counts)} of 50,000 images a condition"
-        if mark == "~":
-            detail = f": {max(score.skipped for _, score in pairs)} at most"
-        notes.append(f"{mark} {meaning}{detail}")
-    return notes
+    numbers = [(cell.marks, cell.score) for cell in cells if cell.score is not None]
+    used = {mark for marks, _ in numbers for mark in marks}
+    details = {
+        "*": f": {_span({s.n for _, s in numbers if not s.complete})} of 50,000 images a condition",
+        "~": f": up to {max((s.skipped for _, s in numbers), default=0):,}",
+    }
+    return [
+        f"{mark} {meaning}{details.get(mark, '')}"
+        for mark, meaning in MARKS.items()
+        if mark in used
+    ]
 
 
-def _span(counts: Sequence[int]) -> str:
-    if len(counts) == 1:
-        return f"{counts[0]:,}"
-    return f"{counts[0]:,} to {counts[-1]:,}"
+def _span(counts: Iterable[int]) -> str:
+    ordered = sorted(counts) or [0]
+    ends = dict.fromkeys((ordered[0], ordered[-1]))
+    return " to ".join(f"{count:,}" for count in ends)
 
 
 def _refusals(entries: Sequence[Entry]) -> list[str]:
     """Why numbers were refused, each reason once."""
     wanted = {(benchmark, metric) for benchmark, metric, _ in SUMMARY_COLUMNS}
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         for score in entry.scores:
             if score.reason and (score.benchmark, score.metric) in wanted:
-                reasons.setdefault(f"{entry.name}: {score.reason}", []).append(score.metric)
+                reasons.setdefault((entry.name, score.reason), []).append(score.metric)
     return [
-        f"{reason.partition(': ')[0]}: {', '.join(metrics)} refused: {reason.partition(': ')[2]}"
-        for reason, metrics in reasons.items()
+        f"{name}: {', '.join(metrics)} refused: {reason}"
+        for (name, reason), metrics in reasons.items()
     ]
 
 
-def _published_beside(entries: Sequence[Entry], all_published: bool) -> list[str]:
-    names = {entry.model for entry in entries}
-    return [model for model in published_models() if all_published or model in names]
+def _has(entry: Entry, metric: str) -> bool:
+    return any(score.metric == metric for score in entry.scores)
 
 
-def _find(scores: Iterable[Score], benchmark: str, metric: str) -> Score | None:
-    for score in scores:
+def _find(entry: Entry, benchmark: str, metric: str) -> Score | None:
+    for score in entry.scores:
         if (score.benchmark, score.metric, score.severity) == (benchmark, metric, None):
             return score
     return None
 
 
-def _is_ce(score: Score, corruption: str | None) -> bool:
-    return score.metric == "ce" and score.corruption == corruption
+def _ce(entry: Entry, corruption: str | None) -> Score | None:
+    for score in entry.scores:
+        if score.metric == "ce" and score.corruption == corruption:
+            return score
+    return None

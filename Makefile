@@ -1,0 +1,40 @@
+# Everything that is done to this project. `make demo` and `make test` need Python 3.11+ and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+# Real weights, real photos: export, prove parity, corrupt, score, report. Ten minutes at most.
+demo: $(READY)
+	$(BIN)/evaluator export efficientnet_lite0
+	$(BIN)/evaluator data sample demo/imagenet
+	$(BIN)/evaluator data corrupt demo/imagenet demo/imagenet-c
+	$(BIN)/evaluator score efficientnet_lite0 imagenet --data demo/imagenet --out demo/runs/imagenet
+	$(BIN)/evaluator score efficientnet_lite0 imagenet-c --data demo/imagenet-c --out demo/runs/imagenet-c
+	$(BIN)/evaluator report demo/runs --markdown demo/report.md --json demo/report.json
+	@echo "The report is in demo/report.md and demo/report.json."
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# mypy knows the package only where a folder has its name: hence the link.
+check: $(READY)
+	mkdir -p .check && ln -sfn .. .check/evaluator
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd .check && ../$(BIN)/mypy --config-file ../pyproject.toml -p evaluator
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m perf
+
+clean:
+	rm -rf $(VENV) .check build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

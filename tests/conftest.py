@@ -1,0 +1,43 @@
+"""What many tests share: a cache of their own, real photos, and one exported network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import evaluator
+from evaluator.contracts import Bundle
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALUATOR_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty labelled photos in class folders."""
+    folder = tmp_path_factory.mktemp("data") / "imagenet"
+    assert evaluator.sample_photos(folder) == 20
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corrupted(photos: Path) -> Path:
+    """The photos under all 15 corruptions at all 5 severities."""
+    folder = photos.parent / "imagenet-c"
+    assert evaluator.corrupt_photos(photos, folder) == 20 * 75
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(cache: Path) -> Bundle:
+    """EfficientNet-Lite0 with real weights, exported and found to agree with PyTorch."""
+    exported = evaluator.export_model("efficientnet_lite0")
+    assert exported.created
+    assert exported.parity.passed
+    return exported.bundle

@@ -1,0 +1,257 @@
+"""Shards: how a run is cut, resumed, and stopped."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import dataset
+
+from evaluator.contracts import (
+    Condition,
+    Device,
+    EngineSpec,
+    ModelSpec,
+    Preprocessing,
+    Provenance,
+    Run,
+    RunKey,
+    RunManifest,
+    Shard,
+    Silence,
+    WeightsOrigin,
+)
+from evaluator.errors import InputError, RunMismatchError
+from evaluator.records.reading import read_run
+from evaluator.records.run import create_or_open, find_runs, open_run
+from evaluator.records.shards import Pace, run_shards, shard_path, shard_size, shards_of
+
+PREPROCESSING = Preprocessing(256, 224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+MODEL = ModelSpec(
+    "m", "m", WeightsOrigin("random", "seed 0"), PREPROCESSING, 224, 1000, "source", "licence"
+)
+FOG = tuple(Condition((("corruption", "fog"), ("severity", s))) for s in (1, 2))
+
+
+def key(limit: int | None = None, generated: Mapping[str, int] | None = None) -> RunKey:
+    return RunKey(
+        "imagenet-c",
+        "1",
+        "ab",
+        EngineSpec("torch", "cd"),
+        PREPROCESSING,
+        "ef",
+        generated=generated,
+        limit=limit,
+    )
+
+
+def manifest(the_key: RunKey | None = None, items: int = 10, size: int = 4) -> RunManifest:
+    return RunManifest(the_key or key(), MODEL, items, size, 2, "2026-01-01T00:00:00+00:00")
+
+
+def provenance() -> Provenance:
+    return Provenance(
+        host="h",
+        device=Device("cpu", "m", "d"),
+        versions={},
+        parity=None,
+        parity_status="reference",
+        batch_size=2,
+        data="/data",
+        data_sha256="",
+        started="",
+        seconds=0.0,
+        command="",
+    )
+
+
+def ids_of(shard: Shard) -> pa.Table:
+    return pa.table({"id": [f"{shard.condition}:{i}" for i in range(shard.start, shard.stop)]})
+
+
+def work(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+    advance(shard.size)
+    return ids_of(shard), provenance()
+
+
+def files(run: Run) -> dict[str, int]:
+    return {
+        str(path.relative_to(run.folder)): path.stat().st_mtime_ns
+        for path in run.folder.rglob("*.parquet")
+    }
+
+
+@given(
+    items=st.integers(1, 60_000),
+    conditions=st.integers(1, 75),
+    batch=st.integers(1, 128),
+    rate=st.floats(0.01, 10_000),
+    workers=st.integers(1, 16),
+)
+def test_shards_cover_every_item_once_in_whole_batches(
+    items: int, conditions: int, batch: int, rate: float, workers: int
+) -> None:
+    size = shard_size(items, conditions, batch, Pace(rate, workers))
+    assert size % batch == 0
+    shards = shards_of([Condition()], items, size)
+    covered = [i for shard in shards for i in (shard.start, shard.stop)]
+    assert covered[0] == 0
+    assert covered[-1] == items
+    assert covered[1:-1:2] == covered[2::2]
+    assert all(shard.size > 0 for shard in shards)
+    # A minute of one worker, or a single batch where even that takes longer.
+    assert size <= max(batch, 60 * rate)
+
+
+def test_every_shard_is_one_file_in_its_hive_partition(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=Silence())
+    assert sorted(files(run)) == [
+        f"records/corruption=fog/severity={s}/part-{i:05d}.parquet"
+        for s in (1, 2)
+        for i in range(3)
+    ]
+    table = dataset.dataset(run.folder / "records", partitioning="hive").to_table()
+    assert table.num_rows == 20
+    assert set(table.column_names) == {"id", "corruption", "severity"}
+
+
+def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    before = files(run)
+    gone = shard_path(run, shards_of(FOG, 10, 4)[4])
+    gone.unlink()
+    made: list[Shard] = []
+
+    def counting(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        made.append(shard)
+        return work(shard, advance)
+
+    run_shards(run, shards_of(FOG, 10, 4), counting, workers=2, progress=Silence())
+    assert [(shard.condition, shard.start) for shard in made] == [(FOG[1], 4)]
+    after = files(run)
+    assert after.keys() == before.keys()
+    assert {n for n in after if after[n] != before[n]} == {str(gone.relative_to(run.folder))}
+
+
+def test_the_first_error_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    shards = shards_of(FOG, 10, 4)
+
+    def failing(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        if shard == shards[2]:
+            raise InputError("bad.JPEG")
+        return work(shard, advance)
+
+    with pytest.raises(InputError, match=r"bad\.JPEG"):
+        run_shards(run, shards, failing, workers=1, progress=Silence())
+    assert len(files(run)) == 2
+    run_shards(run, shards, work, workers=1, progress=Silence())
+    assert len(files(run)) == 6
+
+
+def test_an_error_stops_the_other_workers_in_the_middle_of_their_shard(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    failed = threading.Event()
+    steps = 0
+
+    def endless(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        nonlocal steps
+        if shard.index == 0 and shard.condition == FOG[0]:
+            failed.set()
+            raise InputError("the first one")
+        assert failed.wait(10)
+        while True:
+            steps += 1
+            advance(0)
+
+    with pytest.raises(InputError, match="the first one"):
+        run_shards(run, shards_of(FOG, 10, 4), endless, workers=2, progress=Silence())
+    assert files(run) == {}
+
+
+def test_progress_counts_over_the_whole_job_and_begins_at_what_is_there(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG[:1], 10, 4), work, workers=1, progress=Silence())
+    told: list[tuple[int, int]] = []
+
+    class Heard(Silence):
+        def advance(self, step: str, done: int, total: int, unit: str) -> None:
+            told.append((done, total))
+
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Heard())
+    assert told[0] == (10, 20)
+    assert told[-1] == (20, 20)
+
+
+def test_a_run_reads_back_in_order_with_its_provenance(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=Silence())
+    shard_path(run, shards_of(FOG[1:], 10, 4)[1]).unlink()
+    records = read_run(run, FOG)
+    assert list(records.finished) == [FOG[0]]
+    assert records.finished[FOG[0]]["id"].to_pylist() == [f"{FOG[0]}:{i}" for i in range(10)]
+    assert records.begun == {FOG[1]: 6}
+    assert records.provenance == (provenance(),) * 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "short"])
+def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
+    import pyarrow.parquet as pq
+
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    path = shard_path(run, shards_of(FOG, 10, 4)[0])
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "foreign":
+        pq.write_table(ids_of(Shard(FOG[0], 0, 0, 4)), path)
+    else:
+        pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(InputError, match=rf"{path.name} is damaged: .*Remove it"):
+        read_run(run, FOG)
+
+
+def test_another_key_is_refused_and_every_difference_named(tmp_path: Path) -> None:
+    create_or_open(tmp_path / "run", manifest(key()))
+    with pytest.raises(RunMismatchError) as caught:
+        create_or_open(tmp_path / "run", manifest(key(limit=5, generated={"seed": 1})))
+    assert "limit is none there, 5 here" in str(caught.value)
+    assert "generated is none there" in str(caught.value)
+    assert "weights" not in str(caught.value)
+
+
+def test_a_run_that_is_there_keeps_its_own_shard_size(tmp_path: Path) -> None:
+    create_or_open(tmp_path / "run", manifest(size=4))
+    assert create_or_open(tmp_path / "run", manifest(size=8)).manifest.shard_size == 4
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(Exception, match="is there and is no run"):
+        create_or_open(tmp_path, manifest())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_runs_are_found_at_any_depth_each_once(tmp_path: Path) -> None:
+    for name in ("b/one", "a/two"):
+        create_or_open(tmp_path / name, manifest())
+    (tmp_path / "note.txt").write_text("")
+    found = find_runs([tmp_path, tmp_path / "a", tmp_path / "a" / "two"])
+    assert [run.folder.name for run in found] == ["two", "one"]
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        find_runs([tmp_path])
+    with pytest.raises(InputError, match="is no folder"):
+        find_runs([tmp_path / "missing"])
+    with pytest.raises(InputError, match="is no run"):
+        open_run(tmp_path)

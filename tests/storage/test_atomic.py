@@ -1,0 +1,74 @@
+"""Files and folders appear whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from evaluator.errors import OutputError
+from evaluator.storage.atomic import file_written_whole, folder_written_whole, write_whole
+
+
+class StoppedError(Exception):
+    pass
+
+
+def write_half_a_file(path: Path) -> None:
+    with file_written_whole(path) as temporary:
+        temporary.write_bytes(b"new, but not all of it")
+        raise StoppedError
+
+
+def fill_half_a_folder(path: Path) -> None:
+    with folder_written_whole(path) as temporary:
+        (temporary / "half").write_bytes(b"x")
+        raise StoppedError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a" / "b" / "file", b"content")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"content"
+    assert names(tmp_path / "a" / "b") == ["file"]
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    with pytest.raises(StoppedError):
+        write_half_a_file(path)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_an_error_while_filling_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        fill_half_a_folder(tmp_path / "bundle")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_published_with_all_its_files(tmp_path: Path) -> None:
+    with folder_written_whole(tmp_path / "bundle") as temporary:
+        (temporary / "one").write_bytes(b"1")
+        assert not (tmp_path / "bundle").exists()
+    assert names(tmp_path) == ["bundle"]
+    assert (tmp_path / "bundle" / "one").read_bytes() == b"1"
+
+
+def test_the_first_of_two_publishers_wins(tmp_path: Path) -> None:
+    with folder_written_whole(tmp_path / "bundle") as slow:
+        (slow / "who").write_text("slow")
+        with folder_written_whole(tmp_path / "bundle") as fast:
+            (fast / "who").write_text("fast")
+    assert (tmp_path / "bundle" / "who").read_text() == "fast"
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"file/below.* cannot be written: .*Choose a place"):
+        write_whole(tmp_path / "file" / "below" / "x", b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_whole(tmp_path, b"a folder is in the way")

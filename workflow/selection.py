@@ -1,0 +1,100 @@
+"""What of a benchmark is scored: which conditions, and which items of each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..contracts import Benchmark, Condition, Item, ModelSpec
+from ..errors import InputError
+from ..evaluate.scoring import select_items
+from ..evaluate.sources.folder import FolderSource, shared_items
+
+Wanted = Mapping[str, Sequence[str | int] | None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which items of a benchmark's conditions are scored.
+
+    Attributes:
+        items: Of each condition, the same ids in all.
+        ids_sha256: Over the ids that all conditions share, before any limit.
+    """
+
+    items: Mapping[Condition, Sequence[Item]]
+    ids_sha256: str
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """In the benchmark's order."""
+        return list(self.items)
+
+    @property
+    def count(self) -> int:
+        """Items in each condition."""
+        return len(self.items[self.conditions[0]])
+
+
+def select(
+    benchmark: Benchmark, source: FolderSource, wanted: Wanted, limit: int | None
+) -> Selection:
+    """The items to score now.
+
+    Args:
+        benchmark: Whose conditions.
+        source: Where they are.
+        wanted: Values of a condition's keys to choose, such as ``{"severity": [3]}``; none is all.
+        limit: Items in each condition, evenly spaced.
+
+    Raises:
+        InputError: If a value is none of the benchmark's, a condition that is asked for is not
+            there, or conditions differ in their ids.
+    """
+    everything = shared_items(source, _conditions(benchmark, source, wanted))
+    ids = [item.id for item in next(iter(everything.values()))]
+    digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
+    return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)
+
+
+def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
+    """Stored stimuli have one size, and only a model of that crop can take them.
+
+    Raises:
+        InputError: If the model's crop is another.
+    """
+    crop_px, stored_px = model.preprocessing.crop_px, benchmark.stimuli_px
+    if stored_px is not None and crop_px != stored_px:
+        raise InputError(
+            f"{model.name} takes {crop_px} px, but the images of {benchmark.title} are stored at "
+            f"{stored_px} px and are never resized. Make a bundle for them with `evaluator export "
+            f"{model.name} --crop-px {stored_px} --out FOLDER` and score FOLDER, or add "
+            f"--crop-px {stored_px} here; either is marked."
+        )
+
+
+def _conditions(benchmark: Benchmark, source: FolderSource, wanted: Wanted) -> list[Condition]:
+    chosen = list(benchmark.conditions)
+    for key, values in wanted.items():
+        if values is None:
+            continue
+        _check_values(benchmark, key, values)
+        chosen = [condition for condition in chosen if condition[key] in values]
+    there = [condition for condition in chosen if condition in source.conditions()]
+    absent = [condition for condition in chosen if condition not in there]
+    asked = any(values is not None for values in wanted.values())
+    if not there or (absent and asked):
+        layout = "".join(f"<{key}>/" for key, _ in chosen[0].values)
+        raise InputError(
+            f"The data hold no folder for {absent[0]}. Expected {layout}<wnid>/<file> below --data."
+        )
+    return there
+
+
+def _check_values(benchmark: Benchmark, key: str, values: Sequence[str | int]) -> None:
+    known = list(dict.fromkeys(c[key] for c in benchmark.conditions if key in dict(c.values)))
+    unknown = [value for value in values if value not in known]
+    if not known or unknown:
+        raise InputError(
+            f"{benchmark.title} has no {key} {(unknown or list(values))[0]!r}. "
+            f"Expected {', '.join(map(str, known)) or 'none: it has no such conditions'}."
+        )
