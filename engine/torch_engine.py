@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
 from ..errors import InputError
 from ..storage.documents import document_sha256
+from .malloc import keep_freed_memory
 
 
 class TorchEngine:
@@ -26,6 +27,8 @@ class TorchEngine:
     ) -> None:
         import torch
 
+        if device.name == "cpu":
+            keep_freed_memory()
         self.spec = torch_spec(loaded.spec, loaded.weights_sha256, input_kind)
         self.device = device
         self.versions = torch_versions()

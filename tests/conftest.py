@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import evaluator
 from evaluator.contracts import Bundle
+from evaluator.tests.doctored import doctored
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +43,21 @@ def bundle(cache: Path) -> Bundle:
     assert exported.created
     assert exported.parity.passed
     return exported.bundle
+
+
+@pytest.fixture(scope="session")
+def faulty(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose graph takes BGR: its manifest is in order, its logits are wrong."""
+    import numpy as np
+    import onnx
+
+    def bgr(graph: Any) -> None:
+        channels = onnx.numpy_helper.from_array(np.array([2, 1, 0], np.int64), "channels")
+        graph.initializer.append(channels)
+        first = next(node for node in graph.node if node.op_type == "Conv")
+        swap = onnx.helper.make_node("Gather", [first.input[0], "channels"], ["bgr"], axis=1)
+        position = list(graph.node).index(first)
+        first.input[0] = "bgr"
+        graph.node.insert(position, swap)
+
+    return doctored(bundle, tmp_path_factory.mktemp("faulty") / "bundle", bgr)

@@ -94,7 +94,8 @@ def score(
     subject = find_subject(ModelChoice(model, weights, seed, crop_px))
     check_crop(subject.spec, what)
     source = FolderSource(data, what.conditions)
-    selection = select(what, source, {"corruption": corruptions, "severity": severities}, limit)
+    wanted = {"corruption": corruptions, "severity": severities}
+    selection = select(what, source, wanted, limit=limit, progress=progress)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     believed = believed_engine(subject, engine, device, parity=parity, progress=progress)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..contracts import Benchmark, Condition, Item, ModelSpec
+from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
 from ..evaluate.scoring import select_items
 from ..evaluate.sources.folder import FolderSource, shared_items
@@ -36,7 +36,12 @@ class Selection:
 
 
 def select(
-    benchmark: Benchmark, source: FolderSource, wanted: Wanted, limit: int | None
+    benchmark: Benchmark,
+    source: FolderSource,
+    wanted: Wanted,
+    *,
+    limit: int | None,
+    progress: Progress,
 ) -> Selection:
     """The items to score now.
 
@@ -45,12 +50,13 @@ def select(
         source: Where they are.
         wanted: Values of a condition's keys to choose, such as ``{"severity": [3]}``; none is all.
         limit: Items in each condition, evenly spaced.
+        progress: Is told what the data lack.
 
     Raises:
         InputError: If a value is none of the benchmark's, a condition that is asked for is not
             there, or conditions differ in their ids.
     """
-    everything = shared_items(source, _conditions(benchmark, source, wanted))
+    everything = shared_items(source, _conditions(benchmark, source, wanted, progress))
     ids = [item.id for item in next(iter(everything.values()))]
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
     return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)
@@ -72,7 +78,9 @@ def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
         )
 
 
-def _conditions(benchmark: Benchmark, source: FolderSource, wanted: Wanted) -> list[Condition]:
+def _conditions(
+    benchmark: Benchmark, source: FolderSource, wanted: Wanted, progress: Progress
+) -> list[Condition]:
     chosen = list(benchmark.conditions)
     for key, values in wanted.items():
         if values is None:
@@ -80,14 +88,26 @@ def _conditions(benchmark: Benchmark, source: FolderSource, wanted: Wanted) -> l
         _check_values(benchmark, key, values)
         chosen = [condition for condition in chosen if condition[key] in values]
     there = [condition for condition in chosen if condition in source.conditions()]
-    absent = [condition for condition in chosen if condition not in there]
-    asked = any(values is not None for values in wanted.values())
-    if not there or (absent and asked):
-        layout = "".join(f"<{key}>/" for key, _ in chosen[0].values)
-        raise InputError(
-            f"The data hold no folder for {absent[0]}. Expected {layout}<wnid>/<file> below --data."
+    if not there:
+        raise _not_there(benchmark, str(chosen[0]))
+    for key, values in wanted.items():
+        for value in values or ():
+            if not any(condition[key] == value for condition in there):
+                raise _not_there(benchmark, f"{key} {value}")
+    if len(there) < len(chosen):
+        absent = next(condition for condition in chosen if condition not in there)
+        progress.note(
+            f"{len(chosen) - len(there)} of {len(chosen)} conditions are not in the data, first "
+            f"{absent}; the others are scored."
         )
     return there
+
+
+def _not_there(benchmark: Benchmark, what: str) -> InputError:
+    layout = "".join(f"<{key}>/" for key, _ in benchmark.conditions[0].values)
+    return InputError(
+        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data."
+    )
 
 
 def _check_values(benchmark: Benchmark, key: str, values: Sequence[str | int]) -> None:

@@ -66,7 +66,7 @@ def rows_shifted(logits: Logits) -> Logits:
 
 
 def images_mixed(logits: Logits) -> Logits:
-    return logits + np.float32(0.01) * logits.mean(axis=0)
+    return np.asarray(logits + np.float32(0.01) * logits.mean(axis=0), np.float32)
 
 
 class OnceStale:

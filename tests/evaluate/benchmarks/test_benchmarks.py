@@ -57,7 +57,8 @@ def test_ties_go_to_the_lower_class_index() -> None:
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
     top1, top5 = IMAGENET.scores({CLEAN: records(7)}, None)
-    assert (top1.metric, top1.value, top1.n) == ("top1_error", pytest.approx(0.3), 10)
+    assert (top1.metric, top1.n) == ("top1_error", 10)
+    assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
     assert (top1.low, top1.high) == pytest.approx(second.wilson(3, 10))
     assert not top1.complete
@@ -73,7 +74,8 @@ def test_skipped_images_are_counted_and_left_out() -> None:
     skipped = table.set_column(4, "error", errors)
     top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, None)))
     # The first image was right: 6 of the other 9 are.
-    assert (top1.value, top1.n, top1.skipped) == (pytest.approx(1 / 3), 9, 1)
+    assert top1.value == pytest.approx(1 / 3)
+    assert (top1.n, top1.skipped) == (9, 1)
 
 
 def test_published_size_makes_a_cell_complete() -> None:

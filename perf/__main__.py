@@ -1,0 +1,6 @@
+"""Every benchmark, one after the other."""
+
+from . import malloc, scoring
+
+malloc.main()
+scoring.main()

@@ -1,0 +1,321 @@
+"""The command line as a user meets it: what it prints, its exit codes, one line for an error."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from evaluator.contracts import Bundle
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(*words: str | Path, cwd: Path | None = None) -> Done:
+    return subprocess.run(
+        [sys.executable, "-m", "evaluator", *map(str, words)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        cwd=cwd,
+        check=False,
+    )
+
+
+def error_of(done: Done, code: int = 1) -> str:
+    """The one line of an error."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == lines[0]
+    return lines[0].removeprefix("error: ")
+
+
+@pytest.fixture
+def tree(photos: Path, tmp_path: Path) -> Path:
+    """Three photos that a test may break."""
+    folder = tmp_path / "tree"
+    for wnid in sorted(path.name for path in photos.iterdir())[:3]:
+        shutil.copytree(photos / wnid, folder / wnid)
+    return folder
+
+
+def a_photo(tree: Path) -> Path:
+    return sorted(tree.rglob("*.JPEG"))[1]
+
+
+def score(tree: Path, *more: str | Path) -> Done:
+    return run(
+        "score", "efficientnet_lite0", "imagenet", "--data", tree, "--engine", "onnxruntime",
+        "--out", tree.parent / "run", *more,
+    )  # fmt: skip
+
+
+def test_models_are_listed_for_people_and_programs(tmp_path: Path) -> None:
+    shown = run("models")
+    assert shown.returncode == 0
+    assert "resnext101_32x48d_wsl" in shown.stdout
+    assert "CC-BY-NC-4.0" in shown.stdout
+    document = json.loads(run("models", "--json", "-").stdout)
+    rows = {row["name"]: row for row in document["models"]}
+    assert rows["efficientnet_lite0"]["parameters"] == 4_652_008
+    assert rows["efficientnet_lite0"]["preprocessing"]["interpolation"] == "bicubic"
+    assert rows["resnet50"]["weights"]["url"].endswith("resnet50-0676ba61.pth")
+
+
+def test_the_road_from_export_to_report(
+    bundle: Bundle, photos: Path, corrupted: Path, tmp_path: Path
+) -> None:
+    exported = run("export", "efficientnet_lite0", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stdout.splitlines()[0] == str(bundle.folder)
+    assert "exported before" in exported.stderr
+    assert "passed" in exported.stdout
+    clean = run("score", "efficientnet_lite0", "imagenet", "--data", photos, cwd=tmp_path)
+    assert clean.returncode == 0, clean.stderr
+    assert "10.0 [2.8, 30.1]*" in clean.stdout
+    cells = ("--corruptions", "fog,brightness", "--severities", "1", "--severities", "2")
+    c = run("score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, *cells, cwd=tmp_path)
+    assert c.returncode == 0, c.stderr
+    assert "refused: 71 of 75 cells are missing" in c.stdout
+    report = run("report", "runs", "--json", "r.json", "--markdown", "r.md", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    scores = json.loads((tmp_path / "r.json").read_text())["scores"]
+    assert {s["metric"] for s in scores} == {
+        "top1_error", "top5_error", "mean_error", "ce", "mce", "relative_mce"
+    }  # fmt: skip
+    (mce,) = (s for s in scores if s["metric"] == "mce")
+    assert mce["value"] is None
+    assert "Complete the run with: evaluator score efficientnet_lite0" in mce["reason"]
+    assert "| efficientnet\\_lite0 | 10.0 [2.8, 30.1]\\* |" in (tmp_path / "r.md").read_text()
+    only_json = run("report", "runs", "--json", "-", cwd=tmp_path)
+    assert json.loads(only_json.stdout)["scores"] == scores
+
+
+def test_the_command_that_a_refusal_gives_completes_the_run(
+    bundle: Bundle, corrupted: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "a folder"
+    shutil.copytree(corrupted / "fog", data / "fog")
+    out = tmp_path / "the run"
+    first = run(
+        "score", "efficientnet_lite0", "imagenet-c", "--data", data, "--severities", "1",
+        "--out", out, "--limit", "8",
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    scores = json.loads(run("report", out, "--json", "-").stdout)["scores"]
+    (reason,) = (s["reason"] for s in scores if s["metric"] == "mce")
+    command = reason.split("Complete the run with: ")[1]
+    for corruption in ("snow", "frost"):  # the rest of the archive arrives
+        shutil.copytree(corrupted / corruption, data / corruption)
+    import shlex
+
+    words = shlex.split(command)[1:]
+    words[words.index("--data") + 1] = str(data)
+    second = run(*words)
+    assert second.returncode == 0, second.stderr
+    found = {str(path.parent.relative_to(out / "records")) for path in out.rglob("*.parquet")}
+    assert len(found) == 15
+
+
+def test_parity_exits_with_3_where_a_gate_fails(faulty: Path, tmp_path: Path) -> None:
+    done = run("parity", faulty, "--engine", "onnxruntime", "--json", tmp_path / "p.json")
+    assert done.returncode == 3
+    assert re.search(r"all\s+0\.\d+\s+0\.0001\s+FAIL", done.stdout)
+    document = json.loads((tmp_path / "p.json").read_text())
+    assert document["passed"] is False
+    assert {gate["name"] for gate in document["gates"]} >= {"all", "worst image", "finite"}
+    scored = run("score", faulty, "imagenet", "--data", tmp_path, "--engine", "onnxruntime")
+    assert scored.returncode == 1  # an empty folder comes before a costly check
+
+
+def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_path: Path) -> None:
+    done = run(
+        "score", faulty, "imagenet", "--data", photos, "--engine", "onnxruntime",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert "does not agree with PyTorch" in error_of(done, 3)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "resnet51"], r"no model 'resnet51'. Did you mean resnet50"),
+        (["export", "torchvision:resnet180"], r"Did you mean torchvision:resnet1\d"),
+        (["parity", "no/such/bundle"], r"no/such/bundle is no bundle"),
+        (["score", "resnet50", "imagenet-d", "--data", "."], r"no benchmark 'imagenet-d'"),
+        (["score", "resnet50", "imagenet", "--data", "nowhere"], r"nowhere is no folder"),
+        (["report", "nowhere"], r"nowhere is no folder"),
+        (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is no file"),
+        (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
+        (["data", "corrupt", "nowhere", "out"], r"nowhere is no folder"),
+    ],
+)
+def test_a_wrong_word_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    assert re.search(message, error_of(run(*words, cwd=tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    assert run("score", "resnet50").returncode == 2
+    assert run("score", "resnet50", "imagenet", "--data", ".", "--limit", "0").returncode == 2
+    assert run("nonsense").returncode == 2
+
+
+def test_an_empty_folder_is_named(tmp_path: Path, bundle: Bundle) -> None:
+    (tmp_path / "tree").mkdir()
+    assert re.search(
+        r"tree holds no images. Expected <wnid>/<file>", error_of(score(tmp_path / "tree"))
+    )
+
+
+def test_an_unknown_wnid_is_named(tree: Path, bundle: Bundle) -> None:
+    (tree / "n00000000").mkdir()
+    message = error_of(score(tree))
+    assert "n00000000 is no ImageNet class: expected a WordNet id" in message
+
+
+def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle) -> None:
+    (tree.parent / "imagenet").mkdir()
+    tree.rename(tree.parent / "imagenet" / "val")
+    message = error_of(score(tree.parent / "imagenet"))
+    assert f"Did you mean --data {tree.parent}/imagenet/val?" in message
+
+
+def corrupt(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[:3] = b"\0\0\0"
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("<html>404</html>")
+
+
+def deepen(path: Path) -> None:
+    import numpy as np
+
+    Image.fromarray(np.zeros((300, 300), np.uint16)).save(path, format="PNG")
+
+
+def bomb(path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(path, format="PNG")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (corrupt, "is no image that Pillow knows"),
+        (truncate, "truncated"),
+        (replace_by_text, "is no image that Pillow knows"),
+        (deepen, "more than 8 bits a channel"),
+        (bomb, "decompression bomb"),
+    ],
+)
+def test_a_broken_image_is_named(damage: object, message: str, tree: Path, bundle: Bundle) -> None:
+    victim = a_photo(tree)
+    assert callable(damage)
+    damage(victim)
+    line = error_of(score(tree))
+    assert str(victim) in line
+    assert message in line
+
+
+def test_a_name_that_is_not_utf8_is_named(tree: Path, bundle: Bundle) -> None:
+    bad = os.fsencode(a_photo(tree).parent) + b"/\xff\xfe.JPEG"
+    shutil.copy(os.fsencode(a_photo(tree)), bad)
+    line = error_of(score(tree))
+    assert r"\udcff\udcfe.JPEG has a name that is not UTF-8" in line
+
+
+def test_a_dangling_link_is_named(tree: Path, bundle: Bundle) -> None:
+    victim = a_photo(tree)
+    victim.unlink()
+    victim.symlink_to("gone.JPEG")
+    assert f"{victim} is a link to nothing" in error_of(score(tree))
+
+
+def test_a_text_file_among_images_is_named(tree: Path, bundle: Bundle) -> None:
+    (a_photo(tree).parent / "notes.txt").write_text("notes")
+    assert "notes.txt is no image by its name" in error_of(score(tree))
+
+
+def test_an_output_that_cannot_be_written_is_named(tree: Path, bundle: Bundle) -> None:
+    (tree.parent / "file").write_text("")
+    done = run(
+        "score", "efficientnet_lite0", "imagenet", "--data", tree, "--engine", "onnxruntime",
+        "--out", tree.parent / "file" / "run",
+    )  # fmt: skip
+    assert "cannot be written" in error_of(done)
+    assert score(tree).returncode == 0
+    done = run("report", tree.parent / "run", "--json", tree.parent / "file" / "r.json")
+    assert "cannot be written" in error_of(done)
+
+
+def test_unusual_images_and_names_are_scored(tree: Path, bundle: Bundle) -> None:
+    folder = a_photo(tree).parent
+    photo = Image.open(a_photo(tree))
+    photo.convert("L").save(folder / "grey ' \" $HOME.JPEG")
+    photo.convert("CMYK").save(folder / "cmyk\nnewline.JPEG")
+    photo.convert("P").save(folder / "palette [red].png")
+    for hidden in (".DS_Store", "._photo.JPEG", "Thumbs.db"):
+        (folder / hidden).write_bytes(b"\0")
+    done = score(tree)
+    assert done.returncode == 0, done.stderr
+    import pyarrow.parquet as pq
+
+    ids = [
+        row
+        for path in sorted((tree.parent / "run").rglob("*.parquet"))
+        for row in pq.read_table(path, partitioning=None)["id"].to_pylist()
+    ]
+    assert len(ids) == 6
+    assert f"{folder.name}/cmyk\nnewline.JPEG" in ids
+
+
+def test_an_interrupt_ends_at_once_and_says_how_to_continue(
+    bundle: Bundle, corrupted: Path, tmp_path: Path
+) -> None:
+    words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, "--engine", "torch"]
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", *map(str, words), "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(out.rglob("*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in stderr
+    assert "Traceback" not in stderr
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_weights_that_cannot_be_had_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No proxy leads anywhere: the same as a machine without a network.
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    line = error_of(run("export", "resnet50", "--out", tmp_path / "bundle"))
+    assert "resnet50-0676ba61.pth" in line
+    assert "--weights random" in line
+    assert list(tmp_path.iterdir()) == []
