@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -46,6 +48,13 @@ class Preprocessing:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop_px <= self.resize_px:
+            raise InputError(
+                f"A crop of {self.crop_px} px does not fit into a short side of {self.resize_px} "
+                "px: nothing is ever padded. Expected a crop of at most the short side."
+            )
 
     def with_crop(self, crop_px: int) -> Self:
         """The same for another crop; the short side keeps its proportion to the crop."""

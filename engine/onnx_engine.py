@@ -57,7 +57,7 @@ class OnnxEngine:
         except Exception as error:  # its exceptions share no public class
             raise EngineError(
                 f"ONNX Runtime failed on a batch of {len(batch.items)} that begins with "
-                f"{batch.items[0].id}: {reason_of(error)}."
+                f"{shown(batch.items[0].id)}: {reason_of(error)}."
             ) from error
         result: npt.NDArray[np.float32] = logits
         return result

@@ -28,7 +28,7 @@ def wnids() -> tuple[str, ...]:
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """A short name for each class index, for people: two of them occur twice."""
+    """A short name for each class index, for people."""
     return tuple(name for _, _, name in _rows())
 
 

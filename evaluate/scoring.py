@@ -58,8 +58,8 @@ def score_shard(
     digest = hashlib.sha256()
 
     def batches() -> Iterator[ImageBatch]:
-        for batch, read in _decoded(job, chunks):
-            digest.update(read)
+        for batch, fingerprint in _decoded(job, chunks):
+            digest.update(fingerprint)
             yield batch
 
     records = []
@@ -127,15 +127,15 @@ def _decoded(
 
 
 def _batch(job: ScoringJob, items: Sequence[Item]) -> tuple[ImageBatch, bytes]:
-    """A decoded batch, and what to add to the digest of what was read."""
+    """A decoded batch, and its items' ids and hashes to add to the shard's digest."""
     buffer = job.engine.allocate(len(items))
-    read = hashlib.sha256()
+    fingerprint = bytearray()
     for row, item in enumerate(items):
         data = job.source.read(item)
-        read.update(item.id.encode() + b"\0" + hashlib.sha256(data).digest())
+        fingerprint += item.id.encode() + b"\0" + hashlib.sha256(data).digest()
         pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px)
         if job.engine.spec.input_kind == "pixels":
             buffer[row] = pixels
         else:
             buffer[row] = pixels.transpose(2, 0, 1).astype(np.float32) / 255
-    return ImageBatch(buffer, job.engine.spec.input_kind, tuple(items)), read.digest()
+    return ImageBatch(buffer, job.engine.spec.input_kind, tuple(items)), bytes(fingerprint)

@@ -25,6 +25,8 @@ def model_spec(
         InputError: If there is no such model or file, or the crop makes no sense.
         UnavailableError: If the default weights are in a package that is not installed.
     """
+    if seed and weights != "random":
+        raise InputError(f"--seed {seed} is of random weights: use it with --weights random only.")
     model = find_model(name)
     preprocessing = model.preprocessing
     if crop_px is not None:

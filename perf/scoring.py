@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +55,7 @@ def peer(data: Path, batch: int, conditions: Sequence[Condition] = CONDITIONS) -
         datasets.ImageFolder(str(data / str(c["corruption"]) / str(c["severity"])), transform)
         for c in conditions
     ]
-    loader = torch.utils.data.DataLoader(
+    loader: Any = torch.utils.data.DataLoader(
         torch.utils.data.ConcatDataset(cells), batch_size=batch, num_workers=CORES
     )
     with torch.inference_mode():
@@ -75,7 +77,7 @@ def scoring(folder: Path) -> None:
     best = min(BATCHES, key=lambda batch: seconds(lambda: peer(data, batch, few)))
     ratios = []
     for turn in range(ROUNDS):
-        mine = seconds(lambda turn=turn: ours(data, folder / f"run{turn}"))  # type: ignore[misc]
+        mine = seconds(partial(ours, data, folder / f"run{turn}"))
         theirs = seconds(lambda: peer(data, best))
         ratios.append(theirs / mine)
         print(f"  score {images / mine:.0f} images/s, peer {images / theirs:.0f} (batch {best})")
@@ -95,13 +97,14 @@ def callers() -> None:
     def run(engine: OnnxEngine, n: int) -> int:
         return sum(1 for _ in engine.stream(batches(n)))
 
+    def in_threads(engine: OnnxEngine) -> None:
+        with ThreadPoolExecutor(CORES) as pool:
+            list(pool.map(lambda _: run(engine, 200), range(CORES)))
+
     with OnnxEngine(bundle, cpu()) as split, OnnxEngine(bundle, cpu(), threads=CORES) as whole:
         ratios = []
         for _ in range(ROUNDS):
-            with ThreadPoolExecutor(CORES) as pool:
-                many = seconds(
-                    lambda pool=pool: list(pool.map(lambda _: run(split, 200), range(CORES)))
-                )  # type: ignore[misc]
+            many = seconds(lambda: in_threads(split))
             one = seconds(lambda: run(whole, 200 * CORES))
             ratios.append(one / many)
     report(f"{CORES} callers of one thread against one caller of {CORES} threads", ratios)

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..contracts import Run, RunKey, RunManifest
 from ..errors import InputError, OutputError, RunMismatchError, shown
-from ..storage.documents import document_sha256, plain, read_document, write_document
+from ..storage.documents import (
+    document_differences,
+    document_sha256,
+    read_document,
+    write_document,
+)
 
 MANIFEST = "run.json"
 RECORDS = "records"
@@ -71,7 +75,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     """
     if (folder / MANIFEST).exists():
         run = open_run(folder)
-        differences = list(key_differences(run.key, manifest.key))
+        differences = list(document_differences(run.key, manifest.key))
         if differences:
             raise RunMismatchError(
                 f"{shown(folder)} is a run of another identity: {'; '.join(differences)}. "
@@ -84,24 +88,6 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
         )
     write_document(folder / MANIFEST, manifest)
     return Run(folder, manifest)
-
-
-def key_differences(there: RunKey, asked: RunKey) -> Iterator[str]:
-    """What differs between two keys, as ``engine.backend is onnxruntime there, torch here``."""
-    yield from _differences("", plain(there), plain(asked))
-
-
-def _differences(name: str, there: Any, asked: Any) -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for key in sorted(there.keys() | asked.keys()):
-            yield from _differences(f"{name}.{key}".lstrip("."), there.get(key), asked.get(key))
-    elif there != asked:
-        yield f"{name} is {_short(there)} there, {_short(asked)} here"
-
-
-def _short(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 24 else text[:12] + "..."
 
 
 def _manifests(folder: Path) -> Iterator[Path]:

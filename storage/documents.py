@@ -6,6 +6,7 @@ a document's SHA-256 is an identity.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,29 @@ def canonical_bytes(value: Any) -> bytes:
 def document_sha256(value: Any) -> str:
     """The identity of a value."""
     return hashlib.sha256(canonical_bytes(value)).hexdigest()
+
+
+def document_differences(there: Any, here: Any) -> Iterator[str]:
+    """What differs between two values, leaf by leaf.
+
+    Example:
+        >>> list(document_differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}))
+        ['a.b is 1 there, 3 here']
+    """
+    yield from _differences("", plain(there), plain(here))
+
+
+def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted(there.keys() | here.keys()):
+            yield from _differences(f"{name}.{key}".lstrip("."), there.get(key), here.get(key))
+    elif there != here:
+        yield f"{name} is {_short(there)} there, {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 32 else text[:12] + "..."
 
 
 def write_document(path: Path, value: Any) -> None:

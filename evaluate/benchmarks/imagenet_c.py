@@ -146,15 +146,18 @@ def _errors(records: Records) -> Errors:
 
 
 def _missing(conditions: list[Condition]) -> str:
-    """Which cells are missing, whole corruptions by name: ``fog, snow 2, snow 3``."""
-    names = []
+    """Which cells are missing: ``2 of 75 cells are missing: fog, snow at severity 3``."""
+    groups: dict[tuple[int, ...], list[str]] = {}
     for corruption in CORRUPTIONS:
-        severities = [c["severity"] for c in conditions if c["corruption"] == corruption]
-        if len(severities) == len(SEVERITIES):
-            names.append(corruption)
-        else:
-            names += [f"{corruption} {severity}" for severity in severities]
-    return f"{len(conditions)} of {len(CONDITIONS)} cells are missing: {', '.join(names)}"
+        lacking = tuple(int(c["severity"]) for c in conditions if c["corruption"] == corruption)
+        if lacking:
+            groups.setdefault(lacking, []).append(corruption)
+    parts = []
+    for lacking, names in groups.items():
+        what = "every corruption" if len(names) == len(CORRUPTIONS) else ", ".join(names)
+        where = f" at severity {', '.join(map(str, lacking))}" if lacking != SEVERITIES else ""
+        parts.append(what + where)
+    return f"{len(conditions)} of {len(CONDITIONS)} cells are missing: {'; '.join(parts)}"
 
 
 IMAGENET_C = Benchmark(

@@ -40,11 +40,11 @@ from PIL import Image
 
 from ...contracts import Condition, Item, Preprocessing, Progress
 from ...errors import InputError, OutputError, UnavailableError, reason_of, shown
-from ...storage.atomic import make_folder, write_whole
+from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
-from ...storage.documents import write_document
 from ..decode import Pixels, photo_pixels
-from ..sources.folder import GENERATED, FolderSource
+from ..sources.folder import FolderSource, mark_above
+from .mark import mark_tree
 
 BENCHMARK_CORRUPTIONS = (
     "gaussian_noise", "shot_noise", "impulse_noise",
@@ -127,7 +127,7 @@ def write_corrupted(
     processes = _checked_processes(workers)
     versions = {name: _version(name) for name in (DISTRIBUTION, *ARITHMETIC)}
     photos = _photos(source, progress)
-    _mark(folder, _recipe(photos, seed, versions))
+    mark_tree(folder, _recipe(photos, seed, versions))
     total = len(photos) * len(variants)
     _corrupt_all(_tasks(folder, photos, variants, seed), processes, total, progress)
     return total
@@ -198,13 +198,11 @@ def _refuse_places(source: Path, folder: Path) -> None:
             f"SOURCE {shown(source)} and DIR {shown(folder)} lie in each other, so corrupted "
             "images would mix with clean photos. Give a DIR beside SOURCE."
         )
-    # A cell of a tree that we made, <corruption>/<severity>, carries its mark two levels up.
-    for place in (clean, *clean.parents[:2]):
-        if (place / GENERATED).exists():
-            raise InputError(
-                f"SOURCE {shown(source)} was itself generated, says {shown(place / GENERATED)}: "
-                "corrupting it again gives no known severity. Give clean photos."
-            )
+    if (mark := mark_above(clean)) is not None:
+        raise InputError(
+            f"SOURCE {shown(source)} was itself generated, says {shown(mark)}: "
+            "corrupting it again gives no known severity. Give clean photos."
+        )
 
 
 def _version(distribution: str) -> str:
@@ -259,45 +257,6 @@ def _recipe(photos: Sequence[_Photo], seed: int, versions: Mapping[str, str]) ->
         "source_sha256": digest.hexdigest(),
         "packages": {name: versions[name] for name in ARITHMETIC},
     }
-
-
-def _mark(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Say how the tree is made before it holds an image, or find it said in the same way."""
-    there = FolderSource(folder, ()).generated if folder.is_dir() else None
-    if there is not None:
-        _refuse_other(folder / GENERATED, there, recipe)
-        return
-    make_folder(folder)
-    # A call that was killed at once may have left the mark under its temporary name.
-    others = [name for name in os.listdir(folder) if not name.startswith(f".{GENERATED}.")]
-    if others:
-        raise InputError(
-            f"DIR {shown(folder)} holds {shown(min(others))} and no {GENERATED}, so it is no tree "
-            "of this command. Give a new or an empty DIR."
-        )
-    write_document(folder / GENERATED, dict(recipe))
-
-
-def _refuse_other(path: Path, there: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    found, wanted = _flat(there), _flat(recipe)
-    differing = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
-    if differing:
-        key = differing[0]
-        raise InputError(
-            f"{shown(path)} says that the tree was made with another {', '.join(differing)}: {key} "
-            f"is {found.get(key)!s:.32} there and {wanted.get(key)!s:.32} here. Give another DIR, "
-            "or what the tree was made with."
-        )
-
-
-def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{inner}": leaf for inner, leaf in _flat(value).items()}
-        else:
-            flat[key] = value
-    return flat
 
 
 def _tasks(

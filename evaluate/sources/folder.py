@@ -6,7 +6,7 @@ never the folder's position: on a partial tree the position gives an error of 10
 
 import json
 import os
-from collections import Counter
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ IMAGE_SUFFIXES = frozenset(
 
 _LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
 
+Entry = os.DirEntry[str]
+
 
 class FolderSource:
     """Class folders on disk, one set of them for each condition.
@@ -33,13 +35,11 @@ class FolderSource:
     """
 
     def __init__(self, root: Path, conditions: Sequence[Condition]) -> None:
-        if not root.is_dir():
-            raise InputError(
-                f"--data {shown(root)} is no folder. Give the folder that holds the images."
-            )
+        if not is_folder(root):
+            raise InputError(f"{shown(root)} is no folder. Give the folder that holds the images.")
         self._root = root
         self._published = conditions
-        self._folders = dict(self._locate())
+        self._folders = dict(self._located())
 
     def conditions(self) -> list[Condition]:
         """Those of the benchmark's conditions that have a folder, in the benchmark's order."""
@@ -53,9 +53,10 @@ class FolderSource:
         """
         folder = self._folders[condition]
         found = [
-            item
+            Item(f"{wnid.name}/{image.name}", class_index()[wnid.name], image.path)
             for wnid in _class_folders(folder)
-            for item in _images(folder / wnid.name, class_index()[wnid.name])
+            for image in _entries(Path(wnid.path))
+            if _check_image(image)
         ]
         if not found:
             raise InputError(
@@ -74,29 +75,30 @@ class FolderSource:
 
     @cached_property
     def generated(self) -> Mapping[str, Any] | None:
-        """The content of ``generated.json``, where the tree was made by ``evaluator data``.
+        """The content of ``generated.json``, where the data were made by ``evaluator data``.
+
+        It stands at the root of what was made, which may be the folder that was given, one above
+        it, or one below: a part of a generated tree is generated as well.
 
         Raises:
-            InputError: If the file is no JSON object.
+            InputError: If such a file cannot be read, or conditions were made in different ways.
         """
-        path = self._root / GENERATED
-        if not path.exists():
-            return None
-        try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{shown(path)} is no JSON object. Make the tree again.")
-        return content
+        marks = {mark_above(folder) for folder in self._folders.values() or (self._root,)}
+        contents = [read_mark(mark) if mark is not None else None for mark in marks]
+        if any(content != contents[0] for content in contents):
+            names = " and ".join(sorted(shown(mark) for mark in marks if mark is not None))
+            raise InputError(
+                f"{shown(self._root)} mixes data that were made in different ways, or generated "
+                f"and original data: see {names}. Score each tree in a run of its own."
+            )
+        return contents[0]
 
-    def _locate(self) -> Iterator[tuple[Condition, Path]]:
+    def _located(self) -> Iterator[tuple[Condition, Path]]:
+        below = [Path(entry.path) for entry in _entries(self._root) if is_folder(Path(entry.path))]
         for condition in self._published:
             relative = Path(*(str(value) for _, value in condition.values))
-            places = [self._root / relative]
-            if condition.values and not places[0].is_dir():
-                places += [child / relative for child in self._subfolders]
-            there = [place for place in places if place.is_dir()]
+            roots = [self._root, *below] if condition.values else [self._root]
+            there = [root / relative for root in roots if is_folder(root / relative)]
             if len(there) > 1:
                 raise InputError(
                     f"{condition} is there twice: {shown(there[0])} and {shown(there[1])}. "
@@ -105,9 +107,43 @@ class FolderSource:
             if there:
                 yield condition, there[0]
 
-    @cached_property
-    def _subfolders(self) -> list[Path]:
-        return [entry for entry in sorted(self._root.iterdir()) if entry.is_dir()]
+
+def photos_in(root: Path) -> list[Item]:
+    """The photos of a folder, sorted by id: in class folders, or flat and then without labels.
+
+    Raises:
+        InputError: If there are none, or something else is among them.
+    """
+    if is_folder(root):
+        entries = list(_entries(root))
+        images = list(filter(_named_like_an_image, entries))
+        if images and not any(is_folder(Path(entry.path)) for entry in entries):
+            flat = [Item(entry.name, None, entry.path) for entry in images if _check_image(entry)]
+            return sorted(flat, key=lambda item: item.id)
+    return FolderSource(root, [Condition()]).items(Condition())
+
+
+def shared_items(
+    source: FolderSource, conditions: Sequence[Condition]
+) -> dict[Condition, list[Item]]:
+    """The items of each condition, which must have the same ids.
+
+    Raises:
+        InputError: If a condition lacks ids that others have: which, how many, which first.
+    """
+    items = {condition: source.items(condition) for condition in conditions}
+    everything = {item.id for found in items.values() for item in found}
+    for condition, found in items.items():
+        if len(found) < len(everything):
+            lacking = min(everything - {item.id for item in found})
+            holder = next(c for c in conditions if any(i.id == lacking for i in items[c]))
+            raise InputError(
+                f"The condition {condition} lacks {len(everything) - len(found)} of "
+                f"{len(everything)} images, first {shown(lacking)}, which {holder} has. All "
+                "conditions must hold the same images: complete the tree, or name the conditions "
+                "to score with --corruptions and --severities."
+            )
+    return items
 
 
 def read_file(location: str) -> bytes:
@@ -126,58 +162,109 @@ def read_file(location: str) -> bytes:
         ) from error
 
 
-def _class_folders(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def mark_above(folder: Path) -> Path | None:
+    """The ``generated.json`` of the tree that a folder belongs to, if it has one.
+
+    It is looked for in the folder and two levels above it: a cell is ``<corruption>/<severity>``.
+    """
+    for start in dict.fromkeys((folder.absolute(), folder.resolve())):
+        for place in (start, *start.parents[:2]):
+            if os.path.lexists(place / GENERATED):
+                return place / GENERATED
+    return None
+
+
+def read_mark(path: Path) -> Mapping[str, Any]:
+    """The content of a ``generated.json``.
+
+    Raises:
+        InputError: If it cannot be read or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{shown(path)} cannot be read: {reason_of(error)}. It says how the data were made; "
+            "make the tree again."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{shown(path)} is no JSON object. Make the tree again.")
+    return content
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        InputError: If that cannot be found out, for lack of permission say.
+    """
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a zero byte
+        return False
+    except OSError as error:
+        if os.path.islink(path):
+            return False  # a link to itself leads nowhere, like one to nothing
+        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+
+
+def _class_folders(folder: Path) -> Iterator[Entry]:
     """The class folders. Lists, licences and checksums may lie beside them, images may not."""
     for entry in _entries(folder):
-        if not entry.is_dir():
+        if not is_folder(Path(entry.path)):
             _refuse_beside_classes(entry)
-            continue
-        if entry.name not in class_index():
-            inside = f" Did you mean --data {shown(entry.path)}?" if _has_classes(entry) else ""
+        elif entry.name in class_index():
+            yield entry
+        else:
+            inside = any(child.name in class_index() for child in _entries(Path(entry.path)))
+            advice = f"Did you mean {shown(entry.path)}?" if inside else "Rename or remove it."
             raise InputError(
                 f"{shown(entry.path)} is no ImageNet class: expected a WordNet id such as "
-                f"n01440764.{inside or ' Rename or remove it.'}"
+                f"n01440764. {advice}"
             )
-        yield entry
 
 
-def _refuse_beside_classes(entry: "os.DirEntry[str]") -> None:
-    if entry.is_symlink() and not os.path.exists(entry.path):
-        raise InputError(f"{shown(entry.path)} is a link to nothing. Restore or remove it.")
-    if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+def _refuse_beside_classes(entry: Entry) -> None:
+    if not os.path.exists(entry.path):
+        raise _link_to_nothing(entry)
+    if _named_like_an_image(entry):
         raise InputError(
             f"{shown(entry.path)} lies beside the class folders, so its class is not known. "
             "Expected <wnid>/<file>; move it into its class folder or remove it."
         )
 
 
-def _has_classes(folder: "os.DirEntry[str]") -> bool:
-    return any(entry.name in class_index() for entry in _entries(Path(folder.path)))
+def _check_image(entry: Entry) -> bool:
+    """True, or the reason why this cannot be scored as an image."""
+    if not _is_utf8(entry.name):
+        raise InputError(
+            f"{shown(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
+            "Rename the file."
+        )
+    # The first question costs no system call, and there are millions of files.
+    if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
+        if not os.path.exists(entry.path):
+            raise _link_to_nothing(entry)
+        raise InputError(f"{shown(entry.path)} is no file, expected an image. Remove it.")
+    if not _named_like_an_image(entry):
+        raise InputError(
+            f"{shown(entry.path)} is no image by its name, expected one of "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}. Remove it from the class folder."
+        )
+    return True
 
 
-def _images(folder: Path, label: int) -> Iterator[Item]:
-    for entry in _entries(folder):
-        name = f"{folder.name}/{entry.name}"
-        if not _is_utf8(name):
-            raise InputError(
-                f"{shown(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
-                "Rename the file."
-            )
-        if not entry.is_file():
-            kind = "a link to nothing" if entry.is_symlink() else "no file"
-            raise InputError(
-                f"{shown(entry.path)} is {kind}, expected an image. Restore or remove it."
-            )
-        suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix not in IMAGE_SUFFIXES:
-            raise InputError(
-                f"{shown(entry.path)} is no image by its name, expected one of "
-                f"{' '.join(sorted(IMAGE_SUFFIXES))}. Remove it from the class folder."
-            )
-        yield Item(id=name, label=label, location=entry.path)
+def _link_to_nothing(entry: Entry) -> InputError:
+    return InputError(
+        f"{shown(entry.path)} is a link to nothing, expected a file. Restore or remove it."
+    )
 
 
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def _named_like_an_image(entry: Entry) -> bool:
+    return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
     """What a folder holds, less hidden files and what other systems leave behind."""
     try:
         with os.scandir(folder) as entries:
@@ -195,38 +282,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def photos_in(root: Path) -> list[Item]:
-    """The photos of a folder, sorted by id: in class folders, or flat and then without labels.
-
-    Raises:
-        InputError: If there are none.
-    """
-    source = FolderSource(root, [Condition()])
-    entries = list(_entries(root))
-    flat = [entry for entry in entries if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES]
-    if flat and not any(entry.is_dir() for entry in entries):
-        return sorted((Item(e.name, None, e.path) for e in flat), key=lambda item: item.id)
-    return source.items(Condition())
-
-
-def shared_items(
-    source: FolderSource, conditions: Sequence[Condition]
-) -> dict[Condition, list[Item]]:
-    """The items of each condition, which must have the same ids.
-
-    Raises:
-        InputError: If a condition lacks ids that others have: which, how many, which first.
-    """
-    items = {condition: source.items(condition) for condition in conditions}
-    seen = Counter(item.id for found in items.values() for item in found)
-    for condition, found in items.items():
-        if len(found) < len(seen):
-            lacking = sorted(seen.keys() - {item.id for item in found})
-            raise InputError(
-                f"The condition {condition} lacks {len(lacking)} of {len(seen)} images that other "
-                f"conditions have, first {shown(lacking[0])}. Complete the tree, or name the "
-                "conditions to score with --corruptions and --severities."
-            )
-    return items

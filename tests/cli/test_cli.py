@@ -188,7 +188,7 @@ def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle
     (tree.parent / "imagenet").mkdir()
     tree.rename(tree.parent / "imagenet" / "val")
     message = error_of(score(tree.parent / "imagenet"))
-    assert f"Did you mean --data {tree.parent}/imagenet/val?" in message
+    assert f"Did you mean {tree.parent}/imagenet/val?" in message
 
 
 def corrupt(path: Path) -> None:

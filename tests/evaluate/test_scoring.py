@@ -404,13 +404,30 @@ def test_logits_that_are_not_finite_name_the_image(
     assert told == [4, 4]
 
 
-def test_after_a_failure_no_more_is_read(photos: Path, decoders: ThreadPoolExecutor) -> None:
-    source = CountingSource(FolderSource(photos, [CLEAN]))
-    job = job_of(photos, source=source, batch_size=1, decoders=decoders, read_ahead=3)
-    job = replace(job, engine=FakeEngine(spoiled={job.items[CLEAN][0].id: math.nan}))
-    with pytest.raises(EvaluatorError):
-        scored(job)
-    assert source.begun <= 4
+@pytest.mark.parametrize("failure", ["decoding", "logits"])
+def test_after_a_failure_what_waits_to_be_decoded_is_dropped(
+    own_photos: Path, failure: str
+) -> None:
+    @dataclass
+    class Slow(CountingSource):
+        def read(self, item: Item) -> bytes:
+            time.sleep(0.01)
+            return super().read(item)
+
+    source = Slow(FolderSource(own_photos, [CLEAN]))
+    job = job_of(own_photos, source=source, batch_size=1, read_ahead=20)
+    bad = job.items[CLEAN][0]
+    if failure == "decoding":
+        Path(bad.location).write_bytes(b"")
+    else:
+        job = replace(job, engine=FakeEngine(spoiled={bad.id: math.nan}))
+    # Twenty batches are submitted before the first is asked for, to a single thread.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(EvaluatorError) as kept:
+        scored(replace(job, decoders=pool))
+    assert source.begun <= 5
+    assert bad.location in str(
+        kept.value
+    )  # an error that is kept, as by a future, keeps its frames
 
 
 def test_a_name_with_a_newline_stays_on_one_line(own_photos: Path) -> None:

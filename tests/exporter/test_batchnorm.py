@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from evaluator.errors import InputError
@@ -19,20 +19,19 @@ from evaluator.exporter.weights import load_network
 FLOAT32_ROUNDING = 1e-6
 """Of the folded parameters: eight times the spacing of float32 at 1."""
 
-Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+Layer = Callable[..., torch.Tensor]
 
 
 class Wired(nn.Module):
-    """Named layers with a forward that is written beside them."""
+    """Layers with a forward that is written beside them."""
 
-    def __init__(self, wiring: Forward, **layers: nn.Module) -> None:
+    def __init__(self, wiring: Layer, *layers: nn.Module) -> None:
         super().__init__()
         self.wiring = wiring
-        for name, layer in layers.items():
-            self.add_module(name, layer)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.wiring(self, images)
+        return self.wiring(images, *self.layers)
 
 
 class StandardisedConv2d(nn.Conv2d):
@@ -41,7 +40,7 @@ class StandardisedConv2d(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         weight = weight / weight.std((1, 2, 3), keepdim=True)
-        return F.conv2d(input, weight, self.bias)
+        return functional.conv2d(input, weight, self.bias)
 
 
 def conv(inputs: int = 3, outputs: int = 4, *, bias: bool = False) -> nn.Conv2d:
@@ -86,25 +85,21 @@ def channel_affines(network: nn.Module) -> int:
     return sum(type(module).__name__ == "ChannelAffine" for module in network.modules())
 
 
-def twice(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = self.norm(self.conv(self.conv(x)))
-    return out
+def twice(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    return norm(conv(conv(images)))
 
 
-def both_twice(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = self.norm(self.conv(x)) + self.norm(self.conv(x.flip(-1)))
-    return out
+def both_twice(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    return norm(conv(images)) + norm(conv(images.flip(-1)))
 
 
-def two_norms(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    features = self.conv(x)
-    out: torch.Tensor = self.norm(features) * self.other(features)
-    return out
+def two_norms(images: torch.Tensor, conv: Layer, norm: Layer, other: Layer) -> torch.Tensor:
+    features = conv(images)
+    return norm(features) * other(features)
 
 
-def concatenated(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = self.norm(torch.cat([self.conv(x), x], 1))
-    return out
+def concatenated(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    return norm(torch.cat([conv(images), images], 1))
 
 
 FOLDED = {
@@ -130,11 +125,11 @@ KEPT = {
     "norm before conv": nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), conv()),
     "activation between": nn.Sequential(conv(), nn.ReLU(), nn.BatchNorm2d(4)),
     "two norms in a row": nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)),
-    "conv that runs twice": Wired(twice, conv=conv(3, 3), norm=nn.BatchNorm2d(3)),
-    "both run twice": Wired(both_twice, conv=conv(), norm=nn.BatchNorm2d(4)),
+    "conv that runs twice": Wired(twice, conv(3, 3), nn.BatchNorm2d(3)),
+    "both run twice": Wired(both_twice, conv(), nn.BatchNorm2d(4)),
     "transposed conv": nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4)),
     "linear layer": nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.BatchNorm1d(5)),
-    "concatenation between": Wired(concatenated, conv=conv(), norm=nn.BatchNorm2d(7)),
+    "concatenation between": Wired(concatenated, conv(), nn.BatchNorm2d(7)),
 }
 
 
@@ -173,9 +168,7 @@ def test_any_other_norm_becomes_one_multiply_and_add(name: str) -> None:
 
 
 def test_a_convolution_that_feeds_two_norms_is_folded_into_neither() -> None:
-    network = trained(
-        Wired(two_norms, conv=conv(), norm=nn.BatchNorm2d(4), other=nn.BatchNorm2d(4))
-    )
+    network = trained(Wired(two_norms, conv(), nn.BatchNorm2d(4), nn.BatchNorm2d(4)))
     assert fold_error(network, images()) < FLOAT32_ROUNDING
     assert channel_affines(network) == 2
 
@@ -187,28 +180,29 @@ def test_a_weight_shared_with_another_convolution_is_folded_only_here() -> None:
     assert fold_error(network, images()) < FLOAT32_ROUNDING
 
 
-def residual(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    features = self.conv(x)
-    out: torch.Tensor = features + self.norm(features)
-    return out
+def residual(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    features = conv(images)
+    return features + norm(features)
 
 
-def gate(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    features = self.conv(x)
-    out: torch.Tensor = self.norm(features) * features.mean((2, 3), keepdim=True)
-    return out
+def gate(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    features = conv(images)
+    return norm(features) * features.mean((2, 3), keepdim=True)
 
 
-def added_in_place(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    features = self.conv(x)
-    features += x  # as the blocks of a pre-activation ResNet add their shortcut
-    out: torch.Tensor = self.norm(features)
-    return out
+def added_in_place(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    features = conv(images)
+    features += images  # as the blocks of a pre-activation ResNet add their shortcut
+    return norm(features)
+
+
+def by_keyword(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    return norm(input=conv(images))
 
 
 @pytest.mark.parametrize("wiring", [residual, gate], ids=lambda wiring: wiring.__name__)
-def test_a_convolution_that_is_also_read_before_its_norm_keeps_its_value(wiring: Forward) -> None:
-    network = trained(Wired(wiring, conv=conv(), norm=nn.BatchNorm2d(4)))
+def test_a_convolution_that_is_also_read_before_its_norm_keeps_its_value(wiring: Layer) -> None:
+    network = trained(Wired(wiring, conv(), nn.BatchNorm2d(4)))
     assert fold_error(network, images()) < FLOAT32_ROUNDING
 
 
@@ -218,7 +212,7 @@ def test_an_activation_in_place_between_convolution_and_norm_is_noticed() -> Non
 
 
 def test_a_shortcut_added_in_place_between_convolution_and_norm_is_noticed() -> None:
-    network = trained(Wired(added_in_place, conv=conv(3, 3), norm=nn.BatchNorm2d(3)))
+    network = trained(Wired(added_in_place, conv(3, 3), nn.BatchNorm2d(3)))
     assert fold_error(network, images()) < FLOAT32_ROUNDING
 
 
@@ -228,16 +222,15 @@ def test_a_convolution_that_standardises_its_weights_is_not_scaled() -> None:
 
 
 def test_a_norm_that_two_parents_hold_is_replaced_in_both() -> None:
-    network = Wired(lambda self, x: self.all(x), conv=conv(), norm=nn.BatchNorm2d(4))
-    network.all = nn.Sequential(network.conv, network.norm)
+    convolution, norm = conv(), nn.BatchNorm2d(4)
+    both = nn.Sequential(convolution, norm)
+    network = Wired(lambda images, *layers: layers[0](images), both, convolution, norm)
     assert fold_error(trained(network), images()) < FLOAT32_ROUNDING
     assert batchnorms(network) == 0
 
 
 def test_a_norm_that_is_called_by_keyword_is_folded() -> None:
-    network = trained(
-        Wired(lambda self, x: self.norm(input=self.conv(x)), conv=conv(), norm=nn.BatchNorm2d(4))
-    )
+    network = trained(Wired(by_keyword, conv(), nn.BatchNorm2d(4)))
     assert fold_error(network, images()) < FLOAT32_ROUNDING
 
 
@@ -269,7 +262,7 @@ def test_efficientnet_lite0_folds_all_of_its_49_norms_with_its_real_weights() ->
     network = load_network(model_spec("efficientnet_lite0")).network
     assert batchnorms(network) == 49
     coarse = images(4, side=7)
-    photos = F.interpolate(coarse, size=224, mode="bicubic").clamp(-1, 1)
+    photos = functional.interpolate(coarse, size=224, mode="bicubic").clamp(-1, 1)
     with torch.inference_mode():
         before = network(photos).double().numpy()
         fold_batchnorm(network, torch.zeros(1, 3, 224, 224))

@@ -58,8 +58,8 @@ def test_scale_and_bias_are_totensor_and_normalize_on_all_256_values(
 
 def test_scale_and_bias_by_hand() -> None:
     scale, bias = affine_of(replace(IMAGENET, mean=(0.5, 0.25, 0), std=(0.5, 0.1, 1)))
-    np.testing.assert_array_equal(scale, np.float32([1 / 127.5, 1 / 25.5, 1 / 255]))
-    np.testing.assert_array_equal(bias, np.float32([-1, -2.5, 0]))
+    np.testing.assert_array_equal(scale, np.array([1 / 127.5, 1 / 25.5, 1 / 255], np.float32))
+    np.testing.assert_array_equal(bias, np.array([-1, -2.5, 0], np.float32))
 
 
 def test_the_deployable_graph_is_the_network_on_normalised_images() -> None:

@@ -165,7 +165,7 @@ def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     assert by_metric["mce"].value is None
     reason = str(by_metric["mce"].reason)
     assert reason.startswith("66 of 75 cells are missing: gaussian_noise, ")
-    assert "snow 2" in reason
+    assert "snow at severity 2" in reason
     assert (
         f"evaluator score efficientnet_lite0 imagenet-c --data {tree} --out {run.folder}" in reason
     )

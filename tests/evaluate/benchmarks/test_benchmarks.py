@@ -110,7 +110,7 @@ def test_a_missing_cell_refuses_the_means_by_name_and_keeps_the_rest() -> None:
         assert refused.value is None
         assert refused.reason is not None
         assert refused.reason == (
-            "7 of 75 cells are missing: gaussian_noise, shot_noise 1, shot_noise 2"
+            "7 of 75 cells are missing: gaussian_noise; shot_noise at severity 1, 2"
         )
     ce = {s.corruption: s for s in scores if s.metric == "ce"}
     assert "gaussian_noise" not in ce

@@ -238,7 +238,7 @@ def test_an_unknown_class_folder_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_folder_too_high_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
     grow(tmp_path, f"val/{TENCH}/a.JPEG")
     message = refusal(lambda: clean_items(tmp_path), tmp_path / "val")
-    assert f"Did you mean --data {tmp_path / 'val'}?" in message
+    assert f"Did you mean {tmp_path / 'val'}?" in message
 
 
 def test_an_image_beside_the_class_folders_is_refused(tmp_path: Path) -> None:
