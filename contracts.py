@@ -196,7 +196,7 @@ class Device:
         return f"{self.name} ({self.model})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One thing to score.
 

@@ -9,7 +9,7 @@ running the network once, since what runs counts and not how the modules are nam
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
     """Replace every BatchNorm of a network in evaluation mode, in place.
 
-    A BatchNorm that alone follows a convolution is folded into it. Any other (before a
-    convolution, as in DenseNet; behind a layer that runs twice) becomes one multiply and add.
+    A BatchNorm that is the only reader of a convolution is folded into it. Any other (before a
+    convolution, as in DenseNet; behind a layer that runs twice or is read elsewhere) becomes one
+    multiply and add.
 
     Args:
         network: In evaluation mode; changed in place.
@@ -35,80 +36,115 @@ def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
     from torch.nn.modules.batchnorm import _BatchNorm
 
     pairs = _pairs(network, example)
-    for name, module in list(network.named_modules()):
+    made: dict[nn.Module, nn.Module] = {}
+    for name, module in list(network.named_modules(remove_duplicate=False)):
         if not isinstance(module, _BatchNorm):
             continue
-        if module.running_mean is None or module.running_var is None:
-            raise InputError(
-                f"The layer {name} normalises by the statistics of the batch, so an image's "
-                "logits would depend on its companions. Such a network cannot be evaluated."
-            )
-        scale, shift = _affine(module)
-        convolution = pairs.get(module)
-        if convolution is not None:
-            _fold(convolution, scale, shift)
-            _replace(network, name, nn.Identity())
-        else:
-            _replace(network, name, _channel_affine(scale, shift))
+        if module not in made:
+            scale, shift = _affine(module, name)
+            if (convolution := pairs.get(module)) is not None:
+                _fold(convolution, scale, shift)
+                made[module] = nn.Identity()
+            else:
+                made[module] = _channel_affine(scale, shift)
+        parent, _, child = name.rpartition(".")
+        setattr(network.get_submodule(parent), child, made[module])
     assert not any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def _pairs(network: "nn.Module", example: "torch.Tensor") -> "dict[nn.Module, nn.Conv2d]":
-    """Each BatchNorm with the convolution that feeds it, where each of the two runs once."""
+    """Each BatchNorm with the convolution that it can be folded into.
+
+    That is: each of the two runs once, the convolution uses its weight as it is, and nothing but
+    the BatchNorm reads or changes what it gives.
+    """
     import torch
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
+    watch = _watch()
     runs: Counter[nn.Module] = Counter()
-    made_by: dict[int, nn.Conv2d] = {}
-    pairs: dict[nn.Module, nn.Conv2d] = {}
-    alive: list[torch.Tensor] = []  # an id is only unique among living tensors
+    fed: dict[nn.Module, torch.Tensor] = {}
 
-    def after_convolution(
-        module: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor
-    ) -> None:
-        assert isinstance(module, nn.Conv2d)
+    def after_convolution(module: nn.Module, _: Any, output: torch.Tensor) -> None:
         runs[module] += 1
-        made_by[id(output)] = module
-        alive.append(output)
+        watch.keep(output, module)
 
-    def before_batchnorm(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def before_batchnorm(module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         runs[module] += 1
-        if id(inputs[0]) in made_by:
-            pairs[module] = made_by[id(inputs[0])]
+        fed[module] = inputs[0] if inputs else named["input"]
 
     hooks = [
         module.register_forward_hook(after_convolution)
         for module in network.modules()
         if isinstance(module, nn.Conv2d)
     ] + [
-        module.register_forward_pre_hook(before_batchnorm)
+        module.register_forward_pre_hook(before_batchnorm, with_kwargs=True)
         for module in network.modules()
         if isinstance(module, _BatchNorm)
     ]
     try:
-        with torch.inference_mode():
+        with torch.no_grad(), watch:
             network(example)
     finally:
         for hook in hooks:
             hook.remove()
-    fed = Counter(pairs.values())
-    return {
-        norm: convolution
-        for norm, convolution in pairs.items()
-        if runs[norm] == 1 and runs[convolution] == 1 and fed[convolution] == 1
-    }
+    found = {}
+    for norm, tensor in fed.items():
+        convolution = watch.sole_source(tensor)
+        if convolution is not None and runs[norm] == runs[convolution] == 1:
+            found[norm] = convolution
+    return found
 
 
-def _affine(norm: "nn.Module") -> "tuple[torch.Tensor, torch.Tensor]":
+def _watch() -> Any:
+    """Sees every operation: who reads a convolution's output, and what it was made of."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Watch(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self._made_by: dict[int, nn.Conv2d] = {}
+            self._made_of: dict[int, list[Any]] = {}
+            self._readers: Counter[int] = Counter()
+            self._alive: list[torch.Tensor] = []  # an id is only unique among living tensors
+
+        def __torch_dispatch__(
+            self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            output = operation(*args, **(kwargs or {}))
+            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+            self._readers.update({id(tensor) for tensor in read})
+            if isinstance(output, torch.Tensor) and id(output) not in self._made_of:
+                self._made_of[id(output)] = read
+                self._alive.append(output)
+            return output
+
+        def keep(self, output: torch.Tensor, module: "nn.Conv2d") -> None:
+            """A convolution's output, if it was made of its weight as it is."""
+            if any(tensor is module.weight for tensor in self._made_of.get(id(output), ())):
+                self._made_by[id(output)] = module
+
+        def sole_source(self, tensor: torch.Tensor) -> "nn.Conv2d | None":
+            """The convolution that made a tensor which was read exactly once."""
+            return self._made_by.get(id(tensor)) if self._readers[id(tensor)] == 1 else None
+
+    return Watch()
+
+
+def _affine(norm: "nn.Module", name: str) -> "tuple[torch.Tensor, torch.Tensor]":
     """Scale and shift (channels,) of a BatchNorm, float64."""
     import torch
 
     variance, mean = norm.running_var, norm.running_mean
-    assert isinstance(variance, torch.Tensor)
-    assert isinstance(mean, torch.Tensor)
-    assert isinstance(norm.eps, float)
-    scale = (variance.double() + norm.eps).rsqrt()
+    if not isinstance(variance, torch.Tensor) or not isinstance(mean, torch.Tensor):
+        raise InputError(
+            f"The layer {name} normalises by the statistics of the batch, so an image's logits "
+            "would depend on its companions. Such a network cannot be evaluated."
+        )
+    scale = (variance.double() + float(norm.eps)).rsqrt()  # type: ignore[arg-type]
     if isinstance(norm.weight, torch.Tensor):
         scale = scale * norm.weight.double()
     shift = -mean.double() * scale
@@ -139,13 +175,8 @@ def _channel_affine(scale: "torch.Tensor", shift: "torch.Tensor") -> "nn.Module"
             self.scale = nn.Buffer(scale.float())
             self.shift = nn.Buffer(shift.float())
 
-        def forward(self, features: torch.Tensor) -> torch.Tensor:
-            shape = (1, -1) + (1,) * (features.dim() - 2)
-            return features * self.scale.reshape(shape) + self.shift.reshape(shape)
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            shape = (1, -1) + (1,) * (input.dim() - 2)
+            return input * self.scale.reshape(shape) + self.shift.reshape(shape)
 
     return ChannelAffine()
-
-
-def _replace(network: "nn.Module", name: str, module: "nn.Module") -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, module)

@@ -5,7 +5,7 @@
                             model.json         the manifest: an ``OnnxModel``
 
 The digits are a hash of spec, precision, input kind and opset; what the tools' versions were
-stands in the manifest only. A bundle is found by them without importing torch.
+stands in the manifest only.
 """
 
 import importlib.metadata

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Preprocessing
-from ..errors import InputError, shown
+from ..errors import InputError, reason_of, shown
 
 if TYPE_CHECKING:
     import onnx
@@ -73,11 +73,18 @@ def preprocessing_in_graph(path: Path) -> Affine:
     """
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        value = model.graph.input[0].name
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise InputError(
+            f"{shown(path)} is no ONNX graph: {reason_of(error)}. Export the model again."
+        ) from error
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    value, found = model.graph.input[0].name, []
+    found: list[npt.NDArray[np.float32]] = []
     for operator in ("Cast", "Transpose", "Mul", "Add"):
-        readers = [node for node in model.graph.node if value in node.input]
+        # A transformer asks for the number of images too.
+        readers = [n for n in model.graph.node if value in n.input and n.op_type != "Shape"]
         if len(readers) != 1 or readers[0].op_type != operator:
             raise InputError(
                 f"{shown(path)} does not begin with cast, transpose, multiply and add, so its "

@@ -7,9 +7,11 @@ export has the same bytes wherever it is made.
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..contracts import LoadedNetwork
 from ..errors import InputError, reason_of
@@ -18,22 +20,22 @@ from .graph import INPUT, OUTPUT, deployable
 
 OPSET = 20
 
+_ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
     """Export to ``path`` and ``path`` + ".data". Batch normalisation is folded in ``loaded``.
 
     Raises:
-        InputError: If the network does not run at its crop, or cannot be exported.
+        InputError: If the network does not run at its crop, cannot be exported, or its graph does
+            not take any number of images to logits of its classes.
     """
     import torch
 
     crop_px = loaded.spec.preprocessing.crop_px
-    try:
-        fold_batchnorm(loaded.network, torch.zeros(1, 3, crop_px, crop_px))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise InputError(
-            f"{loaded.spec.name} does not run on images of {crop_px} px: {reason_of(error)}."
-        ) from error
+    images = torch.zeros(1, 3, crop_px, crop_px)
+    classes = _classes(loaded, images)
+    fold_batchnorm(loaded.network, images)
     module = deployable(loaded.network, loaded.spec.preprocessing)
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
@@ -49,21 +51,76 @@ def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
                 opset_version=OPSET,
                 verbose=False,
             )
-    except torch.onnx.errors.OnnxExporterError as e:
-        raise InputError(f"{loaded.spec.name} cannot be exported to ONNX: {reason_of(e)}") from e
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported to ONNX: {_innermost(error)} "
+            "The network must be one graph that torch.export can trace."
+        ) from error
     assert program is not None
     program.save(str(path), external_data=True)
     _strip(path)
+    _check_signature(loaded, classes, path)
+
+
+def _classes(loaded: LoadedNetwork, images: Any) -> int:
+    """How many logits the network gives for one image."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            logits = loaded.network(images)
+    except Exception as error:  # whatever a network raises on images that it cannot take
+        raise InputError(
+            f"{loaded.spec.name} does not run on images of {images.shape[-1]} px: "
+            f"{reason_of(error)}."
+        ) from error
+    shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:
+        raise InputError(
+            f"{loaded.spec.name} gives {shape} for one image, expected logits [1, classes]."
+        )
+    return int(shape[1])
+
+
+def _check_signature(loaded: LoadedNetwork, classes: int, path: Path) -> None:
+    """A network that looks at the size of the batch is exported for that size alone, in silence."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    crop_px = loaded.spec.preprocessing.crop_px
+    expected = [["N", crop_px, crop_px, 3], ["N", classes]]
+    found = [
+        [(dim.dim_param and "N") or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    ]
+    if found != expected:
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported to ONNX: its graph is {found}, expected "
+            f"{expected} for any number N of images. Its code decides by the size of the batch."
+        )
+
+
+def _innermost(error: BaseException) -> str:
+    """The first line of what was at fault, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return reason_of(Exception(_ANSI_COLOUR.sub("", str(error)))).rstrip(".") + "."
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter warns of its own deprecations and logs what it optimises: no news to a user."""
-    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    names = ("torch", "torch.onnx", "torch.fx", "torch.export", "onnxscript")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

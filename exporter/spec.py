@@ -1,4 +1,4 @@
-"""From what a user asks for to a ``ModelSpec``, without reading a weight or importing torch."""
+"""From what a user asks for to a ``ModelSpec``, before a network is built."""
 
 import importlib.metadata
 from dataclasses import replace
@@ -25,6 +25,8 @@ def model_spec(
         InputError: If there is no such model or file, or the crop makes no sense.
         UnavailableError: If the default weights are in a package that is not installed.
     """
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
     if seed and weights != "random":
         raise InputError(f"--seed {seed} is of random weights: use it with --weights random only.")
     model = find_model(name)
@@ -46,10 +48,11 @@ def model_spec(
 
 
 def identity(spec: ModelSpec) -> ModelSpec:
-    """The spec without what does not change the model: where a checkpoint file lies."""
-    if spec.weights.kind != "file":
-        return spec
-    return replace(spec, weights=replace(spec.weights, reference=""))
+    """The spec without what does not change the model: where a file lies, and words about it."""
+    weights = spec.weights
+    if weights.kind == "file":
+        weights = replace(weights, reference="")
+    return replace(spec, weights=weights, source="", licence="")
 
 
 def _origin(model: ZooModel, weights: str, seed: int) -> WeightsOrigin:

@@ -6,19 +6,25 @@ is verified first wherever one is known.
 
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 from ..contracts import LoadedNetwork, ModelSpec
-from ..errors import InputError, UnavailableError, reason_of, shown
+from ..errors import EvaluatorError, InputError, UnavailableError, reason_of, shown
 from ..storage.atomic import make_folder
 from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
+from .random_weights import random_network
 from .zoo import PackageFile, find_model
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+# DenseNet's published checkpoints have names with a dot too many; torchvision renames them too.
+_DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 _INSTEAD = "Give a checkpoint with --weights FILE, or use --weights random."
 
@@ -30,16 +36,8 @@ def load_network(spec: ModelSpec) -> LoadedNetwork:
         InputError: If a checkpoint does not fit the architecture or is damaged.
         UnavailableError: If the weights cannot be had.
     """
-    import torch
-
-    build = find_model(spec.name).build
-    if spec.weights.kind == "random":
-        # On the CPU, so that a seed means the same weights on every machine.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(spec.weights.reference.removeprefix("seed ")))
-            network = build(spec.preprocessing.crop_px)
-    else:
-        network = build(spec.preprocessing.crop_px)
+    network = _built(spec)
+    if spec.weights.kind != "random":
         _load(network, _checkpoint(spec), spec)
     network.eval().requires_grad_(False)
     return LoadedNetwork(spec, network, tensors_sha256(network.state_dict()))
@@ -57,6 +55,27 @@ def tensors_sha256(tensors: "dict[str, torch.Tensor]") -> str:
         if tensor.numel():
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _built(spec: ModelSpec) -> "nn.Module":
+    """The network, with its random weights where they are asked for."""
+    import torch
+
+    build, crop_px = find_model(spec.name).build, spec.preprocessing.crop_px
+    try:
+        if spec.weights.kind == "random":
+            seed = int(spec.weights.reference.removeprefix("seed "))
+            return random_network(build, crop_px, seed)
+        # Building draws numbers that are thrown away; the caller's generator must not notice.
+        with torch.random.fork_rng(devices=[]):
+            return build(crop_px)
+    except EvaluatorError:
+        raise
+    except Exception as error:  # whatever a constructor makes of a crop that it cannot take
+        raise InputError(
+            f"{spec.name} cannot be built for images of {crop_px} px: {reason_of(error)}. "
+            f"It was trained at {spec.trained_crop_px} px."
+        ) from error
 
 
 def _checkpoint(spec: ModelSpec) -> "dict[str, Any]":
@@ -100,9 +119,10 @@ def _downloaded(spec: ModelSpec) -> "dict[str, Any]":
         make_folder(path.parent)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except (
-            Exception
-        ) as error:  # urllib, http, socket, ssl, a wrong hash: all mean the same here
+        # urllib, http, socket, ssl, a wrong hash: all of them mean the same here.
+        except Exception as error:
+            if isinstance(error, HTTPError):
+                error.close()
             raise UnavailableError(
                 f"The weights of {spec.name} could not be had from {url}: "
                 f"{reason_of(error)}. {_INSTEAD}"
@@ -136,24 +156,43 @@ def _read(path: Path) -> "dict[str, Any]":
 
 
 def _load(network: "nn.Module", tensors: "dict[str, Any]", spec: ModelSpec) -> None:
-    expected = network.state_dict()
-    # Checkpoints of before 2018 have no counters; they do not matter in evaluation mode.
-    missing = sorted(
-        name
-        for name in expected.keys() - tensors.keys()
-        if not name.endswith("num_batches_tracked")
-    )
-    unexpected = sorted(str(name) for name in tensors.keys() - expected.keys())
+    """Load a state dict, with the renamings that the network's own modules know.
+
+    Raises:
+        InputError: If it lacks, adds or misshapes a parameter, or holds what is no tensor.
+    """
+    import torch
+
+    reference, expected = shown(spec.weights.reference), network.state_dict()
+    for name in [name for name in tensors if _DENSENET_NAME.search(str(name))]:
+        tensors[_DENSENET_NAME.sub(r"\1\2", name)] = tensors.pop(name)
+    foreign = [name for name, value in tensors.items() if not isinstance(value, torch.Tensor)]
+    if foreign:
+        kind = type(tensors[foreign[0]]).__name__
+        raise InputError(f"{reference} holds {foreign[0]} as a {kind}, expected tensors only.")
     shaped = sorted(
         f"{name} is {list(tensors[name].shape)}, expected {list(expected[name].shape)}"
         for name in expected.keys() & tensors.keys()
         if tensors[name].shape != expected[name].shape
     )
-    for what, names in (("lacks", missing), ("has also", unexpected), ("differs:", shaped)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(
-                f"The weights {shown(spec.weights.reference)} do not fit {spec.architecture}: "
-                f"the checkpoint {what} {', '.join(names[:3])}{more}."
-            )
-    network.load_state_dict(tensors, strict=False)
+    _refuse_keys(spec, "differs:", shaped)
+    try:
+        answer = network.load_state_dict(tensors, strict=False)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"The weights {reference} cannot be loaded into {spec.architecture}: "
+            f"{reason_of(error)}."
+        ) from error
+    # Checkpoints of before 2018 have no counters; they do not matter in evaluation mode.
+    missing = [name for name in answer.missing_keys if not name.endswith("num_batches_tracked")]
+    _refuse_keys(spec, "lacks", sorted(missing))
+    _refuse_keys(spec, "has also", sorted(answer.unexpected_keys))
+
+
+def _refuse_keys(spec: ModelSpec, what: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise InputError(
+            f"The weights {shown(spec.weights.reference)} do not fit {spec.architecture}: "
+            f"the checkpoint {what} {', '.join(names[:3])}{more}."
+        )

@@ -188,11 +188,9 @@ def _torchvision_model(name: str) -> ZooModel:
 
     names = _torchvision_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3)
-        raise InputError(
-            f"torchvision has no classifier {name!r}. "
-            + (f"Did you mean {' or '.join(TORCHVISION + n for n in near)}?" if near else "")
-        )
+        near = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists others."
+        raise InputError(f"torchvision has no classifier {name!r}. {hint}")
     weights = get_model_weights(name).DEFAULT
     transforms = weights.transforms()
     return ZooModel(

@@ -7,6 +7,7 @@ never the folder's position: on a partial tree the position gives an error of 10
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,8 @@ class FolderSource:
         """
         folder = self._folders[condition]
         found = [
-            Item(f"{wnid.name}/{image.name}", class_index()[wnid.name], image.path)
+            # Interned: the same id stands in every condition.
+            Item(sys.intern(f"{wnid.name}/{image.name}"), class_index()[wnid.name], image.path)
             for wnid in _class_folders(folder)
             for image in _entries(Path(wnid.path))
             if _check_image(image)

@@ -89,6 +89,10 @@ def twice(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
     return norm(conv(conv(images)))
 
 
+def norm_twice(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
+    return norm(norm(conv(images)))
+
+
 def both_twice(images: torch.Tensor, conv: Layer, norm: Layer) -> torch.Tensor:
     return norm(conv(images)) + norm(conv(images.flip(-1)))
 
@@ -126,6 +130,7 @@ KEPT = {
     "activation between": nn.Sequential(conv(), nn.ReLU(), nn.BatchNorm2d(4)),
     "two norms in a row": nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)),
     "conv that runs twice": Wired(twice, conv(3, 3), nn.BatchNorm2d(3)),
+    "norm that runs twice": Wired(norm_twice, conv(3, 3), nn.BatchNorm2d(3)),
     "both run twice": Wired(both_twice, conv(), nn.BatchNorm2d(4)),
     "transposed conv": nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4)),
     "linear layer": nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.BatchNorm1d(5)),
@@ -150,6 +155,24 @@ def test_the_fold_is_the_formula() -> None:
     fold_batchnorm(network, torch.zeros(1, 1, 2, 2))
     assert convolution.bias is not None
     assert (float(convolution.weight), float(convolution.bias)) == (6, -1)
+
+
+def test_folded_weights_are_rounded_once() -> None:
+    convolution, norm = conv(3, 64, bias=True), nn.BatchNorm2d(64, eps=1e-3)
+    network = trained(nn.Sequential(convolution, norm))
+    w, b, gamma, beta, mean, variance = (
+        tensor.numpy().astype(np.float64)
+        for tensor in (
+            *(convolution.weight, convolution.bias, norm.weight, norm.bias),
+            *(norm.running_mean, norm.running_var),
+        )
+        if tensor is not None
+    )
+    scale = gamma / np.sqrt(variance + 1e-3)
+    fold_batchnorm(network, torch.zeros(1, 3, 8, 8))
+    weight, bias = network.parameters()
+    np.testing.assert_array_equal(weight.numpy(), np.float32(w * scale[:, None, None, None]))
+    np.testing.assert_array_equal(bias.numpy(), np.float32((b - mean) * scale + beta))
 
 
 @pytest.mark.parametrize("name", FOLDED)

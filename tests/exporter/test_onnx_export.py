@@ -199,6 +199,20 @@ def test_no_batchnorm_is_left_in_the_graph(twins: tuple[Path, Path]) -> None:
     assert operators.count("Mul") == 1  # the scale of the pixels
 
 
+def test_norms_are_folded_before_the_exporter_sees_them(tmp_path: Path) -> None:
+    # It would fold them too, in float32: the weights in the file are those of one rounding.
+    convolution, norm = nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64)
+    loaded = small(lively(nn.Sequential(convolution, norm, nn.Flatten()), 32))
+    assert norm.running_var is not None
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    expected = (convolution.weight.double() * scale.reshape(-1, 1, 1, 1)).float().numpy()
+    write_onnx(loaded, tmp_path / "model.onnx")
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in loaded.network.modules())
+    tensors = onnx.load(tmp_path / "model.onnx").graph.initializer
+    (weight,) = (tensor for tensor in tensors if list(tensor.dims) == [64, 3, 3, 3])
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(weight), expected)
+
+
 @pytest.mark.parametrize("name", ["torchvision:shufflenet_v2_x0_5", "torchvision:squeezenet1_1"])
 def test_networks_of_unusual_structure_agree_with_torch(name: str, tmp_path: Path) -> None:
     agrees_with_torch(name, tmp_path)
