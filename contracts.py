@@ -132,6 +132,7 @@ class OnnxModel:
         precision: In which the graph computes.
         input_kind: What the graph takes.
         versions: The packages that made it. Told, but no part of the identity.
+        manifest_sha256: Over all the above, so that an edit by hand is noticed.
     """
 
     spec: ModelSpec
@@ -141,6 +142,7 @@ class OnnxModel:
     precision: Precision
     input_kind: InputKind
     versions: Mapping[str, str]
+    manifest_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,9 @@ def _watch() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
-    class Watch(TorchDispatchMode):
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self._made_by: dict[int, nn.Conv2d] = {}
             self._made_of: dict[int, list[Any]] = {}
             self._readers: Counter[int] = Counter()

@@ -8,8 +8,10 @@ The digits are a hash of spec, precision, input kind and opset; what the tools' 
 stands in the manifest only.
 """
 
+import hashlib
 import importlib.metadata
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from ..contracts import Bundle, InputKind, LoadedNetwork, ModelSpec, OnnxModel, Precision
@@ -52,8 +54,24 @@ def is_bundle(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> OnnxModel:
-    """What a bundle says of itself; its graph is not looked at."""
-    return read_document(folder / MANIFEST, OnnxModel)
+    """What a bundle says of itself; its graph is not looked at.
+
+    Raises:
+        InputError: If the manifest cannot be read, or was changed by hand.
+    """
+    model = read_document(folder / MANIFEST, OnnxModel)
+    if model != sealed(model):
+        raise InputError(
+            f"{shown(folder / MANIFEST)} was edited: it does not have the SHA-256 that it was "
+            "written with. Remove the bundle and export again."
+        )
+    return model
+
+
+def sealed(model: OnnxModel) -> OnnxModel:
+    """The manifest with its own SHA-256."""
+    bare = replace(model, manifest_sha256="")
+    return replace(bare, manifest_sha256=document_sha256(bare))
 
 
 def open_bundle(folder: Path) -> Bundle:
@@ -63,7 +81,7 @@ def open_bundle(folder: Path) -> Bundle:
         InputError: If a file is missing or was changed.
     """
     model = read_manifest(folder)
-    if model.sha256 != file_sha256(*_files(folder)):
+    if model.sha256 != content_sha256(folder):
         raise InputError(
             f"The bundle {shown(folder)} was changed after it was exported: graph or data do not "
             "have the SHA-256 of the manifest. Remove the folder and export again."
@@ -71,13 +89,32 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, model)
 
 
+def open_bundle_of(spec: ModelSpec, folder: Path) -> Bundle:
+    """Open a bundle that must be of this model.
+
+    Raises:
+        InputError: If it is of another, or damaged.
+    """
+    bundle = open_bundle(folder)
+    if identity(bundle.model.spec) != identity(spec):
+        raise InputError(
+            f"{shown(folder)} is a bundle of another model: {bundle.model.spec.name} "
+            f"with weights {bundle.model.spec.weights}. Choose another --out."
+        )
+    return bundle
+
+
 def write_bundle(loaded: LoadedNetwork, folder: Path) -> Bundle:
     """Export a network into a new bundle. Batch normalisation is folded in ``loaded``.
+
+    If another process published the same bundle meanwhile, theirs is given.
 
     Raises:
         InputError: If the network cannot be exported.
         OutputError: If the folder cannot be written or holds something else.
     """
+    if is_bundle(folder):
+        return open_bundle_of(loaded.spec, folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{shown(folder)} is there and is no bundle. Choose another --out.")
     with folder_written_whole(folder) as temporary:
@@ -85,19 +122,26 @@ def write_bundle(loaded: LoadedNetwork, folder: Path) -> Bundle:
         model = OnnxModel(
             spec=loaded.spec,
             weights_sha256=loaded.weights_sha256,
-            sha256=file_sha256(*_files(temporary)),
+            sha256=content_sha256(temporary),
             opset=OPSET,
             precision="fp32",
             input_kind="pixels",
             versions=_versions(),
         )
-        write_document(temporary / MANIFEST, model)
-    return open_bundle(folder)
+        write_document(temporary / MANIFEST, sealed(model))
+    return open_bundle_of(loaded.spec, folder)
 
 
-def _files(folder: Path) -> list[Path]:
-    files = [folder / GRAPH]
-    return [*files, folder / DATA] if (folder / DATA).exists() else files
+def content_sha256(folder: Path) -> str:
+    """SHA-256 over the hashes of graph and data, one after the other.
+
+    Raises:
+        InputError: If a file cannot be read.
+    """
+    hashes = [file_sha256(folder / GRAPH)]
+    if (folder / DATA).exists():
+        hashes.append(file_sha256(folder / DATA))
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

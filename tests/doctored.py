@@ -9,8 +9,7 @@ from typing import Any
 import onnx
 
 from evaluator.contracts import Bundle
-from evaluator.exporter.bundle import DATA, GRAPH, MANIFEST
-from evaluator.storage.digest import file_sha256
+from evaluator.exporter.bundle import GRAPH, MANIFEST, content_sha256, sealed
 from evaluator.storage.documents import write_document
 
 
@@ -20,6 +19,6 @@ def doctored(bundle: Bundle, folder: Path, edit: Callable[[Any], None]) -> Path:
     model = onnx.load(str(folder / GRAPH), load_external_data=False)
     edit(model.graph)
     (folder / GRAPH).write_bytes(model.SerializeToString())
-    sha256 = file_sha256(folder / GRAPH, folder / DATA)
-    write_document(folder / MANIFEST, replace(bundle.model, sha256=sha256))
+    model_with_hash = replace(bundle.model, sha256=content_sha256(folder))
+    write_document(folder / MANIFEST, sealed(model_with_hash))
     return folder

@@ -8,11 +8,11 @@ from ..errors import InputError, shown
 from ..exporter.bundle import (
     cached_bundle_folder,
     is_bundle,
-    open_bundle,
+    open_bundle_of,
     read_manifest,
     write_bundle,
 )
-from ..exporter.spec import identity, model_spec
+from ..exporter.spec import model_spec
 from ..exporter.weights import load_network
 
 
@@ -74,12 +74,6 @@ def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
         InputError: If the folder holds a bundle of another model.
     """
     if is_bundle(subject.folder):
-        bundle = open_bundle(subject.folder)
-        if identity(bundle.model.spec) != identity(subject.spec):
-            raise InputError(
-                f"{shown(subject.folder)} is a bundle of another model: {bundle.model.spec.name} "
-                f"with weights {bundle.model.spec.weights}. Choose another --out."
-            )
-        return bundle, False
+        return open_bundle_of(subject.spec, subject.folder), False
     progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
     return write_bundle(load_network(subject.spec), subject.folder), True
