@@ -26,6 +26,10 @@ class UnavailableError(EvaluatorError):
     """Something that was asked for is not on this machine: a GPU, a package, a model's weights."""
 
 
+class EngineUnavailableError(UnavailableError):
+    """An engine or its device is not on this machine; another one may be."""
+
+
 class RunMismatchError(InputError):
     """A run on disk was made under another identity than the one asked for."""
 

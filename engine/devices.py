@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ..contracts import Device
-from ..errors import InputError, UnavailableError
+from ..errors import EngineUnavailableError, InputError
 
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
@@ -22,7 +22,7 @@ def find_device(name: str) -> Device:
 
     Raises:
         InputError: If the name is none.
-        UnavailableError: If there is no such GPU here.
+        EngineUnavailableError: If there is no such GPU here.
     """
     if name == "cpu":
         return cpu()
@@ -32,7 +32,7 @@ def find_device(name: str) -> Device:
     index, there = int(match[1] or 0), cuda_devices()
     if index >= len(there):
         have = "no NVIDIA GPU, or no driver for one" if not there else f"{len(there)} of them"
-        raise UnavailableError(
+        raise EngineUnavailableError(
             f"The device cuda:{index} was asked for, but this machine has {have}. "
             "Use --device cpu, or run where nvidia-smi lists the GPU."
         )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Bundle, Device, EngineSpec, ImageBatch
-from ..errors import EngineError, InputError, UnavailableError, reason_of, shown
+from ..errors import EngineError, EngineUnavailableError, InputError, reason_of, shown
 
 
 class OnnxEngine:
@@ -103,7 +103,7 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
             f"ONNX Runtime cannot load {shown(bundle.graph)} on {device.name}: {reason_of(error)}."
         ) from error
     if session.get_providers()[0] != provider:
-        raise UnavailableError(
+        raise EngineUnavailableError(
             f"ONNX Runtime was asked for {device} and would silently use the CPU: its CUDA "
             "provider did not load. It needs the package onnxruntime-gpu with CUDA 13 and "
             "cuDNN 9, which a CUDA build of torch brings. Use --device cpu, or --engine torch."
@@ -115,11 +115,11 @@ def onnx_versions() -> dict[str, str]:
     """The package that computes: ``onnxruntime-gpu`` also where there is no GPU.
 
     Raises:
-        UnavailableError: If there is none.
+        EngineUnavailableError: If there is none.
     """
     for name in ("onnxruntime-gpu", "onnxruntime"):
         try:
             return {name: importlib.metadata.version(name)}
         except importlib.metadata.PackageNotFoundError:
             continue
-    raise UnavailableError("ONNX Runtime is not installed. Install it with evaluator itself.")
+    raise EngineUnavailableError("ONNX Runtime is not installed. Install it with evaluator itself.")

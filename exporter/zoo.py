@@ -208,5 +208,5 @@ def _torchvision_model(name: str) -> ZooModel:
         weights.meta["num_params"],
         weights.meta["_ops"],
         f"https://pytorch.org/vision/stable/models.html ({weights})",
-        weights.meta.get("license") or "BSD-3-Clause, or as the weights' page says",
+        weights.meta.get("license") or "see the weights' page",
     )

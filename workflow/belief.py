@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..contracts import Gate, ParityResult, Progress
-from ..errors import ParityError, UnavailableError, shown
+from ..errors import EngineError, EngineUnavailableError, ParityError, shown
 from .engines import Loaded, Placement, is_reference, placements, ready
 from .parity import evidence_path, measure_parity, stored_parity
 from .subject import Subject
@@ -38,14 +38,14 @@ def believed_engine(
 
     Raises:
         ParityError: If none passes.
-        UnavailableError: If what is asked for is not here.
+        EngineUnavailableError: If what is asked for is not here.
     """
     choices = placements(engine, device)
     for place in choices[:-1]:
         # Only an engine that nobody named may be passed over, and never in silence.
         try:
             return _told(_believed(subject, place, parity=parity, progress=progress), progress)
-        except (ParityError, UnavailableError) as error:
+        except (ParityError, EngineError, EngineUnavailableError) as error:
             progress.note(f"{place} is not used: {error}")
     return _told(_believed(subject, choices[-1], parity=parity, progress=progress), progress)
 
