@@ -20,7 +20,7 @@ def export(
         Path | None, typer.Option(help="Photos for the parity check. Default: sample photos.")
     ] = None,
 ) -> None:
-    """Export a model to ONNX and prove that the graph agrees with PyTorch."""
+    """Export a model to ONNX, and prove that it agrees with PyTorch."""
     from ..workflow.export import export_model
     from .console import progress
     from .parity import print_parity

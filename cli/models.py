@@ -4,7 +4,7 @@ from .options import Json
 
 
 def models(json: Json = None) -> None:
-    """List the models that are known by name, with their size, input, weights and licence."""
+    """List the models known by name: size, input, weights, licence."""
     from ..evaluate.report.tables import Table
     from ..workflow.models import list_models
     from .console import print_tables, write_json

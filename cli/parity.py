@@ -28,7 +28,7 @@ def parity(
     crop_px: CropPx = None,
     json: Json = None,
 ) -> None:
-    """Compare an engine with PyTorch, gate by gate; exit code 3 if one fails."""
+    """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
     from ..storage.documents import plain
     from ..workflow.parity import check_parity
     from .console import progress, write_json

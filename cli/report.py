@@ -18,7 +18,7 @@ def report(
     ] = False,
     json: Json = None,
 ) -> None:
-    """Show what runs add up to, beside the paper's published numbers."""
+    """Show what runs add up to, beside the published numbers."""
     from ..storage.atomic import write_whole
     from ..workflow.report import report as make_report
     from .console import print_tables, write_json

@@ -221,7 +221,7 @@ def bomb(path: Path) -> None:
         (corrupt, "is no image that Pillow knows"),
         (truncate, "truncated"),
         (replace_by_text, "is no image that Pillow knows"),
-        (deepen, "more than 8 bits a channel"),
+        (deepen, "has 16 bits a channel"),
         (bomb, "decompression bomb"),
     ],
 )
