@@ -120,6 +120,7 @@ def _clean_run_of(one: _Scored, scored: Sequence[_Scored]) -> _Scored | None:
         for other in scored
         if other.benchmark.name == CLEAN_BENCHMARK
         and other.clean is not None
+        and not other.run.key.generated  # corrupted photos scored as if they were clean
         and _identity(other.run) == _identity(one.run)
     ]
     same_limit = [other for other in fitting if other.run.key.limit == one.run.key.limit]

@@ -307,6 +307,38 @@ def test_an_interrupt_ends_at_once_and_says_how_to_continue(
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
+def test_a_terminal_shows_a_bar_and_a_pipe_plain_lines(
+    bundle: Bundle, corrupted: Path, tmp_path: Path
+) -> None:
+    import pty
+
+    words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted]
+    words += ["--engine", "onnxruntime", "--severities", "1"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", *map(str, words), "--out", str(tmp_path / "terminal")],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65_536)
+        except OSError:  # the other end was closed: the process has ended
+            break
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert b"/300" in shown
+    assert b"images/s" in shown
+    assert b"\x1b[" in shown
+    piped = run(*words, "--out", tmp_path / "pipe")
+    assert "score: 300 of 300 images" in piped.stderr
+    assert "\x1b[" not in piped.stderr
+
+
 def test_weights_that_cannot_be_had_say_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
