@@ -132,7 +132,7 @@ class OnnxModel:
         precision: In which the graph computes.
         input_kind: What the graph takes.
         versions: The packages that made it. Told, but no part of the identity.
-        manifest_sha256: Over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
 
     spec: ModelSpec
@@ -142,7 +142,7 @@ class OnnxModel:
     precision: Precision
     input_kind: InputKind
     versions: Mapping[str, str]
-    manifest_sha256: str = ""
+    seal: str = ""
 
 
 @dataclass(frozen=True)
@@ -563,6 +563,7 @@ class RunManifest:
         batch_size: Nominal; a batch never crosses a shard's border.
         created: UTC, ISO 8601.
         schema: Version of the format.
+        seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
 
     key: RunKey
@@ -572,6 +573,7 @@ class RunManifest:
     batch_size: int
     created: str
     schema: int = 1
+    seal: str = ""
 
 
 @dataclass(frozen=True)

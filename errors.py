@@ -56,8 +56,8 @@ def shown(name: str | os.PathLike[str]) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an exception's text, or its type where it has none."""
+    """The first line of an exception's text, without its full stop; else its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()
-    return shown(lines[0]) if lines else type(error).__name__
+    return shown(lines[0]).rstrip(".") if lines else type(error).__name__

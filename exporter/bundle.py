@@ -11,7 +11,6 @@ stands in the manifest only.
 import hashlib
 import importlib.metadata
 import platform
-from dataclasses import replace
 from pathlib import Path
 
 from ..contracts import Bundle, InputKind, LoadedNetwork, ModelSpec, OnnxModel, Precision
@@ -19,7 +18,7 @@ from ..errors import InputError, OutputError, shown
 from ..storage.atomic import folder_written_whole
 from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
-from ..storage.documents import document_sha256, read_document, write_document
+from ..storage.documents import document_sha256, read_sealed, sealed, write_document
 from .onnx_export import OPSET, write_onnx
 from .spec import identity
 
@@ -59,19 +58,7 @@ def read_manifest(folder: Path) -> OnnxModel:
     Raises:
         InputError: If the manifest cannot be read, or was changed by hand.
     """
-    model = read_document(folder / MANIFEST, OnnxModel)
-    if model != sealed(model):
-        raise InputError(
-            f"{shown(folder / MANIFEST)} was edited: it does not have the SHA-256 that it was "
-            "written with. Remove the bundle and export again."
-        )
-    return model
-
-
-def sealed(model: OnnxModel) -> OnnxModel:
-    """The manifest with its own SHA-256."""
-    bare = replace(model, manifest_sha256="")
-    return replace(bare, manifest_sha256=document_sha256(bare))
+    return read_sealed(folder / MANIFEST, OnnxModel)
 
 
 def open_bundle(folder: Path) -> Bundle:

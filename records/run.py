@@ -8,7 +8,8 @@ from ..errors import InputError, OutputError, RunMismatchError, shown
 from ..storage.documents import (
     document_differences,
     document_sha256,
-    read_document,
+    read_sealed,
+    sealed,
     write_document,
 )
 
@@ -32,7 +33,7 @@ def open_run(folder: Path) -> Run:
             f"{shown(folder)} is no run: it has no {MANIFEST}. "
             "Give a folder that `evaluator score` made."
         )
-    manifest = read_document(folder / MANIFEST, RunManifest)
+    manifest = read_sealed(folder / MANIFEST, RunManifest)
     if manifest.schema != 1:
         raise InputError(
             f"{shown(folder)} has run format {manifest.schema}, this version reads format 1. "
@@ -86,8 +87,8 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
         raise OutputError(
             f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
         )
-    write_document(folder / MANIFEST, manifest)
-    return Run(folder, manifest)
+    write_document(folder / MANIFEST, sealed(manifest))
+    return open_run(folder)
 
 
 def _manifests(folder: Path) -> Iterator[Path]:

@@ -7,8 +7,9 @@ a document's SHA-256 is an identity.
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..errors import InputError, reason_of, shown
 from .atomic import write_whole
@@ -31,6 +32,38 @@ def canonical_bytes(value: Any) -> bytes:
 def document_sha256(value: Any) -> str:
     """The identity of a value."""
     return hashlib.sha256(canonical_bytes(value)).hexdigest()
+
+
+class Sealed(Protocol):
+    """A document that holds its own SHA-256, so that an edit by hand is noticed."""
+
+    @property
+    def seal(self) -> str:
+        """Over all other fields; empty before it is set."""
+
+
+S = TypeVar("S", bound=Sealed)
+
+
+def sealed(value: S) -> S:
+    """A document with its seal set."""
+    bare = replace(value, seal="")  # type: ignore[type-var]
+    return replace(bare, seal=document_sha256(bare))  # type: ignore[type-var]
+
+
+def read_sealed(path: Path, kind: type[S]) -> S:
+    """Read a sealed document.
+
+    Raises:
+        InputError: As for ``read_document``, or if the document was edited.
+    """
+    value = read_document(path, kind)
+    if value != sealed(value):
+        raise InputError(
+            f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
+            "Restore it, or remove what it describes and make that again."
+        )
+    return value
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:

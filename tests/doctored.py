@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 
 from evaluator.contracts import Bundle
-from evaluator.exporter.bundle import GRAPH, MANIFEST, content_sha256, sealed
-from evaluator.storage.documents import write_document
+from evaluator.exporter.bundle import GRAPH, MANIFEST, content_sha256
+from evaluator.storage.documents import sealed, write_document
 
 
 def doctored(bundle: Bundle, folder: Path, edit: Callable[[Any], None]) -> Path:

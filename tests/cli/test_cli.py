@@ -313,7 +313,7 @@ def test_a_terminal_shows_a_bar_and_a_pipe_plain_lines(
 ) -> None:
     import pty
 
-    words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted]
+    words: list[str | Path] = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted]
     words += ["--engine", "onnxruntime", "--severities", "1"]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

@@ -240,6 +240,14 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
+    create_or_open(tmp_path, manifest())
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace('"limit": null', '"limit": 5'))
+    with pytest.raises(InputError, match=r"run\.json was edited"):
+        open_run(tmp_path)
+
+
 def test_runs_are_found_at_any_depth_each_once(tmp_path: Path) -> None:
     for name in ("b/one", "a/two"):
         create_or_open(tmp_path / name, manifest())
