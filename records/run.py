@@ -74,21 +74,27 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
         RunMismatchError: If the folder holds a run of another key; what differs is named.
         OutputError: If the folder cannot be written, or holds something else.
     """
-    if (folder / MANIFEST).exists():
-        run = open_run(folder)
-        differences = list(document_differences(run.key, manifest.key))
-        if differences:
-            raise RunMismatchError(
-                f"{shown(folder)} is a run of another identity: {'; '.join(differences)}. "
-                "Choose another --out, or repeat what that run was made with."
-            )
-        return run
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _is_run_or_empty(folder):
         raise OutputError(
             f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
         )
-    write_document(folder / MANIFEST, sealed(manifest))
-    return open_run(folder)
+    # Of several processes that begin the same run, the first one's shard size holds for all.
+    write_document(folder / MANIFEST, sealed(manifest), first=True)
+    run = open_run(folder)
+    differences = list(document_differences(run.key, manifest.key))
+    if differences:
+        raise RunMismatchError(
+            f"{shown(folder)} is a run of another identity: {'; '.join(differences)}. "
+            "Choose another --out, or repeat what that run was made with."
+        )
+    return run
+
+
+def _is_run_or_empty(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    return MANIFEST in names or all(name.startswith(f".{MANIFEST}.") for name in names)
 
 
 def _manifests(folder: Path) -> Iterator[Path]:

@@ -51,6 +51,30 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_first(path: Path, data: bytes) -> None:
+    """Write a file unless it is there: of several processes, the first one's stays.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.write_bytes(data)
+        _flush(temporary)
+        try:
+            os.link(temporary, path)  # a link, unlike a rename, does not replace
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links: the window is small, but it is there
+            if not path.exists():
+                temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; rename it to ``folder`` when the block ends well.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ..errors import InputError, reason_of, shown
-from .atomic import write_whole
+from .atomic import write_first, write_whole
 
 T = TypeVar("T")
 
@@ -89,9 +89,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 32 else text[:12] + "..."
 
 
-def write_document(path: Path, value: Any) -> None:
-    """Write a dataclass as JSON that a person can read, whole or not at all."""
-    write_whole(path, (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode())
+def write_document(path: Path, value: Any, *, first: bool = False) -> None:
+    """Write a dataclass as JSON that a person can read, whole or not at all.
+
+    With ``first`` a document that is there stays, also one that another process writes meanwhile.
+    """
+    data = (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode()
+    (write_first if first else write_whole)(path, data)
 
 
 def read_document(path: Path, kind: type[T]) -> T:

@@ -240,6 +240,19 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_of_several_processes_that_begin_a_run_the_first_ones_size_holds(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(
+            pool.map(
+                lambda size: create_or_open(tmp_path / "run", manifest(size=size)), range(1, 33)
+            )
+        )
+    assert len({run.manifest.shard_size for run in runs}) == 1
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
 def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
     create_or_open(tmp_path, manifest())
     path = tmp_path / "run.json"

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from evaluator.errors import OutputError
-from evaluator.storage.atomic import file_written_whole, folder_written_whole, write_whole
+from evaluator.storage.atomic import (
+    file_written_whole,
+    folder_written_whole,
+    write_first,
+    write_whole,
+)
 
 
 class StoppedError(Exception):
@@ -72,3 +77,19 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_whole(tmp_path / "file" / "below" / "x", b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_whole(tmp_path, b"a folder is in the way")
+
+
+def test_the_first_writer_of_a_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_first(tmp_path / "file", b"first")
+    write_first(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+    def no_links(*_: object) -> None:
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr("os.link", no_links)
+    write_first(tmp_path / "file", b"third")
+    write_first(tmp_path / "other", b"other")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert (tmp_path / "other").read_bytes() == b"other"
+    assert names(tmp_path) == ["file", "other"]
