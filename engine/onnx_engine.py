@@ -1,8 +1,9 @@
 """ONNX Runtime on the CPU and on CUDA.
 
-On the CPU a session has one thread and several threads call it, each with batches of its own:
-measured, that is faster than one session with many threads, and decoding runs beside inference
-without a queue. On CUDA one caller feeds the session while other threads decode.
+On the CPU a session has one thread and as many threads call it as there are cores, each with small
+batches that it decoded itself. The engine alone is no faster for it (``perf/scoring.py``), but
+decoding runs beside inference without a queue, and no core waits for another. On CUDA one caller
+feeds the session while other threads decode.
 """
 
 import importlib.metadata

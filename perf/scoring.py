@@ -6,8 +6,8 @@ malloc tuned as the tool tunes it for itself. Both
 score the same images with the same weights; rounds are interleaved, the median ratio is reported.
 What is timed is the loop: models are loaded, the engine's parity is stored, runs are new.
 
-A second claim stands beside it: on the CPU, several callers of a session with one thread each beat
-one caller of a session with all threads.
+A second number stands beside it: what several callers of a session with one thread each reach,
+against one caller of a session with all threads, without any decoding. They should be equal.
 """
 
 import os

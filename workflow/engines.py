@@ -19,7 +19,7 @@ class EngineKind:
     Attributes:
         backend: Its name on the command line.
         scores_bundles: Whether it runs a bundle's graph, rather than the network itself.
-        cpu_batch: Images in a batch on the CPU: what was fastest there.
+        cpu_batch: Images in a batch on the CPU.
         cuda_batch: Images in a batch on CUDA.
         versions: The packages that compute.
     """
