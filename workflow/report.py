@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Benchmark, ModelSpec, Run, Score
+from ..errors import shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
@@ -197,10 +198,20 @@ def _weights_options(spec: ModelSpec) -> list[str]:
     return options
 
 
+def _name_with_weights(run: Run) -> str:
+    """The model's name, which alone means the weights that it is published with."""
+    spec = run.manifest.model
+    if spec.weights.kind == "random":
+        return f"{spec.name} (random weights)"
+    if spec.weights.kind == "file":
+        return f"{spec.name} ({shown(Path(spec.weights.reference).name)})"
+    return spec.name
+
+
 def _unique_names(runs: Sequence[Run]) -> list[str]:
     """The model's name, with as much more as tells the runs of one report apart."""
     details = (
-        lambda run: run.manifest.model.name,
+        _name_with_weights,
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.engine.backend,
         lambda run: "generated" if run.key.generated else "",

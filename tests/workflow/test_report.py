@@ -1,0 +1,168 @@
+"""Reports over several runs: names, rows and columns, and the published numbers beside."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import evaluator
+from evaluator.contracts import (
+    Condition,
+    Device,
+    EngineSpec,
+    Item,
+    ModelSpec,
+    Preprocessing,
+    Provenance,
+    RunKey,
+    RunManifest,
+    WeightsOrigin,
+)
+from evaluator.errors import InputError
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
+from evaluator.evaluate.benchmarks.top5 import record_top5
+from evaluator.evaluate.report.tables import Table
+from evaluator.records.run import create_or_open
+from evaluator.records.shards import shard_path, shards_of, write_shard
+from evaluator.workflow.report import Report
+
+IMAGENET_224 = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+DOWNLOADED = WeightsOrigin("download", "https://example.org/weights-0123abcd.pth", "0123abcd")
+
+
+def write_run(
+    folder: Path,
+    *,
+    model: str = "resnet50",
+    weights: WeightsOrigin = DOWNLOADED,
+    conditions: tuple[Condition, ...] = CONDITIONS,
+    right: int = 5,
+    parity: str = "passed",
+    engine: str = "a",
+) -> Path:
+    """A run of ten images in each condition, of which the first ``right`` are right."""
+    spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
+    name = "imagenet-c" if conditions and conditions[0].values else "imagenet"
+    key = RunKey(
+        name, f"{name}-1", f"{model} {weights}", EngineSpec("onnxruntime", engine), IMAGENET_224, ""
+    )
+    run = create_or_open(folder, RunManifest(key, spec, 10, 10, 4, "2026-01-01T00:00:00+00:00"))
+    logits = np.zeros((10, 1000), np.float32)
+    logits[:, 7] = 2
+    logits[:right, 3] = 3
+    items = [Item(f"n01440764/{i}.JPEG", 3, "") for i in range(10)]
+    table = pa.Table.from_batches([record_top5(logits, items)])
+    device = Device("cpu", "a processor", "")
+    made = Provenance("h", device, {}, None, parity, 4, "/data", "", "", 0.0, "")
+    for shard in shards_of(conditions, 10, 10):
+        write_shard(shard_path(run, shard), table, made)
+    return folder
+
+
+def table(report: Report, title: str) -> Table:
+    return next(t for t in report.tables() if t.title.startswith(title))
+
+
+def test_models_stand_side_by_side_with_the_papers_numbers_beside_its_models(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "a", model="resnext101_32x8d_wsl")
+    write_run(tmp_path / "b", model="resnet50", right=2)
+    summary = table(evaluator.report([tmp_path]), "Robustness")
+    assert [row[0] for row in summary.rows] == [
+        "resnext101_32x8d_wsl",
+        "resnet50",
+        "resnext101_32x8d_wsl, as published",
+    ]
+    published = dict(zip(summary.header, summary.rows[2], strict=True))
+    assert published["mCE %"] == "51.7"
+    assert published["relative mCE %"] == "65.6"
+    corruptions = table(evaluator.report([tmp_path]), "Corruption error")
+    assert corruptions.header[1:] == (
+        "resnext101_32x8d_wsl*",
+        "resnet50*",
+        "resnext101_32x8d_wsl, as published",
+    )
+    assert len(corruptions.rows) == 15
+    assert corruptions.rows[9] == ("fog", "61.0", "97.6", "42.2")
+
+
+def test_all_the_papers_models_are_shown_on_request(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    report = evaluator.report([tmp_path], all_published=True)
+    names = [row[0] for row in table(report, "Robustness").rows]
+    assert len(names) == 6
+    assert names[-1] == "resnext101_32x48d_wsl, as published"
+    assert {p["model"] for p in report.document()["published"]} == {
+        name.removesuffix(", as published") for name in names[1:]
+    }
+
+
+def test_weights_that_are_not_the_published_ones_stand_in_the_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", weights=WeightsOrigin("random", "seed 3"))
+    write_run(tmp_path / "b", weights=WeightsOrigin("file", "/somewhere/mine.pth", "ab"))
+    names = [row[0] for row in table(evaluator.report([tmp_path]), "Robustness").rows]
+    assert names == ["resnet50 (random weights)", "resnet50 (mine.pth)"]
+
+
+def test_runs_that_differ_in_little_have_names_that_differ(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", engine="one graph")
+    write_run(tmp_path / "b", engine="another graph")
+    names = [row[0] for row in table(evaluator.report([tmp_path]), "Robustness").rows]
+    assert len(set(names)) == 2
+
+
+def test_clean_and_corrupted_runs_of_one_model_share_a_row(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    write_run(tmp_path / "clean", conditions=(Condition(),), right=9)
+    (row,) = table(evaluator.report([tmp_path]), "Robustness").rows
+    assert row[0] == "resnet50"
+    assert row[1].startswith("10.0 [")
+    assert all(row)
+
+
+@pytest.mark.parametrize("other", [{"engine": "another graph"}, {"model": "alexnet"}])
+def test_the_clean_run_of_another_engine_or_model_does_not_count(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    write_run(tmp_path / "c")
+    write_run(tmp_path / "clean", conditions=(Condition(),), **other)  # type: ignore[arg-type]
+    scores = evaluator.report([tmp_path]).scores
+    (relative,) = (s for s in scores if s.metric == "relative_mce")
+    assert relative.value is None
+    assert "the same model and engine" in str(relative.reason)
+
+
+def test_waived_parity_marks_every_number(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", parity="not checked")
+    report = evaluator.report([tmp_path])
+    assert all("!" in row[1] for row in table(report, "Robustness").rows)
+    assert "parity is not proved" in report.markdown()
+
+
+def test_a_begun_condition_is_missing_not_a_smaller_number(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", conditions=CONDITIONS[:5])
+    run = create_or_open(folder, replace(_manifest_of(folder)))
+    shard_path(run, shards_of(CONDITIONS[2:3], 10, 10)[0]).unlink()
+    scores = evaluator.report([folder]).scores
+    assert {s.severity for s in scores if s.metric == "top1_error"} == {1, 2, 4, 5}
+    (ce,) = (s for s in scores if s.metric == "ce")
+    assert ce.value is None
+    assert "gaussian_noise at severity 3" in str(ce.reason)
+
+
+def test_an_unknown_benchmark_on_disk_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    manifest = _manifest_of(folder)
+    other = replace(manifest, key=replace(manifest.key, benchmark="imagenet-x"), seal="")
+    create_or_open(tmp_path / "b", other)
+    with pytest.raises(InputError, match="no benchmark 'imagenet-x'"):
+        evaluator.report([tmp_path])
+
+
+def _manifest_of(folder: Path) -> RunManifest:
+    from evaluator.records.run import open_run
+
+    return open_run(folder).manifest
