@@ -4,6 +4,7 @@ Each is written under a temporary name in the folder where it will stand, and re
 a rename inside one folder is atomic on every file system that the tool supports.
 """
 
+import glob
 import os
 import shutil
 import uuid
@@ -102,6 +103,15 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         raise _cannot_write(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes had half written of a file or folder, whose lock is held."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _flush(file: Path) -> None:
