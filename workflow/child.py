@@ -10,6 +10,7 @@ import _thread
 import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -125,6 +126,7 @@ def serve() -> None:
     # What a library prints must not get between the answers.
     told = _Told(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the parent ignores it
     try:
         work, argument = pickle.load(sys.stdin.buffer)
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -142,6 +144,9 @@ def _end_with_parent() -> None:
     """Interrupt the work when the parent is gone, whatever became of it."""
     while os.read(0, 1):
         pass
-    _thread.interrupt_main()
+    if hasattr(signal, "pthread_kill"):  # also out of a system call, which the other does not
+        signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
+    else:
+        _thread.interrupt_main()
     threading.Event().wait(SECONDS_TO_CLEAN_UP)
     os._exit(1)
