@@ -85,7 +85,7 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    reference = reference_of(subject, candidate.weights_sha256)
+    reference = reference_of(subject, candidate.weights_sha256, progress)
     progress.note(
         f"Parity of {candidate.placement} with {reference.placement}: {images.description}."
     )

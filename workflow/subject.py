@@ -76,4 +76,4 @@ def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
     if is_bundle(subject.folder):
         return open_bundle_of(subject.spec, subject.folder), False
     progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
-    return write_bundle(load_network(subject.spec), subject.folder), True
+    return write_bundle(load_network(subject.spec, progress), subject.folder), True
