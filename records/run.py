@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..contracts import Run, RunKey, RunManifest
+from ..contracts import RUN_FORMAT, Run, RunKey, RunManifest
 from ..errors import InputError, OutputError, RunMismatchError, shown
 from ..storage.documents import (
     document_differences,
@@ -34,10 +34,10 @@ def open_run(folder: Path) -> Run:
             "Give a folder that `evaluator score` made."
         )
     manifest = read_sealed(folder / MANIFEST, RunManifest)
-    if manifest.schema != 1:
+    if manifest.schema != RUN_FORMAT:
         raise InputError(
-            f"{shown(folder)} has run format {manifest.schema}, this version reads format 1. "
-            "Use the version of evaluator that made it."
+            f"{shown(folder)} has run format {manifest.schema}, this version reads format "
+            f"{RUN_FORMAT}. Score again into another --out, or use the version that made it."
         )
     return Run(folder, manifest)
 

@@ -57,7 +57,7 @@ def write_run(
     device = Device("cpu", "a processor", "")
     made = Provenance("h", device, {}, None, parity, 4, "/data", "", "", 0.0, "")
     for shard in shards_of(conditions, 10, 10):
-        write_shard(shard_path(run, shard), table, made)
+        write_shard(run, shard, table, made)
     return folder
 
 
