@@ -9,19 +9,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from ..errors import InputError, reason_of, shown
 from .atomic import write_first, write_whole
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
 
 def plain(value: Any) -> Any:
     """A dataclass as dictionaries, lists, strings and numbers."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return _adapter(type(value)).dump_python(value, mode="json")
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -113,10 +114,10 @@ def read_document(path: Path, kind: type[T]) -> T:
 
 def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
     """A dataclass from its JSON; ``name`` is what an error calls it."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_json(data)
+        return cast(T, _adapter(kind).validate_json(data))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
@@ -124,3 +125,15 @@ def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
             f"{name} is not a valid {kind.__name__}: {place}: {first['msg']}. "
             "It was edited, damaged, or written by another version; remove it and make it again."
         ) from error
+
+
+def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
+    """Made once for each kind: it costs milliseconds, and a run has a document a shard."""
+    from pydantic import TypeAdapter
+
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+_adapters: "dict[type[Any], TypeAdapter[Any]]" = {}
