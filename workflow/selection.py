@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
 from ..evaluate.scoring import select_items
-from ..evaluate.sources.folder import FolderSource, shared_items
+from ..evaluate.sources.folder import FolderSource, refuse_lost_mark, shared_items
 
 Wanted = Mapping[str, Sequence[str | int] | None]
 
@@ -54,9 +54,11 @@ def select(
 
     Raises:
         InputError: If a value is none of the benchmark's, a condition that is asked for is not
-            there, or conditions differ in their ids.
+            there, if conditions differ in their ids, or if generated data have lost their mark.
     """
     everything = shared_items(source, _conditions(benchmark, source, wanted, progress))
+    if source.generated is None:
+        refuse_lost_mark(found[0] for found in everything.values())
     ids = [item.id for item in next(iter(everything.values()))]
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
     return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)

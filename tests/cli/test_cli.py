@@ -105,6 +105,7 @@ def test_the_command_that_a_refusal_gives_completes_the_run(
 ) -> None:
     data = tmp_path / "a folder"
     shutil.copytree(corrupted / "fog", data / "fog")
+    shutil.copy(corrupted / "generated.json", data)
     out = tmp_path / "the run"
     first = run(
         "score", "efficientnet_lite0", "imagenet-c", "--data", data, "--severities", "1",

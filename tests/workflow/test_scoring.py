@@ -87,6 +87,15 @@ def test_data_with_other_ids_or_another_making_is_another_run(
         score(tree, tmp_path / "run", **one)
 
 
+def test_generated_data_that_lost_their_mark_are_refused(corrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(corrupted / "fog", tmp_path / "tree" / "fog")
+    with pytest.raises(InputError, match=r"made by `evaluator data corrupt`.* no generated\.json"):
+        score(tmp_path / "tree", tmp_path / "run")
+    with pytest.raises(InputError, match=r"fog/3/n\d+/.* no generated\.json"):
+        evaluator.score("efficientnet_lite0", "imagenet", tmp_path / "tree" / "fog" / "3")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_limit_takes_the_same_evenly_spaced_images_in_every_condition(
     bundle: Bundle, corrupted: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +144,7 @@ def test_a_missing_condition_that_is_asked_for_is_named(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog" / "1", tree / "fog" / "1")
+    shutil.copy(corrupted / "generated.json", tree)
     with pytest.raises(InputError, match=r"no folder for corruption snow"):
         score(tree, tmp_path / "run", corruptions=["fog", "snow"])
     with pytest.raises(InputError, match=r"no folder for corruption=snow, severity=1"):
@@ -156,6 +166,7 @@ def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     tree = tmp_path / "tree"
     for name in ("fog", "snow"):
         shutil.copytree(corrupted / name, tree / name)
+    shutil.copy(corrupted / "generated.json", tree)
     shutil.rmtree(tree / "snow" / "2")
     heard = Silence()
     run = score(tree, tmp_path / "run", progress=heard)
@@ -181,6 +192,7 @@ def test_a_condition_that_lacks_images_is_named(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog", tree / "fog")
+    shutil.copy(corrupted / "generated.json", tree)
     next((tree / "fog" / "3" / "n02108422").iterdir()).unlink()
     with pytest.raises(InputError, match=r"severity=3 lacks 1 of 20 images, first n02108422/"):
         score(tree, tmp_path / "run")
@@ -230,6 +242,7 @@ def test_an_image_that_breaks_ends_the_run_with_its_name_and_keeps_the_rest(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog", tree / "fog")
+    shutil.copy(corrupted / "generated.json", tree)
     victim = sorted((tree / "fog" / "4").rglob("*.JPEG"))[13]
     data = victim.read_bytes()
     victim.write_bytes(data[: len(data) // 2])
