@@ -1,13 +1,16 @@
 """What a person sees: tables on standard output, progress and notes on standard error."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
+from ..errors import OutputError, reason_of
 from ..storage.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -117,6 +120,61 @@ class _Rate:
     def seconds_left(self, done: int, total: int) -> float | None:
         rate = self.per_second(done)
         return (total - done) / rate if rate > 0 and done < total else None
+
+
+@contextmanager
+def checked_stdout() -> Iterator[None]:
+    """Standard output that is known to be written when the block ends.
+
+    Raises:
+        OutputError: If it cannot be, for lack of room say.
+        SystemExit: If nobody reads it any more; other tools end without a word then, too.
+    """
+    stream = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (none: it was closed)
+    checked = _Stdout(stream)
+    sys.stdout = cast(TextIO, checked)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        checked.flush()
+
+
+class _Stdout:
+    """Standard output, whose failures can be told from those of other files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._failure: OutputError | SystemExit | None = None
+
+    def write(self, text: str) -> int:
+        with self._failures():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._failures():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            if self._failure is not None:  # somebody who only probed may have caught it
+                raise self._failure
+            yield
+        except OSError as error:
+            # What is buffered would fail once more when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._failure = _failure_of(error)
+            raise self._failure from error
+
+
+def _failure_of(error: OSError) -> OutputError | SystemExit:
+    if isinstance(error, BrokenPipeError):
+        return SystemExit(1)
+    return OutputError(f"Standard output cannot be written: {reason_of(error)}. Send it elsewhere.")
 
 
 def progress() -> "TerminalProgress | PlainProgress":

@@ -352,3 +352,49 @@ def test_weights_that_cannot_be_had_say_what_to_do(
     assert "resnet50-0676ba61.pth" in line
     assert "--weights random" in line
     assert list(tmp_path.iterdir()) == []
+
+
+PRINTING = [["models"], ["models", "--json", "-"], ["--help"], ["--version"]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_full_disk_behind_standard_output_is_one_line(words: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "evaluator", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert error_of(done).startswith("Standard output cannot be written: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_pipe_that_nobody_reads_ends_the_command_without_a_word(words: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_standard_output_may_be_closed() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m evaluator models >&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
