@@ -60,7 +60,7 @@ def score(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            corruptions=words_of(corruptions),
+            corruptions=words_of(corruptions, "--corruptions"),
             severities=numbers_of(severities, "--severities"),
             weights=weights,
             seed=seed,

@@ -114,9 +114,14 @@ def _not_there(benchmark: Benchmark, what: str) -> InputError:
 
 def _check_values(benchmark: Benchmark, key: str, values: Sequence[str | int]) -> None:
     known = list(dict.fromkeys(c[key] for c in benchmark.conditions if key in dict(c.values)))
-    unknown = [value for value in values if value not in known]
-    if not known or unknown:
+    if isinstance(values, str) or not values:
         raise InputError(
-            f"{benchmark.title} has no {key} {(unknown or list(values))[0]!r}. "
-            f"Expected {', '.join(map(str, known)) or 'none: it has no such conditions'}."
+            f"A list of {key} values is expected, got {values!r}; leave it out for all."
+        )
+    unknown = [value for value in values if value not in known]
+    if not known:
+        raise InputError(f"{benchmark.title} has no {key} to choose: leave it out.")
+    if unknown:
+        raise InputError(
+            f"{benchmark.title} has no {key} {unknown[0]!r}. Expected {', '.join(map(str, known))}."
         )

@@ -159,6 +159,11 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is no file"),
         (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
         (["data", "corrupt", "nowhere", "out"], r"nowhere is no folder"),
+        (["data", "corrupt", ".", "out", "--corruptions", ""], r"--corruptions names none"),
+        (["data", "corrupt", ".", "out", "--severities", ","], r"--severities names none"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"names none"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--corruptions", " "], r"names none"),
+        (["score", "resnet50", "imagenet", "--data", ".", "--severities", "1"], r"no severity to"),
     ],
 )
 def test_a_wrong_word_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:

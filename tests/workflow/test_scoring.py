@@ -160,6 +160,17 @@ def test_a_missing_condition_that_is_asked_for_is_named(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"severities": []}, {"corruptions": ()}, {"corruptions": "fog"}]
+)
+def test_a_list_that_names_no_condition_is_refused(
+    corrupted: Path, tmp_path: Path, wanted: dict[str, object]
+) -> None:
+    with pytest.raises(InputError, match=r"A list of .* values is expected, got"):
+        score(corrupted, tmp_path / "run", **wanted)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     bundle: Bundle, corrupted: Path, tmp_path: Path
 ) -> None:
