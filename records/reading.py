@@ -30,6 +30,11 @@ class RunRecords:
     begun: Mapping[Condition, int] = field(default_factory=dict)
     provenance: tuple[Provenance, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether no shard is there."""
+        return not self.provenance
+
 
 def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
     """Read the records of these conditions.

@@ -54,15 +54,23 @@ def find_runs(folders: list[Path]) -> list[Run]:
             raise InputError(
                 f"{shown(folder)} is no folder. Give a run, or a folder of runs such as `runs`."
             )
-        found = sorted(_manifests(folder))
+        found = [place for place in _places(folder) if (place / MANIFEST).is_file()]
         if not found:
+            lost = [f"{shown(place)} holds records." for place in lost_records([folder])]
+            advice = "Make one with `evaluator score MODEL imagenet-c --data PATH`."
             raise InputError(
                 f"{shown(folder)} holds no run: no {MANIFEST} lies in it or below. "
-                "Make one with `evaluator score MODEL imagenet-c --data PATH`."
+                f"{f'{lost[0]} Restore its {MANIFEST}.' if lost else advice}"
             )
-        for manifest in found:
-            runs.setdefault(manifest.parent.resolve(), open_run(manifest.parent))
+        for place in found:
+            runs.setdefault(place.resolve(), open_run(place))
     return list(runs.values())
+
+
+def lost_records(folders: list[Path]) -> list[Path]:
+    """The folders in or below these that hold records, but not the manifest that says of what."""
+    places = [place for folder in folders for place in _places(folder)]
+    return [place for place in dict.fromkeys(places) if not (place / MANIFEST).is_file()]
 
 
 def create_or_open(folder: Path, manifest: RunManifest) -> Run:
@@ -97,10 +105,12 @@ def _is_run_or_empty(folder: Path) -> bool:
     return MANIFEST in names or all(name.startswith(f".{MANIFEST}.") for name in names)
 
 
-def _manifests(folder: Path) -> Iterator[Path]:
-    if (folder / MANIFEST).is_file():
-        yield folder / MANIFEST
+def _places(folder: Path) -> Iterator[Path]:
+    """The folders, in order, that hold a manifest or records, or both."""
+    records = (folder / RECORDS).glob("**/part-*.parquet")
+    if (folder / MANIFEST).is_file() or any(records):
+        yield folder
         return  # what lies inside a run is records
-    for child in folder.iterdir():
+    for child in sorted(folder.iterdir()):
         if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
-            yield from _manifests(child)
+            yield from _places(child)

@@ -80,28 +80,36 @@ class _Cell:
         return self.text if self.marks == marks else str(self)
 
 
-def report_tables(entries: Sequence[Entry], *, all_published: bool = False) -> list[Table]:
+def report_tables(
+    entries: Sequence[Entry], *, all_published: bool = False, left_out: Sequence[str] = ()
+) -> list[Table]:
     """All tables of a report.
 
     Args:
         entries: The user's models.
         all_published: Show all the paper's models, not only those that are among the entries.
+        left_out: What was found and is in no table, a line each.
     """
     names = {entry.model for entry in entries}
     beside = [model for model in published_models() if all_published or model in names]
     published = [
         Entry(f"{model}, as published", model, tuple(published_scores(model))) for model in beside
     ]
-    tables = [summary_table(entries, published)]
+    tables = [summary_table(entries, published)] if entries or published else []
     corrupted = [entry for entry in entries if _has(entry, "ce")]
     if corrupted and len(corrupted) + len(published) > 1:
         tables.append(corruption_table([*corrupted, *published]))
-    return [*tables, *(severity_table(entry) for entry in corrupted), provenance_table(entries)]
+    return [
+        *tables,
+        *(severity_table(entry) for entry in corrupted),
+        provenance_table(entries, left_out),
+    ]
 
 
 def summary_table(entries: Sequence[Entry], published: Sequence[Entry]) -> Table:
     """One row a model, the user's first."""
-    columns = [column for column in SUMMARY_COLUMNS if any(_find(e, *column[:2]) for e in entries)]
+    shown = entries or published
+    columns = [column for column in SUMMARY_COLUMNS if any(_find(e, *column[:2]) for e in shown)]
     rows = [
         (entry.name, [_cell(entry, _find(entry, benchmark, m)) for benchmark, m, _ in columns])
         for entry in (*entries, *published)
@@ -155,8 +163,8 @@ def severity_table(entry: Entry) -> Table:
     )
 
 
-def provenance_table(entries: Sequence[Entry]) -> Table:
-    """What ran: one row a run."""
+def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> Table:
+    """What ran: one row a run; below it, what was found and left out."""
     rows: dict[str, tuple[str, str]] = {}
     for score in (score for entry in entries for score in entry.scores):
         images = max(s.n for e in entries for s in e.scores if s.run == score.run)
@@ -164,10 +172,10 @@ def provenance_table(entries: Sequence[Entry]) -> Table:
             score.run,
             f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
             f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
-            f"{' and '.join(score.devices) or 'nothing yet'}, parity "
-            f"{score.parity or 'not checked'}, {images:,} images a condition",
+            f"{' and '.join(score.devices)}, parity {score.parity}, "
+            f"{images:,} images a condition",
         )
-    return Table("What ran", ("run", "what"), tuple(rows.values()), words=(0, 1))
+    return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
 
 
 def marks_of(score: Score) -> str:
