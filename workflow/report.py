@@ -87,17 +87,17 @@ class _Scored:
         return [c for c in self.benchmark.conditions if c not in self.records.finished]
 
 
-def report(runs: Sequence[Path], *, all_published: bool = False) -> Report:
+def report(runs: str | Path | Sequence[str | Path], *, all_published: bool = False) -> Report:
     """Read runs and compute every number that they hold.
 
     Args:
-        runs: Runs, or folders of runs.
+        runs: A run or a folder of runs, or several.
         all_published: Show the paper's numbers for all its models, not only for those at hand.
 
     Raises:
         InputError: If a folder holds no run, or a run is damaged.
     """
-    folders = list(runs)
+    folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = []
     for run in find_runs(folders):
         benchmark = find_benchmark(run.key.benchmark)

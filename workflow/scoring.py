@@ -46,9 +46,9 @@ WARM_UP_BATCHES = 3
 def score(
     model: str,
     benchmark: str,
-    data: Path,
+    data: str | Path,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -90,6 +90,7 @@ def score(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
+    data, out = Path(data), None if out is None else Path(out)
     what = find_benchmark(benchmark)
     subject = find_subject(ModelChoice(model, weights, seed, crop_px))
     check_crop(subject.spec, what)

@@ -175,6 +175,14 @@ def test_a_refused_relative_mce_gives_the_command_that_has_it(tmp_path: Path) ->
     assert reason.endswith(f"evaluator report RUN_IMAGENET '{folder}'")
 
 
+def test_runs_are_given_as_paths_or_words_one_or_several(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    several = evaluator.report([folder])
+    assert several.scores
+    for runs in (folder, str(folder), [str(folder)], (tmp_path,)):
+        assert evaluator.report(runs).scores == several.scores
+
+
 def test_runs_without_a_record_are_a_line_and_no_row(tmp_path: Path) -> None:
     write_run(tmp_path / "c")
     clean = write_run(tmp_path / "clean", conditions=(Condition(),))

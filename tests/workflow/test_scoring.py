@@ -108,6 +108,18 @@ def test_a_limit_takes_the_same_evenly_spaced_images_in_every_condition(
     assert all(ids == everything[::4] for ids in taken.values())
 
 
+def test_paths_may_be_words(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    run = evaluator.score(
+        "efficientnet_lite0", "imagenet", str(photos), engine="onnxruntime", out=str(tmp_path / "r")
+    )
+    assert run.folder == tmp_path / "r"
+    assert evaluator.sample_photos(str(tmp_path / "photos")) == 20
+    made = evaluator.corrupt_photos(
+        str(photos), str(tmp_path / "c"), corruptions=["contrast"], severities=[1]
+    )
+    assert made == 20
+
+
 def test_the_default_folder_is_named_after_the_key(
     bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
