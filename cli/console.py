@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from ..errors import OutputError, reason_of
-from ..storage.atomic import write_whole
+from ..storage.atomic import check_place, write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -189,17 +189,46 @@ def print_tables(tables: "Iterable[Table]") -> None:
         _print_table(console, table)
 
 
+def is_stdout(path: Path | None) -> bool:
+    """Whether this is where tables go: ``-``, or ``/dev/stdout`` and the like."""
+    if path is None or str(path) == "-":
+        return path is not None
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # not there yet; or standard output is no file
+        return False
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Find out before the work that its results can be written.
+
+    Raises:
+        OutputError: If one of them cannot be.
+    """
+    for path in paths:
+        if path is not None and not is_stdout(path):
+            check_place(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole; ``-`` is standard output.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    if is_stdout(path):
+        sys.stdout.write(text)
+    else:
+        write_whole(path, text.encode())
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write a document for programs; ``-`` is standard output.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-    else:
-        write_whole(path, text.encode())
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def _console() -> "Console":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..contracts import RUN_FORMAT, Run, RunKey, RunManifest
 from ..errors import InputError, OutputError, RunMismatchError, shown
+from ..storage.atomic import check_place
 from ..storage.documents import (
     document_differences,
     document_sha256,
@@ -73,6 +74,19 @@ def lost_records(folders: list[Path]) -> list[Path]:
     return [place for place in dict.fromkeys(places) if not (place / MANIFEST).is_file()]
 
 
+def check_run_folder(folder: Path) -> None:
+    """Find out, before an engine is made for it, that a run can be or be made here.
+
+    Raises:
+        OutputError: If the folder cannot be written, or holds something else.
+    """
+    if folder.exists() and not _is_run_or_empty(folder):
+        raise OutputError(
+            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
+        )
+    check_place(folder / MANIFEST)
+
+
 def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     """The run of this key in this folder, made if it is not there.
 
@@ -82,10 +96,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
         RunMismatchError: If the folder holds a run of another key; what differs is named.
         OutputError: If the folder cannot be written, or holds something else.
     """
-    if folder.exists() and not _is_run_or_empty(folder):
-        raise OutputError(
-            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
-        )
+    check_run_folder(folder)
     # Of several processes that begin the same run, the first one's shard size holds for all.
     write_document(folder / MANIFEST, sealed(manifest), first=True)
     run = open_run(folder)

@@ -25,7 +25,30 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(folder, reason_of(error)) from error
+
+
+def check_place(path: Path) -> None:
+    """Find out, before the work whose result it will hold, that a file can be written here.
+
+    Nothing is made. What fills up or is taken away meanwhile is noticed when it is written.
+
+    Raises:
+        OutputError: If a folder stands there, or it lies where nothing can be written.
+    """
+    try:
+        if _is_special(path):
+            writable = os.access(path, os.W_OK)
+        else:
+            target = Path(os.path.realpath(path))
+            above = next(folder for folder in target.parents if os.path.lexists(folder))
+            if target.is_dir() or not above.is_dir():
+                raise _cannot_write(path, "a folder or a file is in the way")
+            writable = os.access(above, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _cannot_write(path, reason_of(error)) from error
+    if not writable:
+        raise _cannot_write(path, "that is not permitted")
 
 
 @contextmanager
@@ -55,7 +78,7 @@ def write_whole(path: Path, data: bytes) -> None:
             path.write_bytes(data)
             return
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, reason_of(error)) from error
     with file_written_whole(path) as temporary:
         temporary.write_bytes(data)
 
@@ -102,7 +125,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             if not folder.is_dir():
                 raise
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(folder, reason_of(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -116,7 +139,7 @@ def _temporary_beside(path: Path) -> Iterator[tuple[Path, Path]]:
     try:
         yield temporary, target
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, reason_of(error)) from error
     finally:
         with suppress(OSError):  # it would hide the error that matters
             temporary.unlink()
@@ -137,8 +160,8 @@ def _flush(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def _cannot_write(path: Path, reason: str) -> OutputError:
     return OutputError(
-        f"{shown(path)} cannot be written: {reason_of(error)}. "
+        f"{shown(path)} cannot be written: {reason}. "
         "Choose a place that can be written and has room."
     )

@@ -31,7 +31,7 @@ from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
-from ..records.run import MANIFEST, create_or_open, key_sha256, open_run
+from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
 from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
 from .belief import Believed, believed_engine
 from .selection import Selection, check_crop, select
@@ -94,6 +94,8 @@ def score(
     what = find_benchmark(benchmark)
     subject = find_subject(ModelChoice(model, weights, seed, crop_px))
     check_crop(subject.spec, what)
+    if out is not None:
+        check_run_folder(out)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}
     selection = select(what, source, wanted, limit=limit, progress=progress)

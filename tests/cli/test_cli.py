@@ -96,8 +96,13 @@ def test_the_road_from_export_to_report(
     assert mce["value"] is None
     assert "Complete the run with: evaluator score efficientnet_lite0" in mce["reason"]
     assert "| efficientnet\\_lite0 | 10.0 [2.8, 30.1]\\* |" in (tmp_path / "r.md").read_text()
-    only_json = run("report", "runs", "--json", "-", cwd=tmp_path)
-    assert json.loads(only_json.stdout)["scores"] == scores
+    for stdout in ("-", "/dev/stdout"):
+        only_json = run("report", "runs", "--json", stdout, cwd=tmp_path)
+        assert json.loads(only_json.stdout)["scores"] == scores
+    with (tmp_path / "file").open("w") as file:
+        words = ["report", "runs", "--markdown", "/dev/stdout"]
+        subprocess.run([sys.executable, "-m", "evaluator", *words], cwd=tmp_path, stdout=file)
+    assert (tmp_path / "file").read_text() == (tmp_path / "r.md").read_text()
 
 
 def test_the_command_that_a_refusal_gives_completes_the_run(
@@ -164,6 +169,10 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"names none"),
         (["score", "resnet50", "imagenet-c", "--data", ".", "--corruptions", " "], r"names none"),
         (["score", "resnet50", "imagenet", "--data", ".", "--severities", "1"], r"no severity to"),
+        # A place that cannot be written comes before the work: here nothing could be scored.
+        (["score", "resnet50", "imagenet", "--data", ".", "--json", "."], r"\. cannot be written"),
+        (["score", "resnet50", "imagenet", "--data", ".", "--out", "/dev/null/r"], r"be written"),
+        (["report", "nowhere", "--markdown", "/dev/null/r.md"], r"r\.md cannot be written"),
     ],
 )
 def test_a_wrong_word_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:

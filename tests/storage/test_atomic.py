@@ -10,6 +10,7 @@ import pytest
 
 from evaluator.errors import OutputError
 from evaluator.storage.atomic import (
+    check_place,
     file_written_whole,
     folder_written_whole,
     write_first,
@@ -136,6 +137,25 @@ def test_a_pipe_is_not_replaced_by_what_must_be_renamed(tmp_path: Path) -> None:
         raise AssertionError
     assert (tmp_path / "pipe").is_fifo()
     assert names(tmp_path) == ["pipe"]
+
+
+def test_a_place_is_checked_without_being_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(Path("nowhere") / "yet")
+    for name in ("file", "new", "a/b/new", "link"):
+        check_place(tmp_path / name)
+    assert names(tmp_path) == ["file", "link"]
+    for name in (".", "file/below", "file/far/below"):
+        with pytest.raises(OutputError, match=r"cannot be written: .* Choose a place"):
+            check_place(tmp_path / name)
+
+
+def test_a_place_that_may_not_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(OutputError, match="cannot be written: that is not permitted"):
+        check_place(tmp_path / "file")
 
 
 def test_the_first_writer_of_a_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
