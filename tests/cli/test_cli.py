@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from evaluator.contracts import Bundle
+from evaluator.tests.written_runs import write_run
 
 Done = subprocess.CompletedProcess[str]
 
@@ -412,3 +414,22 @@ def test_standard_output_may_be_closed() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_tables_are_shown_before_files_are_written(tmp_path: Path) -> None:
+    folder, pipe = write_run(tmp_path / "run"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", "report", str(folder), "--json", str(pipe)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    patience = threading.Timer(60, process.kill)  # it waits for ever where the file comes first
+    patience.start()
+    with process:
+        assert process.stdout is not None
+        assert any("What ran" in line for line in iter(process.stdout.readline, ""))
+        assert json.loads(pipe.read_text())["schema"] == 1
+    patience.cancel()
+    assert process.returncode == 0
