@@ -96,6 +96,36 @@ def test_the_clean_run_of_another_engine_or_model_does_not_count(
     assert "the same model and engine" in str(relative.reason)
 
 
+def test_relative_ce_stands_beside_ce_where_the_clean_error_is_known(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    alone = evaluator.report([tmp_path])
+    assert table(alone, "resnet50").header[-1] == "CE"
+    write_run(tmp_path / "clean", conditions=(Condition(),), right=9)
+    report = evaluator.report([tmp_path])
+    fog = next(row for row in table(report, "resnet50").rows if row[0] == "fog")
+    # 100 (0.5 - 0.1) / (0.819324 - 0.435)
+    assert fog[-2:] == ("61.0", "104.1")
+    write_run(tmp_path / "c2", model="alexnet", right=2)
+    write_run(tmp_path / "clean2", model="alexnet", conditions=(Condition(),), right=9)
+    write_run(tmp_path / "without", model="resnext101_32x8d")
+    report = evaluator.report([tmp_path])
+    assert table(report, "Relative corruption error").header == (
+        "corruption", "resnet50*", "alexnet*", "resnext101_32x8d, as published"
+    )  # fmt: skip
+
+
+def test_the_first_table_says_what_its_numbers_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "clean", conditions=(Condition(),))
+    notes = table(evaluator.report([tmp_path]), "Robustness").notes
+    assert "[low, high]: 95 % Wilson interval" in notes
+    assert not any("CE" in note for note in notes)
+    write_run(tmp_path / "c")
+    summary = table(evaluator.report([tmp_path]), "Robustness")
+    assert summary.header[3:] == ("mean error %", "mCE %", "relative mCE %")
+    for word in ("mean error: ", "mCE: ", "relative mCE: ", "43.5 %, a fit"):
+        assert any(word in note for note in summary.notes)
+
+
 def relative_mce(report: Report) -> Score:
     (found,) = (s for s in report.scores if s.metric == "relative_mce")
     return found
