@@ -13,7 +13,7 @@ def sample_photos(folder: str | Path) -> int:
     """Write twenty labelled photos as an ImageNet-style tree; returns how many.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or holds something else.
     """
     return write_sample(Path(folder))
 
