@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that ``evaluator --help`` answers at once.
 """
 
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ class _Commands(TyperGroup):
     """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what job queues send first
         try:
             with checked_stdout():
                 return super().main(*args, **options)

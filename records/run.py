@@ -17,6 +17,11 @@ from ..storage.documents import (
 MANIFEST = "run.json"
 RECORDS = "records"
 
+_ADVICE = (
+    "It says what the records beside it are, and without it as it was they say nothing: put the "
+    "original back, or score again into another --out."
+)
+
 
 def key_sha256(key: RunKey) -> str:
     """The identity of a run as 64 hex digits."""
@@ -34,7 +39,7 @@ def open_run(folder: Path) -> Run:
             f"{shown(folder)} is no run: it has no {MANIFEST}. "
             "Give a folder that `evaluator score` made."
         )
-    manifest = read_sealed(folder / MANIFEST, RunManifest)
+    manifest = read_sealed(folder / MANIFEST, RunManifest, advice=_ADVICE)
     if manifest.schema != RUN_FORMAT:
         raise InputError(
             f"{shown(folder)} has run format {manifest.schema}, this version reads format "

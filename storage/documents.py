@@ -52,17 +52,22 @@ def sealed(value: S) -> S:
     return replace(bare, seal=document_sha256(bare))  # type: ignore[type-var]
 
 
-def read_sealed(path: Path, kind: type[S]) -> S:
-    """Read a sealed document.
+def read_sealed(
+    path: Path,
+    kind: type[S],
+    *,
+    advice: str = "Restore it, or remove what it describes and make that again.",
+) -> S:
+    """Read a sealed document; ``advice`` says what to do where it cannot be believed.
 
     Raises:
         InputError: As for ``read_document``, or if the document was edited.
     """
-    value = read_document(path, kind)
+    value = document_from_bytes(_bytes(path), kind, shown(path), advice)
     if value != sealed(value):
         raise InputError(
             f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
-            "Restore it, or remove what it describes and make that again."
+            f"{advice}"
         )
     return value
 
@@ -105,14 +110,19 @@ def read_document(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: If the file is missing, is no JSON, or lacks or mistypes a field.
     """
+    return document_from_bytes(_bytes(path), kind, shown(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
-    return document_from_bytes(text, kind, shown(path))
 
 
-def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
+def document_from_bytes(
+    data: bytes, kind: type[T], name: str, advice: str = "Remove it and make it again."
+) -> T:
     """A dataclass from its JSON; ``name`` is what an error calls it."""
     from pydantic import ValidationError
 
@@ -123,7 +133,7 @@ def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise InputError(
             f"{name} is not a valid {kind.__name__}: {place}: {first['msg']}. "
-            "It was edited, damaged, or written by another version; remove it and make it again."
+            f"It was edited, damaged, or written by another version. {advice}"
         ) from error
 
 

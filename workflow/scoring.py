@@ -125,10 +125,7 @@ def score(
             decoders=_decoders(stack, opened),
             read_ahead=2 * _cores(),
         )
-        progress.note(
-            f"Scoring {subject.spec.name} on {what.title}: {selection.count} images in "
-            f"{len(selection.conditions)} condition(s), into {shown(folder)}."
-        )
+        progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         work = _work(job, _circumstances(job, believed, data))
         run_shards(run, shards, work, workers=opened.callers, progress=progress)

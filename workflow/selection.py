@@ -17,12 +17,19 @@ class Selection:
     """Which items of a benchmark's conditions are scored.
 
     Attributes:
+        title: Of the benchmark.
         items: Of each condition, the same ids in all.
         ids_sha256: Over the ids that all conditions share, before any limit.
     """
 
+    title: str
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
+
+    def __str__(self) -> str:
+        conditions = len(self.items)
+        where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
+        return f"{self.count:,} images of {self.title}{where}{'s' if conditions > 1 else ''}"
 
     @property
     def conditions(self) -> list[Condition]:
@@ -61,7 +68,8 @@ def select(
         refuse_lost_mark(found[0] for found in everything.values())
     ids = [item.id for item in next(iter(everything.values()))]
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)
+    items = {c: select_items(found, limit) for c, found in everything.items()}
+    return Selection(benchmark.title, items, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:

@@ -245,12 +245,30 @@ def _class_folders(folder: Path) -> Iterator[Entry]:
         elif entry.name in class_index():
             yield entry
         else:
-            inside = any(child.name in class_index() for child in _entries(Path(entry.path)))
-            advice = f"Did you mean {shown(entry.path)}?" if inside else "Rename or remove it."
             raise InputError(
                 f"{shown(entry.path)} is no ImageNet class: expected a WordNet id such as "
-                f"n01440764. {advice}"
+                f"n01440764. {_advice(Path(entry.path))}"
             )
+
+
+def _advice(folder: Path) -> str:
+    """What a folder among the class folders may be instead; it is the user's, and may be dear."""
+    holder = _holder_of_classes(folder, levels=2)
+    if holder is None:
+        return "Move it elsewhere, or give the folder that holds the class folders."
+    if holder.name in ("1", "2", "3", "4", "5"):
+        return "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
+    return f"Did you mean {shown(holder)}?"
+
+
+def _holder_of_classes(folder: Path, levels: int) -> Path | None:
+    """The first folder, here or at most so many levels below, that holds a class folder."""
+    below = [entry for entry in _entries(folder) if is_folder(Path(entry.path))]
+    if any(entry.name in class_index() for entry in below):
+        return folder
+    deeper = sorted(Path(entry.path) for entry in below) if levels else []
+    found = (_holder_of_classes(child, levels - 1) for child in deeper)
+    return next((holder for holder in found if holder is not None), None)
 
 
 def _refuse_beside_classes(entry: Entry) -> None:

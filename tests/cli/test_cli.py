@@ -208,6 +208,12 @@ def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle
     assert f"Did you mean {tree.parent}/imagenet/val?" in message
 
 
+def test_a_tree_of_imagenet_c_is_known_for_what_it_is(corrupted: Path, tmp_path: Path) -> None:
+    message = error_of(score(corrupted, "--out", tmp_path / "run"))
+    assert "It looks like a part of ImageNet-C, which is scored as `imagenet-c`." in message
+    assert "emove" not in message
+
+
 def corrupt(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[:3] = b"\0\0\0"
@@ -303,8 +309,9 @@ def test_unusual_images_and_names_are_scored(tree: Path, bundle: Bundle) -> None
     assert f"{folder.name}/cmyk\nnewline.JPEG" in ids
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_at_once_and_says_how_to_continue(
-    bundle: Bundle, corrupted: Path, tmp_path: Path
+    bundle: Bundle, corrupted: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, "--engine", "torch"]
     out = tmp_path / "run"
@@ -316,7 +323,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_continue(
     while not any(out.rglob("*.parquet")):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in stderr

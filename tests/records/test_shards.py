@@ -334,7 +334,11 @@ def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
     create_or_open(tmp_path, manifest())
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace('"limit": null', '"limit": 5'))
-    with pytest.raises(InputError, match=r"run\.json was edited"):
+    advice = r".*put the original back, or score again into another --out\."
+    with pytest.raises(InputError, match=r"run\.json was edited" + advice):
+        open_run(tmp_path)
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is not a valid RunManifest" + advice):
         open_run(tmp_path)
 
 

@@ -194,6 +194,7 @@ def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     heard = Silence()
     run = score(tree, tmp_path / "run", progress=heard)
     assert any("66 of 75 conditions are not in the data" in note for note in heard.notes)
+    assert any("20 images of ImageNet-C in 9 conditions, into" in note for note in heard.notes)
     report = evaluator.report([run.folder])
     by_metric = {s.metric: s for s in report.scores if s.corruption is None}
     assert by_metric["mce"].value is None

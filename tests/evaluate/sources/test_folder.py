@@ -249,6 +249,26 @@ def test_a_folder_too_high_is_refused_with_the_one_that_was_meant(tmp_path: Path
     assert f"Did you mean {tmp_path / 'val'}?" in message
 
 
+@pytest.mark.parametrize("above", ["", "noise/"])
+def test_a_tree_of_imagenet_c_is_known_for_what_it_is(tmp_path: Path, above: str) -> None:
+    grow(tmp_path, f"{above}shot_noise/3/{TENCH}/a.JPEG")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / (above or "shot_noise"))
+    assert "a part of ImageNet-C, which is scored as `imagenet-c`" in message
+
+
+def test_the_class_folders_are_looked_for_further_down(tmp_path: Path) -> None:
+    grow(tmp_path, f"ILSVRC/val/{TENCH}/a.JPEG", "ILSVRC/licence.txt")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / "ILSVRC")
+    assert f"Did you mean {tmp_path / 'ILSVRC' / 'val'}?" in message
+
+
+def test_no_advice_is_to_remove_a_folder(tmp_path: Path) -> None:
+    grow(tmp_path, f"{TENCH}/a.JPEG", "thesis/b.JPEG")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / "thesis")
+    assert "Move it elsewhere" in message
+    assert "emove it" not in message
+
+
 def test_an_image_beside_the_class_folders_is_refused(tmp_path: Path) -> None:
     grow(tmp_path, f"{TENCH}/a.JPEG", "stray.JPEG")
     message = refusal(lambda: clean_items(tmp_path), tmp_path / "stray.JPEG")
