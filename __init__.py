@@ -2,8 +2,8 @@
 
     import evaluator
     exported = evaluator.export_model("efficientnet_lite0")
-    run = evaluator.score("efficientnet_lite0", "imagenet-c", Path("imagenet-c"))
-    print(evaluator.report([run.folder]).markdown())
+    run = evaluator.score("efficientnet_lite0", "imagenet-c", "imagenet-c")
+    print(evaluator.report(run.folder).markdown())
 
 Nothing is loaded before it is used: importing this package costs nothing.
 """

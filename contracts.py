@@ -582,6 +582,10 @@ class Provenance:
     plan: str | None = None
 
 
+RUN_FORMAT = 2
+"""Of the files of a run; 2: each shard says which one it is, and has digests."""
+
+
 @dataclass(frozen=True)
 class RunManifest:
     """``run.json``: written once, never changed.
@@ -603,7 +607,7 @@ class RunManifest:
     shard_size: int
     batch_size: int
     created: str
-    schema: int = 1
+    schema: int = RUN_FORMAT
     seal: str = ""
 
 
