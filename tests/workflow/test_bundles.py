@@ -109,9 +109,7 @@ def test_another_graph_of_the_same_model_is_not_taken(
         bundle_of(Subject(model.spec, kind, bundle.folder), Silence())
     with pytest.raises(InputError, match="asked for was"):
         find_subject(
-            ModelChoice(
-                str(bundle.folder), precision=kind.precision, input_kind=kind.input_kind
-            )
+            ModelChoice(str(bundle.folder), precision=kind.precision, input_kind=kind.input_kind)
         )
 
 
