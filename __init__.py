@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, sample_photos
     from .workflow.export import export_model
     from .workflow.models import list_models
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check_parity": ".workflow.parity",
+    "compile_model": ".workflow.compile",
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
     "list_models": ".workflow.models",
@@ -31,6 +33,7 @@ _HOMES = {
 
 __all__ = [
     "check_parity",
+    "compile_model",
     "corrupt_photos",
     "export_model",
     "list_models",

@@ -4,14 +4,20 @@ Each is written under a temporary name in the folder where it will stand, and re
 a rename inside one folder is atomic on every file system that the tool supports.
 """
 
+import errno
+import glob
 import os
+import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import OutputError, reason_of, shown
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
 def make_folder(folder: Path) -> None:
@@ -24,6 +30,57 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(folder, error) from error
+
+
+def check_writable(path: Path) -> None:
+    """Find out whether a file can be written, before the work that makes it.
+
+    Raises:
+        OutputError: If it cannot. Nothing is left behind.
+    """
+    if path.is_dir():
+        raise _cannot_write(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes left that were killed while they wrote ``path``.
+
+    Only for one who holds the lock of ``path``: another may be writing.
+    """
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if _TEMPORARY.fullmatch(temporary.name):
+            remove(temporary)
+
+
+def target_of_temporary(name: str) -> str | None:
+    """What is written under this temporary name; none if it is no such name.
+
+    Example:
+        >>> target_of_temporary(".model.plan.0123abcd.tmp"), target_of_temporary("model.plan")
+        ('model.plan', None)
+    """
+    found = _TEMPORARY.fullmatch(name)
+    return found["name"] if found else None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it.
+
+    Raises:
+        OutputError: If it cannot be removed.
+    """
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"{shown(path)} cannot be removed: {reason_of(error)}.") from error
 
 
 @contextmanager

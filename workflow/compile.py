@@ -1,0 +1,116 @@
+"""Compiling a model's bundle into a TensorRT plan."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contracts import Bundle, Precision, Progress, Silence
+from ..engine.plan import Plan, Profile, manifest_path, open_plan
+from ..engine.plan_cache import PlanRequest, cached_plan
+from ..engine.tensorrt_api import find_flavour
+from ..engine.toolchain import find_toolchain
+from ..errors import InputError, OutputError, shown
+from ..exporter.bundle import is_bundle, read_manifest
+from ..storage.atomic import check_writable, file_written_whole
+from ..storage.documents import write_document
+from .subject import ModelChoice, Subject, bundle_of, find_subject
+
+MAX_BATCH = 64
+"""What engines on a GPU score with (``workflow/engines.py``): a plan takes no larger batch."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What came of compiling.
+
+    Attributes:
+        plan: Where ``out`` says, else in the cache.
+        bundle: What it was built from.
+        built: Whether it was built now; otherwise it was there.
+    """
+
+    plan: Plan
+    bundle: Bundle
+    built: bool
+
+
+def compile_model(
+    model: str,
+    engine: str,
+    *,
+    precision: Precision | None = None,
+    max_batch: int = MAX_BATCH,
+    opt_batch: int | None = None,
+    tf32: bool = False,
+    target: str | None = None,
+    out: Path | None = None,
+    weights: str = "default",
+    seed: int = 0,
+    crop_px: int | None = None,
+    progress: Progress | None = None,
+) -> Compiled:
+    """Build a TensorRT plan of a model, unless the same is in the cache.
+
+    Args:
+        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        engine: ``tensorrt`` or ``tensorrt-rtx``.
+        precision: Of the graph; without it, the bundle's.
+        max_batch: The largest batch that the plan takes.
+        opt_batch: The batch that its kernels are chosen for; without it, the largest.
+        tf32: Whether float32 products may be rounded to TF32: as large an error as float16's.
+        target: The compute capability that TensorRT-RTX builds for, such as ``sm89``; without it,
+            any GPU from Ampere on. TensorRT builds for the GPU that is here.
+        out: Where to put a copy of the plan; its manifest goes beside it.
+        weights: ``default``, ``random`` or a checkpoint's path.
+        seed: Of random weights.
+        crop_px: Another crop than the training's.
+        progress: Is told what happens.
+
+    Raises:
+        InputError: If a number, the target or the bundle does not serve.
+        EngineError: If TensorRT cannot take the graph.
+        UnavailableError: If TensorRT, its GPU or the weights are not here.
+        OutputError: If the plan cannot be written.
+    """
+    progress = progress or Silence()
+    flavour = find_flavour(engine)
+    profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
+    if out is not None:
+        _check_out(out)
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    _check_precision(subject, precision)
+    toolchain = find_toolchain(flavour, target)
+    bundle, _ = bundle_of(subject, progress)
+    plan, built = cached_plan(PlanRequest(toolchain, bundle, profile, tf32), progress)
+    return Compiled(plan if out is None else _copied(plan, out), bundle, built)
+
+
+def _check_precision(subject: Subject, asked: Precision | None) -> None:
+    """The precision stands in the graph: a strongly typed plan has no other."""
+    there = read_manifest(subject.folder).precision if is_bundle(subject.folder) else "fp32"
+    if asked not in (None, there):
+        raise InputError(
+            f"The graph of {subject.spec.name} in {shown(subject.folder)} computes in {there}, and "
+            f"its plan can do nothing else; got --precision {asked}. Give a bundle in {asked}."
+        )
+
+
+def _check_out(out: Path) -> None:
+    """Before the minutes of building.
+
+    Raises:
+        OutputError: If the place cannot be written, or holds something that is no plan.
+    """
+    if out.is_file() and not manifest_path(out).is_file():
+        raise OutputError(f"{shown(out)} is there and is no plan. Choose another --out.")
+    check_writable(out)
+    check_writable(manifest_path(out))
+
+
+def _copied(plan: Plan, out: Path) -> Plan:
+    if out.exists() and out.samefile(plan.path):
+        return plan
+    with file_written_whole(out) as temporary:
+        shutil.copyfile(plan.path, temporary)
+    write_document(manifest_path(out), plan.manifest)
+    return open_plan(out)
