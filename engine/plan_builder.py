@@ -172,9 +172,6 @@ def logger(trt: Any, errors: list[str]) -> Any:
     """Keeps what goes wrong in ``errors``; TensorRT's own logger would print it."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
         def log(self, severity: Any, message: str) -> None:
             if severity == trt.ILogger.ERROR:
                 errors.append(message)
@@ -184,9 +181,6 @@ def logger(trt: Any, errors: list[str]) -> Any:
 
 def _monitor(trt: Any, progress: BuildProgress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             progress.begin(phase, parent, steps)
 
