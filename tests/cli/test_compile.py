@@ -1,4 +1,4 @@
-"""``evaluator compile`` and ``evaluator cache`` as a user meets them, killed and interrupted too."""
+"""``evaluator compile`` and ``evaluator cache`` as a user meets them, interrupted too."""
 
 import json
 import signal

@@ -224,7 +224,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_build(
     assert not (tmp_path / "x.plan").exists()
 
 
-# ------------------------------------------------------------------------------------ broken bundles
+# ---------------------------------------------------------------------------------- broken bundles
 
 
 def test_a_graph_edited_by_hand_is_refused(small: Bundle, tmp_path: Path) -> None:
