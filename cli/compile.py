@@ -79,12 +79,13 @@ def _document(compiled: "Compiled") -> dict[str, object]:
 
 
 def _print(compiled: "Compiled") -> None:
+    from ..errors import shown
     from ..evaluate.report.tables import Table
     from .console import print_tables
 
     manifest, key = compiled.plan.manifest, compiled.plan.key
     rows = (
-        ("plan", str(compiled.plan.path)),
+        ("plan", shown(compiled.plan.path)),
         ("bytes", f"{manifest.plan_bytes:,}"),
         ("layers", str(manifest.layers)),
         ("for", key.made_for),

@@ -90,8 +90,10 @@ def watched(build: Callable[[BuildProgress], T], what: str, progress: Progress) 
         try:
             while not wait([future], TICK_SECONDS).done:
                 progress.advance(what, min(99, int(100 * state.fraction)), 100, "%")
-        except BaseException:
+        except BaseException as error:
             state.stop()
+            if isinstance(error, KeyboardInterrupt):
+                progress.note("Interrupted: the build ends at its next step.")
             raise
     result = future.result()
     progress.advance(what, 100, 100, "%")

@@ -10,6 +10,7 @@ that is here refuses, is built again, and the reason is told.
 import hashlib
 import mmap
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,8 @@ def cached_plan(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
     def waiting() -> None:
         progress.note(f"Another process is at {shown(path.name)}: waiting for it.")
 
+    with suppress(InputError):  # without the lock, so that a cache may be shared read-only
+        return _kept(path, request), False
     with locked(path, waiting=waiting):
         remove_leftovers(path)
         remove_leftovers(manifest_path(path))

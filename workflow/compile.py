@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contracts import Bundle, Precision, Progress, Silence
-from ..engine.plan import Plan, Profile, manifest_path, open_plan
+from ..engine.plan import Plan, PlanManifest, Profile, manifest_path, open_plan
 from ..engine.plan_cache import PlanRequest, cached_plan
 from ..engine.tensorrt_api import find_flavour
 from ..engine.toolchain import find_toolchain
 from ..errors import InputError, OutputError, shown
 from ..exporter.bundle import is_bundle, read_manifest
 from ..storage.atomic import check_writable, file_written_whole
-from ..storage.documents import write_document
+from ..storage.documents import read_sealed, write_document
 from .subject import ModelChoice, Subject, bundle_of, find_subject
 
 MAX_BATCH = 64
@@ -101,10 +101,15 @@ def _check_out(out: Path) -> None:
     Raises:
         OutputError: If the place cannot be written, or holds something that is no plan.
     """
-    if out.is_file() and not manifest_path(out).is_file():
-        raise OutputError(f"{shown(out)} is there and is no plan. Choose another --out.")
-    check_writable(out)
-    check_writable(manifest_path(out))
+    for path in (out, manifest_path(out)):
+        check_writable(path)
+        if path.exists():
+            try:
+                read_sealed(manifest_path(out), PlanManifest)
+            except InputError as error:
+                raise OutputError(
+                    f"{shown(path)} is there and belongs to no plan. Choose another --out."
+                ) from error
 
 
 def _copied(plan: Plan, out: Path) -> Plan:

@@ -113,11 +113,16 @@ def test_an_interrupt_stops_the_build_and_waits_for_it() -> None:
         raise EngineError("canceled")
 
     class Interrupting(Told):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             if self.done:
                 raise KeyboardInterrupt
             self.done.append(done)
 
+    notes: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         watched(build, "plan", Interrupting())
     assert ended.is_set()
+    assert notes == ["Interrupted: the build ends at its next step."]

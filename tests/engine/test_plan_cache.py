@@ -254,6 +254,12 @@ def test_who_comes_second_waits_and_takes_the_plan_of_the_first(request_: PlanRe
     assert open_plan(request_.path) == plan
 
 
+def test_a_plan_that_is_there_is_had_without_the_lock(request_: PlanRequest) -> None:
+    plan, _ = cached_plan(request_, Silence())
+    with locked(request_.path):  # threads exclude each other too: it would wait for ever
+        assert cached_plan(request_, Silence()) == (plan, False)
+
+
 BUILD = """
 import sys
 from pathlib import Path

@@ -206,10 +206,12 @@ def test_a_copy_onto_the_plan_itself_leaves_it(small: Bundle) -> None:
 
 
 def test_what_is_no_plan_is_not_overwritten(small: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match=r"thesis\.txt is there and is no plan"):
-        compiled(small.folder, out=tmp_path / "thesis.txt")
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    for name in ("thesis.txt", "notes.plan.json"):
+        (tmp_path / name).write_text("years of work")
+        out = tmp_path / name.removesuffix(".json")
+        with pytest.raises(OutputError, match=f"{name} is there and belongs to no plan"):
+            compiled(small.folder, out=out)
+        assert (tmp_path / name).read_text() == "years of work"
     assert not (tmp_path / "cache").exists()
 
 
