@@ -21,6 +21,7 @@ from .timing_cache import keep_timings, use_timings
 NETWORK_FLAGS = ("STRONGLY_TYPED",)
 
 _API_ERROR = re.compile(r"Error Code \d+: [^(]*\((?P<text>.*?)(?: In \S+ at \S+)?\)\s*$")
+_ASSERTION = re.compile(r"Assertion failed: .+?: (?P<text>.+)$")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def plan_from_onnx(
     Args:
         trt: The module.
         job: What is built.
-        progress: Is told of each step, and may stop the build.
+        progress: Is told of each step.
         timings: Where measured kernels are kept, where they are.
 
     Raises:
@@ -185,7 +186,8 @@ def _monitor(trt: Any, progress: BuildProgress) -> Any:
             progress.begin(phase, parent, steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            return progress.step(phase, step)
+            progress.step(phase, step)
+            return True
 
         def phase_finish(self, phase: str) -> None:
             progress.end(phase)
@@ -218,6 +220,8 @@ def _sentence(message: str) -> str:
     Example:
         >>> _sentence("IBuilder::f: Error Code 4: API Usage Error (No input. In f at /src/a.cpp:7)")
         'No input'
+        >>> _sentence("Assertion failed: x->parse(&y): Failed to parse the ONNX model.")
+        'Failed to parse the ONNX model'
     """
-    found = _API_ERROR.search(message)
+    found = _API_ERROR.search(message) or _ASSERTION.search(message)
     return reason_of(Exception(found["text"] if found else message))

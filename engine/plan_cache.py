@@ -7,7 +7,6 @@
 that is here refuses, is built again, and the reason is told.
 """
 
-import hashlib
 import mmap
 import time
 from contextlib import suppress
@@ -19,11 +18,12 @@ from ..contracts import Bundle, Progress
 from ..errors import InputError, shown
 from ..storage.atomic import file_written_whole, remove_leftovers
 from ..storage.cache import cache_folder
+from ..storage.digest import file_sha256
 from ..storage.documents import document_differences, document_sha256, sealed, write_document
 from ..storage.lock import locked
-from .build_progress import BuildProgress, watched
+from .build_process import Order, build_in_child
 from .plan import Plan, PlanKey, PlanManifest, Profile, manifest_path, open_plan
-from .plan_builder import BuildJob, Serialized, deserialises, plan_from_onnx
+from .plan_builder import BuildJob, deserialises
 from .toolchain import Toolchain
 
 PLANS = "plans"
@@ -130,22 +130,17 @@ def _built(path: Path, key: PlanKey, request: PlanRequest, progress: Progress) -
         f"{key.precision}, batches {key.profile}."
     )
     began = time.monotonic()
-
-    def build(state: BuildProgress) -> Serialized:
-        return plan_from_onnx(toolchain.trt, job, state, request.timings)
-
-    serialized = watched(build, "plan", progress)
-    manifest = PlanManifest(
-        key=key,
-        model=name,
-        plan_sha256=hashlib.sha256(serialized.data).hexdigest(),
-        plan_bytes=serialized.data.nbytes,
-        layers=serialized.layers,
-        seconds=round(time.monotonic() - began, 3),
-        created=datetime.now(UTC).isoformat("T", "seconds"),
-    )
-    with file_written_whole(path) as temporary, temporary.open("wb") as file:
-        file.write(serialized.data)
+    with file_written_whole(path) as temporary:
+        layers = build_in_child(Order(job, temporary, request.timings), progress)
+        manifest = PlanManifest(
+            key=key,
+            model=name,
+            plan_sha256=file_sha256(temporary),
+            plan_bytes=temporary.stat().st_size,
+            layers=layers,
+            seconds=round(time.monotonic() - began, 3),
+            created=datetime.now(UTC).isoformat("T", "seconds"),
+        )
     # The plan first: one whose manifest is missing or another's is built again.
     write_document(manifest_path(path), sealed(manifest))
     return Plan(path, sealed(manifest))
