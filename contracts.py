@@ -121,6 +121,26 @@ class LoadedNetwork:
 
 
 @dataclass(frozen=True)
+class GraphKind:
+    """Which of a model's deployable graphs.
+
+    Attributes:
+        precision: In which it computes; normalisation and logits are float32 in each.
+        input_kind: What it takes.
+    """
+
+    precision: Precision = "fp32"
+    input_kind: InputKind = "pixels"
+
+    def __str__(self) -> str:
+        return f"{self.precision}, taking {self.input_kind}"
+
+
+FLOAT32_PIXELS = GraphKind()
+"""What is meant where nothing is said."""
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """A bundle's manifest: the deployable graph and where it came from; JSON beside the graph.
 
@@ -132,6 +152,9 @@ class OnnxModel:
         precision: In which the graph computes.
         input_kind: What the graph takes.
         versions: The packages that made it. Told, but no part of the identity.
+        largest_activation: Of the float32 network on the sample photos, where the graph computes
+            in float16, which ends at 65504.
+        schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
 
@@ -142,7 +165,14 @@ class OnnxModel:
     precision: Precision
     input_kind: InputKind
     versions: Mapping[str, str]
+    largest_activation: float | None = None
+    schema: int = 2
     seal: str = ""
+
+    @property
+    def kind(self) -> GraphKind:
+        """Which of the model's graphs it is."""
+        return GraphKind(self.precision, self.input_kind)
 
 
 @dataclass(frozen=True)

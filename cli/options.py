@@ -24,6 +24,18 @@ CropPx = Annotated[
     int | None,
     typer.Option("--crop-px", help="Another crop than the training's; results are marked."),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="fp32|fp16|bf16", help="Of the graph's arithmetic. Default: fp32."),
+]
+InputKind = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="pixels|images",
+        help="What the graph takes: uint8 pixels (default), or float32 images in [0, 1].",
+    ),
+]
 Engine = Annotated[
     str | None,
     typer.Option(metavar="onnxruntime|torch", help="Default: the best that passes parity."),

@@ -11,8 +11,10 @@ from .options import (
     CropPx,
     Device,
     Engine,
+    InputKind,
     Json,
     Model,
+    Precision,
     Seed,
     Severities,
     Weights,
@@ -40,6 +42,8 @@ def score(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    precision: Precision = None,
+    input_kind: InputKind = None,
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
@@ -65,6 +69,8 @@ def score(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            precision=precision,
+            input_kind=input_kind,
             parity=parity,
             progress=shown,
         )

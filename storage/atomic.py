@@ -48,16 +48,6 @@ def check_writable(path: Path) -> None:
         raise _cannot_write(path, error) from error
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes left that were killed while they wrote ``path``.
-
-    Only for one who holds the lock of ``path``: another may be writing.
-    """
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if _TEMPORARY.fullmatch(temporary.name):
-            remove(temporary)
-
-
 def target_of_temporary(name: str) -> str | None:
     """What is written under this temporary name; none if it is no such name.
 
@@ -159,6 +149,15 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         raise _cannot_write(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes had half written of a file or folder, whose lock is held."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def _flush(file: Path) -> None:

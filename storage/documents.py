@@ -55,8 +55,10 @@ def read_sealed(path: Path, kind: type[S]) -> S:
     """Read a sealed document.
 
     Raises:
-        InputError: As for ``read_document``, or if the document was edited.
+        InputError: As for ``read_document``, or if the document was edited, or is of another
+            version of its format.
     """
+    _check_schema(path, kind)
     value = read_document(path, kind)
     if value != sealed(value):
         raise InputError(
@@ -64,6 +66,22 @@ def read_sealed(path: Path, kind: type[S]) -> S:
             "Restore it, or remove what it describes and make that again."
         )
     return value
+
+
+def _check_schema(path: Path, kind: type[Sealed]) -> None:
+    """Say that the format is another one before its fields are found to be wrong."""
+    expected = getattr(kind, "schema", None)
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return  # it will be read again, and told
+    if expected is None or not isinstance(document, dict) or "seal" not in document:
+        return  # no document of ours
+    if (written := document.get("schema", 1)) != expected:
+        raise InputError(
+            f"{shown(path)} was written by another version of evaluator (format {written}, this "
+            f"one reads {expected}). Remove what it describes and make that again."
+        )
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:

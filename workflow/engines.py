@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from ..contracts import Backend, Bundle, Device, Engine, EngineSpec, LoadedNetwork, Progress
 from ..engine.devices import cpu, cuda_devices, find_device
-from ..engine.onnx_engine import OnnxEngine, onnx_spec, onnx_versions
+from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_spec, onnx_versions
 from ..engine.torch_engine import TorchEngine, torch_spec, torch_versions
 from ..errors import InputError
 from ..exporter.weights import load_network
-from .subject import Subject, bundle_of
+from .bundles import bundle_of
+from .subject import Subject
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ ENGINES = {
     )
 }
 
+_BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.scores_bundles)
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -75,6 +78,11 @@ class Loaded:
     bundle: Bundle | None = None
     network: LoadedNetwork | None = None
 
+    @property
+    def remark(self) -> str:
+        """What a user must know of how it computes, if anything."""
+        return "" if self.bundle is None else onnx_remark(self.bundle, self.placement.device)
+
     def open(self, *, threads: int | None = None) -> Engine:
         """The engine; ``threads`` of a CPU session that only one caller will use."""
         if self.bundle is not None:
@@ -100,11 +108,20 @@ def placements(engine: str | None, device: str | None) -> list[Placement]:
 
 
 def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
-    """Make a model ready for an engine: export it on first use, or load its network."""
+    """Make a model ready for an engine: export it on first use, or load its network.
+
+    Raises:
+        InputError: If the engine cannot compute what is asked for.
+    """
     if placement.kind.scores_bundles:
         bundle, _ = bundle_of(subject, progress)
         sha256 = bundle.model.weights_sha256
         return Loaded(subject.spec.name, placement, onnx_spec(bundle), sha256, bundle=bundle)
+    if subject.kind.precision != "fp32":
+        raise InputError(
+            f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
+            f"asked for. Choose an engine that runs a bundle: --engine {_BUNDLE_ENGINES}."
+        )
     return _of_network(load_network(subject.spec), placement)
 
 

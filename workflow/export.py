@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Bundle, ParityResult, Progress, Silence
+from .bundles import bundle_of
 from .engines import placements, ready
 from .parity import measure_parity, stored_parity
-from .subject import ModelChoice, bundle_of, find_subject
+from .subject import ModelChoice, find_subject
 
 FEW_CORRECT = 0.25
 """Real weights that get less of the labelled photos right than this are fed wrongly."""
@@ -46,6 +47,8 @@ def export_model(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     out: Path | None = None,
     data: Path | None = None,
     progress: Progress | None = None,
@@ -57,8 +60,12 @@ def export_model(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's; the bundle is marked.
+        precision: In which the graph computes: ``fp32`` (the default), ``fp16`` or ``bf16``.
+        input_kind: What it takes: ``pixels`` (N, S, S, 3) uint8 (the default), or ``images``
+            (N, 3, S, S) float32 in [0, 1].
         out: The bundle's folder; without it, one in the cache.
-        data: Photos for the parity check; without it, the sample photos.
+        data: Photos for the parity check, and for the largest activation of a float16 export;
+            without it, the sample photos.
         progress: Is told what happens.
 
     Raises:
@@ -67,10 +74,10 @@ def export_model(
         OutputError: If the bundle cannot be written.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
     if out is not None:
         subject = replace(subject, folder=out)
-    bundle, created = bundle_of(subject, progress)
+    bundle, created = bundle_of(subject, progress, photos=data)
     # On the CPU: that is the engine that every machine has.
     loaded = ready(subject, placements("onnxruntime", "cpu")[0], progress)
     parity = stored_parity(subject, loaded) if not created and data is None else None

@@ -3,11 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..contracts import Device, EngineSpec, Gate, ParityResult, Preprocessing, Progress, Silence
+from ..engine.malloc import give_back_freed_memory
 from ..engine.parity import (
     Logits,
     ParityImages,
@@ -41,6 +43,8 @@ def check_parity(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     progress: Progress | None = None,
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
@@ -55,6 +59,8 @@ def check_parity(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
+        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         progress: Is told what happens.
 
     Returns:
@@ -65,7 +71,7 @@ def check_parity(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
     loaded = ready(subject, placements(engine, device)[0], progress)
     return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
 
@@ -85,20 +91,21 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    reference = reference_of(subject, candidate.weights_sha256)
-    progress.note(
-        f"Parity of {candidate.placement} with {reference.placement}: {images.description}."
-    )
+    progress.note(f"Parity of {candidate.placement} with PyTorch: {images.description}.")
+    if candidate.remark:
+        progress.note(candidate.remark)
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)
-    expected = _reference_logits(reference, images, progress)
+    reference = _reference(subject, candidate, images, progress)
+    give_back_freed_memory()  # of the reference; the candidate may be as large
     found, moved = _candidate_logits(candidate, images, batch, progress)
     pair = _preprocessing(candidate, subject.spec.preprocessing)
-    verdicts = gates(expected, found, moved, tolerance_of(candidate.spec), pair, images.items)
-    result = _result(reference, candidate, images, batch, (expected, found), verdicts)
+    tolerance = tolerance_of(candidate.spec)
+    verdicts = gates(reference.logits, found, moved, tolerance, pair, images.items)
+    result = _result(reference, candidate, images, batch, found, verdicts)
     write_document(_kept_at(result), result)
     if not result.passed:
-        _keep_evidence(evidence_path(result), images, (expected, found))
+        _keep_evidence(evidence_path(result), images, (reference.logits, found))
     return result
 
 
@@ -135,10 +142,24 @@ def _path(
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 
-def _reference_logits(reference: Loaded, images: ParityImages, progress: Progress) -> Logits:
-    batch_size = reference.placement.kind.batch_size(reference.placement.device)
-    with reference.open() as engine:
-        return _collected(logits_of(engine, images, batch_size), images, "reference", progress)
+@dataclass(frozen=True)
+class _Reference:
+    """What the reference gave. It is not held itself: two large models do not fit side by side."""
+
+    spec: EngineSpec
+    device: Device
+    logits: Logits
+
+
+def _reference(
+    subject: Subject, candidate: Loaded, images: ParityImages, progress: Progress
+) -> _Reference:
+    loaded = reference_of(subject, candidate.weights_sha256)
+    place = loaded.placement
+    with loaded.open() as engine:
+        parts = logits_of(engine, images, place.kind.batch_size(place.device))
+        logits = _collected(parts, images, "reference", progress)
+    return _Reference(loaded.spec, place.device, logits)
 
 
 def _candidate_logits(
@@ -163,18 +184,21 @@ def _collected(
 def _preprocessing(candidate: Loaded, spec: Preprocessing) -> PreprocessingPair | None:
     if candidate.bundle is None:
         return None
-    return PreprocessingPair(affine_of(spec), preprocessing_in_graph(candidate.bundle.graph))
+    kind = candidate.spec.input_kind
+    return PreprocessingPair(
+        affine_of(spec, kind), preprocessing_in_graph(candidate.bundle.graph, kind)
+    )
 
 
 def _result(
-    reference: Loaded,
+    reference: _Reference,
     candidate: Loaded,
     images: ParityImages,
     batch_size: int,
-    logits: tuple[Logits, Logits],
+    found: Logits,
     verdicts: tuple[Gate, ...],
 ) -> ParityResult:
-    expected, found = logits
+    expected = reference.logits
     differ = tuple(flips(expected, found, images.items))
     n = len(images.items)
     agreement = 1 - len(differ) / n
@@ -184,7 +208,7 @@ def _result(
     return ParityResult(
         model=candidate.name,
         reference=reference.spec,
-        reference_device=reference.placement.device,
+        reference_device=reference.device,
         candidate=candidate.spec,
         candidate_device=candidate.placement.device,
         versions=candidate.placement.kind.versions(),

@@ -58,6 +58,8 @@ def score(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     parity: bool = True,
     progress: Progress | None = None,
 ) -> Run:
@@ -77,6 +79,8 @@ def score(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
+        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         parity: Whether an engine must have passed its parity check; it is run if need be.
         progress: Is told what happens.
 
@@ -91,7 +95,7 @@ def score(
     """
     progress = progress or Silence()
     what = find_benchmark(benchmark)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
     check_crop(subject.spec, what)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}

@@ -2,18 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
-from ..contracts import Bundle, ModelSpec, Progress
+from ..contracts import GraphKind, InputKind, ModelSpec, Precision
 from ..errors import InputError, shown
-from ..exporter.bundle import (
-    cached_bundle_folder,
-    is_bundle,
-    open_bundle_of,
-    read_manifest,
-    write_bundle,
-)
+from ..exporter.bundle import cached_bundle_folder, is_bundle, read_manifest
 from ..exporter.spec import model_spec
-from ..exporter.weights import load_network
 
 
 @dataclass(frozen=True)
@@ -25,19 +19,24 @@ class ModelChoice:
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        precision: In which its graph computes; none is float32, or the bundle's own.
+        input_kind: What its graph takes; none is pixels, or the bundle's own.
     """
 
     model: str
     weights: str = "default"
     seed: int = 0
     crop_px: int | None = None
+    precision: str | None = None
+    input_kind: str | None = None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and where its bundle is or will be."""
+    """A model, which of its graphs is meant, and where the bundle of it is or will be."""
 
     spec: ModelSpec
+    kind: GraphKind
     folder: Path
 
 
@@ -48,14 +47,10 @@ def find_subject(choice: ModelChoice) -> Subject:
         InputError: If there is no such model, or a bundle is asked for other weights.
         UnavailableError: If the default weights are in a package that is not installed.
     """
+    kind = _kind(choice)
     folder = Path(choice.model).expanduser()
     if is_bundle(folder):
-        if choice.weights != "default" or choice.seed or choice.crop_px is not None:
-            raise InputError(
-                f"{shown(folder)} is a bundle, whose weights and crop are fixed. "
-                "Name the model instead, or leave out --weights, --seed and --crop-px."
-            )
-        return Subject(read_manifest(folder).spec, folder)
+        return _subject_of_bundle(choice, folder)
     if folder.is_dir() or "/" in choice.model:
         raise InputError(
             f"{shown(folder)} is no bundle: it has no model.json. "
@@ -64,16 +59,33 @@ def find_subject(choice: ModelChoice) -> Subject:
     spec = model_spec(
         choice.model, weights=choice.weights, seed=choice.seed, crop_px=choice.crop_px
     )
-    return Subject(spec, cached_bundle_folder(spec))
+    return Subject(spec, kind, cached_bundle_folder(spec, kind))
 
 
-def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
-    """The subject's bundle, exported if it is not there; and whether it was exported now.
+def _kind(choice: ModelChoice) -> GraphKind:
+    precision, input_kind = choice.precision or "fp32", choice.input_kind or "pixels"
+    if precision not in get_args(Precision):
+        raise InputError(
+            f"There is no precision {precision!r}. Expected {', '.join(get_args(Precision))}."
+        )
+    if input_kind not in get_args(InputKind):
+        raise InputError(
+            f"There is no input {input_kind!r}. Expected {' or '.join(get_args(InputKind))}."
+        )
+    return GraphKind(cast(Precision, precision), cast(InputKind, input_kind))
 
-    Raises:
-        InputError: If the folder holds a bundle of another model.
-    """
-    if is_bundle(subject.folder):
-        return open_bundle_of(subject.spec, subject.folder), False
-    progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
-    return write_bundle(load_network(subject.spec), subject.folder), True
+
+def _subject_of_bundle(choice: ModelChoice, folder: Path) -> Subject:
+    if choice.weights != "default" or choice.seed or choice.crop_px is not None:
+        raise InputError(
+            f"{shown(folder)} is a bundle, whose weights and crop are fixed. "
+            "Name the model instead, or leave out --weights, --seed and --crop-px."
+        )
+    model = read_manifest(folder)
+    asked = (choice.precision or model.precision, choice.input_kind or model.input_kind)
+    if asked != (model.precision, model.input_kind):
+        raise InputError(
+            f"{shown(folder)} is a bundle in {model.kind}; asked for was {asked[0]}, taking "
+            f"{asked[1]}. Name the model instead."
+        )
+    return Subject(model.spec, model.kind, folder)
