@@ -86,7 +86,7 @@ def _print(title: str, entries: "Sequence[Entry]") -> None:
             shown(entry.path.name),
             f"{entry.size_bytes / 1e6:.1f}",
             f"{entry.age_days:.1f}",
-            entry.what + (", left by a killed process" if entry.leftover else ""),
+            entry.what,
         )
         for entry in entries
     )

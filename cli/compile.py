@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CropPx, Json, Model, Precision, Seed, Weights
+from .options import CropPx, InputKind, Json, Model, Precision, Seed, Weights
 
 if TYPE_CHECKING:
     from ..workflow.compile import Compiled
@@ -17,6 +17,7 @@ def compile_(
         str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="What the plan is for.")
     ],
     precision: Precision = None,
+    input_kind: InputKind = None,
     max_batch: Annotated[int, typer.Option(min=1, help="The largest batch it takes.")] = 64,
     opt_batch: Annotated[
         int | None,
@@ -50,6 +51,7 @@ def compile_(
             model,
             engine,
             precision=precision,
+            input_kind=input_kind,
             max_batch=max_batch,
             opt_batch=opt_batch,
             tf32=tf32,

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from .. import contracts
 from ..errors import InputError
 
 Model = Annotated[
@@ -44,7 +43,6 @@ Device = Annotated[
     str | None, typer.Option(metavar="cpu|cuda:N", help="Default: a GPU if there is one.")
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a batch.")]
-Precision = Annotated[contracts.Precision | None, typer.Option(help="In which the graph computes.")]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
 ]

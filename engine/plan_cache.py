@@ -8,21 +8,18 @@ that is here refuses, is built again, and the reason is told.
 """
 
 import mmap
-import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ..contracts import Bundle, Progress
 from ..errors import InputError, shown
-from ..storage.atomic import file_written_whole, remove_leftovers
+from ..storage.atomic import remove_leftovers
 from ..storage.cache import cache_folder
-from ..storage.digest import file_sha256
-from ..storage.documents import document_differences, document_sha256, sealed, write_document
+from ..storage.documents import document_differences, document_sha256
 from ..storage.lock import locked
-from .build_process import Order, build_in_child
-from .plan import Plan, PlanKey, PlanManifest, Profile, manifest_path, open_plan
+from .plan import Plan, PlanKey, Profile, manifest_path, open_plan
+from .plan_build import Build, PlanOrder, build_plan
 from .plan_builder import BuildJob, deserialises
 from .toolchain import Toolchain
 
@@ -52,6 +49,23 @@ class PlanRequest:
         return self.toolchain.key_of(self.bundle, self.profile, tf32=self.tf32)
 
     @property
+    def order(self) -> PlanOrder:
+        """What a build is told."""
+        model, flavour = self.bundle.model.spec.name, self.toolchain.flavour
+        return PlanOrder(
+            BuildJob(flavour, self.key, self.bundle.graph, model), self.path, self.timings
+        )
+
+    @property
+    def described(self) -> str:
+        """The plan, in words."""
+        key, title = self.key, self.toolchain.flavour.title
+        return (
+            f"{title} {key.version} plan of {self.bundle.model.spec.name} for {key.made_for}, "
+            f"{key.precision}, batches {key.profile}"
+        )
+
+    @property
     def path(self) -> Path:
         """Where the plan lies in the cache, whether it is there or not."""
         name = self.bundle.model.spec.name.replace(":", "-")
@@ -67,17 +81,24 @@ class PlanRequest:
         return cache_folder(TIMING) / f"{key.backend}-{key.version}-{device}.cache"
 
 
-def cached_plan(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
+def cached_plan(
+    request: PlanRequest, progress: Progress, build: Build = build_plan
+) -> tuple[Plan, bool]:
     """The plan that is wanted, built if it is not there; and whether it was built now.
 
     Of several processes that want the same plan one builds, and the others wait for it.
+
+    Args:
+        request: The plan.
+        progress: Is told what happens.
+        build: Builds it; in this process, if nothing else is given.
 
     Raises:
         EngineError: If TensorRT cannot take the graph.
         EngineUnavailableError: If TensorRT does not start.
         OutputError: If the plan cannot be written.
     """
-    path, key = request.path, request.key
+    path = request.path
 
     def waiting() -> None:
         progress.note(f"Another process is at {shown(path.name)}: waiting for it.")
@@ -92,7 +113,11 @@ def cached_plan(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
                 return _kept(path, request), False
             except InputError as error:
                 progress.note(f"The plan is built again: {error}")
-        return _built(path, key, request, progress), True
+        progress.note(f"Building a {request.described}.")
+        try:
+            return build(request.order, progress), True
+        finally:
+            remove_leftovers(path)  # of a process that was killed for it
 
 
 def _kept(path: Path, request: PlanRequest) -> Plan:
@@ -119,28 +144,3 @@ def _deserialises(path: Path, toolchain: Toolchain) -> bool:
         memoryview(mapped) as data,
     ):
         return deserialises(toolchain.trt, data)
-
-
-def _built(path: Path, key: PlanKey, request: PlanRequest, progress: Progress) -> Plan:
-    toolchain, bundle = request.toolchain, request.bundle
-    name = bundle.model.spec.name
-    job = BuildJob(toolchain.flavour, key, bundle.graph, name)
-    progress.note(
-        f"Building a {toolchain.flavour.title} {key.version} plan of {name} for {key.made_for}, "
-        f"{key.precision}, batches {key.profile}."
-    )
-    began = time.monotonic()
-    with file_written_whole(path) as temporary:
-        layers = build_in_child(Order(job, temporary, request.timings), progress)
-        manifest = PlanManifest(
-            key=key,
-            model=name,
-            plan_sha256=file_sha256(temporary),
-            plan_bytes=temporary.stat().st_size,
-            layers=layers,
-            seconds=round(time.monotonic() - began, 3),
-            created=datetime.now(UTC).isoformat("T", "seconds"),
-        )
-    # The plan first: one whose manifest is missing or another's is built again.
-    write_document(manifest_path(path), sealed(manifest))
-    return Plan(path, sealed(manifest))

@@ -14,9 +14,12 @@ from ..storage.atomic import remove, target_of_temporary
 from ..storage.cache import cache_folder
 from ..storage.documents import read_document, read_sealed
 from ..storage.lock import locked
+from .bundles import LOCKS, bundle_lock
 
 DAY_SECONDS = 24 * 60 * 60
 LOCK = ".lock"
+
+HALF_WRITTEN = "half-written: left by a killed process, or being written now"
 
 QUIET_SECONDS = 60 * 60
 """Where writers take no lock, what nobody wrote to for so long was left by a killed process."""
@@ -30,13 +33,13 @@ class Room:
         name: Of its folder.
         describe: What an entry is, in words.
         companion: What belongs to an entry and goes with it.
-        writers_lock: Whether an entry is only written under its lock.
+        lock: What is locked while an entry is written; none where nothing is.
     """
 
     name: str
     describe: Callable[[Path], str]
     companion: Callable[[Path], Path] | None = None
-    writers_lock: bool = False
+    lock: Callable[[Path], Path] | None = None
 
     @property
     def folder(self) -> Path:
@@ -54,7 +57,7 @@ class Entry:
         what: It is, in words.
         size_bytes: With what belongs to it.
         age_days: Since it was last written to.
-        leftover: Whether a process that was killed left it half-written.
+        leftover: Whether it is half-written, and nothing but a lock says that it still grows.
     """
 
     room: Room
@@ -65,9 +68,10 @@ class Entry:
     leftover: bool = False
 
     @property
-    def target(self) -> Path:
-        """What the lock is of: a half-written entry has another name than it was to have."""
-        return self.path.with_name(target_of_temporary(self.path.name) or self.path.name)
+    def lock(self) -> Path:
+        """What is locked while it is written; a half-written one has another name by then."""
+        target = self.path.with_name(target_of_temporary(self.path.name) or self.path.name)
+        return self.room.lock(target) if self.room.lock is not None else target
 
 
 def list_cache() -> tuple[Entry, ...]:
@@ -108,8 +112,9 @@ def prune_cache(
                 continue
             if dry_run or _removed(entry, progress):
                 removed.append(entry)
-        if not dry_run:
-            _remove_locks(room)
+    if not dry_run:
+        for folder in (*(room.folder for room in chosen), cache_folder(LOCKS)):
+            _remove_locks(folder)
     return tuple(removed)
 
 
@@ -139,8 +144,8 @@ def _entry(room: Room, path: Path) -> Entry:
     age = max(0.0, time.time() - max(state.st_mtime for state in states))
     size = sum(state.st_size for state, file in zip(states, inside, strict=True) if file.is_file())
     temporary = target_of_temporary(path.name) is not None
-    leftover = temporary and (room.writers_lock or age > QUIET_SECONDS)
-    what = "half-written" if temporary else _described(room, path)
+    leftover = temporary and (room.lock is not None or age > QUIET_SECONDS)
+    what = HALF_WRITTEN if temporary else _described(room, path)
     return Entry(room, path, what, size, age / DAY_SECONDS, leftover)
 
 
@@ -159,7 +164,7 @@ def _removed(entry: Entry, progress: Progress) -> bool:
     """Remove an entry unless another process is at it."""
     companion = entry.room.companion
     try:
-        with locked(entry.target, waiting=_refuse):
+        with locked(entry.lock, waiting=_refuse):
             remove(entry.path)
             if companion is not None:
                 remove(companion(entry.path))
@@ -173,9 +178,9 @@ def _refuse() -> None:
     raise _InUseError
 
 
-def _remove_locks(room: Room) -> None:
-    """Lock files of what is gone: empty, but many."""
-    for lock in sorted(room.folder.glob(f"*{LOCK}")):
+def _remove_locks(folder: Path) -> None:
+    """Lock files of what is not there: empty, but many. What is held stays."""
+    for lock in sorted(folder.glob(f"*{LOCK}")):
         target = lock.with_name(lock.name.removesuffix(LOCK))
         if target.exists():
             continue
@@ -210,13 +215,17 @@ def _plan(path: Path) -> str:
     )
 
 
+def _itself(path: Path) -> Path:
+    return path
+
+
 ROOMS = {
     room.name: room
     for room in (
-        Room("bundles", _bundle),
+        Room("bundles", _bundle, lock=bundle_lock),
         Room("weights", lambda path: "weights, fetched"),
         Room("parity", _parity, companion=lambda path: path.with_suffix(".npz")),
-        Room(PLANS, _plan, companion=manifest_path, writers_lock=True),
-        Room(TIMING, lambda path: "kernels measured by TensorRT", writers_lock=True),
+        Room(PLANS, _plan, companion=manifest_path, lock=_itself),
+        Room(TIMING, lambda path: "kernels measured by TensorRT", lock=_itself),
     )
 }

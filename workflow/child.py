@@ -29,13 +29,21 @@ _START = (
 )
 
 
-def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: Progress) -> Any:
+def in_child(
+    work: Callable[[Any, Progress], Any],
+    argument: object,
+    progress: Progress,
+    *,
+    patience_s: float = SECONDS_TO_CLEAN_UP,
+) -> Any:
     """Call ``work(argument, progress)`` in a fresh process.
 
     Args:
         work: A function at the top of a module.
         argument: Picklable.
         progress: Is told what the child tells.
+        patience_s: What an interrupted child may take to end by itself; 0 for one that leaves
+            nothing to clean up, or nothing that its parent does not.
 
     Returns:
         What ``work`` returns.
@@ -59,7 +67,7 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
     except BrokenPipeError:
         return _answer(child, progress)
     finally:
-        _end(child)
+        _end(child, patience_s)
 
 
 def _answer(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
@@ -86,14 +94,14 @@ def _killed(code: int) -> OutputError:
     )
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _end(child: "subprocess.Popen[bytes]", patience_s: float) -> None:
     """Let the child finish or clean up: it ends when its input does."""
     assert child.stdin is not None
     assert child.stdout is not None
     with contextlib.suppress(BrokenPipeError):
         child.stdin.close()
     try:
-        child.wait(SECONDS_TO_CLEAN_UP)
+        child.wait(patience_s)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

@@ -1,19 +1,22 @@
 """Compiling a model's bundle into a TensorRT plan."""
 
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contracts import Bundle, Precision, Progress, Silence
+from ..contracts import Bundle, Progress, Silence
 from ..engine.plan import Plan, PlanManifest, Profile, manifest_path, open_plan
+from ..engine.plan_build import PlanOrder, build_plan
 from ..engine.plan_cache import PlanRequest, cached_plan
 from ..engine.tensorrt_api import find_flavour
 from ..engine.toolchain import find_toolchain
 from ..errors import InputError, OutputError, shown
-from ..exporter.bundle import is_bundle, read_manifest
 from ..storage.atomic import check_writable, file_written_whole
 from ..storage.documents import read_sealed, write_document
-from .subject import ModelChoice, Subject, bundle_of, find_subject
+from .bundles import bundle_of
+from .child import in_child
+from .subject import ModelChoice, find_subject
 
 MAX_BATCH = 64
 """What engines on a GPU score with (``workflow/engines.py``): a plan takes no larger batch."""
@@ -38,7 +41,8 @@ def compile_model(
     model: str,
     engine: str,
     *,
-    precision: Precision | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     max_batch: int = MAX_BATCH,
     opt_batch: int | None = None,
     tf32: bool = False,
@@ -54,7 +58,9 @@ def compile_model(
     Args:
         model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
         engine: ``tensorrt`` or ``tensorrt-rtx``.
-        precision: Of the graph; without it, the bundle's.
+        precision: In which the graph computes, and so its plan; without it ``fp32``, or the
+            bundle's own.
+        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         max_batch: The largest batch that the plan takes.
         opt_batch: The batch that its kernels are chosen for; without it, the largest.
         tf32: Whether float32 products may be rounded to TF32: as large an error as float16's.
@@ -77,22 +83,35 @@ def compile_model(
     profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
     if out is not None:
         _check_out(out)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
-    _check_precision(subject, precision)
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
     toolchain = find_toolchain(flavour, target)
     bundle, _ = bundle_of(subject, progress)
-    plan, built = cached_plan(PlanRequest(toolchain, bundle, profile, tf32), progress)
+    plan, built = plan_of(PlanRequest(toolchain, bundle, profile, tf32), progress)
     return Compiled(plan if out is None else _copied(plan, out), bundle, built)
 
 
-def _check_precision(subject: Subject, asked: Precision | None) -> None:
-    """The precision stands in the graph: a strongly typed plan has no other."""
-    there = read_manifest(subject.folder).precision if is_bundle(subject.folder) else "fp32"
-    if asked not in (None, there):
-        raise InputError(
-            f"The graph of {subject.spec.name} in {shown(subject.folder)} computes in {there}, and "
-            f"its plan can do nothing else; got --precision {asked}. Give a bundle in {asked}."
-        )
+def plan_of(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
+    """The plan that is wanted, built if it is not there; and whether it was built now.
+
+    Raises:
+        EngineError: If TensorRT cannot take the graph.
+        EngineUnavailableError: If TensorRT does not start.
+        OutputError: If the plan cannot be written, or the build was ended by the system.
+    """
+    return cached_plan(request, progress, _build)
+
+
+def _build(order: PlanOrder, progress: Progress) -> Plan:
+    """Build in a process of its own, which an interrupt ends at once."""
+    plan: Plan = in_child(_build_here, order, progress, patience_s=0)
+    return plan
+
+
+def _build_here(order: PlanOrder, progress: Progress) -> Plan:
+    """In the child. It leaves nothing but a temporary file, which its parent removes."""
+    # Python's own handler would only run when TensorRT comes back, and raise into its code.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return build_plan(order, progress)
 
 
 def _check_out(out: Path) -> None:

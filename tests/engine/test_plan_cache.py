@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evaluator.contracts import Device, Silence
-from evaluator.engine import plan_cache
-from evaluator.engine.plan import PlanManifest, Profile, manifest_path, open_plan
+from evaluator.contracts import Device, Progress, Silence
+from evaluator.engine.plan import Plan, PlanManifest, Profile, manifest_path, open_plan
+from evaluator.engine.plan_build import PlanOrder, build_plan
 from evaluator.engine.plan_cache import PlanRequest, cached_plan
 from evaluator.engine.tensorrt_api import find_flavour
 from evaluator.engine.toolchain import Toolchain
@@ -248,7 +248,7 @@ def test_who_comes_second_waits_and_takes_the_plan_of_the_first(request_: PlanRe
         second.start()
         assert waiting.wait(60)
         assert told.notes == [f"Another process is at {request_.path.name}: waiting for it."]
-        plan = plan_cache._built(request_.path, request_.key, request_, Silence())
+        plan = build_plan(request_.order, Silence())
     second.join()
     assert results == [False]
     assert open_plan(request_.path) == plan
@@ -265,6 +265,7 @@ import sys
 from pathlib import Path
 from evaluator.contracts import Silence
 from evaluator.engine.plan import Profile
+from evaluator.engine.plan_build import PlanOrder, build_plan
 from evaluator.engine.plan_cache import PlanRequest, cached_plan
 from evaluator.engine.tensorrt_api import find_flavour
 from evaluator.engine.toolchain import find_toolchain
@@ -321,6 +322,35 @@ def test_a_cache_that_cannot_be_written_is_named(
     monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="cannot be written"):
         cached_plan(request_, Silence())
+
+
+def test_a_build_that_is_broken_off_leaves_nothing(request_: PlanRequest) -> None:
+    def broken(order: PlanOrder, progress: Progress) -> Plan:
+        # What is left by a process that is killed while it writes.
+        (order.path.parent / f".{order.path.name}.0123abcd.tmp").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_plan(request_, Silence(), broken)
+    assert names(request_.path.parent) == []
+
+
+def test_a_build_tells_its_progress_also_while_tensorrt_says_nothing(
+    request_: PlanRequest, tmp_path: Path
+) -> None:
+    deep = replace(request_, bundle=small_bundle(tmp_path / "deep", convolutions=150))
+    told: list[int] = []
+
+    class Listening(Silence):
+        def advance(self, step: str, done: int, total: int, unit: str) -> None:
+            assert (step, total, unit) == ("plan", 100, "%")
+            told.append(done)
+
+    build_plan(deep.order, Listening())
+    assert told[0] == 0
+    assert told[-1] == 100
+    assert told == sorted(told)
+    assert len(told) > 2
 
 
 # ------------------------------------------------------------------------------------------ timings

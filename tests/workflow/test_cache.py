@@ -16,7 +16,8 @@ from evaluator.contracts import Silence
 from evaluator.errors import InputError
 from evaluator.storage.lock import locked
 from evaluator.tests.small_bundle import small_bundle
-from evaluator.workflow.cache import DAY_SECONDS, ROOMS, list_cache, prune_cache
+from evaluator.workflow.bundles import bundle_lock
+from evaluator.workflow.cache import DAY_SECONDS, HALF_WRITTEN, ROOMS, list_cache, prune_cache
 
 
 @pytest.fixture
@@ -105,28 +106,28 @@ def test_without_a_choice_nothing_but_leftovers_goes(cache: Path) -> None:
 def test_what_a_killed_process_left_goes(cache: Path) -> None:
     kept = names(cache)
     write(cache / "plans" / ".small-00.plan.0123abcd.tmp", 700)
-    folder = cache / "bundles" / ".big-4567.89abcdef.tmp"
-    write(folder / "model.onnx", 900)
-    age(folder, 1)
+    write(cache / "bundles" / ".big-4567.89abcdef.tmp" / "model.onnx", 900)
     removed = prune_cache()
     assert sorted(entry.size_bytes for entry in removed) == [700, 900]
-    assert {entry.what for entry in removed} == {"half-written"}
+    assert {entry.what for entry in removed} == {HALF_WRITTEN}
     assert names(cache) == kept
 
 
 def test_what_is_being_written_stays(cache: Path) -> None:
-    fresh = cache / "bundles" / ".big-4567.89abcdef.tmp"  # its writer takes no lock
-    write(fresh / "model.onnx", 900)
+    fresh = write(cache / "weights" / ".net.pth.0123abcd.tmp", 900)  # its writer takes no lock
+    export = cache / "bundles" / ".big-4567.89abcdef.tmp"
+    write(export / "model.onnx", 900)
     half = write(cache / "plans" / ".other-11.plan.0123abcd.tmp", 700)
-    age(half, 1)
     told = Silence()
-    with held(cache / "plans" / "other-11.plan"):
+    with held(cache / "plans" / "other-11.plan"), held(bundle_lock(cache / "bundles" / "big-4567")):
         assert prune_cache(progress=told) == ()
-        assert [e.path.name for e in list_cache() if e.leftover] == [half.name]
-    assert told.notes == [f"{half.name} stays: another process is at it."]
-    assert half.exists()
+    assert told.notes == [
+        f"{path.name} stays: another process is at it." for path in (export, half)
+    ]
+    assert [path.exists() for path in (fresh, export, half)] == [True] * 3
+    assert [entry.path for entry in prune_cache()] == [export, half]
     assert fresh.exists()
-    assert [entry.path for entry in prune_cache()] == [half]
+    assert not list((cache / "locks").iterdir())
 
 
 def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:

@@ -1,9 +1,8 @@
 """From a model to its plan, by real builds of TensorRT-RTX without a GPU."""
 
-import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 import evaluator
-from evaluator.contracts import Bundle, InputKind, Precision
+from evaluator.contracts import Bundle, InputKind, Precision, Silence
 from evaluator.engine.plan import Profile, manifest_path, open_plan
 from evaluator.engine.plan_builder import BuildJob, logger, parsed_network
 from evaluator.engine.tensorrt_api import find_flavour
@@ -73,12 +72,6 @@ CONVOLUTIONS = {
 }
 ZOO = {model.architecture: model for model in MODELS.values()}
 QUICK_GMAC = 5.0
-EXPORT = """
-import sys
-from evaluator.contracts import Silence
-from evaluator.workflow.subject import ModelChoice, bundle_of, find_subject
-print(bundle_of(find_subject(ModelChoice(sys.argv[1], "random")), Silence())[0].folder)
-"""
 
 
 def available_bytes() -> int:
@@ -91,42 +84,29 @@ def test_every_architecture_of_the_zoo_has_its_case() -> None:
     assert set(CONVOLUTIONS) == set(ZOO)
 
 
-@pytest.mark.parametrize("name", [m.name for m in ZOO.values() if m.gmac <= QUICK_GMAC])
-def test_a_network_of_the_zoo_has_its_plan(name: str) -> None:
-    found = evaluator.compile_model(name, "tensorrt-rtx", weights="random")
-    model, plan = MODELS[name], found.plan
-    check_plan(model, plan.manifest.plan_bytes, plan.manifest.layers)
-    check_network(found.bundle.folder, model)
-    assert open_plan(plan.path) == plan
+def marked(model: ZooModel) -> Any:
+    slow = [pytest.mark.slow] if model.gmac > QUICK_GMAC else []
+    return pytest.param(model.name, id=model.architecture, marks=slow)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [m.name for m in ZOO.values() if m.gmac > QUICK_GMAC])
-def test_a_large_network_of_the_zoo_has_its_plan(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [marked(model) for model in ZOO.values()])
+def test_a_network_of_the_zoo_has_its_plan(name: str, tmp_path: Path) -> None:
     model = MODELS[name]
     # 12 bytes a parameter: measured with resnext101_32x48d, whose 828M take 9.9 GB.
     needed = 12 * model.parameters + 10**9
     if sys.platform == "linux" and available_bytes() < needed:
-        pytest.skip(f"{name} takes {needed / 1e9:.0f} GB of memory, and less is free")
-    # A process of its own: torch keeps gigabytes after an export, whatever is deleted.
-    folder = output_of("-c", EXPORT, name).strip()
-    words = ("compile", folder, "--engine", "tensorrt-rtx", "--json", "-")
-    plan = json.loads(output_of("-m", "evaluator", *words))
-    assert plan["model"] == name
-    assert plan["plan_bytes"] == Path(plan["plan"]).stat().st_size
-    check_plan(model, plan["plan_bytes"], plan["layers"])
-    shutil.rmtree(tmp_path / "cache")  # gigabytes
-
-
-def output_of(*words: str) -> str:
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def check_plan(model: ZooModel, plan_bytes: int, layers: int) -> None:
+        pytest.skip(f"{name} takes {needed / 1e9:.1f} GB of memory, and less is free")
+    found = evaluator.compile_model(name, "tensorrt-rtx", weights="random")
+    manifest = found.plan.manifest
+    assert found.built
+    assert manifest.model == name
     # Almost all of it are the weights, less what batch normalisation had.
-    assert 0.95 < plan_bytes / (4 * model.parameters) < 1.5
-    assert layers > CONVOLUTIONS[model.architecture]
+    assert 0.95 < manifest.plan_bytes / (4 * model.parameters) < 1.5
+    assert manifest.layers > CONVOLUTIONS[model.architecture]
+    assert open_plan(found.plan.path) == found.plan
+    if model.gmac <= QUICK_GMAC:  # in this process: the largest would take too much memory
+        check_network(found.bundle.folder, model)
+    shutil.rmtree(tmp_path / "cache")  # gigabytes
 
 
 def check_network(folder: Path, model: ZooModel) -> None:
@@ -141,6 +121,19 @@ def check_network(folder: Path, model: ZooModel) -> None:
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     convolutions = [layer for layer in layers if layer.type == trt.LayerType.CONVOLUTION]
     assert len(convolutions) == CONVOLUTIONS[model.architecture]
+
+
+def test_a_name_of_the_zoo_has_a_plan_in_half_precision_that_takes_images() -> None:
+    found = evaluator.compile_model(
+        "torchvision:squeezenet1_1",
+        "tensorrt-rtx",
+        weights="random",
+        precision="bf16",
+        input_kind="images",
+    )
+    assert (found.plan.key.precision, found.plan.key.input_kind) == ("bf16", "images")
+    # 1,235,496 parameters of two bytes, and what else a plan has.
+    assert 0.95 < found.plan.manifest.plan_bytes / (2 * 1_235_496) < 1.5
 
 
 # ------------------------------------------------------------------------------------------ options
@@ -170,7 +163,8 @@ def test_the_largest_batch_is_what_engines_score_with() -> None:
         ({"max_batch": 0}, "--max-batch 0 is not possible; expected 1 to 1024"),
         ({"max_batch": 4096}, "--max-batch 4096 is not possible; expected 1 to 1024"),
         ({"target": "sm100"}, "does not build for 'sm100'. Expected sm75, sm80"),
-        ({"precision": "fp16"}, "computes in fp32, .* got --precision fp16. Give a bundle in fp16"),
+        ({"precision": "fp16"}, "is a bundle in fp32, taking pixels; asked for was fp16"),
+        ({"precision": "fp8"}, "no precision 'fp8'"),
         ({"weights": "random"}, "is a bundle, whose weights and crop are fixed"),
     ],
 )
@@ -224,6 +218,55 @@ def test_a_place_that_cannot_be_written_is_told_before_the_build(
             compiled(small.folder, out=out)
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "x.plan").exists()
+
+
+# ------------------------------------------------------------------------------ the build's process
+
+
+def children() -> list[int]:
+    """The processes that this one started and that are still there."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        if f"\nPPid:\t{os.getpid()}\n" in text and "\nState:\tZ" not in text:
+            found.append(int(status.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_an_interrupt_ends_the_build_and_leaves_nothing(tmp_path: Path) -> None:
+    deep = small_bundle(tmp_path / "deep", convolutions=300)
+    before = children()
+
+    class Interrupting(Silence):
+        def advance(self, step: str, done: int, total: int, unit: str) -> None:
+            if done > 0:
+                assert len(children()) == len(before) + 1
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compiled(deep.folder, progress=Interrupting())
+    assert children() == before
+    assert plans(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_build_that_the_system_ends_is_one_line(tmp_path: Path) -> None:
+    deep = small_bundle(tmp_path / "deep", convolutions=300)
+    before = children()
+
+    class Killing(Silence):
+        def advance(self, step: str, done: int, total: int, unit: str) -> None:
+            for process in set(children()) - set(before):
+                os.kill(process, signal.SIGKILL)
+
+    with pytest.raises(OutputError, match=r"ended by signal 9.*lack of memory"):
+        compiled(deep.folder, progress=Killing())
+    assert plans(tmp_path) == []
+    assert compiled(deep.folder).built
 
 
 # ---------------------------------------------------------------------------------- broken bundles
