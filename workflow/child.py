@@ -61,7 +61,7 @@ def in_child(
     assert child.stdout is not None
     try:
         pickle.dump(sys.path, child.stdin)
-        pickle.dump((work, argument), child.stdin)
+        pickle.dump((work, argument, patience_s), child.stdin)
         child.stdin.flush()
         return _answer(child, progress)
     except BrokenPipeError:
@@ -134,8 +134,8 @@ def serve() -> None:
     told = _Told(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     try:
-        work, argument = pickle.load(sys.stdin.buffer)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        work, argument, patience_s = pickle.load(sys.stdin.buffer)
+        threading.Thread(target=_end_with_parent, args=(patience_s,), daemon=True).start()
         told.send("result", work(argument, cast(Progress, told)))
     except EvaluatorError as error:
         told.send("error", error)
@@ -146,10 +146,10 @@ def serve() -> None:
     os._exit(0)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(patience_s: float) -> None:
     """Interrupt the work when the parent is gone, whatever became of it."""
     while os.read(0, 1):
         pass
     _thread.interrupt_main()
-    threading.Event().wait(SECONDS_TO_CLEAN_UP)
+    threading.Event().wait(patience_s)
     os._exit(1)

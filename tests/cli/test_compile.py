@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,16 @@ def compile_(bundle: Bundle, *more: str | Path) -> Done:
 
 def left_in(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file())
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The processes that use the cache in this folder."""
+    mark, found = f"EVALUATOR_CACHE={folder / 'cache'}\0".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 @pytest.fixture
@@ -122,11 +134,16 @@ def test_a_wrong_option_is_a_usage_error() -> None:
     assert run("cache", "prune", "--older-than", "-1").returncode == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_killed_build_leaves_nothing_half_written_and_no_lock(
     building: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
+    assert len(processes_of(tmp_path)) == 2  # the build has one of its own
     building.kill()
     building.wait(timeout=60)
+    deadline = time.monotonic() + 60
+    while processes_of(tmp_path):
+        assert time.monotonic() < deadline
     assert [name for name in left_in(tmp_path / "cache") if not name.endswith(".lock")] == []
     done = run("compile", tmp_path / "deep", "--engine", "tensorrt-rtx")
     assert done.returncode == 0, done.stderr
