@@ -112,7 +112,8 @@ class LoadedNetwork:
     Attributes:
         spec: The model.
         network: In evaluation mode, float32.
-        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors.
+        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors but batch
+            normalisation's counters, which evaluation never reads.
     """
 
     spec: ModelSpec
@@ -146,7 +147,7 @@ class OnnxModel:
 
     Attributes:
         spec: The model.
-        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors.
+        weights_sha256: As in ``LoadedNetwork``.
         sha256: Over the bytes of the graph and of its external data.
         opset: Of the graph.
         precision: In which the graph computes.
@@ -581,6 +582,10 @@ class Provenance:
     plan: str | None = None
 
 
+RUN_FORMAT = 2
+"""Of the files of a run; 2: each shard says which one it is, and has digests."""
+
+
 @dataclass(frozen=True)
 class RunManifest:
     """``run.json``: written once, never changed.
@@ -602,7 +607,7 @@ class RunManifest:
     shard_size: int
     batch_size: int
     created: str
-    schema: int = 1
+    schema: int = RUN_FORMAT
     seal: str = ""
 
 

@@ -21,13 +21,14 @@ app = typer.Typer(
 def list_(json: Json = None) -> None:
     """List what lies in the cache: size, age, what it is."""
     from ..workflow.cache import list_cache
-    from .console import write_json
+    from .console import check_outputs, is_stdout, write_json
 
+    check_outputs(json)
     entries = list_cache()
+    if not is_stdout(json):
+        _print("Cache", entries)
     if json is not None:
         write_json(json, _document(entries))
-    if json is None or str(json) != "-":
-        _print("Cache", entries)
 
 
 @app.command()
@@ -47,16 +48,20 @@ def prune(
 ) -> None:
     """Remove what killed processes left half-written, and what is asked for."""
     from ..workflow.cache import prune_cache
-    from .console import progress, write_json
+    from .console import check_outputs, is_stdout, progress, write_json
 
+    check_outputs(json)
     with progress() as shown:
         removed = prune_cache(
-            older_than_days=older_than, rooms=words_of(room), dry_run=dry_run, progress=shown
+            older_than_days=older_than,
+            rooms=words_of(room, "--room"),
+            dry_run=dry_run,
+            progress=shown,
         )
+    if not is_stdout(json):
+        _print("Would be removed" if dry_run else "Removed", removed)
     if json is not None:
         write_json(json, _document(removed))
-    if json is None or str(json) != "-":
-        _print("Would be removed" if dry_run else "Removed", removed)
 
 
 def _document(entries: "Sequence[Entry]") -> dict[str, Any]:

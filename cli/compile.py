@@ -44,8 +44,9 @@ def compile_(
 ) -> None:
     """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
     from ..workflow.compile import compile_model
-    from .console import progress, write_json
+    from .console import check_outputs, is_stdout, progress, write_json
 
+    check_outputs(json)
     with progress() as shown:
         compiled = compile_model(
             model,
@@ -62,10 +63,10 @@ def compile_(
             crop_px=crop_px,
             progress=shown,
         )
+    if not is_stdout(json):
+        _print(compiled)
     if json is not None:
         write_json(json, _document(compiled))
-    if json is None or str(json) != "-":
-        _print(compiled)
 
 
 def _document(compiled: "Compiled") -> dict[str, object]:

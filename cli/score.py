@@ -52,8 +52,9 @@ def score(
     """Score a model on a benchmark. The same command continues an unfinished run."""
     from ..workflow.report import report
     from ..workflow.scoring import score as score_model
-    from .console import print_tables, progress, write_json
+    from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
+    check_outputs(json)
     with progress() as shown:
         run = score_model(
             model,
@@ -64,7 +65,7 @@ def score(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            corruptions=words_of(corruptions),
+            corruptions=words_of(corruptions, "--corruptions"),
             severities=numbers_of(severities, "--severities"),
             weights=weights,
             seed=seed,
@@ -76,7 +77,7 @@ def score(
         )
         result = report([run.folder])
         shown.note(f"Run: {run.folder}")
+    if not is_stdout(json):
+        print_tables(result.tables())
     if json is not None:
         write_json(json, result.document())
-    if json is None or str(json) != "-":
-        print_tables(result.tables())

@@ -84,7 +84,9 @@ def _export(export: _Export, progress: Progress) -> None:
     if subject.kind.precision == "fp16":
         images = parity_images(subject.spec, export.photos)
         photos = images.pixels[: images.clean]
-    bundle = write_bundle(load_network(subject.spec), subject.folder, subject.kind, photos)
+    bundle = write_bundle(
+        load_network(subject.spec, progress), subject.folder, subject.kind, photos
+    )
     if bundle.model.largest_activation is not None:
         progress.note(
             f"The largest activation on {0 if photos is None else len(photos)} photos is "

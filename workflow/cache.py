@@ -18,6 +18,7 @@ from .bundles import LOCKS, bundle_lock
 
 DAY_SECONDS = 24 * 60 * 60
 LOCK = ".lock"
+PART = ".part"
 
 HALF_WRITTEN = "half-written: left by a killed process, or being written now"
 
@@ -138,7 +139,7 @@ def _entries(room: Room) -> Iterator[Entry]:
 
 
 def _entry(room: Room, path: Path) -> Entry:
-    files = [path, *([room.companion(path)] if room.companion is not None else [])]
+    files = {path, room.companion(path) if room.companion is not None else path}
     inside = [f for file in files if file.exists() for f in (file, *file.rglob("*"))]
     states = [file.lstat() for file in inside or [path]]
     age = max(0.0, time.time() - max(state.st_mtime for state in states))
@@ -215,6 +216,20 @@ def _plan(path: Path) -> str:
     )
 
 
+def _weights(path: Path) -> str:
+    return "half fetched: the same command goes on" if path.suffix == PART else "weights, fetched"
+
+
+def _resumed_from(path: Path) -> Path:
+    """What remembers how a fetch goes on."""
+    return path.with_name(path.name + ".json") if path.suffix == PART else path
+
+
+def _fetched(path: Path) -> Path:
+    """The file that a half fetched one will be."""
+    return path.with_name(path.name.removesuffix(".json").removesuffix(PART))
+
+
 def _itself(path: Path) -> Path:
     return path
 
@@ -223,7 +238,7 @@ ROOMS = {
     room.name: room
     for room in (
         Room("bundles", _bundle, lock=bundle_lock),
-        Room("weights", lambda path: "weights, fetched"),
+        Room("weights", _weights, companion=_resumed_from, lock=_fetched),
         Room("parity", _parity, companion=lambda path: path.with_suffix(".npz")),
         Room(PLANS, _plan, companion=manifest_path, lock=_itself),
         Room(TIMING, lambda path: "kernels measured by TensorRT", lock=_itself),

@@ -10,6 +10,7 @@ import _thread
 import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -29,21 +30,13 @@ _START = (
 )
 
 
-def in_child(
-    work: Callable[[Any, Progress], Any],
-    argument: object,
-    progress: Progress,
-    *,
-    patience_s: float = SECONDS_TO_CLEAN_UP,
-) -> Any:
+def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: Progress) -> Any:
     """Call ``work(argument, progress)`` in a fresh process.
 
     Args:
         work: A function at the top of a module.
         argument: Picklable.
         progress: Is told what the child tells.
-        patience_s: What an interrupted child may take to end by itself; 0 for one that leaves
-            nothing to clean up, or nothing that its parent does not.
 
     Returns:
         What ``work`` returns.
@@ -61,13 +54,13 @@ def in_child(
     assert child.stdout is not None
     try:
         pickle.dump(sys.path, child.stdin)
-        pickle.dump((work, argument, patience_s), child.stdin)
+        pickle.dump((work, argument), child.stdin)
         child.stdin.flush()
         return _answer(child, progress)
     except BrokenPipeError:
         return _answer(child, progress)
     finally:
-        _end(child, patience_s)
+        _end(child)
 
 
 def _answer(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
@@ -94,14 +87,14 @@ def _killed(code: int) -> OutputError:
     )
 
 
-def _end(child: "subprocess.Popen[bytes]", patience_s: float) -> None:
+def _end(child: "subprocess.Popen[bytes]") -> None:
     """Let the child finish or clean up: it ends when its input does."""
     assert child.stdin is not None
     assert child.stdout is not None
     with contextlib.suppress(BrokenPipeError):
         child.stdin.close()
     try:
-        child.wait(patience_s)
+        child.wait(SECONDS_TO_CLEAN_UP)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
@@ -133,9 +126,10 @@ def serve() -> None:
     # What a library prints must not get between the answers.
     told = _Told(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the parent ignores it
     try:
-        work, argument, patience_s = pickle.load(sys.stdin.buffer)
-        threading.Thread(target=_end_with_parent, args=(patience_s,), daemon=True).start()
+        work, argument = pickle.load(sys.stdin.buffer)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         told.send("result", work(argument, cast(Progress, told)))
     except EvaluatorError as error:
         told.send("error", error)
@@ -146,10 +140,13 @@ def serve() -> None:
     os._exit(0)
 
 
-def _end_with_parent(patience_s: float) -> None:
+def _end_with_parent() -> None:
     """Interrupt the work when the parent is gone, whatever became of it."""
     while os.read(0, 1):
         pass
-    _thread.interrupt_main()
-    threading.Event().wait(patience_s)
+    if hasattr(signal, "pthread_kill"):  # also out of a system call, which the other does not
+        signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+    threading.Event().wait(SECONDS_TO_CLEAN_UP)
     os._exit(1)

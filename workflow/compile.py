@@ -12,7 +12,7 @@ from ..engine.plan_cache import PlanRequest, cached_plan
 from ..engine.tensorrt_api import find_flavour
 from ..engine.toolchain import find_toolchain
 from ..errors import InputError, OutputError, shown
-from ..storage.atomic import check_writable, file_written_whole
+from ..storage.atomic import check_place, file_written_whole
 from ..storage.documents import read_sealed, write_document
 from .bundles import bundle_of
 from .child import in_child
@@ -103,13 +103,14 @@ def plan_of(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
 
 def _build(order: PlanOrder, progress: Progress) -> Plan:
     """Build in a process of its own, which an interrupt ends at once."""
-    plan: Plan = in_child(_build_here, order, progress, patience_s=0)
+    plan: Plan = in_child(_build_here, order, progress)
     return plan
 
 
 def _build_here(order: PlanOrder, progress: Progress) -> Plan:
     """In the child. It leaves nothing but a temporary file, which its parent removes."""
-    # Python's own handler would only run when TensorRT comes back, and raise into its code.
+    # An interrupt ends it at once: Python's own handler would only run when TensorRT calls back,
+    # and raise through its code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return build_plan(order, progress)
 
@@ -121,7 +122,7 @@ def _check_out(out: Path) -> None:
         OutputError: If the place cannot be written, or holds something that is no plan.
     """
     for path in (out, manifest_path(out)):
-        check_writable(path)
+        check_place(path)
         if path.exists():
             try:
                 read_sealed(manifest_path(out), PlanManifest)

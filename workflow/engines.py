@@ -122,7 +122,7 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
             f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
             f"asked for. Choose an engine that runs a bundle: --engine {_BUNDLE_ENGINES}."
         )
-    return _of_network(load_network(subject.spec), placement)
+    return _of_network(load_network(subject.spec, progress), placement)
 
 
 def is_reference(loaded: Loaded) -> bool:
@@ -130,13 +130,13 @@ def is_reference(loaded: Loaded) -> bool:
     return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
 
 
-def reference_of(subject: Subject, weights_sha256: str) -> Loaded:
+def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> Loaded:
     """The reference of a model whose candidate has these weights.
 
     Raises:
         InputError: If the weights are no longer those that the candidate was made from.
     """
-    network = load_network(subject.spec)
+    network = load_network(subject.spec, progress)
     if network.weights_sha256 != weights_sha256:
         raise InputError(
             f"The weights of {subject.spec.name} ({subject.spec.weights}) changed since the "

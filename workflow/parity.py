@@ -154,7 +154,7 @@ class _Reference:
 def _reference(
     subject: Subject, candidate: Loaded, images: ParityImages, progress: Progress
 ) -> _Reference:
-    loaded = reference_of(subject, candidate.weights_sha256)
+    loaded = reference_of(subject, candidate.weights_sha256, progress)
     place = loaded.placement
     with loaded.open() as engine:
         parts = logits_of(engine, images, place.kind.batch_size(place.device))

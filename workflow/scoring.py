@@ -31,7 +31,7 @@ from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
-from ..records.run import MANIFEST, create_or_open, key_sha256, open_run
+from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
 from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
 from .belief import Believed, believed_engine
 from .selection import Selection, check_crop, select
@@ -46,9 +46,9 @@ WARM_UP_BATCHES = 3
 def score(
     model: str,
     benchmark: str,
-    data: Path,
+    data: str | Path,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -94,9 +94,12 @@ def score(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
+    data, out = Path(data), None if out is None else Path(out)
     what = find_benchmark(benchmark)
     subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
     check_crop(subject.spec, what)
+    if out is not None:
+        check_run_folder(out)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}
     selection = select(what, source, wanted, limit=limit, progress=progress)
@@ -126,10 +129,7 @@ def score(
             decoders=_decoders(stack, opened),
             read_ahead=2 * _cores(),
         )
-        progress.note(
-            f"Scoring {subject.spec.name} on {what.title}: {selection.count} images in "
-            f"{len(selection.conditions)} condition(s), into {shown(folder)}."
-        )
+        progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         work = _work(job, _circumstances(job, believed, data))
         run_shards(run, shards, work, workers=opened.callers, progress=progress)

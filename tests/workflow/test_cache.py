@@ -73,6 +73,7 @@ def test_every_room_is_listed_with_sizes_and_what_lies_there(cache: Path) -> Non
     assert entries["bundles"].what == "small (random, seed 0), fp32, pixels"
     bundle = cache / "bundles" / "small-0123"
     assert entries["bundles"].size_bytes == sum(p.stat().st_size for p in bundle.iterdir())
+    assert entries["weights"].size_bytes == 1000
     assert entries["parity"].size_bytes == 2000  # with the logits beside it
     assert entries["plans"].size_bytes == 5100  # with its manifest, without the lock
     assert entries["plans"].what.startswith("damaged: ")  # zeros are no manifest
@@ -114,7 +115,7 @@ def test_what_a_killed_process_left_goes(cache: Path) -> None:
 
 
 def test_what_is_being_written_stays(cache: Path) -> None:
-    fresh = write(cache / "weights" / ".net.pth.0123abcd.tmp", 900)  # its writer takes no lock
+    fresh = write(cache / "parity" / ".bb.json.0123abcd.tmp", 900)  # its writer takes no lock
     export = cache / "bundles" / ".big-4567.89abcdef.tmp"
     write(export / "model.onnx", 900)
     half = write(cache / "plans" / ".other-11.plan.0123abcd.tmp", 700)
@@ -128,6 +129,20 @@ def test_what_is_being_written_stays(cache: Path) -> None:
     assert [entry.path for entry in prune_cache()] == [export, half]
     assert fresh.exists()
     assert not list((cache / "locks").iterdir())
+
+
+def test_what_is_half_fetched_is_kept_for_the_next_try(cache: Path) -> None:
+    for name, size in (("big.pth.part", 500), ("big.pth.part.json", 50), ("big.pth.lock", 0)):
+        write(cache / "weights" / name, size)
+    assert prune_cache() == ()
+    (entry,) = (entry for entry in list_cache() if entry.path.name == "big.pth.part")
+    assert (entry.what, entry.size_bytes) == ("half fetched: the same command goes on", 550)
+    told = Silence()
+    with held(cache / "weights" / "big.pth"):
+        assert prune_cache(rooms=["weights"], progress=told)[0].path.name == "net.pth"
+    assert told.notes == ["big.pth.part stays: another process is at it."]
+    assert [entry.path.name for entry in prune_cache(rooms=["weights"])] == ["big.pth.part"]
+    assert names(cache / "weights") == set()
 
 
 def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:

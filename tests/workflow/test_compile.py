@@ -213,7 +213,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_build(
     small: Bundle, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    for out in (tmp_path, tmp_path / "file" / "x.plan", Path("/proc/no/x.plan")):
+    for out in (tmp_path, tmp_path / "file" / "x.plan"):
         with pytest.raises(OutputError, match="cannot be written"):
             compiled(small.folder, out=out)
     assert not (tmp_path / "cache").exists()
