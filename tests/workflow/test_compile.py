@@ -59,7 +59,8 @@ def test_a_bundle_of_every_precision_and_input_has_its_plan(
 
 
 # Convolutions as the papers count them: 1 + 3 * (3 + 4 + 6 + 3) + 4 of a ResNet-50, one for each
-# block's shortcut that changes size; 1 + 3 * (3 + 4 + 23 + 3) + 4 of a ResNet-101.
+# block's shortcut that changes size; 1 + 3 * (3 + 4 + 23 + 3) + 4 of a ResNet-101. EfficientNet-Lite:
+# stem and head, 2 of the first block, 3 of each other: 16 blocks, and 21 where depth is 1.1 or 1.2.
 CONVOLUTIONS = {
     "resnext101_32x8d": 104,
     "resnext101_32x16d": 104,
@@ -69,6 +70,8 @@ CONVOLUTIONS = {
     "alexnet": 5,
     "resnet50": 53,
     "efficientnet_lite0": 49,
+    "efficientnet_lite1": 64,
+    "efficientnet_lite2": 64,
 }
 ZOO = {model.architecture: model for model in MODELS.values()}
 QUICK_GMAC = 5.0
