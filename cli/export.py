@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import CropPx, Model, Seed, Weights
+from .options import Classes, CropPx, Description, Model, Seed, Weights
 
 
 def export(
@@ -13,6 +13,8 @@ def export(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder. Default: one in the cache.")
     ] = None,
@@ -31,6 +33,8 @@ def export(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             out=out,
             data=data,
             progress=shown,

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import BatchSize, CropPx, Device, Engine, Json, Model, Seed, Weights
+from .options import (
+    BatchSize,
+    Classes,
+    CropPx,
+    Description,
+    Device,
+    Engine,
+    Json,
+    Model,
+    Seed,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from ..contracts import Gate, ParityResult
@@ -26,6 +37,8 @@ def parity(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     json: Json = None,
 ) -> None:
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
@@ -43,6 +56,8 @@ def parity(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             progress=shown,
         )
     if json is not None:

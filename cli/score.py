@@ -7,8 +7,10 @@ import typer
 
 from .options import (
     BatchSize,
+    Classes,
     Corruptions,
     CropPx,
+    Description,
     Device,
     Engine,
     Json,
@@ -40,6 +42,8 @@ def score(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
@@ -65,6 +69,8 @@ def score(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             parity=parity,
             progress=shown,
         )

@@ -11,11 +11,11 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ..contracts import LoadedNetwork
 from ..errors import InputError, reason_of
 from .batchnorm import fold_batchnorm
+from .class_order import output_count
 from .graph import INPUT, OUTPUT, deployable
 
 OPSET = 20
@@ -34,7 +34,7 @@ def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
 
     crop_px = loaded.spec.preprocessing.crop_px
     images = torch.zeros(1, 3, crop_px, crop_px)
-    classes = _classes(loaded, images)
+    classes = output_count(loaded.network, loaded.spec)
     fold_batchnorm(loaded.network, images)
     module = deployable(loaded.network, loaded.spec.preprocessing)
     # Two images: a batch of one would be taken for a constant.
@@ -60,26 +60,6 @@ def write_onnx(loaded: LoadedNetwork, path: Path) -> None:
     program.save(str(path), external_data=True)
     _strip(path)
     _check_signature(loaded, classes, path)
-
-
-def _classes(loaded: LoadedNetwork, images: Any) -> int:
-    """How many logits the network gives for one image."""
-    import torch
-
-    try:
-        with torch.no_grad():
-            logits = loaded.network(images)
-    except Exception as error:  # whatever a network raises on images that it cannot take
-        raise InputError(
-            f"{loaded.spec.name} does not run on images of {images.shape[-1]} px: "
-            f"{reason_of(error)}."
-        ) from error
-    shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:
-        raise InputError(
-            f"{loaded.spec.name} gives {shape} for one image, expected logits [1, classes]."
-        )
-    return int(shape[1])
 
 
 def _check_signature(loaded: LoadedNetwork, classes: int, path: Path) -> None:

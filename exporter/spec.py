@@ -1,25 +1,35 @@
-"""From what a user asks for to a ``ModelSpec``, before a network is built."""
+"""From what a user asks for to a ``ModelSpec``, before a weight is read."""
 
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 
-from ..contracts import ModelSpec, WeightsOrigin
+from ..contracts import ClassOrder, ModelSpec, WeightsOrigin
 from ..errors import InputError, UnavailableError, shown
 from ..storage.digest import file_sha256
-from .zoo import PackageFile, ZooModel, find_model
+from .description import CROP_PX, Description
+from .factories import factory_network, is_factory, with_code
+from .zoo import KNOWN_PREFIXES, MODELS, OfFactory, PackageFile, ZooModel, find_model
 
 
 def model_spec(
-    name: str, *, weights: str = "default", seed: int = 0, crop_px: int | None = None
+    name: str,
+    *,
+    weights: str = "default",
+    seed: int = 0,
+    crop_px: int | None = None,
+    description: Description | None = None,
+    class_order: ClassOrder | None = None,
 ) -> ModelSpec:
     """The model that these words ask for.
 
     Args:
-        name: A row of the zoo or ``torchvision:NAME``.
+        name: A row of the zoo, ``torchvision:NAME``, or a factory, ``package.module:callable``.
         weights: ``default``, ``random``, or the path of a checkpoint.
         seed: Of random weights.
         crop_px: Another crop than the training's; the short side keeps its proportion to it.
+        description: What a user says of a model of their own.
+        class_order: What the network's outputs mean, where that is not ImageNet's order.
 
     Raises:
         InputError: If there is no such model or file, or the crop makes no sense.
@@ -29,13 +39,13 @@ def model_spec(
         raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
     if seed and weights != "random":
         raise InputError(f"--seed {seed} is of random weights: use it with --weights random only.")
-    model = find_model(name)
+    model = _asked_for(name, description)
     preprocessing = model.preprocessing
     if crop_px is not None:
-        if not 32 <= crop_px <= 1024:
+        if crop_px not in CROP_PX:
             raise InputError(f"A crop of {crop_px} px is not possible; expected 32 to 1024.")
         preprocessing = preprocessing.with_crop(crop_px)
-    return ModelSpec(
+    spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
         weights=_origin(model, weights, seed),
@@ -44,15 +54,59 @@ def model_spec(
         classes=1000,
         source=model.source,
         licence=model.licence,
+        class_order=class_order,
     )
+    return spec if description is None else with_code(spec, description.path)
 
 
 def identity(spec: ModelSpec) -> ModelSpec:
-    """The spec without what does not change the model: where a file lies, and words about it."""
-    weights = spec.weights
-    if weights.kind == "file":
+    """The spec without what does not change the model: where files lie, and words about it."""
+    weights, order, own = spec.weights, spec.class_order, spec.own
+    if weights.kind in ("file", "onnx"):
         weights = replace(weights, reference="")
-    return replace(spec, weights=weights, source="", licence="")
+    return replace(
+        spec,
+        weights=weights,
+        source="",
+        licence="",
+        class_order=order and replace(order, path=""),
+        own=own and replace(own, description=""),
+    )
+
+
+def _asked_for(name: str, description: Description | None) -> ZooModel:
+    if is_factory(name) and not name.startswith(KNOWN_PREFIXES):
+        return _of_factory(name, description)
+    model = find_model(name)
+    if description is not None:
+        raise InputError(
+            f"{name} is known by name, with its preprocessing: --description is for a model of "
+            "your own, package.module:callable or FILE.onnx."
+        )
+    return model
+
+
+def _of_factory(name: str, description: Description | None) -> ZooModel:
+    if description is None:
+        raise InputError(
+            f"{name} is taken for a factory, package.module:callable, which needs "
+            "--description FILE.toml with its preprocessing. By name there are those of "
+            "`evaluator models` and torchvision:NAME."
+        )
+    for key in ("input", "layout", "output"):
+        if getattr(description, key) is not None:
+            raise description.error(f"{key} is of ONNX files, and {name} is a factory")
+    return ZooModel(
+        name=_own_name(description, name),
+        architecture=name,
+        build=factory_network(name),
+        weights=OfFactory(description.trained),
+        preprocessing=description.full_preprocessing(),
+        parameters=None,
+        gmac=None,
+        source=description.source or name,
+        licence=description.licence or "not said",
+    )
 
 
 def _origin(model: ZooModel, weights: str, seed: int) -> WeightsOrigin:
@@ -66,9 +120,29 @@ def _origin(model: ZooModel, weights: str, seed: int) -> WeightsOrigin:
                 "Give a checkpoint (.pth), or `default`, or `random`."
             )
         return WeightsOrigin("file", str(path.absolute()), file_sha256(path))
+    if isinstance(model.weights, OfFactory):
+        return _factory_origin(model.architecture, model.weights)
     if isinstance(model.weights, PackageFile):
         return _package_origin(model.name, model.weights)
     return WeightsOrigin("download", model.weights.url, model.weights.sha256_prefix)
+
+
+def _own_name(description: Description, otherwise: str) -> str:
+    if description.name in MODELS:
+        raise description.error(
+            f"the name {description.name} is that of a model of `evaluator models`, beside whose "
+            "published numbers yours would stand; choose another"
+        )
+    return description.name or otherwise
+
+
+def _factory_origin(name: str, weights: OfFactory) -> WeightsOrigin:
+    if not weights.trained:
+        raise InputError(
+            f"{name} needs --weights FILE, or --weights random. If it returns a network with its "
+            "trained weights, say `trained = true` in the description."
+        )
+    return WeightsOrigin("factory", name)
 
 
 def _package_origin(name: str, weights: PackageFile) -> WeightsOrigin:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
-from ..contracts import LoadedNetwork, ModelSpec
+from ..contracts import FactoryCode, LoadedNetwork, ModelSpec
 from ..errors import EvaluatorError, InputError, UnavailableError, reason_of, shown
 from ..storage.atomic import make_folder
 from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
+from .architectures import Build
+from .class_order import in_imagenet_order
+from .factories import check_code, factory_network
 from .random_weights import random_network
 from .spec import not_installed
 from .zoo import PackageFile, find_model
@@ -38,10 +41,18 @@ def load_network(spec: ModelSpec) -> LoadedNetwork:
         UnavailableError: If the weights cannot be had.
     """
     network = _built(spec)
-    if spec.weights.kind != "random":
+    if isinstance(spec.own, FactoryCode):
+        check_code(spec.own, network)
+    if spec.weights.kind not in ("random", "factory"):
         _load(network, _checkpoint(spec), spec)
     network.eval().requires_grad_(False)
-    return LoadedNetwork(spec, network, tensors_sha256(network.state_dict()))
+    sha256 = tensors_sha256(network.state_dict())
+    if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
+        raise InputError(
+            f"{spec.architecture} gives other weights than when the model was made from it. "
+            "`trained = true` in the description promises that they are always the same."
+        )
+    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256)
 
 
 def tensors_sha256(tensors: "dict[str, torch.Tensor]") -> str:
@@ -62,7 +73,7 @@ def _built(spec: ModelSpec) -> "nn.Module":
     """The network, with its random weights where they are asked for."""
     import torch
 
-    build, crop_px = find_model(spec.name).build, spec.preprocessing.crop_px
+    build, crop_px = build_of(spec), spec.preprocessing.crop_px
     try:
         if spec.weights.kind == "random":
             seed = int(spec.weights.reference.removeprefix("seed "))
@@ -77,6 +88,13 @@ def _built(spec: ModelSpec) -> "nn.Module":
             f"{spec.name} cannot be built for images of {crop_px} px: {reason_of(error)}. "
             f"It was trained at {spec.trained_crop_px} px."
         ) from error
+
+
+def build_of(spec: ModelSpec) -> Build:
+    """What makes the network, from the spec alone: it may come from another process."""
+    if isinstance(spec.own, FactoryCode):
+        return factory_network(spec.own.factory)
+    return find_model(spec.name).build
 
 
 def _checkpoint(spec: ModelSpec) -> "dict[str, Any]":

@@ -16,6 +16,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_224 = Preprocessing(256, 224, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
 TORCHVISION = "torchvision:"
+KNOWN_PREFIXES = (TORCHVISION,)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,15 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
+class OfFactory:
+    """Weights that a user's factory brings along, or does not."""
+
+    trained: bool
+
+
+@dataclass(frozen=True)
 class ZooModel:
-    """A row of the zoo.
+    """A row of the zoo, or what is known of a model beside it in the same words.
 
     Attributes:
         name: As the command line takes it.
@@ -50,8 +58,8 @@ class ZooModel:
         build: Makes the network for a crop.
         weights: The default ones.
         preprocessing: With which they were trained.
-        parameters: How many.
-        gmac: Of one image.
+        parameters: How many; none where nobody counted.
+        gmac: Of one image; none where nobody counted.
         source: Page of the network or its paper.
         licence: Of the weights.
     """
@@ -59,10 +67,10 @@ class ZooModel:
     name: str
     architecture: str
     build: Build
-    weights: Download | PackageFile
+    weights: Download | PackageFile | OfFactory
     preprocessing: Preprocessing
-    parameters: int
-    gmac: float
+    parameters: int | None
+    gmac: float | None
     source: str
     licence: str
 
@@ -71,7 +79,9 @@ class ZooModel:
         """Where the default weights come from, in a word."""
         if isinstance(self.weights, Download):
             return self.weights.url.rsplit("/", 1)[1]
-        return f"package {self.weights.distribution}"
+        if isinstance(self.weights, PackageFile):
+            return f"package {self.weights.distribution}"
+        return "of the factory"
 
     def document(self) -> dict[str, Any]:
         """The row for programs."""

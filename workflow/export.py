@@ -46,6 +46,8 @@ def export_model(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: Path | None = None,
+    classes: Path | None = None,
     out: Path | None = None,
     data: Path | None = None,
     progress: Progress | None = None,
@@ -53,10 +55,12 @@ def export_model(
     """Export a model to ONNX, unless the same is there already, and check its parity.
 
     Args:
-        model: A name of the zoo or ``torchvision:NAME``.
+        model: A name of the zoo, ``torchvision:NAME``, or a model of the user's own.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's; the bundle is marked.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         out: The bundle's folder; without it, one in the cache.
         data: Photos for the parity check; without it, the sample photos.
         progress: Is told what happens.
@@ -67,7 +71,7 @@ def export_model(
         OutputError: If the bundle cannot be written.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
     if out is not None:
         subject = replace(subject, folder=out)
     bundle, created = bundle_of(subject, progress)

@@ -41,12 +41,15 @@ def check_parity(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: Path | None = None,
+    classes: Path | None = None,
     progress: Progress | None = None,
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, a model of the user's own, or a bundle's
+            folder.
         data: Photos to compare on, in class folders or flat; without it, twenty sample photos.
             Each is compared clean and corrupted.
         engine: Without it, the best that is here.
@@ -55,6 +58,8 @@ def check_parity(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         progress: Is told what happens.
 
     Returns:
@@ -65,7 +70,7 @@ def check_parity(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
     loaded = ready(subject, placements(engine, device)[0], progress)
     return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
 

@@ -58,13 +58,16 @@ def score(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: Path | None = None,
+    classes: Path | None = None,
     parity: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Score a model on a benchmark; what is finished in the run already is not scored again.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, a model of the user's own, or a bundle's
+            folder.
         benchmark: ``imagenet`` or ``imagenet-c``.
         data: The folder that holds the images.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
@@ -77,6 +80,8 @@ def score(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         parity: Whether an engine must have passed its parity check; it is run if need be.
         progress: Is told what happens.
 
@@ -91,7 +96,7 @@ def score(
     """
     progress = progress or Silence()
     what = find_benchmark(benchmark)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px))
+    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
     check_crop(subject.spec, what)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}

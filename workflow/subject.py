@@ -1,10 +1,11 @@
 """What the word MODEL on the command line means: a name of the zoo, or a bundle's folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..contracts import Bundle, ModelSpec, Progress
+from ..contracts import Bundle, ClassOrder, ModelSpec, Progress
 from ..errors import InputError, shown
+from ..evaluate.classes import class_index
 from ..exporter.bundle import (
     cached_bundle_folder,
     is_bundle,
@@ -12,6 +13,8 @@ from ..exporter.bundle import (
     read_manifest,
     write_bundle,
 )
+from ..exporter.class_order import read_class_order
+from ..exporter.description import Description, read_description
 from ..exporter.spec import model_spec
 from ..exporter.weights import load_network
 
@@ -21,16 +24,21 @@ class ModelChoice:
     """How a user names a model.
 
     Attributes:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, a factory (``package.module:callable``),
+            or a bundle's folder.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is; without it the description's, if any.
     """
 
     model: str
     weights: str = "default"
     seed: int = 0
     crop_px: int | None = None
+    description: Path | None = None
+    classes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,10 @@ def find_subject(choice: ModelChoice) -> Subject:
     """
     folder = Path(choice.model).expanduser()
     if is_bundle(folder):
-        if choice.weights != "default" or choice.seed or choice.crop_px is not None:
+        if replace(choice, model="") != ModelChoice(""):
             raise InputError(
-                f"{shown(folder)} is a bundle, whose weights and crop are fixed. "
-                "Name the model instead, or leave out --weights, --seed and --crop-px."
+                f"{shown(folder)} is a bundle, whose weights and crop are fixed. Name the model "
+                "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
             )
         return Subject(read_manifest(folder).spec, folder)
     if folder.is_dir() or "/" in choice.model:
@@ -61,10 +69,21 @@ def find_subject(choice: ModelChoice) -> Subject:
             f"{shown(folder)} is no bundle: it has no model.json. "
             "Give a name of `evaluator models`, or a folder that `evaluator export` made."
         )
+    description = read_description(choice.description) if choice.description else None
     spec = model_spec(
-        choice.model, weights=choice.weights, seed=choice.seed, crop_px=choice.crop_px
+        choice.model,
+        weights=choice.weights,
+        seed=choice.seed,
+        crop_px=choice.crop_px,
+        description=description,
+        class_order=_class_order(choice, description),
     )
     return Subject(spec, cached_bundle_folder(spec))
+
+
+def _class_order(choice: ModelChoice, description: Description | None) -> ClassOrder | None:
+    path = choice.classes or (description and description.classes_path)
+    return read_class_order(path, class_index()) if path else None
 
 
 def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
