@@ -96,6 +96,17 @@ class ClassOrder:
     outputs: tuple[int, ...]
     path: str = ""
 
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The output that each class is read from.
+
+        Example:
+            >>> ClassOrder((2, -1, 0, 1)).indices
+            (2, 3, 0)
+        """
+        positions = {index: output for output, index in enumerate(self.outputs) if index >= 0}
+        return tuple(positions[index] for index in sorted(positions))
+
 
 @dataclass(frozen=True)
 class FactoryCode:
@@ -122,12 +133,14 @@ class ReadyOnnx:
         input: What the graph takes: normalised images, images in [0, 1], or pixels 0..255.
         layout: Of its input: (N, 3, S, S) or (N, S, S, 3).
         output: The tensor in the graph that holds the logits.
+        softmax: Whether the graph goes on with a softmax, which is left out.
         description: The TOML file that it came with. Told, but no part of the identity.
     """
 
     input: OnnxInput
     layout: Layout
     output: str
+    softmax: bool = False
     description: str = ""
 
 
@@ -368,6 +381,13 @@ class Flip:
     margin: float
 
 
+ONNX_REFERENCE = "ONNX Runtime on the original file"
+"""The reference of a model that exists only as ONNX."""
+
+PASSED_AGAINST_ONNX = "passed, the reference being ONNX Runtime"
+"""The parity of such a model, where another's is ``passed``."""
+
+
 @dataclass(frozen=True)
 class ParityResult:
     """How far a candidate is from its reference, gate by gate.
@@ -419,6 +439,11 @@ class ParityResult:
     def passed(self) -> bool:
         """Whether every gate passed."""
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def reference_name(self) -> str:
+        """The reference in words; it is PyTorch wherever a model exists as a network."""
+        return "PyTorch" if self.reference.backend == "torch" else ONNX_REFERENCE
 
 
 # ------------------------------------------------------------------------------------ benchmarks
@@ -589,7 +614,7 @@ class Provenance:
         device: What computed.
         versions: Packages and Python.
         parity: A copy of the parity result; none for the reference itself, or where it was waived.
-        parity_status: ``passed``, ``reference`` or ``not checked``.
+        parity_status: ``passed``, ``reference`` or ``not checked``; ``PASSED_AGAINST_ONNX``.
         batch_size: As it really was.
         data: Where the bytes were read.
         data_sha256: Over (id, bytes) of what was read.

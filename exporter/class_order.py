@@ -73,17 +73,6 @@ def _refuse_missing(path: Path, there: set[int], index_of: Mapping[str, int]) ->
         )
 
 
-def gather_indices(order: ClassOrder) -> list[int]:
-    """The output that each class of ImageNet is read from.
-
-    Example:
-        >>> gather_indices(ClassOrder((2, -1, 0, 1)))
-        [2, 3, 0]
-    """
-    positions = {index: output for output, index in enumerate(order.outputs) if index != NONE}
-    return [positions[index] for index in sorted(positions)]
-
-
 def in_imagenet_order(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
     """The network with its logits in ImageNet's order.
 
@@ -152,7 +141,7 @@ def _gathered(network: "nn.Module", order: ClassOrder) -> "nn.Module":
         def __init__(self) -> None:
             super().__init__()
             self.network = network
-            self.outputs = nn.Buffer(torch.tensor(gather_indices(order)), persistent=False)
+            self.outputs = nn.Buffer(torch.tensor(order.indices), persistent=False)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.network(images)

@@ -9,6 +9,7 @@ from ..errors import InputError, UnavailableError, shown
 from ..storage.digest import file_sha256
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_code
+from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
 from .zoo import KNOWN_PREFIXES, MODELS, OfFactory, PackageFile, ZooModel, find_model
 
 
@@ -24,7 +25,8 @@ def model_spec(
     """The model that these words ask for.
 
     Args:
-        name: A row of the zoo, ``torchvision:NAME``, or a factory, ``package.module:callable``.
+        name: A row of the zoo, ``torchvision:NAME``, a factory, ``package.module:callable``, or
+            the path of an ONNX file.
         weights: ``default``, ``random``, or the path of a checkpoint.
         seed: Of random weights.
         crop_px: Another crop than the training's; the short side keeps its proportion to it.
@@ -39,11 +41,13 @@ def model_spec(
         raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
     if seed and weights != "random":
         raise InputError(f"--seed {seed} is of random weights: use it with --weights random only.")
+    if crop_px is not None and crop_px not in CROP_PX:
+        raise InputError(f"A crop of {crop_px} px is not possible; expected 32 to 1024.")
+    if is_ready_onnx(name):
+        return _of_onnx(name, weights, description, class_order, crop_px)
     model = _asked_for(name, description)
     preprocessing = model.preprocessing
     if crop_px is not None:
-        if crop_px not in CROP_PX:
-            raise InputError(f"A crop of {crop_px} px is not possible; expected 32 to 1024.")
         preprocessing = preprocessing.with_crop(crop_px)
     spec = ModelSpec(
         name=model.name,
@@ -84,6 +88,25 @@ def _asked_for(name: str, description: Description | None) -> ZooModel:
             "your own, package.module:callable or FILE.onnx."
         )
     return model
+
+
+def _of_onnx(
+    name: str,
+    weights: str,
+    description: Description | None,
+    class_order: ClassOrder | None,
+    crop_px: int | None,
+) -> ModelSpec:
+    path = Path(name).expanduser()
+    if weights != "default":
+        raise InputError(f"{shown(name)} holds its weights: leave out --weights.")
+    if description is None:
+        raise InputError(
+            f"{shown(name)} needs a description of what it takes: "
+            f"{shown(default_description(path).name)} beside it, or --description FILE.toml."
+        )
+    _own_name(description, path.stem)
+    return ready_onnx_spec(path, description, class_order, crop_px)
 
 
 def _of_factory(name: str, description: Description | None) -> ZooModel:

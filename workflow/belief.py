@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..contracts import Gate, ParityResult, Progress
+from ..contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
 from ..errors import EngineError, EngineUnavailableError, ParityError, shown
-from .engines import Loaded, Placement, is_reference, placements, ready
+from .engines import Loaded, Placement, is_reference, placements, ready, serving
 from .parity import evidence_path, measure_parity, stored_parity
 from .subject import Subject
 
@@ -16,7 +16,8 @@ class Believed:
     Attributes:
         loaded: The model, ready for it.
         parity: The result; none for the reference itself, or where there is none.
-        status: ``passed``, ``reference``, and with parity waived ``failed`` or ``not checked``.
+        status: ``passed`` or ``PASSED_AGAINST_ONNX``, ``reference``, and with parity waived
+            ``failed`` or ``not checked``.
     """
 
     loaded: Loaded
@@ -40,7 +41,7 @@ def believed_engine(
         ParityError: If none passes.
         EngineUnavailableError: If what is asked for is not here.
     """
-    choices = placements(engine, device)
+    choices = serving(subject, placements(engine, device))
     for place in choices[:-1]:
         # Only an engine that nobody named may be passed over, and never in silence.
         try:
@@ -54,8 +55,8 @@ def failure(result: ParityResult, loaded: Loaded) -> str:
     """One line on a parity that failed: which gates, and where the evidence is."""
     failed = ", ".join(_missed(gate) for gate in result.gates if not gate.passed)
     return (
-        f"{loaded.placement} does not agree with PyTorch on {result.model}: {failed}. "
-        f"The logits of both are kept in {shown(evidence_path(result))}. "
+        f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
+        f"{failed}. The logits of both are kept in {shown(evidence_path(result))}. "
         "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
     )
 
@@ -73,7 +74,8 @@ def _believed(
         return Believed(loaded, None, "not checked")
     if not result.passed and parity:
         raise ParityError(failure(result, loaded))
-    return Believed(loaded, result, "passed" if result.passed else "failed")
+    passed = "passed" if result.reference.backend == "torch" else PASSED_AGAINST_ONNX
+    return Believed(loaded, result, passed if result.passed else "failed")
 
 
 def _told(believed: Believed, progress: Progress) -> Believed:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contracts import Device, EngineSpec, Gate, ParityResult, Preprocessing, Progress, Silence
+from ..contracts import (
+    Device,
+    EngineSpec,
+    Gate,
+    ModelSpec,
+    ParityResult,
+    Progress,
+    ReadyOnnx,
+    Silence,
+)
 from ..engine.parity import (
     Logits,
     ParityImages,
@@ -19,16 +28,25 @@ from ..engine.parity import (
     mean_kl,
 )
 from ..engine.tolerances import tolerance_of
-from ..engine.torch_engine import torch_spec
 from ..errors import InputError
 from ..evaluate.metrics.error_rate import wilson_interval
 from ..exporter.graph import affine_of, preprocessing_in_graph
 from ..storage.atomic import file_written_whole
 from ..storage.cache import cache_folder
 from ..storage.documents import document_sha256, plain, read_document, write_document
-from .engines import Loaded, is_reference, placements, ready, reference_of
+from .engines import (
+    Loaded,
+    is_reference,
+    placements,
+    ready,
+    reference_of,
+    reference_spec,
+    serving,
+)
 from .parity_images import parity_images
 from .subject import ModelChoice, Subject, find_subject
+
+NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
 
 def check_parity(
@@ -46,6 +64,8 @@ def check_parity(
     progress: Progress | None = None,
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
+
+    A model that exists only as ONNX has ONNX Runtime, on the original file, as its reference.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, a model of the user's own, or a bundle's
@@ -71,7 +91,7 @@ def check_parity(
     """
     progress = progress or Silence()
     subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
-    loaded = ready(subject, placements(engine, device)[0], progress)
+    loaded = ready(subject, serving(subject, placements(engine, device))[0], progress)
     return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
 
 
@@ -91,14 +111,12 @@ def measure_parity(
         )
     images = parity_images(subject.spec, data)
     reference = reference_of(subject, candidate.weights_sha256)
-    progress.note(
-        f"Parity of {candidate.placement} with {reference.placement}: {images.description}."
-    )
+    progress.note(f"Parity of {candidate} with {reference}: {images.description}.")
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)
     expected = _reference_logits(reference, images, progress)
     found, moved = _candidate_logits(candidate, images, batch, progress)
-    pair = _preprocessing(candidate, subject.spec.preprocessing)
+    pair = _preprocessing(candidate, subject.spec)
     verdicts = gates(expected, found, moved, tolerance_of(candidate.spec), pair, images.items)
     result = _result(reference, candidate, images, batch, (expected, found), verdicts)
     write_document(_kept_at(result), result)
@@ -110,7 +128,7 @@ def measure_parity(
 def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
     """The kept result for this engine, runtime and device, if there is one."""
     path = _path(
-        torch_spec(subject.spec, candidate.weights_sha256),
+        reference_spec(subject.spec, candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
@@ -165,10 +183,14 @@ def _collected(
     return np.concatenate(rows)
 
 
-def _preprocessing(candidate: Loaded, spec: Preprocessing) -> PreprocessingPair | None:
+def _preprocessing(candidate: Loaded, spec: ModelSpec) -> PreprocessingPair | None:
     if candidate.bundle is None:
         return None
-    return PreprocessingPair(affine_of(spec), preprocessing_in_graph(candidate.bundle.graph))
+    expected = affine_of(spec.preprocessing)
+    found = preprocessing_in_graph(candidate.bundle.graph)
+    if isinstance(spec.own, ReadyOnnx) and spec.own.input != "normalized":
+        return PreprocessingPair(expected, found, NORMALISES_ITSELF)
+    return PreprocessingPair(expected, found)
 
 
 def _result(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..contracts import Bundle, ClassOrder, ModelSpec, Progress
+from ..contracts import Bundle, ClassOrder, ModelSpec, Progress, ReadyOnnx
 from ..errors import InputError, shown
 from ..evaluate.classes import class_index
 from ..exporter.bundle import (
@@ -15,6 +15,8 @@ from ..exporter.bundle import (
 )
 from ..exporter.class_order import read_class_order
 from ..exporter.description import Description, read_description
+from ..exporter.ready_bundle import write_ready_bundle
+from ..exporter.ready_onnx import default_description, is_ready_onnx, told_of
 from ..exporter.spec import model_spec
 from ..exporter.weights import load_network
 
@@ -25,7 +27,7 @@ class ModelChoice:
 
     Attributes:
         model: A name of the zoo, ``torchvision:NAME``, a factory (``package.module:callable``),
-            or a bundle's folder.
+            an ONNX file, or a bundle's folder.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
@@ -64,12 +66,12 @@ def find_subject(choice: ModelChoice) -> Subject:
                 "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
             )
         return Subject(read_manifest(folder).spec, folder)
-    if folder.is_dir() or "/" in choice.model:
+    if folder.is_dir() or ("/" in choice.model and not is_ready_onnx(choice.model)):
         raise InputError(
             f"{shown(folder)} is no bundle: it has no model.json. "
             "Give a name of `evaluator models`, or a folder that `evaluator export` made."
         )
-    description = read_description(choice.description) if choice.description else None
+    description = _description(choice)
     spec = model_spec(
         choice.model,
         weights=choice.weights,
@@ -79,6 +81,16 @@ def find_subject(choice: ModelChoice) -> Subject:
         class_order=_class_order(choice, description),
     )
     return Subject(spec, cached_bundle_folder(spec))
+
+
+def _description(choice: ModelChoice) -> Description | None:
+    """The one that is named; of an ONNX file, else the one that lies beside it."""
+    if choice.description is not None:
+        return read_description(choice.description)
+    beside = default_description(Path(choice.model).expanduser())
+    if is_ready_onnx(choice.model) and beside.is_file():
+        return read_description(beside)
+    return None
 
 
 def _class_order(choice: ModelChoice, description: Description | None) -> ClassOrder | None:
@@ -94,5 +106,10 @@ def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
     """
     if is_bundle(subject.folder):
         return open_bundle_of(subject.spec, subject.folder), False
+    if isinstance(subject.spec.own, ReadyOnnx):
+        progress.note(f"Making a bundle of {shown(subject.spec.weights.reference)}.")
+        for note in told_of(subject.spec):
+            progress.note(note)
+        return write_ready_bundle(subject.spec, subject.folder), True
     progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
     return write_bundle(load_network(subject.spec), subject.folder), True

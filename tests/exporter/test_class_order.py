@@ -12,7 +12,6 @@ from evaluator.contracts import ClassOrder, ModelSpec
 from evaluator.errors import InputError
 from evaluator.evaluate.classes import class_index, wnids
 from evaluator.exporter.class_order import (
-    gather_indices,
     in_imagenet_order,
     output_count,
     read_class_order,
@@ -104,8 +103,7 @@ def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_each_class_is_read_from_its_output() -> None:
-    order = ClassOrder((-1, 1, 2, -1, 0))
-    assert gather_indices(order) == [4, 1, 2]
+    assert ClassOrder((-1, 1, 2, -1, 0)).indices == (4, 1, 2)
 
 
 def test_the_logits_of_a_network_come_out_in_imagenets_order(spec: ModelSpec) -> None:
