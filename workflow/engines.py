@@ -139,7 +139,7 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
             f"{subject.spec.name} exists only as ONNX: PyTorch cannot run it, and what needs "
             "gradients needs PyTorch. Use --engine onnxruntime."
         )
-    return _of_network(load_network(subject.spec), placement)
+    return _of_network(load_network(subject.spec, progress), placement)
 
 
 def serving(subject: Subject, choices: Sequence[Placement]) -> list[Placement]:
@@ -154,7 +154,7 @@ def is_reference(loaded: Loaded) -> bool:
     return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
 
 
-def reference_of(subject: Subject, weights_sha256: str) -> Loaded:
+def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> Loaded:
     """The reference of a model whose candidate has these weights.
 
     Raises:
@@ -162,7 +162,7 @@ def reference_of(subject: Subject, weights_sha256: str) -> Loaded:
     """
     if isinstance(subject.spec.own, ReadyOnnx):
         return _of_original(subject.spec)
-    network = load_network(subject.spec)
+    network = load_network(subject.spec, progress)
     if network.weights_sha256 != weights_sha256:
         raise InputError(
             f"The weights of {subject.spec.name} ({subject.spec.weights}) changed since the "

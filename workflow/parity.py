@@ -110,7 +110,7 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    reference = reference_of(subject, candidate.weights_sha256)
+    reference = reference_of(subject, candidate.weights_sha256, progress)
     progress.note(f"Parity of {candidate} with {reference}: {images.description}.")
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)

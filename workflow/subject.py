@@ -112,4 +112,4 @@ def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
             progress.note(note)
         return write_ready_bundle(subject.spec, subject.folder), True
     progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
-    return write_bundle(load_network(subject.spec), subject.folder), True
+    return write_bundle(load_network(subject.spec, progress), subject.folder), True

@@ -1,16 +1,26 @@
 """The table of models, counted again and held against torchvision's own."""
 
 import json
+import math
 import re
+from pathlib import Path
+from typing import cast
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import torchvision.models
 from efficientnet_lite_pytorch import EfficientNet
+from PIL import Image
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import center_crop, resize
 
 from evaluator.errors import InputError
+from evaluator.evaluate.classes import class_index
+from evaluator.exporter.onnx_export import write_onnx
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.exporter.zoo import MODELS, Download, PackageFile, ZooModel, find_model
@@ -29,6 +39,13 @@ TORCHVISION_V1 = {
     "resnext50_32x4d": torchvision.models.ResNeXt50_32X4D_Weights.IMAGENET1K_V1,
     "alexnet": torchvision.models.AlexNet_Weights.IMAGENET1K_V1,
     "resnet50": torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
+}
+
+# Short side and crop: the resolutions of efficientnet_lite_builder.py, and 32 px more.
+LITE = {
+    "efficientnet_lite0": (256, 224),
+    "efficientnet_lite1": (272, 240),
+    "efficientnet_lite2": (292, 260),
 }
 
 
@@ -52,8 +69,8 @@ def test_parameters_and_gmac_of_the_table_are_what_torch_counts(name: str) -> No
     assert logits.shape == (1, 1000)
 
 
-def test_the_table_holds_the_models_of_the_paper_and_one_that_needs_no_download() -> None:
-    assert set(MODELS) == {*WSL_FILES, *TORCHVISION_V1, "efficientnet_lite0"}
+def test_the_table_holds_the_models_of_the_paper_and_some_that_need_no_download() -> None:
+    assert set(MODELS) == {*WSL_FILES, *TORCHVISION_V1, *LITE}
     assert all(model.name == name for name, model in MODELS.items())
 
 
@@ -91,25 +108,92 @@ def test_torchvision_rows_are_its_first_imagenet_weights(name: str) -> None:
     assert list(ours.std) == transforms.std
 
 
-def test_efficientnet_lite0_takes_the_inputs_of_its_training() -> None:
+@pytest.mark.parametrize("name", LITE)
+def test_efficientnet_lite_takes_the_inputs_of_its_training(name: str) -> None:
     # (x - 127) / 128 on [0, 255], so that 127 is 0, 255 is 1 and -1 is out of reach.
-    ours = MODELS["efficientnet_lite0"].preprocessing
+    ours = MODELS[name].preprocessing
     for value, expected in ((127, 0), (255, 1), (0, -127 / 128)):
         normalised = (value / 255 - np.array(ours.mean)) / np.array(ours.std)
         np.testing.assert_allclose(normalised, expected, atol=1e-15)
     assert ours.interpolation == "bicubic"
+    assert (ours.resize_px, ours.crop_px) == LITE[name]
 
 
-@pytest.mark.parametrize("side", [192, 225])
-def test_efficientnet_lite0_pads_for_the_crop_that_it_is_built_for(side: int) -> None:
-    network = load_network(model_spec("efficientnet_lite0", crop_px=side)).network
-    dynamic = EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
-    dynamic.load_state_dict(network.state_dict())
+@pytest.mark.parametrize(
+    ("name", "crop_pct"),
+    [("efficientnet_lite0", 0.875), ("efficientnet_lite1", 0.882), ("efficientnet_lite2", 0.890)],
+)
+def test_efficientnet_lite_is_resized_as_timm_resizes_it(name: str, crop_pct: float) -> None:
+    # timm 1.0.31, crop_pct of tf_efficientnet_lite0..2; it rounds down.
+    resize_px, crop_px = LITE[name]
+    assert math.floor(crop_px / crop_pct) == resize_px
+
+
+@pytest.mark.parametrize("name", list(LITE)[1:])  # the first is scored in test_cli.py
+def test_real_weights_get_most_labelled_photos_right(name: str, photos: Path) -> None:
+    loaded = load_network(model_spec(name))
+    preprocessing = loaded.spec.preprocessing
+    files = sorted(photos.rglob("*.JPEG"))
+    pixels = []
+    for file in files:
+        image = Image.open(file).convert("RGB")
+        image = resize(image, [preprocessing.resize_px], InterpolationMode.BICUBIC)
+        pixels.append(np.array(center_crop(image, [preprocessing.crop_px]), np.float32))
+    images = torch.from_numpy((np.stack(pixels) - 127) / 128).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        predicted = loaded.network(images).argmax(1).tolist()
+    labels = [class_index()[file.parent.name] for file in files]
+    right = sum(found == label for found, label in zip(predicted, labels, strict=True))
+    assert right == 18  # of 20, as measured
+
+
+def dynamic(name: str, network: nn.Module) -> nn.Module:
+    """The same weights in a network that pads for whatever image it is given."""
+    other = EfficientNet.from_name(name.replace("_", "-"), image_size=None).eval()
+    other.load_state_dict(network.state_dict())
+    return cast(nn.Module, other)
+
+
+def relative_error(logits: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((logits - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("efficientnet_lite0", 192),
+        ("efficientnet_lite0", 225),
+        ("efficientnet_lite1", 224),
+        ("efficientnet_lite2", 224),
+    ],
+)
+def test_efficientnet_lite_pads_for_the_crop_that_it_is_built_for(name: str, side: int) -> None:
+    network = load_network(model_spec(name, crop_px=side)).network
     images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = dynamic(images)
-        error = (network(images) - expected).norm() / expected.norm()
-    assert float(error) < 1e-6
+        expected = dynamic(name, network)(images)
+        assert relative_error(network(images), expected) < 1e-6
+        # It would matter: padded for its own crop, the same weights say something else.
+        own = MODELS[name].build(MODELS[name].preprocessing.crop_px).eval()
+        own.load_state_dict(network.state_dict())
+        if side != 192:  # the paddings of 224 and 192 are the same
+            assert relative_error(own(images), expected) > 1e-3
+
+
+def test_efficientnet_lite1_at_another_crop_says_the_same_as_onnx(tmp_path: Path) -> None:
+    loaded = load_network(model_spec("efficientnet_lite1", crop_px=224))
+    assert loaded.spec.preprocessing.resize_px == 254  # 272 * 224 / 240 = 253.87
+    expecting = dynamic("efficientnet_lite1", loaded.network)
+    write_onnx(loaded, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    (logits,) = session.run(None, {"pixels": pixels})
+    images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+    with torch.inference_mode():
+        expected = expecting(images)
+    assert relative_error(torch.from_numpy(logits), expected) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -185,8 +269,9 @@ def test_a_row_can_be_written_as_json(name: str) -> None:
     assert document["weights"]["url" if isinstance(model.weights, Download) else "distribution"]
 
 
-def test_package_weights_are_pinned_by_the_whole_hash() -> None:
-    weights = MODELS["efficientnet_lite0"].weights
+@pytest.mark.parametrize("name", LITE)
+def test_package_weights_are_pinned_by_the_whole_hash(name: str) -> None:
+    weights = MODELS[name].weights
     assert isinstance(weights, PackageFile)
     assert re.fullmatch(r"[0-9a-f]{64}", weights.sha256)
     assert weights.path.endswith(f"-{weights.sha256[:8]}.pth")

@@ -59,7 +59,10 @@ def make():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: code, two checkpoints, a description, and a class file for one of them."""
+    """A user's folder: code, two checkpoints, a description, and a class file for one of them.
+
+    The one in ImageNet's order is of data-parallel training, as DataParallel saves it.
+    """
     folder = tmp_path_factory.mktemp("home")
     (folder / "users_nets.py").write_text(FACTORY)
     description(folder / "mine.toml", 'name = "my-normalized"')
@@ -73,7 +76,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         described = read_description(folder / "mine.toml")
         spec = model_spec("users_nets:make", weights="random", description=described)
         tensors = load_network(spec).network.state_dict()
-    torch.save(tensors, folder / "plain.pth")
+    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"epoch": 90, "state_dict": parallel}, folder / "plain.pth")
     for name in ("head.weight", "head.bias"):
         tensors[name] = tensors[name][order]
     torch.save(tensors, folder / "shuffled.pth")
@@ -103,9 +107,11 @@ def probabilities(run: Run) -> list[list[float]]:
 def test_a_factory_walks_the_whole_road_and_its_classes_may_be_in_another_order(
     at_home: Path, photos: Path, tmp_path: Path
 ) -> None:
+    told = Silence()
     exported = evaluator.export_model(
-        "users_nets:make", weights="plain.pth", description=Path("mine.toml")
+        "users_nets:make", weights="plain.pth", description=Path("mine.toml"), progress=told
     )
+    assert any("those of state_dict, without module. before" in note for note in told.notes)
     assert exported.parity.passed
     assert exported.parity.reference_name == "PyTorch"
     answers = [

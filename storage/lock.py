@@ -1,0 +1,50 @@
+"""Locks between processes.
+
+The operating system holds them (``flock``; on Windows ``msvcrt.locking``), so the lock of a process
+that dies, however it dies, is free at once; a lock *file* that was left behind means nothing. On a
+shared folder they hold between machines as far as its file system passes them on.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError, reason_of, shown
+from .atomic import make_folder
+
+
+@contextmanager
+def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a file that will be made at ``path``: one process at a time.
+
+    The lock file is ``path`` with ``.lock`` added. Threads exclude each other too.
+
+    Args:
+        path: What will be made; a folder will do.
+        waiting: Called once if another process holds the lock.
+
+    Raises:
+        OutputError: If the folder cannot be written, or its file system has no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(path.parent)
+    # No silent change to a lock that is a mere file: it would outlive a process that is killed.
+    lock = FileLock(path.with_name(path.name + ".lock"), fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if waiting is not None:
+                waiting()
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            f"{shown(path)} cannot be locked against other processes: {reason_of(error)}. "
+            "Choose a folder that can be written, on a file system with locks "
+            "(EVALUATOR_CACHE for the cache)."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
