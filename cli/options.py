@@ -17,8 +17,9 @@ def importable(model: str) -> str:
     Only then: a file that happens to have a library's name should not stand in its place.
     """
     from ..exporter.factories import is_factory
+    from ..exporter.zoo import KNOWN_PREFIXES
 
-    if is_factory(model):
+    if is_factory(model) and not model.startswith(KNOWN_PREFIXES):
         sys.path.insert(0, os.getcwd())
     return model
 
@@ -27,8 +28,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name of `evaluator models`, torchvision:NAME, your own package.module:callable, "
-        "or a bundle's folder.",
+        help="A name of `evaluator models`, torchvision:NAME, timm:NAME, your own "
+        "package.module:callable or FILE.onnx, or a bundle's folder.",
         callback=importable,
     ),
 ]

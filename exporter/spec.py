@@ -3,14 +3,32 @@
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ..contracts import ClassOrder, ModelSpec, WeightsOrigin
+from ..contracts import ClassOrder, ModelSpec, Progress, Silence, WeightsOrigin
 from ..errors import InputError, UnavailableError, shown
+from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
+from ..storage.pins import pinned_sha256
+from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_code
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
-from .zoo import KNOWN_PREFIXES, MODELS, OfFactory, PackageFile, ZooModel, find_model
+from .zoo import (
+    KNOWN_PREFIXES,
+    MODELS,
+    Download,
+    NotPublished,
+    OfFactory,
+    PackageFile,
+    ZooModel,
+    find_model,
+)
+
+INSTEAD_OF_FETCHING = (
+    "Download that address elsewhere and give the file with --weights FILE, "
+    "or use --weights random."
+)
 
 
 def model_spec(
@@ -21,17 +39,19 @@ def model_spec(
     crop_px: int | None = None,
     description: Description | None = None,
     class_order: ClassOrder | None = None,
+    progress: Progress | None = None,
 ) -> ModelSpec:
     """The model that these words ask for.
 
     Args:
-        name: A row of the zoo, ``torchvision:NAME``, a factory, ``package.module:callable``, or
-            the path of an ONNX file.
+        name: A row of the zoo, ``torchvision:NAME``, ``timm:NAME``, a factory
+            (``package.module:callable``), or the path of an ONNX file.
         weights: ``default``, ``random``, or the path of a checkpoint.
         seed: Of random weights.
         crop_px: Another crop than the training's; the short side keeps its proportion to it.
         description: What a user says of a model of their own.
         class_order: What the network's outputs mean, where that is not ImageNet's order.
+        progress: Is told of weights that must be fetched to know their hash.
 
     Raises:
         InputError: If there is no such model or file, or the crop makes no sense.
@@ -52,7 +72,7 @@ def model_spec(
     spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
-        weights=_origin(model, weights, seed),
+        weights=_origin(model, weights, seed, progress or Silence()),
         preprocessing=preprocessing,
         trained_crop_px=model.preprocessing.crop_px,
         classes=1000,
@@ -60,6 +80,8 @@ def model_spec(
         licence=model.licence,
         class_order=class_order,
     )
+    if model.outputs is not None:
+        check_outputs(model.outputs, spec)
     return spec if description is None else with_code(spec, description.path)
 
 
@@ -114,7 +136,7 @@ def _of_factory(name: str, description: Description | None) -> ZooModel:
         raise InputError(
             f"{name} is taken for a factory, package.module:callable, which needs "
             "--description FILE.toml with its preprocessing. By name there are those of "
-            "`evaluator models` and torchvision:NAME."
+            "`evaluator models`, torchvision:NAME and timm:NAME."
         )
     for key in ("input", "layout", "output"):
         if getattr(description, key) is not None:
@@ -127,12 +149,13 @@ def _of_factory(name: str, description: Description | None) -> ZooModel:
         preprocessing=description.full_preprocessing(),
         parameters=None,
         gmac=None,
+        outputs=None,
         source=description.source or name,
         licence=description.licence or "not said",
     )
 
 
-def _origin(model: ZooModel, weights: str, seed: int) -> WeightsOrigin:
+def _origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> WeightsOrigin:
     if weights == "random":
         return WeightsOrigin("random", f"seed {seed}")
     if weights != "default":
@@ -147,7 +170,33 @@ def _origin(model: ZooModel, weights: str, seed: int) -> WeightsOrigin:
         return _factory_origin(model.architecture, model.weights)
     if isinstance(model.weights, PackageFile):
         return _package_origin(model.name, model.weights)
-    return WeightsOrigin("download", model.weights.url, model.weights.sha256_prefix)
+    if isinstance(model.weights, NotPublished):
+        raise UnavailableError(
+            f"The weights of {model.name} cannot be had: they are {model.weights.reason}. Give a "
+            "checkpoint with --weights FILE, or use --weights random."
+        )
+    url = model.weights.url
+    if isinstance(model.weights, Download):
+        return WeightsOrigin("download", url, model.weights.sha256_prefix)
+    sha256 = pinned_sha256(
+        url,
+        download_path(url),
+        progress=progress,
+        what=f"the weights of {model.name}",
+        instead=INSTEAD_OF_FETCHING,
+    )
+    return WeightsOrigin("download", url, sha256)
+
+
+def download_path(url: str) -> Path:
+    """Where weights from an address lie.
+
+    By the file's name where that has its hash; else by all of the address but the server.
+    """
+    name = url.rsplit("/", 1)[1]
+    if not Download(url).sha256_prefix:
+        name = urlsplit(url).path.strip("/").replace("/", "--")
+    return cache_folder("weights") / name
 
 
 def _own_name(description: Description, otherwise: str) -> str:

@@ -6,12 +6,12 @@ is verified first wherever one is known.
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import FactoryCode, LoadedNetwork, ModelSpec, Progress, Silence
 from ..errors import EvaluatorError, InputError, reason_of, shown
-from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
 from ..storage.fetch import fetch
 from .architectures import Build
@@ -20,7 +20,8 @@ from .class_order import in_imagenet_order
 from .factories import check_code, factory_network
 from .fitting import COUNTER, load_checkpoint
 from .random_weights import random_network
-from .spec import not_installed
+from .spec import INSTEAD_OF_FETCHING, download_path, not_installed
+from .timm_models import TIMM, timm_tensors
 from .zoo import PackageFile, find_model
 
 if TYPE_CHECKING:
@@ -144,14 +145,19 @@ def _of_package(spec: ModelSpec) -> Checkpoint:
 def _downloaded(spec: ModelSpec, progress: Progress) -> Checkpoint:
     """Fetched once; its hash is checked now and on every later use."""
     url = spec.weights.reference
-    path = cache_folder("weights") / url.rsplit("/", 1)[1]
+    path = download_path(url)
     fetch(
         url,
         path,
         sha256=spec.weights.sha256,
         progress=progress,
         what=f"the weights of {spec.name}",
-        instead="Download that address elsewhere and give the file with --weights FILE, "
-        "or use --weights random.",
+        instead=INSTEAD_OF_FETCHING,
     )
-    return read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    if not spec.name.startswith(TIMM):
+        return checkpoint
+    tensors = timm_tensors(
+        spec.name.removeprefix(TIMM), spec.preprocessing.crop_px, checkpoint.tensors
+    )
+    return replace(checkpoint, tensors=tensors)

@@ -90,7 +90,7 @@ class _Job:
 
 
 def fetch(
-    url: str, path: Path, *, sha256: str, progress: Progress, what: str, instead: str
+    url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str
 ) -> None:
     """Have a file at ``path``, from the network if it is not there; checked in any case.
 
@@ -100,7 +100,8 @@ def fetch(
     Args:
         url: An http or https address.
         path: Where the file will be.
-        sha256: Of its bytes, in hexadecimal: the whole or its first digits, 8 at least.
+        sha256: Of its bytes, in hexadecimal: the whole or its first digits, 8 at least. None only
+            for ``pins.py``, which remembers the one of what came.
         progress: Is told what is fetched, and how far it is.
         what: The thing in words, for notes and errors: ``the weights of resnet50``.
         instead: What a user can do where it cannot be had.
@@ -110,11 +111,13 @@ def fetch(
         UnavailableError: If it cannot be had, or what came is something else.
         OutputError: If it cannot be written.
     """
-    if not url.startswith(("https://", "http://")) or not re.fullmatch("[0-9a-f]{8,64}", sha256):
+    promised = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
+    if not url.startswith(("https://", "http://")) or not promised:
         raise InputError(
-            f"{shown(url)} with SHA-256 {shown(sha256)!r} is nothing to fetch {what} by: "
+            f"{shown(url)} with SHA-256 {shown(sha256 or '')!r} is nothing to fetch {what} by: "
             "expected an http or https address, and 8 hexadecimal digits at least."
         )
+    sha256 = sha256 or ""
     job = _Job(url, path, sha256, progress, what, instead)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):

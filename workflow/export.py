@@ -55,7 +55,7 @@ def export_model(
     """Export a model to ONNX, unless the same is there already, and check its parity.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a model of the user's own.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, or a model of the user's own.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's; the bundle is marked.
@@ -71,7 +71,9 @@ def export_model(
         OutputError: If the bundle cannot be written.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
+    subject = find_subject(
+        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+    )
     if out is not None:
         subject = replace(subject, folder=out)
     bundle, created = bundle_of(subject, progress)

@@ -68,8 +68,8 @@ def check_parity(
     A model that exists only as ONNX has ONNX Runtime, on the original file, as its reference.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, a model of the user's own, or a bundle's
-            folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
+            own, or a bundle's folder.
         data: Photos to compare on, in class folders or flat; without it, twenty sample photos.
             Each is compared clean and corrupted.
         engine: Without it, the best that is here.
@@ -90,7 +90,9 @@ def check_parity(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
+    subject = find_subject(
+        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+    )
     loaded = ready(subject, serving(subject, placements(engine, device))[0], progress)
     return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
 

@@ -66,8 +66,8 @@ def score(
     """Score a model on a benchmark; what is finished in the run already is not scored again.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, a model of the user's own, or a bundle's
-            folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
+            own, or a bundle's folder.
         benchmark: ``imagenet`` or ``imagenet-c``.
         data: The folder that holds the images.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
@@ -96,7 +96,9 @@ def score(
     """
     progress = progress or Silence()
     what = find_benchmark(benchmark)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, description, classes))
+    subject = find_subject(
+        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+    )
     check_crop(subject.spec, what)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}

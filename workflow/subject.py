@@ -1,4 +1,4 @@
-"""What the word MODEL on the command line means: a name of the zoo, or a bundle's folder."""
+"""What the word MODEL means: a known name, a user's own code or file, or a bundle's folder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +26,8 @@ class ModelChoice:
     """How a user names a model.
 
     Attributes:
-        model: A name of the zoo, ``torchvision:NAME``, a factory (``package.module:callable``),
-            an ONNX file, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a factory
+            (``package.module:callable``), an ONNX file, or a bundle's folder.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
@@ -51,7 +51,7 @@ class Subject:
     folder: Path
 
 
-def find_subject(choice: ModelChoice) -> Subject:
+def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subject:
     """Understand what a user names, without reading a weight.
 
     Raises:
@@ -79,6 +79,7 @@ def find_subject(choice: ModelChoice) -> Subject:
         crop_px=choice.crop_px,
         description=description,
         class_order=_class_order(choice, description),
+        progress=progress,
     )
     return Subject(spec, cached_bundle_folder(spec))
 
