@@ -162,14 +162,13 @@ def _logits_of_a_run(path: Path, spec: ModelSpec) -> int:
     Raises:
         InputError: If it does not run for any number of images, or gives no logits.
     """
-    shapes = []
+    session = _session(path, spec)
     for images in (1, 3):
-        logits = _run(path, spec, images)
-        shapes.append(list(logits.shape))
+        logits = _run(session, spec, images)
         if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
             raise InputError(
-                f"{spec.name} gives {logits.dtype} {shapes[-1]} for {images} image(s), expected "
-                "float32 logits [images, classes]."
+                f"{spec.name} gives {logits.dtype} {list(logits.shape)} for {images} image(s), "
+                "expected float32 logits [images, classes]."
             )
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise InputError(
@@ -179,17 +178,22 @@ def _logits_of_a_run(path: Path, spec: ModelSpec) -> int:
     return int(logits.shape[1])
 
 
-def _run(path: Path, spec: ModelSpec, images: int) -> npt.NDArray[Any]:
+def _session(path: Path, spec: ModelSpec) -> Any:
     import onnxruntime
 
-    side = spec.preprocessing.crop_px
-    pixels = np.random.default_rng(0).integers(0, 256, (images, side, side, 3), np.uint8)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails here is raised, and told once
+    providers = ["CPUExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its exceptions share no public class
+        raise InputError(f"ONNX Runtime does not load {spec.name}: {reason_of(error)}.") from error
+
+
+def _run(session: Any, spec: ModelSpec, images: int) -> npt.NDArray[Any]:
+    side = spec.preprocessing.crop_px
+    pixels = np.random.default_rng(0).integers(0, 256, (images, side, side, 3), np.uint8)
+    try:
         (logits,) = session.run(None, {INPUT: pixels})
     except Exception as error:  # its exceptions share no public class
         raise InputError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contracts import FactoryCode, LoadedNetwork, ModelSpec, Progress, Silence
+from ..contracts import FactoryCode, LoadedNetwork, ModelSpec, Progress, ReadyOnnx, Silence
 from ..errors import EvaluatorError, InputError, reason_of, shown
 from ..storage.digest import file_sha256
 from ..storage.fetch import fetch
@@ -100,7 +100,16 @@ def _built(spec: ModelSpec) -> "nn.Module":
 
 
 def build_of(spec: ModelSpec) -> Build:
-    """What makes the network, from the spec alone: it may come from another process."""
+    """What makes the network, from the spec alone: it may come from another process.
+
+    Raises:
+        InputError: If the model exists only as ONNX.
+    """
+    if isinstance(spec.own, ReadyOnnx):
+        raise InputError(
+            f"{spec.name} exists only as ONNX, which PyTorch cannot run: what needs gradients, or "
+            "--engine torch, needs the network's code. Give it as package.module:callable."
+        )
     if isinstance(spec.own, FactoryCode):
         return factory_network(spec.own.factory)
     return find_model(spec.name).build

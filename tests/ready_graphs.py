@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIDE = 64
 
+CONSTANTS = {"Reshape": ["one_row"]}
+
 Array = npt.NDArray[Any]
 
 
@@ -45,6 +47,7 @@ class ReadyGraph:
         shapes = {"kernel": (8, 3, 8, 8), "head": (self.outputs, 8), "offset": (self.outputs,)}
         for name, shape in shapes.items():
             self.weights[name] = draw.normal(0, 0.3, shape).astype(np.float32)
+        self.weights["one_row"] = np.array([1, self.outputs], np.int64)
         self.weights["kernel"] *= np.float32(self.scale)
 
     def model(self) -> onnx.ModelProto:
@@ -60,7 +63,10 @@ class ReadyGraph:
             ("GlobalAveragePool", [], {}),
             ("Flatten", [], {}),
             ("Gemm", ["head", "offset"], {"transB": 1}),
-            *((operator, [], attributes) for operator, attributes in self.behind),
+            *(
+                (operator, CONSTANTS.get(operator, []), options)
+                for operator, options in self.behind
+            ),
         ]
         nodes, value = [], taken
         for number, (operator, constants, attributes) in enumerate(steps, start=1):

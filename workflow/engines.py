@@ -134,11 +134,6 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
         bundle, _ = bundle_of(subject, progress)
         sha256 = bundle.model.weights_sha256
         return Loaded(subject.spec.name, placement, onnx_spec(bundle), sha256, bundle=bundle)
-    if isinstance(subject.spec.own, ReadyOnnx):
-        raise InputError(
-            f"{subject.spec.name} exists only as ONNX: PyTorch cannot run it, and what needs "
-            "gradients needs PyTorch. Use --engine onnxruntime."
-        )
     return _of_network(load_network(subject.spec, progress), placement)
 
 

@@ -210,7 +210,7 @@ def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
 
 def test_an_onnx_file_cannot_be_run_by_pytorch(ready: Path, photos: Path, tmp_path: Path) -> None:
     for device in ("cpu", None):
-        with pytest.raises(InputError, match=r"exists only as ONNX: PyTorch cannot run it"):
+        with pytest.raises(InputError, match=r"only as ONNX, which PyTorch cannot run: what needs"):
             evaluator.score(
                 str(ready), "imagenet", photos, engine="torch", device=device, out=tmp_path / "r"
             )
