@@ -2,8 +2,8 @@
 
     import evaluator
     exported = evaluator.export_model("efficientnet_lite0")
-    run = evaluator.score("efficientnet_lite0", "imagenet-c", Path("imagenet-c"))
-    print(evaluator.report([run.folder]).markdown())
+    run = evaluator.score("efficientnet_lite0", "imagenet-c", "imagenet-c")
+    print(evaluator.report(run.folder).markdown())
 
 Nothing is loaded before it is used: importing this package costs nothing.
 """
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from .workflow.export import export_model
     from .workflow.models import list_models
     from .workflow.parity import check_parity
+    from .workflow.regression import assert_parity
     from .workflow.report import report
     from .workflow.scoring import score
 
 _HOMES = {
+    "assert_parity": ".workflow.regression",
     "check_parity": ".workflow.parity",
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
@@ -30,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "assert_parity",
     "check_parity",
     "corrupt_photos",
     "export_model",

@@ -187,7 +187,8 @@ class LoadedNetwork:
     Attributes:
         spec: The model.
         network: In evaluation mode, float32.
-        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors.
+        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors but batch
+            normalisation's counters, which evaluation never reads.
     """
 
     spec: ModelSpec
@@ -196,17 +197,40 @@ class LoadedNetwork:
 
 
 @dataclass(frozen=True)
+class GraphKind:
+    """Which of a model's deployable graphs.
+
+    Attributes:
+        precision: In which it computes; normalisation and logits are float32 in each.
+        input_kind: What it takes.
+    """
+
+    precision: Precision = "fp32"
+    input_kind: InputKind = "pixels"
+
+    def __str__(self) -> str:
+        return f"{self.precision}, taking {self.input_kind}"
+
+
+FLOAT32_PIXELS = GraphKind()
+"""What is meant where nothing is said."""
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """A bundle's manifest: the deployable graph and where it came from; JSON beside the graph.
 
     Attributes:
         spec: The model.
-        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors.
+        weights_sha256: As in ``LoadedNetwork``.
         sha256: Over the bytes of the graph and of its external data.
         opset: Of the graph.
         precision: In which the graph computes.
         input_kind: What the graph takes.
         versions: The packages that made it. Told, but no part of the identity.
+        largest_activation: Of the float32 network on the sample photos, where the graph computes
+            in float16, which ends at 65504.
+        schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
 
@@ -217,7 +241,14 @@ class OnnxModel:
     precision: Precision
     input_kind: InputKind
     versions: Mapping[str, str]
+    largest_activation: float | None = None
+    schema: int = 2
     seal: str = ""
+
+    @property
+    def kind(self) -> GraphKind:
+        """Which of the model's graphs it is."""
+        return GraphKind(self.precision, self.input_kind)
 
 
 @dataclass(frozen=True)
@@ -638,6 +669,10 @@ class Provenance:
     plan: str | None = None
 
 
+RUN_FORMAT = 2
+"""Of the files of a run; 2: each shard says which one it is, and has digests."""
+
+
 @dataclass(frozen=True)
 class RunManifest:
     """``run.json``: written once, never changed.
@@ -659,7 +694,7 @@ class RunManifest:
     shard_size: int
     batch_size: int
     created: str
-    schema: int = 1
+    schema: int = RUN_FORMAT
     seal: str = ""
 
 

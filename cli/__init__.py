@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that ``evaluator --help`` answers at once.
 """
 
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
 from . import data, export, models, parity, report, score
+from .console import checked_stdout
 
 INTERRUPTED = 130
 
@@ -18,12 +20,18 @@ INTERRUPTED = 130
 class _Commands(TyperGroup):
     """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what job queues send first
+        try:
+            with checked_stdout():
+                return super().main(*args, **options)
+        except EvaluatorError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except EvaluatorError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             print(
                 "Interrupted. What was finished is kept; the same command continues.",

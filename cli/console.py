@@ -1,14 +1,17 @@
 """What a person sees: tables on standard output, progress and notes on standard error."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
-from ..storage.atomic import write_whole
+from ..errors import OutputError, reason_of
+from ..storage.atomic import check_place, write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,6 +122,61 @@ class _Rate:
         return (total - done) / rate if rate > 0 and done < total else None
 
 
+@contextmanager
+def checked_stdout() -> Iterator[None]:
+    """Standard output that is known to be written when the block ends.
+
+    Raises:
+        OutputError: If it cannot be, for lack of room say.
+        SystemExit: If nobody reads it any more; other tools end without a word then, too.
+    """
+    stream = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (none: it was closed)
+    checked = _Stdout(stream)
+    sys.stdout = cast(TextIO, checked)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        checked.flush()
+
+
+class _Stdout:
+    """Standard output, whose failures can be told from those of other files."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._failure: OutputError | SystemExit | None = None
+
+    def write(self, text: str) -> int:
+        with self._failures():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._failures():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            if self._failure is not None:  # somebody who only probed may have caught it
+                raise self._failure
+            yield
+        except OSError as error:
+            # What is buffered would fail once more when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._failure = _failure_of(error)
+            raise self._failure from error
+
+
+def _failure_of(error: OSError) -> OutputError | SystemExit:
+    if isinstance(error, BrokenPipeError):
+        return SystemExit(1)
+    return OutputError(f"Standard output cannot be written: {reason_of(error)}. Send it elsewhere.")
+
+
 def progress() -> "TerminalProgress | PlainProgress":
     """What fits standard error."""
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
@@ -131,17 +189,46 @@ def print_tables(tables: "Iterable[Table]") -> None:
         _print_table(console, table)
 
 
+def is_stdout(path: Path | None) -> bool:
+    """Whether this is where tables go: ``-``, or ``/dev/stdout`` and the like."""
+    if path is None or str(path) == "-":
+        return path is not None
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # not there yet; or standard output is no file
+        return False
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Find out before the work that its results can be written.
+
+    Raises:
+        OutputError: If one of them cannot be.
+    """
+    for path in paths:
+        if path is not None and not is_stdout(path):
+            check_place(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole; ``-`` is standard output.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    if is_stdout(path):
+        sys.stdout.write(text)
+    else:
+        write_whole(path, text.encode())
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write a document for programs; ``-`` is standard output.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-    else:
-        write_whole(path, text.encode())
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def _console() -> "Console":

@@ -50,7 +50,7 @@ def corrupt(
         count = corrupt_photos(
             source,
             folder,
-            corruptions=words_of(corruptions) or CORRUPTIONS,
+            corruptions=words_of(corruptions, "--corruptions") or CORRUPTIONS,
             severities=numbers_of(severities, "--severities") or SEVERITIES,
             seed=seed,
             workers=workers,

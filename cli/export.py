@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from .options import Classes, CropPx, Description, Model, Seed, Weights
+from .options import (
+    Classes,
+    CropPx,
+    Description,
+    InputKind,
+    Model,
+    Precision,
+    Seed,
+    Weights,
+)
 
 
 def export(
@@ -13,6 +22,8 @@ def export(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    precision: Precision = None,
+    input_kind: InputKind = None,
     description: Description = None,
     classes: Classes = None,
     out: Annotated[
@@ -33,6 +44,8 @@ def export(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            precision=precision,
+            input_kind=input_kind,
             description=description,
             classes=classes,
             out=out,

@@ -7,12 +7,12 @@ def models(json: Json = None) -> None:
     """List the models known by name: size, input, weights, licence."""
     from ..evaluate.report.tables import Table
     from ..workflow.models import list_models
-    from .console import print_tables, write_json
+    from .console import is_stdout, print_tables, write_json
 
     rows = list_models()
     if json is not None:
         write_json(json, {"schema": 1, "models": [row.document() for row in rows]})
-        if str(json) == "-":
+        if is_stdout(json):
             return
     header = ("model", "parameters M", "GMAC", "input px", "weights", "licence")
     cells = tuple(

@@ -52,6 +52,18 @@ Classes = Annotated[
         help="One line an output: WordNet id, class index, or - for none of ImageNet's.",
     ),
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="fp32|fp16|bf16", help="Of the graph's arithmetic. Default: fp32."),
+]
+InputKind = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="pixels|images",
+        help="What the graph takes: uint8 pixels (default), or float32 images in [0, 1].",
+    ),
+]
 Engine = Annotated[
     str | None,
     typer.Option(metavar="onnxruntime|torch", help="Default: the best that passes parity."),
@@ -71,28 +83,32 @@ Corruptions = Annotated[
 Severities = Annotated[Words | None, typer.Option(metavar="1,2,...", help="Only these now.")]
 
 
-def words_of(values: Sequence[str] | None) -> list[str] | None:
+def words_of(values: Sequence[str] | None, option: str) -> list[str] | None:
     """The words of an option that may be repeated, and may hold several with commas between.
 
+    Raises:
+        InputError: If the option is there and holds no word.
+
     Example:
-        >>> words_of(["fog,snow", "frost"])
+        >>> words_of(["fog,snow", "frost"], "--corruptions")
         ['fog', 'snow', 'frost']
     """
-    if not values:
+    if not values:  # typer gives an empty list where the option is not there
         return None
-    return [word.strip() for value in values for word in value.split(",") if word.strip()]
+    words = [word.strip() for value in values for word in value.split(",") if word.strip()]
+    if not words:
+        raise InputError(f"{option} names none. Give some with commas between, or leave it out.")
+    return words
 
 
 def numbers_of(values: Sequence[str] | None, option: str) -> list[int] | None:
     """The same for whole numbers.
 
     Raises:
-        InputError: If a word is none.
+        InputError: If a word is none, or there is no word.
     """
-    words = words_of(values)
-    if words is None:
-        return None
-    for word in words:
+    words = words_of(values, option)
+    for word in words or ():
         if not word.isdecimal():
             raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
-    return [int(word) for word in words]
+    return None if words is None else [int(word) for word in words]

@@ -1,5 +1,6 @@
 """``evaluator parity``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,17 @@ from .options import (
     Description,
     Device,
     Engine,
+    InputKind,
     Json,
     Model,
+    Precision,
     Seed,
     Weights,
 )
 
 if TYPE_CHECKING:
     from ..contracts import Gate, ParityResult
+    from ..workflow.regression import Regression
 
 FAILED = 3
 MOST_FLIPS = 5
@@ -39,13 +43,23 @@ def parity(
     crop_px: CropPx = None,
     description: Description = None,
     classes: Classes = None,
+    precision: Precision = None,
+    input_kind: InputKind = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="An earlier --json FILE: fail if the agreement got worse since."
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
     from ..storage.documents import plain
     from ..workflow.parity import check_parity
+    from ..workflow.regression import compare_parity, previous_parity
     from .console import progress, write_json
 
+    previous = None if against is None else previous_parity(against)
     with progress() as shown:
         result = check_parity(
             model,
@@ -58,14 +72,38 @@ def parity(
             crop_px=crop_px,
             description=description,
             classes=classes,
+            precision=precision,
+            input_kind=input_kind,
             progress=shown,
         )
-    if json is not None:
-        write_json(json, {"schema": 1, "passed": result.passed, **plain(result)})
+    regression = None if previous is None else compare_parity(previous, result)
+    passed = result.passed and (regression is None or regression.passed)
     if json is None or str(json) != "-":
         print_parity(result)
-    if not result.passed:
+        if regression is not None:
+            print_regression(regression)
+    if json is not None and not passed and _same(json, against):
+        print(f"{json} is kept as it was: this result is worse.", file=sys.stderr)
+    elif json is not None:
+        write_json(json, {"schema": 1, "passed": result.passed, **plain(result)})
+    if not passed:
         raise typer.Exit(FAILED)
+
+
+def _same(json: Path, against: Path | None) -> bool:
+    return against is not None and json.exists() and json.samefile(against)
+
+
+def print_regression(regression: "Regression") -> None:
+    """Each error beside what it was, and what changed."""
+    from ..evaluate.report.tables import Table
+    from .console import print_tables
+
+    title = "Against the earlier result: " + ("not worse" if regression.passed else "WORSE")
+    notes = [f"changed: {line}" for line in regression.changes] or ["nothing else changed"]
+    rows = tuple(_row(gate) for gate in regression.gates)
+    header = ("error", "value", "at most", "verdict", "of")
+    print_tables([Table(title, header, rows, tuple(notes), words=(0, 3, 4))])
 
 
 def print_parity(result: "ParityResult") -> None:

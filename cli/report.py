@@ -11,7 +11,7 @@ from .options import Json
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown.")
+        Path | None, typer.Option(metavar="FILE", help="Write them as Markdown; - is stdout.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
@@ -19,14 +19,14 @@ def report(
     json: Json = None,
 ) -> None:
     """Show what runs add up to, beside the published numbers."""
-    from ..storage.atomic import write_whole
     from ..workflow.report import report as make_report
-    from .console import print_tables, write_json
+    from .console import check_outputs, is_stdout, print_tables, write_json, write_text
 
+    check_outputs(markdown, json)
     result = make_report(runs, all_published=published)
+    if not is_stdout(json) and not is_stdout(markdown):
+        print_tables(result.tables())
     if markdown is not None:
-        write_whole(markdown, result.markdown().encode())
+        write_text(markdown, result.markdown())
     if json is not None:
         write_json(json, result.document())
-    if json is None or str(json) != "-":
-        print_tables(result.tables())

@@ -13,8 +13,10 @@ from .options import (
     Description,
     Device,
     Engine,
+    InputKind,
     Json,
     Model,
+    Precision,
     Seed,
     Severities,
     Weights,
@@ -44,6 +46,8 @@ def score(
     crop_px: CropPx = None,
     description: Description = None,
     classes: Classes = None,
+    precision: Precision = None,
+    input_kind: InputKind = None,
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
@@ -52,8 +56,9 @@ def score(
     """Score a model on a benchmark. The same command continues an unfinished run."""
     from ..workflow.report import report
     from ..workflow.scoring import score as score_model
-    from .console import print_tables, progress, write_json
+    from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
+    check_outputs(json)
     with progress() as shown:
         run = score_model(
             model,
@@ -64,19 +69,21 @@ def score(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            corruptions=words_of(corruptions),
+            corruptions=words_of(corruptions, "--corruptions"),
             severities=numbers_of(severities, "--severities"),
             weights=weights,
             seed=seed,
             crop_px=crop_px,
             description=description,
             classes=classes,
+            precision=precision,
+            input_kind=input_kind,
             parity=parity,
             progress=shown,
         )
         result = report([run.folder])
         shown.note(f"Run: {run.folder}")
+    if not is_stdout(json):
+        print_tables(result.tables())
     if json is not None:
         write_json(json, result.document())
-    if json is None or str(json) != "-":
-        print_tables(result.tables())

@@ -23,3 +23,13 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another libc
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, _NEVER))
+
+
+def give_back_freed_memory() -> None:
+    """Hand what was freed back to the system: another library may be about to need it."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # another libc
+        return

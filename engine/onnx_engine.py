@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..contracts import Bundle, Device, EngineSpec, ImageBatch
 from ..errors import EngineError, EngineUnavailableError, InputError, reason_of, shown
+from .bfloat16 import EXTERNAL_FOLDER, emulated
 
 
 class OnnxEngine:
@@ -38,9 +39,12 @@ class OnnxEngine:
         self._session = _session(bundle, device, threads or 1)
         self.versions = onnx_versions()
 
-    def allocate(self, n: int) -> npt.NDArray[np.uint8]:
+    def allocate(self, n: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         """A buffer for n inputs."""
-        return np.empty((n, self._crop_px, self._crop_px, 3), np.uint8)
+        side = self._crop_px
+        if self.spec.input_kind == "pixels":
+            return np.empty((n, side, side, 3), np.uint8)
+        return np.empty((n, 3, side, side), np.float32)
 
     def stream(
         self, batches: Iterable[ImageBatch]
@@ -78,6 +82,20 @@ def onnx_spec(bundle: Bundle) -> EngineSpec:
     )
 
 
+def onnx_remark(bundle: Bundle, device: Device) -> str:
+    """What a user must know of how ONNX Runtime computes this bundle, if anything."""
+    if not _is_emulated(bundle, device):
+        return ""
+    return (
+        "ONNX Runtime has no bfloat16 on the CPU: each operator computes in float32 and is then "
+        "rounded to bfloat16. That is slow, and meant for parity."
+    )
+
+
+def _is_emulated(bundle: Bundle, device: Device) -> bool:
+    return bundle.model.precision == "bf16" and device.name == "cpu"
+
+
 def _session(bundle: Bundle, device: Device, threads: int) -> Any:
     import onnxruntime
 
@@ -96,9 +114,11 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
     # A provider that does not load is only logged; it is found out below and raised.
     onnxruntime.set_default_logger_severity(4)
     try:
-        session = onnxruntime.InferenceSession(
-            str(bundle.graph), options, providers=[(provider, settings)]
-        )
+        graph: str | bytes = str(bundle.graph)
+        if _is_emulated(bundle, device):
+            graph = emulated(bundle.graph)
+            options.add_session_config_entry(EXTERNAL_FOLDER, str(bundle.folder))
+        session = onnxruntime.InferenceSession(graph, options, providers=[(provider, settings)])
     except Exception as error:  # its exceptions share no public class
         raise EngineError(
             f"ONNX Runtime cannot load {shown(bundle.graph)} on {device.name}: {reason_of(error)}."

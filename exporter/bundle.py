@@ -4,8 +4,8 @@
                             model.onnx.data    its weights, where the graph has large ones
                             model.json         the manifest: an ``OnnxModel``
 
-The digits are a hash of spec, precision, input kind and opset; what the tools' versions were
-stands in the manifest only.
+The digits are a hash of spec, precision, input kind, opset and format; what the tools' versions
+were stands in the manifest only.
 """
 
 import hashlib
@@ -13,13 +13,16 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-from ..contracts import Bundle, InputKind, LoadedNetwork, ModelSpec, OnnxModel, Precision
+import numpy as np
+import numpy.typing as npt
+
+from ..contracts import FLOAT32_PIXELS, Bundle, GraphKind, LoadedNetwork, ModelSpec, OnnxModel
 from ..errors import InputError, OutputError, shown
 from ..storage.atomic import folder_written_whole
 from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
 from ..storage.documents import document_sha256, read_sealed, sealed, write_document
-from .onnx_export import OPSET, write_onnx
+from .onnx_export import OPSETS, write_onnx
 from .spec import identity
 
 MANIFEST = "model.json"
@@ -27,24 +30,23 @@ GRAPH = "model.onnx"
 DATA = "model.onnx.data"
 
 
-def bundle_name(
-    spec: ModelSpec, precision: Precision = "fp32", input_kind: InputKind = "pixels"
-) -> str:
+def bundle_name(spec: ModelSpec, kind: GraphKind = FLOAT32_PIXELS) -> str:
     """The name of the folder in the cache, the same on every machine."""
     digits = document_sha256(
         {
             "spec": document_sha256(identity(spec)),
-            "precision": precision,
-            "input_kind": input_kind,
-            "opset": OPSET,
+            "precision": kind.precision,
+            "input_kind": kind.input_kind,
+            "opset": OPSETS[kind.precision],
+            "schema": OnnxModel.schema,
         }
     )
     return f"{spec.name.replace(':', '-')}-{digits[:12]}"
 
 
-def cached_bundle_folder(spec: ModelSpec) -> Path:
+def cached_bundle_folder(spec: ModelSpec, kind: GraphKind = FLOAT32_PIXELS) -> Path:
     """Where the bundle of this model lies in the cache, whether it is there or not."""
-    return cache_folder("bundles") / bundle_name(spec)
+    return cache_folder("bundles") / bundle_name(spec, kind)
 
 
 def is_bundle(folder: Path) -> bool:
@@ -76,47 +78,74 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, model)
 
 
-def open_bundle_of(spec: ModelSpec, folder: Path) -> Bundle:
-    """Open a bundle that must be of this model.
+def open_bundle_of(spec: ModelSpec, kind: GraphKind, folder: Path) -> Bundle:
+    """Open a bundle that must be of this model, in this precision and with this input.
 
     Raises:
         InputError: If it is of another, or damaged.
     """
     bundle = open_bundle(folder)
-    if identity(bundle.model.spec) != identity(spec):
+    model = bundle.model
+    if identity(model.spec) != identity(spec):
         raise InputError(
-            f"{shown(folder)} is a bundle of another model: {bundle.model.spec.name} "
-            f"with weights {bundle.model.spec.weights}. Choose another --out."
+            f"{shown(folder)} is a bundle of another model: {model.spec.name} "
+            f"with weights {model.spec.weights}. Choose another --out."
+        )
+    if model.kind != kind:
+        raise InputError(
+            f"{shown(folder)} is a bundle of {model.spec.name} in {model.kind}; asked for was "
+            f"{kind}. Choose another --out."
         )
     return bundle
 
 
-def write_bundle(loaded: LoadedNetwork, folder: Path) -> Bundle:
-    """Export a network into a new bundle. Batch normalisation is folded in ``loaded``.
+def write_bundle(
+    loaded: LoadedNetwork,
+    folder: Path,
+    kind: GraphKind = FLOAT32_PIXELS,
+    photos: npt.NDArray[np.uint8] | None = None,
+) -> Bundle:
+    """Export a network into a new bundle. The network is changed: folded, and cast to precision.
 
     If another process published the same bundle meanwhile, theirs is given.
+
+    Args:
+        loaded: The network.
+        folder: Where the bundle will stand.
+        kind: Precision and input of the graph.
+        photos: Pixels (N, S, S, 3) on which activations are measured; float16 needs them.
 
     Raises:
         InputError: If the network cannot be exported.
         OutputError: If the folder cannot be written or holds something else.
     """
     if is_bundle(folder):
-        return open_bundle_of(loaded.spec, folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{shown(folder)} is there and is no bundle. Choose another --out.")
+        return open_bundle_of(loaded.spec, kind, folder)
+    refuse_what_is_no_bundle(folder)
     with folder_written_whole(folder) as temporary:
-        write_onnx(loaded, temporary / GRAPH)
+        largest = write_onnx(loaded, temporary / GRAPH, kind, photos)
         model = OnnxModel(
             spec=loaded.spec,
             weights_sha256=loaded.weights_sha256,
             sha256=content_sha256(temporary),
-            opset=OPSET,
-            precision="fp32",
-            input_kind="pixels",
+            opset=OPSETS[kind.precision],
+            precision=kind.precision,
+            input_kind=kind.input_kind,
             versions=_versions(),
+            largest_activation=largest,
         )
         write_document(temporary / MANIFEST, sealed(model))
-    return open_bundle_of(loaded.spec, folder)
+    return open_bundle_of(loaded.spec, kind, folder)
+
+
+def refuse_what_is_no_bundle(folder: Path) -> None:
+    """Nothing that a user has is overwritten.
+
+    Raises:
+        OutputError: If the folder holds something, or is none.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{shown(folder)} is there and is no bundle. Choose another --out.")
 
 
 def content_sha256(folder: Path) -> str:

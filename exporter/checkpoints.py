@@ -191,8 +191,10 @@ def _unwrapped(path: Path, content: Any) -> Checkpoint:
         inside, beside = (*inside, there[0]), (*beside, *there[1:])
         content = content[there[0]]
     if not isinstance(content, dict) or not content:
-        kind = f"an empty {inside[-1]}" if inside and not content else type(content).__name__
-        raise InputError(f"{shown(path)} holds {kind}. {_expected()}")
+        empty = not content and isinstance(content, dict)
+        kind = "nothing" if empty else f"an object of type {type(content).__name__}"
+        where = f" under {'/'.join(inside)}" if inside else ""
+        raise InputError(f"{shown(path)} holds {kind}{where}. {_expected()}")
     _refuse_others(path, content)
     return Checkpoint(path, content, inside, beside)
 
@@ -202,10 +204,9 @@ def _refuse_others(path: Path, tensors: "dict[Any, Any]") -> None:
 
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            kind = type(value).__name__
             raise InputError(
-                f"{shown(path)} holds {shown(str(name))}, a {kind}, among its tensors. "
-                f"{_expected()}"
+                f"{shown(path)} holds {shown(str(name))}, of type {type(value).__name__}, among "
+                f"its tensors. {_expected()}"
             )
 
 

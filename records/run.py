@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..contracts import Run, RunKey, RunManifest
 from ..errors import InputError, OutputError, RunMismatchError, shown
+from ..storage.atomic import check_place
 from ..storage.documents import (
     document_differences,
     document_sha256,
@@ -15,6 +16,11 @@ from ..storage.documents import (
 
 MANIFEST = "run.json"
 RECORDS = "records"
+
+_ADVICE = (
+    "It says what the records beside it are, and without it as it was they say nothing: put the "
+    "original back, or score again into another --out."
+)
 
 
 def key_sha256(key: RunKey) -> str:
@@ -33,13 +39,7 @@ def open_run(folder: Path) -> Run:
             f"{shown(folder)} is no run: it has no {MANIFEST}. "
             "Give a folder that `evaluator score` made."
         )
-    manifest = read_sealed(folder / MANIFEST, RunManifest)
-    if manifest.schema != 1:
-        raise InputError(
-            f"{shown(folder)} has run format {manifest.schema}, this version reads format 1. "
-            "Use the version of evaluator that made it."
-        )
-    return Run(folder, manifest)
+    return Run(folder, read_sealed(folder / MANIFEST, RunManifest, advice=_ADVICE))
 
 
 def find_runs(folders: list[Path]) -> list[Run]:
@@ -54,15 +54,36 @@ def find_runs(folders: list[Path]) -> list[Run]:
             raise InputError(
                 f"{shown(folder)} is no folder. Give a run, or a folder of runs such as `runs`."
             )
-        found = sorted(_manifests(folder))
+        found = [place for place in _places(folder) if (place / MANIFEST).is_file()]
         if not found:
+            lost = [f"{shown(place)} holds records." for place in lost_records([folder])]
+            advice = "Make one with `evaluator score MODEL imagenet-c --data PATH`."
             raise InputError(
                 f"{shown(folder)} holds no run: no {MANIFEST} lies in it or below. "
-                "Make one with `evaluator score MODEL imagenet-c --data PATH`."
+                f"{f'{lost[0]} Restore its {MANIFEST}.' if lost else advice}"
             )
-        for manifest in found:
-            runs.setdefault(manifest.parent.resolve(), open_run(manifest.parent))
+        for place in found:
+            runs.setdefault(place.resolve(), open_run(place))
     return list(runs.values())
+
+
+def lost_records(folders: list[Path]) -> list[Path]:
+    """The folders in or below these that hold records, but not the manifest that says of what."""
+    places = [place for folder in folders for place in _places(folder)]
+    return [place for place in dict.fromkeys(places) if not (place / MANIFEST).is_file()]
+
+
+def check_run_folder(folder: Path) -> None:
+    """Find out, before an engine is made for it, that a run can be or be made here.
+
+    Raises:
+        OutputError: If the folder cannot be written, or holds something else.
+    """
+    if folder.exists() and not _is_run_or_empty(folder):
+        raise OutputError(
+            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
+        )
+    check_place(folder / MANIFEST)
 
 
 def create_or_open(folder: Path, manifest: RunManifest) -> Run:
@@ -74,10 +95,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
         RunMismatchError: If the folder holds a run of another key; what differs is named.
         OutputError: If the folder cannot be written, or holds something else.
     """
-    if folder.exists() and not _is_run_or_empty(folder):
-        raise OutputError(
-            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
-        )
+    check_run_folder(folder)
     # Of several processes that begin the same run, the first one's shard size holds for all.
     write_document(folder / MANIFEST, sealed(manifest), first=True)
     run = open_run(folder)
@@ -97,10 +115,12 @@ def _is_run_or_empty(folder: Path) -> bool:
     return MANIFEST in names or all(name.startswith(f".{MANIFEST}.") for name in names)
 
 
-def _manifests(folder: Path) -> Iterator[Path]:
-    if (folder / MANIFEST).is_file():
-        yield folder / MANIFEST
+def _places(folder: Path) -> Iterator[Path]:
+    """The folders, in order, that hold a manifest or records, or both."""
+    records = (folder / RECORDS).glob("**/part-*.parquet")
+    if (folder / MANIFEST).is_file() or any(records):
+        yield folder
         return  # what lies inside a run is records
-    for child in folder.iterdir():
+    for child in sorted(folder.iterdir()):
         if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
-            yield from _manifests(child)
+            yield from _places(child)

@@ -12,11 +12,13 @@ from ..contracts import Condition, Progress, Provenance, Run, Shard
 from ..storage.atomic import file_written_whole
 from ..storage.documents import canonical_bytes
 from .run import RECORDS
+from .seal import mark_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PROVENANCE_KEY = b"evaluator.provenance"
+MARK_KEY = b"evaluator.shard"
 SHARD_SECONDS = 60
 SHARDS_A_WORKER = 4
 
@@ -100,7 +102,7 @@ def run_shards(
         while (shard := tally.next_of(queue)) is not None:
             try:
                 table, provenance = work(shard, tally.add)
-                write_shard(shard_path(run, shard), table, provenance)
+                write_shard(run, shard, table, provenance)
             except BaseException:
                 tally.stop()
                 raise
@@ -114,12 +116,14 @@ def run_shards(
     _raise_first(futures)
 
 
-def write_shard(path: Path, table: "pa.Table", provenance: Provenance) -> None:
-    """Write one finished shard, with its provenance in the file's metadata."""
+def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
+    """Write one finished shard, with its provenance and its mark in the file's metadata."""
     import pyarrow.parquet as pq
 
-    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: canonical_bytes(provenance)}
-    with file_written_whole(path) as temporary:
+    made = canonical_bytes(provenance)
+    mark = canonical_bytes(mark_of(run, shard, table, made))
+    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: made, MARK_KEY: mark}
+    with file_written_whole(shard_path(run, shard)) as temporary:
         pq.write_table(table.replace_schema_metadata(metadata), str(temporary), compression="zstd")
 
 

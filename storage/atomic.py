@@ -1,14 +1,17 @@
 """Files and folders that appear whole or not at all.
 
 Each is written under a temporary name in the folder where it will stand, and renamed into place:
-a rename inside one folder is atomic on every file system that the tool supports.
+a rename inside one folder is atomic on every file system that the tool supports. A link is followed
+first, so that it still leads where it led; a pipe or a device is never renamed onto.
 """
 
+import glob
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError, reason_of, shown
@@ -23,7 +26,30 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(folder, reason_of(error)) from error
+
+
+def check_place(path: Path) -> None:
+    """Find out, before the work whose result it will hold, that a file can be written here.
+
+    Nothing is made. What fills up or is taken away meanwhile is noticed when it is written.
+
+    Raises:
+        OutputError: If a folder stands there, or it lies where nothing can be written.
+    """
+    try:
+        if _is_special(path):
+            writable = os.access(path, os.W_OK)
+        else:
+            target = Path(os.path.realpath(path))
+            above = next(folder for folder in target.parents if os.path.lexists(folder))
+            if target.is_dir() or not above.is_dir():
+                raise _cannot_write(path, "a folder or a file is in the way")
+            writable = os.access(above, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _cannot_write(path, reason_of(error)) from error
+    if not writable:
+        raise _cannot_write(path, "that is not permitted")
 
 
 @contextmanager
@@ -31,22 +57,29 @@ def file_written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; rename it to ``path`` when the block ends well.
 
     Raises:
-        OutputError: If the file cannot be written. What stood at ``path`` is still there then.
+        OutputError: If the file cannot be written, or is no regular file. What stood at ``path``
+            is still there then.
     """
-    make_folder(path.parent)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
+    with _temporary_beside(path) as (temporary, target):
+        if _is_special(path):
+            raise OutputError(f"{shown(path)} is no regular file. Choose another place.")
         yield temporary
         _flush(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary.replace(target)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it is there whole or not at all; to a pipe or a device, write plainly.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    try:
+        if _is_special(path):
+            path.write_bytes(data)
+            return
+    except OSError as error:
+        raise _cannot_write(path, reason_of(error)) from error
     with file_written_whole(path) as temporary:
         temporary.write_bytes(data)
 
@@ -57,22 +90,16 @@ def write_first(path: Path, data: bytes) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    make_folder(path.parent)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
+    with _temporary_beside(path) as (temporary, target):
         temporary.write_bytes(data)
         _flush(temporary)
         try:
-            os.link(temporary, path)  # a link, unlike a rename, does not replace
+            os.link(temporary, target)  # a link, unlike a rename, does not replace
         except FileExistsError:
             pass
         except OSError:  # a file system without links: the window is small, but it is there
-            if not path.exists():
-                temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+            if not target.exists():
+                temporary.replace(target)
 
 
 @contextmanager
@@ -99,9 +126,42 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             if not folder.is_dir():
                 raise
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(folder, reason_of(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes had half written of a file or folder, whose lock is held."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[tuple[Path, Path]]:
+    """A name for a temporary file, gone at the end, beside the file that ``path`` leads to."""
+    target = Path(os.path.realpath(path))
+    make_folder(target.parent)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        yield temporary, target
+    except OSError as error:
+        raise _cannot_write(path, reason_of(error)) from error
+    finally:
+        with suppress(OSError):  # it would hide the error that matters
+            temporary.unlink()
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder: a pipe, a device."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _flush(file: Path) -> None:
@@ -110,8 +170,8 @@ def _flush(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
-def _cannot_write(path: Path, error: OSError) -> OutputError:
+def _cannot_write(path: Path, reason: str) -> OutputError:
     return OutputError(
-        f"{shown(path)} cannot be written: {reason_of(error)}. "
+        f"{shown(path)} cannot be written: {reason}. "
         "Choose a place that can be written and has room."
     )

@@ -9,19 +9,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from ..errors import InputError, reason_of, shown
 from .atomic import write_first, write_whole
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
 
 def plain(value: Any) -> Any:
     """A dataclass as dictionaries, lists, strings and numbers."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return _adapter(type(value)).dump_python(value, mode="json")
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -51,19 +52,43 @@ def sealed(value: S) -> S:
     return replace(bare, seal=document_sha256(bare))  # type: ignore[type-var]
 
 
-def read_sealed(path: Path, kind: type[S]) -> S:
-    """Read a sealed document.
+def read_sealed(
+    path: Path,
+    kind: type[S],
+    *,
+    advice: str = "Restore it, or remove what it describes and make that again.",
+) -> S:
+    """Read a sealed document; ``advice`` says what to do where it cannot be believed.
 
     Raises:
-        InputError: As for ``read_document``, or if the document was edited.
+        InputError: As for ``read_document``, or if the document was edited, or is of another
+            version of its format.
     """
-    value = read_document(path, kind)
+    data = _bytes(path)
+    _check_schema(data, kind, shown(path), advice)
+    value = document_from_bytes(data, kind, shown(path), advice)
     if value != sealed(value):
         raise InputError(
             f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
-            "Restore it, or remove what it describes and make that again."
+            f"{advice}"
         )
     return value
+
+
+def _check_schema(data: bytes, kind: type[Sealed], name: str, advice: str) -> None:
+    """Say that the format is another one before its fields are found to be wrong."""
+    expected = getattr(kind, "schema", None)
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return  # it will be told
+    if expected is None or not isinstance(document, dict) or "seal" not in document:
+        return  # no document of ours
+    if (written := document.get("schema", 1)) != expected:
+        raise InputError(
+            f"{name} was written by another version of evaluator (format {written}, this "
+            f"one reads {expected}). {advice}"
+        )
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:
@@ -104,23 +129,40 @@ def read_document(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: If the file is missing, is no JSON, or lacks or mistypes a field.
     """
+    return document_from_bytes(_bytes(path), kind, shown(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
-    return document_from_bytes(text, kind, shown(path))
 
 
-def document_from_bytes(data: bytes, kind: type[T], name: str) -> T:
+def document_from_bytes(
+    data: bytes, kind: type[T], name: str, advice: str = "Remove it and make it again."
+) -> T:
     """A dataclass from its JSON; ``name`` is what an error calls it."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_json(data)
+        return cast(T, _adapter(kind).validate_json(data))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise InputError(
             f"{name} is not a valid {kind.__name__}: {place}: {first['msg']}. "
-            "It was edited, damaged, or written by another version; remove it and make it again."
+            f"It was edited, damaged, or written by another version. {advice}"
         ) from error
+
+
+def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
+    """Made once for each kind: it costs milliseconds, and a run has a document a shard."""
+    from pydantic import TypeAdapter
+
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+_adapters: "dict[type[Any], TypeAdapter[Any]]" = {}

@@ -90,7 +90,7 @@ class _Job:
 
 
 def fetch(
-    url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str
+    url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str = ""
 ) -> None:
     """Have a file at ``path``, from the network if it is not there; checked in any case.
 
@@ -104,7 +104,7 @@ def fetch(
             for ``pins.py``, which remembers the one of what came.
         progress: Is told what is fetched, and how far it is.
         what: The thing in words, for notes and errors: ``the weights of resnet50``.
-        instead: What a user can do where it cannot be had.
+        instead: What a user can do where it cannot be had; without it, to put it there by hand.
 
     Raises:
         InputError: If the file is there and is not the one with that SHA-256.
@@ -117,17 +117,17 @@ def fetch(
             f"{shown(url)} with SHA-256 {shown(sha256 or '')!r} is nothing to fetch {what} by: "
             "expected an http or https address, and 8 hexadecimal digits at least."
         )
-    sha256 = sha256 or ""
-    job = _Job(url, path, sha256, progress, what, instead)
+    by_hand = f"Download that address elsewhere and save it as {shown(path)}."
+    job = _Job(url, path, sha256 or "", progress, what, instead or by_hand)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):
             if not path.is_file():
                 _receive_whole(job)
                 _publish(job)
                 return
-    if not file_sha256(path).startswith(sha256):
+    if not file_sha256(path).startswith(job.sha256):
         raise InputError(
-            f"{shown(path)} is damaged: its SHA-256 does not start with {sha256[:12]}. "
+            f"{shown(path)} is damaged: its SHA-256 does not start with {job.sha256[:12]}. "
             "Remove it; it will be fetched again."
         )
 

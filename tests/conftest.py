@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import evaluator
 from evaluator.contracts import Bundle
 from evaluator.tests.doctored import doctored
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # other work may share the machine
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -194,16 +194,21 @@ def mce(cells: Cells) -> float:
     return total / len(ALEXNET)
 
 
+def relative_ce(cells: Cells, clean_error: float, corruption: str) -> float:
+    """The rise above the clean error under one corruption, the model's to AlexNet's."""
+    rise = 0.0
+    alexnet_rise = 0.0
+    for severity, alexnet_error in zip(SEVERITIES, ALEXNET_BY_SEVERITY[corruption], strict=True):
+        rise += cells[corruption, severity] - clean_error
+        alexnet_rise += alexnet_error - ALEXNET_CLEAN
+    return rise / alexnet_rise
+
+
 def relative_mce(cells: Cells, clean_error: float) -> float:
-    """Mean of the 15 ratios of the rise above the clean error, the model's to AlexNet's."""
+    """Mean of the 15 relative corruption errors."""
     total = 0.0
-    for corruption, alexnet_errors in ALEXNET_BY_SEVERITY.items():
-        rise = 0.0
-        alexnet_rise = 0.0
-        for severity, alexnet_error in zip(SEVERITIES, alexnet_errors, strict=True):
-            rise += cells[corruption, severity] - clean_error
-            alexnet_rise += alexnet_error - ALEXNET_CLEAN
-        total += rise / alexnet_rise
+    for corruption in ALEXNET_BY_SEVERITY:
+        total += relative_ce(cells, clean_error, corruption)
     return total / len(ALEXNET_BY_SEVERITY)
 
 

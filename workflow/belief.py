@@ -1,5 +1,6 @@
 """Which engine may be believed: one whose parity has passed, on this runtime and device."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
@@ -53,10 +54,10 @@ def believed_engine(
 
 def failure(result: ParityResult, loaded: Loaded) -> str:
     """One line on a parity that failed: which gates, and where the evidence is."""
-    failed = ", ".join(_missed(gate) for gate in result.gates if not gate.passed)
     return (
         f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
-        f"{failed}. The logits of both are kept in {shown(evidence_path(result))}. "
+        f"{failed_gates(result.gates)}. "
+        f"The logits of both are kept in {shown(evidence_path(result))}. "
         "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
     )
 
@@ -81,6 +82,11 @@ def _believed(
 def _told(believed: Believed, progress: Progress) -> Believed:
     progress.note(f"Engine: {believed.loaded.placement}, parity {believed.status}.")
     return believed
+
+
+def failed_gates(gates: Iterable[Gate]) -> str:
+    """The gates that failed, each with its value and bound."""
+    return ", ".join(_missed(gate) for gate in gates if not gate.passed)
 
 
 def _missed(gate: Gate) -> str:

@@ -9,18 +9,18 @@ from ..evaluate.generate.corruptions import write_corrupted
 from ..evaluate.generate.photos import write_sample
 
 
-def sample_photos(folder: Path) -> int:
+def sample_photos(folder: str | Path) -> int:
     """Write twenty labelled photos as an ImageNet-style tree; returns how many.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or holds something else.
     """
-    return write_sample(folder)
+    return write_sample(Path(folder))
 
 
 def corrupt_photos(
-    source: Path,
-    folder: Path,
+    source: str | Path,
+    folder: str | Path,
     *,
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
@@ -43,8 +43,8 @@ def corrupt_photos(
         The number of files asked for.
     """
     return write_corrupted(
-        source,
-        folder,
+        Path(source),
+        Path(folder),
         corruptions=corruptions,
         severities=severities,
         seed=seed,

@@ -17,13 +17,14 @@ from ..contracts import (
     ReadyOnnx,
 )
 from ..engine.devices import cpu, cuda_devices, find_device
-from ..engine.onnx_engine import OnnxEngine, onnx_spec, onnx_versions
+from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_spec, onnx_versions
 from ..engine.original_onnx import OriginalOnnx, original_spec
 from ..engine.torch_engine import TorchEngine, torch_spec, torch_versions
 from ..errors import InputError
 from ..exporter.ready_onnx import original_of
 from ..exporter.weights import load_network
-from .subject import Subject, bundle_of
+from .bundles import bundle_of
+from .subject import Subject
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ ENGINES = {
         EngineKind("torch", False, cpu_batch=16, cuda_batch=64, versions=torch_versions),
     )
 }
+
+_BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.scores_bundles)
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,10 @@ class Loaded:
     network: LoadedNetwork | None = None
     original: Original | None = None
 
-    def __str__(self) -> str:
-        return str(self.placement) if self.original is None else ONNX_REFERENCE
+    @property
+    def remark(self) -> str:
+        """What a user must know of how it computes, if anything."""
+        return "" if self.bundle is None else onnx_remark(self.bundle, self.placement.device)
 
     def open(self, *, threads: int | None = None) -> Engine:
         """The engine; ``threads`` of a CPU session that only one caller will use."""
@@ -129,11 +134,20 @@ def placements(engine: str | None, device: str | None) -> list[Placement]:
 
 
 def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
-    """Make a model ready for an engine: export it on first use, or load its network."""
+    """Make a model ready for an engine: export it on first use, or load its network.
+
+    Raises:
+        InputError: If the engine cannot compute what is asked for.
+    """
     if placement.kind.scores_bundles:
         bundle, _ = bundle_of(subject, progress)
         sha256 = bundle.model.weights_sha256
         return Loaded(subject.spec.name, placement, onnx_spec(bundle), sha256, bundle=bundle)
+    if subject.kind.precision != "fp32":
+        raise InputError(
+            f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
+            f"asked for. Choose an engine that runs a bundle: --engine {_BUNDLE_ENGINES}."
+        )
     return _of_network(load_network(subject.spec, progress), placement)
 
 
@@ -164,6 +178,11 @@ def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> L
             "bundle was exported. Remove the bundle and export again."
         )
     return _of_network(network, Placement(ENGINES["torch"], cpu()))
+
+
+def reference_name(model: ModelSpec) -> str:
+    """The reference of a model, in words."""
+    return ONNX_REFERENCE if isinstance(model.own, ReadyOnnx) else "PyTorch"
 
 
 def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:

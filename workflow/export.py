@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Bundle, ParityResult, Progress, Silence
+from .bundles import bundle_of
 from .engines import placements, ready
 from .parity import measure_parity, stored_parity
-from .subject import ModelChoice, bundle_of, find_subject
+from .subject import ModelChoice, find_subject
 
 FEW_CORRECT = 0.25
 """Real weights that get less of the labelled photos right than this are fed wrongly."""
@@ -48,6 +49,8 @@ def export_model(
     crop_px: int | None = None,
     description: Path | None = None,
     classes: Path | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     out: Path | None = None,
     data: Path | None = None,
     progress: Progress | None = None,
@@ -61,8 +64,12 @@ def export_model(
         crop_px: Another crop than the training's; the bundle is marked.
         description: A TOML file on a model of the user's own.
         classes: A file that says what each output is, where that is not ImageNet's order.
+        precision: In which the graph computes: ``fp32`` (the default), ``fp16`` or ``bf16``.
+        input_kind: What it takes: ``pixels`` (N, S, S, 3) uint8 (the default), or ``images``
+            (N, 3, S, S) float32 in [0, 1].
         out: The bundle's folder; without it, one in the cache.
-        data: Photos for the parity check; without it, the sample photos.
+        data: Photos for the parity check, and for the largest activation of a float16 export;
+            without it, the sample photos.
         progress: Is told what happens.
 
     Raises:
@@ -72,11 +79,12 @@ def export_model(
     """
     progress = progress or Silence()
     subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        progress,
     )
     if out is not None:
         subject = replace(subject, folder=out)
-    bundle, created = bundle_of(subject, progress)
+    bundle, created = bundle_of(subject, progress, photos=data)
     # On the CPU: that is the engine that every machine has.
     loaded = ready(subject, placements("onnxruntime", "cpu")[0], progress)
     parity = stored_parity(subject, loaded) if not created and data is None else None

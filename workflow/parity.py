@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..contracts import (
     ReadyOnnx,
     Silence,
 )
+from ..engine.malloc import give_back_freed_memory
 from ..engine.parity import (
     Logits,
     ParityImages,
@@ -39,6 +41,7 @@ from .engines import (
     is_reference,
     placements,
     ready,
+    reference_name,
     reference_of,
     reference_spec,
     serving,
@@ -61,6 +64,8 @@ def check_parity(
     crop_px: int | None = None,
     description: Path | None = None,
     classes: Path | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     progress: Progress | None = None,
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
@@ -80,6 +85,8 @@ def check_parity(
         crop_px: Another crop than the training's.
         description: A TOML file on a model of the user's own.
         classes: A file that says what each output is, where that is not ImageNet's order.
+        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
+        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         progress: Is told what happens.
 
     Returns:
@@ -91,7 +98,8 @@ def check_parity(
     """
     progress = progress or Silence()
     subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        progress,
     )
     loaded = ready(subject, serving(subject, placements(engine, device))[0], progress)
     return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
@@ -112,18 +120,24 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    reference = reference_of(subject, candidate.weights_sha256, progress)
-    progress.note(f"Parity of {candidate} with {reference}: {images.description}.")
+    progress.note(
+        f"Parity of {candidate.placement} with {reference_name(subject.spec)}: "
+        f"{images.description}."
+    )
+    if candidate.remark:
+        progress.note(candidate.remark)
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)
-    expected = _reference_logits(reference, images, progress)
+    reference = _reference(subject, candidate, images, progress)
+    give_back_freed_memory()  # of the reference; the candidate may be as large
     found, moved = _candidate_logits(candidate, images, batch, progress)
     pair = _preprocessing(candidate, subject.spec)
-    verdicts = gates(expected, found, moved, tolerance_of(candidate.spec), pair, images.items)
-    result = _result(reference, candidate, images, batch, (expected, found), verdicts)
+    tolerance = tolerance_of(candidate.spec)
+    verdicts = gates(reference.logits, found, moved, tolerance, pair, images.items)
+    result = _result(reference, candidate, images, batch, found, verdicts)
     write_document(_kept_at(result), result)
     if not result.passed:
-        _keep_evidence(evidence_path(result), images, (expected, found))
+        _keep_evidence(evidence_path(result), images, (reference.logits, found))
     return result
 
 
@@ -160,10 +174,24 @@ def _path(
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 
-def _reference_logits(reference: Loaded, images: ParityImages, progress: Progress) -> Logits:
-    batch_size = reference.placement.kind.batch_size(reference.placement.device)
-    with reference.open() as engine:
-        return _collected(logits_of(engine, images, batch_size), images, "reference", progress)
+@dataclass(frozen=True)
+class _Reference:
+    """What the reference gave. It is not held itself: two large models do not fit side by side."""
+
+    spec: EngineSpec
+    device: Device
+    logits: Logits
+
+
+def _reference(
+    subject: Subject, candidate: Loaded, images: ParityImages, progress: Progress
+) -> _Reference:
+    loaded = reference_of(subject, candidate.weights_sha256, progress)
+    place = loaded.placement
+    with loaded.open() as engine:
+        parts = logits_of(engine, images, place.kind.batch_size(place.device))
+        logits = _collected(parts, images, "reference", progress)
+    return _Reference(loaded.spec, place.device, logits)
 
 
 def _candidate_logits(
@@ -188,22 +216,23 @@ def _collected(
 def _preprocessing(candidate: Loaded, spec: ModelSpec) -> PreprocessingPair | None:
     if candidate.bundle is None:
         return None
-    expected = affine_of(spec.preprocessing)
-    found = preprocessing_in_graph(candidate.bundle.graph)
+    kind = candidate.spec.input_kind
+    expected = affine_of(spec.preprocessing, kind)
+    found = preprocessing_in_graph(candidate.bundle.graph, kind)
     if isinstance(spec.own, ReadyOnnx) and spec.own.input != "normalized":
         return PreprocessingPair(expected, found, NORMALISES_ITSELF)
     return PreprocessingPair(expected, found)
 
 
 def _result(
-    reference: Loaded,
+    reference: _Reference,
     candidate: Loaded,
     images: ParityImages,
     batch_size: int,
-    logits: tuple[Logits, Logits],
+    found: Logits,
     verdicts: tuple[Gate, ...],
 ) -> ParityResult:
-    expected, found = logits
+    expected = reference.logits
     differ = tuple(flips(expected, found, images.items))
     n = len(images.items)
     agreement = 1 - len(differ) / n
@@ -213,7 +242,7 @@ def _result(
     return ParityResult(
         model=candidate.name,
         reference=reference.spec,
-        reference_device=reference.placement.device,
+        reference_device=reference.device,
         candidate=candidate.spec,
         candidate_device=candidate.placement.device,
         versions=candidate.placement.kind.versions(),

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Benchmark, ModelSpec, Run, Score
+from ..contracts import Benchmark, Condition, ModelSpec, Run, Score
 from ..errors import shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.tables import Entry, Table, report_tables
 from ..records.reading import RunRecords, read_run
-from ..records.run import find_runs
+from ..records.run import MANIFEST, find_runs, lost_records
 from ..storage.documents import plain
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ class Report:
     Attributes:
         entries: A model on an engine each, with its scores.
         all_published: Whether tables show all the paper's models.
+        notes: What was found and left out, a line each.
     """
 
     entries: tuple[Entry, ...]
     all_published: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -44,14 +46,14 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Text in cells."""
-        return report_tables(self.entries, all_published=self.all_published)
+        return report_tables(self.entries, all_published=self.all_published, left_out=self.notes)
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
         return markdown_of(self.tables(), "Robustness report")
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``{"schema": 1, "scores": [...], "published": [...]}``."""
+        """The report for programs: ``schema``; lists of ``scores``, ``published`` and ``notes``."""
         names = {entry.model for entry in self.entries}
         published = [
             score
@@ -63,6 +65,7 @@ class Report:
             "schema": 1,
             "scores": [plain(score) for score in self.scores],
             "published": [plain(score) for score in published],
+            "notes": list(self.notes),
         }
 
 
@@ -78,34 +81,53 @@ class _Scored:
     def clean(self) -> "pa.Table | None":
         return next(iter(self.records.finished.values()), None)
 
+    @property
+    def missing(self) -> list[Condition]:
+        """The benchmark's conditions that are not finished."""
+        return [c for c in self.benchmark.conditions if c not in self.records.finished]
 
-def report(runs: Sequence[Path], *, all_published: bool = False) -> Report:
+
+def report(runs: str | Path | Sequence[str | Path], *, all_published: bool = False) -> Report:
     """Read runs and compute every number that they hold.
 
     Args:
-        runs: Runs, or folders of runs.
+        runs: A run or a folder of runs, or several.
         all_published: Show the paper's numbers for all its models, not only for those at hand.
 
     Raises:
         InputError: If a folder holds no run, or a run is damaged.
     """
+    folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = []
-    for run in find_runs(list(runs)):
+    for run in find_runs(folders):
         benchmark = find_benchmark(run.key.benchmark)
         scored.append(_Scored(run, benchmark, read_run(run, benchmark.conditions)))
-    return Report(tuple(_entries(scored)), all_published)
+    return Report(
+        tuple(_entries(scored)), all_published, tuple(_left_out(scored, lost_records(folders)))
+    )
+
+
+def _left_out(scored: Sequence[_Scored], lost: Sequence[Path]) -> Iterator[str]:
+    empty = [shown(one.run.folder) for one in scored if one.records.empty]
+    if empty:
+        yield (
+            f"begun, and nothing finished yet: {', '.join(empty)}. The command that began a run "
+            "continues it; a run that is not wanted can be removed."
+        )
+    for folder in lost:
+        yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
 
 
 def _entries(scored: Sequence[_Scored]) -> Iterator[Entry]:
     """A row for each run, together with the clean run of the same model and engine."""
-    partners = {id(one): _clean_run_of(one, scored) for one in scored}
+    partners = {id(one): _clean_run_of(one, scored) for one in scored if not one.records.empty}
     used = {id(partner) for partner in partners.values() if partner is not None}
-    rows = [one for one in scored if id(one) not in used]
+    rows = [one for one in scored if id(one) in partners and id(one) not in used]
     names = _unique_names([one.run for one in rows])
     for one, name in zip(rows, names, strict=True):
         partner = partners[id(one)]
         scores = tuple(_scores(one, partner))
-        if partner is not None:
+        if partner is not None and not partner.records.empty:
             scores = (*_scores(partner, None), *scores)
         spec = one.run.manifest.model
         changed = spec.preprocessing.crop_px != spec.trained_crop_px
@@ -113,19 +135,25 @@ def _entries(scored: Sequence[_Scored]) -> Iterator[Entry]:
 
 
 def _clean_run_of(one: _Scored, scored: Sequence[_Scored]) -> _Scored | None:
-    """The clean run whose weights, engine and preprocessing are the same; the largest of them."""
+    """The clean run whose weights, engine and preprocessing are the same.
+
+    Of several, one that is finished, of the same limit, and the largest, in this order.
+    """
     if one.benchmark.name == CLEAN_BENCHMARK:
         return None
     fitting = [
         other
         for other in scored
         if other.benchmark.name == CLEAN_BENCHMARK
-        and other.clean is not None
         and not other.run.key.generated  # corrupted photos scored as if they were clean
         and _identity(other.run) == _identity(one.run)
     ]
-    same_limit = [other for other in fitting if other.run.key.limit == one.run.key.limit]
-    return max(same_limit or fitting, key=lambda other: other.run.manifest.items, default=None)
+
+    def rank(other: _Scored) -> tuple[bool, bool, int]:
+        same_limit = other.run.key.limit == one.run.key.limit
+        return other.clean is not None, same_limit, other.run.manifest.items
+
+    return max(fitting, key=rank, default=None)
 
 
 def _identity(run: Run) -> tuple[object, ...]:
@@ -140,16 +168,26 @@ def _scores(one: _Scored, partner: _Scored | None) -> Iterator[Score]:
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=_with_advice(score, one),
+            reason=_with_advice(score, one, partner),
         )
 
 
-def _with_advice(score: Score, one: _Scored) -> str | None:
-    """A reason, with the command that helps where scoring more would."""
-    everything = len(one.records.finished) == len(one.benchmark.conditions)
-    if score.reason is None or everything:
+def _with_advice(score: Score, one: _Scored, partner: _Scored | None) -> str | None:
+    """A reason, with the command that helps."""
+    if score.reason is None:
+        return None
+    if one.missing:
+        return f"{score.reason}. Complete the run with: {_completing_command(one)}"
+    if score.metric != "relative_mce" or (partner is not None and partner.clean is not None):
         return score.reason
-    return f"{score.reason}. Complete the run with: {_completing_command(one)}"
+    if partner is None:
+        words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
+        return f"{score.reason}: {shlex.join(words)}"
+    done, items = sum(partner.records.begun.values()), partner.run.manifest.items
+    reason = f"the imagenet run {shown(partner.run.folder)} is not finished ({done} of {items})"
+    if partner.records.empty:
+        return reason
+    return f"{reason}. Complete it with: {_completing_command(partner)}"
 
 
 def _facts(one: _Scored) -> Score:
@@ -174,12 +212,11 @@ def _facts(one: _Scored) -> Score:
 def _completing_command(one: _Scored) -> str:
     """The command that scores what is missing; what is there is not scored again."""
     run, spec = one.run, one.run.manifest.model
-    missing = [c for c in one.benchmark.conditions if c not in one.records.finished]
-    data = one.records.provenance[0].data if one.records.provenance else "DATA"
+    data = one.records.provenance[0].data
     words = ["evaluator", "score", spec.asked_as, run.key.benchmark, "--data", data]
     words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
     for option, key in (("--corruptions", "corruption"), ("--severities", "severity")):
-        values = list(dict.fromkeys(str(c[key]) for c in missing if c.values))
+        values = list(dict.fromkeys(str(c[key]) for c in one.missing if c.values))
         if values and len(values) < len({c[key] for c in one.benchmark.conditions}):
             words += [option, ",".join(values)]
     if run.key.limit is not None:

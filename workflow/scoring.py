@@ -31,7 +31,7 @@ from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
-from ..records.run import MANIFEST, create_or_open, key_sha256, open_run
+from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
 from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
 from .belief import Believed, believed_engine
 from .selection import Selection, check_crop, select
@@ -46,9 +46,9 @@ WARM_UP_BATCHES = 3
 def score(
     model: str,
     benchmark: str,
-    data: Path,
+    data: str | Path,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -60,6 +60,8 @@ def score(
     crop_px: int | None = None,
     description: Path | None = None,
     classes: Path | None = None,
+    precision: str | None = None,
+    input_kind: str | None = None,
     parity: bool = True,
     progress: Progress | None = None,
 ) -> Run:
@@ -82,6 +84,8 @@ def score(
         crop_px: Another crop than the training's.
         description: A TOML file on a model of the user's own.
         classes: A file that says what each output is, where that is not ImageNet's order.
+        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
+        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         parity: Whether an engine must have passed its parity check; it is run if need be.
         progress: Is told what happens.
 
@@ -95,11 +99,15 @@ def score(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
+    data, out = Path(data), None if out is None else Path(out)
     what = find_benchmark(benchmark)
     subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, description, classes), progress
+        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        progress,
     )
     check_crop(subject.spec, what)
+    if out is not None:
+        check_run_folder(out)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}
     selection = select(what, source, wanted, limit=limit, progress=progress)
@@ -129,10 +137,7 @@ def score(
             decoders=_decoders(stack, opened),
             read_ahead=2 * _cores(),
         )
-        progress.note(
-            f"Scoring {subject.spec.name} on {what.title}: {selection.count} images in "
-            f"{len(selection.conditions)} condition(s), into {shown(folder)}."
-        )
+        progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         work = _work(job, _circumstances(job, believed, data))
         run_shards(run, shards, work, workers=opened.callers, progress=progress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
 from ..evaluate.scoring import select_items
-from ..evaluate.sources.folder import FolderSource, shared_items
+from ..evaluate.sources.folder import FolderSource, refuse_lost_mark, shared_items
 
 Wanted = Mapping[str, Sequence[str | int] | None]
 
@@ -17,12 +17,19 @@ class Selection:
     """Which items of a benchmark's conditions are scored.
 
     Attributes:
+        title: Of the benchmark.
         items: Of each condition, the same ids in all.
         ids_sha256: Over the ids that all conditions share, before any limit.
     """
 
+    title: str
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
+
+    def __str__(self) -> str:
+        conditions = len(self.items)
+        where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
+        return f"{self.count:,} images of {self.title}{where}{'s' if conditions > 1 else ''}"
 
     @property
     def conditions(self) -> list[Condition]:
@@ -54,12 +61,15 @@ def select(
 
     Raises:
         InputError: If a value is none of the benchmark's, a condition that is asked for is not
-            there, or conditions differ in their ids.
+            there, if conditions differ in their ids, or if generated data have lost their mark.
     """
     everything = shared_items(source, _conditions(benchmark, source, wanted, progress))
+    if source.generated is None:
+        refuse_lost_mark(found[0] for found in everything.values())
     ids = [item.id for item in next(iter(everything.values()))]
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    return Selection({c: select_items(found, limit) for c, found in everything.items()}, digest)
+    items = {c: select_items(found, limit) for c, found in everything.items()}
+    return Selection(benchmark.title, items, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
@@ -112,9 +122,14 @@ def _not_there(benchmark: Benchmark, what: str) -> InputError:
 
 def _check_values(benchmark: Benchmark, key: str, values: Sequence[str | int]) -> None:
     known = list(dict.fromkeys(c[key] for c in benchmark.conditions if key in dict(c.values)))
-    unknown = [value for value in values if value not in known]
-    if not known or unknown:
+    if isinstance(values, str) or not values:
         raise InputError(
-            f"{benchmark.title} has no {key} {(unknown or list(values))[0]!r}. "
-            f"Expected {', '.join(map(str, known)) or 'none: it has no such conditions'}."
+            f"A list of {key} values is expected, got {values!r}; leave it out for all."
+        )
+    unknown = [value for value in values if value not in known]
+    if not known:
+        raise InputError(f"{benchmark.title} has no {key} to choose: leave it out.")
+    if unknown:
+        raise InputError(
+            f"{benchmark.title} has no {key} {unknown[0]!r}. Expected {', '.join(map(str, known))}."
         )

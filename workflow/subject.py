@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast, get_args
 
-from ..contracts import Bundle, ClassOrder, ModelSpec, Progress, ReadyOnnx
+from ..contracts import ClassOrder, GraphKind, InputKind, ModelSpec, Precision, Progress, ReadyOnnx
 from ..errors import InputError, shown
 from ..evaluate.classes import class_index
-from ..exporter.bundle import (
-    cached_bundle_folder,
-    is_bundle,
-    open_bundle_of,
-    read_manifest,
-    write_bundle,
-)
+from ..exporter.bundle import cached_bundle_folder, is_bundle, read_manifest
 from ..exporter.class_order import read_class_order
 from ..exporter.description import Description, read_description
-from ..exporter.ready_bundle import write_ready_bundle
-from ..exporter.ready_onnx import default_description, is_ready_onnx, told_of
+from ..exporter.ready_onnx import default_description, is_ready_onnx
 from ..exporter.spec import model_spec
-from ..exporter.weights import load_network
 
 
 @dataclass(frozen=True)
@@ -31,6 +24,8 @@ class ModelChoice:
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        precision: In which its graph computes; none is float32, or the bundle's own.
+        input_kind: What its graph takes; none is pixels, or the bundle's own.
         description: A TOML file on a model of the user's own.
         classes: A file that says what each output is; without it the description's, if any.
     """
@@ -39,15 +34,18 @@ class ModelChoice:
     weights: str = "default"
     seed: int = 0
     crop_px: int | None = None
+    precision: str | None = None
+    input_kind: str | None = None
     description: Path | None = None
     classes: Path | None = None
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and where its bundle is or will be."""
+    """A model, which of its graphs is meant, and where the bundle of it is or will be."""
 
     spec: ModelSpec
+    kind: GraphKind
     folder: Path
 
 
@@ -58,14 +56,10 @@ def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subje
         InputError: If there is no such model, or a bundle is asked for other weights.
         UnavailableError: If the default weights are in a package that is not installed.
     """
+    kind = _kind(choice)
     folder = Path(choice.model).expanduser()
     if is_bundle(folder):
-        if replace(choice, model="") != ModelChoice(""):
-            raise InputError(
-                f"{shown(folder)} is a bundle, whose weights and crop are fixed. Name the model "
-                "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
-            )
-        return Subject(read_manifest(folder).spec, folder)
+        return _subject_of_bundle(choice, folder)
     if folder.is_dir() or ("/" in choice.model and not is_ready_onnx(choice.model)):
         raise InputError(
             f"{shown(folder)} is no bundle: it has no model.json. "
@@ -81,7 +75,12 @@ def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subje
         class_order=_class_order(choice, description),
         progress=progress,
     )
-    return Subject(spec, cached_bundle_folder(spec))
+    if isinstance(spec.own, ReadyOnnx) and kind.precision != "fp32":
+        raise InputError(
+            f"{spec.name} is an ONNX file, whose arithmetic is taken as it is: {kind.precision} "
+            "cannot be had of it. Leave out --precision, or give the network's code."
+        )
+    return Subject(spec, kind, cached_bundle_folder(spec, kind))
 
 
 def _description(choice: ModelChoice) -> Description | None:
@@ -99,18 +98,30 @@ def _class_order(choice: ModelChoice, description: Description | None) -> ClassO
     return read_class_order(path, class_index()) if path else None
 
 
-def bundle_of(subject: Subject, progress: Progress) -> tuple[Bundle, bool]:
-    """The subject's bundle, exported if it is not there; and whether it was exported now.
+def _kind(choice: ModelChoice) -> GraphKind:
+    precision, input_kind = choice.precision or "fp32", choice.input_kind or "pixels"
+    if precision not in get_args(Precision):
+        raise InputError(
+            f"There is no precision {precision!r}. Expected {', '.join(get_args(Precision))}."
+        )
+    if input_kind not in get_args(InputKind):
+        raise InputError(
+            f"There is no input {input_kind!r}. Expected {' or '.join(get_args(InputKind))}."
+        )
+    return GraphKind(cast(Precision, precision), cast(InputKind, input_kind))
 
-    Raises:
-        InputError: If the folder holds a bundle of another model.
-    """
-    if is_bundle(subject.folder):
-        return open_bundle_of(subject.spec, subject.folder), False
-    if isinstance(subject.spec.own, ReadyOnnx):
-        progress.note(f"Making a bundle of {shown(subject.spec.weights.reference)}.")
-        for note in told_of(subject.spec):
-            progress.note(note)
-        return write_ready_bundle(subject.spec, subject.folder), True
-    progress.note(f"Exporting {subject.spec.name} ({subject.spec.weights}) to ONNX.")
-    return write_bundle(load_network(subject.spec, progress), subject.folder), True
+
+def _subject_of_bundle(choice: ModelChoice, folder: Path) -> Subject:
+    if replace(choice, model="", precision=None, input_kind=None) != ModelChoice(""):
+        raise InputError(
+            f"{shown(folder)} is a bundle, whose weights and crop are fixed. Name the model "
+            "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
+        )
+    model = read_manifest(folder)
+    asked = (choice.precision or model.precision, choice.input_kind or model.input_kind)
+    if asked != (model.precision, model.input_kind):
+        raise InputError(
+            f"{shown(folder)} is a bundle in {model.kind}; asked for was {asked[0]}, taking "
+            f"{asked[1]}. Name the model instead."
+        )
+    return Subject(model.spec, model.kind, folder)

@@ -16,7 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...contracts import Benchmark, Condition, Score
-from ..metrics.corruption_error import corruption_error, mce, mean_error, relative_mce
+from ..metrics.corruption_error import (
+    corruption_error,
+    mce,
+    mean_error,
+    relative_corruption_error,
+    relative_mce,
+)
 from ..metrics.error_rate import error_rate
 from .top5 import SCHEMA, correct, error_scores, record_top5
 
@@ -61,15 +67,25 @@ Errors = dict[str, npt.NDArray[np.float64]]
 def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
     missing = [condition for condition in CONDITIONS if condition not in records]
     facts = _facts(records)
-    errors = _errors(records)
-    refused = replace(facts, reason=_missing(missing)) if missing else None
-    if refused is not None:
+    same = None if clean is None or not records else _same_images(clean, records)
+    if missing:
+        refused = replace(facts, reason=_missing(missing))
         yield from (replace(refused, metric=m) for m in ("mean_error", "mce", "relative_mce"))
     else:
+        errors = _errors(records)
         yield replace(facts, metric="mean_error", value=mean_error(errors, ALEXNET_ERROR))
         yield replace(facts, metric="mce", value=mce(errors, ALEXNET_ERROR))
-        yield _relative(facts, records, errors, clean)
-    yield from _corruption_errors(records)
+        if same is None:
+            yield replace(facts, metric="relative_mce", reason=_no_clean_error(clean))
+        else:
+            value = relative_mce(
+                errors,
+                error_rate(correct(same, 1)),
+                baseline=ALEXNET_ERROR,
+                baseline_clean=ALEXNET_CLEAN_ERROR,
+            )
+            yield replace(facts, metric="relative_mce", value=value)
+    yield from _corruption_errors(records, same)
     for condition in CONDITIONS:
         if condition in records:
             for score in error_scores(records[condition], PUBLISHED_ITEMS):
@@ -80,7 +96,8 @@ def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
                 )
 
 
-def _corruption_errors(records: Records) -> Iterator[Score]:
+def _corruption_errors(records: Records, clean: pa.Table | None) -> Iterator[Score]:
+    """CE of each corruption, and its relative CE where there is a clean error."""
     for corruption, baseline in ALEXNET_ERROR.items():
         cells = {c: t for c, t in records.items() if c["corruption"] == corruption}
         facts = replace(_facts(cells), metric="ce", corruption=corruption)
@@ -90,35 +107,31 @@ def _corruption_errors(records: Records) -> Iterator[Score]:
         if missing:
             wanted = [Condition((("corruption", corruption), ("severity", s))) for s in missing]
             yield replace(facts, reason=_missing(wanted))
-        else:
-            value = corruption_error(_errors(cells)[corruption], baseline)
-            yield replace(facts, value=value)
+            continue
+        errors = _errors(cells)[corruption]
+        yield replace(facts, value=corruption_error(errors, baseline))
+        if clean is not None:
+            value = relative_corruption_error(
+                errors,
+                error_rate(correct(clean, 1)),
+                baseline=baseline,
+                baseline_clean=ALEXNET_CLEAN_ERROR,
+            )
+            yield replace(facts, metric="relative_ce", value=value)
 
 
-def _relative(facts: Score, records: Records, errors: Errors, clean: pa.Table | None) -> Score:
-    score = replace(facts, metric="relative_mce")
-    if clean is None:
-        return replace(
-            score,
-            reason="it needs the clean error: give the imagenet run of the same model and engine "
-            "beside this one",
-        )
-    same = _same_images(clean, next(iter(records.values())))
-    if same is None:
-        return replace(score, reason="the imagenet run lacks some of the images scored here")
-    return replace(
-        score,
-        value=relative_mce(
-            errors,
-            error_rate(correct(same, 1)),
-            baseline=ALEXNET_ERROR,
-            baseline_clean=ALEXNET_CLEAN_ERROR,
-        ),
+def _no_clean_error(clean: pa.Table | None) -> str:
+    if clean is not None:
+        return "the imagenet run lacks some of the images scored here"
+    return (
+        "it needs the clean error: give the imagenet run of the same model and engine beside this "
+        "one"
     )
 
 
-def _same_images(clean: pa.Table, corrupted: pa.Table) -> pa.Table | None:
+def _same_images(clean: pa.Table, records: Records) -> pa.Table | None:
     """The clean records of the corrupted images; none if one is missing. Suffixes may differ."""
+    corrupted = next(iter(records.values()))
     wanted = pc.replace_substring_regex(corrupted["id"], r"\.[^./]*$", "")
     there = pc.replace_substring_regex(clean["id"], r"\.[^./]*$", "")
     if not pc.all(pc.is_in(wanted, value_set=pc.unique(there))).as_py():

@@ -2,7 +2,8 @@
 
     SOURCE/<wnid>/<file>  ->  DIR/<corruption>/<severity>/<wnid>/<file>, 224 x 224, JPEG
 
-    Resize(256, bilinear) -> CenterCrop(224) -> corruption -> JPEG of quality 85, optimised
+    Resize(256, bilinear) -> CenterCrop(224) -> corruption -> JPEG of quality 85, optimised,
+    with a comment that says that it was generated
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019; resize, crop, quality and names are those of its generator,
@@ -43,7 +44,7 @@ from ...errors import InputError, OutputError, UnavailableError, reason_of, show
 from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
 from ..decode import Pixels, photo_pixels
-from ..sources.folder import FolderSource, mark_above
+from ..sources.folder import COMMENT, FolderSource, mark_above, was_generated
 from .mark import mark_tree
 
 BENCHMARK_CORRUPTIONS = (
@@ -199,10 +200,14 @@ def _refuse_places(source: Path, folder: Path) -> None:
             "images would mix with clean photos. Give a DIR beside SOURCE."
         )
     if (mark := mark_above(clean)) is not None:
-        raise InputError(
-            f"SOURCE {shown(source)} was itself generated, says {shown(mark)}: "
-            "corrupting it again gives no known severity. Give clean photos."
-        )
+        raise _generated_source(source, str(mark))
+
+
+def _generated_source(source: Path, evidence: str) -> InputError:
+    return InputError(
+        f"SOURCE {shown(source)} was itself generated, says {shown(evidence)}: "
+        "corrupting it again gives no known severity. Give clean photos."
+    )
 
 
 def _version(distribution: str) -> str:
@@ -218,6 +223,8 @@ def _version(distribution: str) -> str:
 def _photos(source: Path, progress: Progress) -> list[_Photo]:
     """The clean photos, sorted by id, once each is known to have a name of its own in the tree."""
     items = FolderSource(source, [Condition()]).items(Condition())
+    if was_generated(items[0].location):
+        raise _generated_source(source, items[0].location)
     by_target: dict[str, Item] = {}
     for item in items:
         other = by_target.setdefault(_target(item.id), item)
@@ -251,6 +258,7 @@ def _recipe(photos: Sequence[_Photo], seed: int, versions: Mapping[str, str]) ->
         "generator": f"{DISTRIBUTION} {versions[DISTRIBUTION]}",
         "seed": seed,
         "jpeg_quality": JPEG_QUALITY,
+        "jpeg_comment": COMMENT.decode(),
         "resize_px": STIMULUS.resize_px,
         "crop_px": STIMULUS.crop_px,
         "interpolation": STIMULUS.interpolation,
@@ -351,7 +359,8 @@ def _bytes(photo: _Photo) -> bytes:
 
 def _jpeg(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    image = Image.fromarray(pixels)
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True, comment=COMMENT)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UnavailableError
+from ...errors import OutputError, UnavailableError, shown
 from ...storage.atomic import write_whole
 from ..classes import wnids
 
@@ -53,9 +53,17 @@ def write_sample(folder: Path) -> int:
     """Write the photos, unchanged, as an ImageNet-style tree; returns how many.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or holds something else.
     """
     photos = sample_photos()
+    wanted = {folder / photo.id for photo in photos}
+    others = (path for path in folder.rglob("*") if not path.is_dir() and path not in wanted)
+    # A call that was killed at once may have left a photo under its temporary name.
+    other = next((path for path in others if not path.name.startswith(".imagenet_")), None)
+    if other is not None:
+        raise OutputError(
+            f"{shown(other)} is there and is no sample photo. Give a new or an empty folder."
+        )
     for photo in photos:
         write_whole(folder / photo.id, photo.path.read_bytes())
     return len(photos)

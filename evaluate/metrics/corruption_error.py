@@ -72,10 +72,32 @@ def mce(errors: Errors, baseline: Mapping[str, float]) -> float:
     return float(np.mean([corruption_error(errors[c], mean) for c, mean in baseline.items()]))
 
 
+def relative_corruption_error(
+    errors: npt.NDArray[np.float64], clean_error: float, *, baseline: float, baseline_clean: float
+) -> float:
+    """Relative CE of one corruption: what it costs, as a fraction of what it costs the baseline.
+
+    Args:
+        errors: Top-1 error at each severity: (5,), fractions.
+        clean_error: Top-1 error of the same model on the clean images.
+        baseline: The baseline's top-1 error, averaged over the severities.
+        baseline_clean: The baseline's top-1 error on the clean images.
+
+    Returns:
+        A fraction; negative where corruption helps.
+
+    Example:
+        >>> relative_corruption_error(np.full(5, 0.5), 0.25, baseline=0.75, baseline_clean=0.25)
+        0.5
+    """
+    _check({"it": errors}, {"it": baseline})
+    return float((errors.mean() - clean_error) / (baseline - baseline_clean))
+
+
 def relative_mce(
     errors: Errors, clean_error: float, *, baseline: Mapping[str, float], baseline_clean: float
 ) -> float:
-    """Relative mCE: how much corruption costs, relative to what it costs the baseline.
+    """Relative mCE: the mean of relative CE.
 
     Args:
         errors: As for ``mce``.
@@ -91,7 +113,9 @@ def relative_mce(
     """
     _check(errors, baseline)
     ratios = [
-        (errors[corruption].mean() - clean_error) / (mean - baseline_clean)
+        relative_corruption_error(
+            errors[corruption], clean_error, baseline=mean, baseline_clean=baseline_clean
+        )
         for corruption, mean in baseline.items()
     ]
     return float(np.mean(ratios))

@@ -39,8 +39,9 @@ def published_scores(model: str) -> Iterator[Score]:
     corrupted = replace(facts, benchmark="imagenet-c")
     for metric, name in _SUMMARY.items():
         yield replace(corrupted, metric=metric, value=derived[name] / 100)
-    for corruption, value in derived["CE_pct"].items():
-        yield replace(corrupted, metric="ce", corruption=corruption, value=value / 100)
+    for metric, name in (("ce", "CE_pct"), ("relative_ce", "relative_CE_pct")):
+        for corruption, value in derived[name].items():
+            yield replace(corrupted, metric=metric, corruption=corruption, value=value / 100)
 
 
 @cache

@@ -13,7 +13,7 @@ from .published import published_models, published_scores
 
 MARKS = {
     "*": "not the whole benchmark",
-    "+": "generated data, not the published benchmark",
+    "+": "generated data, not the published benchmark; how they deviate: docs/protocols.md",
     "!": "the engine's parity is not proved",
     "~": "images were skipped",
     "^": "another crop than the model was trained with",
@@ -23,11 +23,22 @@ MARKS = {
 SUMMARY_COLUMNS = (
     ("imagenet", "top1_error", "top-1 error %"),
     ("imagenet", "top5_error", "top-5 error %"),
-    ("imagenet-c", "mean_error", "mean error on C %"),
+    ("imagenet-c", "mean_error", "mean error %"),
     ("imagenet-c", "mce", "mCE %"),
     ("imagenet-c", "relative_mce", "relative mCE %"),
 )
 SEVERITIES = (1, 2, 3, 4, 5)
+
+DEFINITIONS = {
+    "mean_error": "mean error: top-1 error, mean over the 75 cells of ImageNet-C",
+    "mce": "CE of a corruption: top-1 error, summed over its severities, as a fraction of "
+    "AlexNet's; mCE: mean of the 15",
+    "relative_mce": "relative CE: the same for what each error exceeds the clean error by "
+    "(AlexNet's is 43.5 %, a fit to the results of arXiv 1907.07640); relative mCE: mean of the 15",
+}
+"""Below the first table, by the column that needs it. The formulas: docs/protocols.md."""
+
+INTERVAL = "[low, high]: 95 % Wilson interval"
 
 
 @dataclass(frozen=True)
@@ -81,28 +92,38 @@ class _Cell:
         return self.text if self.marks == marks else str(self)
 
 
-def report_tables(entries: Sequence[Entry], *, all_published: bool = False) -> list[Table]:
+def report_tables(
+    entries: Sequence[Entry], *, all_published: bool = False, left_out: Sequence[str] = ()
+) -> list[Table]:
     """All tables of a report.
 
     Args:
         entries: The user's models.
         all_published: Show all the paper's models, not only those that are among the entries.
+        left_out: What was found and is in no table, a line each.
     """
     names = {entry.model for entry in entries}
     beside = [model for model in published_models() if all_published or model in names]
     published = [
         Entry(f"{model}, as published", model, tuple(published_scores(model))) for model in beside
     ]
-    tables = [summary_table(entries, published)]
+    tables = [summary_table(entries, published)] if entries or published else []
     corrupted = [entry for entry in entries if _has(entry, "ce")]
-    if corrupted and len(corrupted) + len(published) > 1:
-        tables.append(corruption_table([*corrupted, *published]))
-    return [*tables, *(severity_table(entry) for entry in corrupted), provenance_table(entries)]
+    for metric in _CE_TITLES:
+        known = [entry for entry in corrupted if _has(entry, metric)]
+        if known and len(known) + len(published) > 1:
+            tables.append(corruption_table([*known, *published], metric))
+    return [
+        *tables,
+        *(severity_table(entry) for entry in corrupted),
+        provenance_table(entries, left_out),
+    ]
 
 
 def summary_table(entries: Sequence[Entry], published: Sequence[Entry]) -> Table:
     """One row a model, the user's first."""
-    columns = [column for column in SUMMARY_COLUMNS if any(_find(e, *column[:2]) for e in entries)]
+    shown = entries or published
+    columns = [column for column in SUMMARY_COLUMNS if any(_find(e, *column[:2]) for e in shown)]
     rows = [
         (entry.name, [_cell(entry, _find(entry, benchmark, m)) for benchmark, m, _ in columns])
         for entry in (*entries, *published)
@@ -111,14 +132,20 @@ def summary_table(entries: Sequence[Entry], published: Sequence[Entry]) -> Table
         "Robustness",
         ("model", *(title for _, _, title in columns)),
         tuple((name, *map(str, cells)) for name, cells in rows),
-        (*_legend(cell for _, cells in rows for cell in cells), *_refusals(entries)),
+        (
+            *_legend(cell for _, cells in rows for cell in cells),
+            *([INTERVAL] if any("[" in cell.text for _, cells in rows for cell in cells) else []),
+            *(DEFINITIONS[metric] for _, metric, _ in columns if metric in DEFINITIONS),
+            *_refusals(entries),
+        ),
     )
 
 
-def corruption_table(entries: Sequence[Entry]) -> Table:
-    """CE of each corruption, models side by side."""
-    corruptions = dict.fromkeys(s.corruption for e in entries for s in e.scores if s.metric == "ce")
-    columns = [[_cell(entry, _ce(entry, name)) for name in corruptions] for entry in entries]
+def corruption_table(entries: Sequence[Entry], metric: str) -> Table:
+    """``ce`` or ``relative_ce`` of each corruption, models side by side."""
+    scores = (score for entry in entries for score in entry.scores)
+    corruptions = dict.fromkeys(s.corruption for s in scores if s.metric == metric)
+    columns = [[_cell(e, _ce(e, name, metric)) for name in corruptions] for e in entries]
     shared = [_common_marks(cells) for cells in columns]
     rows = []
     for position, corruption in enumerate(corruptions):
@@ -128,36 +155,44 @@ def corruption_table(entries: Sequence[Entry]) -> Table:
         rows.append((str(corruption), *cells))
     header = (entry.name + marks for entry, marks in zip(entries, shared, strict=True))
     return Table(
-        "Corruption error, CE % (AlexNet = 100)",
+        _CE_TITLES[metric],
         ("corruption", *header),
         tuple(rows),
         tuple(_legend(cell for column in columns for cell in column)),
     )
 
 
+_CE_TITLES = {
+    "ce": "Corruption error, CE % (AlexNet = 100)",
+    "relative_ce": "Relative corruption error, relative CE % (AlexNet = 100)",
+}
+
+
 def severity_table(entry: Entry) -> Table:
-    """Top-1 error of each corruption at each severity, their mean and its CE."""
+    """Top-1 error of each corruption at each severity, its CE, and its relative CE if known."""
     errors = {
         (score.corruption, score.severity): score
         for score in entry.scores
         if score.metric == "top1_error" and score.severity is not None
     }
+    last = {m: t for m, t in (("ce", "CE"), ("relative_ce", "relative CE")) if _has(entry, m)}
     rows = {}
     for corruption in dict.fromkeys(corruption for corruption, _ in errors):
         cells = [_cell(entry, errors.get((corruption, s)), interval=False) for s in SEVERITIES]
-        rows[str(corruption)] = [*cells, _cell(entry, _ce(entry, corruption))]
+        rows[str(corruption)] = [*cells, *(_cell(entry, _ce(entry, corruption, m)) for m in last)]
     everything = [cell for cells in rows.values() for cell in cells]
     shared = _common_marks(everything)
     return Table(
-        f"{entry.name}: top-1 error by severity, and CE, in %{' ' + shared if shared else ''}",
-        ("corruption", *map(str, SEVERITIES), "CE"),
+        f"{entry.name}: top-1 error by severity, and {' and '.join(last.values())}, in %"
+        f"{' ' + shared if shared else ''}",
+        ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
         tuple(_legend(everything)),
     )
 
 
-def provenance_table(entries: Sequence[Entry]) -> Table:
-    """What ran: one row a run."""
+def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> Table:
+    """What ran: one row a run; below it, what was found and left out."""
     rows: dict[str, tuple[str, str]] = {}
     for score in (score for entry in entries for score in entry.scores):
         images = max(s.n for e in entries for s in e.scores if s.run == score.run)
@@ -165,10 +200,10 @@ def provenance_table(entries: Sequence[Entry]) -> Table:
             score.run,
             f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
             f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
-            f"{' and '.join(score.devices) or 'nothing yet'}, parity "
-            f"{score.parity or 'not checked'}, {images:,} images a condition",
+            f"{' and '.join(score.devices)}, parity {score.parity}, "
+            f"{images:,} images a condition",
         )
-    return Table("What ran", ("run", "what"), tuple(rows.values()), words=(0, 1))
+    return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
 
 
 def marks_of(score: Score) -> str:
@@ -220,15 +255,16 @@ def _span(counts: Iterable[int]) -> str:
 
 def _refusals(entries: Sequence[Entry]) -> list[str]:
     """Why numbers were refused, each reason once."""
-    wanted = {(benchmark, metric) for benchmark, metric, _ in SUMMARY_COLUMNS}
+    titles = {column[:2]: column[2].removesuffix(" %") for column in SUMMARY_COLUMNS}
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
         for score in entry.scores:
-            if score.reason and (score.benchmark, score.metric) in wanted:
-                reasons.setdefault((entry.name, score.reason), []).append(score.metric)
+            title = titles.get((score.benchmark, score.metric))
+            if score.reason and title:
+                reasons.setdefault((entry.name, score.reason), []).append(title)
     return [
-        f"{name}: {', '.join(metrics)} refused: {reason}"
-        for (name, reason), metrics in reasons.items()
+        f"{name}: {', '.join(refused)} refused: {reason}"
+        for (name, reason), refused in reasons.items()
     ]
 
 
@@ -243,8 +279,8 @@ def _find(entry: Entry, benchmark: str, metric: str) -> Score | None:
     return None
 
 
-def _ce(entry: Entry, corruption: str | None) -> Score | None:
+def _ce(entry: Entry, corruption: str | None, metric: str) -> Score | None:
     for score in entry.scores:
-        if score.metric == "ce" and score.corruption == corruption:
+        if score.metric == metric and score.corruption == corruption:
             return score
     return None

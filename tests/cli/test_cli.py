@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from evaluator.contracts import Bundle
+from evaluator.tests.written_runs import write_run
 
 Done = subprocess.CompletedProcess[str]
 
@@ -96,8 +98,13 @@ def test_the_road_from_export_to_report(
     assert mce["value"] is None
     assert "Complete the run with: evaluator score efficientnet_lite0" in mce["reason"]
     assert "| efficientnet\\_lite0 | 10.0 [2.8, 30.1]\\* |" in (tmp_path / "r.md").read_text()
-    only_json = run("report", "runs", "--json", "-", cwd=tmp_path)
-    assert json.loads(only_json.stdout)["scores"] == scores
+    for stdout in ("-", "/dev/stdout"):
+        only_json = run("report", "runs", "--json", stdout, cwd=tmp_path)
+        assert json.loads(only_json.stdout)["scores"] == scores
+    with (tmp_path / "file").open("w") as file:
+        words = ["report", "runs", "--markdown", "/dev/stdout"]
+        subprocess.run([sys.executable, "-m", "evaluator", *words], cwd=tmp_path, stdout=file)
+    assert (tmp_path / "file").read_text() == (tmp_path / "r.md").read_text()
 
 
 def test_the_command_that_a_refusal_gives_completes_the_run(
@@ -105,6 +112,7 @@ def test_the_command_that_a_refusal_gives_completes_the_run(
 ) -> None:
     data = tmp_path / "a folder"
     shutil.copytree(corrupted / "fog", data / "fog")
+    shutil.copy(corrupted / "generated.json", data)
     out = tmp_path / "the run"
     first = run(
         "score", "efficientnet_lite0", "imagenet-c", "--data", data, "--severities", "1",
@@ -158,6 +166,15 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is no file"),
         (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
         (["data", "corrupt", "nowhere", "out"], r"nowhere is no folder"),
+        (["data", "corrupt", ".", "out", "--corruptions", ""], r"--corruptions names none"),
+        (["data", "corrupt", ".", "out", "--severities", ","], r"--severities names none"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"names none"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--corruptions", " "], r"names none"),
+        (["score", "resnet50", "imagenet", "--data", ".", "--severities", "1"], r"no severity to"),
+        # A place that cannot be written comes before the work: here nothing could be scored.
+        (["score", "resnet50", "imagenet", "--data", ".", "--json", "."], r"\. cannot be written"),
+        (["score", "resnet50", "imagenet", "--data", ".", "--out", "/dev/null/r"], r"be written"),
+        (["report", "nowhere", "--markdown", "/dev/null/r.md"], r"r\.md cannot be written"),
     ],
 )
 def test_a_wrong_word_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
@@ -189,6 +206,12 @@ def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle
     tree.rename(tree.parent / "imagenet" / "val")
     message = error_of(score(tree.parent / "imagenet"))
     assert f"Did you mean {tree.parent}/imagenet/val?" in message
+
+
+def test_a_tree_of_imagenet_c_is_known_for_what_it_is(corrupted: Path, tmp_path: Path) -> None:
+    message = error_of(score(corrupted, "--out", tmp_path / "run"))
+    assert "It looks like a part of ImageNet-C, which is scored as `imagenet-c`." in message
+    assert "emove" not in message
 
 
 def corrupt(path: Path) -> None:
@@ -286,8 +309,9 @@ def test_unusual_images_and_names_are_scored(tree: Path, bundle: Bundle) -> None
     assert f"{folder.name}/cmyk\nnewline.JPEG" in ids
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_at_once_and_says_how_to_continue(
-    bundle: Bundle, corrupted: Path, tmp_path: Path
+    bundle: Bundle, corrupted: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, "--engine", "torch"]
     out = tmp_path / "run"
@@ -299,7 +323,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_continue(
     while not any(out.rglob("*.parquet")):
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in stderr
@@ -351,3 +375,68 @@ def test_weights_that_cannot_be_had_say_what_to_do(
     assert "resnet50-0676ba61.pth" in line
     assert "--weights random" in line
     assert list(tmp_path.iterdir()) == []
+
+
+PRINTING = [["models"], ["models", "--json", "-"], ["--help"], ["--version"]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_full_disk_behind_standard_output_is_one_line(words: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "evaluator", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert error_of(done).startswith("Standard output cannot be written: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_a_pipe_that_nobody_reads_ends_the_command_without_a_word(words: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_standard_output_may_be_closed() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m evaluator models >&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_tables_are_shown_before_files_are_written(tmp_path: Path) -> None:
+    folder, pipe = write_run(tmp_path / "run"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evaluator", "report", str(folder), "--json", str(pipe)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    patience = threading.Timer(60, process.kill)  # it waits for ever where the file comes first
+    patience.start()
+    with process:
+        assert process.stdout is not None
+        assert any("What ran" in line for line in iter(process.stdout.readline, ""))
+        assert json.loads(pipe.read_text())["schema"] == 1
+    patience.cancel()
+    assert process.returncode == 0

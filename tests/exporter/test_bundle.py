@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import nn
 
-from evaluator.contracts import LoadedNetwork, ModelSpec
+from evaluator.contracts import GraphKind, LoadedNetwork, ModelSpec
 from evaluator.errors import EvaluatorError, InputError, OutputError
 from evaluator.exporter import bundle as bundle_module
 from evaluator.exporter.bundle import (
@@ -30,7 +30,7 @@ from evaluator.exporter.bundle import (
     read_manifest,
     write_bundle,
 )
-from evaluator.exporter.onnx_export import OPSET
+from evaluator.exporter.onnx_export import OPSETS
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.exporter.zoo import MODELS
@@ -81,7 +81,7 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
 def instant(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export takes no time: its graph is there already."""
 
-    def copied(loaded: LoadedNetwork, path: Path) -> None:
+    def copied(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         shutil.copy(pristine / "model.onnx", path)
         shutil.copy(pristine / "model.onnx.data", path.with_name("model.onnx.data"))
 
@@ -121,7 +121,8 @@ def test_the_digits_are_those_of_an_independent_computation() -> None:
         "spec": sha256({**asdict(spec), "source": "", "licence": ""}),
         "precision": "fp32",
         "input_kind": "pixels",
-        "opset": OPSET,
+        "opset": 20,
+        "schema": 2,
     }
     assert bundle_name(spec) == f"resnet50-{sha256(identity)[:12]}"
 
@@ -155,8 +156,8 @@ def test_a_name_changes_with_crop_weights_seed_precision_and_input(tmp_path: Pat
         bundle_name(model_spec("resnet50", weights="random")),
         bundle_name(model_spec("resnet50", weights="random", seed=1)),
         bundle_name(model_spec("resnet50", weights=str(mine))),
-        bundle_name(spec, precision="fp16"),
-        bundle_name(spec, input_kind="images"),
+        bundle_name(spec, GraphKind("fp16")),
+        bundle_name(spec, GraphKind("fp32", "images")),
         bundle_name(replace(spec, preprocessing=replace(spec.preprocessing, std=(1, 1, 1)))),
     ]
     mine.write_bytes(b"other weights")
@@ -196,7 +197,7 @@ def test_what_was_written_is_read_back(pristine: Path) -> None:
     assert bundle.model == read_manifest(pristine)
     assert (bundle.model.spec, bundle.model.weights_sha256) == (loaded.spec, loaded.weights_sha256)
     assert (bundle.model.precision, bundle.model.input_kind) == ("fp32", "pixels")
-    assert bundle.model.opset == OPSET
+    assert bundle.model.opset == OPSETS["fp32"]
     for package in ("torch", "onnx", "onnxscript"):
         assert bundle.model.versions[package] == importlib.metadata.version(package)
 
@@ -377,7 +378,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_and_left_as_it_was(tmp_pat
 def test_an_export_that_fails_in_the_middle_leaves_nothing(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(loaded: LoadedNetwork, path: Path) -> None:
+    def fail(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         path.write_bytes(b"half a graph")
         raise error
 
@@ -390,7 +391,7 @@ def test_an_export_that_fails_in_the_middle_leaves_nothing(
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(loaded: LoadedNetwork, path: Path) -> None:
+    def fail(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         path.write_bytes(b"half a graph")
         raise OSError(28, "No space left on device")
 
@@ -406,7 +407,7 @@ def test_an_empty_folder_that_was_given_survives_a_failure(
 ) -> None:
     (tmp_path / "given").mkdir()
 
-    def fail(loaded: LoadedNetwork, path: Path) -> None:
+    def fail(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         raise InputError("cannot be exported")
 
     monkeypatch.setattr(bundle_module, "write_onnx", fail)
@@ -421,7 +422,7 @@ def test_an_empty_folder_that_was_given_survives_a_failure(
 def test_a_bundle_that_another_process_published_meanwhile_is_taken(
     pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(loaded: LoadedNetwork, path: Path) -> None:
+    def slow(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         path.write_bytes(b"our graph")
         shutil.copytree(pristine, tmp_path / "bundle")
 
@@ -443,7 +444,7 @@ def test_another_models_bundle_that_was_published_meanwhile_is_not_taken_for_our
     pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two exports of different models with the same --out: the later one must not get the other's.
-    def slow(loaded: LoadedNetwork, path: Path) -> None:
+    def slow(loaded: LoadedNetwork, path: Path, *_: object) -> None:
         path.write_bytes(b"our graph")
         shutil.copytree(pristine, tmp_path / "bundle")
 

@@ -140,7 +140,7 @@ def test_a_file_of_something_else_than_a_state_dict_is_refused(
 
 
 def test_an_empty_state_dict_is_named(tmp_path: Path) -> None:
-    assert "holds an empty state_dict." in refused({"state_dict": {}, "epoch": 1}, tmp_path)
+    assert "holds nothing under state_dict." in refused({"state_dict": {}, "epoch": 1}, tmp_path)
     safetensors.torch.save_file({}, tmp_path / "none.safetensors")
     assert "holds no tensors" in refusal(tmp_path / "none.safetensors")
 
@@ -148,12 +148,12 @@ def test_an_empty_state_dict_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [3, None, "text", [1.0], {"a": 1}])
 def test_something_else_than_a_tensor_is_named(value: object, tmp_path: Path) -> None:
     message = refused({**small_tensors(), "head.bias": value}, tmp_path)
-    assert f"holds head.bias, a {type(value).__name__}, among its tensors" in message
+    assert f"holds head.bias, of type {type(value).__name__}, among its tensors" in message
 
 
 def test_weights_under_an_unknown_name_are_told_the_known_ones(tmp_path: Path) -> None:
     message = refused({"weights": small_tensors(), "epoch": 1}, tmp_path)
-    assert "holds weights, a " in message
+    assert "holds weights, of type " in message
     assert "under one of state_dict_ema, model_ema, " in message
 
 

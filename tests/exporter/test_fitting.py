@@ -218,7 +218,11 @@ def test_heads_of_any_kind_are_told_for_other_classes(name: str, tmp_path: Path)
 def test_another_width_is_not_taken_for_other_classes(tmp_path: Path) -> None:
     head = {"head.weight": torch.zeros(1000, 8)}
     assert "head.weight is [1000, 8], expected" in fit_error({**small_tensors(), **head}, tmp_path)
-    both = {"head.weight": torch.zeros(10, 4), "norm.weight": torch.zeros(5)}
+    both = {
+        "head.weight": torch.zeros(10, 4),
+        "head.bias": torch.zeros(10),
+        "norm.weight": torch.zeros(5),
+    }
     assert "differs: " in fit_error({**small_tensors(), **both}, tmp_path)
 
 

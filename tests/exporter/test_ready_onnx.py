@@ -11,13 +11,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from evaluator.contracts import ClassOrder, ModelSpec, ReadyOnnx
+from evaluator.contracts import ClassOrder, GraphKind, ModelSpec, ReadyOnnx
 from evaluator.engine.devices import cpu
 from evaluator.errors import EvaluatorError, InputError, OutputError
 from evaluator.exporter.bundle import open_bundle
 from evaluator.exporter.cost import gmac_of
 from evaluator.exporter.description import read_description
-from evaluator.exporter.graph import preprocessing_in_graph
+from evaluator.exporter.graph import affine_of, preprocessing_in_graph
 from evaluator.exporter.ready_bundle import write_ready_bundle
 from evaluator.exporter.ready_onnx import told_of
 from evaluator.exporter.spec import identity, model_spec
@@ -99,6 +99,29 @@ def test_the_reference_runs_the_original_file_on_images_of_its_own_making(
         ((_, found),) = engine.stream([batch])
     expected = graph.logits(taken(takes, images))[:, ::-1]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("takes", "layout", "kind"), KINDS[:6])
+def test_a_bundle_may_take_images(takes: str, layout: str, kind: int, tmp_path: Path) -> None:
+    graph = ReadyGraph(layout=layout, kind=kind, scale=1 / 255 if takes == "pixels" else 1)
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"), f'input = "{takes}"')
+    bundle = write_ready_bundle(spec, tmp_path / "bundle", GraphKind("fp32", "images"))
+    assert bundle.model.input_kind == "images"
+    session = onnxruntime.InferenceSession(str(bundle.graph), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["N", 3, SIDE, SIDE]
+    images = (pixels().transpose(0, 3, 1, 2) / 255).astype(np.float32)
+    (found,) = session.run(None, {"images": images})
+    np.testing.assert_allclose(found, graph.logits(taken(takes, pixels())), rtol=1e-4, atol=1e-4)
+    scale, _ = preprocessing_in_graph(bundle.graph, "images")
+    np.testing.assert_array_equal(scale, affine_of(spec.preprocessing, "images")[0])
+
+
+def test_a_graph_of_whole_numbers_takes_no_images(tmp_path: Path) -> None:
+    path = ReadyGraph(kind=TensorProto.UINT8).write(tmp_path / "mine.onnx")
+    with pytest.raises(InputError, match="takes pixels in whole numbers"):
+        write_ready_bundle(
+            spec_of(path, 'input = "pixels"'), tmp_path / "b", GraphKind("fp32", "images")
+        )
 
 
 def test_the_preprocessing_can_be_read_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -219,6 +220,85 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
         read_run(run, FOG)
 
 
+@pytest.mark.parametrize(
+    ("victim", "donor", "words"),
+    [
+        (3, 0, "records 0 to 4 (part 0) of corruption=fog/severity=1"),
+        (1, 0, "records 0 to 4 (part 0) of corruption=fog/severity=1"),
+    ],
+)
+def test_a_shard_that_was_copied_over_another_is_named(
+    tmp_path: Path, victim: int, donor: int, words: str
+) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+    shards = shards_of(FOG, 10, 4)
+    run_shards(run, shards, work, workers=1, progress=Silence())
+    path = shard_path(run, shards[victim])
+    path.write_bytes(shard_path(run, shards[donor]).read_bytes())
+    with pytest.raises(InputError) as caught:
+        read_run(run, FOG)
+    assert str(caught.value).startswith(f"{path} is damaged: it holds {words}")
+    path.unlink()
+    run_shards(run, shards, work, workers=1, progress=Silence())
+    assert len(read_run(run, FOG).finished) == 2
+
+
+def test_a_shard_of_another_run_is_named(tmp_path: Path) -> None:
+    runs = [
+        create_or_open(tmp_path / name, manifest(key(limit)))
+        for name, limit in (("a", None), ("b", 10))
+    ]
+    shards = shards_of(FOG[:1], 10, 4)
+    for run in runs:
+        run_shards(run, shards, work, workers=1, progress=Silence())
+    theirs, ours = (shard_path(run, shards[0]) for run in runs)
+    ours.write_bytes(theirs.read_bytes())
+    with pytest.raises(InputError, match="it belongs to another run"):
+        read_run(runs[1], FOG)
+
+
+def test_a_shard_whose_records_or_provenance_were_edited_is_named(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    path = shard_path(run, shards_of(FOG, 10, 4)[0])
+    table = pq.read_table(path, partitioning=None)
+    edited = pa.table({"id": ["fog/0", "1", "2", "3"]}).replace_schema_metadata(
+        table.schema.metadata
+    )
+    pq.write_table(edited, path)
+    with pytest.raises(InputError, match=rf"{path.name} is damaged: its records changed"):
+        read_run(run, FOG)
+    made = table.schema.metadata[b"evaluator.provenance"]
+    metadata = {**table.schema.metadata, b"evaluator.provenance": made.replace(b"/data", b"/d")}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(InputError, match="its provenance changed"):
+        read_run(run, FOG)
+    # Another file with the same content is the same shard.
+    pq.write_table(table, path, compression="gzip", row_group_size=1)
+    assert len(read_run(run, FOG).finished) == 2
+
+
+def test_an_id_that_stands_twice_in_a_condition_is_named(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+
+    def repeating(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        return pa.table({"id": [f"photo {i}" for i in range(shard.size)]}), provenance()
+
+    run_shards(run, shards_of(FOG[:1], 10, 4), repeating, workers=1, progress=Silence())
+    with pytest.raises(InputError, match=r"severity=1 is damaged: it holds photo 0 twice"):
+        read_run(run, FOG)
+
+
+def test_a_run_of_the_older_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"another version .*format 1, this one reads 2.*score again into another --out",
+    ):
+        create_or_open(tmp_path / "run", replace(manifest(), schema=1))
+
+
 def test_another_key_is_refused_and_every_difference_named(tmp_path: Path) -> None:
     create_or_open(tmp_path / "run", manifest(key()))
     with pytest.raises(RunMismatchError) as caught:
@@ -257,7 +337,11 @@ def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
     create_or_open(tmp_path, manifest())
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace('"limit": null', '"limit": 5'))
-    with pytest.raises(InputError, match=r"run\.json was edited"):
+    advice = r".*put the original back, or score again into another --out\."
+    with pytest.raises(InputError, match=r"run\.json was edited" + advice):
+        open_run(tmp_path)
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is not a valid RunManifest" + advice):
         open_run(tmp_path)
 
 

@@ -1,11 +1,16 @@
 """Files and folders appear whole or not at all."""
 
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from evaluator.errors import OutputError
 from evaluator.storage.atomic import (
+    check_place,
     file_written_whole,
     folder_written_whole,
     write_first,
@@ -77,6 +82,80 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_whole(tmp_path / "file" / "below" / "x", b"")
     with pytest.raises(OutputError, match="cannot be written"):
         write_whole(tmp_path, b"a folder is in the way")
+
+
+@pytest.mark.parametrize("write", [write_whole, write_first])
+def test_what_cannot_be_cleaned_up_does_not_hide_the_error(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
+    # The temporary name is too long to be made, and too long to be removed as well.
+    with pytest.raises(OutputError, match="cannot be written: File name too long"):
+        write(tmp_path / ("x" * 250), b"")
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file").write_bytes(b"old")
+    for name, there in (("link", "file"), ("to nothing yet", "new")):
+        (tmp_path / name).symlink_to(Path("far") / there)
+        write_whole(tmp_path / name, b"new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "far" / there).read_bytes() == b"new"
+    assert names(tmp_path) == ["far", "link", "to nothing yet"]
+    assert names(tmp_path / "far") == ["file", "new"]
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OutputError, match="loop cannot be written"):
+        write_whole(tmp_path / "loop", b"")
+    assert (tmp_path / "loop").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_plainly_and_stays(tmp_path: Path, linked: bool) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(link if linked else pipe, b"content")
+        assert read.result(10) == b"content"
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert names(tmp_path) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_pipe_is_not_replaced_by_what_must_be_renamed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(OutputError, match="is no regular file"),
+        file_written_whole(tmp_path / "pipe"),
+    ):
+        raise AssertionError
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_place_is_checked_without_being_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(Path("nowhere") / "yet")
+    for name in ("file", "new", "a/b/new", "link"):
+        check_place(tmp_path / name)
+    assert names(tmp_path) == ["file", "link"]
+    for name in (".", "file/below", "file/far/below"):
+        with pytest.raises(OutputError, match=r"cannot be written: .* Choose a place"):
+            check_place(tmp_path / name)
+
+
+def test_a_place_that_may_not_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(OutputError, match="cannot be written: that is not permitted"):
+        check_place(tmp_path / "file")
 
 
 def test_the_first_writer_of_a_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from evaluator.storage.documents import (
     canonical_bytes,
     document_sha256,
     read_document,
+    read_sealed,
+    sealed,
     write_document,
 )
 
@@ -25,6 +27,13 @@ KEY = RunKey(
     ids_sha256="ef",
     generated={"seed": 0, "packages": {"numpy": "2"}},
 )
+
+
+@dataclass(frozen=True)
+class Kept:
+    name: str
+    schema: int = 3
+    seal: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,3 +81,23 @@ def test_a_damaged_document_is_named_with_the_place(
 def test_a_missing_document_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"small\.json cannot be read: No such file"):
         read_document(tmp_path / "small.json", Small)
+
+
+def test_a_sealed_document_that_was_edited_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    write_document(path, sealed(Kept("one")))
+    assert read_sealed(path, Kept).name == "one"
+    path.write_text(path.read_text().replace("one", "two"))
+    with pytest.raises(InputError, match="was edited"):
+        read_sealed(path, Kept)
+
+
+@pytest.mark.parametrize("written", ['"schema": 2, ', ""], ids=["an older one", "before any"])
+def test_a_sealed_document_of_another_version_is_not_called_edited(
+    written: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text(f'{{"name": "one", {written}"gone": true, "seal": "ab"}}')
+    message = r"another version of evaluator \(format \d, this one reads 3\)\. Do this\."
+    with pytest.raises(InputError, match=message):
+        read_sealed(path, Kept, advice="Do this.")

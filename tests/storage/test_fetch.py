@@ -335,6 +335,17 @@ def test_a_refusal_is_final(status: int, server: FileServer, tmp_path: Path) -> 
     assert names(tmp_path) == ["file.lock"]
 
 
+def test_without_other_advice_the_file_can_be_put_there_by_hand(
+    server: FileServer, tmp_path: Path
+) -> None:
+    url, path = server.url("elsewhere"), tmp_path / "file"
+    with pytest.raises(UnavailableError) as caught:
+        fetch(url, path, sha256=SHA256, progress=Silence(), what="the file")
+    assert str(caught.value).endswith(f"Download that address elsewhere and save it as {path}.")
+    path.write_bytes(CONTENT)
+    fetch(url, path, sha256=SHA256, progress=Silence(), what="the file")
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_server_in_trouble_is_asked_again(
     status: int, server: FileServer, tmp_path: Path

@@ -76,6 +76,10 @@ def test_every_number_of_the_report_equals_the_second_implementation(
     assert values(document, "relative_mce") == {
         (None, None): pytest.approx(second.relative_mce(cells, clean), abs=1e-9)
     }
+    assert values(document, "relative_ce") == {
+        (c, None): pytest.approx(second.relative_ce(cells, clean, c), abs=1e-9)
+        for c in second.ALEXNET
+    }
     assert values(document, "ce") == {
         (c, None): pytest.approx(second.ce(cells, c), abs=1e-9) for c in second.ALEXNET
     }

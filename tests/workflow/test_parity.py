@@ -46,9 +46,24 @@ def mixed_batch(graph: Any) -> None:
     )
 
 
+def tf32(graph: Any) -> None:
+    """Ten bits of mantissa for what every convolution reads, as TF32 and float16 have them."""
+    made = []
+    for node in graph.node:
+        if node.op_type == "Conv":
+            name = node.input[0]
+            half = onnx.helper.make_node("Cast", [name], [f"{node.name} ten bits"], to=10)
+            made += [half, onnx.helper.make_node("Cast", half.output, [f"{node.name} in"], to=1)]
+            node.input[0] = f"{node.name} in"
+        made.append(node)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in made]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 @pytest.mark.parametrize(
     ("edit", "gate"),
-    [(wrong_deviation, "preprocessing"), (mixed_batch, "batch independence")],
+    [(wrong_deviation, "preprocessing"), (mixed_batch, "batch independence"), (tf32, "all")],
 )
 def test_a_doctored_graph_fails_and_keeps_its_evidence(
     edit: Callable[[Any], None], gate: str, bundle: Bundle, tmp_path: Path

@@ -1,64 +1,25 @@
 """Reports over several runs: names, rows and columns, and the published numbers beside."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 import evaluator
 from evaluator.contracts import (
     Condition,
-    Device,
-    EngineSpec,
-    Item,
-    ModelSpec,
-    Preprocessing,
-    Provenance,
-    RunKey,
     RunManifest,
+    Score,
     WeightsOrigin,
 )
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
-from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.evaluate.report.tables import Table
 from evaluator.records.run import create_or_open
-from evaluator.records.shards import shard_path, shards_of, write_shard
+from evaluator.records.shards import shard_path, shards_of
+from evaluator.tests.written_runs import write_run
 from evaluator.workflow.report import Report
-
-IMAGENET_224 = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-DOWNLOADED = WeightsOrigin("download", "https://example.org/weights-0123abcd.pth", "0123abcd")
-
-
-def write_run(
-    folder: Path,
-    *,
-    model: str = "resnet50",
-    weights: WeightsOrigin = DOWNLOADED,
-    conditions: tuple[Condition, ...] = CONDITIONS,
-    right: int = 5,
-    parity: str = "passed",
-    engine: str = "a",
-) -> Path:
-    """A run of ten images in each condition, of which the first ``right`` are right."""
-    spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
-    name = "imagenet-c" if conditions and conditions[0].values else "imagenet"
-    key = RunKey(
-        name, f"{name}-1", f"{model} {weights}", EngineSpec("onnxruntime", engine), IMAGENET_224, ""
-    )
-    run = create_or_open(folder, RunManifest(key, spec, 10, 10, 4, "2026-01-01T00:00:00+00:00"))
-    logits = np.zeros((10, 1000), np.float32)
-    logits[:, 7] = 2
-    logits[:right, 3] = 3
-    items = [Item(f"n01440764/{i}.JPEG", 3, "") for i in range(10)]
-    table = pa.Table.from_batches([record_top5(logits, items)])
-    device = Device("cpu", "a processor", "")
-    made = Provenance("h", device, {}, None, parity, 4, "/data", "", "", 0.0, "")
-    for shard in shards_of(conditions, 10, 10):
-        write_shard(shard_path(run, shard), table, made)
-    return folder
 
 
 def table(report: Report, title: str) -> Table:
@@ -133,6 +94,114 @@ def test_the_clean_run_of_another_engine_or_model_does_not_count(
     (relative,) = (s for s in scores if s.metric == "relative_mce")
     assert relative.value is None
     assert "the same model and engine" in str(relative.reason)
+
+
+def test_relative_ce_stands_beside_ce_where_the_clean_error_is_known(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    alone = evaluator.report([tmp_path])
+    assert table(alone, "resnet50").header[-1] == "CE"
+    write_run(tmp_path / "clean", conditions=(Condition(),), right=9)
+    report = evaluator.report([tmp_path])
+    fog = next(row for row in table(report, "resnet50").rows if row[0] == "fog")
+    # 100 (0.5 - 0.1) / (0.819324 - 0.435)
+    assert fog[-2:] == ("61.0", "104.1")
+    write_run(tmp_path / "c2", model="alexnet", right=2)
+    write_run(tmp_path / "clean2", model="alexnet", conditions=(Condition(),), right=9)
+    write_run(tmp_path / "without", model="resnext101_32x8d")
+    report = evaluator.report([tmp_path])
+    assert table(report, "Relative corruption error").header == (
+        "corruption", "resnet50*", "alexnet*", "resnext101_32x8d, as published"
+    )  # fmt: skip
+
+
+def test_the_first_table_says_what_its_numbers_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "clean", conditions=(Condition(),))
+    notes = table(evaluator.report([tmp_path]), "Robustness").notes
+    assert "[low, high]: 95 % Wilson interval" in notes
+    assert not any("CE" in note for note in notes)
+    write_run(tmp_path / "c")
+    summary = table(evaluator.report([tmp_path]), "Robustness")
+    assert summary.header[3:] == ("mean error %", "mCE %", "relative mCE %")
+    for word in ("mean error: ", "mCE: ", "relative mCE: ", "43.5 %, a fit"):
+        assert any(word in note for note in summary.notes)
+
+
+def relative_mce(report: Report) -> Score:
+    (found,) = (s for s in report.scores if s.metric == "relative_mce")
+    return found
+
+
+def test_a_clean_run_that_is_not_finished_is_the_reason_and_no_row_of_its_own(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "c")
+    clean = write_run(tmp_path / "clean", conditions=(Condition(),), shards=5)
+    next(clean.rglob("part-00001.parquet")).unlink()
+    report = evaluator.report([tmp_path])
+    assert len(table(report, "Robustness").rows) == 1
+    assert relative_mce(report).value is None
+    assert str(relative_mce(report).reason) == (
+        f"the imagenet run {clean} is not finished (8 of 10). Complete it with: evaluator score "
+        f"resnet50 imagenet --data /data --out {clean} --engine onnxruntime"
+    )
+
+
+def test_of_two_clean_runs_the_finished_one_counts(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    write_run(tmp_path / "a", conditions=(Condition(),), shards=5)
+    write_run(tmp_path / "b", conditions=(Condition(),), shards=5)
+    for name, parts in (("a", 1), ("b", 0)):
+        for path in sorted((tmp_path / name).rglob("*.parquet"))[:parts]:
+            path.unlink()
+    assert relative_mce(evaluator.report([tmp_path])).value is not None
+
+
+def test_a_refused_relative_mce_gives_the_command_that_has_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a run")
+    reason = str(relative_mce(evaluator.report([folder])).reason)
+    assert reason.endswith(f"evaluator report RUN_IMAGENET '{folder}'")
+
+
+def test_runs_are_given_as_paths_or_words_one_or_several(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    several = evaluator.report([folder])
+    assert several.scores
+    for runs in (folder, str(folder), [str(folder)], (tmp_path,)):
+        assert evaluator.report(runs).scores == several.scores
+
+
+def test_runs_without_a_record_are_a_line_and_no_row(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    clean = write_run(tmp_path / "clean", conditions=(Condition(),))
+    other = write_run(tmp_path / "other", model="alexnet")
+    for folder in (clean, other):
+        shutil.rmtree(folder / "records")
+    report = evaluator.report([tmp_path])
+    assert [row[0] for row in table(report, "Robustness").rows] == ["resnet50"]
+    assert "not finished (0 of 10)" in str(relative_mce(report).reason)
+    (note,) = table(report, "What ran").notes
+    assert note.startswith(f"begun, and nothing finished yet: {clean}, {other}.")
+    assert report.document()["notes"] == [note]
+    assert not [s for s in report.scores if s.run in (str(clean), str(other))]
+    assert "DATA" not in report.markdown()
+
+
+def test_a_report_of_nothing_but_a_run_without_a_record_says_so(tmp_path: Path) -> None:
+    shutil.rmtree(write_run(tmp_path / "c") / "records")
+    report = evaluator.report([tmp_path])
+    assert report.scores == ()
+    assert [t.title for t in report.tables()] == ["What ran"]
+    assert "nothing finished yet" in report.markdown()
+
+
+def test_records_without_a_manifest_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    lost = write_run(tmp_path / "b" / "lost")
+    (lost / "run.json").unlink()
+    (note,) = evaluator.report([tmp_path]).notes
+    assert note == f"left out: {lost} holds records but no run.json, which says of what."
+    with pytest.raises(InputError, match=rf"holds no run: .* {lost} holds records. Restore its"):
+        evaluator.report([tmp_path / "b"])
 
 
 def test_waived_parity_marks_every_number(tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def test_data_with_other_ids_or_another_making_is_another_run(
         score(tree, tmp_path / "run", **one)
 
 
+def test_generated_data_that_lost_their_mark_are_refused(corrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(corrupted / "fog", tmp_path / "tree" / "fog")
+    with pytest.raises(InputError, match=r"made by `evaluator data corrupt`.* no generated\.json"):
+        score(tmp_path / "tree", tmp_path / "run")
+    with pytest.raises(InputError, match=r"fog/3/n\d+/.* no generated\.json"):
+        evaluator.score("efficientnet_lite0", "imagenet", tmp_path / "tree" / "fog" / "3")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_limit_takes_the_same_evenly_spaced_images_in_every_condition(
     bundle: Bundle, corrupted: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +106,18 @@ def test_a_limit_takes_the_same_evenly_spaced_images_in_every_condition(
         f"{path.parent.name}/{path.name}" for path in (corrupted / "fog" / "1").rglob("*.JPEG")
     )
     assert all(ids == everything[::4] for ids in taken.values())
+
+
+def test_paths_may_be_words(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    run = evaluator.score(
+        "efficientnet_lite0", "imagenet", str(photos), engine="onnxruntime", out=str(tmp_path / "r")
+    )
+    assert run.folder == tmp_path / "r"
+    assert evaluator.sample_photos(str(tmp_path / "photos")) == 20
+    made = evaluator.corrupt_photos(
+        str(photos), str(tmp_path / "c"), corruptions=["contrast"], severities=[1]
+    )
+    assert made == 20
 
 
 def test_the_default_folder_is_named_after_the_key(
@@ -135,6 +156,7 @@ def test_a_missing_condition_that_is_asked_for_is_named(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog" / "1", tree / "fog" / "1")
+    shutil.copy(corrupted / "generated.json", tree)
     with pytest.raises(InputError, match=r"no folder for corruption snow"):
         score(tree, tmp_path / "run", corruptions=["fog", "snow"])
     with pytest.raises(InputError, match=r"no folder for corruption=snow, severity=1"):
@@ -150,16 +172,29 @@ def test_a_missing_condition_that_is_asked_for_is_named(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"severities": []}, {"corruptions": ()}, {"corruptions": "fog"}]
+)
+def test_a_list_that_names_no_condition_is_refused(
+    corrupted: Path, tmp_path: Path, wanted: dict[str, object]
+) -> None:
+    with pytest.raises(InputError, match=r"A list of .* values is expected, got"):
+        score(corrupted, tmp_path / "run", **wanted)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     bundle: Bundle, corrupted: Path, tmp_path: Path
 ) -> None:
     tree = tmp_path / "tree"
     for name in ("fog", "snow"):
         shutil.copytree(corrupted / name, tree / name)
+    shutil.copy(corrupted / "generated.json", tree)
     shutil.rmtree(tree / "snow" / "2")
     heard = Silence()
     run = score(tree, tmp_path / "run", progress=heard)
     assert any("66 of 75 conditions are not in the data" in note for note in heard.notes)
+    assert any("20 images of ImageNet-C in 9 conditions, into" in note for note in heard.notes)
     report = evaluator.report([run.folder])
     by_metric = {s.metric: s for s in report.scores if s.corruption is None}
     assert by_metric["mce"].value is None
@@ -169,8 +204,7 @@ def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
     assert (
         f"evaluator score efficientnet_lite0 imagenet-c --data {tree} --out {run.folder}" in reason
     )
-    assert "mce" in report.markdown()
-    assert "refused" in report.markdown()
+    assert "mean error, mCE, relative mCE refused: 66 of 75 cells" in report.markdown()
     ce = {s.corruption: s.value for s in report.scores if s.metric == "ce"}
     assert ce["fog"] is not None
     assert ce["snow"] is None
@@ -181,6 +215,7 @@ def test_a_condition_that_lacks_images_is_named(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog", tree / "fog")
+    shutil.copy(corrupted / "generated.json", tree)
     next((tree / "fog" / "3" / "n02108422").iterdir()).unlink()
     with pytest.raises(InputError, match=r"severity=3 lacks 1 of 20 images, first n02108422/"):
         score(tree, tmp_path / "run")
@@ -230,6 +265,7 @@ def test_an_image_that_breaks_ends_the_run_with_its_name_and_keeps_the_rest(
 ) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(corrupted / "fog", tree / "fog")
+    shutil.copy(corrupted / "generated.json", tree)
     victim = sorted((tree / "fog" / "4").rglob("*.JPEG"))[13]
     data = victim.read_bytes()
     victim.write_bytes(data[: len(data) // 2])

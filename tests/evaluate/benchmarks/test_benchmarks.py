@@ -100,6 +100,17 @@ def test_every_corruption_and_cell_has_its_row() -> None:
     assert cells == [(c["corruption"], c["severity"]) for c in CONDITIONS]
 
 
+def test_relative_ce_is_there_where_ce_and_the_clean_error_are() -> None:
+    cells = all_cells(4)
+    del cells[CONDITIONS[0]]
+    relative = [s for s in scores_of(cells, records(9)) if s.metric == "relative_ce"]
+    assert [s.corruption for s in relative] == list(CORRUPTIONS[1:])
+    # Error 0.6 on every cell, 0.1 on the clean images; AlexNet's on fog 0.819324, clean 0.435.
+    fog = next(s for s in relative if s.corruption == "fog")
+    assert fog.value == pytest.approx((0.6 - 0.1) / (0.819324 - 0.435))
+    assert "relative_ce" not in {s.metric for s in scores_of(cells)}
+
+
 def test_a_missing_cell_refuses_the_means_by_name_and_keeps_the_rest() -> None:
     cells = all_cells(4)
     for condition in CONDITIONS[:7]:

@@ -92,3 +92,22 @@ def test_a_file_in_the_way_is_an_output_error_that_names_the_place(
     assert str(obstacle) in str(raised.value)
     assert str(raised.value).isprintable()
     assert obstacle.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("theirs", ["notes.txt", "n02110341/mine.JPEG", "n01440764/a.JPEG"])
+def test_photos_are_not_mixed_with_the_files_of_others(tmp_path: Path, theirs: str) -> None:
+    write_sample(tmp_path / "whole")
+    file = tmp_path / "data" / theirs
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=f"data/{theirs} is there and is no sample photo"):
+        write_sample(tmp_path / "data")
+    assert files_below(tmp_path / "data") == {theirs: b"mine"}
+
+
+def test_a_call_that_was_killed_is_repeated(tmp_path: Path) -> None:
+    write_sample(tmp_path)
+    photo = sorted(tmp_path.rglob("*.JPEG"))[3]
+    photo.rename(photo.with_name(f".{photo.name}.01234567.tmp"))
+    assert write_sample(tmp_path) == 20
+    assert photo.is_file()

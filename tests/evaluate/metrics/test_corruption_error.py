@@ -17,6 +17,7 @@ from evaluator.evaluate.metrics.corruption_error import (
     corruption_error,
     mce,
     mean_error,
+    relative_corruption_error,
     relative_mce,
 )
 from evaluator.tests import second_implementation as second
@@ -70,6 +71,26 @@ def test_mce_averages_ratios_not_errors() -> None:
     # 0.5 and 1.0 of two unequal baselines: the mean of ratios is 0.75, the ratio of means 0.83.
     errors = {"easy": np.full(5, 0.2), "hard": np.full(5, 0.8)}
     assert mce(errors, {"easy": 0.4, "hard": 0.8}) == pytest.approx(0.75)
+
+
+def test_relative_ce_by_hand() -> None:
+    # (0.3 - 0.1) / (0.9 - 0.5) = 0.5, and -0.5 where corruption helps by as much.
+    for errors, expected in ((0.3, 0.5), (-0.1, -0.5)):
+        value = relative_corruption_error(np.full(5, errors), 0.1, baseline=0.9, baseline_clean=0.5)
+        assert value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("model", PAPER["models"])
+def test_relative_ce_of_the_papers_raw_errors_is_the_derived_one(model: str) -> None:
+    clean = 1 - PAPER["raw"][model]["clean_top1_accuracy_pct_as_printed"] / 100
+    for corruption, expected in PAPER["derived"]["values"][model]["relative_CE_pct"].items():
+        value = relative_corruption_error(
+            papers_errors(model)[corruption],
+            clean,
+            baseline=ALEXNET_ERROR[corruption],
+            baseline_clean=ALEXNET_CLEAN_ERROR,
+        )
+        assert 100 * value == pytest.approx(expected, abs=1e-3)
 
 
 def test_relative_mce_by_hand() -> None:

@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from evaluator.contracts import Condition, Item
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.classes import class_index
-from evaluator.evaluate.sources.folder import FolderSource, photos_in, read_file, shared_items
+from evaluator.evaluate.sources.folder import (
+    COMMENT,
+    FolderSource,
+    photos_in,
+    read_file,
+    shared_items,
+    was_generated,
+)
 
 CLEAN = Condition()
 TENCH, DALMATIAN, TISSUE = "n01440764", "n02110341", "n15075141"  # classes 0, 251, 999
@@ -241,6 +249,26 @@ def test_a_folder_too_high_is_refused_with_the_one_that_was_meant(tmp_path: Path
     assert f"Did you mean {tmp_path / 'val'}?" in message
 
 
+@pytest.mark.parametrize("above", ["", "noise/"])
+def test_a_tree_of_imagenet_c_is_known_for_what_it_is(tmp_path: Path, above: str) -> None:
+    grow(tmp_path, f"{above}shot_noise/3/{TENCH}/a.JPEG")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / (above or "shot_noise"))
+    assert "a part of ImageNet-C, which is scored as `imagenet-c`" in message
+
+
+def test_the_class_folders_are_looked_for_further_down(tmp_path: Path) -> None:
+    grow(tmp_path, f"ILSVRC/val/{TENCH}/a.JPEG", "ILSVRC/licence.txt")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / "ILSVRC")
+    assert f"Did you mean {tmp_path / 'ILSVRC' / 'val'}?" in message
+
+
+def test_no_advice_is_to_remove_a_folder(tmp_path: Path) -> None:
+    grow(tmp_path, f"{TENCH}/a.JPEG", "thesis/b.JPEG")
+    message = refusal(lambda: clean_items(tmp_path), tmp_path / "thesis")
+    assert "Move it elsewhere" in message
+    assert "emove it" not in message
+
+
 def test_an_image_beside_the_class_folders_is_refused(tmp_path: Path) -> None:
     grow(tmp_path, f"{TENCH}/a.JPEG", "stray.JPEG")
     message = refusal(lambda: clean_items(tmp_path), tmp_path / "stray.JPEG")
@@ -405,6 +433,31 @@ def test_a_generated_tree_stays_marked_when_its_parent_is_given(tmp_path: Path) 
     except InputError:
         return
     assert source.conditions() == [] or source.generated == {"seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("comment", "generated"),
+    [
+        (COMMENT, True),
+        (None, False),
+        (b"CREATOR: gd-jpeg v1.0 (using IJG JPEG v62), quality = 85", False),
+        (b"not " + COMMENT, False),
+        (COMMENT + b" at all", False),
+    ],
+)
+def test_only_the_very_comment_of_what_is_made_here_counts(
+    tmp_path: Path, comment: bytes | None, generated: bool
+) -> None:
+    path = tmp_path / "a.JPEG"
+    with_comment = {} if comment is None else {"comment": comment}
+    Image.new("RGB", (224, 224)).save(path, "JPEG", quality=85, optimize=True, **with_comment)
+    assert was_generated(str(path)) is generated
+
+
+def test_no_sample_photo_is_taken_for_a_generated_one(photos: Path) -> None:
+    found = list(photos.rglob("*.JPEG"))
+    assert len(found) == 20
+    assert not any(was_generated(str(path)) for path in found)
 
 
 # ----------------------------------------------------------------------------- shared items

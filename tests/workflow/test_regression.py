@@ -1,0 +1,77 @@
+"""The backend-parity regression test, as a user has it in a pytest and on the command line."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import evaluator
+from evaluator.cli import app
+from evaluator.contracts import Bundle
+from evaluator.engine.devices import cuda_devices
+from evaluator.errors import InputError, ParityError
+
+BACKENDS = [
+    pytest.param("onnxruntime", "cpu", id="onnxruntime-cpu"),
+    pytest.param("onnxruntime", "cuda:0", id="onnxruntime-cuda", marks=pytest.mark.gpu),
+    pytest.param("torch", "cuda:0", id="torch-cuda", marks=pytest.mark.gpu),
+]
+
+
+@pytest.fixture(scope="module")
+def earlier(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result that was kept."""
+    path = tmp_path_factory.mktemp("earlier") / "parity.json"
+    words = ["parity", str(bundle.folder), "--engine", "onnxruntime", "--device", "cpu"]
+    assert CliRunner().invoke(app, [*words, "--json", str(path)]).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize(("engine", "device"), BACKENDS)
+def test_every_backend_agrees_with_pytorch(engine: str, device: str, bundle: Bundle) -> None:
+    if device != "cpu" and not cuda_devices():
+        pytest.skip("this machine has no CUDA device")
+    result = evaluator.assert_parity(str(bundle.folder), engine=engine, device=device)
+    assert result.passed
+    assert result.candidate.backend == engine
+
+
+def test_a_result_is_not_worse_than_itself(bundle: Bundle, earlier: Path) -> None:
+    evaluator.assert_parity(str(bundle.folder), engine="onnxruntime", device="cpu", against=earlier)
+
+
+def test_a_graph_that_does_not_agree_fails(faulty: Path) -> None:
+    with pytest.raises(ParityError, match=r"does not agree with PyTorch.*worst image"):
+        evaluator.assert_parity(str(faulty), engine="onnxruntime", device="cpu")
+
+
+def test_a_pass_that_is_worse_than_before_fails_and_names_what_changed(earlier: Path) -> None:
+    # float16 passes its own bounds; against float32's result it is a thousand times worse.
+    with pytest.raises(ParityError, match=r"agrees less.*all .*precision is fp32 there, fp16 here"):
+        evaluator.assert_parity(
+            "efficientnet_lite0",
+            engine="onnxruntime",
+            device="cpu",
+            precision="fp16",
+            against=earlier,
+        )
+
+
+def test_a_worse_result_never_replaces_the_one_that_it_was_compared_with(earlier: Path) -> None:
+    before = earlier.read_bytes()
+    words = ["parity", "efficientnet_lite0", "--engine", "onnxruntime", "--device", "cpu"]
+    words += ["--precision", "fp16", "--against", str(earlier), "--json", str(earlier)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3
+    assert "WORSE" in result.stdout
+    assert "kept as it was" in result.stderr
+    assert earlier.read_bytes() == before
+
+
+def test_another_model_or_no_result_is_refused(bundle: Bundle, earlier: Path) -> None:
+    with pytest.raises(InputError, match="another architecture or preprocessing"):
+        evaluator.assert_parity(
+            "efficientnet_lite0", engine="onnxruntime", device="cpu", crop_px=192, against=earlier
+        )
+    with pytest.raises(InputError, match="is not a valid ParityResult"):
+        evaluator.assert_parity("resnet50", against=bundle.folder / "model.json")
