@@ -36,8 +36,8 @@ class ModelChoice:
     crop_px: int | None = None
     precision: str | None = None
     input_kind: str | None = None
-    description: Path | None = None
-    classes: Path | None = None
+    description: str | Path | None = None
+    classes: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subje
 def _description(choice: ModelChoice) -> Description | None:
     """The one that is named; of an ONNX file, else the one that lies beside it."""
     if choice.description is not None:
-        return read_description(choice.description)
+        return read_description(Path(choice.description).expanduser())
     beside = default_description(Path(choice.model).expanduser())
     if is_ready_onnx(choice.model) and beside.is_file():
         return read_description(beside)
@@ -95,7 +95,7 @@ def _description(choice: ModelChoice) -> Description | None:
 
 def _class_order(choice: ModelChoice, description: Description | None) -> ClassOrder | None:
     path = choice.classes or (description and description.classes_path)
-    return read_class_order(path, class_index()) if path else None
+    return read_class_order(Path(path).expanduser(), class_index()) if path else None
 
 
 def _kind(choice: ModelChoice) -> GraphKind:
