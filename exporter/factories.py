@@ -157,6 +157,8 @@ def _users_code(factory: str, what: str) -> Iterator[None]:
         hint = ""
         if isinstance(error, ModuleNotFoundError) and not theirs:
             hint = " It is looked for in the current directory and among the installed packages."
+            if ".py:" in factory:
+                hint = f" Leave out .py: {factory.replace('.py:', ':')}."
         reason = f"{type(error).__name__}: {reason_of(error)}"
         raise InputError(f"{factory} {what} {reason}{place}.{hint}") from error
 

@@ -218,7 +218,7 @@ def _checked_layout(dims: list[int], path: Path, description: Description, crop_
         wanted = description.layout or "nchw or nhwc"
         raise InputError(
             f"{shown(path)} takes {['N', *(dim or '?' for dim in dims[1:])]}, expected {wanted} "
-            f"with 3 channels of {crop_px} px, as the description says."
+            f"with 3 channels of {crop_px} px, as the description or --crop-px says."
         )
     if len(fitting) > 1:
         raise description.error(

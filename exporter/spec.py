@@ -122,6 +122,8 @@ def _of_onnx(
     path = Path(name).expanduser()
     if weights != "default":
         raise InputError(f"{shown(name)} holds its weights: leave out --weights.")
+    if not path.is_file():
+        raise InputError(f"There is no ONNX file {shown(name)}.")
     if description is None:
         raise InputError(
             f"{shown(name)} needs a description of what it takes: "

@@ -246,6 +246,8 @@ def test_a_module_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path)
     description = read_description(tmp_path / "mine.toml")
     with pytest.raises(InputError, match=r"No module named 'no_such_nets'\. It is looked for in"):
         model_spec("no_such_nets:make", weights="random", description=description)
+    with pytest.raises(InputError, match=r"Leave out \.py: no_such_nets:make\."):
+        model_spec("no_such_nets.py:make", weights="random", description=description)
 
 
 def test_a_network_of_other_classes_needs_a_class_file(spec_of: Spec) -> None:
