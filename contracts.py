@@ -25,7 +25,9 @@ Interpolation = Literal["bilinear", "bicubic"]
 InputKind = Literal["pixels", "images"]
 Precision = Literal["fp32", "fp16", "bf16"]
 Backend = Literal["torch", "onnxruntime"]
-WeightsKind = Literal["package", "download", "file", "random"]
+WeightsKind = Literal["package", "download", "file", "random", "factory", "onnx"]
+OnnxInput = Literal["normalized", "images", "pixels"]
+Layout = Literal["nchw", "nhwc"]
 
 
 # ---------------------------------------------------------------------------------------- models
@@ -67,9 +69,11 @@ class WeightsOrigin:
     """Where weights come from; with ``kind`` random, ``reference`` is the seed.
 
     Attributes:
-        kind: How they are had.
-        reference: ``package==version``, an address, a path, or ``seed 0``.
-        sha256: Of the file, or of the address's promise; empty for random weights.
+        kind: How they are had: ``factory`` is a user's code that gives a trained network, ``onnx``
+            a ready graph that holds them.
+        reference: ``package==version``, an address, a path, a factory, or ``seed 0``.
+        sha256: Of the file, or of the address's promise, or of a factory's tensors; empty for
+            random weights.
     """
 
     kind: WeightsKind
@@ -78,6 +82,66 @@ class WeightsOrigin:
 
     def __str__(self) -> str:
         return f"random, {self.reference}" if self.kind == "random" else self.reference
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """What the outputs of a model mean that has other classes than ImageNet, or another order.
+
+    Attributes:
+        outputs: For each output its class index, -1 for none of ImageNet's; each class once.
+        path: Where it was read. Told, but no part of the identity.
+    """
+
+    outputs: tuple[int, ...]
+    path: str = ""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The output that each class is read from.
+
+        Example:
+            >>> ClassOrder((2, -1, 0, 1)).indices
+            (2, 3, 0)
+        """
+        positions = {index: output for output, index in enumerate(self.outputs) if index >= 0}
+        return tuple(positions[index] for index in sorted(positions))
+
+
+@dataclass(frozen=True)
+class FactoryCode:
+    """A user's code that builds a network.
+
+    Attributes:
+        factory: ``package.module:callable``.
+        sources_sha256: Over the source files of the callable and of the network's layers.
+        state_sha256: Over the sorted names and shapes of the network's state.
+        description: The TOML file that it came with. Told, but no part of the identity.
+    """
+
+    factory: str
+    sources_sha256: str
+    state_sha256: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class ReadyOnnx:
+    """A user's ONNX file: the model exists as a graph only.
+
+    Attributes:
+        input: What the graph takes: normalised images, images in [0, 1], or pixels 0..255.
+        layout: Of its input: (N, 3, S, S) or (N, S, S, 3).
+        output: The tensor in the graph that holds the logits.
+        softmax: Whether the graph goes on with a softmax, which is left out.
+        description: The TOML file that it came with. Told, but no part of the identity.
+    """
+
+    input: OnnxInput
+    layout: Layout
+    output: str
+    softmax: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +157,8 @@ class ModelSpec:
         classes: How many, in ImageNet's order.
         source: Page of the network or its paper.
         licence: Of the weights.
+        class_order: What the network's own outputs mean, where that is not ImageNet's order.
+        own: What a user's own model is made from; none for models that are known by name.
     """
 
     name: str
@@ -103,6 +169,15 @@ class ModelSpec:
     classes: int
     source: str
     licence: str
+    class_order: ClassOrder | None = None
+    own: FactoryCode | ReadyOnnx | None = None
+
+    @property
+    def asked_as(self) -> str:
+        """What a user says to get it: its name, its factory, or the path of its ONNX file."""
+        if self.own is None:
+            return self.name
+        return self.weights.reference if isinstance(self.own, ReadyOnnx) else self.own.factory
 
 
 @dataclass(frozen=True)
@@ -337,6 +412,13 @@ class Flip:
     margin: float
 
 
+ONNX_REFERENCE = "ONNX Runtime on the original file"
+"""The reference of a model that exists only as ONNX."""
+
+PASSED_AGAINST_ONNX = "passed, the reference being ONNX Runtime"
+"""The parity of such a model, where another's is ``passed``."""
+
+
 @dataclass(frozen=True)
 class ParityResult:
     """How far a candidate is from its reference, gate by gate.
@@ -388,6 +470,11 @@ class ParityResult:
     def passed(self) -> bool:
         """Whether every gate passed."""
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def reference_name(self) -> str:
+        """The reference in words; it is PyTorch wherever a model exists as a network."""
+        return "PyTorch" if self.reference.backend == "torch" else ONNX_REFERENCE
 
 
 # ------------------------------------------------------------------------------------ benchmarks
@@ -558,7 +645,7 @@ class Provenance:
         device: What computed.
         versions: Packages and Python.
         parity: A copy of the parity result; none for the reference itself, or where it was waived.
-        parity_status: ``passed``, ``reference`` or ``not checked``.
+        parity_status: ``passed``, ``reference`` or ``not checked``; ``PASSED_AGAINST_ONNX``.
         batch_size: As it really was.
         data: Where the bytes were read.
         data_sha256: Over (id, bytes) of what was read.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import CropPx, InputKind, Json, Model, Precision, Seed, Weights
+from .options import Classes, CropPx, Description, InputKind, Json, Model, Precision, Seed, Weights
 
 if TYPE_CHECKING:
     from ..workflow.compile import Compiled
@@ -40,6 +40,8 @@ def compile_(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     json: Json = None,
 ) -> None:
     """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
@@ -61,6 +63,8 @@ def compile_(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             progress=shown,
         )
     if not is_stdout(json):

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from .options import CropPx, InputKind, Model, Precision, Seed, Weights
+from .options import (
+    Classes,
+    CropPx,
+    Description,
+    InputKind,
+    Model,
+    Precision,
+    Seed,
+    Weights,
+)
 
 
 def export(
@@ -15,6 +24,8 @@ def export(
     crop_px: CropPx = None,
     precision: Precision = None,
     input_kind: InputKind = None,
+    description: Description = None,
+    classes: Classes = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder. Default: one in the cache.")
     ] = None,
@@ -35,6 +46,8 @@ def export(
             crop_px=crop_px,
             precision=precision,
             input_kind=input_kind,
+            description=description,
+            classes=classes,
             out=out,
             data=data,
             progress=shown,

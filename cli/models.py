@@ -18,13 +18,17 @@ def models(json: Json = None) -> None:
     cells = tuple(
         (
             row.name,
-            f"{row.parameters / 1e6:.1f}",
-            f"{row.gmac:.1f}",
+            f"{(row.parameters or 0) / 1e6:.1f}",
+            f"{row.gmac or 0:.1f}",
             str(row.preprocessing.crop_px),
             row.weights_name,
             row.licence,
         )
         for row in rows
     )
-    note = "torchvision:NAME is taken too, for every classifier of torchvision."
-    print_tables([Table("Models", header, cells, (note,), words=(0, 4, 5))])
+    notes = (
+        "torchvision:NAME and timm:NAME are taken too, for every classifier of theirs.",
+        "Your own: package.module:callable that returns a network, or FILE.onnx; either with a "
+        'description (README, "Your own model").',
+    )
+    print_tables([Table("Models", header, cells, notes, words=(0, 4, 5))])

@@ -1,5 +1,7 @@
 """Options that several commands share, each written once."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +10,27 @@ import typer
 
 from ..errors import InputError
 
+
+def importable(model: str) -> str:
+    """MODEL; where it is a factory, the current directory can be imported from, as by `python -m`.
+
+    Only then: a file that happens to have a library's name should not stand in its place.
+    """
+    from ..exporter.factories import is_factory
+    from ..exporter.zoo import KNOWN_PREFIXES
+
+    if is_factory(model) and not model.startswith(KNOWN_PREFIXES):
+        sys.path.insert(0, os.getcwd())
+    return model
+
+
 Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name of `evaluator models`, torchvision:NAME, or a bundle's folder.",
+        help="A name of `evaluator models`, torchvision:NAME, timm:NAME, your own "
+        "package.module:callable or FILE.onnx, or a bundle's folder.",
+        callback=importable,
     ),
 ]
 Weights = Annotated[
@@ -22,6 +40,17 @@ Seed = Annotated[int, typer.Option(min=0, help="Of random weights.")]
 CropPx = Annotated[
     int | None,
     typer.Option("--crop-px", help="Another crop than the training's; results are marked."),
+]
+Description = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="Of your own model: its preprocessing, its classes."),
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="One line an output: WordNet id, class index, or - for none of ImageNet's.",
+    ),
 ]
 Precision = Annotated[
     str | None,

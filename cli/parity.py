@@ -8,7 +8,9 @@ import typer
 
 from .options import (
     BatchSize,
+    Classes,
     CropPx,
+    Description,
     Device,
     Engine,
     InputKind,
@@ -39,6 +41,8 @@ def parity(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     precision: Precision = None,
     input_kind: InputKind = None,
     against: Annotated[
@@ -66,6 +70,8 @@ def parity(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             precision=precision,
             input_kind=input_kind,
             progress=shown,
@@ -113,9 +119,11 @@ def print_parity(result: "ParityResult") -> None:
     ]
     if result.labelled:
         notes.append(
-            f"right on {result.labelled} labelled clean photos: PyTorch "
+            f"right on {result.labelled} labelled clean photos: {result.reference_name} "
             f"{result.reference_correct}, {result.candidate.backend} {result.candidate_correct}"
         )
+    if result.reference.backend != "torch":
+        notes.append(f"the model exists only as ONNX: its reference is {result.reference_name}")
     notes += [
         f"flip: {flip.id} from class {flip.reference} to {flip.candidate}, which the reference "
         f"had decided by {flip.margin:.2g}"
@@ -124,9 +132,10 @@ def print_parity(result: "ParityResult") -> None:
     if len(result.flips) > MOST_FLIPS:
         notes.append(f"and {len(result.flips) - MOST_FLIPS} more flips")
     verdict = "passed" if result.passed else "FAILED"
+    reference = "torch" if result.reference.backend == "torch" else result.reference_name
     title = (
         f"Parity of {result.model}: {result.candidate.backend} {result.candidate.precision} on "
-        f"{result.candidate_device} against {result.reference.backend} "
+        f"{result.candidate_device} against {reference} "
         f"{result.reference.precision} on {result.reference_device}: {verdict}"
     )
     rows = tuple(_row(gate) for gate in result.gates)

@@ -7,8 +7,10 @@ import typer
 
 from .options import (
     BatchSize,
+    Classes,
     Corruptions,
     CropPx,
+    Description,
     Device,
     Engine,
     InputKind,
@@ -42,6 +44,8 @@ def score(
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
     precision: Precision = None,
     input_kind: InputKind = None,
     parity: Annotated[
@@ -70,6 +74,8 @@ def score(
             weights=weights,
             seed=seed,
             crop_px=crop_px,
+            description=description,
+            classes=classes,
             precision=precision,
             input_kind=input_kind,
             parity=parity,

@@ -48,6 +48,7 @@ class PreprocessingPair:
 
     expected: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     found: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    note: str = "scale and bias in the graph against the spec"
 
 
 def logits_of(engine: Engine, images: ParityImages, batch_size: int) -> Iterator[Logits]:
@@ -174,7 +175,7 @@ def _preprocessing_gate(pair: PreprocessingPair) -> Gate:
         else np.inf
         for found, expected in zip(pair.found, pair.expected, strict=True)
     )
-    return Gate("preprocessing", off, 0, off == 0, "scale and bias in the graph against the spec")
+    return Gate("preprocessing", off, 0, off == 0, pair.note)
 
 
 def _gate(name: str, value: float, bound: float, note: str) -> Gate:

@@ -5,6 +5,7 @@ Float32 with TF32 off. The network is as its weights were loaded: nothing is fol
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -78,14 +79,16 @@ def torch_spec(
     model: ModelSpec, weights_sha256: str, input_kind: InputKind = "pixels"
 ) -> EngineSpec:
     """What a PyTorch engine of this model computes; no network is needed to say it."""
-    sha256 = document_sha256(
-        {
-            "architecture": model.architecture,
-            "weights": weights_sha256,
-            "preprocessing": document_sha256(model.preprocessing),
-        }
-    )
-    return EngineSpec("torch", sha256, input_kind=input_kind)
+    parts = {
+        "architecture": model.architecture,
+        "weights": weights_sha256,
+        "preprocessing": document_sha256(model.preprocessing),
+    }
+    if model.class_order is not None:
+        parts["classes"] = document_sha256(model.class_order.outputs)
+    if model.own is not None:
+        parts["own"] = document_sha256(replace(model.own, description=""))
+    return EngineSpec("torch", document_sha256(parts), input_kind=input_kind)
 
 
 def torch_versions() -> dict[str, str]:

@@ -30,7 +30,8 @@ def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
         example: Images (1, 3, S, S) that the network takes.
 
     Raises:
-        InputError: If a BatchNorm has no running statistics: it would mix the images of a batch.
+        InputError: If a BatchNorm has no running statistics: it would mix the images of a batch;
+            or if it is of a kind that does more than normalise.
     """
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
@@ -44,12 +45,31 @@ def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
             scale, shift = _affine(module, name)
             if (convolution := pairs.get(module)) is not None:
                 _fold(convolution, scale, shift)
-                made[module] = nn.Identity()
+                made[module] = _and_behind(module, nn.Identity())
             else:
-                made[module] = _channel_affine(scale, shift)
+                made[module] = _and_behind(module, _channel_affine(scale, shift))
         parent, _, child = name.rpartition(".")
         setattr(network.get_submodule(parent), child, made[module])
     assert not any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def _and_behind(norm: "nn.Module", instead: "nn.Module") -> "nn.Module":
+    """What stands for a BatchNorm, with what that one does beside normalising.
+
+    timm has some with an activation inside (``BatchNormAct2d``); of others nothing is known.
+    """
+    from torch import nn
+    from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+
+    if type(norm).forward in (_BatchNorm.forward, SyncBatchNorm.forward):
+        return instead
+    drop, act = getattr(norm, "drop", None), getattr(norm, "act", None)
+    if not isinstance(drop, nn.Module) or not isinstance(act, nn.Module):
+        raise InputError(
+            f"A layer is a {type(norm).__name__}, a batch normalisation that does something else "
+            "too, which cannot be exported. Make it a module beside a plain BatchNorm."
+        )
+    return nn.Sequential(instead, drop, act)
 
 
 def _pairs(network: "nn.Module", example: "torch.Tensor") -> "dict[nn.Module, nn.Conv2d]":

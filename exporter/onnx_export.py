@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ..contracts import FLOAT32_PIXELS, GraphKind, LoadedNetwork, Precision
 from ..errors import InputError, reason_of, shown
 from .batchnorm import fold_batchnorm
+from .class_order import output_count
 from .graph import OUTPUT, deployable, example_input
 from .overflow import largest_activation
 
@@ -56,7 +57,7 @@ def write_onnx(
 
     crop_px = loaded.spec.preprocessing.crop_px
     images = torch.zeros(1, 3, crop_px, crop_px)
-    classes = _classes(loaded, images)
+    classes = output_count(loaded.network, loaded.spec)
     fold_batchnorm(loaded.network, images)
     largest = None
     if kind.precision == "fp16":
@@ -85,26 +86,6 @@ def write_onnx(
     _strip(path)
     _check_graph(loaded, kind, classes, path)
     return largest
-
-
-def _classes(loaded: LoadedNetwork, images: Any) -> int:
-    """How many logits the network gives for one image."""
-    import torch
-
-    try:
-        with torch.no_grad():
-            logits = loaded.network(images)
-    except Exception as error:  # whatever a network raises on images that it cannot take
-        raise InputError(
-            f"{loaded.spec.name} does not run on images of {images.shape[-1]} px: "
-            f"{reason_of(error)}."
-        ) from error
-    shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:
-        raise InputError(
-            f"{loaded.spec.name} gives {shape} for one image, expected logits [1, classes]."
-        )
-    return int(shape[1])
 
 
 def _check_graph(loaded: LoadedNetwork, kind: GraphKind, classes: int, path: Path) -> None:

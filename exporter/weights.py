@@ -6,18 +6,22 @@ is verified first wherever one is known.
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contracts import LoadedNetwork, ModelSpec, Progress, Silence
+from ..contracts import FactoryCode, LoadedNetwork, ModelSpec, Progress, ReadyOnnx, Silence
 from ..errors import EvaluatorError, InputError, reason_of, shown
-from ..storage.cache import cache_folder
 from ..storage.digest import file_sha256
 from ..storage.fetch import fetch
+from .architectures import Build
 from .checkpoints import Checkpoint, read_checkpoint
+from .class_order import in_imagenet_order
+from .factories import check_code, factory_network
 from .fitting import COUNTER, load_checkpoint
 from .random_weights import random_network
-from .spec import not_installed
+from .spec import INSTEAD_OF_FETCHING, download_path, not_installed
+from .timm_models import TIMM, timm_tensors
 from .zoo import PackageFile, find_model
 
 if TYPE_CHECKING:
@@ -40,10 +44,18 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
     """
     progress = progress or Silence()
     network = _built(spec)
-    if spec.weights.kind != "random":
+    if isinstance(spec.own, FactoryCode):
+        check_code(spec.own, network)
+    if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
     network.eval().requires_grad_(False)
-    return LoadedNetwork(spec, network, tensors_sha256(network.state_dict()))
+    sha256 = tensors_sha256(network.state_dict())
+    if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
+        raise InputError(
+            f"{spec.architecture} gives other weights than when the model was made from it. "
+            "`trained = true` in the description promises that they are always the same."
+        )
+    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256)
 
 
 def tensors_sha256(tensors: "dict[str, torch.Tensor]") -> str:
@@ -70,7 +82,7 @@ def _built(spec: ModelSpec) -> "nn.Module":
     """The network, with its random weights where they are asked for."""
     import torch
 
-    build, crop_px = find_model(spec.name).build, spec.preprocessing.crop_px
+    build, crop_px = build_of(spec), spec.preprocessing.crop_px
     try:
         if spec.weights.kind == "random":
             seed = int(spec.weights.reference.removeprefix("seed "))
@@ -85,6 +97,22 @@ def _built(spec: ModelSpec) -> "nn.Module":
             f"{spec.name} cannot be built for images of {crop_px} px: {reason_of(error)}. "
             f"It was trained at {spec.trained_crop_px} px."
         ) from error
+
+
+def build_of(spec: ModelSpec) -> Build:
+    """What makes the network, from the spec alone: it may come from another process.
+
+    Raises:
+        InputError: If the model exists only as ONNX.
+    """
+    if isinstance(spec.own, ReadyOnnx):
+        raise InputError(
+            f"{spec.name} exists only as ONNX, which PyTorch cannot run: what needs gradients, or "
+            "--engine torch, needs the network's code. Give it as package.module:callable."
+        )
+    if isinstance(spec.own, FactoryCode):
+        return factory_network(spec.own.factory)
+    return find_model(spec.name).build
 
 
 def _checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
@@ -126,14 +154,19 @@ def _of_package(spec: ModelSpec) -> Checkpoint:
 def _downloaded(spec: ModelSpec, progress: Progress) -> Checkpoint:
     """Fetched once; its hash is checked now and on every later use."""
     url = spec.weights.reference
-    path = cache_folder("weights") / url.rsplit("/", 1)[1]
+    path = download_path(url)
     fetch(
         url,
         path,
         sha256=spec.weights.sha256,
         progress=progress,
         what=f"the weights of {spec.name}",
-        instead="Download that address elsewhere and give the file with --weights FILE, "
-        "or use --weights random.",
+        instead=INSTEAD_OF_FETCHING,
     )
-    return read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    if not spec.name.startswith(TIMM):
+        return checkpoint
+    tensors = timm_tensors(
+        spec.name.removeprefix(TIMM), spec.preprocessing.crop_px, checkpoint.tensors
+    )
+    return replace(checkpoint, tensors=tensors)

@@ -5,17 +5,20 @@ torch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
 import difflib
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..contracts import Preprocessing
 from ..errors import InputError
 from .architectures import Build, efficientnet_lite, resnext101, torchvision_network
+from .timm_models import TIMM, timm_model
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_224 = Preprocessing(256, 224, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
 TORCHVISION = "torchvision:"
+KNOWN_PREFIXES = (TORCHVISION, TIMM)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,23 @@ class Download:
 
     @property
     def sha256_prefix(self) -> str:
-        """The promised start of the file's SHA-256."""
-        return self.url.rsplit("-", 1)[1].split(".", 1)[0]
+        """The promised start of the file's SHA-256; empty where the name has none."""
+        found = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.url)
+        return found[1] if found else ""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Weights at an address that does not say their hash."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class NotPublished:
+    """No weights that can be had; and why."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -41,8 +59,15 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
+class OfFactory:
+    """Weights that a user's factory brings along, or does not."""
+
+    trained: bool
+
+
+@dataclass(frozen=True)
 class ZooModel:
-    """A row of the zoo.
+    """A row of the zoo, or what is known of a model beside it in the same words.
 
     Attributes:
         name: As the command line takes it.
@@ -50,28 +75,32 @@ class ZooModel:
         build: Makes the network for a crop.
         weights: The default ones.
         preprocessing: With which they were trained.
-        parameters: How many.
-        gmac: Of one image.
+        parameters: How many; none where nobody counted.
+        gmac: Of one image; none where nobody counted.
         source: Page of the network or its paper.
         licence: Of the weights.
+        outputs: How many logits; none where only running it will tell.
     """
 
     name: str
     architecture: str
     build: Build
-    weights: Download | PackageFile
+    weights: Download | Address | PackageFile | OfFactory | NotPublished
     preprocessing: Preprocessing
-    parameters: int
-    gmac: float
+    parameters: int | None
+    gmac: float | None
     source: str
     licence: str
+    outputs: int | None = 1000
 
     @property
     def weights_name(self) -> str:
         """Where the default weights come from, in a word."""
-        if isinstance(self.weights, Download):
+        if isinstance(self.weights, Download | Address):
             return self.weights.url.rsplit("/", 1)[1]
-        return f"package {self.weights.distribution}"
+        if isinstance(self.weights, PackageFile):
+            return f"package {self.weights.distribution}"
+        return "none"
 
     def document(self) -> dict[str, Any]:
         """The row for programs."""
@@ -184,10 +213,11 @@ MODELS = {model.name: model for model in _TABLE}
 
 
 def find_model(name: str) -> ZooModel:
-    """The model of that name: a row of the zoo, or ``torchvision:NAME``.
+    """The model of that name: a row of the zoo, ``torchvision:NAME`` or ``timm:NAME``.
 
     Raises:
         InputError: If there is none; near names are given.
+        UnavailableError: If timm is asked for and is not installed.
 
     Example:
         >>> find_model("resnet50").parameters
@@ -197,12 +227,15 @@ def find_model(name: str) -> ZooModel:
         return MODELS[name]
     if name.startswith(TORCHVISION):
         return _torchvision_model(name.removeprefix(TORCHVISION))
+    if name.startswith(TIMM):
+        return timm_model(name.removeprefix(TIMM))
     known = [*MODELS, *(TORCHVISION + other for other in _torchvision_names())]
     bare = {other.removeprefix(TORCHVISION): other for other in reversed(known)}
     near = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
     hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists them."
     raise InputError(
-        f"There is no model {name!r}. {hint} A bundle's folder or torchvision:NAME is taken too."
+        f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
+        "package.module:callable and a bundle's folder are taken too."
     )
 
 

@@ -90,7 +90,7 @@ class _Job:
 
 
 def fetch(
-    url: str, path: Path, *, sha256: str, progress: Progress, what: str, instead: str = ""
+    url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str = ""
 ) -> None:
     """Have a file at ``path``, from the network if it is not there; checked in any case.
 
@@ -100,7 +100,8 @@ def fetch(
     Args:
         url: An http or https address.
         path: Where the file will be.
-        sha256: Of its bytes, in hexadecimal: the whole or its first digits, 8 at least.
+        sha256: Of its bytes, in hexadecimal: the whole or its first digits, 8 at least. None only
+            for ``pins.py``, which remembers the one of what came.
         progress: Is told what is fetched, and how far it is.
         what: The thing in words, for notes and errors: ``the weights of resnet50``.
         instead: What a user can do where it cannot be had; without it, to put it there by hand.
@@ -110,22 +111,23 @@ def fetch(
         UnavailableError: If it cannot be had, or what came is something else.
         OutputError: If it cannot be written.
     """
-    if not url.startswith(("https://", "http://")) or not re.fullmatch("[0-9a-f]{8,64}", sha256):
+    promised = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
+    if not url.startswith(("https://", "http://")) or not promised:
         raise InputError(
-            f"{shown(url)} with SHA-256 {shown(sha256)!r} is nothing to fetch {what} by: "
+            f"{shown(url)} with SHA-256 {shown(sha256 or '')!r} is nothing to fetch {what} by: "
             "expected an http or https address, and 8 hexadecimal digits at least."
         )
     by_hand = f"Download that address elsewhere and save it as {shown(path)}."
-    job = _Job(url, path, sha256, progress, what, instead or by_hand)
+    job = _Job(url, path, sha256 or "", progress, what, instead or by_hand)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):
             if not path.is_file():
                 _receive_whole(job)
                 _publish(job)
                 return
-    if not file_sha256(path).startswith(sha256):
+    if not file_sha256(path).startswith(job.sha256):
         raise InputError(
-            f"{shown(path)} is damaged: its SHA-256 does not start with {sha256[:12]}. "
+            f"{shown(path)} is damaged: its SHA-256 does not start with {job.sha256[:12]}. "
             "Remove it; it will be fetched again."
         )
 

@@ -35,7 +35,9 @@ class FileServer:
         ranges: Whether it gives parts of files.
         validators: Whether it says which version of a file it gives.
         sized: Whether it says how long a file is.
+        hub: Whether it answers as Hugging Face's: it promises a hash, and redirects to a store.
         faults: Of the next answers.
+        heads: The path of each question about a file.
         asked: The range of each request for a file, ``whole`` where there was none.
         sent: Bytes of each answer, of those that ended.
     """
@@ -45,8 +47,10 @@ class FileServer:
     ranges: bool = True
     validators: bool = True
     sized: bool = True
+    hub: bool = False
     faults: list[Fault] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -64,7 +68,31 @@ class FileServer:
 @contextmanager
 def file_server() -> Iterator[FileServer]:
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            server.heads.append(self.path)
+            content = server.files.get(self.path.rsplit("/", 1)[1])
+            if content is None:
+                self.send_error(404)
+                return
+            if server.hub:
+                self._redirect(content)
+                return
+            self.send_response(200)
+            if server.validators:
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.end_headers()
+
+        def _redirect(self, content: bytes) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"/store/{self.path.rsplit('/', 1)[1]}")
+            self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def do_GET(self) -> None:
+            if server.hub and not self.path.startswith("/store/"):
+                self._redirect(server.files.get(self.path.rsplit("/", 1)[1], b""))
+                return
             server.asked.append(self.headers.get("Range", "whole"))
             fault = server.faults.pop(0) if server.faults else Fault()
             content = server.files.get(self.path.rsplit("/", 1)[1])

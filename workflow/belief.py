@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..contracts import Gate, ParityResult, Progress
+from ..contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
 from ..errors import EngineError, EngineUnavailableError, ParityError, shown
-from .engines import Loaded, Placement, is_reference, placements, ready
+from .engines import Loaded, Placement, is_reference, placements, ready, serving
 from .parity import evidence_path, measure_parity, stored_parity
 from .subject import Subject
 
@@ -17,7 +17,8 @@ class Believed:
     Attributes:
         loaded: The model, ready for it.
         parity: The result; none for the reference itself, or where there is none.
-        status: ``passed``, ``reference``, and with parity waived ``failed`` or ``not checked``.
+        status: ``passed`` or ``PASSED_AGAINST_ONNX``, ``reference``, and with parity waived
+            ``failed`` or ``not checked``.
     """
 
     loaded: Loaded
@@ -41,7 +42,7 @@ def believed_engine(
         ParityError: If none passes.
         EngineUnavailableError: If what is asked for is not here.
     """
-    choices = placements(engine, device)
+    choices = serving(subject, placements(engine, device))
     for place in choices[:-1]:
         # Only an engine that nobody named may be passed over, and never in silence.
         try:
@@ -54,7 +55,7 @@ def believed_engine(
 def failure(result: ParityResult, loaded: Loaded) -> str:
     """One line on a parity that failed: which gates, and where the evidence is."""
     return (
-        f"{loaded.placement} does not agree with PyTorch on {result.model}: "
+        f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
         f"{failed_gates(result.gates)}. "
         f"The logits of both are kept in {shown(evidence_path(result))}. "
         "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
@@ -74,7 +75,8 @@ def _believed(
         return Believed(loaded, None, "not checked")
     if not result.passed and parity:
         raise ParityError(failure(result, loaded))
-    return Believed(loaded, result, "passed" if result.passed else "failed")
+    passed = "passed" if result.reference.backend == "torch" else PASSED_AGAINST_ONNX
+    return Believed(loaded, result, passed if result.passed else "failed")
 
 
 def _told(believed: Believed, progress: Progress) -> Believed:

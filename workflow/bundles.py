@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contracts import Bundle, Progress
+from ..contracts import Bundle, Progress, ReadyOnnx
 from ..exporter.bundle import is_bundle, open_bundle_of, refuse_what_is_no_bundle, write_bundle
+from ..exporter.ready_bundle import write_ready_bundle
+from ..exporter.ready_onnx import told_of
 from ..exporter.weights import load_network
 from ..storage.atomic import remove_leftovers
 from ..storage.cache import cache_folder
@@ -74,6 +76,8 @@ def _exported(export: _Export, progress: Progress) -> bool:
             return False
         remove_leftovers(folder)
         progress.note(f"Exporting {spec.name} ({spec.weights}) to ONNX: {kind}.")
+        for note in told_of(spec):
+            progress.note(note)
         in_child(_export, export, progress)
     return True
 
@@ -81,6 +85,9 @@ def _exported(export: _Export, progress: Progress) -> bool:
 def _export(export: _Export, progress: Progress) -> None:
     """In the child."""
     subject, photos = export.subject, None
+    if isinstance(subject.spec.own, ReadyOnnx):
+        write_ready_bundle(subject.spec, subject.folder, subject.kind)
+        return
     if subject.kind.precision == "fp16":
         images = parity_images(subject.spec, export.photos)
         photos = images.pixels[: images.clean]

@@ -47,16 +47,19 @@ def compile_model(
     opt_batch: int | None = None,
     tf32: bool = False,
     target: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: str | Path | None = None,
+    classes: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Compiled:
     """Build a TensorRT plan of a model, unless the same is in the cache.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's own,
+            or a bundle's folder.
         engine: ``tensorrt`` or ``tensorrt-rtx``.
         precision: In which the graph computes, and so its plan; without it ``fp32``, or the
             bundle's own.
@@ -70,6 +73,8 @@ def compile_model(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         progress: Is told what happens.
 
     Raises:
@@ -81,13 +86,15 @@ def compile_model(
     progress = progress or Silence()
     flavour = find_flavour(engine)
     profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
-    if out is not None:
-        _check_out(out)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
+    target_path = None if out is None else Path(out)
+    if target_path is not None:
+        _check_out(target_path)
+    choice = ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes)
+    subject = find_subject(choice, progress)
     toolchain = find_toolchain(flavour, target)
     bundle, _ = bundle_of(subject, progress)
     plan, built = plan_of(PlanRequest(toolchain, bundle, profile, tf32), progress)
-    return Compiled(plan if out is None else _copied(plan, out), bundle, built)
+    return Compiled(plan if target_path is None else _copied(plan, target_path), bundle, built)
 
 
 def plan_of(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:

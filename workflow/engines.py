@@ -1,13 +1,27 @@
 """Which engine runs where, and opening it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ..contracts import Backend, Bundle, Device, Engine, EngineSpec, LoadedNetwork, Progress
+from ..contracts import (
+    ONNX_REFERENCE,
+    Backend,
+    Bundle,
+    Device,
+    Engine,
+    EngineSpec,
+    LoadedNetwork,
+    ModelSpec,
+    Progress,
+    ReadyOnnx,
+)
 from ..engine.devices import cpu, cuda_devices, find_device
 from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_spec, onnx_versions
+from ..engine.original_onnx import OriginalOnnx, original_spec
 from ..engine.torch_engine import TorchEngine, torch_spec, torch_versions
 from ..errors import InputError
+from ..exporter.ready_onnx import original_of
 from ..exporter.weights import load_network
 from .bundles import bundle_of
 from .subject import Subject
@@ -59,6 +73,14 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Original:
+    """A user's ONNX file, and the model that it is."""
+
+    path: Path
+    model: ModelSpec
+
+
+@dataclass(frozen=True)
 class Loaded:
     """A model made ready for one engine, not yet opened: its identity is known.
 
@@ -69,6 +91,7 @@ class Loaded:
         weights_sha256: Of the model's tensors.
         bundle: Where the engine runs a bundle.
         network: Where it runs the network itself.
+        original: Where it is the reference of a model that exists only as ONNX.
     """
 
     name: str
@@ -77,6 +100,7 @@ class Loaded:
     weights_sha256: str
     bundle: Bundle | None = None
     network: LoadedNetwork | None = None
+    original: Original | None = None
 
     @property
     def remark(self) -> str:
@@ -87,6 +111,8 @@ class Loaded:
         """The engine; ``threads`` of a CPU session that only one caller will use."""
         if self.bundle is not None:
             return OnnxEngine(self.bundle, self.placement.device, threads=threads)
+        if self.original is not None:
+            return OriginalOnnx(self.original.path, self.original.model, self.placement.device)
         assert self.network is not None
         return TorchEngine(self.network, self.placement.device)
 
@@ -125,6 +151,13 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
     return _of_network(load_network(subject.spec, progress), placement)
 
 
+def serving(subject: Subject, choices: Sequence[Placement]) -> list[Placement]:
+    """Those that can run the model; all of them where the user named the engine."""
+    if not isinstance(subject.spec.own, ReadyOnnx) or len(choices) == 1:
+        return list(choices)
+    return [place for place in choices if place.kind.scores_bundles]
+
+
 def is_reference(loaded: Loaded) -> bool:
     """Whether this is the reference itself: PyTorch in float32 on the CPU."""
     return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
@@ -136,6 +169,8 @@ def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> L
     Raises:
         InputError: If the weights are no longer those that the candidate was made from.
     """
+    if isinstance(subject.spec.own, ReadyOnnx):
+        return _of_original(subject.spec)
     network = load_network(subject.spec, progress)
     if network.weights_sha256 != weights_sha256:
         raise InputError(
@@ -143,6 +178,28 @@ def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> L
             "bundle was exported. Remove the bundle and export again."
         )
     return _of_network(network, Placement(ENGINES["torch"], cpu()))
+
+
+def reference_name(model: ModelSpec) -> str:
+    """The reference of a model, in words."""
+    return ONNX_REFERENCE if isinstance(model.own, ReadyOnnx) else "PyTorch"
+
+
+def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
+    """What the reference of a model computes; nothing is loaded to say it."""
+    if isinstance(model.own, ReadyOnnx):
+        return original_spec(model)
+    return torch_spec(model, weights_sha256)
+
+
+def _of_original(model: ModelSpec) -> Loaded:
+    return Loaded(
+        model.name,
+        Placement(ENGINES["onnxruntime"], cpu()),
+        original_spec(model),
+        model.weights.sha256,
+        original=Original(original_of(model), model),
+    )
 
 
 def _of_network(network: LoadedNetwork, placement: Placement) -> Loaded:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contracts import Device, EngineSpec, Gate, ParityResult, Preprocessing, Progress, Silence
+from ..contracts import (
+    Device,
+    EngineSpec,
+    Gate,
+    ModelSpec,
+    ParityResult,
+    Progress,
+    ReadyOnnx,
+    Silence,
+)
 from ..engine.malloc import give_back_freed_memory
 from ..engine.parity import (
     Logits,
@@ -21,14 +30,22 @@ from ..engine.parity import (
     mean_kl,
 )
 from ..engine.tolerances import tolerance_of
-from ..engine.torch_engine import torch_spec
 from ..errors import InputError
 from ..evaluate.metrics.error_rate import wilson_interval
 from ..exporter.graph import affine_of, preprocessing_in_graph
 from ..storage.atomic import file_written_whole
 from ..storage.cache import cache_folder
 from ..storage.documents import document_sha256, plain, read_document, write_document
-from .engines import Loaded, is_reference, placements, ready, reference_of
+from .engines import (
+    Loaded,
+    is_reference,
+    placements,
+    ready,
+    reference_name,
+    reference_of,
+    reference_spec,
+    serving,
+)
 from .parity_images import parity_images
 from .subject import ModelChoice, Subject, find_subject
 
@@ -36,25 +53,32 @@ REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
+NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
+
 
 def check_parity(
     model: str,
     *,
-    data: Path | None = None,
+    data: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: str | Path | None = None,
+    classes: str | Path | None = None,
     precision: str | None = None,
     input_kind: str | None = None,
     progress: Progress | None = None,
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
 
+    A model that exists only as ONNX has ONNX Runtime, on the original file, as its reference.
+
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
+            own, or a bundle's folder.
         data: Photos to compare on, in class folders or flat; without it, twenty sample photos.
             Each is compared clean and corrupted.
         engine: Without it, the best that is here.
@@ -63,6 +87,8 @@ def check_parity(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         precision: In which the graph computes; without it ``fp32``, or the bundle's own.
         input_kind: What it takes, ``pixels`` or ``images``; likewise.
         progress: Is told what happens.
@@ -75,9 +101,13 @@ def check_parity(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
-    loaded = ready(subject, placements(engine, device)[0], progress)
-    return measure_parity(subject, loaded, data=data, batch_size=batch_size, progress=progress)
+    subject = find_subject(
+        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        progress,
+    )
+    loaded = ready(subject, serving(subject, placements(engine, device))[0], progress)
+    photos = None if data is None else Path(data)
+    return measure_parity(subject, loaded, data=photos, batch_size=batch_size, progress=progress)
 
 
 def measure_parity(
@@ -95,7 +125,10 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    progress.note(f"Parity of {candidate.placement} with PyTorch: {images.description}.")
+    progress.note(
+        f"Parity of {candidate.placement} with {reference_name(subject.spec)}: "
+        f"{images.description}."
+    )
     if candidate.remark:
         progress.note(candidate.remark)
     device = candidate.placement.device
@@ -103,7 +136,7 @@ def measure_parity(
     reference = _reference(subject, candidate, images, progress)
     give_back_freed_memory()  # of the reference; the candidate may be as large
     found, moved = _candidate_logits(candidate, images, batch, progress)
-    pair = _preprocessing(candidate, subject.spec.preprocessing)
+    pair = _preprocessing(candidate, subject.spec)
     tolerance = tolerance_of(candidate.spec)
     verdicts = gates(reference.logits, found, moved, tolerance, pair, images.items)
     result = _result(reference, candidate, images, batch, found, verdicts)
@@ -116,7 +149,7 @@ def measure_parity(
 def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
     """The kept result for this engine, runtime and device, if there is one."""
     path = _path(
-        torch_spec(subject.spec, candidate.weights_sha256),
+        reference_spec(subject.spec, candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
@@ -185,13 +218,15 @@ def _collected(
     return np.concatenate(rows)
 
 
-def _preprocessing(candidate: Loaded, spec: Preprocessing) -> PreprocessingPair | None:
+def _preprocessing(candidate: Loaded, spec: ModelSpec) -> PreprocessingPair | None:
     if candidate.bundle is None:
         return None
     kind = candidate.spec.input_kind
-    return PreprocessingPair(
-        affine_of(spec, kind), preprocessing_in_graph(candidate.bundle.graph, kind)
-    )
+    expected = affine_of(spec.preprocessing, kind)
+    found = preprocessing_in_graph(candidate.bundle.graph, kind)
+    if isinstance(spec.own, ReadyOnnx) and spec.own.input != "normalized":
+        return PreprocessingPair(expected, found, NORMALISES_ITSELF)
+    return PreprocessingPair(expected, found)
 
 
 def _result(

@@ -11,7 +11,7 @@ from ..evaluate.generate.photos import sample_photos
 from ..evaluate.generate.simple import SIMPLE_CORRUPTIONS
 from ..evaluate.scoring import pixels_of, select_items
 from ..evaluate.sources.folder import photos_in, read_file
-from ..exporter.zoo import find_model
+from ..exporter.cost import gmac_of
 
 SLOW_GMAC = 50
 """A model above this sees each photo under one corruption instead of all four. A property of the
@@ -36,7 +36,7 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         items = select_items(photos_in(data), MOST_PHOTOS)
     clean = [pixels_of(read_file(i.location), i, spec.preprocessing, None) for i in items]
     names = list(SIMPLE_CORRUPTIONS)
-    each = 1 if find_model(spec.name).gmac > SLOW_GMAC else len(names)
+    each = 1 if gmac_of(spec) > SLOW_GMAC else len(names)
     corrupted, corrupted_items = [], []
     for position, (item, pixels) in enumerate(zip(items, clean, strict=True)):
         for step in range(each):

@@ -213,7 +213,7 @@ def _completing_command(one: _Scored) -> str:
     """The command that scores what is missing; what is there is not scored again."""
     run, spec = one.run, one.run.manifest.model
     data = one.records.provenance[0].data
-    words = ["evaluator", "score", spec.name, run.key.benchmark, "--data", data]
+    words = ["evaluator", "score", spec.asked_as, run.key.benchmark, "--data", data]
     words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
     for option, key in (("--corruptions", "corruption"), ("--severities", "severity")):
         values = list(dict.fromkeys(str(c[key]) for c in one.missing if c.values))
@@ -221,10 +221,10 @@ def _completing_command(one: _Scored) -> str:
             words += [option, ",".join(values)]
     if run.key.limit is not None:
         words += ["--limit", str(run.key.limit)]
-    return shlex.join([*words, *_weights_options(spec)])
+    return shlex.join([*words, *_model_options(spec)])
 
 
-def _weights_options(spec: ModelSpec) -> list[str]:
+def _model_options(spec: ModelSpec) -> list[str]:
     options = []
     if spec.weights.kind == "random":
         options += ["--weights", "random", "--seed", spec.weights.reference.split()[-1]]
@@ -232,6 +232,10 @@ def _weights_options(spec: ModelSpec) -> list[str]:
         options += ["--weights", spec.weights.reference]
     if spec.preprocessing.crop_px != spec.trained_crop_px:
         options += ["--crop-px", str(spec.preprocessing.crop_px)]
+    if spec.own is not None:
+        options += ["--description", spec.own.description]
+    if spec.class_order is not None:
+        options += ["--classes", spec.class_order.path]
     return options
 
 

@@ -58,6 +58,8 @@ def score(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    description: str | Path | None = None,
+    classes: str | Path | None = None,
     precision: str | None = None,
     input_kind: str | None = None,
     parity: bool = True,
@@ -66,7 +68,8 @@ def score(
     """Score a model on a benchmark; what is finished in the run already is not scored again.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
+        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
+            own, or a bundle's folder.
         benchmark: ``imagenet`` or ``imagenet-c``.
         data: The folder that holds the images.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
@@ -79,6 +82,8 @@ def score(
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
+        description: A TOML file on a model of the user's own.
+        classes: A file that says what each output is, where that is not ImageNet's order.
         precision: In which the graph computes; without it ``fp32``, or the bundle's own.
         input_kind: What it takes, ``pixels`` or ``images``; likewise.
         parity: Whether an engine must have passed its parity check; it is run if need be.
@@ -96,7 +101,10 @@ def score(
     progress = progress or Silence()
     data, out = Path(data), None if out is None else Path(out)
     what = find_benchmark(benchmark)
-    subject = find_subject(ModelChoice(model, weights, seed, crop_px, precision, input_kind))
+    subject = find_subject(
+        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        progress,
+    )
     check_crop(subject.spec, what)
     if out is not None:
         check_run_folder(out)

@@ -83,7 +83,7 @@ def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
         raise InputError(
             f"{model.name} takes {crop_px} px, but the images of {benchmark.title} are stored at "
             f"{stored_px} px and are never resized. Make a bundle for them with `evaluator export "
-            f"{model.name} --crop-px {stored_px} --out FOLDER` and score FOLDER, or add "
+            f"{model.asked_as} --crop-px {stored_px} --out FOLDER` and score FOLDER, or add "
             f"--crop-px {stored_px} here; either is marked."
         )
 

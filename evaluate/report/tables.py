@@ -8,7 +8,7 @@ header, where all of a table have them in its title.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...contracts import Score
+from ...contracts import PASSED_AGAINST_ONNX, Score
 from .published import published_models, published_scores
 
 MARKS = {
@@ -17,6 +17,7 @@ MARKS = {
     "!": "the engine's parity is not proved",
     "~": "images were skipped",
     "^": "another crop than the model was trained with",
+    "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
 }
 
 SUMMARY_COLUMNS = (
@@ -209,7 +210,8 @@ def marks_of(score: Score) -> str:
     """What must be said of a number wherever it is shown."""
     marks = "" if score.complete else "*"
     marks += "+" if score.generated else ""
-    marks += "" if score.parity in ("passed", "reference", "") else "!"
+    marks += "" if score.parity in ("passed", "reference", PASSED_AGAINST_ONNX, "") else "!"
+    marks += "#" if PASSED_AGAINST_ONNX in score.parity else ""
     return marks + ("~" if score.skipped else "")
 
 

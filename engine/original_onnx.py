@@ -1,0 +1,121 @@
+"""The reference of a model that exists only as ONNX: its original file in ONNX Runtime.
+
+On the CPU in float32, with every optimisation of the graph off, as PyTorch's reference is unfolded.
+Images are prepared here in numpy, not by what the exporter puts in front of the graph.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contracts import Device, EngineSpec, ImageBatch, ModelSpec, ReadyOnnx
+from ..errors import EngineError, InputError, reason_of, shown
+from ..storage.documents import document_sha256
+from .onnx_engine import onnx_versions
+
+
+class OriginalOnnx:
+    """A user's ONNX file as it is; takes pixels."""
+
+    callers = 1
+    max_batch = 1024
+
+    def __init__(self, path: Path, model: ModelSpec, device: Device) -> None:
+        assert isinstance(model.own, ReadyOnnx)
+        self.spec = original_spec(model)
+        self.device = device
+        self.versions = onnx_versions()
+        self._model, self._own = model, model.own
+        self._session = _session(path, model.own.output)
+
+    def allocate(self, n: int) -> npt.NDArray[np.uint8]:
+        """A buffer for n inputs."""
+        side = self._model.preprocessing.crop_px
+        return np.empty((n, side, side, 3), np.uint8)
+
+    def stream(
+        self, batches: Iterable[ImageBatch]
+    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
+        """Each batch with its logits (N, C), in order."""
+        for batch in batches:
+            if batch.kind != self.spec.input_kind:
+                raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
+            yield batch, self._logits(batch)
+
+    def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+        taken = self._session.get_inputs()[0]
+        prepared = self._prepared(batch.data, taken.type)
+        try:
+            (logits,) = self._session.run([self._own.output], {taken.name: prepared})
+        except Exception as error:  # its exceptions share no public class
+            raise EngineError(
+                f"ONNX Runtime failed on the original file of {self._model.name}, on a batch of "
+                f"{len(batch.items)}: {reason_of(error)}."
+            ) from error
+        order = self._model.class_order
+        result: npt.NDArray[np.float32] = logits if order is None else logits[:, order.indices]
+        return result
+
+    def _prepared(self, pixels: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[Any]:
+        """What the graph takes, from pixels (N, S, S, 3)."""
+        images: npt.NDArray[Any] = pixels.astype(np.uint8 if "uint8" in kind else np.float32)
+        if self._own.input != "pixels":
+            images = images / np.float32(255)
+        if self._own.input == "normalized":
+            preprocessing = self._model.preprocessing
+            images = images - np.array(preprocessing.mean, np.float32)
+            images = images / np.array(preprocessing.std, np.float32)
+        if self._own.layout == "nchw":
+            images = images.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(images)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._session
+
+
+def original_spec(model: ModelSpec) -> EngineSpec:
+    """What this reference computes; no file is needed to say it."""
+    assert isinstance(model.own, ReadyOnnx)
+    parts = {
+        "file": model.weights.sha256,
+        "preprocessing": document_sha256(model.preprocessing),
+        "own": document_sha256(replace(model.own, description="")),
+        "classes": document_sha256(model.class_order and model.class_order.outputs),
+    }
+    return EngineSpec("onnxruntime", document_sha256(parts))
+
+
+def _session(path: Path, output: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # what fails here is raised, and told once
+    source: str | bytes = str(path)
+    if (content := _with_output(path, output)) is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, str(path.parent))
+        source = content
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no public class
+        raise EngineError(f"ONNX Runtime cannot load {shown(path)}: {reason_of(error)}.") from error
+
+
+def _with_output(path: Path, output: str) -> bytes | None:
+    """The graph with one more output, where the tensor is none; its external data stay away."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    if output in (value.name for value in model.graph.output):
+        return None
+    model.graph.output.append(onnx.ValueInfoProto(name=output))
+    content: bytes = model.SerializeToString()
+    return content

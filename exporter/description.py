@@ -1,0 +1,169 @@
+"""The description of a user's own model: a small TOML file.
+
+name = "my-model"                 # optional
+input = "normalized"              # of an ONNX file: or "images" in [0, 1], or "pixels" 0..255
+layout = "nchw"                   # of an ONNX file, where its shape does not say it
+output = "logits"                 # of an ONNX file with several outputs
+trained = true                    # of a factory whose network comes with its weights
+classes = "classes.txt"           # where the outputs are not ImageNet's; beside this file
+source = "https://..."            # optional
+licence = "MIT"                   # optional
+
+[preprocessing]
+resize_px = 256
+crop_px = 224
+interpolation = "bilinear"
+mean = [0.485, 0.456, 0.406]      # in [0, 1] units; not where the graph normalises by itself
+std = [0.229, 0.224, 0.225]
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..contracts import Interpolation, Layout, OnnxInput, Preprocessing
+from ..errors import InputError, reason_of, shown
+
+CROP_PX = range(32, 1025)
+
+Channels = tuple[float, float, float]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class DescribedPreprocessing:
+    """The table ``[preprocessing]``."""
+
+    resize_px: int
+    crop_px: int
+    interpolation: Interpolation
+    mean: Channels | None = None
+    std: Channels | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """A description as it is written; see the top of this module.
+
+    Attributes:
+        path: Where it was read.
+        classes: The class file's path, if there is one.
+    """
+
+    preprocessing: DescribedPreprocessing
+    name: str | None = None
+    input: OnnxInput | None = None
+    layout: Layout | None = None
+    output: str | None = None
+    trained: bool = False
+    classes: str | None = None
+    source: str = ""
+    licence: str = ""
+    path: str = ""
+
+    @property
+    def classes_path(self) -> Path | None:
+        """The class file; a relative path begins at the description."""
+        if self.classes is None:
+            return None
+        return Path(self.path).parent / Path(self.classes).expanduser()
+
+    def full_preprocessing(self) -> Preprocessing:
+        """The preprocessing, with what the model does not do by itself.
+
+        A graph that takes images in [0, 1] needs no mean and a standard deviation of 1; one that
+        takes pixels, of 1/255.
+
+        Raises:
+            InputError: If mean and std are missing, or are there and must not be.
+        """
+        described, given = self.preprocessing, self.preprocessing.mean or self.preprocessing.std
+        if self.input in ("images", "pixels"):
+            if given is not None:
+                raise self.error(
+                    f"a graph that takes {self.input} normalises by itself: leave out mean and std"
+                )
+            mean, std = (0.0,) * 3, (1.0 if self.input == "images" else 1 / 255,) * 3
+        elif described.mean is None or described.std is None:
+            raise self.error("preprocessing needs mean and std, in [0, 1] units")
+        else:
+            mean, std = described.mean, described.std
+        try:
+            return Preprocessing(
+                described.resize_px, described.crop_px, described.interpolation, mean, std
+            )
+        except InputError as error:
+            raise self.error(reason_of(error)) from error
+
+    def error(self, what: str) -> InputError:
+        """One line on what is wrong in this file."""
+        return InputError(f"{shown(self.path)}: {what}.")
+
+
+def read_description(path: Path) -> Description:
+    """Read a description.
+
+    Raises:
+        InputError: If it cannot be read, or a key is unknown, missing or has no possible value.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"The description {shown(path)} cannot be read: {reason_of(error)}."
+        ) from error
+    except ValueError as error:  # of TOML, and of the encoding
+        raise InputError(f"{shown(path)} is no TOML file: {reason_of(error)}.") from error
+    _refuse_unknown(path, content, Description, "")
+    table = content.get("preprocessing")
+    if isinstance(table, dict):
+        _refuse_unknown(path, table, DescribedPreprocessing, "preprocessing.")
+    description = _validated(path, content)
+    _check_values(description)
+    return description
+
+
+def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str) -> None:
+    known = [field.name for field in fields(kind) if field.name != "path"]
+    for key in content.keys() - set(known):
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"Did you mean {prefix}{near[0]}?" if near else f"Expected {', '.join(known)}."
+        raise InputError(f"{shown(path)}: there is no key {shown(prefix + key)}. {hint}")
+
+
+def _validated(path: Path, content: dict[str, Any]) -> Description:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        # As JSON: there a list may become a tuple, and a text still no number.
+        text = json.dumps({**content, "path": str(path.absolute())}, default=str)
+        return TypeAdapter(Description).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{shown(path)}: {place}: {first['msg']}.") from error
+
+
+def _check_values(description: Description) -> None:
+    described, name = description.preprocessing, description.name
+    if name is not None and _NAME.fullmatch(name) is None:
+        raise description.error(
+            f"the name {shown(name)!r} cannot be that of a folder: expected letters, digits, "
+            "`.`, `_`, `+` and `-`"
+        )
+    if described.crop_px not in CROP_PX:
+        raise description.error(
+            f"a crop of {described.crop_px} px is not possible; expected {CROP_PX[0]} to "
+            f"{CROP_PX[-1]}"
+        )
+    mean, std = described.mean or (0.0,), described.std or (1.0,)
+    if not (all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std)):
+        raise description.error(
+            "mean and std are of pixels in [0, 1]: expected a mean of 0 to 1 and a std above 0 "
+            "and at most 1; divide numbers of pixels in 0..255 by 255"
+        )

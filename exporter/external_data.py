@@ -1,0 +1,114 @@
+"""The external data of ONNX files: large tensors that lie beside the graph.
+
+Copied tensor by tensor, never read as a whole: they may be larger than memory, and a graph with
+them inside would be larger than a protobuf may be.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, reason_of, shown
+
+if TYPE_CHECKING:
+    import onnx
+
+CHUNK_BYTES = 1 << 24
+ALIGNMENT_BYTES = 4096
+"""Each tensor begins at a page, so that a runtime can map it."""
+
+
+def external_files(model: "onnx.ModelProto", folder: Path) -> list[Path]:
+    """The files that hold the data of a graph in this folder, sorted.
+
+    Raises:
+        InputError: If one is not there, or lies outside the folder.
+    """
+    names = {_entry(tensor, "location") for tensor in _external_tensors(model)}
+    files = []
+    for name in sorted(names):
+        path = PurePosixPath(name.replace("\\", "/"))
+        if not name or path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"The ONNX file has its data in {shown(name)!r}, expected a file beside it."
+            )
+        if not (folder / path).is_file():
+            raise InputError(
+                f"The ONNX file needs {shown(name)} beside it, which holds its weights. "
+                "Move the two together."
+            )
+        files.append(folder / path)
+    return files
+
+
+def copy_external_data(model: "onnx.ModelProto", folder: Path, data: Path) -> None:
+    """Bring all external data of a graph into one new file, to which the graph then refers.
+
+    Args:
+        model: Changed in place.
+        folder: Where its data lie.
+        data: The new file; none is written where the graph has no external data.
+
+    Raises:
+        InputError: If a file is shorter than the graph says.
+    """
+    tensors = list(_external_tensors(model))
+    if not tensors:
+        return
+    with data.open("wb") as target:
+        for tensor in tensors:
+            target.seek(-target.tell() % ALIGNMENT_BYTES, 1)
+            offset = target.tell()
+            length = _copy(tensor, folder, target)
+            del tensor.external_data[:]
+            for key, value in (("location", data.name), ("offset", offset), ("length", length)):
+                tensor.external_data.add(key=key, value=str(value))
+
+
+def _copy(tensor: "onnx.TensorProto", folder: Path, target: Any) -> int:
+    path = folder / _entry(tensor, "location").replace("\\", "/")
+    offset, length = int(_entry(tensor, "offset") or 0), _entry(tensor, "length")
+    wanted = int(length) if length else path.stat().st_size - offset
+    begin = target.tell()
+    try:
+        with path.open("rb") as source:
+            source.seek(offset)
+            left = wanted
+            while left and (chunk := source.read(min(left, CHUNK_BYTES))):
+                target.write(chunk)
+                left -= len(chunk)
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+    if left:
+        raise InputError(
+            f"{shown(path)} is shorter than its graph says: {shown(tensor.name)} lacks {left:,} "
+            "bytes. The two do not belong together, or the file was cut off."
+        )
+    return int(target.tell() - begin)
+
+
+def _entry(tensor: "onnx.TensorProto", key: str) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == key), "")
+
+
+def _external_tensors(model: "onnx.ModelProto") -> "Iterator[onnx.TensorProto]":
+    import onnx
+
+    external = onnx.TensorProto.EXTERNAL
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == external:
+            yield tensor
+
+
+def _tensors(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
+    """All tensors of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)

@@ -1,0 +1,290 @@
+"""ONNX files that are ready: what such a graph takes and gives, and whether that can be evaluated.
+
+Nothing of the network is known but the graph, so what the user says of it is compared with what
+the graph itself says wherever it says it.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
+from ..errors import InputError, reason_of, shown
+from ..storage.digest import file_sha256
+from .description import Description
+from .external_data import external_files
+
+if TYPE_CHECKING:
+    import onnx
+
+SUFFIX = ".onnx"
+OLDEST_OPSET = 7
+"""The oldest that ONNX Runtime promises to run."""
+
+_QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Integer")
+
+
+def is_ready_onnx(model: str) -> bool:
+    """Whether these words have the form of an ONNX file's path."""
+    return model.lower().endswith(SUFFIX)
+
+
+def default_description(path: Path) -> Path:
+    """The description that lies beside an ONNX file."""
+    return path.with_suffix(".toml")
+
+
+def ready_onnx_spec(
+    path: Path, description: Description, class_order: ClassOrder | None, crop_px: int | None
+) -> ModelSpec:
+    """The model that an ONNX file and its description are.
+
+    Raises:
+        InputError: If the graph cannot be evaluated, or is not what is said of it.
+    """
+    model = read_graph(path)
+    if description.trained:
+        raise description.error("trained is of factories; an ONNX file always has its weights")
+    if description.input is None:
+        raise description.error(
+            'what does the graph take? Expected input = "normalized", "images" or "pixels"'
+        )
+    preprocessing = description.full_preprocessing()
+    if crop_px is not None:
+        preprocessing = preprocessing.with_crop(crop_px)
+    _refuse_precision(model, path)
+    layout = _layout(model, path, description, preprocessing.crop_px)
+    output, softmax = _logits(model, path, description)
+    sha256 = graph_sha256(model, path)
+    return ModelSpec(
+        name=description.name or path.stem,
+        architecture=path.name,
+        weights=WeightsOrigin("onnx", str(path.absolute()), sha256),
+        preprocessing=preprocessing,
+        trained_crop_px=description.preprocessing.crop_px,
+        classes=1000,
+        source=description.source or path.name,
+        licence=description.licence or "not said",
+        class_order=class_order,
+        own=ReadyOnnx(description.input, layout, output, softmax, description.path),
+    )
+
+
+def original_path(spec: ModelSpec) -> Path:
+    """Where the file lies that a model is made from.
+
+    Raises:
+        InputError: If it is gone.
+    """
+    path = Path(spec.weights.reference)
+    if not path.is_file():
+        raise InputError(
+            f"The ONNX file of {spec.name}, {shown(path)}, is gone. Nothing else can be the "
+            "reference of its bundle."
+        )
+    return path
+
+
+def original_of(spec: ModelSpec) -> Path:
+    """The file that a model is made from, if it is still the same.
+
+    Raises:
+        InputError: If it is gone or changed.
+    """
+    path = original_path(spec)
+    if graph_sha256(read_graph(path), path) != spec.weights.sha256:
+        raise InputError(
+            f"{shown(path)} is not the file that {spec.name} was made from: its SHA-256 differs "
+            f"from {spec.weights.sha256[:12]}. Export the model again."
+        )
+    return path
+
+
+def read_graph(path: Path) -> "onnx.ModelProto":
+    """A graph without its external data.
+
+    Raises:
+        InputError: If there is none.
+    """
+    import onnx
+
+    if not path.is_file():
+        raise InputError(f"There is no ONNX file {shown(path)}.")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise InputError(f"{shown(path)} is no ONNX file: {reason_of(error)}.") from error
+    if not model.graph.node:
+        raise InputError(f"{shown(path)} is no ONNX file: it holds no graph.")
+    if opset_of(model) < OLDEST_OPSET:
+        raise InputError(
+            f"{shown(path)} has opset {opset_of(model)}, expected at least {OLDEST_OPSET}. "
+            "Export it again, or bring it up with onnx.version_converter."
+        )
+    return model
+
+
+def opset_of(model: "onnx.ModelProto") -> int:
+    """The version of the standard operators that a graph is written in."""
+    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+
+
+def graph_sha256(model: "onnx.ModelProto", path: Path) -> str:
+    """SHA-256 over the hashes of graph and external data, one after the other."""
+    files = [path, *external_files(model, path.parent)]
+    return hashlib.sha256(" ".join(map(file_sha256, files)).encode()).hexdigest()
+
+
+def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
+    """The one input of a graph.
+
+    Raises:
+        InputError: If there are none or several.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs: list[onnx.ValueInfoProto] = [
+        value for value in model.graph.input if value.name not in constants
+    ]
+    if len(inputs) != 1:
+        raise InputError(
+            f"{shown(path)} has {len(inputs)} inputs{_listed(v.name for v in inputs)}, "
+            "expected one: the images."
+        )
+    return inputs[0]
+
+
+def _refuse_precision(model: "onnx.ModelProto", path: Path) -> None:
+    """Float32 is what the reference computes in, so the graph must."""
+    from onnx import TensorProto
+
+    half = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
+    for tensor in model.graph.initializer:
+        if tensor.data_type in half:
+            raise InputError(
+                f"{shown(path)} has weights in {half[tensor.data_type]}, expected float32: give "
+                "the export of the network as it was trained."
+            )
+    for node in model.graph.node:
+        if any(word in node.op_type for word in _QUANTISED):
+            raise InputError(
+                f"{shown(path)} is quantised ({node.op_type}), expected float32: give the export "
+                "of the network as it was trained."
+            )
+
+
+def _layout(model: "onnx.ModelProto", path: Path, description: Description, crop_px: int) -> Layout:
+    """Where the channels are, after everything that the graph says of its input is checked."""
+    from onnx import TensorProto
+
+    value = graph_input(model, path)
+    kind = value.type.tensor_type
+    dims = [0 if dim.dim_param else dim.dim_value for dim in kind.shape.dim]
+    may_be = {TensorProto.FLOAT: "float32"}
+    if description.input == "pixels":
+        may_be[TensorProto.UINT8] = "uint8"
+    if kind.elem_type not in may_be:
+        raise InputError(
+            f"{shown(path)} takes {TensorProto.DataType.Name(kind.elem_type).lower()}, expected "
+            f"{' or '.join(may_be.values())} for input = {description.input!r}."
+        )
+    if len(dims) != 4:
+        raise InputError(
+            f"{shown(path)} takes {dims}, expected images: [N, 3, {crop_px}, {crop_px}] or "
+            f"[N, {crop_px}, {crop_px}, 3]."
+        )
+    if dims[0]:
+        raise InputError(
+            f"{shown(path)} takes batches of exactly {dims[0]}. Export it with a dynamic batch: "
+            f"torch.onnx.export(..., dynamic_shapes=({{0: torch.export.Dim('N')}},)), or "
+            f"dynamic_axes={{{value.name!r}: {{0: 'N'}}}}."
+        )
+    return _checked_layout(dims, path, description, crop_px)
+
+
+def _checked_layout(dims: list[int], path: Path, description: Description, crop_px: int) -> Layout:
+    expected: dict[Layout, tuple[int, ...]] = {
+        "nchw": (3, crop_px, crop_px),
+        "nhwc": (crop_px, crop_px, 3),
+    }
+    fitting = [
+        layout
+        for layout, shape in expected.items()
+        if all(found in (0, wanted) for found, wanted in zip(dims[1:], shape, strict=True))
+        and description.layout in (None, layout)
+    ]
+    if not fitting:
+        wanted = description.layout or "nchw or nhwc"
+        raise InputError(
+            f"{shown(path)} takes {['N', *(dim or '?' for dim in dims[1:])]}, expected {wanted} "
+            f"with 3 channels of {crop_px} px, as the description or --crop-px says."
+        )
+    if len(fitting) > 1:
+        raise description.error(
+            'the graph does not say where its channels are. Expected layout = "nchw" or "nhwc"'
+        )
+    return fitting[0]
+
+
+def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> tuple[str, bool]:
+    """The tensor that holds the logits, and whether a softmax follows it."""
+    from onnx import TensorProto
+
+    outputs = {value.name: value for value in model.graph.output}
+    name = description.output
+    if name is None and len(outputs) == 1:
+        name = next(iter(outputs))
+    if name is None:
+        raise description.error(
+            f"the graph has {len(outputs)} outputs{_listed(outputs)}: which holds the logits? "
+            "Expected output = one of them"
+        )
+    if name not in outputs:
+        near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)
+        raise description.error(
+            f"the graph has no output {shown(name)!r}. Did you mean {shown(near[0])!r}?"
+        )
+    kind = outputs[name].type.tensor_type.elem_type
+    if kind not in (TensorProto.FLOAT, TensorProto.UNDEFINED):
+        raise InputError(
+            f"The output {shown(name)} of {shown(path)} is "
+            f"{TensorProto.DataType.Name(kind).lower()}, expected float32 logits."
+        )
+    return _before_softmax(model, name)
+
+
+def _before_softmax(model: "onnx.ModelProto", name: str) -> tuple[str, bool]:
+    makers = {output: node for node in model.graph.node for output in node.output}
+    tensor = name
+    while tensor in makers and makers[tensor].op_type == "Identity":
+        tensor = makers[tensor].input[0]
+    if tensor in makers and makers[tensor].op_type == "Softmax":
+        return str(makers[tensor].input[0]), True
+    return name, False
+
+
+def _listed(names: Iterable[str]) -> str:
+    text = ", ".join(shown(name) for name in names)
+    return f" ({text})" if text else ""
+
+
+def told_of(spec: ModelSpec) -> list[str]:
+    """What a user should know of a model that exists only as ONNX."""
+    own = spec.own
+    if not isinstance(own, ReadyOnnx):
+        return []
+    notes = [
+        f"{spec.name} exists only as ONNX: its reference is ONNX Runtime on the CPU in float32, "
+        "on the original file, and not PyTorch. Gradients need PyTorch."
+    ]
+    if own.input != "normalized":
+        notes.append(
+            f"The graph takes {own.input} and normalises by itself, so its mean and standard "
+            "deviation cannot be verified."
+        )
+    if own.softmax:
+        notes.append(
+            f"The graph ends in a softmax, which is left out: the logits are {shown(own.output)}."
+        )
+    return notes

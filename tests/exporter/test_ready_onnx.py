@@ -1,0 +1,410 @@
+"""ONNX files that are ready: what is taken, what is refused, and the bundles made of them."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from evaluator.contracts import ClassOrder, GraphKind, ModelSpec, ReadyOnnx
+from evaluator.engine.devices import cpu
+from evaluator.errors import EvaluatorError, InputError, OutputError
+from evaluator.exporter.bundle import open_bundle
+from evaluator.exporter.cost import gmac_of
+from evaluator.exporter.description import read_description
+from evaluator.exporter.graph import affine_of, preprocessing_in_graph
+from evaluator.exporter.ready_bundle import write_ready_bundle
+from evaluator.exporter.ready_onnx import told_of
+from evaluator.exporter.spec import identity, model_spec
+from evaluator.tests.ready_graphs import SIDE, Array, ReadyGraph, description
+
+
+def spec_of(path: Path, lines: str = 'input = "normalized"', **options: Any) -> ModelSpec:
+    described = read_description(description(path.with_suffix(".toml"), lines))
+    return model_spec(str(path), description=described, **options)
+
+
+def pixels(n: int = 3) -> Array:
+    return np.random.default_rng(1).integers(0, 256, (n, SIDE, SIDE, 3), np.uint8)
+
+
+def run(bundle: Path, images: Array) -> Array:
+    session = onnxruntime.InferenceSession(
+        str(bundle / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    (value,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (value.name, value.shape, value.type) == (
+        "pixels", ["N", SIDE, SIDE, 3], "tensor(uint8)"
+    )  # fmt: skip
+    assert (logits.name, logits.shape) == ("logits", ["N", 1000])
+    result: Array = session.run(None, {"pixels": images})[0]
+    return result
+
+
+def taken(takes: str, images: Array) -> Array:
+    """What the graph is fed, (N, 3, S, S): written out, with the numbers of the description."""
+    values = images.transpose(0, 3, 1, 2).astype(np.float64)
+    if takes == "normalized":
+        mean = np.array([0.4, 0.5, 0.6]).reshape(3, 1, 1)
+        values = (values / 255 - mean) / np.array([0.2, 0.25, 0.3]).reshape(3, 1, 1)
+    if takes == "images":
+        values = values / 255
+    return values.astype(np.float32)
+
+
+KINDS = [
+    ("normalized", "nchw", TensorProto.FLOAT),
+    ("normalized", "nhwc", TensorProto.FLOAT),
+    ("images", "nchw", TensorProto.FLOAT),
+    ("images", "nhwc", TensorProto.FLOAT),
+    ("pixels", "nchw", TensorProto.FLOAT),
+    ("pixels", "nhwc", TensorProto.FLOAT),
+    ("pixels", "nchw", TensorProto.UINT8),
+    ("pixels", "nhwc", TensorProto.UINT8),
+]
+
+
+@pytest.mark.parametrize(("takes", "layout", "kind"), KINDS)
+def test_a_bundle_gives_the_graphs_logits_for_pixels(
+    takes: str, layout: str, kind: int, tmp_path: Path
+) -> None:
+    graph = ReadyGraph(layout=layout, kind=kind, scale=1 / 255 if takes == "pixels" else 1)
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"), f'input = "{takes}"')
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    images = pixels()
+    found, expected = run(bundle.folder, images), graph.logits(taken(takes, images))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert isinstance(spec.own, ReadyOnnx)
+    assert (spec.own.layout, bundle.model.opset, bundle.model.input_kind) == (layout, 17, "pixels")
+
+
+@pytest.mark.parametrize(("takes", "layout", "kind"), KINDS)
+def test_the_reference_runs_the_original_file_on_images_of_its_own_making(
+    takes: str, layout: str, kind: int, tmp_path: Path
+) -> None:
+    from evaluator.contracts import ImageBatch, Item
+    from evaluator.engine.original_onnx import OriginalOnnx
+
+    graph = ReadyGraph(layout=layout, kind=kind, behind=(("Softmax", {"axis": 1}),))
+    path = graph.write(tmp_path / "mine.onnx")
+    spec = replace(spec_of(path, f'input = "{takes}"'), class_order=ClassOrder(tuple(BACKWARDS)))
+    images = pixels()
+    with OriginalOnnx(path, spec, cpu()) as engine:
+        batch = ImageBatch(images, "pixels", (Item("a", None, ""),) * 3)
+        ((_, found),) = engine.stream([batch])
+    expected = graph.logits(taken(takes, images))[:, ::-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("takes", "layout", "kind"), KINDS[:6])
+def test_a_bundle_may_take_images(takes: str, layout: str, kind: int, tmp_path: Path) -> None:
+    graph = ReadyGraph(layout=layout, kind=kind, scale=1 / 255 if takes == "pixels" else 1)
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"), f'input = "{takes}"')
+    bundle = write_ready_bundle(spec, tmp_path / "bundle", GraphKind("fp32", "images"))
+    assert bundle.model.input_kind == "images"
+    session = onnxruntime.InferenceSession(str(bundle.graph), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["N", 3, SIDE, SIDE]
+    images = (pixels().transpose(0, 3, 1, 2) / 255).astype(np.float32)
+    (found,) = session.run(None, {"images": images})
+    np.testing.assert_allclose(found, graph.logits(taken(takes, pixels())), rtol=1e-4, atol=1e-4)
+    scale, _ = preprocessing_in_graph(bundle.graph, "images")
+    np.testing.assert_array_equal(scale, affine_of(spec.preprocessing, "images")[0])
+
+
+def test_a_graph_of_whole_numbers_takes_no_images(tmp_path: Path) -> None:
+    path = ReadyGraph(kind=TensorProto.UINT8).write(tmp_path / "mine.onnx")
+    with pytest.raises(InputError, match="takes pixels in whole numbers"):
+        write_ready_bundle(
+            spec_of(path, 'input = "pixels"'), tmp_path / "b", GraphKind("fp32", "images")
+        )
+
+
+def test_the_preprocessing_can_be_read_back(tmp_path: Path) -> None:
+    spec = spec_of(ReadyGraph(layout="nhwc").write(tmp_path / "mine.onnx"))
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    scale, bias = preprocessing_in_graph(bundle.graph)
+    expected = [1 / (255 * 0.2), 1 / (255 * 0.25), 1 / (255 * 0.3)]
+    np.testing.assert_array_equal(scale, np.array(expected, np.float32))
+    expected = [-0.4 / 0.2, -0.5 / 0.25, -0.6 / 0.3]
+    np.testing.assert_array_equal(bias, np.array(expected, np.float32))
+
+
+BACKWARDS = range(999, -1, -1)
+
+
+def test_the_logits_are_brought_into_imagenets_order_inside_the_graph(tmp_path: Path) -> None:
+    graph = ReadyGraph(outputs=1001)
+    order = ClassOrder((-1, *BACKWARDS))
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"), class_order=order)
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    expected = graph.logits(taken("normalized", pixels()))[:, :0:-1]
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("names", [("pixels", "logits"), ("logits", "pixels"), ("x", "pixels")])
+def test_tensors_may_be_called_as_the_bundles_own_are(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    graph = ReadyGraph(names=names)
+    bundle = write_ready_bundle(spec_of(graph.write(tmp_path / "mine.onnx")), tmp_path / "bundle")
+    expected = graph.logits(taken("normalized", pixels()))
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "behind", [(("Softmax", {"axis": 1}),), (("Softmax", {"axis": 1}), ("Identity", {}))]
+)
+def test_a_softmax_at_the_end_is_left_out_and_told(behind: Any, tmp_path: Path) -> None:
+    graph = ReadyGraph(behind=behind)
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"))
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    expected = graph.logits(taken("normalized", pixels()))
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
+    assert any(
+        "ends in a softmax, which is left out: the logits are step5" in n for n in told_of(spec)
+    )
+
+
+def test_what_exists_only_as_onnx_is_told(tmp_path: Path) -> None:
+    path = ReadyGraph().write(tmp_path / "mine.onnx")
+    (only,) = told_of(spec_of(path))
+    assert "its reference is ONNX Runtime on the CPU in float32" in only
+    assert "Gradients need PyTorch" in only
+    assert "normalises by itself" in told_of(spec_of(path, 'input = "images"'))[1]
+    assert told_of(model_spec("resnet50")) == []
+
+
+def test_weights_that_are_listed_as_inputs_are_no_images(tmp_path: Path) -> None:
+    # As all exporters did before 2019.
+    model = ReadyGraph().model()
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.insert(0, value)
+    (tmp_path / "mine.onnx").write_bytes(model.SerializeToString())
+    bundle = write_ready_bundle(spec_of(tmp_path / "mine.onnx"), tmp_path / "bundle")
+    expected = ReadyGraph().logits(taken("normalized", pixels()))
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
+
+
+# ---------------------------------------------------------------------------------- external data
+
+
+def spread(folder: Path) -> Path:
+    """The small graph with a file for each tensor, one of them in a folder and with an offset."""
+    folder.mkdir()
+    model = ReadyGraph().model()
+    for tensor in model.graph.initializer:
+        content, offset = numpy_helper.to_array(tensor).tobytes(), 0
+        location = f"{tensor.name}.bin"
+        if tensor.name == "head":
+            (folder / "large").mkdir()
+            location, offset = "large/head.bin", 64
+        (folder / location).write_bytes(b"\xff" * offset + content)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        if offset:
+            tensor.external_data.add(key="offset", value=str(offset))
+            tensor.external_data.add(key="length", value=str(len(content)))
+    (folder / "mine.onnx").write_bytes(model.SerializeToString())
+    return folder / "mine.onnx"
+
+
+def test_external_data_are_brought_into_one_file_beside_the_graph(tmp_path: Path) -> None:
+    path = spread(tmp_path / "original")
+    bundle = write_ready_bundle(spec_of(path), tmp_path / "bundle")
+    assert {p.name for p in bundle.folder.iterdir()} == {
+        "model.onnx", "model.onnx.data", "model.json"
+    }  # fmt: skip
+    assert bundle.graph.stat().st_size < 4096
+    shutil.rmtree(tmp_path / "original")
+    expected = ReadyGraph().logits(taken("normalized", pixels()))
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
+    data = bundle.folder / "model.onnx.data"
+    data.write_bytes(data.read_bytes()[:-1] + b"!")
+    with pytest.raises(InputError, match="was changed after it was exported"):
+        open_bundle(bundle.folder)
+
+
+def test_the_hash_is_over_graph_and_data(tmp_path: Path) -> None:
+    path = spread(tmp_path / "original")
+    before = spec_of(path)
+    kernel = path.parent / "kernel.bin"
+    kernel.write_bytes(kernel.read_bytes()[:-1] + b"!")
+    assert spec_of(path).weights.sha256 != before.weights.sha256
+    with pytest.raises(InputError, match="is not the file that mine was made from"):
+        write_ready_bundle(before, tmp_path / "bundle")
+    path.unlink()
+    with pytest.raises(InputError, match=r"mine\.onnx, is gone"):
+        write_ready_bundle(before, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_same_file_elsewhere_is_the_same_model(tmp_path: Path) -> None:
+    here = spec_of(spread(tmp_path / "here"))
+    there = spec_of(spread(tmp_path / "there"))
+    assert here != there
+    assert identity(here) == identity(there)
+
+
+def test_data_that_are_missing_elsewhere_or_cut_off_are_refused(tmp_path: Path) -> None:
+    path = spread(tmp_path / "original")
+    kernel = path.parent / "kernel.bin"
+    spec = spec_of(path)
+    (path.parent / "large" / "head.bin").write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match=r"head\.bin is shorter than its graph says: head lacks"):
+        write_ready_bundle(spec_of(path), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    kernel.rename(tmp_path / "kernel.bin")
+    with pytest.raises(InputError, match=r"needs kernel\.bin beside it, which holds its weights"):
+        spec_of(path)
+    model = onnx.load(str(path), load_external_data=False)
+    for location in ("../kernel.bin", str(tmp_path / "kernel.bin")):
+        model.graph.initializer[0].external_data[0].value = location
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(InputError, match="expected a file beside it"):
+            spec_of(path)
+    assert spec.name == "mine"
+
+
+# ------------------------------------------------------------------------------------ what is wrong
+
+
+def half(model: Any) -> None:
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def quantised(model: Any) -> None:
+    model.graph.node[0].op_type = "QLinearConv"
+
+
+def two_inputs(model: Any) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
+
+
+def two_outputs(model: Any) -> None:
+    model.graph.output.append(helper.make_tensor_value_info("step4", TensorProto.FLOAT, None))
+
+
+def whole_numbers(model: Any) -> None:
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+
+
+def unchanged(model: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("graph", "change", "lines", "message"),
+    [
+        (ReadyGraph(batch=1), unchanged, "", r"takes batches of exactly 1\. Export it with a dyn"),
+        (ReadyGraph(dims=("N", 1, 64, 64)), unchanged, "", r"\['N', 1, 64, 64\], expected nchw or"),
+        (ReadyGraph(dims=("N", 3, 32, 32)), unchanged, "", r"3 channels of 64 px, as the descr"),
+        (ReadyGraph(), unchanged, 'layout = "nhwc"', r"expected nhwc with 3 channels of 64 px"),
+        (ReadyGraph(dims=("N", "C", "H", "W")), unchanged, "", r"does not say where its channels"),
+        (ReadyGraph(dims=("N", 12288)), unchanged, "", r"takes \[0, 12288\], expected images"),
+        (ReadyGraph(kind=TensorProto.UINT8), unchanged, "", r"takes uint8, expected float32 for"),
+        (ReadyGraph(opset=6), unchanged, "", r"has opset 6, expected at least 7"),
+        (ReadyGraph(), half, "", r"weights in float16, expected float32"),
+        (ReadyGraph(), quantised, "", r"is quantised \(QLinearConv\), expected float32"),
+        (ReadyGraph(), two_inputs, "", r"has 2 inputs \(data, mask\), expected one"),
+        (ReadyGraph(), two_outputs, "", r"has 2 outputs \(scores, step4\): which holds the logits"),
+        (ReadyGraph(), unchanged, 'output = "score"', r"no output 'score'\. Did you mean 'scores'"),
+        (ReadyGraph(), whole_numbers, "", r"scores of .* is int64, expected float32 logits"),
+        (ReadyGraph(), unchanged, "trained = true", r"trained is of factories"),
+        (ReadyGraph(), unchanged, 'name = "resnet50"', r"resnet50 is that of a model of"),
+    ],
+)  # fmt: skip
+def test_a_graph_that_is_not_what_is_needed_is_refused_in_one_line(
+    graph: ReadyGraph, change: Any, lines: str, message: str, tmp_path: Path
+) -> None:
+    model = graph.model()
+    change(model)
+    (tmp_path / "mine.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=message) as caught:
+        spec_of(tmp_path / "mine.onnx", 'input = "normalized"\n' + lines)
+    assert str(caught.value).isprintable()
+
+
+REDUCE: tuple[Any, ...] = (("Exp", {}), ("LpNormalization", {"axis": 1, "p": 1}))
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (ReadyGraph(outputs=10), r"gives 10 logits, but the benchmarks have ImageNet's 1000"),
+        (ReadyGraph(outputs=1001), r"gives 1,001 logits.* Say with --classes FILE"),
+        (ReadyGraph(behind=(("Flatten", {"axis": 0}),)), r"float32 \[1, 3000\] for 3 image"),
+        (ReadyGraph(behind=(("Reshape", {}),)), r"does not run in ONNX Runtime on 3 image"),
+        (ReadyGraph(behind=(("ArgMax", {"axis": 1}),)), r"ONNX Runtime does not load mine: "),
+        (ReadyGraph(behind=REDUCE), r"gives probabilities, expected logits, and its graph does"),
+        (
+            ReadyGraph(behind=(("NoSuchOperator", {}),)),
+            r"does not load mine: .*NoSuchOp",
+        ),
+    ],
+)
+def test_a_graph_that_gives_no_logits_is_found_out_by_running_it(
+    graph: ReadyGraph, message: str, tmp_path: Path
+) -> None:
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"))
+    with pytest.raises(InputError, match=message) as caught:
+        write_ready_bundle(spec, tmp_path / "bundle")
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_dynamic_size_is_taken_at_the_crop_that_is_asked_for(tmp_path: Path) -> None:
+    path = ReadyGraph(dims=("N", 3, "H", "W")).write(tmp_path / "mine.onnx")
+    assert spec_of(path, crop_px=32).preprocessing.crop_px == 32
+    with pytest.raises(InputError, match="3 channels of 32 px"):
+        spec_of(ReadyGraph().write(path), crop_px=32)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07"])
+def test_a_file_that_is_no_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=r"mine\.onnx is no ONNX file") as caught:
+        spec_of(tmp_path / "mine.onnx")
+    assert str(caught.value).isprintable()
+
+
+def test_words_that_do_not_go_with_a_file_are_refused(tmp_path: Path) -> None:
+    path = ReadyGraph().write(tmp_path / "mine.onnx")
+    described = read_description(description(tmp_path / "mine.toml"))
+    with pytest.raises(InputError, match="holds its weights: leave out --weights"):
+        model_spec(str(path), weights="random", description=described)
+    with pytest.raises(InputError, match=r"needs a description .*: mine\.toml beside it, or"):
+        model_spec(str(path))
+    with pytest.raises(InputError, match="There is no ONNX file"):
+        model_spec(str(tmp_path / "nowhere.onnx"), description=described)
+    with pytest.raises(InputError, match='Expected input = "normalized"'):
+        model_spec(str(path), description=replace(described, input=None))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(OutputError, match="is there and is no bundle"):
+        write_ready_bundle(spec_of(path), tmp_path / "full")
+
+
+def test_another_model_in_the_bundles_folder_is_refused(tmp_path: Path) -> None:
+    first = spec_of(ReadyGraph().write(tmp_path / "first.onnx"))
+    second = spec_of(ReadyGraph(scale=2).write(tmp_path / "second.onnx"))
+    write_ready_bundle(first, tmp_path / "bundle")
+    write_ready_bundle(first, tmp_path / "bundle")
+    with pytest.raises(EvaluatorError, match="is a bundle of another model: first"):
+        write_ready_bundle(second, tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_what_a_graph_computes_is_counted(layout: str, tmp_path: Path) -> None:
+    spec = spec_of(ReadyGraph(layout=layout).write(tmp_path / "mine.onnx"))
+    # 8 x 3 x 8 x 8 weights at 8 x 8 places, and the head.
+    assert gmac_of(spec) == pytest.approx((1536 * 64 + 8 * 1000) / 1e9)
