@@ -22,8 +22,9 @@ demo: $(READY)
 	$(BIN)/evaluator report demo/runs --markdown demo/report.md --json demo/report.json
 	@echo "The report is in demo/report.md and demo/report.json."
 
+# The slow tests (gigabytes, and minutes each) are run by .ci/run: `python -m pytest -m slow`.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
 
 # mypy knows the package only where a folder has its name: hence the link.
 check: $(READY)

@@ -1,6 +1,7 @@
 """Every benchmark, one after the other."""
 
-from . import malloc, scoring
+from . import export_memory, malloc, scoring
 
 malloc.main()
 scoring.main()
+export_memory.main()

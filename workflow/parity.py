@@ -33,8 +33,8 @@ from .parity_images import parity_images
 from .subject import ModelChoice, Subject, find_subject
 
 REFERENCE_BATCH = 4
-"""Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen images
-of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
+"""Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
+images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 
 def check_parity(

@@ -59,8 +59,9 @@ def test_a_bundle_of_every_precision_and_input_has_its_plan(
 
 
 # Convolutions as the papers count them: 1 + 3 * (3 + 4 + 6 + 3) + 4 of a ResNet-50, one for each
-# block's shortcut that changes size; 1 + 3 * (3 + 4 + 23 + 3) + 4 of a ResNet-101. Of EfficientNet-
-# Lite stem and head, 2 of the first block and 3 of each other: 16 blocks, 21 at depths 1.1 and 1.2.
+# block's shortcut that changes size; 1 + 3 * (3 + 4 + 23 + 3) + 4 of a ResNet-101. Of the
+# EfficientNet-Lites: stem and head, 2 of the first block, 3 of each other: 16 blocks, and 21 where
+# depth is 1.1 or 1.2.
 CONVOLUTIONS = {
     "resnext101_32x8d": 104,
     "resnext101_32x16d": 104,
