@@ -105,14 +105,21 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
 
     Raises:
         EngineError: If a node cannot be taken, or the graph does not take batches of any size.
+        InputError: If TensorRT cannot be told where the graph is.
     """
+    path = str(job.graph)
+    if path != path.encode("utf-8", "replace").decode():
+        raise InputError(
+            f"{shown(path)} has a name that is not UTF-8, which {job.flavour.title} cannot open. "
+            "Rename the folder."
+        )
     flags = 0
     for name in NETWORK_FLAGS:
         flags |= 1 << int(getattr(trt.NetworkDefinitionCreationFlag, name))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
     # From the path, not from bytes: external data is found beside it, and protobuf ends at 2 GB.
-    if not parser.parse_from_file(str(job.graph)):
+    if not parser.parse_from_file(path):
         first = parser.get_error(0) if parser.num_errors else None
         raise EngineError(
             f"{job.flavour.title} cannot take the graph of {job.model}{_node(first)}: "

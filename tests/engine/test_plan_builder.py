@@ -1,5 +1,7 @@
 """Real plans, built by TensorRT-RTX without a GPU."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from evaluator.engine.plan_builder import (
     plan_from_onnx,
 )
 from evaluator.engine.tensorrt_api import find_flavour
-from evaluator.errors import EngineError
+from evaluator.errors import EngineError, InputError
 from evaluator.tests.engine.plan_keys import plan_key
 from evaluator.tests.small_bundle import small_bundle
 
@@ -196,6 +198,14 @@ def test_a_file_that_is_no_graph_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     expected = "cannot take the graph of small: Failed to parse the ONNX model. "
     assert expected in refusal(tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are any bytes")
+def test_a_folder_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    folder = small_bundle(tmp_path / "bundle").folder.rename(tmp_path / os.fsdecode(b"\xff"))
+    with pytest.raises(InputError, match=r"udcff/model\.onnx has a name that is not UTF-8"):
+        parsed(folder / "model.onnx")
+    assert parsed(small_bundle(tmp_path / "müll 日本").graph)[2] == []
 
 
 def test_a_graph_for_one_batch_size_is_refused(tmp_path: Path) -> None:
