@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, sample_photos
     from .workflow.export import export_model
     from .workflow.models import list_models
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "assert_parity": ".workflow.regression",
     "check_parity": ".workflow.parity",
+    "compile_model": ".workflow.compile",
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
     "list_models": ".workflow.models",
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "assert_parity",
     "check_parity",
+    "compile_model",
     "corrupt_photos",
     "export_model",
     "list_models",

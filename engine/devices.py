@@ -14,6 +14,8 @@ from pathlib import Path
 from ..contracts import Device
 from ..errors import EngineUnavailableError, InputError
 
+_CUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # of CUdevice_attribute in cuda.h
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
@@ -58,9 +60,8 @@ def cpu() -> Device:
 @cache
 def cuda_devices() -> tuple[Device, ...]:
     """The GPUs that CUDA's driver sees; none where there is no driver."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
-        cuda = ctypes.CDLL(library)
+        cuda = ctypes.CDLL(_CUDA)
     except OSError:
         return ()
     count = ctypes.c_int()
@@ -75,6 +76,16 @@ def cuda_devices() -> tuple[Device, ...]:
         cuda.cuDeviceGetName(name, 256, index)
         devices.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
     return tuple(devices)
+
+
+def compute_capability(device: Device) -> str:
+    """Of one of ``cuda_devices()``, as NVIDIA's tools write it: ``sm89``."""
+    cuda, value, digits = ctypes.CDLL(_CUDA), ctypes.c_int(), ""
+    index = int(device.name.partition(":")[2])
+    for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, index)
+        digits += str(value.value)
+    return f"sm{digits}"
 
 
 def _driver() -> str:

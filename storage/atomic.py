@@ -7,6 +7,7 @@ first, so that it still leads where it led; a pipe or a device is never renamed 
 
 import glob
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError, reason_of, shown
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
 def make_folder(folder: Path) -> None:
@@ -138,6 +141,31 @@ def remove_leftovers(path: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def target_of_temporary(name: str) -> str | None:
+    """What is written under this temporary name; none if it is no such name.
+
+    Example:
+        >>> target_of_temporary(".model.plan.0123abcd.tmp"), target_of_temporary("model.plan")
+        ('model.plan', None)
+    """
+    found = _TEMPORARY.fullmatch(name)
+    return found["name"] if found else None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; of a link, the link.
+
+    Raises:
+        OutputError: If it cannot be removed.
+    """
+    try:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"{shown(path)} cannot be removed: {reason_of(error)}.") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import evaluator
 
 ROOT = Path(evaluator.__file__).parent
 HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "numpy", "pyarrow", "PIL", "foolbox"}
+HEAVY |= {"tensorrt", "tensorrt_rtx", "pycuda"}
 NOT_SHIPPED = {"tests", "perf", "build"}
 
 
@@ -57,7 +58,15 @@ def test_the_public_api_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["score", "--help"], ["data", "corrupt", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["score", "--help"],
+        ["data", "corrupt", "--help"],
+        ["compile", "--help"],
+        ["cache", "prune", "--help"],
+    ],
 )
 def test_help_loads_no_framework(words: list[str]) -> None:
     code = (

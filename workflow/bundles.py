@@ -16,6 +16,8 @@ from .child import in_child
 from .parity_images import parity_images
 from .subject import Subject
 
+LOCKS = "locks"
+
 
 @dataclass(frozen=True)
 class _Export:
@@ -53,6 +55,14 @@ def bundle_of(
     return open_bundle_of(spec, kind, folder), False
 
 
+def bundle_lock(folder: Path) -> Path:
+    """What is locked while a bundle is written.
+
+    Not the folder itself, which may be in a place where a user does not want a lock to lie.
+    """
+    return cache_folder(LOCKS) / document_sha256(str(folder.absolute()))[:32]
+
+
 def _exported(export: _Export, progress: Progress) -> bool:
     """Export, unless another process does; whether it was this one."""
     subject = export.subject
@@ -61,9 +71,7 @@ def _exported(export: _Export, progress: Progress) -> bool:
     def waiting() -> None:
         progress.note(f"Another process exports {spec.name} just now; waiting for it.")
 
-    # Not beside the folder, which may be a place where a user does not want a lock to lie.
-    lock = cache_folder("locks") / document_sha256(str(folder.absolute()))[:32]
-    with locked(lock, waiting=waiting):
+    with locked(bundle_lock(folder), waiting=waiting):
         if is_bundle(folder):
             return False
         remove_leftovers(folder)

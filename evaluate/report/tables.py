@@ -33,8 +33,8 @@ DEFINITIONS = {
     "mean_error": "mean error: top-1 error, mean over the 75 cells of ImageNet-C",
     "mce": "CE of a corruption: top-1 error, summed over its severities, as a fraction of "
     "AlexNet's; mCE: mean of the 15",
-    "relative_mce": "relative CE: the same for what each error exceeds the clean error by "
-    "(AlexNet's is 43.5 %, a fit to the results of arXiv 1907.07640); relative mCE: mean of the 15",
+    "relative_mce": "relative CE: the same of what the errors exceed the clean error by (AlexNet's "
+    "clean error, 43.5 %, is a fit to results of arXiv 1907.07640); relative mCE: mean of the 15",
 }
 """Below the first table, by the column that needs it. The formulas: docs/protocols.md."""
 
@@ -183,7 +183,7 @@ def severity_table(entry: Entry) -> Table:
     everything = [cell for cells in rows.values() for cell in cells]
     shared = _common_marks(everything)
     return Table(
-        f"{entry.name}: top-1 error by severity, and {' and '.join(last.values())}, in %"
+        f"{entry.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
         f"{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),

@@ -122,7 +122,7 @@ def test_the_first_table_says_what_its_numbers_are(tmp_path: Path) -> None:
     write_run(tmp_path / "c")
     summary = table(evaluator.report([tmp_path]), "Robustness")
     assert summary.header[3:] == ("mean error %", "mCE %", "relative mCE %")
-    for word in ("mean error: ", "mCE: ", "relative mCE: ", "43.5 %, a fit"):
+    for word in ("mean error: ", "mCE: ", "relative mCE: ", "43.5 %, is a fit"):
         assert any(word in note for note in summary.notes)
 
 

@@ -1,0 +1,118 @@
+"""``evaluator compile``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    Classes,
+    CropPx,
+    Description,
+    InputKind,
+    Json,
+    Model,
+    Precision,
+    Seed,
+    Weights,
+)
+
+if TYPE_CHECKING:
+    from ..workflow.compile import Compiled
+
+
+def compile_(
+    model: Model,
+    engine: Annotated[
+        str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="What the plan is for.")
+    ],
+    precision: Precision = None,
+    input_kind: InputKind = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="The largest batch it takes.")] = 64,
+    opt_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="The batch it is best at. Default: the largest."),
+    ] = None,
+    tf32: Annotated[
+        bool, typer.Option(help="Whether float32 products may be rounded to TF32.")
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="smNN",
+            help="tensorrt-rtx only: the GPU to build for. Default: any from Ampere on.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A copy of the plan. Default: it stays in the cache."),
+    ] = None,
+    weights: Weights = "default",
+    seed: Seed = 0,
+    crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
+    json: Json = None,
+) -> None:
+    """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
+    from ..workflow.compile import compile_model
+    from .console import check_outputs, is_stdout, progress, write_json
+
+    check_outputs(json)
+    with progress() as shown:
+        compiled = compile_model(
+            model,
+            engine,
+            precision=precision,
+            input_kind=input_kind,
+            max_batch=max_batch,
+            opt_batch=opt_batch,
+            tf32=tf32,
+            target=target,
+            out=out,
+            weights=weights,
+            seed=seed,
+            crop_px=crop_px,
+            description=description,
+            classes=classes,
+            progress=shown,
+        )
+    if not is_stdout(json):
+        _print(compiled)
+    if json is not None:
+        write_json(json, _document(compiled))
+
+
+def _document(compiled: "Compiled") -> dict[str, object]:
+    from ..storage.documents import plain
+
+    return {
+        "schema": 1,
+        "plan": str(compiled.plan.path),
+        "bundle": str(compiled.bundle.folder),
+        "built": compiled.built,
+        **plain(compiled.plan.manifest),
+    }
+
+
+def _print(compiled: "Compiled") -> None:
+    from ..errors import shown
+    from ..evaluate.report.tables import Table
+    from .console import print_tables
+
+    manifest, key = compiled.plan.manifest, compiled.plan.key
+    rows = (
+        ("plan", shown(compiled.plan.path)),
+        ("bytes", f"{manifest.plan_bytes:,}"),
+        ("layers", str(manifest.layers)),
+        ("for", key.made_for),
+        ("version", f"{key.backend} {key.version}"),
+        ("precision", key.precision),
+        ("TF32", "on" if key.tf32 else "off"),
+        ("input", key.input_kind),
+        ("batches", str(key.profile)),
+        ("build", f"{manifest.seconds:.1f} s"),
+        ("from", "built now" if compiled.built else f"the cache, built {manifest.created}"),
+    )
+    title = f"Plan of {manifest.model}"
+    print_tables([Table(title, ("what", "value"), rows, words=(0, 1))])

@@ -1,0 +1,25 @@
+"""Keys of plans that tests make."""
+
+from typing import Any
+
+from evaluator.engine.plan import PlanKey, Profile
+from evaluator.engine.plan_builder import NETWORK_FLAGS
+
+
+def plan_key(**changes: Any) -> PlanKey:
+    """A key of a small float32 plan, with some values changed."""
+    values: dict[str, Any] = {
+        "model_sha256": "0" * 64,
+        "backend": "tensorrt-rtx",
+        "version": "1",
+        "precision": "fp32",
+        "input_kind": "pixels",
+        "tf32": False,
+        "profile": Profile(best=4, largest=8),
+        "flags": NETWORK_FLAGS,
+        "target": "",
+        "device": "",
+        "compute_capability": "",
+        "driver": "",
+    }
+    return PlanKey(**{**values, **changes})
