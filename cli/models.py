@@ -18,8 +18,8 @@ def models(json: Json = None) -> None:
     cells = tuple(
         (
             row.name,
-            f"{(row.parameters or 0) / 1e6:.1f}",
-            f"{row.gmac or 0:.1f}",
+            f"{row.parameters / 1e6:.1f}",
+            f"{row.gmac:.1f}",
             str(row.preprocessing.crop_px),
             row.weights_name,
             row.licence,

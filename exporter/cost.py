@@ -19,8 +19,7 @@ def gmac_of(spec: ModelSpec) -> float:
     """GMAC of one image: from the zoo's table, else counted now, without weights."""
     if isinstance(spec.own, ReadyOnnx):
         return _of_graph(original_path(spec), spec)
-    known = None if spec.own else find_model(spec.name).gmac
-    if known is not None:
+    if spec.own is None and (known := find_model(spec.name).gmac):
         return known
     build, crop_px = build_of(spec), spec.trained_crop_px
     try:

@@ -54,6 +54,8 @@ _RESERVED = (*get_args(InputKind), OUTPUT)
 
 _AFFINE = (_OURS + "scale", _OURS + "bias")
 
+_MOVING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+
 _LEAST_IR = 4
 """From this version on a graph's weights need not be among its inputs."""
 
@@ -109,8 +111,12 @@ def _enclose(
             f"{spec.name} takes pixels in whole numbers, so it cannot take images in [0, 1]. "
             "Leave out --input images."
         )
+    whole_numbers = taken.type.tensor_type.elem_type != onnx.TensorProto.FLOAT
+    if whole_numbers and _is_only_cast(graph, taken.name):
+        whole_numbers = False
+        del graph.value_info[:]  # which say otherwise
     nodes = [
-        *_front(own, taken, input_kind),
+        *_front(own, taken.name, input_kind, whole_numbers=whole_numbers),
         *graph.node,
         onnx.helper.make_node("Identity", [_freed(own.output)], [OUTPUT], _OURS + OUTPUT),
     ]
@@ -133,8 +139,24 @@ def _freed(name: str) -> str:
     return _OURS + "was." + name if name in _RESERVED else name
 
 
+def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
+    """Whether a graph does nothing with whole numbers but move them about and cast them to float.
+
+    Then it may be given floats as well: TensorRT knows uint8 as an input only.
+    """
+    import onnx
+
+    readers = [node for node in graph.node if name in node.input]
+    return bool(readers) and all(
+        any(a.name == "to" and a.i == onnx.TensorProto.FLOAT for a in node.attribute)
+        if node.op_type == "Cast"
+        else node.op_type in _MOVING and _is_only_cast(graph, node.output[0])
+        for node in readers
+    )
+
+
 def _front(
-    own: ReadyOnnx, taken: "onnx.ValueInfoProto", input_kind: InputKind
+    own: ReadyOnnx, taken: str, input_kind: InputKind, *, whole_numbers: bool
 ) -> "Iterator[onnx.NodeProto]":
     """From pixels or images to what the graph takes."""
     import onnx
@@ -148,11 +170,11 @@ def _front(
     steps += [("Mul", [scale], {}), ("Add", [bias], {})]
     if own.layout == "nhwc":
         steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
-    if (kind := taken.type.tensor_type.elem_type) != onnx.TensorProto.FLOAT:
-        steps.append(("Cast", [], {"to": kind}))
+    if whole_numbers:
+        steps.append(("Cast", [], {"to": onnx.TensorProto.UINT8}))
     value: str = input_kind
     for number, (operator, constants, attributes) in enumerate(steps, start=1):
-        result = taken.name if number == len(steps) else f"{_OURS}front.{number}"
+        result = taken if number == len(steps) else f"{_OURS}front.{number}"
         name = f"{_OURS}{operator}.{number}"
         yield onnx.helper.make_node(operator, [value, *constants], [result], name, **attributes)
         value = result

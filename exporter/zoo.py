@@ -75,8 +75,8 @@ class ZooModel:
         build: Makes the network for a crop.
         weights: The default ones.
         preprocessing: With which they were trained.
-        parameters: How many; none where nobody counted.
-        gmac: Of one image; none where nobody counted.
+        parameters: How many; 0 where nobody counted.
+        gmac: Of one image; 0 where nobody counted.
         source: Page of the network or its paper.
         licence: Of the weights.
         outputs: How many logits; none where only running it will tell.
@@ -87,8 +87,8 @@ class ZooModel:
     build: Build
     weights: Download | Address | PackageFile | OfFactory | NotPublished
     preprocessing: Preprocessing
-    parameters: int | None
-    gmac: float | None
+    parameters: int
+    gmac: float
     source: str
     licence: str
     outputs: int | None = 1000

@@ -21,7 +21,7 @@ SECONDS_BETWEEN = 0.02
 
 def main() -> None:
     name = sys.argv[1] if sys.argv[1:] else MODEL
-    weights_gb = 4 * (find_model(name).parameters or 0) / 1e9
+    weights_gb = 4 * find_model(name).parameters / 1e9
     with tempfile.TemporaryDirectory() as cache:
         words = [sys.executable, "-m", "evaluator", "export", name, "--weights", "random"]
         environment = {**os.environ, "EVALUATOR_CACHE": cache}

@@ -101,6 +101,30 @@ def test_the_reference_runs_the_original_file_on_images_of_its_own_making(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_pixels_that_are_only_cast_never_become_whole_numbers_again(
+    layout: str, tmp_path: Path
+) -> None:
+    # TensorRT takes uint8 at the input alone.
+    path = ReadyGraph(layout=layout, kind=TensorProto.UINT8).write(tmp_path / "mine.onnx")
+    bundle = write_ready_bundle(spec_of(path, 'input = "pixels"'), tmp_path / "bundle")
+    casts = [node for node in onnx.load(str(bundle.graph)).graph.node if node.op_type == "Cast"]
+    assert {node.attribute[0].i for node in casts} == {TensorProto.FLOAT}
+
+
+def test_pixels_that_are_computed_with_stay_whole_numbers(tmp_path: Path) -> None:
+    model = ReadyGraph(kind=TensorProto.UINT8).model()
+    # 255 + 255 is 254 in whole numbers.
+    model.graph.node.insert(0, helper.make_node("Add", ["data", "data"], ["twice"]))
+    model.graph.node[1].input[0] = "twice"
+    (tmp_path / "mine.onnx").write_bytes(model.SerializeToString())
+    spec = spec_of(tmp_path / "mine.onnx", 'input = "pixels"')
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    twice = (2 * pixels().astype(np.int64) % 256).transpose(0, 3, 1, 2).astype(np.float32)
+    expected = ReadyGraph().logits(twice)
+    np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-2)
+
+
 @pytest.mark.parametrize(("takes", "layout", "kind"), KINDS[:6])
 def test_a_bundle_may_take_images(takes: str, layout: str, kind: int, tmp_path: Path) -> None:
     graph = ReadyGraph(layout=layout, kind=kind, scale=1 / 255 if takes == "pixels" else 1)
