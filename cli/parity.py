@@ -56,9 +56,10 @@ def parity(
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
     from ..storage.documents import plain
     from ..workflow.parity import check_parity
-    from ..workflow.regression import compare_parity, previous_parity
-    from .console import progress, write_json
+    from ..workflow.regression import compare_parity, previous_parity, worse
+    from .console import check_outputs, is_stdout, progress, write_json
 
+    check_outputs(json)
     previous = None if against is None else previous_parity(against)
     with progress() as shown:
         result = check_parity(
@@ -78,10 +79,12 @@ def parity(
         )
     regression = None if previous is None else compare_parity(previous, result)
     passed = result.passed and (regression is None or regression.passed)
-    if json is None or str(json) != "-":
+    if not is_stdout(json):
         print_parity(result)
         if regression is not None:
             print_regression(regression)
+    elif regression is not None and not regression.passed:
+        print(worse(regression), file=sys.stderr)
     if json is not None and not passed and _same(json, against):
         print(f"{json} is kept as it was: this result is worse.", file=sys.stderr)
     elif json is not None:

@@ -1,5 +1,6 @@
 """The backend-parity regression test, as a user has it in a pytest and on the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_worse_result_never_replaces_the_one_that_it_was_compared_with(earlier
     assert "WORSE" in result.stdout
     assert "kept as it was" in result.stderr
     assert earlier.read_bytes() == before
+
+
+def test_a_program_that_reads_the_json_is_told_on_the_other_stream(earlier: Path) -> None:
+    words = ["parity", "efficientnet_lite0", "--engine", "onnxruntime", "--device", "cpu"]
+    words += ["--precision", "fp16", "--against", str(earlier), "--json", "-"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["candidate"]["precision"] == "fp16"
+    assert "agrees less with PyTorch" in result.stderr
 
 
 def test_another_model_or_no_result_is_refused(bundle: Bundle, earlier: Path) -> None:
