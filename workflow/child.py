@@ -128,16 +128,26 @@ def serve() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the parent ignores it
     try:
-        work, argument = pickle.load(sys.stdin.buffer)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        told.send("result", work(argument, cast(Progress, told)))
-    except EvaluatorError as error:
-        told.send("error", error)
+        answer = _answer_of(told)
+        # The parent closes our input when it has the answer: nothing is left to be interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        told.send(*answer)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # the parent knows, or is gone
-    except BaseException:
-        told.send("crash", traceback.format_exc())
     os._exit(0)
+
+
+def _answer_of(told: _Told) -> tuple[str, object]:
+    work, argument = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        return "result", work(argument, cast(Progress, told))
+    except EvaluatorError as error:
+        return "error", error
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except BaseException:
+        return "crash", traceback.format_exc()
 
 
 def _end_with_parent() -> None:

@@ -55,6 +55,14 @@ def test_an_error_of_the_tool_is_the_same_error_here() -> None:
         in_child(refuse, None, Silence())
 
 
+def test_an_answer_is_all_that_a_child_says(capfd: pytest.CaptureFixture[str]) -> None:
+    # The parent closes the child's input when it has the answer: no interrupt may follow that.
+    for _ in range(5):
+        with pytest.raises(InputError):
+            in_child(refuse, None, Silence())
+    assert capfd.readouterr().err == ""
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError: ours") as caught:
         in_child(break_down, None, Silence())
