@@ -130,13 +130,17 @@ def serve() -> None:
     try:
         work, argument = pickle.load(sys.stdin.buffer)
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        told.send("result", work(argument, cast(Progress, told)))
+        answer: tuple[str, object] = ("result", work(argument, cast(Progress, told)))
     except EvaluatorError as error:
-        told.send("error", error)
+        answer = ("error", error)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # the parent knows, or is gone
     except BaseException:
-        told.send("crash", traceback.format_exc())
+        answer = ("crash", traceback.format_exc())
+    # The parent hangs up as soon as it has the answer, which is no reason to interrupt its end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError):
+        told.send(*answer)
     os._exit(0)
 
 
