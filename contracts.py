@@ -444,6 +444,7 @@ class ParityResult:
         labelled: How many of the clean photos have a label.
         reference_correct: How many of those the reference gets right.
         candidate_correct: How many of those the candidate gets right.
+        reference_versions: The reference's runtime, and what decoded the photos.
     """
 
     model: str
@@ -465,6 +466,7 @@ class ParityResult:
     labelled: int
     reference_correct: int
     candidate_correct: int
+    reference_versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -54,9 +54,13 @@ def parity(
     json: Json = None,
 ) -> None:
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
-    from ..storage.documents import plain
     from ..workflow.parity import check_parity
-    from ..workflow.regression import compare_parity, previous_parity, worse
+    from ..workflow.regression import (
+        compare_parity,
+        parity_document,
+        previous_parity,
+        worse,
+    )
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
@@ -88,7 +92,7 @@ def parity(
     if json is not None and not passed and _same(json, against):
         print(f"{json} is kept as it was: this result is worse.", file=sys.stderr)
     elif json is not None:
-        write_json(json, {"schema": 1, "passed": result.passed, **plain(result)})
+        write_json(json, parity_document(result, regression))
     if not passed:
         raise typer.Exit(FAILED)
 

@@ -27,12 +27,13 @@ def regression_gates(previous: ParityResult, now: ParityResult) -> tuple[Gate, .
     """Each error against what it was, and the agreement against its interval.
 
     Raises:
-        InputError: If the two are not of the same images and the same reference.
+        InputError: If the two are not of the same images and the same reference, or the earlier
+            one was not finite.
     """
     _check_comparable(previous, now)
-    before = {gate.name: gate.value for gate in previous.gates}
+    before = _errors(previous)
     found = {gate.name: gate.value for gate in now.gates}
-    grown = [_error_gate(name, before.get(name), found.get(name)) for name in _ERRORS]
+    grown = [_error_gate(name, before[name], found.get(name)) for name in _ERRORS]
     lost, most = 1 - now.agreement, 1 - previous.agreement_low
     note = f"fraction of images with another class; {1 - previous.agreement:.2g} before"
     return (*grown, Gate("disagreement", lost, most, lost <= most, note))
@@ -52,7 +53,7 @@ def _circumstances(result: ParityResult) -> dict[str, object]:
         "TF32": candidate.tf32,
         "input": candidate.input_kind,
         "device": asdict(result.candidate_device),
-        "versions": dict(result.versions),
+        "versions": {**result.reference_versions, **result.versions},
         "reference device": asdict(result.reference_device),
         "batch size": result.batch_size,
     }
@@ -72,9 +73,20 @@ def _check_comparable(previous: ParityResult, now: ParityResult) -> None:
         )
 
 
-def _error_gate(name: str, before: float | None, now: float | None) -> Gate:
+def _errors(previous: ParityResult) -> dict[str, float]:
+    """What the three errors were; nothing can be worse than what was not finite."""
+    values = {gate.name: gate.value for gate in previous.gates}
+    found = {name: value for name in _ERRORS if (value := values.get(name)) is not None}
+    if len(found) < len(_ERRORS):
+        lost = next(name for name in _ERRORS if name not in found)
+        raise InputError(
+            f"The previous parity has no finite value of {lost!r}, so nothing can be worse. "
+            "Compare with a result that passed."
+        )
+    return found
+
+
+def _error_gate(name: str, before: float, now: float | None) -> Gate:
     """A value that is none was not finite: the worst there is."""
-    if before is None:
-        return Gate(name, now, np.inf, True, "not finite before")
     bound = GROWTH * max(before, ROUNDING)
     return Gate(name, now, bound, now is not None and now <= bound, f"{before:.2g} before")

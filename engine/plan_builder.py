@@ -83,7 +83,7 @@ def plan_from_onnx(
         raise EngineError(
             f"{job.flavour.title} cannot build a plan of {job.model}: "
             f"{_sentence(errors[0]) if errors else 'it gives no reason'}. "
-            "ONNX Runtime may take it: --engine onnxruntime."
+            "ONNX Runtime may: `evaluator score --engine onnxruntime`."
         )
     if timings is not None:
         keep_timings(config, timings)
@@ -123,7 +123,7 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
         first = parser.get_error(0) if parser.num_errors else None
         raise EngineError(
             f"{job.flavour.title} cannot take the graph of {job.model}{_node(first)}: "
-            f"{_parser_reason(first)}. ONNX Runtime may take it: --engine onnxruntime."
+            f"{_parser_reason(first)}. ONNX Runtime may: `evaluator score --engine onnxruntime`."
         )
     if network.num_inputs != 1 or network.num_outputs != 1 or network.get_input(0).shape[0] != -1:
         raise EngineError(

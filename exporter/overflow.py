@@ -37,16 +37,22 @@ def largest_activation(loaded: LoadedNetwork, photos: npt.NDArray[np.uint8]) -> 
     for name, tensor in loaded.network.state_dict().items():
         _refuse_beyond(loaded, name, "has weights", tensor)
     largest, where = _largest(loaded, _normalised(loaded, photos))
-    if not largest <= FLOAT16_MAX:
+    if largest > FLOAT16_MAX:
         raise _beyond(loaded, where, f"gives values on {len(photos)} photos", largest)
     return largest
 
 
 def _refuse_beyond(loaded: LoadedNetwork, name: str, what: str, tensor: "torch.Tensor") -> None:
     if tensor.is_floating_point() and tensor.numel():
-        largest = float(tensor.abs().max())
-        if not largest <= FLOAT16_MAX:
+        largest = _magnitude(tensor)
+        if largest > FLOAT16_MAX:
             raise _beyond(loaded, name, what, largest)
+
+
+def _magnitude(tensor: "torch.Tensor") -> float:
+    """The largest absolute value; a NaN is as bad as infinity, and compares as nothing."""
+    largest = float(tensor.abs().max())
+    return np.inf if np.isnan(largest) else largest
 
 
 def _beyond(loaded: LoadedNetwork, where: str, what: str, largest: float) -> InputError:
@@ -84,10 +90,10 @@ def _largest(loaded: LoadedNetwork, batches: "Iterable[torch.Tensor]") -> tuple[
             output = operation(*args, **(kwargs or {}))
             for leaf in tree_leaves(output):
                 if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.numel():
-                    largest = float(leaf.abs().max())
-                    # A NaN compares false with everything, and is as bad as can be.
-                    if not largest <= found[0]:
-                        found = (largest, running[-1] if running else "the network")
+                    largest = _magnitude(leaf)
+                    if largest > found[0]:
+                        where = running[-1] if running else "the network itself"
+                        found = (largest, f"{operation} in {where}")
             return output
 
     hooks = []

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from evaluator.contracts import (
+    FLOAT32_PIXELS,
     Condition,
     Device,
     EngineSpec,
+    GraphKind,
     Item,
     ModelSpec,
     Preprocessing,
@@ -35,14 +37,16 @@ def write_run(
     right: int = 5,
     parity: str = "passed",
     engine: str = "a",
+    kind: GraphKind = FLOAT32_PIXELS,
     shards: int = 1,
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right."""
     spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
     name = "imagenet-c" if conditions and conditions[0].values else "imagenet"
-    key = RunKey(
-        name, f"{name}-1", f"{model} {weights}", EngineSpec("onnxruntime", engine), IMAGENET_224, ""
+    computed = EngineSpec(
+        "onnxruntime", f"{engine}, {kind}", kind.precision, input_kind=kind.input_kind
     )
+    key = RunKey(name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "")
     size = 10 // shards
     run = create_or_open(folder, RunManifest(key, spec, 10, size, 4, "2026-01-01T00:00:00+00:00"))
     logits = np.zeros((10, 1000), np.float32)

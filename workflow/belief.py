@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
 from ..errors import EngineError, EngineUnavailableError, ParityError, shown
 from .engines import Loaded, Placement, is_reference, placements, ready, serving
-from .parity import evidence_path, measure_parity, stored_parity
+from .parity import evidence_path, fed_wrongly, measure_parity, stored_parity
 from .subject import Subject
 
 
@@ -46,10 +46,12 @@ def believed_engine(
     for place in choices[:-1]:
         # Only an engine that nobody named may be passed over, and never in silence.
         try:
-            return _told(_believed(subject, place, parity=parity, progress=progress), progress)
+            believed = _believed(subject, place, parity=parity, progress=progress)
+            return _told(subject, believed, progress)
         except (ParityError, EngineError, EngineUnavailableError) as error:
             progress.note(f"{place} is not used: {error}")
-    return _told(_believed(subject, choices[-1], parity=parity, progress=progress), progress)
+    believed = _believed(subject, choices[-1], parity=parity, progress=progress)
+    return _told(subject, believed, progress)
 
 
 def failure(result: ParityResult, loaded: Loaded) -> str:
@@ -79,8 +81,12 @@ def _believed(
     return Believed(loaded, result, passed if result.passed else "failed")
 
 
-def _told(believed: Believed, progress: Progress) -> Believed:
+def _told(subject: Subject, believed: Believed, progress: Progress) -> Believed:
     progress.note(f"Engine: {believed.loaded.placement}, parity {believed.status}.")
+    if believed.parity is not None:
+        warning = fed_wrongly(believed.parity, subject.spec.weights)
+        if warning is not None:
+            progress.note(f"warning: {warning}")
     return believed
 
 

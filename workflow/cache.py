@@ -1,5 +1,6 @@
 """What lies in the cache, and removing some of it. All of it can be made or fetched again."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,14 @@ class Room:
 
     Attributes:
         name: Of its folder.
+        pattern: How the names of entries look; what has another name is not ours, and stays.
         describe: What an entry is, in words.
         companion: What belongs to an entry and goes with it.
         lock: What is locked while an entry is written; none where nothing is.
     """
 
     name: str
+    pattern: str
     describe: Callable[[Path], str]
     companion: Callable[[Path], Path] | None = None
     lock: Callable[[Path], Path] | None = None
@@ -131,6 +134,8 @@ def _entries(room: Room) -> Iterator[Entry]:
     belonging = {companion(path) for path in paths if companion(path) != path}
     for path in paths:
         if path.name.endswith(LOCK) or path in belonging:
+            continue
+        if not (re.fullmatch(room.pattern, path.name) or target_of_temporary(path.name)):
             continue
         try:
             yield _entry(room, path)
@@ -230,6 +235,10 @@ def _fetched(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".json").removesuffix(PART))
 
 
+def _evidence(result: Path) -> Path:
+    return result.with_suffix(".npz")
+
+
 def _itself(path: Path) -> Path:
     return path
 
@@ -237,10 +246,10 @@ def _itself(path: Path) -> Path:
 ROOMS = {
     room.name: room
     for room in (
-        Room("bundles", _bundle, lock=bundle_lock),
-        Room("weights", _weights, companion=_resumed_from, lock=_fetched),
-        Room("parity", _parity, companion=lambda path: path.with_suffix(".npz")),
-        Room(PLANS, _plan, companion=manifest_path, lock=_itself),
-        Room(TIMING, lambda path: "kernels measured by TensorRT", lock=_itself),
+        Room("bundles", r".+-[0-9a-f]+", _bundle, lock=bundle_lock),
+        Room("weights", r".+", _weights, companion=_resumed_from, lock=_fetched),
+        Room("parity", r"[0-9a-f]+\.(json|npz)", _parity, companion=_evidence),
+        Room(PLANS, r".+\.plan", _plan, companion=manifest_path, lock=_itself),
+        Room(TIMING, r".+\.cache", lambda path: "kernels measured by TensorRT", lock=_itself),
     )
 }

@@ -6,11 +6,8 @@ from pathlib import Path
 from ..contracts import Bundle, ParityResult, Progress, Silence
 from .bundles import bundle_of
 from .engines import placements, ready
-from .parity import measure_parity, stored_parity
+from .parity import fed_wrongly, measure_parity, stored_parity
 from .subject import ModelChoice, find_subject
-
-FEW_CORRECT = 0.25
-"""Real weights that get less of the labelled photos right than this are fed wrongly."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +27,7 @@ class Exported:
     @property
     def warning(self) -> str | None:
         """Why the model is likely to be fed wrongly, if it is."""
-        parity, weights = self.parity, self.bundle.model.spec.weights
-        if weights.kind == "random" or parity.labelled == 0:
-            return None
-        if parity.reference_correct / parity.labelled >= FEW_CORRECT:
-            return None
-        return (
-            f"Only {parity.reference_correct} of {parity.labelled} labelled photos are classified "
-            "right, with real weights: the preprocessing or the order of the classes is wrong."
-        )
+        return fed_wrongly(self.parity, self.bundle.model.spec.weights)
 
 
 def export_model(

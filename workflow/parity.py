@@ -1,6 +1,7 @@
 """Measuring an engine against its reference, keeping the result, and finding it again."""
 
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..contracts import (
     Progress,
     ReadyOnnx,
     Silence,
+    WeightsOrigin,
 )
 from ..engine.malloc import give_back_freed_memory
 from ..engine.parity import (
@@ -52,6 +54,9 @@ from .subject import ModelChoice, Subject, find_subject
 REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
+
+FEW_CORRECT = 0.25
+"""Real weights that get less of the labelled photos right than this are fed wrongly."""
 
 NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
@@ -157,6 +162,18 @@ def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
     return read_document(path, ParityResult) if path.is_file() else None
 
 
+def fed_wrongly(result: ParityResult, weights: WeightsOrigin) -> str | None:
+    """Why a model is likely to be fed wrongly, if it is: no engine's fault, so no gate sees it."""
+    if weights.kind == "random" or result.labelled == 0:
+        return None
+    if result.reference_correct / result.labelled >= FEW_CORRECT:
+        return None
+    return (
+        f"Only {result.reference_correct} of {result.labelled} labelled photos are classified "
+        "right, with real weights: the preprocessing or the order of the classes is wrong."
+    )
+
+
 def evidence_path(result: ParityResult) -> Path:
     """Where the logits of a parity that failed are kept: ids, reference and candidate."""
     return _kept_at(result).with_suffix(".npz")
@@ -185,6 +202,7 @@ class _Reference:
 
     spec: EngineSpec
     device: Device
+    versions: Mapping[str, str]
     logits: Logits
 
 
@@ -196,7 +214,9 @@ def _reference(
     with loaded.open() as engine:
         parts = logits_of(engine, images, REFERENCE_BATCH)
         logits = _collected(parts, images, "reference", progress)
-    return _Reference(loaded.spec, place.device, logits)
+        versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
+        versions |= engine.versions
+    return _Reference(loaded.spec, place.device, versions, logits)
 
 
 def _candidate_logits(
@@ -264,6 +284,7 @@ def _result(
         labelled=sum(label is not None for label in labels),
         reference_correct=_correct(expected, labels),
         candidate_correct=_correct(found, labels),
+        reference_versions=reference.versions,
     )
 
 

@@ -1,15 +1,19 @@
 """Backend-parity regression tests: an engine against its reference, and against what it was."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..contracts import Gate, ParityResult
 from ..engine.parity_regression import changes, regression_gates
-from ..errors import ParityError, shown
-from ..storage.documents import read_document
+from ..errors import InputError, ParityError, shown
+from ..storage.documents import document_sha256, plain, read_document
 from .belief import failed_gates
 from .parity import check_parity, evidence_path
+
+FORMAT = 1
+"""Of the JSON of a parity."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,39 @@ class Regression:
         return all(gate.passed for gate in self.gates)
 
 
+def parity_document(result: ParityResult, regression: Regression | None) -> dict[str, Any]:
+    """A result as ``evaluator parity --json`` writes it, with the comparison where there is one."""
+    body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": None}
+    if regression is not None:
+        body["against"] = {
+            "passed": regression.passed,
+            "gates": [plain(gate) for gate in regression.gates],
+            "changes": list(regression.changes),
+        }
+    return {**body, "seal": document_sha256(body)}
+
+
 def previous_parity(path: str | Path) -> ParityResult:
     """A result that ``evaluator parity --json FILE`` wrote.
 
     Raises:
-        InputError: If the file is missing or holds something else.
+        InputError: If the file is missing, was edited, or holds something else.
     """
-    return read_document(Path(path), ParityResult)
+    path = Path(path)
+    result = read_document(path, ParityResult)
+    body = json.loads(path.read_bytes())
+    advice = "Make it again with `evaluator parity MODEL --json FILE`."
+    if body.get("schema") != FORMAT:
+        raise InputError(
+            f"{shown(path)} has format {body.get('schema')}, this version reads {FORMAT}. {advice}"
+        )
+    seal = body.pop("seal", None)
+    if seal != document_sha256(body):
+        raise InputError(
+            f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
+            f"{advice}"
+        )
+    return result
 
 
 def compare_parity(previous: ParityResult, now: ParityResult) -> Regression:

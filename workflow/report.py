@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Benchmark, Condition, ModelSpec, Run, Score
+from ..contracts import Benchmark, Condition, EngineSpec, ModelSpec, Run, Score
 from ..errors import shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.report.markdown import markdown_of
@@ -14,7 +14,7 @@ from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.tables import Entry, Table, report_tables
 from ..records.reading import RunRecords, read_run
 from ..records.run import MANIFEST, find_runs, lost_records
-from ..storage.documents import plain
+from ..storage.documents import document_differences, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,9 +126,9 @@ def _entries(scored: Sequence[_Scored]) -> Iterator[Entry]:
     names = _unique_names([one.run for one in rows])
     for one, name in zip(rows, names, strict=True):
         partner = partners[id(one)]
-        scores = tuple(_scores(one, partner))
+        scores = tuple(_scores(one, partner, scored))
         if partner is not None and not partner.records.empty:
-            scores = (*_scores(partner, None), *scores)
+            scores = (*_scores(partner, None, scored), *scores)
         spec = one.run.manifest.model
         changed = spec.preprocessing.crop_px != spec.trained_crop_px
         yield Entry(name, spec.name, scores, marks="^" if changed else "")
@@ -160,7 +160,7 @@ def _identity(run: Run) -> tuple[object, ...]:
     return (run.key.weights_sha256, run.key.engine, run.key.preprocessing)
 
 
-def _scores(one: _Scored, partner: _Scored | None) -> Iterator[Score]:
+def _scores(one: _Scored, partner: _Scored | None, scored: Sequence[_Scored]) -> Iterator[Score]:
     facts = _facts(one)
     clean = partner.clean if partner is not None else None
     for score in one.benchmark.scores(one.records.finished, clean):
@@ -168,11 +168,13 @@ def _scores(one: _Scored, partner: _Scored | None) -> Iterator[Score]:
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=_with_advice(score, one, partner),
+            reason=_with_advice(score, one, partner, scored),
         )
 
 
-def _with_advice(score: Score, one: _Scored, partner: _Scored | None) -> str | None:
+def _with_advice(
+    score: Score, one: _Scored, partner: _Scored | None, scored: Sequence[_Scored]
+) -> str | None:
     """A reason, with the command that helps."""
     if score.reason is None:
         return None
@@ -180,6 +182,9 @@ def _with_advice(score: Score, one: _Scored, partner: _Scored | None) -> str | N
         return f"{score.reason}. Complete the run with: {_completing_command(one)}"
     if score.metric != "relative_mce" or (partner is not None and partner.clean is not None):
         return score.reason
+    if partner is None and (other := _almost_partner(one, scored)) is not None:
+        differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
+        return f"{score.reason}; {shown(other.run.folder)} is another: {differs}"
     if partner is None:
         words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
         return f"{score.reason}: {shlex.join(words)}"
@@ -188,6 +193,28 @@ def _with_advice(score: Score, one: _Scored, partner: _Scored | None) -> str | N
     if partner.records.empty:
         return reason
     return f"{reason}. Complete it with: {_completing_command(partner)}"
+
+
+def _almost_partner(one: _Scored, scored: Sequence[_Scored]) -> _Scored | None:
+    """A clean run of the same weights that is not of the same engine or preprocessing."""
+    for other in scored:
+        clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
+        if clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
+            return other
+    return None
+
+
+def _comparable(run: Run) -> dict[str, object]:
+    """What a clean run and a run on corruptions must share, the graph's hash last."""
+    engine, key = run.key.engine, run.key
+    return {
+        "engine": engine.backend,
+        "input": engine.input_kind,
+        "precision": engine.precision,
+        "preprocessing": plain(key.preprocessing),
+        "the graph": engine.model_sha256,
+        "TF32": engine.tf32,
+    }
 
 
 def _facts(one: _Scored) -> Score:
@@ -221,15 +248,19 @@ def _completing_command(one: _Scored) -> str:
             words += [option, ",".join(values)]
     if run.key.limit is not None:
         words += ["--limit", str(run.key.limit)]
-    return shlex.join([*words, *_model_options(spec)])
+    return shlex.join([*words, *_model_options(spec, run.key.engine)])
 
 
-def _model_options(spec: ModelSpec) -> list[str]:
+def _model_options(spec: ModelSpec, kind: EngineSpec) -> list[str]:
     options = []
     if spec.weights.kind == "random":
         options += ["--weights", "random", "--seed", spec.weights.reference.split()[-1]]
     if spec.weights.kind == "file":
         options += ["--weights", spec.weights.reference]
+    if kind.precision != "fp32":
+        options += ["--precision", kind.precision]
+    if kind.input_kind != "pixels":
+        options += ["--input", kind.input_kind]
     if spec.preprocessing.crop_px != spec.trained_crop_px:
         options += ["--crop-px", str(spec.preprocessing.crop_px)]
     if spec.own is not None:
@@ -239,31 +270,35 @@ def _model_options(spec: ModelSpec) -> list[str]:
     return options
 
 
-def _name_with_weights(run: Run) -> str:
-    """The model's name, which alone means the weights that it is published with."""
-    spec = run.manifest.model
+def _name(run: Run) -> str:
+    """The model's name, which alone means its published weights, computed in float32."""
+    spec, precision = run.manifest.model, run.key.engine.precision
+    words = []
     if spec.weights.kind == "random":
-        return f"{spec.name} (random weights)"
+        words.append("random weights")
     if spec.weights.kind == "file":
-        return f"{spec.name} ({shown(Path(spec.weights.reference).name)})"
-    return spec.name
+        words.append(shown(Path(spec.weights.reference).name))
+    if precision != "fp32":
+        words.append(precision)
+    return f"{spec.name} ({', '.join(words)})" if words else spec.name
 
 
 def _unique_names(runs: Sequence[Run]) -> list[str]:
     """The model's name, with as much more as tells the runs of one report apart."""
     details = (
-        _name_with_weights,
+        _name,
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.engine.backend,
+        lambda run: run.key.engine.input_kind,
         lambda run: "generated" if run.key.generated else "",
         lambda run: f"limit {run.key.limit}" if run.key.limit else "",
         lambda run: run.folder.name,
     )
     names = [details[0](run) for run in runs]
     for detail in details[1:]:
-        double = [names.count(name) > 1 for name in names]
+        told = list(zip(names, map(detail, runs), strict=True))
         names = [
-            f"{name}, {detail(run)}" if again and detail(run) else name
-            for name, run, again in zip(names, runs, double, strict=True)
+            f"{name}, {word}" if word and any(n == name and w != word for n, w in told) else name
+            for name, word in told
         ]
     return names

@@ -103,3 +103,17 @@ def test_what_changed_is_named() -> None:
 def test_what_cannot_be_compared_is_refused(other: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         regression_gates(BEFORE, replace(BEFORE, **other))
+
+
+@pytest.mark.parametrize("value", [None, "gone"])
+def test_nothing_is_compared_with_what_was_not_finite(value: str | None) -> None:
+    first, *others = BEFORE.gates
+    gates = others if value else [replace(first, value=None), *others]
+    with pytest.raises(InputError, match="no finite value of 'all'"):
+        regression_gates(replace(BEFORE, gates=tuple(gates)), BEFORE)
+
+
+def test_a_new_version_of_the_reference_is_a_change_too() -> None:
+    before = replace(BEFORE, reference_versions={"torch": "2.14.1", "Pillow": "11.0"})
+    now = replace(BEFORE, reference_versions={"torch": "2.15.0", "Pillow": "11.0"})
+    assert list(changes(before, now)) == ["versions.torch is 2.14.1 there, 2.15.0 here"]

@@ -203,8 +203,18 @@ def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> Non
 
 
 def test_what_is_no_bundle_is_listed_as_damaged(cache: Path) -> None:
-    write(cache / "bundles" / "odd.txt", 3)
-    write(cache / "parity" / "lone.npz", 3)
+    write(cache / "bundles" / "odd-0123", 3)
+    write(cache / "parity" / "10ae.npz", 3)
     whats = {entry.path.name: entry.what for entry in list_cache()}
-    assert whats["odd.txt"].startswith("damaged: ")
-    assert whats["lone.npz"].startswith("damaged: ")
+    assert whats["odd-0123"].startswith("damaged: ")
+    assert whats["10ae.npz"].startswith("damaged: ")
+
+
+def test_what_the_tool_did_not_make_stays(cache: Path) -> None:
+    # EVALUATOR_CACHE may be set to a folder that holds other things.
+    mine = [write(cache / room / "thesis.doc", 10) for room in ("bundles", "parity", "plans")]
+    mine.append(write(cache / "plans" / "sub" / "chapter.tex", 10))
+    removed = prune_cache(older_than_days=0)
+    assert not {entry.path for entry in removed} & set(mine)
+    assert all(path.exists() for path in mine)
+    assert not (cache / "plans" / "small-00.plan").exists()

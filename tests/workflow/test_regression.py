@@ -11,6 +11,7 @@ from evaluator.cli import app
 from evaluator.contracts import Bundle
 from evaluator.engine.devices import cuda_devices
 from evaluator.errors import InputError, ParityError
+from evaluator.workflow.regression import previous_parity
 
 BACKENDS = [
     pytest.param("onnxruntime", "cpu", id="onnxruntime-cpu"),
@@ -74,8 +75,30 @@ def test_a_program_that_reads_the_json_is_told_on_the_other_stream(earlier: Path
     words += ["--precision", "fp16", "--against", str(earlier), "--json", "-"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
-    assert json.loads(result.stdout)["candidate"]["precision"] == "fp16"
+    document = json.loads(result.stdout)
+    assert document["candidate"]["precision"] == "fp16"
+    assert document["passed"]
+    assert not document["against"]["passed"]
+    assert "precision is fp32 there, fp16 here" in document["against"]["changes"]
     assert "agrees less with PyTorch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"name": "all"', '"name": "most"', "was edited"),
+        ('"schema": 1', '"schema": 0', "has format 0, this version reads 1"),
+    ],
+)
+def test_an_earlier_result_that_was_edited_is_refused(
+    old: str, new: str, told: str, earlier: Path, tmp_path: Path
+) -> None:
+    text = earlier.read_text()
+    assert text.count(old) == 1
+    (tmp_path / "edited.json").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=told):
+        previous_parity(tmp_path / "edited.json")
+    assert previous_parity(earlier).passed
 
 
 def test_another_model_or_no_result_is_refused(bundle: Bundle, earlier: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import evaluator
 from evaluator.contracts import (
     Condition,
+    GraphKind,
     RunManifest,
     Score,
     WeightsOrigin,
@@ -73,6 +74,33 @@ def test_runs_that_differ_in_little_have_names_that_differ(tmp_path: Path) -> No
     write_run(tmp_path / "b", engine="another graph")
     names = [row[0] for row in table(evaluator.report([tmp_path]), "Robustness").rows]
     assert len(set(names)) == 2
+
+
+def test_half_precision_stands_in_the_name_and_inputs_where_they_tell_runs_apart(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "half", kind=GraphKind("fp16"))
+    assert [r[0] for r in table(evaluator.report([tmp_path]), "Robustness").rows] == [
+        "resnet50 (fp16)"
+    ]
+    write_run(tmp_path / "images", kind=GraphKind("fp16", "images"))
+    write_run(tmp_path / "single")
+    names = [row[0] for row in table(evaluator.report([tmp_path]), "Robustness").rows]
+    assert names == ["resnet50 (fp16), pixels", "resnet50 (fp16), images", "resnet50"]
+
+
+def test_the_command_that_completes_a_run_says_its_precision_and_input(tmp_path: Path) -> None:
+    kind = GraphKind("bf16", "images")
+    write_run(tmp_path / "c", kind=kind, conditions=CONDITIONS[:-1])
+    (score,) = (s for s in evaluator.report([tmp_path]).scores if s.metric == "mce")
+    assert "--precision bf16 --input images" in str(score.reason)
+
+
+def test_a_clean_run_that_does_not_fit_says_in_what_it_differs(tmp_path: Path) -> None:
+    write_run(tmp_path / "c", kind=GraphKind("fp16"))
+    write_run(tmp_path / "clean", conditions=(Condition(),), right=9)
+    reason = str(relative_mce(evaluator.report([tmp_path])).reason)
+    assert reason.endswith(f"{tmp_path / 'clean'} is another: precision is fp32 there, fp16 here")
 
 
 def test_clean_and_corrupted_runs_of_one_model_share_a_row(tmp_path: Path) -> None:
