@@ -165,7 +165,7 @@ def _origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> Wei
         if not path.is_file():
             raise InputError(
                 f"--weights {shown(weights)} is no file. "
-                "Give a checkpoint (.pth), or `default`, or `random`."
+                "Give a checkpoint (.pth, .safetensors), or `default`, or `random`."
             )
         return WeightsOrigin("file", str(path.absolute()), file_sha256(path))
     if isinstance(model.weights, OfFactory):
