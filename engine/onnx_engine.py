@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Bundle, Device, EngineSpec, ImageBatch
-from ..errors import EngineError, EngineUnavailableError, InputError, reason_of, shown
+from ..errors import EngineError, EngineUnavailableError, reason_of, shown
 from .bfloat16 import EXTERNAL_FOLDER, emulated
+from .feeding import answered, buffer
 
 
 class OnnxEngine:
@@ -39,21 +40,15 @@ class OnnxEngine:
         self._session = _session(bundle, device, threads or 1)
         self.versions = onnx_versions()
 
-    def allocate(self, n: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    def allocate(self, n: int) -> npt.NDArray[Any]:
         """A buffer for n inputs."""
-        side = self._crop_px
-        if self.spec.input_kind == "pixels":
-            return np.empty((n, side, side, 3), np.uint8)
-        return np.empty((n, 3, side, side), np.float32)
+        return buffer(n, self._crop_px, self.spec.input_kind)
 
     def stream(
         self, batches: Iterable[ImageBatch]
     ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
         """Each batch with its logits (N, C), in order."""
-        for batch in batches:
-            if batch.kind != self.spec.input_kind:
-                raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
-            yield batch, self._logits(batch)
+        return answered(batches, self.spec.input_kind, self._logits)
 
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         name = self._session.get_inputs()[0].name

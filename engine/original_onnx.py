@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, ModelSpec, ReadyOnnx
-from ..errors import EngineError, InputError, reason_of, shown
+from ..errors import EngineError, reason_of, shown
 from ..storage.documents import document_sha256
+from .bfloat16 import EXTERNAL_FOLDER
+from .feeding import answered, buffer
 from .onnx_engine import onnx_versions
 
 
@@ -32,19 +34,15 @@ class OriginalOnnx:
         self._model, self._own = model, model.own
         self._session = _session(path, model.own.output)
 
-    def allocate(self, n: int) -> npt.NDArray[np.uint8]:
+    def allocate(self, n: int) -> npt.NDArray[Any]:
         """A buffer for n inputs."""
-        side = self._model.preprocessing.crop_px
-        return np.empty((n, side, side, 3), np.uint8)
+        return buffer(n, self._model.preprocessing.crop_px, self.spec.input_kind)
 
     def stream(
         self, batches: Iterable[ImageBatch]
     ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
         """Each batch with its logits (N, C), in order."""
-        for batch in batches:
-            if batch.kind != self.spec.input_kind:
-                raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
-            yield batch, self._logits(batch)
+        return answered(batches, self.spec.input_kind, self._logits)
 
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         taken = self._session.get_inputs()[0]
@@ -100,8 +98,7 @@ def _session(path: Path, output: str) -> Any:
     options.log_severity_level = 4  # what fails here is raised, and told once
     source: str | bytes = str(path)
     if (content := _with_output(path, output)) is not None:
-        key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, str(path.parent))
+        options.add_session_config_entry(EXTERNAL_FOLDER, str(path.parent))
         source = content
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -6,14 +6,14 @@ Float32 with TF32 off. The network is as its weights were loaded: nothing is fol
 import importlib.metadata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
-from ..errors import InputError
 from ..storage.documents import document_sha256
+from .feeding import answered, buffer
 from .malloc import keep_freed_memory
 
 
@@ -41,25 +41,19 @@ class TorchEngine:
         self._mean = torch.tensor(preprocessing.mean, device=self._torch_device).reshape(shape)
         self._std = torch.tensor(preprocessing.std, device=self._torch_device).reshape(shape)
 
-    def allocate(self, n: int) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    def allocate(self, n: int) -> npt.NDArray[Any]:
         """A buffer for n inputs."""
-        side = self._crop_px
-        if self.spec.input_kind == "pixels":
-            return np.empty((n, side, side, 3), np.uint8)
-        return np.empty((n, 3, side, side), np.float32)
+        return buffer(n, self._crop_px, self.spec.input_kind)
 
     def stream(
         self, batches: Iterable[ImageBatch]
     ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
         """Each batch with its logits (N, C), in order."""
-        for batch in batches:
-            yield batch, self._logits(batch)
+        return answered(batches, self.spec.input_kind, self._logits)
 
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         import torch
 
-        if batch.kind != self.spec.input_kind:
-            raise InputError(f"The engine takes {self.spec.input_kind}, got {batch.kind}.")
         with torch.inference_mode(), _exact_float32():
             images = torch.from_numpy(batch.data).to(self._torch_device)
             if batch.kind == "pixels":
