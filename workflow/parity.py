@@ -56,7 +56,7 @@ REFERENCE_BATCH = 4
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25
-"""Real weights that get less of the labelled photos right than this are fed wrongly."""
+"""Trained weights that get less of the labelled photos right than this are fed wrongly."""
 
 NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
@@ -170,7 +170,7 @@ def fed_wrongly(result: ParityResult, weights: WeightsOrigin) -> str | None:
         return None
     return (
         f"Only {result.reference_correct} of {result.labelled} labelled photos are classified "
-        "right, with real weights: the preprocessing or the order of the classes is wrong."
+        "right. If the weights are trained, the preprocessing or the order of the classes is wrong."
     )
 
 
