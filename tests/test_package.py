@@ -25,10 +25,10 @@ def modules() -> Iterator[str]:
             yield found.name
 
 
-def test_only_four_files_lie_at_the_root() -> None:
+def test_only_three_files_lie_at_the_root() -> None:
     # The root is the package: any other file there would be shipped in the wheel.
     found = {path.name for path in ROOT.glob("*.py")}
-    assert found == {"__init__.py", "__main__.py", "contracts.py", "errors.py"}
+    assert found == {"__init__.py", "__main__.py", "errors.py"}
 
 
 def test_the_wheel_ships_every_package_that_there_is() -> None:

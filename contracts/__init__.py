@@ -1,0 +1,77 @@
+"""The data that crosses folders: frozen dataclasses, and the protocols of what is handed around.
+
+N images, C classes, S the crop of the model in pixels. Two image contracts, never mixed:
+
+* **pixels**: (N, S, S, 3) uint8, RGB, exactly as decoded, resized and cropped. What scoring moves.
+* **images**: (N, 3, S, S) float32 in [0, 1]. What gradients need; normalisation is in the model.
+
+Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
+"""
+
+from .benchmarks import Benchmark, Condition, Item, Score, Source
+from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
+from .models import (
+    FLOAT32_PIXELS,
+    Bundle,
+    ClassOrder,
+    FactoryCode,
+    GraphKind,
+    InputKind,
+    Interpolation,
+    Layout,
+    LoadedNetwork,
+    ModelSpec,
+    OnnxInput,
+    OnnxModel,
+    Precision,
+    Preprocessing,
+    ReadyOnnx,
+    WeightsKind,
+    WeightsOrigin,
+)
+from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
+from .progress import Progress, Silence
+from .runs import RUN_FORMAT, Provenance, Run, RunKey, RunManifest, Shard
+
+__all__ = [
+    "FLOAT32_PIXELS",
+    "ONNX_REFERENCE",
+    "PASSED_AGAINST_ONNX",
+    "RUN_FORMAT",
+    "Backend",
+    "Benchmark",
+    "Bundle",
+    "ClassOrder",
+    "Condition",
+    "Device",
+    "Engine",
+    "EngineSpec",
+    "FactoryCode",
+    "Flip",
+    "Gate",
+    "GraphKind",
+    "ImageBatch",
+    "InputKind",
+    "Interpolation",
+    "Item",
+    "Layout",
+    "LoadedNetwork",
+    "ModelSpec",
+    "OnnxInput",
+    "OnnxModel",
+    "ParityResult",
+    "Precision",
+    "Preprocessing",
+    "Progress",
+    "Provenance",
+    "ReadyOnnx",
+    "Run",
+    "RunKey",
+    "RunManifest",
+    "Score",
+    "Shard",
+    "Silence",
+    "Source",
+    "WeightsKind",
+    "WeightsOrigin",
+]

@@ -1,0 +1,128 @@
+"""What a run on disk is, and under which circumstances its shards were made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .benchmarks import Condition
+from .engines import Device, EngineSpec
+from .models import ModelSpec, Preprocessing
+from .parity import ParityResult
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A range of one condition's sorted items: the unit of work, of resume and of sharing."""
+
+    condition: Condition
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """The number of items."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What a run *is*. Work under another key never enters it.
+
+    Attributes:
+        benchmark: The name of the benchmark.
+        protocol: Its version.
+        weights_sha256: Over the tensors, whatever file they came in.
+        engine: What computes.
+        preprocessing: All of it.
+        ids_sha256: Over the list of ids that all conditions share; never over paths.
+        generated: The content of ``generated.json``, where there is one.
+        limit: Items a condition, where only some are scored.
+        seed: Of the work, where it draws random numbers.
+    """
+
+    benchmark: str
+    protocol: str
+    weights_sha256: str
+    engine: EngineSpec
+    preprocessing: Preprocessing
+    ids_sha256: str
+    generated: Mapping[str, Any] | None = None
+    limit: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Under which circumstances a shard was made.
+
+    Attributes:
+        host: The machine's name.
+        device: What computed.
+        versions: Packages and Python.
+        parity: A copy of the parity result; none for the reference itself, or where it was waived.
+        parity_status: ``passed``, ``reference`` or ``not checked``; ``PASSED_AGAINST_ONNX``.
+        batch_size: As it really was.
+        data: Where the bytes were read.
+        data_sha256: Over (id, bytes) of what was read.
+        started: UTC, ISO 8601.
+        seconds: How long the shard took.
+        command: What was run.
+        plan: The serialised engine that was used, if any.
+    """
+
+    host: str
+    device: Device
+    versions: Mapping[str, str]
+    parity: ParityResult | None
+    parity_status: str
+    batch_size: int
+    data: str
+    data_sha256: str
+    started: str
+    seconds: float
+    command: str
+    plan: str | None = None
+
+
+RUN_FORMAT = 2
+"""Of the files of a run; 2: each shard says which one it is, and has digests."""
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """``run.json``: written once, never changed.
+
+    Attributes:
+        key: What the run is.
+        model: The model, for people.
+        items: The number of items in each condition.
+        shard_size: Items in a shard.
+        batch_size: Nominal; a batch never crosses a shard's border.
+        created: UTC, ISO 8601.
+        schema: Version of the format.
+        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+    """
+
+    key: RunKey
+    model: ModelSpec
+    items: int
+    shard_size: int
+    batch_size: int
+    created: str
+    schema: int = RUN_FORMAT
+    seal: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    folder: Path
+    manifest: RunManifest
+
+    @property
+    def key(self) -> RunKey:
+        """What the run is."""
+        return self.manifest.key
