@@ -18,6 +18,10 @@ class InputError(EvaluatorError):
     """Something that was given to the tool is not what it needs."""
 
 
+class ImageError(InputError):
+    """One image cannot be read or decoded; a user may choose to go on without it."""
+
+
 class OutputError(EvaluatorError):
     """A result could not be written."""
 
@@ -36,6 +40,10 @@ class RunMismatchError(InputError):
 
 class EngineError(EvaluatorError):
     """An engine gave something that cannot be a result."""
+
+
+class EngineMemoryError(EngineError):
+    """An engine has no memory for a batch; a smaller one may fit."""
 
 
 class ParityError(EvaluatorError):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ..contracts import Preprocessing
-from ..errors import InputError, reason_of
+from ..errors import ImageError, reason_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def photo_pixels(data: bytes, location: str, preprocessing: Preprocessing) -> Pi
         preprocessing: Short side, crop and filter.
 
     Raises:
-        InputError: If the bytes are no 8-bit image that Pillow can decode whole.
+        ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
     """
     image = _resized(_rgb(data, location), preprocessing, location)
     crop = preprocessing.crop_px
@@ -62,12 +62,12 @@ def stimulus_pixels(data: bytes, location: str, side_px: int) -> Pixels:
     """A stored stimulus exactly as it is: (S, S, 3) uint8.
 
     Raises:
-        InputError: If the bytes are no image, or its size is not the one that the benchmark has.
+        ImageError: If the bytes are no image, or its size is not the one that the benchmark has.
     """
     image = _rgb(data, location)
     if image.size != (side_px, side_px):
         width, height = image.size
-        raise InputError(
+        raise ImageError(
             f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli are "
             "never resized or padded. Is this the benchmark's own tree?"
         )
@@ -83,18 +83,18 @@ def _rgb(data: bytes, location: str) -> Image.Image:
             # convert() drops it too, but with a warning.
             del image.info["transparency"]
         return image.convert("RGB")
-    except (InputError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     # A warning only where the filter above was taken back, as test runners do.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("it", location) from error
     except UnidentifiedImageError as error:
-        raise InputError(
+        raise ImageError(
             f"{location} is no image that Pillow knows ({len(data)} bytes). "
             f"Expected one of {', '.join(FORMATS)}; restore or remove it."
         ) from error
     except Exception as error:  # Pillow's decoders raise what they like on damaged bytes
-        raise InputError(
+        raise ImageError(
             f"{location} cannot be decoded: {reason_of(error)}. "
             "The file is damaged or truncated; restore it."
         ) from error
@@ -104,7 +104,7 @@ def _refuse_deep(image: Image.Image, location: str) -> None:
     """Refuse more than 8 bits a channel: Pillow clips some and cuts others down without a word."""
     bits = max(_BITS_OF_MODE.get(image.mode, 8), _stored_bits(image))
     if bits > 8:
-        raise InputError(
+        raise ImageError(
             f"{location} has {bits} bits a channel (mode {image.mode}), which would be clipped. "
             "Expected 8 bits a channel; convert the file first."
         )
@@ -131,8 +131,8 @@ def _refuse_large(size: tuple[int, int], location: str) -> None:
         raise _too_large(f"{width}x{height}", location)
 
 
-def _too_large(size: str, location: str) -> InputError:
-    return InputError(
+def _too_large(size: str, location: str) -> ImageError:
+    return ImageError(
         f"{location} has more than {MAX_PIXELS / 1e6:.0f} million pixels ({size}, perhaps after "
         "resizing), which looks like a decompression bomb. Expected a photo; remove the file."
     )

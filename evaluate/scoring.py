@@ -50,7 +50,7 @@ def score_shard(
     """The records of one shard, and a SHA-256 over the (id, bytes) that were read for it.
 
     Raises:
-        InputError: If an image cannot be read or decoded.
+        ImageError: If an image cannot be read or decoded.
         EngineError: If a logit is not finite.
     """
     items = job.items[shard.condition][shard.start : shard.stop]

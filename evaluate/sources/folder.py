@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts import Condition, Item
-from ...errors import InputError, reason_of, shown
+from ...errors import ImageError, InputError, reason_of, shown
 from ..classes import class_index
 
 GENERATED = "generated.json"
@@ -155,13 +155,13 @@ def read_file(location: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        InputError: If it cannot be read.
+        ImageError: If it cannot be read.
     """
     try:
         with open(location, "rb") as file:
             return file.read()
     except OSError as error:
-        raise InputError(
+        raise ImageError(
             f"{shown(location)} cannot be read: {reason_of(error)}. "
             "The tree must not change while it is scored."
         ) from error
