@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from evaluator.contracts import Condition, Silence
-from evaluator.errors import InputError, OutputError, UnavailableError
+from evaluator.errors import ImageError, InputError, OutputError, UnavailableError
 from evaluator.evaluate.benchmarks import imagenet_c
 from evaluator.evaluate.generate.corruptions import (
     BENCHMARK_CORRUPTIONS,
@@ -489,9 +489,9 @@ def test_a_damaged_photo_is_named_and_pickled_as_it_is(tmp_path: Path) -> None:
     source = photos_in(tmp_path / "clean", 1)
     (path,) = source.glob("*/*")
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(ImageError) as refused:
         write_corrupted(source, tmp_path / "tree", corruptions=["fog"], progress=Silence())
-    assert type(refused.value) is InputError
+    assert type(refused.value) is ImageError
     assert str(refused.value).startswith(f"{path} cannot be decoded: ")
     assert "\n" not in str(refused.value)
 
