@@ -1,14 +1,12 @@
-"""Cutting a run into shards, and running those that are not there yet."""
+"""Cutting a run into shards, and writing one of them; ``running.py`` has them made."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contracts import Condition, Progress, Provenance, Run, Shard
+from ..contracts import Condition, Provenance, Run, Shard
+from ..errors import OutputError
 from ..storage.atomic import file_written_whole
 from ..storage.documents import canonical_bytes
 from .run import RECORDS
@@ -21,12 +19,6 @@ PROVENANCE_KEY = b"evaluator.provenance"
 MARK_KEY = b"evaluator.shard"
 SHARD_SECONDS = 60
 SHARDS_A_WORKER = 4
-
-Work = Callable[[Shard, Callable[[int], None]], "tuple[pa.Table, Provenance]"]
-
-
-class _StoppedError(Exception):
-    """Another worker failed, or the user interrupted: this one's shard is dropped."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +37,21 @@ class Pace:
 def shard_size(items: int, conditions: int, batch_size: int, pace: Pace) -> int:
     """Items in a shard: about a minute of one worker's time, and whole batches.
 
-    Small jobs are cut finer, so that no worker idles while another finishes the last shard.
+    Small jobs are cut finer, so that no worker idles while another finishes the last shard. Where
+    a batch takes more than the minute, a shard is smaller than one: a minute is all that a run that
+    is killed should lose.
 
     Example:
         >>> shard_size(50_000, 75, 4, Pace(items_per_second=100, workers=2))
         6000
         >>> shard_size(20, 1, 4, Pace(items_per_second=100, workers=2))
         4
+        >>> shard_size(50_000, 75, 64, Pace(items_per_second=0.3, workers=2))
+        18
     """
-    minute = pace.items_per_second * SHARD_SECONDS
+    minute = max(1, int(pace.items_per_second * SHARD_SECONDS))
+    if minute < batch_size:
+        return minute
     fair = items * conditions / (pace.workers * SHARDS_A_WORKER)
     return max(1, int(min(minute, fair) / batch_size)) * batch_size
 
@@ -77,86 +75,27 @@ def shard_path(run: Run, shard: Shard) -> Path:
     return run.folder / RECORDS / shard.condition.folder / f"part-{shard.index:05d}.parquet"
 
 
-def run_shards(
-    run: Run, shards: Iterable[Shard], work: Work, *, workers: int, progress: Progress
-) -> None:
-    """Make every shard that is not there, from several threads, one shard each.
-
-    ``work`` is called with a shard and a function that it calls with each number of items done;
-    it may raise anything. The first error ends the run: shards that were finished stay.
+def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
+    """Write one finished shard, with its provenance and its mark in the file's metadata.
 
     Raises:
-        OutputError: If a shard cannot be written.
+        OutputError: If it cannot be written.
     """
-    all_shards = list(shards)
-    missing = [shard for shard in all_shards if not shard_path(run, shard).is_file()]
-    tally = _Tally(
-        progress,
-        done=sum(s.size for s in all_shards) - sum(s.size for s in missing),
-        total=sum(s.size for s in all_shards),
-    )
-    tally.show()
-    queue = iter(missing)
-
-    def labour() -> None:
-        while (shard := tally.next_of(queue)) is not None:
-            try:
-                table, provenance = work(shard, tally.add)
-                write_shard(run, shard, table, provenance)
-            except BaseException:
-                tally.stop()
-                raise
-
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="shard") as pool:
-        futures = [pool.submit(labour) for _ in range(max(1, workers))]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            tally.stop()
-    _raise_first(futures)
-
-
-def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
-    """Write one finished shard, with its provenance and its mark in the file's metadata."""
-    import pyarrow.parquet as pq
-
     made = canonical_bytes(provenance)
     mark = canonical_bytes(mark_of(run, shard, table, made))
     metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: made, MARK_KEY: mark}
-    with file_written_whole(shard_path(run, shard)) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), str(temporary), compression="zstd")
+    marked = table.replace_schema_metadata(metadata)
+    try:
+        _write(shard_path(run, shard), marked)
+    except OutputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        # Stopped while it was written, this process was taken for dead, and its file removed.
+        _write(shard_path(run, shard), marked)
 
 
-def _raise_first(futures: Sequence["Future[None]"]) -> None:
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    for error in sorted(errors, key=lambda error: isinstance(error, _StoppedError)):
-        raise error
+def _write(path: Path, table: "pa.Table") -> None:
+    import pyarrow.parquet as pq
 
-
-class _Tally:
-    """Counts items for all workers, and tells them to stop."""
-
-    def __init__(self, progress: Progress, *, done: int, total: int) -> None:
-        self._progress, self._done, self._total = progress, done, total
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._shown = 0.0
-
-    def next_of(self, queue: "Iterable[Shard]") -> Shard | None:
-        with self._lock:
-            return None if self._stopped.is_set() else next(iter(queue), None)
-
-    def add(self, items: int) -> None:
-        if self._stopped.is_set():
-            raise _StoppedError
-        with self._lock:
-            self._done += items
-            if time.monotonic() - self._shown > 0.1 or self._done == self._total:
-                self.show()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def show(self) -> None:
-        self._shown = time.monotonic()
-        self._progress.advance("score", self._done, self._total, "images")
+    with file_written_whole(path) as temporary:
+        pq.write_table(table, str(temporary), compression="zstd")

@@ -32,7 +32,8 @@ from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
 from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
-from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
+from ..records.running import Work, run_shards
+from ..records.shards import Pace, shard_size, shards_of
 from .belief import Believed, believed_engine
 from .selection import Selection, check_crop, select
 from .subject import ModelChoice, Subject, find_subject

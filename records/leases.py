@@ -1,0 +1,327 @@
+"""Leases: how processes that share a run's folder split its shards without talking.
+
+    RUN/records/corruption=fog/severity=3/.part-00012.lease        somebody makes part-00012 now
+
+A lease only saves work, it never decides what is right: two processes that make the same shard
+make the same rows, and each renames its file into place whole. So a lease that cannot be had, was
+lost or was taken by mistake costs time and nothing else, and nothing here raises for want of one.
+
+A process renews the time of its leases. One that was not renewed for long has expired, by the clock
+of the file system, which is the same for all who share it; one whose process is known to be dead
+has expired at once.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from ..errors import InputError
+from ..storage.atomic import target_of_temporary
+from ..storage.documents import canonical_bytes, document_from_bytes
+
+_PROCESSES = Path("/proc")
+
+
+@dataclass(frozen=True)
+class LeaseTimes:
+    """How leases live, in seconds.
+
+    A client of a network file system may see an old time for a minute, so less than two is too
+    little for ``expire_s`` there.
+
+    Attributes:
+        renew_s: Between two renewals.
+        expire_s: After which one that was not renewed is nobody's.
+        look_s: Between two looks of a process that waits for others.
+    """
+
+    renew_s: float = 15.0
+    expire_s: float = 120.0
+    look_s: float = 1.0
+
+
+LEASE_TIMES = LeaseTimes()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease: what its file says.
+
+    Attributes:
+        host: The machine's name, for people.
+        machine: What tells one set of process numbers from another.
+        pid: The process.
+        started: When that process began, as the system says it: numbers are used again.
+        token: Random, of one set of leases.
+        time: When the lease was taken, by the holder's clock; UTC, ISO 8601.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    started: str
+    token: str
+    time: str
+
+
+UNKNOWN = Holder("another machine", "", 0, "", "", "")
+"""Of a lease whose file says nothing, as when it is just being written."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    holder: Holder
+    identity: tuple[int, int]
+    """Inode and time: a lease that was renewed meanwhile is another one."""
+
+    @property
+    def renewed(self) -> float:
+        return self.identity[1] / 1e9
+
+
+class Leases:
+    """The leases of one process; a context manager, at whose end they are all given back."""
+
+    def __init__(self, times: LeaseTimes) -> None:
+        self._times = times
+        self._me = _myself()
+        self._held: set[Path] = set()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._clock = _SharedClock(times.renew_s)
+
+    def claim(self, made: Path) -> Holder | None:
+        """Take the lease of a file that will be made, in a folder that is there.
+
+        Returns:
+            Who holds it; none if it is ours now, or if no lease can be had here.
+        """
+        lease = lease_path(made)
+        try:
+            self._create(lease)
+        except FileExistsError:
+            return self._take_over(lease)
+        except OSError:
+            return None  # a lease only saves work
+        self._remove_leftovers(made.parent, made.name)
+        return None
+
+    def release(self, made: Path) -> None:
+        """Give a lease back."""
+        lease = lease_path(made)
+        with self._lock:
+            self._held.discard(lease)
+            if (found := _found(lease)) is not None and found.holder.token == self._me.token:
+                with suppress(OSError):
+                    lease.unlink()
+
+    def tidy(self, folder: Path) -> None:
+        """Remove from a folder what killed processes left in it, and nothing else."""
+        for lease in folder.glob(".part-*.lease"):
+            found = _found(lease)
+            if found is not None and self._has_expired(found, folder):
+                self._take_away(lease, found)
+        self._remove_leftovers(folder, "part-")
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._keep, name="leases", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended.set()
+        for lease in list(self._held):
+            self.release(lease.with_name(lease.name.removeprefix(".").removesuffix(".lease")))
+
+    def _create(self, lease: Path) -> None:
+        with self._lock:
+            if not self._ended.is_set():
+                self._write(lease)
+                self._held.add(lease)
+
+    def _write(self, lease: Path) -> None:
+        now = datetime.now(UTC).isoformat("T", "seconds")
+        holder = Holder(**{**vars(self._me), "time": now})
+        descriptor = os.open(lease, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            os.write(descriptor, canonical_bytes(holder))
+        except OSError:
+            with suppress(OSError):
+                lease.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._times.renew_s):
+            for lease in list(self._held):
+                self._renew(lease)
+
+    def _renew(self, lease: Path) -> None:
+        with self._lock, suppress(OSError):
+            if lease not in self._held:
+                return
+            found = _found(lease)
+            if found is None:
+                self._write(lease)
+            elif found.holder.token == self._me.token:
+                os.utime(lease)  # without a time: that of the file system
+            else:
+                self._held.discard(lease)  # it was taken over while this process stood still
+
+    def _take_over(self, lease: Path) -> Holder | None:
+        found = _found(lease)
+        if found is None:
+            return UNKNOWN  # it was given back this moment: at the next look
+        if not self._has_expired(found, lease.parent) or not self._take_away(lease, found):
+            return found.holder
+        try:
+            self._create(lease)
+        except FileExistsError:
+            return found.holder
+        except OSError:
+            pass
+        return None
+
+    def _has_expired(self, found: _Found, folder: Path) -> bool:
+        if _is_dead(found.holder):
+            return True
+        now = self._clock.now(folder)
+        return now is not None and now - found.renewed > self._times.expire_s
+
+    def _take_away(self, lease: Path, found: _Found) -> bool:
+        """Remove an expired lease, once: of several that try, one is told that it did."""
+        away = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            lease.rename(away)
+        except OSError:
+            return False
+        now = _found(away)
+        same = now is not None and now.identity == found.identity
+        with suppress(OSError):
+            if not same:
+                os.link(away, lease)  # the fresh lease of one that was faster: it stays
+        with suppress(OSError):
+            away.unlink()
+        if same and _is_dead(found.holder):
+            part = lease.name.removeprefix(".").removesuffix(".lease")
+            self._remove_leftovers(lease.parent, part, of_the_dead=True)
+        return same
+
+    def _remove_leftovers(self, folder: Path, part: str, *, of_the_dead: bool = False) -> None:
+        """Remove files half written long ago; of a process that is dead, also fresh ones."""
+        for path in folder.glob(".part-*.tmp"):
+            target = target_of_temporary(path.name)
+            if target is None or not target.startswith(part):
+                continue
+            with suppress(OSError):
+                written, now = path.stat().st_mtime, self._clock.now(folder)
+                old = now is not None and now - written > self._times.expire_s
+                if old or of_the_dead:
+                    path.unlink()
+
+
+def lease_path(made: Path) -> Path:
+    """Where the lease of a file lies that will be made.
+
+    Example:
+        >>> lease_path(Path("severity=3/part-00012.parquet")).as_posix()
+        'severity=3/.part-00012.lease'
+    """
+    return made.with_name(f".{made.name.partition('.')[0]}.lease")
+
+
+class _SharedClock:
+    """The clock of a file system, which on a shared folder is not this machine's."""
+
+    def __init__(self, good_s: float) -> None:
+        self._good_s = good_s
+        self._read: tuple[float, float] | None = None
+
+    def now(self, folder: Path) -> float | None:
+        """Seconds, as the times of files are; none if nothing can be written here."""
+        here = time.monotonic()
+        if self._read is None or here - self._read[1] > self._good_s:
+            written = _time_of_new_file(folder)
+            if written is None:
+                return None
+            self._read = written, here
+        there, then = self._read
+        return there + here - then
+
+
+def _time_of_new_file(folder: Path) -> float | None:
+    path = folder / f".part-clock.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with path.open("xb"):
+            pass
+        os.utime(path)
+        return path.stat().st_mtime
+    except OSError:
+        return None
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _found(lease: Path) -> _Found | None:
+    """A lease as it is now; none if it is gone, or is no file."""
+    try:
+        with lease.open("rb") as file:  # opening it asks a network file system for its time
+            status, data = os.fstat(file.fileno()), file.read(10_000)
+    except OSError:
+        return None
+    try:
+        holder = document_from_bytes(data, Holder, lease.name)
+    except InputError:
+        holder = UNKNOWN
+    return _Found(holder, (status.st_ino, status.st_mtime_ns))
+
+
+def _myself() -> Holder:
+    pid = os.getpid()
+    _, started = _status_of(pid) or ("", "")
+    return Holder(socket.gethostname(), _machine(), pid, started, uuid.uuid4().hex, "")
+
+
+@cache
+def _machine() -> str:
+    """What tells one set of process numbers from another: host, boot and container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append((_PROCESSES / "sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink(_PROCESSES / "self/ns/pid"))
+    return " ".join(parts)
+
+
+def _is_dead(holder: Holder) -> bool:
+    """Whether the holder is known not to run any more."""
+    if holder.machine != _machine() or os.name != "posix":
+        return False
+    try:
+        os.kill(holder.pid, 0)  # asks and sends nothing
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # it is another user's
+    if (status := _status_of(holder.pid)) is None:
+        return False
+    state, started = status
+    return state in "ZX" or started != holder.started
+
+
+def _status_of(pid: int) -> tuple[str, str] | None:
+    """A process's state and when it began, in the system's ticks; none if that cannot be had."""
+    try:
+        fields = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], fields[19]
