@@ -1,0 +1,74 @@
+"""A process that makes shards of cheap rows: ``python -m evaluator.tests.records.sharing``."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from evaluator.contracts import (
+    Condition,
+    Device,
+    EngineSpec,
+    ModelSpec,
+    Preprocessing,
+    Provenance,
+    Run,
+    RunKey,
+    RunManifest,
+    Shard,
+    Silence,
+    WeightsOrigin,
+)
+from evaluator.records.leases import LeaseTimes
+from evaluator.records.run import create_or_open
+from evaluator.records.running import run_shards
+from evaluator.records.shards import shards_of
+
+TIMES = LeaseTimes(renew_s=0.1, expire_s=0.6, look_s=0.05)
+FOG = tuple(Condition((("corruption", "fog"), ("severity", s))) for s in (1, 2))
+ITEMS, SHARD = 90, 5
+STEPS = 4
+
+
+def the_run(folder: Path) -> Run:
+    how = Preprocessing(256, 224, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    model = ModelSpec("m", "m", WeightsOrigin("random", "seed 0"), how, 224, 1000, "", "")
+    key = RunKey("imagenet-c", "1", "ab", EngineSpec("torch", "cd"), how, "ef")
+    return create_or_open(folder, RunManifest(key, model, ITEMS, SHARD, 2, "2026-01-01T00:00:00"))
+
+
+def rows_of(shard: Shard) -> pa.Table:
+    places = range(shard.start, shard.stop)
+    return pa.table({"id": [f"{n:03d}" for n in places], "value": [n * n for n in places]})
+
+
+def provenance() -> Provenance:
+    device = Device("cpu", "m", "d")
+    return Provenance("h", device, {}, None, "reference", 2, "/data", "", "", 0.0, "")
+
+
+def main(folder: Path, journal: Path, seconds: float) -> None:
+    """Make all shards, each in so many seconds; write down which ones were begun."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heard = Silence()
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        with journal.open("a") as file:
+            file.write(f"{os.getpid()} {shard.condition.folder} {shard.index}\n")
+        for _ in range(STEPS):
+            time.sleep(seconds / STEPS)
+            advance(0)
+        return rows_of(shard), provenance()
+
+    run = the_run(folder)
+    shards = shards_of(FOG, ITEMS, SHARD)
+    run_shards(run, shards, work, workers=2, progress=heard, times=TIMES)
+    print("\n".join(heard.notes))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

@@ -1,0 +1,379 @@
+"""Leases: real processes on one folder, that die, stand still and go on again."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from evaluator.contracts import Provenance, Run, Shard, Silence
+from evaluator.errors import InputError
+from evaluator.records.leases import Holder, Leases, LeaseTimes, lease_path
+from evaluator.records.reading import read_run
+from evaluator.records.running import run_shards
+from evaluator.records.shards import shard_path, shards_of, write_shard
+from evaluator.storage.documents import canonical_bytes, read_document
+from evaluator.tests.records.sharing import (
+    FOG,
+    ITEMS,
+    SHARD,
+    TIMES,
+    provenance,
+    rows_of,
+    the_run,
+)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+Process = subprocess.Popen[str]
+
+
+def begin(folder: Path, journal: Path, seconds: float) -> Process:
+    return subprocess.Popen(
+        [sys.executable, "-m", "evaluator.tests.records.sharing", folder, journal, str(seconds)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def work(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+    advance(shard.size)
+    return rows_of(shard), provenance()
+
+
+def holder_of(lease: Path) -> Holder:
+    return read_document(lease, Holder)
+
+
+def age(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def names(run: Run) -> set[str]:
+    return {path.name for path in (run.folder / "records").rglob("*") if path.is_file()}
+
+
+def assert_whole(run: Run) -> None:
+    """The rows are those of an undisturbed run, and nothing else of ours lies about."""
+    finished = read_run(run, FOG).finished
+    for condition in FOG:
+        assert finished[condition].to_pylist() == rows_of(Shard(condition, 0, 0, ITEMS)).to_pylist()
+    assert not [name for name in names(run) if name.startswith(".part-")]
+
+
+# ------------------------------------------------------------------------ many processes
+
+
+@posix
+def test_three_processes_make_every_shard_exactly_once(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    processes = [begin(tmp_path / "run", journal, 0.1) for _ in range(3)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+    made = [line.split(" ", 1) for line in journal.read_text().splitlines()]
+    shards = [shard for _, shard in made]
+    assert len(shards) == len(set(shards)) == len(FOG) * ITEMS // SHARD
+    assert len({pid for pid, _ in made}) == 3
+    assert_whole(the_run(tmp_path / "run"))
+
+
+@posix
+@pytest.mark.parametrize("seed", [0, 1])
+def test_processes_that_are_killed_at_random_lose_and_double_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    run, journal = the_run(tmp_path / "run"), tmp_path / "journal"
+    foreign = {".nfs000", ".DS_Store", "part-00003.parquet.swp", ".x.tmp", ".~lock.part-00001#"}
+    ended = threading.Event()
+
+    def disturb() -> None:  # others write to the folder, too
+        while not ended.wait(0.02):
+            for name in foreign:
+                (run.folder / "records" / FOG[0].folder).mkdir(parents=True, exist_ok=True)
+                (run.folder / "records" / FOG[0].folder / name).write_text("not ours")
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    processes = [begin(run.folder, journal, 0.2) for _ in range(3)]
+    sent: list[signal.Signals] = []
+    try:
+        while any(process.poll() is None for process in processes) and len(sent) < 12:
+            time.sleep(chance.uniform(0.05, 0.5))
+            place = chance.randrange(3)
+            kind = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+            processes[place].send_signal(kind)
+            sent.append(kind)
+            if kind == signal.SIGSTOP:  # longer than its leases live
+                time.sleep(TIMES.expire_s * 1.5)
+                processes[place].send_signal(signal.SIGCONT)
+            else:
+                processes[place].communicate(timeout=20)
+                processes[place] = begin(run.folder, journal, 0.2)
+        for process in processes:
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, stderr
+    finally:
+        ended.set()
+        disturber.join()
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert len(set(sent)) == 3
+    # The next command, as a user would give it: there is nothing to make, but leftovers to remove.
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    assert foreign <= names(run)
+    assert_whole(run)
+
+
+# ------------------------------------------------------------------------ one lease
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "part-00012.parquet"
+
+
+def foreign_lease(part: Path, **changes: object) -> Path:
+    """A lease of a process on another machine."""
+    holder = Holder("node7", "node7 boot", 1, "1", "theirs", "2026-01-01T00:00:00+00:00")
+    lease = lease_path(part)
+    lease.write_bytes(canonical_bytes(replace(holder, **changes)))  # type: ignore[arg-type]
+    return lease
+
+
+def test_a_lease_is_had_by_one_at_a_time_and_given_back_at_the_end(part: Path) -> None:
+    with Leases(TIMES) as ours, Leases(TIMES) as theirs:
+        assert ours.claim(part) is None
+        held = theirs.claim(part)
+        assert held is not None
+        assert (held.host, held.pid) == (socket.gethostname(), os.getpid())
+        ours.release(part)
+        assert theirs.claim(part) is None
+    assert list(part.parent.iterdir()) == []
+
+
+def test_a_lease_that_is_renewed_does_not_expire(part: Path) -> None:
+    with Leases(TIMES) as ours, Leases(TIMES) as theirs:
+        assert ours.claim(part) is None
+        time.sleep(1.5 * TIMES.expire_s)
+        assert theirs.claim(part) is not None
+
+
+def test_another_machines_lease_expires_by_the_clock_of_the_file_system(part: Path) -> None:
+    lease = foreign_lease(part)
+    with Leases(TIMES) as ours:
+        held = ours.claim(part)
+        assert held is not None
+        assert held.host == "node7"
+        age(lease, 10 * TIMES.expire_s)
+        assert ours.claim(part) is None
+        assert holder_of(lease).pid == os.getpid()
+
+
+@posix
+@pytest.mark.parametrize("now", [0.0, 4e9])
+def test_this_machines_clock_plays_no_part(
+    part: Path, now: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = foreign_lease(part)
+    monkeypatch.setattr(time, "time", lambda: now)
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is not None
+        age(lease, 10 * TIMES.expire_s)
+        assert ours.claim(part) is None
+
+
+@posix
+def test_the_lease_of_a_dead_process_of_this_machine_is_free_at_once(part: Path) -> None:
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+        me = holder_of(lease_path(part))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    time.sleep(0.3)  # it ended and nobody asked: a zombie
+    for changes in ({"pid": dead.pid}, {"pid": os.getpid(), "started": "1"}):  # a number used again
+        dead_one = replace(me, token="other", **changes)  # type: ignore[arg-type]
+        lease_path(part).write_bytes(canonical_bytes(dead_one))
+        half = part.with_name(f".{part.name}.0123abcd.tmp")
+        half.write_bytes(b"half")
+        with Leases(LeaseTimes()) as ours:
+            assert ours.claim(part) is None
+            assert not half.exists()
+    dead.wait()
+
+
+def test_what_a_live_process_writes_is_left_alone(part: Path) -> None:
+    fresh = part.with_name(f".{part.name}.0123abcd.tmp")
+    old = part.with_name(f".{part.name}.4567cdef.tmp")
+    other = part.with_name(".part-00013.parquet.4567cdef.tmp")
+    alien = part.with_name(".part-00012.parquet.of-an-editor.tmp")
+    for path in (fresh, old, other, alien):
+        path.write_bytes(b"half")
+    for path in (old, alien):
+        age(path, 10 * TIMES.expire_s)
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+        assert (fresh.exists(), old.exists(), other.exists(), alien.exists()) == (
+            True, False, True, True,
+        )  # fmt: skip
+        age(other, 10 * TIMES.expire_s)
+        ours.tidy(part.parent)
+        assert not other.exists()
+
+
+def test_of_many_that_take_over_an_expired_lease_one_has_it(part: Path) -> None:
+    for _ in range(20):
+        age(foreign_lease(part), 10 * TIMES.expire_s)
+        crowd = [Leases(TIMES) for _ in range(8)]
+        together = threading.Barrier(len(crowd))
+        held: list[bool] = []
+
+        def take(leases: Leases, together: threading.Barrier, held: list[bool]) -> None:
+            together.wait()
+            held.append(leases.claim(part) is None)
+
+        threads = [threading.Thread(target=take, args=(one, together, held)) for one in crowd]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(held) == 1
+        lease_path(part).unlink()
+
+
+def test_one_that_lost_its_lease_leaves_the_new_ones_alone(part: Path) -> None:
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+        lease = foreign_lease(part)
+        time.sleep(3 * TIMES.renew_s)
+        ours.release(part)
+    assert holder_of(lease).token == "theirs"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 100])
+def test_a_lease_that_says_nothing_is_believed_until_it_expires(part: Path, content: bytes) -> None:
+    lease_path(part).write_bytes(content)
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is not None
+        age(lease_path(part), 10 * TIMES.expire_s)
+        assert ours.claim(part) is None
+
+
+def test_where_no_lease_can_be_made_there_is_work_all_the_same(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease_path(part.with_name("part-00001.parquet")).mkdir()
+    with Leases(TIMES) as ours:
+        assert ours.claim(part.parent / "no-such-folder" / part.name) is None
+    real = os.open
+
+    def refusing(path: object, *more: int, **options: int) -> int:
+        if str(path).endswith(".lease"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refusing)
+    run = the_run(part.parent / "run")
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    assert_whole(run)
+
+
+# ------------------------------------------------------------------------ waiting
+
+
+def test_what_others_make_is_waited_for_and_told_once(tmp_path: Path) -> None:
+    run, heard = the_run(tmp_path / "run"), Silence()
+    shards = shards_of(FOG, ITEMS, SHARD)
+    theirs = shards[3:5]
+    for shard in theirs:
+        shard_path(run, shard).parent.mkdir(parents=True, exist_ok=True)
+        foreign_lease(shard_path(run, shard))
+
+    def finish_one() -> None:
+        while "waiting" not in "".join(heard.notes):
+            time.sleep(0.01)
+        write_shard(run, theirs[0], rows_of(theirs[0]), provenance())
+        lease_path(shard_path(run, theirs[0])).unlink()
+
+    other = threading.Thread(target=finish_one)
+    other.start()
+    run_shards(run, shards, work, workers=2, progress=heard, times=TIMES)
+    other.join()
+    assert heard.notes == [
+        "The last 2 shards are being made by other processes (on node7): waiting for them."
+    ]
+    assert_whole(run)  # the other one expired, and was taken over
+
+
+def test_leases_are_given_back_on_errors(tmp_path: Path) -> None:
+    run = the_run(tmp_path / "run")
+
+    def failing(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        if shard.index == 7:
+            raise InputError("bad.JPEG")
+        return work(shard, advance)
+
+    with pytest.raises(InputError, match=r"bad\.JPEG"):
+        run_shards(
+            run, shards_of(FOG, ITEMS, SHARD), failing, workers=2, progress=Silence(), times=TIMES
+        )
+    assert not [name for name in names(run) if name.startswith(".")]
+
+
+def test_an_error_surfaces_at_once_also_beside_work_that_cannot_be_stopped(tmp_path: Path) -> None:
+    run, freed, began = the_run(tmp_path / "run"), threading.Event(), threading.Event()
+    stopped: list[bool] = []
+
+    def stuck(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        if shard.index == 0:
+            began.set()
+            freed.wait()  # as in a library that answers nobody
+        began.wait()
+        raise InputError("bad.JPEG")
+
+    with pytest.raises(InputError, match=r"bad\.JPEG"):
+        run_shards(
+            run,
+            shards_of(FOG[:1], ITEMS, SHARD),
+            stuck,
+            workers=2,
+            progress=Silence(),
+            stop=lambda: stopped.append(True),
+        )
+    assert not freed.is_set()
+    assert stopped == [True]
+    freed.set()
+    assert names(run) == set()
+
+
+def test_a_shard_whose_half_written_file_was_taken_away_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    run = the_run(tmp_path / "run")
+    shard = shards_of(FOG, ITEMS, SHARD)[0]
+    real, taken = pq.write_table, []
+
+    def taken_away(table: pa.Table, path: str, **options: object) -> None:
+        real(table, path, **options)
+        if not taken:
+            taken.append(path)
+            Path(path).unlink()
+
+    monkeypatch.setattr(pq, "write_table", taken_away)
+    write_shard(run, shard, rows_of(shard), provenance())
+    assert taken
+    assert names(run) == {"part-00000.parquet"}
