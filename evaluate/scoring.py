@@ -3,20 +3,26 @@
 It knows no benchmark and no backend: the benchmark says what is recorded, the engine how many
 threads may call it. Where several may, each decodes its own batches; where one may, a pool of
 threads decodes ahead of it.
+
+An image that cannot be had is an error with its name, or, where the user wants to go on without it,
+a row that says so. It takes no place in the engine's batch, whose other images stay together.
 """
 
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
-from ..errors import EngineError, InputError, shown
+from ..errors import EngineError, EvaluatorError, ImageError, InputError, shown
 from .decode import Pixels, photo_pixels, stimulus_pixels
+from .memory import BatchLimit, answers
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class ScoringJob:
         batch_size: Images in a batch; the last of a shard may be smaller.
         decoders: Threads that decode ahead; none where the engine's callers decode themselves.
         read_ahead: How many batches may be decoded or waiting, with ``decoders``.
+        skip_bad_images: Whether an image that cannot be had is a row that says so, not an error.
+        limit: How many images the engine has memory for; becomes known on the way.
     """
 
     benchmark: Benchmark
@@ -42,6 +50,17 @@ class ScoringJob:
     batch_size: int
     decoders: ThreadPoolExecutor | None = None
     read_ahead: int = 4
+    skip_bad_images: bool = False
+    limit: BatchLimit = field(default_factory=BatchLimit)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A batch to infer, what to add to the shard's digest, and the items that it goes without."""
+
+    batch: ImageBatch
+    fingerprint: bytes
+    skipped: Sequence[tuple[Item, str]]
 
 
 def score_shard(
@@ -50,30 +69,61 @@ def score_shard(
     """The records of one shard, and a SHA-256 over the (id, bytes) that were read for it.
 
     Raises:
-        ImageError: If an image cannot be read or decoded.
+        ImageError: If an image cannot be read or decoded, unless such images are skipped.
         EngineError: If a logit is not finite.
     """
     items = job.items[shard.condition][shard.start : shard.stop]
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
-    digest = hashlib.sha256()
+    digest, skipped = hashlib.sha256(), list[tuple[Item, str]]()
 
     def batches() -> Iterator[ImageBatch]:
-        for batch, fingerprint in _decoded(job, chunks):
-            digest.update(fingerprint)
-            yield batch
+        for decoded in _decoded(job, chunks):
+            digest.update(decoded.fingerprint)
+            if decoded.skipped:
+                skipped.extend(decoded.skipped)
+                advance(len(decoded.skipped))
+            if decoded.batch.items:
+                yield decoded.batch
 
     records = []
-    for batch, logits in job.engine.stream(batches()):
-        finite = np.isfinite(logits).all(axis=1)
-        if not finite.all():
-            item = batch.items[int(finite.argmin())]
-            raise EngineError(
-                f"{job.engine.spec.backend} gave logits that are not finite for "
-                f"{shown(item.location)}. Run `evaluator parity` for this engine."
-            )
+    for batch, logits in answers(job.engine, batches(), job.limit):
+        _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch.items))
         advance(len(batch.items))
-    return pa.Table.from_batches(records, job.benchmark.schema), digest.hexdigest()
+    table = pa.Table.from_batches(records, job.benchmark.schema)
+    return _with_skipped(table, items, skipped), digest.hexdigest()
+
+
+def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
+    """Records of items that were skipped: their id, their label, and why; the rest is null."""
+    known = {
+        "id": [item.id for item, _ in items],
+        "label": [item.label for item, _ in items],
+        "error": [reason for _, reason in items],
+    }
+    columns = [pa.array(known.get(f.name, [None] * len(items)), f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _with_skipped(
+    scored: pa.Table, items: Sequence[Item], skipped: Sequence[tuple[Item, str]]
+) -> pa.Table:
+    """All records in the order of the items."""
+    if not skipped:
+        return scored
+    everything = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
+    rows = {identity: row for row, identity in enumerate(everything["id"].to_pylist())}
+    return everything.take([rows[item.id] for item in items])
+
+
+def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.float32]) -> None:
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        item = batch.items[int(finite.argmin())]
+        raise EngineError(
+            f"{job.engine.spec.backend} gave logits that are not finite for "
+            f"{shown(item.location)}. Run `evaluator parity` for this engine."
+        )
 
 
 def pixels_of(
@@ -106,14 +156,12 @@ def select_items(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[position * len(items) // limit] for position in range(limit)]
 
 
-def _decoded(
-    job: ScoringJob, chunks: Sequence[Sequence[Item]]
-) -> Iterator[tuple[ImageBatch, bytes]]:
+def _decoded(job: ScoringJob, chunks: Sequence[Sequence[Item]]) -> Iterator[_Decoded]:
     if job.decoders is None:
         for chunk in chunks:
             yield _batch(job, chunk)
         return
-    ahead: deque[Future[tuple[ImageBatch, bytes]]] = deque()
+    ahead: deque[Future[_Decoded]] = deque()
     try:
         for chunk in chunks:
             ahead.append(job.decoders.submit(_batch, job, chunk))
@@ -126,16 +174,36 @@ def _decoded(
             future.cancel()
 
 
-def _batch(job: ScoringJob, items: Sequence[Item]) -> tuple[ImageBatch, bytes]:
-    """A decoded batch, and its items' ids and hashes to add to the shard's digest."""
+def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
+    """A decoded batch; of an item that could not even be read, the digest has no bytes."""
     buffer = job.engine.allocate(len(items))
     fingerprint = bytearray()
-    for row, item in enumerate(items):
+    there: list[Item] = []
+    skipped: list[tuple[Item, str]] = []
+    for item in items:
+        read = hashlib.sha256()
+        try:
+            buffer[len(there)] = _input(job, item, read.update)
+            there.append(item)
+        except ImageError as error:
+            if not job.skip_bad_images:
+                raise
+            skipped.append((item, shown(str(error))))
+        fingerprint += item.id.encode() + b"\0" + read.digest()
+    batch = ImageBatch(buffer[: len(there)], job.engine.spec.input_kind, tuple(there))
+    return _Decoded(batch, bytes(fingerprint), skipped)
+
+
+def _input(job: ScoringJob, item: Item, read: Callable[[bytes], None]) -> npt.NDArray[Any]:
+    """What the engine takes of an item; ``read`` is told its bytes."""
+    try:
         data = job.source.read(item)
-        fingerprint += item.id.encode() + b"\0" + hashlib.sha256(data).digest()
+        read(data)
         pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px)
-        if job.engine.spec.input_kind == "pixels":
-            buffer[row] = pixels
-        else:
-            buffer[row] = pixels.transpose(2, 0, 1).astype(np.float32) / 255
-    return ImageBatch(buffer, job.engine.spec.input_kind, tuple(items)), bytes(fingerprint)
+    except Exception as error:
+        if not isinstance(error, EvaluatorError):  # a bug, which should say where it was met
+            error.add_note(f"It was at {shown(item.location)}.")
+        raise
+    if job.engine.spec.input_kind == "pixels":
+        return pixels
+    return pixels.transpose(2, 0, 1).astype(np.float32) / 255
