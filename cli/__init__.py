@@ -3,8 +3,8 @@
 Nothing heavy is imported before a command runs, so that ``evaluator --help`` answers at once.
 """
 
-import signal
 import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -12,31 +12,27 @@ from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
 from . import cache, compile, data, export, models, parity, report, score
-from .console import checked_stdout
-
-INTERRUPTED = 130
+from .console import checked_stdout, say
+from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
 
 class _Commands(TyperGroup):
     """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # what job queues send first
+        watch_interrupts()
         try:
             with checked_stdout():
                 return super().main(*args, **options)
         except EvaluatorError as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}")
             sys.exit(error.exit_code)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            print(
-                "Interrupted. What was finished is kept; the same command continues.",
-                file=sys.stderr,
-            )
+            say_interrupted()
             raise typer.Exit(INTERRUPTED) from error
 
 
@@ -78,4 +74,14 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED or _computing():
+            leave(end.code if isinstance(end.code, int) else 1)
+        raise
+
+
+def _computing() -> bool:
+    """Whether a thread is still in a library that cannot be interrupted, as after an error."""
+    return any(thread.name.startswith("shard") for thread in threading.enumerate())

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
@@ -53,7 +53,8 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
         """Move the bar of a step."""
@@ -85,7 +86,7 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
         """Print a line if the last one is some seconds old, or the step has ended."""
@@ -120,6 +121,19 @@ class _Rate:
     def seconds_left(self, done: int, total: int) -> float | None:
         rate = self.per_second(done)
         return (total - done) / rate if rate > 0 and done < total else None
+
+
+def say(text: str) -> None:
+    """A line on standard error. A full disk behind it, or nobody, never stops a job."""
+    with suppress(OSError, ValueError, AttributeError):  # also where it was closed
+        try:
+            number = sys.stderr.fileno()
+        except (OSError, ValueError):  # a test's, say
+            print(text, file=sys.stderr, flush=True)
+            return
+        # Not through Python's buffers, which would fail once more when the process ends.
+        sys.stderr.flush()
+        os.write(number, f"{text}\n".encode(sys.stderr.encoding, "backslashreplace"))
 
 
 @contextmanager

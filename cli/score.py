@@ -51,6 +51,13 @@ def score(
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            metavar="fail|skip",
+            help="What to do with an image that cannot be read or decoded; numbers count skips.",
+        ),
+    ] = "fail",
     json: Json = None,
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""
@@ -79,6 +86,7 @@ def score(
             precision=precision,
             input_kind=input_kind,
             parity=parity,
+            on_error=on_error,
             progress=shown,
         )
         result = report([run.folder])

@@ -30,7 +30,7 @@ from .models import (
     WeightsOrigin,
 )
 from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
-from .progress import Progress, Silence
+from .progress import OneAtATime, Progress, Silence
 from .runs import RUN_FORMAT, Provenance, Run, RunKey, RunManifest, Shard
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "Layout",
     "LoadedNetwork",
     "ModelSpec",
+    "OneAtATime",
     "OnnxInput",
     "OnnxModel",
     "ParityResult",

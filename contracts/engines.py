@@ -97,7 +97,14 @@ class Engine(Protocol):
     def stream(
         self, batches: Iterable[ImageBatch]
     ) -> "Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]":
-        """Each batch with its logits (N, C), in order."""
+        """Each batch with its logits (N, C), in order.
+
+        Raises:
+            EngineMemoryError: If there is no memory for a batch; a smaller one may be tried.
+        """
+
+    def stop(self) -> None:
+        """Have streams of other threads end soon, raising what they like; not used after that."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,5 +1,6 @@
 """How a job tells what it does."""
 
+import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,3 +27,21 @@ class Silence:
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
         """Say nothing."""
+
+
+class OneAtATime:
+    """Progress that several threads may tell."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """Pass the line on."""
+        with self._lock:
+            self._progress.note(text)
+
+    def advance(self, step: str, done: int, total: int, unit: str) -> None:
+        """Pass it on."""
+        with self._lock:
+            self._progress.advance(step, done, total, unit)

@@ -15,9 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Bundle, Device, EngineSpec, ImageBatch
-from ..errors import EngineError, EngineUnavailableError, reason_of, shown
+from ..errors import (
+    EngineError,
+    EngineMemoryError,
+    EngineUnavailableError,
+    reason_of,
+    shown,
+)
 from .bfloat16 import EXTERNAL_FOLDER, emulated
 from .feeding import answered, buffer
+from .memory import lacks_memory
 
 
 class OnnxEngine:
@@ -38,6 +45,7 @@ class OnnxEngine:
         self.callers = (os.cpu_count() or 1) if threads is None and device.name == "cpu" else 1
         self._crop_px = bundle.model.spec.preprocessing.crop_px
         self._session = _session(bundle, device, threads or 1)
+        self._options = _run_options()
         self.versions = onnx_versions()
 
     def allocate(self, n: int) -> npt.NDArray[Any]:
@@ -50,12 +58,17 @@ class OnnxEngine:
         """Each batch with its logits (N, C), in order."""
         return answered(batches, self.spec.input_kind, self._logits)
 
+    def stop(self) -> None:
+        """End what is computed now, before the graph's next operator."""
+        self._options.terminate = True
+
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         name = self._session.get_inputs()[0].name
         try:
-            (logits,) = self._session.run(None, {name: batch.data})
+            (logits,) = self._session.run(None, {name: batch.data}, self._options)
         except Exception as error:  # its exceptions share no public class
-            raise EngineError(
+            kind = EngineMemoryError if lacks_memory(error) else EngineError
+            raise kind(
                 f"ONNX Runtime failed on a batch of {len(batch.items)} that begins with "
                 f"{shown(batch.items[0].id)}: {reason_of(error)}."
             ) from error
@@ -125,6 +138,12 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
             "cuDNN 9, which a CUDA build of torch brings. Use --device cpu, or --engine torch."
         )
     return session
+
+
+def _run_options() -> Any:
+    import onnxruntime
+
+    return onnxruntime.RunOptions()
 
 
 def onnx_versions() -> dict[str, str]:

@@ -44,6 +44,9 @@ class OriginalOnnx:
         """Each batch with its logits (N, C), in order."""
         return answered(batches, self.spec.input_kind, self._logits)
 
+    def stop(self) -> None:
+        """It computes small batches for a comparison: nobody needs to stop it."""
+
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         taken = self._session.get_inputs()[0]
         prepared = self._prepared(batch.data, taken.type)

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
+from ..errors import EngineMemoryError, reason_of
 from ..storage.documents import document_sha256
 from .feeding import answered, buffer
 from .malloc import keep_freed_memory
+from .memory import lacks_memory
 
 
 class TorchEngine:
@@ -51,7 +53,21 @@ class TorchEngine:
         """Each batch with its logits (N, C), in order."""
         return answered(batches, self.spec.input_kind, self._logits)
 
+    def stop(self) -> None:
+        """PyTorch cannot be interrupted: the batch that it is at goes on."""
+
     def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+        try:
+            return self._computed(batch)
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            raise EngineMemoryError(
+                f"PyTorch has no memory on {self.device} for a batch of {len(batch.items)}: "
+                f"{reason_of(error)}."
+            ) from error
+
+    def _computed(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         import torch
 
         with torch.inference_mode(), _exact_float32():

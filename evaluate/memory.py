@@ -53,8 +53,8 @@ def answers(engine: Engine, batches: Iterator[ImageBatch], limit: BatchLimit) ->
     cut: deque[ImageBatch] = deque()  # to be given to it next
 
     def fed() -> Iterator[ImageBatch]:
-        while cut or (batch := next(batches, None)) is not None:
-            cut.extendleft(reversed(_parts(cut.popleft() if cut else batch, limit.size)))
+        while (batch := cut.popleft() if cut else next(batches, None)) is not None:
+            cut.extendleft(reversed(_parts(batch, limit.size)))
             waiting.append(cut.popleft())
             yield waiting[-1]
 

@@ -99,3 +99,18 @@ def _write(path: Path, table: "pa.Table") -> None:
 
     with file_written_whole(path) as temporary:
         pq.write_table(table, str(temporary), compression="zstd")
+
+
+def recorded_ids(run: Run) -> list[str]:
+    """The ids that stand in the records of the run, once each, in order; of damaged files none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids: dict[str, None] = {}
+    for path in sorted((run.folder / RECORDS).glob("**/part-*.parquet")):
+        try:
+            with path.open("rb") as file:
+                ids.update(dict.fromkeys(pq.read_table(file, columns=["id"])["id"].to_pylist()))
+        except (OSError, pa.ArrowException, KeyError):
+            continue
+    return sorted(ids)

@@ -7,7 +7,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,31 +17,33 @@ from typing import TYPE_CHECKING
 
 from ..contracts import (
     Engine,
-    ImageBatch,
-    Item,
+    OneAtATime,
     Progress,
     Provenance,
     Run,
     RunKey,
-    RunManifest,
     Shard,
     Silence,
 )
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
-from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
+from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
 from ..records.running import Work, run_shards
-from ..records.shards import Pace, shard_size, shards_of
+from ..records.shards import shards_of
+from ..records.skipped import skipped_in
+from ..storage.atomic import check_place
+from .beginning import run_of
 from .belief import Believed, believed_engine
-from .selection import Selection, check_crop, select
+from .selection import check_crop, select
 from .subject import ModelChoice, Subject, find_subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WARM_UP_BATCHES = 3
+ON_ERROR = ("fail", "skip")
 
 
 def score(
@@ -64,6 +66,7 @@ def score(
     precision: str | None = None,
     input_kind: str | None = None,
     parity: bool = True,
+    on_error: str = "fail",
     progress: Progress | None = None,
 ) -> Run:
     """Score a model on a benchmark; what is finished in the run already is not scored again.
@@ -88,6 +91,9 @@ def score(
         precision: In which the graph computes; without it ``fp32``, or the bundle's own.
         input_kind: What it takes, ``pixels`` or ``images``; likewise.
         parity: Whether an engine must have passed its parity check; it is run if need be.
+        on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
+            row that says so, and every number counts it. No part of the run's identity: what
+            was skipped stays so until its shard is removed.
         progress: Is told what happens.
 
     Returns:
@@ -99,7 +105,9 @@ def score(
         ParityError: If the engine does not agree with its reference.
         UnavailableError: If the engine, the device or the weights are not here.
     """
-    progress = progress or Silence()
+    progress = OneAtATime(progress or Silence())
+    if on_error not in ON_ERROR:
+        raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
     data, out = Path(data), None if out is None else Path(out)
     what = find_benchmark(benchmark)
     subject = find_subject(
@@ -109,6 +117,8 @@ def score(
     check_crop(subject.spec, what)
     if out is not None:
         check_run_folder(out)
+    else:
+        check_place(_default_folder(subject, what.name, "") / MANIFEST)
     source = FolderSource(data, what.conditions)
     wanted = {"corruption": corruptions, "severity": severities}
     selection = select(what, source, wanted, limit=limit, progress=progress)
@@ -125,9 +135,9 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    folder = out or _default_folder(subject, key)
+    folder = out or _default_folder(subject, what.name, key_sha256(key)[:8])
     with believed.loaded.open() as opened, ExitStack() as stack:
-        run = _run(folder, key, subject, selection, believed, opened, batch_size)
+        run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         job = ScoringJob(
             benchmark=what,
             engine=opened,
@@ -137,70 +147,30 @@ def score(
             batch_size=run.manifest.batch_size,
             decoders=_decoders(stack, opened),
             read_ahead=2 * _cores(),
+            skip_bad_images=on_error == "skip",
+            limit=BatchLimit(progress.note),
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         work = _work(job, _circumstances(job, believed, data))
-        run_shards(run, shards, work, workers=opened.callers, progress=progress)
+        run_shards(run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop)
+    if (skipped := skipped_in(run, shards)) is not None:
+        progress.note(str(skipped))
     return run
 
 
-def _default_folder(subject: Subject, key: RunKey) -> Path:
+def _default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
     model = subject.spec.name.replace(":", "-")
-    return Path("runs") / model / f"{key.benchmark}-{key_sha256(key)[:8]}"
-
-
-def _run(
-    folder: Path,
-    key: RunKey,
-    subject: Subject,
-    selection: Selection,
-    believed: Believed,
-    engine: Engine,
-    asked_batch: int | None,
-) -> Run:
-    """The run in this folder; a new one gets its shard size from how fast the engine is here."""
-    placement = believed.loaded.placement
-    batch = asked_batch or placement.kind.batch_size(placement.device)
-    if not 1 <= batch <= engine.max_batch:
-        raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
-    size = batch  # of no account where the run is there: it keeps its own
-    if not (folder / MANIFEST).is_file():
-        pace = Pace(_images_per_second(engine, batch), engine.callers)
-        size = shard_size(selection.count, len(selection.conditions), batch, pace)
-    created = datetime.now(UTC).isoformat("T", "seconds")
-    manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)
-    run = create_or_open(folder, manifest)
-    if asked_batch is not None and asked_batch != run.manifest.batch_size:
-        raise InputError(
-            f"{shown(folder)} was begun with --batch-size {run.manifest.batch_size}, which decides "
-            f"its last digits; got {asked_batch}. Leave the option out, or choose another --out."
-        )
-    return run
-
-
-def _images_per_second(engine: Engine, batch_size: int) -> float:
-    """Of one caller, after a warm-up batch."""
-    item = Item("warm-up", None, "")
-
-    def batches() -> Iterator[ImageBatch]:
-        for _ in range(WARM_UP_BATCHES):
-            data = engine.allocate(batch_size)
-            data[:] = 0
-            yield ImageBatch(data, engine.spec.input_kind, (item,) * batch_size)
-
-    stream = engine.stream(batches())
-    next(stream)
-    began = time.monotonic()
-    done = sum(len(batch.items) for batch, _ in stream)
-    return done / max(time.monotonic() - began, 1e-6)
+    return Path("runs") / model / f"{benchmark}-{digits}"
 
 
 def _decoders(stack: ExitStack, engine: Engine) -> ThreadPoolExecutor | None:
     """Threads that decode ahead, where the engine has a single caller to feed."""
     if engine.callers > 1:
         return None
-    return stack.enter_context(ThreadPoolExecutor(_cores(), "decode"))
+    pool = ThreadPoolExecutor(_cores(), "decode")
+    stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+    return pool
 
 
 def _cores() -> int:
@@ -237,6 +207,7 @@ def _work(job: ScoringJob, circumstances: Provenance) -> Work:
         table, data_sha256 = score_shard(job, shard, advance)
         return table, replace(
             circumstances,
+            batch_size=min(job.batch_size, job.limit.size),
             data_sha256=data_sha256,
             started=started.isoformat("T", "seconds"),
             seconds=round(time.monotonic() - began, 3),

@@ -90,6 +90,8 @@ class FakeEngine:
                     logits[row, 5] = self.spoiled[item.id]
             yield batch, logits
 
+    def stop(self) -> None: ...
+
     def __enter__(self) -> Self:
         return self
 

@@ -204,7 +204,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_free_at_once(part: Path)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     time.sleep(0.3)  # it ended and nobody asked: a zombie
     for changes in ({"pid": dead.pid}, {"pid": os.getpid(), "started": "1"}):  # a number used again
-        dead_one = replace(me, token="other", **changes)  # type: ignore[arg-type]
+        dead_one = replace(me, token="other", **changes)
         lease_path(part).write_bytes(canonical_bytes(dead_one))
         half = part.with_name(f".{part.name}.0123abcd.tmp")
         half.write_bytes(b"half")
@@ -365,7 +365,7 @@ def test_a_shard_whose_half_written_file_was_taken_away_is_written_again(
 
     run = the_run(tmp_path / "run")
     shard = shards_of(FOG, ITEMS, SHARD)[0]
-    real, taken = pq.write_table, []
+    real, taken = pq.write_table, list[str]()
 
     def taken_away(table: pa.Table, path: str, **options: object) -> None:
         real(table, path, **options)

@@ -1,0 +1,71 @@
+"""Ctrl-C, and SIGTERM, which is what job queues send first: a command ends within two seconds.
+
+The first one raises ``KeyboardInterrupt`` in the main thread, which removes what is half done and
+says how to continue. Python does that only between two of its own instructions, and a library may
+compute for a minute before the next: so a thread is told as well, and ends the process when the
+main thread has not. Nothing is lost by it that a kill would not lose either.
+"""
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from types import FrameType
+from typing import NoReturn
+
+from ..errors import shown
+from .console import say
+
+INTERRUPTED = 130
+PATIENCE_SECONDS = 1.8
+
+_first: list[float] = []
+_signals: list[socket.socket] = []
+
+
+def watch_interrupts() -> None:
+    """Begin; only once in a process, in its main thread."""
+    if _signals or threading.current_thread() is not threading.main_thread():
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    _signals.extend((ours, theirs))
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    threading.Thread(target=_end_if_nobody_else_does, args=(ours,), daemon=True).start()
+
+
+def say_interrupted() -> None:
+    """Say that nothing finished is lost, and the command that goes on with it."""
+    command = shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])])
+    say(f"Interrupted. What was finished is kept; continue with the same command: {command}")
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with what it printed, but without waiting for threads that compute."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    os._exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Once: a second one must not interrupt the tidying up, which is short.
+    if not _first:
+        _first.append(time.monotonic())
+        raise KeyboardInterrupt
+
+
+def _end_if_nobody_else_does(signals: socket.socket) -> None:
+    wanted = {signal.SIGINT, signal.SIGTERM}
+    while not wanted.intersection(signals.recv(1)):
+        pass
+    time.sleep(PATIENCE_SECONDS)
+    say_interrupted()
+    os._exit(INTERRUPTED)
