@@ -20,7 +20,6 @@ class _Commands(TyperGroup):
     """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
-        watch_interrupts()
         try:
             with checked_stdout():
                 return super().main(*args, **options)
@@ -74,6 +73,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    watch_interrupts()
     try:
         app()
     except SystemExit as end:

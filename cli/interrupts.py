@@ -6,6 +6,7 @@ compute for a minute before the next: so a thread is told as well, and ends the 
 main thread has not. Nothing is lost by it that a kill would not lose either.
 """
 
+import contextlib
 import os
 import shlex
 import signal
@@ -22,7 +23,8 @@ from .console import say
 INTERRUPTED = 130
 PATIENCE_SECONDS = 1.8
 
-_first: list[float] = []
+_interrupted: list[int] = []
+_said = threading.Lock()
 _signals: list[socket.socket] = []
 
 
@@ -40,7 +42,9 @@ def watch_interrupts() -> None:
 
 
 def say_interrupted() -> None:
-    """Say that nothing finished is lost, and the command that goes on with it."""
+    """Say, once, that nothing finished is lost, and the command that goes on with it."""
+    if not _said.acquire(blocking=False):
+        return
     command = shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])])
     say(f"Interrupted. What was finished is kept; continue with the same command: {command}")
 
@@ -48,17 +52,15 @@ def say_interrupted() -> None:
 def leave(code: int) -> NoReturn:
     """End the process with what it printed, but without waiting for threads that compute."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass
     os._exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # Once: a second one must not interrupt the tidying up, which is short.
-    if not _first:
-        _first.append(time.monotonic())
+    if not _interrupted:
+        _interrupted.append(number)
         raise KeyboardInterrupt
 
 
