@@ -443,6 +443,72 @@ def test_a_name_with_a_newline_stays_on_one_line(own_photos: Path) -> None:
         scored(job_of(own_photos))
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_bug_in_decoding_names_the_image(
+    photos: Path, decoders: ThreadPoolExecutor, ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evaluator.evaluate import scoring
+
+    job = job_of(photos, decoders=decoders if ahead else None)
+    victim = job.items[CLEAN][10]
+    real = scoring.pixels_of
+
+    def broken(data: bytes, item: Item, *more: Any) -> npt.NDArray[np.uint8]:
+        if item == victim:
+            raise ZeroDivisionError
+        return real(data, item, *more)
+
+    monkeypatch.setattr(scoring, "pixels_of", broken)
+    error = ended(lambda: scored(job))
+    assert isinstance(error, ZeroDivisionError)
+    assert f"It was at {victim.location}." in error.__notes__
+
+
+# ------------------------------------------------------------------------------ skipping
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("bad", [(0,), (10,), (20,), (3, 4, 5, 6, 7, 8, 9), tuple(range(21))])
+def test_a_skipped_image_is_a_row_that_says_why_and_changes_no_other(
+    own_photos: Path,
+    decoders: ThreadPoolExecutor,
+    bad: tuple[int, ...],
+    ahead: bool,
+    batch_size: int,
+) -> None:
+    job = job_of(own_photos, batch_size=batch_size, decoders=decoders if ahead else None)
+    expected = scored(job)[0].to_pylist()
+    for number, position in enumerate(bad):
+        file = Path(job.items[CLEAN][position].location)
+        file.unlink() if number % 2 else file.write_bytes(b"\xff\xd8 no JPEG")
+    engine, told = FakeEngine(), list[int]()
+    skipping = replace(job, engine=engine, skip_bad_images=True)
+    table, digest = score_shard(skipping, whole(skipping), told.append)
+    assert table.schema == IMAGENET.schema
+    for position, (row, before) in enumerate(zip(table.to_pylist(), expected, strict=True)):
+        if position not in bad:
+            assert row == before
+            continue
+        assert (row["id"], row["label"]) == (before["id"], before["label"])
+        assert row["top5"] is row["probability"] is None
+        assert job.items[CLEAN][position].location in row["error"]
+        assert row["error"].isprintable()
+    # No row of a batch is given to what is not there; batches keep their borders.
+    items = job.items[CLEAN]
+    kept = [
+        [item.id for n, item in enumerate(items) if n // batch_size == batch and n not in bad]
+        for batch in range(-(-len(items) // batch_size))
+    ]
+    given = [[item.id for item in batch.items] for batch in engine.received]
+    assert given == [batch for batch in kept if batch]
+    assert sum(told) == 21
+    with pytest.raises(InputError):
+        scored(job)
+    again = replace(job, decoders=None, skip_bad_images=True)
+    assert scored(again) == (table, digest)
+
+
 # ------------------------------------------------------------------------------ reading ahead
 
 
