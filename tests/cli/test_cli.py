@@ -326,7 +326,7 @@ def test_an_interrupt_ends_at_once_and_says_how_to_continue(
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command continues" in stderr
+    assert "continue with the same command: evaluator score efficientnet_lite0" in stderr
     assert "Traceback" not in stderr
     assert not list(out.rglob("*.tmp"))
 
