@@ -112,7 +112,8 @@ def _is_run_or_empty(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = [path.name for path in folder.iterdir()]
-    return MANIFEST in names or all(name.startswith(f".{MANIFEST}.") for name in names)
+    # What systems and editors leave in any folder begins with a dot, as do our own temporaries.
+    return MANIFEST in names or all(name.startswith(".") for name in names)
 
 
 def _places(folder: Path) -> Iterator[Path]:

@@ -138,6 +138,27 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
     assert_whole(run)
 
 
+@posix
+@pytest.mark.parametrize("seed", range(3))
+def test_processes_that_are_killed_while_they_write_leave_nothing_half(
+    tmp_path: Path, seed: int
+) -> None:
+    chance, run = random.Random(seed), the_run(tmp_path / "run")
+    for _ in range(4):  # they compute nothing: writing is all that takes time
+        processes = [begin(run.folder, tmp_path / "journal", 0) for _ in range(2)]
+        before = len(names(run))
+        while len(names(run)) <= before and any(p.poll() is None for p in processes):
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.03))
+        for process in processes:
+            process.kill()
+            process.communicate()
+        for path in (run.folder / "records").rglob("part-*.parquet"):
+            assert path.stat().st_size > 0
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    assert_whole(run)
+
+
 # ------------------------------------------------------------------------ one lease
 
 

@@ -322,6 +322,13 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_systems_leave_in_a_folder_is_nothing_in_the_way(tmp_path: Path) -> None:
+    for name in (".DS_Store", ".nfs0001", ".run.json.0123abcd.tmp"):
+        (tmp_path / name).write_text("")
+    create_or_open(tmp_path, manifest())
+    assert find_runs([tmp_path])
+
+
 def test_of_several_processes_that_begin_a_run_the_first_ones_size_holds(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
