@@ -37,7 +37,8 @@ def watch_interrupts() -> None:
     _signals.extend((ours, theirs))
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as shells have it for background jobs
+            signal.signal(number, _interrupt)
     threading.Thread(target=_end_if_nobody_else_does, args=(ours,), daemon=True).start()
 
 

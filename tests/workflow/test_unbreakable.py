@@ -16,8 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import evaluator
-from evaluator.contracts import Bundle, Run, Silence
-from evaluator.errors import ImageError, InputError, OutputError, RunMismatchError
+from evaluator.contracts import Bundle, Condition, ImageBatch, Run, Silence
+from evaluator.engine.onnx_engine import OnnxEngine
+from evaluator.errors import (
+    EngineMemoryError,
+    ImageError,
+    InputError,
+    OutputError,
+    RunMismatchError,
+)
+from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
 from evaluator.tests.small_bundle import small_bundle
 from evaluator.tests.tiny_tree import tiny_tree
@@ -67,6 +75,7 @@ def words_of(bundle: Bundle, data: Path, out: Path, *more: str) -> list[str]:
 
 
 def begin(words: list[str], **options: object) -> "subprocess.Popen[str]":
+    options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
@@ -133,6 +142,7 @@ def test_an_interrupt_ends_a_command_also_while_a_library_computes() -> None:
     process = begin([sys.executable, "-c", program], env={**os.environ})
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
+    time.sleep(1)  # until it is inside
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate()
     assert process.returncode == 130
@@ -266,6 +276,27 @@ def test_data_that_changed_under_a_run_are_told_by_number_and_name(
 
 
 # ------------------------------------------------------------------------ memory
+
+
+def test_a_shard_says_the_batch_that_there_was_memory_for(
+    small: Bundle, tree: Path, tmp_path: Path, whole: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = OnnxEngine._logits
+
+    def little_memory(self: OnnxEngine, batch: ImageBatch) -> object:
+        if len(batch.items) > 3:
+            raise EngineMemoryError("no memory")
+        return real(self, batch)
+
+    monkeypatch.setattr(OnnxEngine, "_logits", little_memory)
+    heard = Silence()
+    run = score(small, tree, tmp_path / "run", batch_size=16, progress=heard)
+    warnings = [note for note in heard.notes if "has no memory for" in note]
+    assert [note.partition(":")[0].split()[-4] for note in warnings] == ["16", "8", "4"]
+    records = read_run(run, (Condition(),))
+    assert {made.batch_size for made in records.provenance} == {2}
+    assert [(r["id"], r["top5"]) for r in rows(run)] == [(r["id"], r["top5"]) for r in whole]  # type: ignore[index]
+
 
 PEAK = """
 import json, resource, sys
