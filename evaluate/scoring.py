@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ import pyarrow as pa
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
 from ..errors import EngineError, InputError, shown
 from .decode import Pixels, photo_pixels, stimulus_pixels
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def pixels_of(
     return stimulus_pixels(data, location, stimuli_px)
 
 
-def select_items(items: Sequence[Item], limit: int | None) -> list[Item]:
+def select_items(items: Sequence[T], limit: int | None) -> list[T]:
     """``limit`` of the items, evenly spaced over the sorted ids.
 
     The first ones would all be of one class; the same positions in every condition are the same
