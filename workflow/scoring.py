@@ -30,7 +30,7 @@ from ..contracts import (
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, score_shard
-from ..evaluate.sources.folder import FolderSource
+from ..evaluate.sources.opening import open_source
 from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
 from ..records.shards import Pace, Work, run_shards, shard_size, shards_of
 from .belief import Believed, believed_engine
@@ -46,8 +46,9 @@ WARM_UP_BATCHES = 3
 def score(
     model: str,
     benchmark: str,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     *,
+    labels: str | Path | None = None,
     out: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
@@ -71,7 +72,9 @@ def score(
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
         benchmark: ``imagenet`` or ``imagenet-c``.
-        data: The folder that holds the images.
+        data: Folders that hold the images, and tar files, which are read in place; one or several.
+        labels: A list of the classes of ImageNet's validation images, where they are not in class
+            folders; without it, one is looked for beside them.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
         engine: Without it, the existing run's, else the best that is here and passes parity.
         device: Without it, the first GPU that is here, else the CPU.
@@ -99,7 +102,8 @@ def score(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = progress or Silence()
-    data, out = Path(data), None if out is None else Path(out)
+    places = [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
+    labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = find_benchmark(benchmark)
     subject = find_subject(
         ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
@@ -108,7 +112,7 @@ def score(
     check_crop(subject.spec, what)
     if out is not None:
         check_run_folder(out)
-    source = FolderSource(data, what.conditions)
+    source = open_source(places, what.conditions, progress=progress, labels=labels)
     wanted = {"corruption": corruptions, "severity": severities}
     selection = select(what, source, wanted, limit=limit, progress=progress)
     if engine is None and out is not None and (out / MANIFEST).is_file():
@@ -139,7 +143,11 @@ def score(
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
-        work = _work(job, _circumstances(job, believed, data))
+        made = replace(
+            _circumstances(job, believed, places),
+            labels=None if labels is None else shown(labels.absolute()),
+        )
+        work = _work(job, made)
         run_shards(run, shards, work, workers=opened.callers, progress=progress)
     return run
 
@@ -206,7 +214,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenance:
+def _circumstances(job: ScoringJob, believed: Believed, data: Sequence[Path]) -> Provenance:
     """What the provenances of all shards of this process share."""
     packages = ("evaluator", "numpy", "Pillow")
     return Provenance(
@@ -220,7 +228,7 @@ def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenanc
         parity=believed.parity,
         parity_status=believed.status,
         batch_size=job.batch_size,
-        data=shown(data.absolute()),
+        data=tuple(shown(place.absolute()) for place in data),
         data_sha256="",
         started="",
         seconds=0.0,

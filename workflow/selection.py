@@ -122,7 +122,8 @@ def _conditions(
 def _not_there(benchmark: Benchmark, what: str) -> InputError:
     layout = "".join(f"<{key}>/" for key, _ in benchmark.conditions[0].values)
     return InputError(
-        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data."
+        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data, or in a "
+        "tar file that it names."
     )
 
 

@@ -1,5 +1,7 @@
 """Images in class folders: ``DIR/<wnid>/<file>``, or ``DIR/<corruption>/<severity>/<wnid>/<file>``.
 
+ImageNet's validation images may also be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see ``labels``.
+
 The layout of torchvision's ImageFolder, but a label is the class of the folder's WordNet id and
 never the folder's position: on a partial tree the position gives an error of 100 %.
 """
@@ -13,6 +15,7 @@ from ...contracts import Condition, Item
 from ...errors import InputError, shown
 from ..classes import class_index
 from .items import Files, IdPool, Items, read_item_file
+from .labels import Labels, is_numbered, labelled, refuse_needless
 from .listing import IMAGE_SUFFIXES, Entry, entries_of, is_folder, is_image_name, is_utf8
 from .marks import Content, mark_above, one_mark, read_mark
 
@@ -21,17 +24,23 @@ class FolderSource:
     """Class folders on disk, one set of them for each condition.
 
     The folder of a condition is looked for in the root, and one level below it: the original
-    archives unpack to ``noise/``, ``blur/`` and so on.
+    archives unpack to ``noise/``, ``blur/`` and so on. ``labels`` is a list that was named for
+    images without class folders; without it, one is looked for beside them.
     """
 
     def __init__(
-        self, root: Path, conditions: Sequence[Condition], pool: IdPool | None = None
+        self,
+        root: Path,
+        conditions: Sequence[Condition],
+        pool: IdPool | None = None,
+        labels: Labels | None = None,
     ) -> None:
         if not is_folder(root):
             raise InputError(f"{shown(root)} is no folder. Give the folder that holds the images.")
         self._root = root
         self._published = conditions
         self._pool = pool or IdPool()
+        self._labels = labels
         self._folders = dict(self._located())
 
     def conditions(self) -> list[Condition]:
@@ -49,6 +58,10 @@ class FolderSource:
             InputError: If a folder holds something that cannot be an image, or no image at all.
         """
         folder = self._folders[condition]
+        if not condition.values and (names := self._flat(folder)):
+            found = labelled(names, self._labels, folder, shown(folder))
+            return Items(self._pool.shared(found), Files(folder, flat=True))
+        refuse_needless(self._labels, shown(folder))
         found = [
             f"{wnid.name}/{image.name}"
             for wnid in _class_folders(folder)
@@ -93,6 +106,15 @@ class FolderSource:
             InputError: If such a file cannot be read, or conditions were made in different ways.
         """
         return one_mark(self.marks(), shown(self._root))
+
+    def _flat(self, folder: Path) -> list[str]:
+        """The validation images that lie in the folder itself; none where it has class folders."""
+        entries = list(entries_of(folder))
+        images = [entry for entry in entries if is_image_name(entry.name)]
+        known = self._labels is not None or any(is_numbered(image.name) for image in images)
+        if not known or any(entry.name in class_index() for entry in entries):
+            return []
+        return [image.name for image in images if _check_image(image)]
 
     def _located(self) -> Iterator[tuple[Condition, Path]]:
         below = [
