@@ -22,6 +22,9 @@ HEADER_BYTES = 4096
 LONGEST_HEADER_BYTES = 2**20
 """Of what extends a header: a name is shorter, and a damaged length could be the whole file's."""
 
+FARTHEST = 2**62
+"""What a place in a file can be."""
+
 MOST_PADDING_BYTES = 2**20
 """A tar is filled up with zeros to a whole record, 10,240 bytes unless asked for otherwise."""
 
@@ -140,7 +143,7 @@ def walk(tar: OpenTar, see: Callable[[tarfile.TarInfo, int], None]) -> str:
         kept: list[tarfile.TarInfo] = archive.members  # type: ignore[attr-defined]
         while (header := archive.next()) is not None:
             kept.clear()  # it would keep all of them
-            if header.size < 0 or archive.offset <= at:
+            if not 0 <= header.size <= FARTHEST or archive.offset <= at:
                 return _damaged(at)
             at, last = archive.offset, header.name
             see(header, at)
@@ -205,7 +208,7 @@ class _Headers:
         return part
 
     def seek(self, position: int) -> None:
-        if not 0 <= position <= 2**62:
+        if not 0 <= position <= FARTHEST:
             raise tarfile.ReadError("a place that cannot be")
         self._at = position
 

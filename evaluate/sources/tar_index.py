@@ -172,9 +172,10 @@ class _Found:
     kind: "array[int]" = field(default_factory=lambda: array("b"))
     links: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, header: tarfile.TarInfo) -> None:
+    def add(self, header: tarfile.TarInfo) -> bool:
+        """Whether this is a member to keep: a folder is not, its files say it."""
         if header.isdir():
-            return
+            return False
         folder, name = self._key(header.name)
         if header.islnk():
             self.links[len(self.kind)] = self._key(header.linkname)
@@ -183,6 +184,7 @@ class _Found:
         self.offset.append(header.offset_data)
         self.size.append(header.size)
         self.kind.append(_kind(header))
+        return True
 
     def _key(self, path: str) -> tuple[int, int]:
         folder, name = split(path)
@@ -217,8 +219,7 @@ def _built(tar: OpenTar, progress: Progress) -> TarIndex:
         progress.note(f"Making the index of {shown(tar.path)}, once.")
 
     def see(header: tarfile.TarInfo, at: int) -> None:
-        found.add(header)
-        if len(found.kind) % MEMBERS_A_STEP == 0:
+        if found.add(header) and len(found.kind) % MEMBERS_A_STEP == 0:
             progress.advance(step, min(at // 2**20, total - 1), total, "MiB")
 
     fault = walk(tar, see)
