@@ -81,7 +81,7 @@ def read_all(path: Path, *, damaged_ok: bool = False) -> dict[str, bytes]:
 def extracted(path: Path) -> dict[str, bytes]:
     """The same by ``tarfile``, up to where it finds something wrong."""
     found = {}
-    with suppress(tarfile.TarError, ValueError), tarfile.open(path) as tar:
+    with suppress(tarfile.TarError, ValueError, OverflowError), tarfile.open(path) as tar:
         for info in tar:
             fits = 0 <= info.size <= path.stat().st_size
             file = tar.extractfile(info) if fits else None
