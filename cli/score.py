@@ -28,7 +28,21 @@ from .options import (
 def score(
     model: Model,
     benchmark: Annotated[str, typer.Argument(metavar="imagenet|imagenet-c")],
-    data: Annotated[Path, typer.Option(help="The folder that holds the images.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="PATH",
+            help="A folder that holds the images, or a tar file, which is read in place; repeat it "
+            "for several.",
+        ),
+    ],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Classes of ImageNet's validation images that are not in class folders.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The run's folder. Default: runs/<model>/<benchmark>-<hash>."),
@@ -71,6 +85,7 @@ def score(
             model,
             benchmark,
             data,
+            labels=labels,
             out=out,
             engine=engine,
             device=device,

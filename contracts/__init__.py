@@ -8,7 +8,7 @@ N images, C classes, S the crop of the model in pixels. Two image contracts, nev
 Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
 """
 
-from .benchmarks import Benchmark, Condition, Item, Score, Source
+from .benchmarks import Benchmark, Condition, Extent, Item, Score, Source
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .models import (
     FLOAT32_PIXELS,
@@ -46,6 +46,7 @@ __all__ = [
     "Device",
     "Engine",
     "EngineSpec",
+    "Extent",
     "FactoryCode",
     "Flip",
     "Gate",

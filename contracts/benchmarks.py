@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Where an item's bytes are inside a larger file.
+
+    Attributes:
+        path: Of the file, a tar.
+        offset: Of the first byte.
+        size: In bytes.
+    """
+
+    path: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One thing to score.
 
@@ -20,6 +35,9 @@ class Item:
         location: Where its bytes are, in words that a user can act on.
         attributes: What a benchmark needs beside the label.
         frames: 1 for an image.
+        extent: Where its bytes are inside the file that ``location`` begins with; none where
+            ``location`` is a file of its own.
+        missing: Whether other conditions have it and this one does not: it cannot be read.
     """
 
     id: str
@@ -27,6 +45,8 @@ class Item:
     location: str
     attributes: tuple[tuple[str, str], ...] = ()
     frames: int = 1
+    extent: Extent | None = None
+    missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class Source(Protocol):
         """The items of one condition, sorted by id."""
 
     def read(self, item: Item) -> bytes:
-        """The encoded bytes of one item."""
+        """The encoded bytes of one item; several threads may ask at once."""
 
     @property
     def generated(self) -> Mapping[str, Any] | None:

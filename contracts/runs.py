@@ -64,12 +64,13 @@ class Provenance:
         parity: A copy of the parity result; none for the reference itself, or where it was waived.
         parity_status: ``passed``, ``reference`` or ``not checked``; ``PASSED_AGAINST_ONNX``.
         batch_size: As it really was.
-        data: Where the bytes were read.
+        data: Where the bytes were read: folders and tar files.
         data_sha256: Over (id, bytes) of what was read.
         started: UTC, ISO 8601.
         seconds: How long the shard took.
         command: What was run.
         plan: The serialised engine that was used, if any.
+        labels: The list of classes that was named for images without class folders, if any.
     """
 
     host: str
@@ -78,16 +79,18 @@ class Provenance:
     parity: ParityResult | None
     parity_status: str
     batch_size: int
-    data: str
+    data: tuple[str, ...]
     data_sha256: str
     started: str
     seconds: float
     command: str
     plan: str | None = None
+    labels: str | None = None
 
 
-RUN_FORMAT = 2
-"""Of the files of a run; 2: each shard says which one it is, and has digests."""
+RUN_FORMAT = 3
+"""Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
+folders the data were, one by one."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preproce
 from ..errors import EngineError, EvaluatorError, ImageError, InputError, shown
 from .decode import Pixels, photo_pixels, stimulus_pixels
 from .memory import BatchLimit, answers
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def pixels_of(
     return stimulus_pixels(data, location, stimuli_px)
 
 
-def select_items(items: Sequence[Item], limit: int | None) -> list[Item]:
+def select_items(items: Sequence[T], limit: int | None) -> list[T]:
     """``limit`` of the items, evenly spaced over the sorted ids.
 
     The first ones would all be of one class; the same positions in every condition are the same

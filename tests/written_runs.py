@@ -55,7 +55,7 @@ def write_run(
     items = [Item(f"n01440764/{i}.JPEG", 3, "") for i in range(10)]
     table = pa.Table.from_batches([record_top5(logits, items)])
     device = Device("cpu", "a processor", "")
-    made = Provenance("h", device, {}, None, parity, 4, "/data", "", "", 0.0, "")
+    made = Provenance("h", device, {}, None, parity, 4, ("/data",), "", "", 0.0, "")
     for shard in shards_of(conditions, 10, size):
         write_shard(run, shard, table.slice(shard.start, shard.size), made)
     return folder

@@ -10,7 +10,8 @@ from ..engine.parity import ParityImages
 from ..evaluate.generate.photos import sample_photos
 from ..evaluate.generate.simple import SIMPLE_CORRUPTIONS
 from ..evaluate.scoring import pixels_of, select_items
-from ..evaluate.sources.folder import photos_in, read_file
+from ..evaluate.sources.folder import photos_in
+from ..evaluate.sources.listing import read_file
 from ..exporter.cost import gmac_of
 
 SLOW_GMAC = 50

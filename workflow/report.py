@@ -239,8 +239,11 @@ def _facts(one: _Scored) -> Score:
 def _completing_command(one: _Scored) -> str:
     """The command that scores what is missing; what is there is not scored again."""
     run, spec = one.run, one.run.manifest.model
-    data = one.records.provenance[0].data
-    words = ["evaluator", "score", spec.asked_as, run.key.benchmark, "--data", data]
+    made = one.records.provenance[0]
+    words = ["evaluator", "score", spec.asked_as, run.key.benchmark]
+    words += [word for path in made.data for word in ("--data", path)]
+    if made.labels is not None:
+        words += ["--labels", made.labels]
     words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
     for option, key in (("--corruptions", "corruption"), ("--severities", "severity")):
         values = list(dict.fromkeys(str(c[key]) for c in one.missing if c.values))

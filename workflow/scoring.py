@@ -29,7 +29,7 @@ from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, score_shard
-from ..evaluate.sources.folder import FolderSource
+from ..evaluate.sources.opening import open_source
 from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
 from ..records.running import Work, run_shards
 from ..records.shards import shards_of
@@ -49,8 +49,9 @@ ON_ERROR = ("fail", "skip")
 def score(
     model: str,
     benchmark: str,
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     *,
+    labels: str | Path | None = None,
     out: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
@@ -75,7 +76,9 @@ def score(
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
         benchmark: ``imagenet`` or ``imagenet-c``.
-        data: The folder that holds the images.
+        data: Folders that hold the images, and tar files, which are read in place; one or several.
+        labels: A list of the classes of ImageNet's validation images, where they are not in class
+            folders; without it, one is looked for beside them.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
         engine: Without it, the existing run's, else the best that is here and passes parity.
         device: Without it, the first GPU that is here, else the CPU.
@@ -108,7 +111,8 @@ def score(
     progress = OneAtATime(progress or Silence())
     if on_error not in ON_ERROR:
         raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
-    data, out = Path(data), None if out is None else Path(out)
+    places = [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
+    labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = find_benchmark(benchmark)
     subject = find_subject(
         ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
@@ -119,9 +123,10 @@ def score(
         check_run_folder(out)
     else:
         check_place(_default_folder(subject, what.name, "") / MANIFEST)
-    source = FolderSource(data, what.conditions)
+    skip = on_error == "skip"
+    source = open_source(places, what.conditions, progress=progress, labels=labels, damaged_ok=skip)
     wanted = {"corruption": corruptions, "severity": severities}
-    selection = select(what, source, wanted, limit=limit, progress=progress)
+    selection = select(what, source, wanted, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     believed = believed_engine(subject, engine, device, parity=parity, progress=progress)
@@ -147,12 +152,16 @@ def score(
             batch_size=run.manifest.batch_size,
             decoders=_decoders(stack, opened),
             read_ahead=2 * _cores(),
-            skip_bad_images=on_error == "skip",
+            skip_bad_images=skip,
             limit=BatchLimit(progress.note),
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
-        work = _work(job, _circumstances(job, believed, data))
+        made = replace(
+            _circumstances(job, believed, places),
+            labels=None if labels is None else shown(labels.absolute()),
+        )
+        work = _work(job, made)
         run_shards(run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop)
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
@@ -177,7 +186,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenance:
+def _circumstances(job: ScoringJob, believed: Believed, data: Sequence[Path]) -> Provenance:
     """What the provenances of all shards of this process share."""
     packages = ("evaluator", "numpy", "Pillow")
     return Provenance(
@@ -191,7 +200,7 @@ def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenanc
         parity=believed.parity,
         parity_status=believed.status,
         batch_size=job.batch_size,
-        data=shown(data.absolute()),
+        data=tuple(shown(place.absolute()) for place in data),
         data_sha256="",
         started="",
         seconds=0.0,

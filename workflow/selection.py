@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
 from ..evaluate.scoring import select_items
-from ..evaluate.sources.folder import FolderSource, refuse_lost_mark, shared_items
+from ..evaluate.sources.items import ItemSource, shared_items
+from ..evaluate.sources.marks import refuse_lost_mark
 
 Wanted = Mapping[str, Sequence[str | int] | None]
 
@@ -44,11 +45,12 @@ class Selection:
 
 def select(
     benchmark: Benchmark,
-    source: FolderSource,
+    source: ItemSource,
     wanted: Wanted,
     *,
     limit: int | None,
     progress: Progress,
+    missing_ok: bool = False,
 ) -> Selection:
     """The items to score now.
 
@@ -58,18 +60,22 @@ def select(
         wanted: Values of a condition's keys to choose, such as ``{"severity": [3]}``; none is all.
         limit: Items in each condition, evenly spaced.
         progress: Is told what the data lack.
+        missing_ok: Keep what a condition lacks and others have, as items that cannot be read.
 
     Raises:
         InputError: If a value is none of the benchmark's, a condition that is asked for is not
             there, if conditions differ in their ids, or if generated data have lost their mark.
     """
-    everything = shared_items(source, _conditions(benchmark, source, wanted, progress))
+    conditions = _conditions(benchmark, source, wanted, progress)
+    everything = shared_items(source, conditions, missing_ok=missing_ok)
     if source.generated is None:
-        refuse_lost_mark(found[0] for found in everything.values())
-    ids = [item.id for item in next(iter(everything.values()))]
+        refuse_lost_mark(source, everything.values(), missing_ok=missing_ok)
+    ids = next(iter(everything.values())).ids
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    items = {c: select_items(found, limit) for c, found in everything.items()}
-    return Selection(benchmark.title, items, digest)
+    if limit is not None and limit < len(ids):
+        chosen = select_items(range(len(ids)), limit)
+        everything = {c: found.at(chosen) for c, found in everything.items()}
+    return Selection(benchmark.title, everything, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
@@ -89,7 +95,7 @@ def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
 
 
 def _conditions(
-    benchmark: Benchmark, source: FolderSource, wanted: Wanted, progress: Progress
+    benchmark: Benchmark, source: ItemSource, wanted: Wanted, progress: Progress
 ) -> list[Condition]:
     chosen = list(benchmark.conditions)
     for key, values in wanted.items():
@@ -116,7 +122,8 @@ def _conditions(
 def _not_there(benchmark: Benchmark, what: str) -> InputError:
     layout = "".join(f"<{key}>/" for key, _ in benchmark.conditions[0].values)
     return InputError(
-        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data."
+        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data, or in a "
+        "tar file that it names."
     )
 
 

@@ -44,7 +44,8 @@ from ...errors import InputError, OutputError, UnavailableError, reason_of, show
 from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
 from ..decode import Pixels, photo_pixels
-from ..sources.folder import COMMENT, FolderSource, mark_above, was_generated
+from ..sources.folder import FolderSource
+from ..sources.marks import COMMENT, mark_above, was_generated
 from .mark import mark_tree
 
 BENCHMARK_CORRUPTIONS = (

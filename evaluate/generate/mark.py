@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import InputError, shown
 from ...storage.atomic import make_folder
 from ...storage.documents import document_differences, write_document
-from ..sources.folder import GENERATED, read_mark
+from ..sources.marks import GENERATED, read_mark
 
 
 def mark_tree(folder: Path, recipe: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def provenance() -> Provenance:
         parity=None,
         parity_status="reference",
         batch_size=2,
-        data="/data",
+        data=("/data",),
         data_sha256="",
         started="",
         seconds=0.0,

@@ -142,7 +142,7 @@ def test_the_reports_json_has_the_keys_of_the_format(runs: tuple[Run, Run]) -> N
 def test_provenance_says_what_ran_on_what(runs: tuple[Run, Run], corrupted: Path) -> None:
     for made in read_run(runs[1], IMAGENET_C.conditions).provenance:
         assert made.device.name == "cpu"
-        assert made.data == str(corrupted)
+        assert made.data == (str(corrupted),)
         assert made.parity_status == ("reference" if made.parity is None else "passed")
         assert {"python", "evaluator", "numpy", "Pillow"} <= made.versions.keys()
         assert len(made.data_sha256) == 64

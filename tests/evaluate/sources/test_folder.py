@@ -4,7 +4,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,10 @@ from evaluator.contracts import Condition, Item
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.classes import class_index
-from evaluator.evaluate.sources.folder import (
-    COMMENT,
-    FolderSource,
-    photos_in,
-    read_file,
-    shared_items,
-    was_generated,
-)
+from evaluator.evaluate.sources.folder import FolderSource, photos_in
+from evaluator.evaluate.sources.items import shared_items
+from evaluator.evaluate.sources.listing import read_file
+from evaluator.evaluate.sources.marks import COMMENT, was_generated
 
 CLEAN = Condition()
 TENCH, DALMATIAN, TISSUE = "n01440764", "n02110341", "n15075141"  # classes 0, 251, 999
@@ -45,11 +41,11 @@ def grow(root: Path, *files: str) -> Path:
     return root
 
 
-def clean_items(root: Path) -> list[Item]:
+def clean_items(root: Path) -> Sequence[Item]:
     return FolderSource(root, [CLEAN]).items(CLEAN)
 
 
-def ids(items: list[Item]) -> list[str]:
+def ids(items: Iterable[Item]) -> list[str]:
     return [item.id for item in items]
 
 

@@ -1,0 +1,194 @@
+"""The items of a condition without an object for each: made when they are asked for.
+
+ImageNet-C has 3.75 million items. Their ids are the same in every condition and kept once; where
+an item's bytes are follows from its condition's place and its id.
+"""
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contracts import Condition, Extent, Item, Source
+from ...errors import ImageError, InputError, shown
+from ..classes import class_index
+from .listing import read_file
+
+Ids = tuple[str, ...]
+
+
+class Place(Protocol):
+    """Where a condition's items are."""
+
+    def location(self, id: str) -> str:
+        """Of an item, in words that a user can act on; also of one that is not there."""
+
+    def extent(self, row: int) -> Extent | None:
+        """Of the item with this position among those of the place."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """A file for each item: ``DIR/<wnid>/<file>``, or ``DIR/<file>`` where the folder is flat."""
+
+    folder: Path
+    flat: bool = False
+
+    def location(self, id: str) -> str:
+        """The file's path."""
+        wnid, _, name = id.partition("/")
+        words = (name,) if self.flat else (wnid, name)
+        return os.path.join(self.folder, *words)
+
+    def extent(self, row: int) -> None:
+        """None: the item is the whole file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Items(Sequence[Item]):
+    """Items in order of their ids, each made when it is asked for; so are slices.
+
+    Attributes:
+        ids: Sorted; conditions share them.
+        place: Where the bytes are.
+        chosen: Positions among the ids, where these are not all of them.
+        there: For each of the ids its position in the place, -1 where it is missing; none where
+            the place has just these ids.
+    """
+
+    ids: Ids
+    place: Place
+    chosen: Sequence[int] | None = None
+    there: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids if self.chosen is None else self.chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Items": ...
+    def __getitem__(self, index: int | slice) -> "Item | Items":
+        if isinstance(index, slice):
+            return replace(self, chosen=self._positions[index])
+        return self._item(self._positions[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._item, self._positions)
+
+    def at(self, positions: Sequence[int]) -> "Items":
+        """Those at these positions, which conditions can share."""
+        assert self.chosen is None
+        return replace(self, chosen=positions)
+
+    def among(self, ids: Ids) -> "Items":
+        """An item for each of these ids, which hold all of its own; the others are missing."""
+        rows = {id: row for row, id in enumerate(self.ids)}
+        there = np.fromiter((rows.get(id, -1) for id in ids), np.int64, len(ids))
+        return Items(ids, self.place, None, there)
+
+    @property
+    def _positions(self) -> Sequence[int]:
+        return range(len(self.ids)) if self.chosen is None else self.chosen
+
+    def _item(self, position: int) -> Item:
+        id = self.ids[position]
+        row = position if self.there is None else int(self.there[position])
+        return Item(
+            id,
+            class_index()[id.partition("/")[0]],
+            self.place.location(id),
+            extent=self.place.extent(row) if row >= 0 else None,
+            missing=row < 0,
+        )
+
+
+class ItemSource(Source, Protocol):
+    """A source whose items are lazy."""
+
+    def items(self, condition: Condition) -> Items:
+        """The items of one condition, sorted by id."""
+
+
+@dataclass(frozen=True)
+class IdPool:
+    """Lists of ids, each kept once however many conditions have it."""
+
+    known: list[Ids] = field(default_factory=list)
+
+    def shared(self, ids: Sequence[str]) -> Ids:
+        """These ids, as the tuple that is there already if one is equal."""
+        wanted = tuple(ids)
+        for known in self.known:
+            if known == wanted:
+                return known
+        self.known.append(wanted)
+        return wanted
+
+
+def shared_items(
+    source: ItemSource, conditions: Sequence[Condition], *, missing_ok: bool = False
+) -> dict[Condition, Items]:
+    """The items of each condition, which must have the same ids.
+
+    Args:
+        source: Where they are.
+        conditions: Which.
+        missing_ok: Give a condition that lacks ids an item for each of them, which cannot be read.
+
+    Raises:
+        InputError: If a condition lacks ids that others have: which, how many, which first.
+    """
+    items = {condition: source.items(condition) for condition in conditions}
+    distinct = {id(found.ids): found.ids for found in items.values()}
+    everything = next(iter(distinct.values()), ())
+    if len(distinct) > 1:
+        everything = tuple(sorted(set().union(*distinct.values())))
+    for condition, found in items.items():
+        if len(found) < len(everything):
+            if not missing_ok:
+                raise _lacking(condition, items, everything)
+            items[condition] = found.among(everything)
+    return items
+
+
+def read_item_file(item: Item) -> bytes:
+    """The bytes of an item that is a file of its own.
+
+    Raises:
+        ImageError: If it is missing or cannot be read.
+    """
+    refuse_missing(item)
+    return read_file(item.location)
+
+
+def refuse_missing(item: Item) -> None:
+    """Name an item that other conditions have and its own does not.
+
+    Raises:
+        ImageError: If it is one.
+    """
+    if item.missing:
+        raise ImageError(f"{shown(item.location)} is not there; other conditions have this image.")
+
+
+def _lacking(condition: Condition, items: Mapping[Condition, Items], everything: Ids) -> InputError:
+    own = items[condition].ids
+    first = min(set(everything).difference(own))
+    holder = next(c for c, found in items.items() if _holds(found.ids, first))
+    return InputError(
+        f"The condition {condition} lacks {len(everything) - len(own)} of "
+        f"{len(everything)} images, first {shown(first)}, which {holder} has. All "
+        "conditions must hold the same images: complete the tree, or name the conditions "
+        "to score with --corruptions and --severities."
+    )
+
+
+def _holds(ids: Ids, wanted: str) -> bool:
+    position = bisect_left(ids, wanted)
+    return position < len(ids) and ids[position] == wanted

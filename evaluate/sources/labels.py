@@ -1,0 +1,234 @@
+"""The classes of ImageNet's validation images where no folder says them.
+
+The original archive is flat, ``ILSVRC2012_val_00000001.JPEG`` and so on; their classes stand in a
+list. Lists are told apart by what is in them:
+
+* 50,000 WordNet ids, a line each, in order of the files;
+* lines of ``NAME WNID`` or ``NAME INDEX``, the index counting the sorted WordNet ids from 0;
+* Kaggle's ``LOC_val_solution.csv``;
+* the devkit's ``ILSVRC2012_validation_ground_truth.txt`` with its ``meta.mat`` beside it. Its
+  numbers from 1 to 1000 are ILSVRC2012_IDs, whose order is another one: only ``meta.mat`` says
+  which classes they are, and without it they are refused.
+
+Source: the readme of the ILSVRC2012 development kit, sections 2.2 and 3.2.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError, reason_of, shown
+from ..classes import class_index, wnids
+from .listing import is_image_name
+
+VALIDATION_IMAGES = 50_000
+IMAGES_A_CLASS = 50
+
+META = "meta.mat"
+
+USUAL_NAMES = (
+    "imagenet_2012_validation_synset_labels.txt",
+    "val.txt",
+    "LOC_val_solution.csv",
+    "ILSVRC2012_validation_ground_truth.txt",
+    "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+)
+"""Of lists that are found without being named, in or beside the folder of the images."""
+
+_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
+
+_EXPECTED = (
+    "Expected 50,000 WordNet ids in order of the files, lines of NAME WNID or NAME INDEX (0..999), "
+    "LOC_val_solution.csv, or the devkit's ground truth with its meta.mat beside it."
+)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A list of classes.
+
+    Attributes:
+        path: Of the list.
+        by_name: WordNet id of a file's name without its suffix.
+        by_number: WordNet ids of the files 1, 2 and so on, where the list has no names.
+    """
+
+    path: Path
+    by_name: Mapping[str, str]
+    by_number: Sequence[str] = ()
+
+    def wnid_of(self, name: str) -> str | None:
+        """The class of a file; none if the list does not have it."""
+        stem = _stem(name)
+        if not self.by_number:
+            return self.by_name.get(stem)
+        number = _NUMBERED.fullmatch(stem)
+        position = int(number[1]) - 1 if number else -1
+        return self.by_number[position] if 0 <= position < len(self.by_number) else None
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a file is named like those of the validation archive."""
+    return is_image_name(name) and _NUMBERED.fullmatch(_stem(name)) is not None
+
+
+def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: str) -> list[str]:
+    """Ids of flat images, ``<wnid>/<file>``, sorted.
+
+    Args:
+        names: Of the files.
+        labels: The list that was named, or none.
+        folder: In and beside which a list is looked for otherwise.
+        where: The images are, in words.
+
+    Raises:
+        InputError: If there is no list, it is not one of those known, or lacks an image.
+    """
+    labels = labels or _labels_beside(folder)
+    if labels is None:
+        raise InputError(
+            f"{where} holds images without class folders, so their classes are not known. Give "
+            f"--labels FILE, or put one beside them: {', '.join(USUAL_NAMES[:4])}."
+        )
+    found = {name: labels.wnid_of(name) for name in names}
+    lacking = sorted(name for name, wnid in found.items() if wnid is None)
+    if lacking:
+        raise InputError(
+            f"{shown(labels.path)} has no class for {len(lacking):,} of the {len(found):,} images "
+            f"in {where}, first {shown(lacking[0])}. Give the list that belongs to them."
+        )
+    return sorted(f"{wnid}/{name}" for name, wnid in found.items())
+
+
+def refuse_needless(labels: Labels | None, where: str) -> None:
+    """Refuse a list that was named for images that are in class folders.
+
+    Raises:
+        InputError: If one was.
+    """
+    if labels is not None:
+        raise InputError(
+            f"--labels {shown(labels.path)} is for images without class folders, and {where} has "
+            "none of these. Leave it out."
+        )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a list of classes.
+
+    Raises:
+        InputError: If it cannot be read, or is none of those known: what is wrong, in which line.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{shown(path)} cannot be read as a list of classes: {reason_of(error)}. {_EXPECTED}"
+        ) from error
+    rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
+    first = rows[0] if rows else [""]
+    if first == ["ImageId", "PredictionString"]:
+        return _named(path, rows[1:], first_line=2, boxes=True)
+    if len(first) > 1:
+        return _named(path, rows)
+    if first[0].isdecimal():
+        return _numbered(path, _devkit_classes(path), rows)
+    return _numbered(path, {wnid: wnid for wnid in wnids()}, rows)
+
+
+def _labels_beside(folder: Path) -> Labels | None:
+    places = (place / name for place in (folder, folder.absolute().parent) for name in USUAL_NAMES)
+    found = next((place for place in places if place.is_file()), None)
+    return None if found is None else read_labels(found)
+
+
+def _named(
+    path: Path, rows: Sequence[list[str]], *, first_line: int = 1, boxes: bool = False
+) -> Labels:
+    """Of lines with a name and a class; with ``boxes``, each followed by numbers to leave out."""
+    classes = {wnid: wnid for wnid in wnids()}
+    if not boxes:
+        classes |= {str(index): wnid for index, wnid in enumerate(wnids())}
+    by_name: dict[str, str] = {}
+    for line, row in enumerate(rows, first_line):
+        wnid = classes.get(row[1]) if len(row) == 2 or (boxes and len(row) > 2) else None
+        if wnid is None or by_name.setdefault(_stem(row[0]), wnid) != wnid:
+            raise _bad_line(path, line, row)
+    if len(by_name) == VALIDATION_IMAGES:
+        _check_balance(path, by_name.values())
+    return Labels(path, by_name)
+
+
+def _numbered(path: Path, classes: Mapping[str, str], rows: Sequence[list[str]]) -> Labels:
+    """Of lines with a class each, in order of the files."""
+    found = []
+    for line, row in enumerate(rows, 1):
+        wnid = classes.get(row[0]) if len(row) == 1 else None
+        if wnid is None:
+            raise _bad_line(path, line, row)
+        found.append(wnid)
+    if len(found) != VALIDATION_IMAGES:
+        raise InputError(
+            f"{shown(path)} has {len(found):,} lines without names of files. {_EXPECTED}"
+        )
+    _check_balance(path, found)
+    return Labels(path, {}, found)
+
+
+def _check_balance(path: Path, found: Iterable[str]) -> None:
+    """The whole validation set has 50 images of each class: a list that has not is another's."""
+    counts = Counter(found)
+    odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
+    if odd is not None:
+        raise InputError(
+            f"{shown(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
+            f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
+        )
+
+
+def _bad_line(path: Path, line: int, row: Sequence[str]) -> InputError:
+    words = shown(" ".join(row))
+    return InputError(
+        f"{shown(path)}, line {line}: no class is known from {words[:60]!r}, or it contradicts a "
+        f"line above. {_EXPECTED}"
+    )
+
+
+def _devkit_classes(path: Path) -> dict[str, str]:
+    """WordNet id of each ILSVRC2012_ID, from the devkit's ``meta.mat``."""
+    meta = path.with_name(META)
+    if not meta.is_file():
+        raise InputError(
+            f"{shown(path)} holds bare numbers. They could be the devkit's, whose order is not "
+            f"that of the sorted WordNet ids: put its {META} beside the list. {_EXPECTED}"
+        )
+    import zlib
+
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        synsets = loadmat(meta, squeeze_me=True)["synsets"]
+        pairs = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
+        classes = {str(int(number)): str(wnid) for number, wnid in pairs if int(number) <= 1000}
+    except (
+        *(OSError, ValueError, TypeError, LookupError, NotImplementedError, EOFError),
+        *(MatReadError, zlib.error, MemoryError, OverflowError, AttributeError),
+    ) as error:
+        raise InputError(
+            f"{shown(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit again."
+        ) from error
+    numbers = {str(number) for number in range(1, 1001)}
+    if classes.keys() != numbers or set(classes.values()) != class_index().keys():
+        raise InputError(
+            f"{shown(meta)} does not name ImageNet's 1000 classes by the numbers 1 to 1000. "
+            "Unpack it from the devkit again."
+        )
+    return classes
+
+
+def _stem(name: str) -> str:
+    name = name.rpartition("/")[2]
+    return name.rpartition(".")[0] if is_image_name(name) else name

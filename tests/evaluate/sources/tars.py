@@ -1,0 +1,68 @@
+"""Making tar files for the tests, by ``tarfile`` and by GNU tar."""
+
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from evaluator.contracts import Condition, Silence
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
+from evaluator.evaluate.sources.opening import MixedSource, open_source
+
+GNU_TAR = shutil.which("tar")
+needs_tar = pytest.mark.skipif(GNU_TAR is None, reason="needs the command tar")
+
+CLEAN = Condition()
+TENCH, DALMATIAN, TISSUE = "n01440764", "n02110341", "n15075141"  # classes 0, 251, 999
+
+
+def cell(corruption: str, severity: int) -> Condition:
+    return Condition((("corruption", corruption), ("severity", severity)))
+
+
+def member(name: str, **attributes: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in attributes.items():
+        setattr(info, key, value)
+    return info
+
+
+def tar_of(
+    path: Path,
+    files: Mapping[str, bytes] | Iterable[str],
+    *,
+    others: Iterable[tarfile.TarInfo] = (),
+    format: int = tarfile.USTAR_FORMAT,
+) -> Path:
+    """A tar; of mere names, each file holds its own. ``others`` come last, without content."""
+    contents = (
+        dict(files) if isinstance(files, Mapping) else {name: name.encode() for name in files}
+    )
+    with tarfile.open(path, "w", format=format) as tar:
+        for name, data in contents.items():
+            tar.addfile(member(name, size=len(data)), io.BytesIO(data))
+        for info in others:
+            tar.addfile(info)
+    return path
+
+
+def gnu_tar(path: Path, folder: Path, *words: str) -> Path:
+    """What the command packs of a folder; words are its options, and what is packed."""
+    assert GNU_TAR is not None
+    subprocess.run([GNU_TAR, "-cf", str(path), *words], cwd=folder, check=True)
+    return path
+
+
+def opened(*data: Path, labels: Path | None = None, damaged_ok: bool = False) -> MixedSource:
+    """The source of ImageNet-C."""
+    assert labels is None
+    return open_source(data, CONDITIONS, progress=Silence(), damaged_ok=damaged_ok)
+
+
+def clean(*data: Path, labels: Path | None = None) -> MixedSource:
+    """The source of ImageNet's validation set."""
+    return open_source(data, [CLEAN], progress=Silence(), labels=labels)
