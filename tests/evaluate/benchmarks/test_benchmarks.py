@@ -56,7 +56,7 @@ def test_ties_go_to_the_lower_class_index() -> None:
 
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
-    top1, top5 = IMAGENET.scores({CLEAN: records(7)}, None)
+    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, None)
     assert (top1.metric, top1.n) == ("top1_error", 10)
     assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
