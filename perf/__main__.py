@@ -1,7 +1,8 @@
 """Every benchmark, one after the other."""
 
-from . import export_memory, malloc, scoring
+from . import export_memory, malloc, report, scoring
 
 malloc.main()
 scoring.main()
+report.main()
 export_memory.main()
