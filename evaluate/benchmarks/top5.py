@@ -6,7 +6,7 @@ that keeps five numbers an image instead of a thousand. Ties go to the lower cla
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -106,14 +106,19 @@ def outcomes_of(records: pa.Table) -> Outcomes:
     """What records say became of their items."""
     scored = records["error"].is_null().to_numpy()
     rows = records.filter(pc.is_null(records["error"]))
-    first = [pc.list_flatten(rows[c]).to_numpy() for c in ("top5", "probability")]
-    ranked, probability = (values.reshape(rows.num_rows, -1) for values in first)
-    labels = rows["label"].to_numpy()
-    top1, top5 = (np.zeros(scored.size, bool) for _ in range(2))
-    top1[scored], top5[scored] = (top_k_correct(ranked, labels, k) for k in (1, 5))
+    top1, top5 = np.zeros(scored.size, bool), np.zeros(scored.size, bool)
     confidence = np.full(scored.size, np.nan, np.float32)
-    confidence[scored] = probability[:, :1].ravel()
+    if rows.num_rows:
+        ranked, labels = _matrix(rows["top5"]), rows["label"].to_numpy()
+        top1[scored], top5[scored] = (top_k_correct(ranked, labels, k) for k in (1, 5))
+        confidence[scored] = _matrix(rows["probability"])[:, 0]
     return Outcomes(scored, top1, top5, confidence)
+
+
+def _matrix(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Lists of one length as rows."""
+    values: npt.NDArray[Any] = pc.list_flatten(lists).to_numpy()
+    return values.reshape(len(lists), -1)
 
 
 def error_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
