@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.compare import compare
     from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, sample_photos
     from .workflow.export import export_model
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "assert_parity": ".workflow.regression",
     "check_parity": ".workflow.parity",
+    "compare": ".workflow.compare",
     "compile_model": ".workflow.compile",
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "assert_parity",
     "check_parity",
+    "compare",
     "compile_model",
     "corrupt_photos",
     "export_model",

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
-from . import cache, compile, data, export, models, parity, report, score
+from . import cache, compare, compile, data, export, models, parity, report, score
 from .console import checked_stdout, say
 from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
@@ -50,6 +50,7 @@ app.command("parity")(parity.parity)
 app.command("compile")(compile.compile_)
 app.command("score")(score.score)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 

@@ -87,7 +87,7 @@ def _document(compiled: "Compiled") -> dict[str, object]:
 
 def _print(compiled: "Compiled") -> None:
     from ..errors import shown
-    from ..evaluate.report.tables import Table
+    from ..evaluate.report.table import Table
     from .console import print_tables
 
     manifest, key = compiled.plan.manifest, compiled.plan.key

@@ -5,7 +5,7 @@ from .options import Json
 
 def models(json: Json = None) -> None:
     """List the models known by name: size, input, weights, licence."""
-    from ..evaluate.report.tables import Table
+    from ..evaluate.report.table import Table
     from ..workflow.models import list_models
     from .console import is_stdout, print_tables, write_json
 

@@ -103,7 +103,7 @@ def _same(json: Path, against: Path | None) -> bool:
 
 def print_regression(regression: "Regression") -> None:
     """Each error beside what it was, and what changed."""
-    from ..evaluate.report.tables import Table
+    from ..evaluate.report.table import Table
     from .console import print_tables
 
     title = "Against the earlier result: " + ("not worse" if regression.passed else "WORSE")
@@ -115,7 +115,7 @@ def print_regression(regression: "Regression") -> None:
 
 def print_parity(result: "ParityResult") -> None:
     """Every gate with its bound, value and verdict, and what else a reader wants to know."""
-    from ..evaluate.report.tables import Table
+    from ..evaluate.report.table import Table
     from .console import print_tables
 
     notes = [

@@ -9,6 +9,7 @@ Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or 
 """
 
 from .benchmarks import Benchmark, Condition, Extent, Item, Score, Source
+from .differences import Difference
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .models import (
     FLOAT32_PIXELS,
@@ -44,6 +45,7 @@ __all__ = [
     "ClassOrder",
     "Condition",
     "Device",
+    "Difference",
     "Engine",
     "EngineSpec",
     "Extent",

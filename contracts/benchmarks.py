@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .differences import Difference
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    Records = Mapping["Condition", pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ class Benchmark:
         schema: The columns of a record.
         record: (logits (N, C), items) to N records.
         scores: From the finished records of each condition, and those of the clean images of the
-            same model where they are at hand, to the numbers.
+            same model where they are at hand, to the numbers. Each condition is read once.
+        differences: The same for two models, A and B, with their paired differences.
     """
 
     name: str
@@ -157,4 +162,7 @@ class Benchmark:
     protocol: str
     schema: "pa.Schema"
     record: "Callable[[npt.NDArray[np.float32], Sequence[Item]], pa.RecordBatch]"
-    scores: "Callable[[Mapping[Condition, pa.Table], pa.Table | None], Iterable[Score]]"
+    scores: "Callable[[Records, pa.Table | None], Iterable[Score]]"
+    differences: (
+        "Callable[[Records, Records, pa.Table | None, pa.Table | None], Iterable[Difference]]"
+    )

@@ -123,5 +123,8 @@ def _places(folder: Path) -> Iterator[Path]:
         yield folder
         return  # what lies inside a run is records
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+        if not child.is_dir() or child.name.startswith("."):
+            continue
+        # A link to a run is followed; one to other folders could lead to whole data sets, or back.
+        if not child.is_symlink() or (child / MANIFEST).is_file():
             yield from _places(child)

@@ -15,7 +15,7 @@ time, plain loops. Only the table of the 1000 classes is read from there. Rates 
 
 import importlib.resources
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,9 @@ Transform = Callable[[Image.Image], torch.Tensor]
 Logits = npt.NDArray[np.float32]
 Results = dict[str, tuple[int, Logits]]  # "<wnid>/<file>" -> (class index, logits)
 Cells = Mapping[tuple[str, int], float]  # (corruption, severity) -> top-1 error
+Verdicts = Sequence[bool | None]  # whether each image is right; none where it was skipped
+Answers = Mapping[tuple[str, int], Verdicts]  # (corruption, severity) -> of the same images
+Interval = tuple[float, float, float]  # the value, and both ends
 
 CLASS_TABLE = Path(__file__).resolve().parents[1] / "evaluate" / "data" / "imagenet_classes.tsv"
 
@@ -219,6 +222,66 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     centre = (p + Z_95**2 / (2 * n)) / denominator
     half_width = Z_95 * math.sqrt(p * (1 - p) / n + Z_95**2 / (4 * n**2)) / denominator
     return centre - half_width, centre + half_width
+
+
+def mean_error_interval(answers: Answers) -> Interval:
+    """The mean error, and its 95 % interval from one score an image."""
+    weights = {cell: 1 / 75 for cell in answers}
+    return _linear_interval([(answers[cell], weight) for cell, weight in weights.items()])
+
+
+def mce_interval(answers: Answers) -> Interval:
+    """mCE, likewise."""
+    return _linear_interval(
+        [(answers[c, s], 1 / (5 * 15 * ALEXNET[c])) for c in ALEXNET for s in SEVERITIES]
+    )
+
+
+def relative_mce_interval(answers: Answers, clean: Verdicts) -> Interval:
+    """Relative mCE, likewise; the clean answer of an image goes with its corrupted ones."""
+    terms = []
+    for c in ALEXNET:
+        weight = 1 / (15 * (ALEXNET[c] - ALEXNET_CLEAN))
+        terms += [(answers[c, s], weight / 5) for s in SEVERITIES]
+        terms.append((clean, -weight))
+    return _linear_interval(terms)
+
+
+def ce_interval(answers: Answers, clean: Verdicts, corruption: str) -> Interval:
+    """CE of one corruption, likewise."""
+    return _linear_interval(
+        [(answers[corruption, s], 1 / (5 * ALEXNET[corruption])) for s in SEVERITIES]
+    )
+
+
+def relative_ce_interval(answers: Answers, clean: Verdicts, corruption: str) -> Interval:
+    """Relative CE of one corruption, likewise."""
+    weight = 1 / (ALEXNET[corruption] - ALEXNET_CLEAN)
+    terms = [(answers[corruption, s], weight / 5) for s in SEVERITIES]
+    return _linear_interval([*terms, (clean, -weight)])
+
+
+def _linear_interval(terms: list[tuple[Verdicts, float]]) -> Interval:
+    """Sum of weight times error, each error over the images that were not skipped there.
+
+    The interval is by the jackknife: leave out one image after the other, everywhere. For a sum of
+    means that is the standard error exactly, for a sum of ratios almost.
+    """
+    images = len(terms[0][0])
+
+    def value(without: int | None) -> float:
+        total = 0.0
+        for verdicts, weight in terms:
+            there = [v for i, v in enumerate(verdicts) if v is not None and i != without]
+            total += weight * there.count(False) / len(there)
+        return total
+
+    whole = value(None)
+    left_out = [value(i) for i in range(images)]
+    middle = sum(left_out) / images
+    spread = sum((one - middle) ** 2 for one in left_out)
+    margin = Z_95 * math.sqrt((images - 1) / images * spread)
+    return whole, whole - margin, whole + margin
 
 
 def _preprocessing(model_name: str) -> tuple[InterpolationMode, list[float], list[float]]:

@@ -1,8 +1,11 @@
 """Runs of a few made-up records, written without an engine."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from evaluator.contracts import (
@@ -39,23 +42,56 @@ def write_run(
     engine: str = "a",
     kind: GraphKind = FLOAT32_PIXELS,
     shards: int = 1,
+    records: Callable[[Condition], pa.Table] | None = None,
+    generated: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A run of ten images in each condition, of which the first ``right`` are right."""
+    """A run of ten images in each condition, of which the first ``right`` are right.
+
+    With ``records`` it holds the records that are given for each condition.
+    """
     spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
     name = "imagenet-c" if conditions and conditions[0].values else "imagenet"
     computed = EngineSpec(
         "onnxruntime", f"{engine}, {kind}", kind.precision, input_kind=kind.input_kind
     )
-    key = RunKey(name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "")
-    size = 10 // shards
-    run = create_or_open(folder, RunManifest(key, spec, 10, size, 4, "2026-01-01T00:00:00+00:00"))
-    logits = np.zeros((10, 1000), np.float32)
-    logits[:, 7] = 2
-    logits[:right, 3] = 3
-    items = [Item(f"n01440764/{i}.JPEG", 3, "") for i in range(10)]
-    table = pa.Table.from_batches([record_top5(logits, items)])
+    key = RunKey(
+        name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "", generated=generated
+    )
+    make = records or (lambda _: records_of(np.arange(10) < right))
+    tables = {condition: make(condition) for condition in conditions}
+    items = next((table.num_rows for table in tables.values()), 10)
+    size = items // shards
+    created = "2026-01-01T00:00:00+00:00"
+    run = create_or_open(folder, RunManifest(key, spec, items, size, 4, created))
     device = Device("cpu", "a processor", "")
     made = Provenance("h", device, {}, None, parity, 4, ("/data",), "", "", 0.0, "")
-    for shard in shards_of(conditions, 10, size):
+    for shard in shards_of(conditions, items, size):
+        table = tables[shard.condition]
         write_shard(run, shard, table.slice(shard.start, shard.size), made)
     return folder
+
+
+def records_of(
+    right: npt.NDArray[np.bool_], skipped: Sequence[int] = (), suffix: str = ".JPEG"
+) -> pa.Table:
+    """Records of N images, each right or not, the right class always among the five likeliest.
+
+    Args:
+        right: (N,).
+        skipped: The rows that could not be read.
+        suffix: Of the images' names.
+    """
+    logits = np.zeros((right.size, 1000), np.float32)
+    logits[:, 7] = 2
+    logits[:, 3] = np.where(right, 3, 1)
+    items = [Item(f"n01440764/{i:02d}{suffix}", 3, "") for i in range(right.size)]
+    table = pa.Table.from_batches([record_top5(logits, items)])
+    if not skipped:
+        return table
+    rows = [
+        {**row, "top5": None, "probability": None, "error": "cannot be decoded"}
+        if position in skipped
+        else row
+        for position, row in enumerate(table.to_pylist())
+    ]
+    return pa.Table.from_pylist(rows, schema=table.schema)

@@ -7,19 +7,35 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from ...contracts import Benchmark, Condition, Score
-from .top5 import SCHEMA, error_scores, record_top5
+from ...contracts import Benchmark, Condition, Difference, Score
+from .pairs import error_differences, pair_of
+from .top5 import SCHEMA, calibration_scores, error_scores, outcomes_of, record_top5
 
 PUBLISHED_ITEMS = 50_000
 CLEAN = Condition()
+UNFINISHED = "the run is not finished"
+
+Records = Mapping[Condition, pa.Table]
 
 
-def _scores(records: Mapping[Condition, pa.Table], clean: pa.Table | None) -> Iterator[Score]:
+def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
     if CLEAN in records:
-        yield from error_scores(records[CLEAN], PUBLISHED_ITEMS)
+        outcomes = outcomes_of(records[CLEAN])
+        yield from error_scores(outcomes, PUBLISHED_ITEMS)
+        yield from calibration_scores(outcomes, PUBLISHED_ITEMS)
     else:
         for metric in ("top1_error", "top5_error"):
-            yield Score(metric=metric, reason="the run is not finished")
+            yield Score(metric=metric, reason=UNFINISHED)
+
+
+def _differences(
+    a: Records, b: Records, clean_a: pa.Table | None, clean_b: pa.Table | None
+) -> Iterator[Difference]:
+    if CLEAN in a and CLEAN in b:
+        yield from error_differences(*pair_of(a[CLEAN], b[CLEAN]), PUBLISHED_ITEMS)
+    else:
+        for metric in ("top1_error", "top5_error"):
+            yield Difference(metric=metric, reason=UNFINISHED)
 
 
 IMAGENET = Benchmark(
@@ -32,4 +48,5 @@ IMAGENET = Benchmark(
     schema=SCHEMA,
     record=record_top5,
     scores=_scores,
+    differences=_differences,
 )

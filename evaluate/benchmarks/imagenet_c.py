@@ -8,23 +8,20 @@ Perturbations", ICLR 2019.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from ...contracts import Benchmark, Condition, Score
+from ...contracts import Benchmark, Condition
 from ..metrics.corruption_error import (
-    corruption_error,
+    Errors,
     mce,
+    mce_weights,
     mean_error,
-    relative_corruption_error,
+    mean_error_weights,
     relative_mce,
+    relative_mce_weights,
 )
-from ..metrics.error_rate import error_rate
-from .top5 import SCHEMA, correct, error_scores, record_top5
+from .cells import Number
+from .corruption_scores import CorruptedImages
+from .top5 import SCHEMA, record_top5
 
 SEVERITIES = (1, 2, 3, 4, 5)
 PUBLISHED_ITEMS = 50_000
@@ -60,118 +57,37 @@ CONDITIONS = tuple(
     for severity in SEVERITIES
 )
 
-Records = Mapping[Condition, pa.Table]
-Errors = dict[str, npt.NDArray[np.float64]]
+
+def _numbers() -> Iterator[Number]:
+    """The means over all corruptions, then the same of each alone: its CE and relative CE."""
+    everything = dict(ALEXNET_ERROR)
+    weights = mean_error_weights(everything)
+    yield Number("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)
+    yield _mce("mce", None, everything)
+    yield _relative_mce("relative_mce", None, everything)
+    for corruption, mean in ALEXNET_ERROR.items():
+        yield _mce("ce", corruption, {corruption: mean})
+        yield _relative_mce("relative_ce", corruption, {corruption: mean})
 
 
-def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
-    missing = [condition for condition in CONDITIONS if condition not in records]
-    facts = _facts(records)
-    same = None if clean is None or not records else _same_images(clean, records)
-    if missing:
-        refused = replace(facts, reason=_missing(missing))
-        yield from (replace(refused, metric=m) for m in ("mean_error", "mce", "relative_mce"))
-    else:
-        errors = _errors(records)
-        yield replace(facts, metric="mean_error", value=mean_error(errors, ALEXNET_ERROR))
-        yield replace(facts, metric="mce", value=mce(errors, ALEXNET_ERROR))
-        if same is None:
-            yield replace(facts, metric="relative_mce", reason=_no_clean_error(clean))
-        else:
-            value = relative_mce(
-                errors,
-                error_rate(correct(same, 1)),
-                baseline=ALEXNET_ERROR,
-                baseline_clean=ALEXNET_CLEAN_ERROR,
-            )
-            yield replace(facts, metric="relative_mce", value=value)
-    yield from _corruption_errors(records, same)
-    for condition in CONDITIONS:
-        if condition in records:
-            for score in error_scores(records[condition], PUBLISHED_ITEMS):
-                yield replace(
-                    score,
-                    corruption=str(condition["corruption"]),
-                    severity=int(condition["severity"]),
-                )
+def _mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+    def value(errors: Errors, _: float) -> float:
+        return mce(errors, baseline)
+
+    return Number(metric, corruption, value, mce_weights(baseline))
 
 
-def _corruption_errors(records: Records, clean: pa.Table | None) -> Iterator[Score]:
-    """CE of each corruption, and its relative CE where there is a clean error."""
-    for corruption, baseline in ALEXNET_ERROR.items():
-        cells = {c: t for c, t in records.items() if c["corruption"] == corruption}
-        facts = replace(_facts(cells), metric="ce", corruption=corruption)
-        missing = [s for s in SEVERITIES if s not in {c["severity"] for c in cells}]
-        if len(missing) == len(SEVERITIES):
-            continue
-        if missing:
-            wanted = [Condition((("corruption", corruption), ("severity", s))) for s in missing]
-            yield replace(facts, reason=_missing(wanted))
-            continue
-        errors = _errors(cells)[corruption]
-        yield replace(facts, value=corruption_error(errors, baseline))
-        if clean is not None:
-            value = relative_corruption_error(
-                errors,
-                error_rate(correct(clean, 1)),
-                baseline=baseline,
-                baseline_clean=ALEXNET_CLEAN_ERROR,
-            )
-            yield replace(facts, metric="relative_ce", value=value)
+def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+    def value(errors: Errors, clean_error: float) -> float:
+        return relative_mce(
+            errors, clean_error, baseline=baseline, baseline_clean=ALEXNET_CLEAN_ERROR
+        )
+
+    weights = relative_mce_weights(baseline, ALEXNET_CLEAN_ERROR)
+    return Number(metric, corruption, value, weights)
 
 
-def _no_clean_error(clean: pa.Table | None) -> str:
-    if clean is not None:
-        return "the imagenet run lacks some of the images scored here"
-    return (
-        "it needs the clean error: give the imagenet run of the same model and engine beside this "
-        "one"
-    )
-
-
-def _same_images(clean: pa.Table, records: Records) -> pa.Table | None:
-    """The clean records of the corrupted images; none if one is missing. Suffixes may differ."""
-    corrupted = next(iter(records.values()))
-    wanted = pc.replace_substring_regex(corrupted["id"], r"\.[^./]*$", "")
-    there = pc.replace_substring_regex(clean["id"], r"\.[^./]*$", "")
-    if not pc.all(pc.is_in(wanted, value_set=pc.unique(there))).as_py():
-        return None
-    return clean.filter(pc.is_in(there, value_set=pc.unique(wanted)))
-
-
-def _facts(records: Records) -> Score:
-    """On how many images of each cell these scores stand, and how many were skipped in all."""
-    scored = [table["error"].null_count for table in records.values()]
-    return Score(
-        n=min(scored, default=0),
-        skipped=sum(table.num_rows for table in records.values()) - sum(scored),
-        complete=bool(scored) and all(count == PUBLISHED_ITEMS for count in scored),
-    )
-
-
-def _errors(records: Records) -> Errors:
-    """Top-1 error by severity of each corruption, nan where a cell is missing."""
-    errors: Errors = {name: np.full(len(SEVERITIES), np.nan) for name in CORRUPTIONS}
-    for condition, table in records.items():
-        severity = int(condition["severity"])
-        errors[str(condition["corruption"])][severity - 1] = error_rate(correct(table, 1))
-    return errors
-
-
-def _missing(conditions: list[Condition]) -> str:
-    """Which cells are missing: ``2 of 75 cells are missing: fog, snow at severity 3``."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for corruption in CORRUPTIONS:
-        lacking = tuple(int(c["severity"]) for c in conditions if c["corruption"] == corruption)
-        if lacking:
-            groups.setdefault(lacking, []).append(corruption)
-    parts = []
-    for lacking, names in groups.items():
-        what = "every corruption" if len(names) == len(CORRUPTIONS) else ", ".join(names)
-        where = f" at severity {', '.join(map(str, lacking))}" if lacking != SEVERITIES else ""
-        parts.append(what + where)
-    return f"{len(conditions)} of {len(CONDITIONS)} cells are missing: {'; '.join(parts)}"
-
+IMAGES = CorruptedImages(CONDITIONS, tuple(_numbers()), PUBLISHED_ITEMS)
 
 IMAGENET_C = Benchmark(
     name="imagenet-c",
@@ -182,5 +98,6 @@ IMAGENET_C = Benchmark(
     protocol="imagenet-c-1",
     schema=SCHEMA,
     record=record_top5,
-    scores=_scores,
+    scores=IMAGES.scores,
+    differences=IMAGES.differences,
 )

@@ -5,6 +5,8 @@ that keeps five numbers an image instead of a thousand. Ties go to the lower cla
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...contracts import Item, Score
+from ..metrics.calibration import ece, rms_calibration_error
 from ..metrics.error_rate import error_rate, top_k_correct, wilson_interval
 
 SCHEMA = pa.schema(
@@ -24,6 +27,8 @@ SCHEMA = pa.schema(
     ]
 )
 """A skipped item has no top5 and says why in ``error``."""
+
+ALL_SKIPPED = "every image was skipped"
 
 
 def record_top5(logits: npt.NDArray[np.float32], items: Sequence[Item]) -> pa.RecordBatch:
@@ -49,29 +54,94 @@ def record_top5(logits: npt.NDArray[np.float32], items: Sequence[Item]) -> pa.Re
     )
 
 
-def correct(records: pa.Table, k: int) -> npt.NDArray[np.bool_]:
-    """Whether each item that was not skipped is right within the first k classes."""
-    scored = records.filter(pc.is_null(records["error"]))
-    ranked = pc.list_flatten(scored["top5"]).to_numpy().reshape(scored.num_rows, -1)
-    return top_k_correct(ranked, scored["label"].to_numpy(), k)
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the N items of one condition, in the order of their ids.
 
+    Attributes:
+        scored: Whether an item was scored, or else skipped: (N,).
+        top1: Whether its likeliest class is its label; false where it was skipped: (N,).
+        top5: Whether one of its five likeliest classes is: (N,).
+        confidence: The probability of the likeliest class; nan where it was skipped: (N,).
+    """
 
-def error_scores(records: pa.Table, published_items: int) -> Iterator[Score]:
-    """``top1_error`` and ``top5_error`` of one condition, each with its Wilson interval."""
-    for metric, k in (("top1_error", 1), ("top5_error", 5)):
-        right = correct(records, k)
-        skipped = records.num_rows - right.size
-        if right.size == 0:
-            yield Score(metric=metric, skipped=skipped, reason="every image was skipped")
-            continue
-        value = error_rate(right)
-        low, high = wilson_interval(value, right.size)
-        yield Score(
-            metric=metric,
-            value=value,
-            low=low,
-            high=high,
-            n=right.size,
-            skipped=skipped,
-            complete=right.size == published_items,
+    scored: npt.NDArray[np.bool_]
+    top1: npt.NDArray[np.bool_]
+    top5: npt.NDArray[np.bool_]
+    confidence: npt.NDArray[np.float32]
+
+    @property
+    def n(self) -> int:
+        """How many were scored."""
+        return int(np.count_nonzero(self.scored))
+
+    @property
+    def skipped(self) -> int:
+        """How many were not."""
+        return self.scored.size - self.n
+
+    @property
+    def error(self) -> float:
+        """Top-1 error of those that were scored."""
+        return error_rate(self.top1[self.scored])
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Self:
+        """These rows, in this order."""
+        return replace(
+            self,
+            scored=self.scored[rows],
+            top1=self.top1[rows],
+            top5=self.top5[rows],
+            confidence=self.confidence[rows],
         )
+
+    def also_scored(self, there: npt.NDArray[np.bool_]) -> Self:
+        """With every item skipped that is not there."""
+        return replace(
+            self, scored=self.scored & there, top1=self.top1 & there, top5=self.top5 & there
+        )
+
+
+def outcomes_of(records: pa.Table) -> Outcomes:
+    """What records say became of their items."""
+    scored = records["error"].is_null().to_numpy()
+    rows = records.filter(pc.is_null(records["error"]))
+    top1, top5 = np.zeros(scored.size, bool), np.zeros(scored.size, bool)
+    confidence = np.full(scored.size, np.nan, np.float32)
+    if rows.num_rows:
+        ranked, labels = _matrix(rows["top5"]), rows["label"].to_numpy()
+        top1[scored], top5[scored] = (top_k_correct(ranked, labels, k) for k in (1, 5))
+        confidence[scored] = _matrix(rows["probability"])[:, 0]
+    return Outcomes(scored, top1, top5, confidence)
+
+
+def _matrix(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Lists of one length as rows."""
+    values: npt.NDArray[Any] = pc.list_flatten(lists).to_numpy()
+    return values.reshape(len(lists), -1)
+
+
+def error_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
+    """``top1_error`` and ``top5_error`` of one condition, each with its Wilson interval."""
+    facts = _facts(outcomes, published_items)
+    for metric, right in (("top1_error", outcomes.top1), ("top5_error", outcomes.top5)):
+        if outcomes.n == 0:
+            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
+            continue
+        value = error_rate(right[outcomes.scored])
+        low, high = wilson_interval(value, outcomes.n)
+        yield replace(facts, metric=metric, value=value, low=low, high=high)
+
+
+def calibration_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
+    """``rms_calibration_error`` and ``ece`` of one condition; none where nothing was scored."""
+    facts = _facts(outcomes, published_items)
+    if outcomes.n:
+        confidence, right = outcomes.confidence[outcomes.scored], outcomes.top1[outcomes.scored]
+        rms = rms_calibration_error(confidence, right)
+        yield replace(facts, metric="rms_calibration_error", value=rms)
+        yield replace(facts, metric="ece", value=ece(confidence, right))
+
+
+def _facts(outcomes: Outcomes, published_items: int) -> Score:
+    return Score(n=outcomes.n, skipped=outcomes.skipped, complete=outcomes.n == published_items)

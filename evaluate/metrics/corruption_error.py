@@ -9,9 +9,13 @@
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019. The baselines are handed in; they stand in ``benchmarks/imagenet_c.py``.
 A mean over the corruptions that happen to be there is never returned.
+
+With the baseline's errors fixed, each of these is linear in the errors of the cells and the clean
+error: ``Weights`` say what each error counts, which is what an interval is made from.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +23,20 @@ import numpy.typing as npt
 from ...errors import InputError
 
 Errors = Mapping[str, npt.NDArray[np.float64]]
+SEVERITIES = 5
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A number as a weighted sum of errors.
+
+    Attributes:
+        cells: What the error of each of the five cells of a corruption counts.
+        clean: What the clean error counts.
+    """
+
+    cells: Mapping[str, float]
+    clean: float = 0.0
 
 
 def mean_error(errors: Errors, baseline: Mapping[str, float]) -> float:
@@ -121,6 +139,33 @@ def relative_mce(
     return float(np.mean(ratios))
 
 
+def mean_error_weights(baseline: Mapping[str, float]) -> Weights:
+    """What each error counts in the mean error.
+
+    Example:
+        >>> mean_error_weights({"fog": 0.8, "snow": 0.5}).cells
+        {'fog': 0.1, 'snow': 0.1}
+    """
+    return Weights(dict.fromkeys(baseline, 1 / (SEVERITIES * len(baseline))))
+
+
+def mce_weights(baseline: Mapping[str, float]) -> Weights:
+    """What each error counts in mCE; of a single corruption, in its CE.
+
+    Example:
+        >>> mce_weights({"fog": 0.8, "snow": 0.5}).cells
+        {'fog': 0.125, 'snow': 0.2}
+    """
+    count = SEVERITIES * len(baseline)
+    return Weights({corruption: 1 / (count * mean) for corruption, mean in baseline.items()})
+
+
+def relative_mce_weights(baseline: Mapping[str, float], baseline_clean: float) -> Weights:
+    """What each error counts in relative mCE; of a single corruption, in its relative CE."""
+    cells = mce_weights({name: mean - baseline_clean for name, mean in baseline.items()}).cells
+    return Weights(cells, -SEVERITIES * sum(cells.values()))
+
+
 def _check(errors: Errors, baseline: Mapping[str, float]) -> None:
     missing = [name for name in baseline if name not in errors]
     if missing:
@@ -129,7 +174,7 @@ def _check(errors: Errors, baseline: Mapping[str, float]) -> None:
             f"missing: {', '.join(missing)}."
         )
     for name in baseline:
-        if errors[name].shape != (5,) or not np.isfinite(errors[name]).all():
+        if errors[name].shape != (SEVERITIES,) or not np.isfinite(errors[name]).all():
             raise InputError(
                 f"{name} has errors {errors[name].tolist()}, expected 5 numbers, one a severity."
             )

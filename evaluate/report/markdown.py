@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from .tables import Table
+from .table import Table
 
 
 def markdown_of(tables: Iterable[Table], heading: str) -> str:

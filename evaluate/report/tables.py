@@ -1,24 +1,16 @@
 """The tables of a report, as text in cells: what the terminal and Markdown both show.
 
 A number that is not the whole published benchmark, or comes from generated data, never stands
-without a mark that says so. Where all numbers of a column have the same marks they stand in its
-header, where all of a table have them in its title.
+without a mark that says so.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...contracts import PASSED_AGAINST_ONNX, Score
+from ...contracts import Score
+from .marks import Cell, common_marks, legend, marks_of, percent
 from .published import published_models, published_scores
-
-MARKS = {
-    "*": "not the whole benchmark",
-    "+": "generated data, not the published benchmark; how they deviate: docs/protocols.md",
-    "!": "the engine's parity is not proved",
-    "~": "images were skipped",
-    "^": "another crop than the model was trained with",
-    "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
-}
+from .table import Table
 
 SUMMARY_COLUMNS = (
     ("imagenet", "top1_error", "top-1 error %"),
@@ -38,7 +30,13 @@ DEFINITIONS = {
 }
 """Below the first table, by the column that needs it. The formulas: docs/protocols.md."""
 
-INTERVAL = "[low, high]: 95 % Wilson interval"
+WILSON = ("top1_error", "top5_error")
+WILSON_INTERVAL = "95 % Wilson interval"
+MEAN_INTERVAL = "95 % interval over the images, the same ones in all cells"
+CALIBRATION = (
+    ("rms_calibration_error", "RMS calibration error %"),
+    ("ece", "ECE %"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,40 +56,6 @@ class Entry:
     marks: str = ""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Text in cells.
-
-    Attributes:
-        title: Above the table.
-        header: One for each column.
-        rows: Each as long as the header.
-        notes: Below the table.
-        words: The columns that hold words; the others hold numbers.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    words: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A number and what must be said of it; empty where there is none."""
-
-    text: str = ""
-    marks: str = ""
-    score: Score | None = None
-
-    def __str__(self) -> str:
-        return self.text + self.marks
-
-    def without(self, marks: str) -> str:
-        return self.text if self.marks == marks else str(self)
-
-
 def report_tables(
     entries: Sequence[Entry], *, all_published: bool = False, left_out: Sequence[str] = ()
 ) -> list[Table]:
@@ -109,6 +73,8 @@ def report_tables(
     ]
     tables = [summary_table(entries, published)] if entries or published else []
     corrupted = [entry for entry in entries if _has(entry, "ce")]
+    if calibrated := [entry for entry in entries if _find(entry, "imagenet", "ece")]:
+        tables.append(calibration_table(calibrated))
     for metric in _CE_TITLES:
         known = [entry for entry in corrupted if _has(entry, metric)]
         if known and len(known) + len(published) > 1:
@@ -133,10 +99,33 @@ def summary_table(entries: Sequence[Entry], published: Sequence[Entry]) -> Table
         ("model", *(title for _, _, title in columns)),
         tuple((name, *map(str, cells)) for name, cells in rows),
         (
-            *_legend(cell for _, cells in rows for cell in cells),
-            *([INTERVAL] if any("[" in cell.text for _, cells in rows for cell in cells) else []),
+            *legend(cell for _, cells in rows for cell in cells),
+            *_intervals(
+                column[1]
+                for position, column in enumerate(columns)
+                if any("[" in cells[position].text for _, cells in rows)
+            ),
             *(DEFINITIONS[metric] for _, metric, _ in columns if metric in DEFINITIONS),
             *_refusals(entries),
+        ),
+    )
+
+
+def calibration_table(entries: Sequence[Entry]) -> Table:
+    """How far confidence is from accuracy on the clean images: one row a model."""
+    rows = [
+        (entry.name, [_cell(entry, _find(entry, "imagenet", metric)) for metric, _ in CALIBRATION])
+        for entry in entries
+    ]
+    return Table(
+        "Calibration on ImageNet validation",
+        ("model", *(title for _, title in CALIBRATION)),
+        tuple((name, *map(str, cells)) for name, cells in rows),
+        (
+            *legend(cell for _, cells in rows for cell in cells),
+            "the probability of the likeliest class against how often it is right: root mean "
+            "square over bins of 100 images, and (ECE) mean over 15 bins of equal width; of few "
+            "images both are large by chance",
         ),
     )
 
@@ -145,8 +134,10 @@ def corruption_table(entries: Sequence[Entry], metric: str) -> Table:
     """``ce`` or ``relative_ce`` of each corruption, models side by side."""
     scores = (score for entry in entries for score in entry.scores)
     corruptions = dict.fromkeys(s.corruption for s in scores if s.metric == metric)
-    columns = [[_cell(e, _ce(e, name, metric)) for name in corruptions] for e in entries]
-    shared = [_common_marks(cells) for cells in columns]
+    columns = [
+        [_cell(e, _ce(e, name, metric), interval=False) for name in corruptions] for e in entries
+    ]
+    shared = [common_marks(cells) for cells in columns]
     rows = []
     for position, corruption in enumerate(corruptions):
         cells = [
@@ -158,7 +149,7 @@ def corruption_table(entries: Sequence[Entry], metric: str) -> Table:
         _CE_TITLES[metric],
         ("corruption", *header),
         tuple(rows),
-        tuple(_legend(cell for column in columns for cell in column)),
+        tuple(legend(cell for column in columns for cell in column)),
     )
 
 
@@ -179,15 +170,16 @@ def severity_table(entry: Entry) -> Table:
     rows = {}
     for corruption in dict.fromkeys(corruption for corruption, _ in errors):
         cells = [_cell(entry, errors.get((corruption, s)), interval=False) for s in SEVERITIES]
-        rows[str(corruption)] = [*cells, *(_cell(entry, _ce(entry, corruption, m)) for m in last)]
+        last_cells = (_cell(entry, _ce(entry, corruption, m), interval=False) for m in last)
+        rows[str(corruption)] = [*cells, *last_cells]
     everything = [cell for cells in rows.values() for cell in cells]
-    shared = _common_marks(everything)
+    shared = common_marks(everything)
     return Table(
         f"{entry.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
         f"{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
-        tuple(_legend(everything)),
+        tuple(legend(everything)),
     )
 
 
@@ -206,51 +198,25 @@ def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> 
     return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
 
 
-def marks_of(score: Score) -> str:
-    """What must be said of a number wherever it is shown."""
-    marks = "" if score.complete else "*"
-    marks += "+" if score.generated else ""
-    marks += "" if score.parity in ("passed", "reference", PASSED_AGAINST_ONNX, "") else "!"
-    marks += "#" if PASSED_AGAINST_ONNX in score.parity else ""
-    return marks + ("~" if score.skipped else "")
-
-
-def _cell(entry: Entry, score: Score | None, *, interval: bool = True) -> _Cell:
+def _cell(entry: Entry, score: Score | None, *, interval: bool = True) -> Cell:
     if score is None:
-        return _Cell()
+        return Cell()
     if score.value is None:
-        return _Cell("refused")
-    text = f"{100 * score.value:.1f}"
-    if interval and score.low is not None and score.high is not None:
-        text += f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
-    return _Cell(text, marks_of(score) + entry.marks, score)
+        return Cell("refused")
+    ends = (score.low, score.high) if interval else (None, None)
+    marks = marks_of(score, score.parity) + entry.marks
+    return Cell(percent(score.value, *ends), marks, score)
 
 
-def _common_marks(cells: Iterable[_Cell]) -> str:
-    """The marks that all numbers have, or none."""
-    found = {cell.marks for cell in cells if cell.score is not None}
-    return found.pop() if len(found) == 1 else ""
-
-
-def _legend(cells: Iterable[_Cell]) -> list[str]:
-    """What the marks that were used mean, with the numbers behind them."""
-    numbers = [(cell.marks, cell.score) for cell in cells if cell.score is not None]
-    used = {mark for marks, _ in numbers for mark in marks}
-    details = {
-        "*": f": {_span({s.n for _, s in numbers if not s.complete})} of 50,000 images a condition",
-        "~": f": up to {max((s.skipped for _, s in numbers), default=0):,}",
-    }
-    return [
-        f"{mark} {meaning}{details.get(mark, '')}"
-        for mark, meaning in MARKS.items()
-        if mark in used
-    ]
-
-
-def _span(counts: Iterable[int]) -> str:
-    ordered = sorted(counts) or [0]
-    ends = dict.fromkeys((ordered[0], ordered[-1]))
-    return " to ".join(f"{count:,}" for count in ends)
+def _intervals(metrics: Iterable[str]) -> list[str]:
+    """What the intervals are of the columns that have one."""
+    kinds = {metric in WILSON for metric in metrics}
+    if not kinds:
+        return []
+    what = WILSON_INTERVAL if kinds == {True} else MEAN_INTERVAL
+    if len(kinds) == 2:
+        what = f"{MEAN_INTERVAL}; for top-1 and top-5 error: {WILSON_INTERVAL}"
+    return [f"[low, high]: {what}"]
 
 
 def _refusals(entries: Sequence[Entry]) -> list[str]:

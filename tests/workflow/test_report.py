@@ -16,7 +16,7 @@ from evaluator.contracts import (
 )
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
-from evaluator.evaluate.report.tables import Table
+from evaluator.evaluate.report.table import Table
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shard_path, shards_of
 from evaluator.tests.written_runs import write_run

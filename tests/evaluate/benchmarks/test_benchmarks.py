@@ -13,15 +13,15 @@ from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, CORRUPTIONS, IM
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.tests import second_implementation as second
+from evaluator.tests.written_runs import records_of
 
 
 def records(right: int, n: int = 10, suffix: str = ".JPEG") -> pa.Table:
     """n images of which the first ``right`` are classified right, the others within the top 5."""
-    logits = np.zeros((n, 1000), np.float32)
-    logits[:, 7] = 2
-    logits[:, 3] = np.where(np.arange(n) < right, 3, 1)
-    items = [Item(f"n01440764/{i:02d}{suffix}", 3, "") for i in range(n)]
-    return pa.Table.from_batches([record_top5(logits, items)])
+    return records_of(np.arange(n) < right, suffix=suffix)
+
+
+Answers = list[bool | None]
 
 
 def by_metric(scores: list[Score]) -> dict[str, Score]:
@@ -56,7 +56,7 @@ def test_ties_go_to_the_lower_class_index() -> None:
 
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
-    top1, top5 = IMAGENET.scores({CLEAN: records(7)}, None)
+    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, None)
     assert (top1.metric, top1.n) == ("top1_error", 10)
     assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
@@ -76,6 +76,125 @@ def test_skipped_images_are_counted_and_left_out() -> None:
     # The first image was right: 6 of the other 9 are.
     assert top1.value == pytest.approx(1 / 3)
     assert (top1.n, top1.skipped) == (9, 1)
+
+
+def seeded_cells(
+    seed: int, n: int = 30, skip: float = 0.1
+) -> tuple[dict[Condition, pa.Table], dict[tuple[str, int], Answers], pa.Table, Answers]:
+    """Records of images some of which are skipped in some cells only, and the same in plain words.
+
+    In words: whether each image is right, or none where it was skipped.
+    """
+    chance = np.random.default_rng(seed)
+    hard = chance.normal(size=n)
+
+    def one(shift: float) -> tuple[pa.Table, Answers]:
+        right = hard + chance.normal(size=n) > shift
+        skipped = np.flatnonzero(chance.random(n) < skip)
+        words = [None if i in skipped else bool(right[i]) for i in range(n)]
+        return records_of(right, list(skipped)), words
+
+    made = {c: one(0.3 * int(c["severity"]) - 0.5) for c in CONDITIONS}
+    clean, clean_words = one(-1.0)
+    words = {
+        (str(c["corruption"]), int(c["severity"])): answers for c, (_, answers) in made.items()
+    }
+    return {c: table for c, (table, _) in made.items()}, words, clean, clean_words
+
+
+def check_interval(score: Score, expected: second.Interval, tolerance: float) -> None:
+    value, low, high = expected
+    assert score.value == pytest.approx(value, abs=1e-9)
+    assert (score.low, score.high) == pytest.approx(
+        (low, high), abs=tolerance * (high - low) + 1e-9
+    )
+
+
+# With skipped images the second implementation's jackknife and the linearisation differ a little.
+@pytest.mark.parametrize(("skip", "tolerance"), [(0.0, 1e-9), (0.1, 0.02)])
+def test_every_number_and_interval_over_cells_equals_the_second_implementation(
+    skip: float, tolerance: float
+) -> None:
+    tables, words, clean, clean_words = seeded_cells(seed=1, skip=skip)
+    scores = scores_of(tables, clean)
+    for metric, expected in {
+        "mean_error": second.mean_error_interval(words),
+        "mce": second.mce_interval(words),
+        "relative_mce": second.relative_mce_interval(words, clean_words),
+    }.items():
+        score = by_metric(scores)[metric]
+        check_interval(score, expected, tolerance)
+    for metric, weigh in {
+        "ce": second.ce_interval,
+        "relative_ce": second.relative_ce_interval,
+    }.items():
+        for score in (s for s in scores if s.metric == metric):
+            expected = weigh(words, clean_words, str(score.corruption))
+            check_interval(score, expected, tolerance)
+
+
+def test_what_was_skipped_in_some_cells_is_counted_by_every_number() -> None:
+    cells: dict[Condition, pa.Table] = all_cells(4)
+    cells[CONDITIONS[0]] = records_of(np.arange(10) < 4, skipped=[0, 9])
+    cells[CONDITIONS[1]] = records_of(np.arange(10) < 4, skipped=[1])
+    clean = records_of(np.arange(10) < 9, skipped=[5])
+    scores = scores_of(cells, clean)
+    means = by_metric([s for s in scores if s.corruption in (None, "gaussian_noise")])
+    counts = {metric: (score.n, score.skipped) for metric, score in means.items()}
+    assert counts == {
+        "mean_error": (8, 3), "mce": (8, 3), "relative_mce": (8, 4), "ce": (8, 3),
+        "relative_ce": (8, 4),
+    }  # fmt: skip
+    first = [s for s in scores if (s.corruption, s.severity) == ("gaussian_noise", 1)]
+    assert {s.metric: (s.n, s.skipped) for s in first} == dict.fromkeys(
+        ("top1_error", "top5_error", "rms_calibration_error", "ece"), (8, 2)
+    )
+    # 3 of 8 right in the first cell, 3 of 9 in the second, 4 of 10 in the other 73.
+    assert means["mean_error"].value == pytest.approx((5 / 8 + 6 / 9 + 73 * 0.6) / 75)
+
+
+def test_a_cell_of_which_every_image_was_skipped_is_no_error_of_zero() -> None:
+    cells: dict[Condition, pa.Table] = all_cells(4)
+    cells[CONDITIONS[2]] = records_of(np.arange(10) < 4, skipped=range(10))
+    scores = scores_of(cells, records(9))
+    reason = "every image was skipped in corruption=gaussian_noise, severity=3"
+    for metric in ("mean_error", "mce", "relative_mce"):
+        assert (by_metric(scores)[metric].value, by_metric(scores)[metric].reason) == (None, reason)
+    ce = {s.corruption: s for s in scores if s.metric == "ce"}
+    assert ce["gaussian_noise"].reason == reason
+    assert ce["fog"].value is not None
+
+
+def test_of_one_image_and_of_images_that_are_all_alike_there_is_no_interval() -> None:
+    for cells in ({c: records(1, n=1) for c in CONDITIONS}, all_cells(10)):
+        mce = by_metric(scores_of(cells))["mce"]
+        assert (mce.value, mce.low, mce.high) == (0, None, None)
+
+
+def test_the_clean_images_are_paired_by_name_whatever_their_order() -> None:
+    right = np.arange(10) % 3 > 0
+    clean = records_of(right, suffix=".png")
+    cells = {c: records_of(~right) for c in CONDITIONS}
+    turned = clean.take(np.random.default_rng(0).permutation(10))
+    for metric in ("relative_mce",):
+        straight, shuffled = (by_metric(scores_of(cells, t))[metric] for t in (clean, turned))
+        assert shuffled == straight
+    # In pairs the errors always cancel: the score of each image is +-w, never 0.
+    assert straight.low is not None
+
+
+def test_calibration_is_that_of_the_stored_probabilities() -> None:
+    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, None)}
+    logits = np.zeros(1000)
+    logits[[7, 3]] = 2, 3
+    sure = second.softmax(logits.astype(np.float32))[3]
+    logits[3] = 1
+    unsure = second.softmax(logits.astype(np.float32))[7]
+    # A single bin of ten; of ECE's bins, both confidences are in the first.
+    expected = abs((7 * sure + 3 * unsure) / 10 - 0.7)
+    assert scores["rms_calibration_error"].value == pytest.approx(expected, abs=1e-7)
+    assert scores["ece"].value == pytest.approx(expected, abs=1e-7)
+    assert (scores["ece"].n, scores["ece"].low) == (10, None)
 
 
 def test_published_size_makes_a_cell_complete() -> None:

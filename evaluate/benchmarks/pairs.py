@@ -1,0 +1,109 @@
+"""The same images in two tables of records, and what two models differ by on them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...contracts import Difference
+from ...errors import InputError, shown
+from ..metrics.error_rate import error_rate
+from ..metrics.mean_interval import mean_interval
+from .top5 import ALL_SKIPPED, Outcomes, outcomes_of
+
+_SUFFIX = r"\.[^./]*$"
+
+
+def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
+    """Two models' records of one condition, over the items that both scored.
+
+    Raises:
+        InputError: If they are not of the same images, or say different labels of one.
+    """
+    if not a["id"].equals(b["id"]):
+        raise _other_images(a["id"], b["id"])
+    if not a["label"].equals(b["label"]):
+        same = pc.equal(a["label"], b["label"]).fill_null(False).to_numpy()
+        first = a["id"][int(np.argmin(same))].as_py()
+        raise InputError(
+            f"A and B give other labels to {int((~same).sum())} images, first {shown(first)}. "
+            "Score one of them again with the labels of the other."
+        )
+    return paired(outcomes_of(a), outcomes_of(b))
+
+
+def paired(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Both over the items that both scored."""
+    return a.also_scored(b.scored), b.also_scored(a.scored)
+
+
+def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
+    """What became of the images of these ids, in their order; none if one is missing.
+
+    Where not all ids are there as they are, suffixes may differ, if that leaves them unique.
+    """
+    rows = pc.index_in(ids, value_set=clean["id"])
+    if rows.null_count:
+        there = _stem(clean["id"])
+        if pc.count_distinct(there).as_py() < len(there):
+            return None
+        rows = pc.index_in(_stem(ids), value_set=there)
+    return None if rows.null_count else outcomes_of(clean).take(rows.to_numpy())
+
+
+def error_differences(a: Outcomes, b: Outcomes, published_items: int) -> Iterator[Difference]:
+    """The differences of ``top1_error`` and ``top5_error`` in one condition.
+
+    Args:
+        a: Of the first model, over what both scored.
+        b: Of the second, likewise.
+        published_items: In the condition.
+    """
+    facts = Difference(n=a.n, skipped=a.skipped, complete=a.n == published_items)
+    for metric, right_a, right_b in (
+        ("top1_error", a.top1, b.top1),
+        ("top5_error", a.top5, b.top5),
+    ):
+        if a.n == 0:
+            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
+        else:
+            yield replace(facts, metric=metric, **_paired(right_a[a.scored], right_b[a.scored]))
+
+
+def _paired(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    a, b = error_rate(right_a), error_rate(right_b)
+    low, high = mean_interval(right_a.astype(float) - right_b, (-1, 1)) or (None, None)
+    return {
+        "a": a,
+        "b": b,
+        "difference": b - a,
+        "low": low,
+        "high": high,
+        "only_a_right": int(np.count_nonzero(right_a & ~right_b)),
+        "only_b_right": int(np.count_nonzero(right_b & ~right_a)),
+    }
+
+
+def _stem(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring_regex(ids, _SUFFIX, "")
+
+
+def _other_images(a: pa.ChunkedArray, b: pa.ChunkedArray) -> InputError:
+    lacks = []
+    for name, ids, others in (("A", a, b), ("B", b, a)):
+        missing = others.filter(pc.invert(pc.is_in(others, value_set=ids)))
+        if len(missing):
+            other = "B" if name == "A" else "A"
+            lacks.append(
+                f"{name} lacks {len(missing):,} of {other}'s {len(others):,}, first "
+                f"{shown(missing[0].as_py())}"
+            )
+    what = "; ".join(lacks) or "their order differs"
+    return InputError(
+        f"A and B are not of the same images: {what}. Only the same images can be paired: score "
+        "both on the same data, with the same --limit."
+    )

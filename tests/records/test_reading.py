@@ -1,0 +1,113 @@
+"""Reading a run: condition by condition, nothing believed that was changed, bounded memory."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from evaluator.contracts import Provenance, Run, Shard, Silence
+from evaluator.errors import InputError
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
+from evaluator.records.reading import check_finished, read_run
+from evaluator.records.run import create_or_open, open_run
+from evaluator.records.shards import run_shards, shard_path, shards_of
+from evaluator.tests.records.test_shards import FOG, manifest, provenance, work
+from evaluator.tests.written_runs import write_run
+
+SHARDS = shards_of(FOG, 10, 4)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = create_or_open(tmp_path / "run", manifest())
+    run_shards(run, SHARDS, work, workers=1, progress=Silence())
+    return run
+
+
+def test_records_are_read_when_their_condition_is_asked_for(run: Run) -> None:
+    finished = read_run(run, FOG).finished
+    shard_path(run, SHARDS[4]).write_bytes(b"")
+    assert finished[FOG[0]].num_rows == 10
+    with pytest.raises(InputError, match=r"severity=2/part-00001\.parquet is damaged"):
+        finished[FOG[1]]
+
+
+def test_conditions_hold_the_same_ids(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+
+    def changing(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        table, made = work(shard, advance)
+        if shard == SHARDS[4]:
+            table = pa.table({"id": ["photo 4", "new", "photo 6", "photo 7"]})
+        return table, made
+
+    run_shards(run, SHARDS, changing, workers=1, progress=Silence())
+    finished = read_run(run, FOG).finished
+    finished[FOG[0]]
+    with pytest.raises(InputError, match=r"severity=2 holds other .*1 of 10 differ, first new\."):
+        finished[FOG[1]]
+
+
+def test_ids_in_another_order_cannot_be_paired(tmp_path: Path) -> None:
+    run = create_or_open(tmp_path / "run", manifest())
+
+    def turning(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        table, made = work(shard, advance)
+        return (table if shard.condition == FOG[0] else table[::-1]), made
+
+    run_shards(run, SHARDS, turning, workers=1, progress=Silence())
+    with pytest.raises(InputError, match="differ in their order"):
+        list(read_run(run, FOG).finished.values())
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign", "moved", "short"])
+def test_a_damaged_shard_is_found_before_others_are_made(run: Run, damage: str) -> None:
+    check_finished(run, SHARDS)
+    path = shard_path(run, SHARDS[1])
+    table = pq.read_table(path, partitioning=None)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "foreign":
+        pq.write_table(table.replace_schema_metadata(None), path)
+    elif damage == "moved":
+        path.write_bytes(shard_path(run, SHARDS[0]).read_bytes())
+    else:
+        pq.write_table(table.slice(1), path)
+    with pytest.raises(InputError, match=rf"{path.name} is damaged: .*Remove it"):
+        check_finished(run, SHARDS)
+    path.unlink()
+    check_finished(run, SHARDS)
+
+
+def test_whatever_byte_of_a_shard_is_changed_its_records_are_never_others(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", conditions=CONDITIONS[:1])
+    run = open_run(folder)
+    path = shard_path(run, shards_of(CONDITIONS[:1], 10, 10)[0])
+    sound, expected = path.read_bytes(), read_run(run, CONDITIONS).finished[CONDITIONS[0]]
+    chance = random.Random(0)
+    named: list[str] = []
+    for _ in range(300):
+        damaged = bytearray(sound)
+        for _ in range(chance.choice((1, 1, 8))):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged[: chance.choice((len(sound), chance.randrange(len(sound))))])
+        try:
+            records = read_run(run, CONDITIONS)
+            assert records.finished[CONDITIONS[0]] == expected
+        except InputError as error:
+            named.append(str(error))
+    assert len(named) > 200
+    assert all(path.name in message for message in named)
+
+
+def test_provenance_is_of_every_shard_that_is_there(run: Run) -> None:
+    shard_path(run, SHARDS[5]).unlink()
+    records = read_run(run, FOG)
+    assert records.provenance == (provenance(),) * 5
+    assert records.begun == {FOG[1]: 8}
+    assert FOG[1] not in records.finished

@@ -1,0 +1,243 @@
+"""Two models on the same images: what they differ by, with paired intervals."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..contracts import Difference, Score
+from ..errors import InputError, shown
+from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
+from ..evaluate.report.comparison import Compared, comparison_tables
+from ..evaluate.report.markdown import markdown_of
+from ..evaluate.report.table import Table
+from ..evaluate.report.tables import Entry, provenance_table
+from ..storage.documents import plain
+from .completing import completing_command
+from .scored_runs import (
+    CLEAN_BENCHMARK,
+    ScoredRun,
+    changed_crop,
+    facts_of,
+    identity,
+    read_runs,
+    unique_names,
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a model on an engine.
+
+    Attributes:
+        letter: ``A`` or ``B``.
+        runs: By benchmark.
+        name: What tables call it.
+    """
+
+    letter: str
+    runs: Mapping[str, ScoredRun]
+    name: str = ""
+
+    @property
+    def facts(self) -> list[Score]:
+        """What all numbers of each run share."""
+        return [facts_of(run) for run in self.runs.values()]
+
+    def document(self) -> dict[str, Any]:
+        """The model and its runs, for programs."""
+        model = plain(self.facts[0])
+        shared = ("model", "weights", "engine", "precision", "crop_px")
+        of_a_run = ("run", "benchmark", "devices", "parity", "generated")
+        runs = [{key: plain(facts)[key] for key in of_a_run} for facts in self.facts]
+        return {"name": self.name, **{key: model[key] for key in shared}, "runs": runs}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two models differ by.
+
+    Attributes:
+        a: The one that is subtracted.
+        b: The other.
+        differences: b - a of every number that both have.
+        notes: What else must be known, a line each.
+    """
+
+    a: Side
+    b: Side
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """Text in cells."""
+        sides = (self.a, self.b)
+        facts = [fact for side in sides for fact in side.facts]
+        crop = any(changed_crop(one.run) for side in sides for one in side.runs.values())
+        parities = tuple(fact.parity for fact in facts)
+        compared = Compared(
+            self.a.name, self.b.name, self.differences, parities, "^" if crop else ""
+        )
+        ran = [
+            Entry(side.name, one.run.manifest.model.name, (_with_items(one),))
+            for side in sides
+            for one in side.runs.values()
+        ]
+        return [*comparison_tables(compared), provenance_table(ran, self.notes)]
+
+    def markdown(self) -> str:
+        """The tables as a Markdown document."""
+        return markdown_of(self.tables(), "Robustness comparison")
+
+    def document(self) -> dict[str, Any]:
+        """The comparison for programs: ``schema``, ``a``, ``b``, ``differences``, ``notes``."""
+        return {
+            "schema": 1,
+            "a": self.a.document(),
+            "b": self.b.document(),
+            "differences": [plain(difference) for difference in self.differences],
+            "notes": list(self.notes),
+        }
+
+
+def compare(a: str | Path, b: str | Path) -> Comparison:
+    """Subtract one model's numbers from another's on the same images, with paired intervals.
+
+    Args:
+        a: A run, or a folder with the runs of one model: that of imagenet, which relative mCE
+            takes, beside that of imagenet-c.
+        b: Likewise, of another model, or of the same on another engine.
+
+    Raises:
+        InputError: If a folder holds no run, or those of several models; if both have no
+            benchmark in common, or other images; if they are the same run.
+    """
+    sides = [_side("A", Path(a)), _side("B", Path(b))]
+    first, second = sides
+    common = [name for name in first.runs if name in second.runs]
+    if not common:
+        has = (f"{side.letter} has {' and '.join(side.runs)}" for side in sides)
+        raise InputError(
+            f"A and B have no benchmark in common: {', '.join(has)}. Give two runs of the same one."
+        )
+    for name in common:
+        _check_alike(first.runs[name], second.runs[name])
+    names = unique_names([side.runs[common[0]].run for side in sides])
+    first, second = (replace(s, name=n) for s, n in zip(sides, names, strict=True))
+    differences = tuple(d for name in common for d in _differences(name, first, second))
+    return Comparison(first, second, differences, tuple(_notes(first, second, common)))
+
+
+def _side(letter: str, folder: Path) -> Side:
+    """The runs of one model in a folder."""
+    found = [one for one in read_runs([folder]) if not one.records.empty]
+    if not found:
+        raise InputError(
+            f"{letter}, {shown(folder)}, was begun, and nothing is finished yet. The command that "
+            "began it continues it."
+        )
+    if len({identity(one.run) for one in found}) > 1:
+        others = ", ".join(shown(one.run.folder) for one in found)
+        raise InputError(
+            f"{letter}, {shown(folder)}, holds runs of several models or engines: {others}. Give "
+            "one of them, or a folder with the runs of one."
+        )
+    runs: dict[str, ScoredRun] = {}
+    for one in found:
+        other = runs.setdefault(one.run.key.benchmark, one)
+        if other is not one:
+            raise InputError(
+                f"{letter}, {shown(folder)}, holds two runs of {one.benchmark.title}: "
+                f"{shown(other.run.folder)} and {shown(one.run.folder)}. Give one of them."
+            )
+    return Side(letter, {name: runs[name] for name in sorted(runs)})
+
+
+def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
+    """Refuse what would be another comparison than that of two models."""
+    if a.run.folder.resolve() == b.run.folder.resolve():
+        raise InputError(f"A and B are the same run, {shown(a.run.folder)}. Give two.")
+    if a.run.key.protocol != b.run.key.protocol:
+        raise InputError(
+            f"A was scored by protocol {a.run.key.protocol}, B by {b.run.key.protocol}. Score the "
+            "older one again."
+        )
+    if a.run.key.generated != b.run.key.generated:
+        made = [f"{n} generated" if r.run.key.generated else n for n, r in (("A", a), ("B", b))]
+        raise InputError(
+            f"The images of {made[0]} and of {made[1]} are other ones under the same names: their "
+            "generated.json differ. Score both on the same data."
+        )
+
+
+def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
+    """Of one benchmark that both have."""
+    ours, theirs = a.runs[name], b.runs[name]
+    clean_a, clean_b = (_clean(side, name) for side in (a, b))
+    generated = bool(ours.run.key.generated)
+    for difference in ours.benchmark.differences(
+        ours.records.finished,
+        theirs.records.finished,
+        clean_a and clean_a.clean,
+        clean_b and clean_b.clean,
+    ):
+        yield replace(
+            difference,
+            benchmark=name,
+            generated=generated,
+            complete=difference.complete and not generated,
+            reason=_no_clean(a, b) if difference.reason == NO_CLEAN else difference.reason,
+        )
+
+
+def _clean(side: Side, name: str) -> ScoredRun | None:
+    clean = side.runs.get(CLEAN_BENCHMARK)
+    if name == CLEAN_BENCHMARK or clean is None or clean.run.key.generated:
+        return None
+    return clean
+
+
+def _no_clean(a: Side, b: Side) -> str:
+    """Why a number that needs the clean errors is refused."""
+    lacking = []
+    for side in (a, b):
+        clean = _clean(side, "")
+        if clean is None or clean.missing:
+            lacking.append(side.letter)
+    return (
+        f"it needs the clean errors, and {' and '.join(lacking)} came without a finished run of "
+        "imagenet: give folders that hold it beside the run of imagenet-c"
+    )
+
+
+def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
+    for side in (a, b):
+        for name, one in side.runs.items():
+            if name not in common:
+                yield f"only {side.letter} has a run of {one.benchmark.title}"
+            elif one.missing:
+                yield (
+                    f"{side.letter} is not finished on {one.benchmark.title}: {len(one.missing)} "
+                    f"of {len(one.benchmark.conditions)} conditions are missing. Complete it "
+                    f"with: {completing_command(one)}"
+                )
+    for name in common:
+        if other := _other_bytes(a.runs[name], b.runs[name]):
+            yield (
+                f"the files of {a.runs[name].benchmark.title} that B read are not those that A "
+                f"read, under the same names, in {other} shards: the difference is not of the "
+                "models alone"
+            )
+
+
+def _other_bytes(a: ScoredRun, b: ScoredRun) -> int:
+    """In how many shards other bytes were read, where both runs were cut alike."""
+    cuts = [(one.run.manifest.shard_size, *one.records.finished) for one in (a, b)]
+    if cuts[0] != cuts[1] or a.records.begun or b.records.begun:
+        return 0
+    made = zip(a.records.provenance, b.records.provenance, strict=True)
+    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in made)
+
+
+def _with_items(one: ScoredRun) -> Score:
+    return replace(facts_of(one), n=one.run.manifest.items)

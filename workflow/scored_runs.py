@@ -1,0 +1,113 @@
+"""Runs that were read, and what they are called where several stand side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts import Benchmark, Condition, Run, Score
+from ..errors import shown
+from ..evaluate.benchmarks.table import find_benchmark
+from ..records.reading import RunRecords, read_run
+from ..records.run import find_runs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLEAN_BENCHMARK = "imagenet"
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run that was read."""
+
+    run: Run
+    benchmark: Benchmark
+    records: RunRecords
+
+    @property
+    def clean(self) -> "pa.Table | None":
+        """The records of a benchmark without conditions, if it is finished."""
+        return next(iter(self.records.finished.values()), None)
+
+    @property
+    def missing(self) -> list[Condition]:
+        """The benchmark's conditions that are not finished."""
+        return [c for c in self.benchmark.conditions if c not in self.records.finished]
+
+
+def identity(run: Run) -> tuple[object, ...]:
+    """What the runs of one model on one engine share."""
+    return (run.key.weights_sha256, run.key.engine, run.key.preprocessing)
+
+
+def facts_of(one: ScoredRun) -> Score:
+    """What all scores of a run share."""
+    run, spec = one.run, one.run.manifest.model
+    made = one.records.provenance
+    return Score(
+        run=str(run.folder),
+        model=spec.name,
+        weights=str(spec.weights),
+        engine=run.key.engine.backend,
+        devices=tuple(dict.fromkeys(str(shard.device) for shard in made)),
+        precision=run.key.engine.precision,
+        crop_px=run.key.preprocessing.crop_px,
+        benchmark=run.key.benchmark,
+        protocol=run.key.protocol,
+        parity=", ".join(dict.fromkeys(shard.parity_status for shard in made)),
+        generated=bool(run.key.generated),
+    )
+
+
+def changed_crop(run: Run) -> bool:
+    """Whether the model takes another crop than it was trained with, which is a mark."""
+    spec = run.manifest.model
+    return spec.preprocessing.crop_px != spec.trained_crop_px
+
+
+def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
+    """The runs in these folders, each a run or a folder of runs.
+
+    Raises:
+        InputError: If a folder holds no run, or a run is damaged.
+    """
+    scored = []
+    for run in find_runs(list(folders)):
+        benchmark = find_benchmark(run.key.benchmark)
+        scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
+    return scored
+
+
+def _name(run: Run) -> str:
+    """The model's name, which alone means its published weights, computed in float32."""
+    spec, precision = run.manifest.model, run.key.engine.precision
+    words = []
+    if spec.weights.kind == "random":
+        words.append("random weights")
+    if spec.weights.kind == "file":
+        words.append(shown(Path(spec.weights.reference).name))
+    if precision != "fp32":
+        words.append(precision)
+    return f"{spec.name} ({', '.join(words)})" if words else spec.name
+
+
+def unique_names(runs: Sequence[Run]) -> list[str]:
+    """The model's name, with as much more as tells the runs of one report apart."""
+    details = (
+        _name,
+        lambda run: str(run.manifest.model.weights),
+        lambda run: run.key.engine.backend,
+        lambda run: run.key.engine.input_kind,
+        lambda run: "generated" if run.key.generated else "",
+        lambda run: f"limit {run.key.limit}" if run.key.limit else "",
+        lambda run: run.folder.name,
+    )
+    names = [details[0](run) for run in runs]
+    for detail in details[1:]:
+        told = list(zip(names, map(detail, runs), strict=True))
+        names = [
+            f"{name}, {word}" if word and any(n == name and w != word for n, w in told) else name
+            for name, word in told
+        ]
+    return names
