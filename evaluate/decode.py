@@ -8,8 +8,10 @@ the best known way to a wrong number (RobustBench/robustbench#59).
 """
 
 import io
-import math
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from ..contracts import Preprocessing
 from ..errors import ImageError, reason_of
+from . import jpeg
+from .resize import resized_crop, resized_size
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,10 +31,9 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What is opened. Pillow knows more, and hands some of them (EPS) to other programs."""
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+_MOST_SCRATCH_BYTES = 16 * 2**20
+_threads = threading.local()
+
 _BITS_OF_MODE = {"I": 32, "F": 32, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16}
 _TIFF_BITS_PER_SAMPLE = 258
 
@@ -39,50 +42,92 @@ _TIFF_BITS_PER_SAMPLE = 258
 warnings.filterwarnings("ignore", module="PIL")
 
 
-def photo_pixels(data: bytes, location: str, preprocessing: Preprocessing) -> Pixels:
+def photo_pixels(
+    data: bytes, location: str, preprocessing: Preprocessing, out: Pixels | None = None
+) -> Pixels:
     """A photo, resized and cropped: (S, S, 3) uint8.
 
     Args:
         data: The encoded file.
         location: What an error calls it.
         preprocessing: Short side, crop and filter.
+        out: Where the pixels are put, instead of a new array.
 
     Raises:
         ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
     """
-    image = _resized(_rgb(data, location), preprocessing, location)
-    crop = preprocessing.crop_px
-    width, height = image.size
-    # torchvision's CenterCrop rounds half to even, and so does round().
-    left, top = round((width - crop) / 2), round((height - crop) / 2)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    with _refusals(data, location):
+        image = _opened(data, location)
+        size = resized_size(image.size, preprocessing.resize_px)
+        # One pixel wide and very tall is a bomb that only goes off here.
+        _refuse_large(size, location)
+        pixels = _decoded(image, data, _scratch(image.size))
+        cropped = resized_crop(pixels, size, preprocessing.crop_px, preprocessing.interpolation)
+    return _put(cropped, out)
 
 
-def stimulus_pixels(data: bytes, location: str, side_px: int) -> Pixels:
-    """A stored stimulus exactly as it is: (S, S, 3) uint8.
+def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:
+    """A stored stimulus exactly as it is: (S, S, 3) uint8, in ``out`` if that is given.
 
     Raises:
         ImageError: If the bytes are no image, or its size is not the one that the benchmark has.
     """
-    image = _rgb(data, location)
-    if image.size != (side_px, side_px):
+    with _refusals(data, location):
+        image = _opened(data, location)
+        if image.size != (side_px, side_px):
+            width, height = image.size
+            raise ImageError(
+                f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli "
+                "are never resized or padded. Is this the benchmark's own tree?"
+            )
+        return _decoded(image, data, out)
+
+
+def _opened(data: bytes, location: str) -> Image.Image:
+    """The header, in which nothing speaks against decoding the rest."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _refuse_large(image.size, location)
+    _refuse_deep(image, location)
+    return image
+
+
+def _decoded(image: Image.Image, data: bytes, out: Pixels | None) -> Pixels:
+    """All pixels of an image (H, W, 3)."""
+    if jpeg.serves(image, data):
         width, height = image.size
-        raise ImageError(
-            f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli are "
-            "never resized or padded. Is this the benchmark's own tree?"
-        )
-    return np.asarray(image)
+        pixels = np.empty((height, width, 3), np.uint8) if out is None else out
+        if jpeg.decode_into(pixels, data):
+            return pixels
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        # convert() drops it too, but with a warning.
+        del image.info["transparency"]
+    return _put(np.asarray(image.convert("RGB")), out)
 
 
-def _rgb(data: bytes, location: str) -> Image.Image:
+def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
+    if out is None:
+        return pixels
+    out[...] = pixels
+    return out
+
+
+def _scratch(size: tuple[int, int]) -> Pixels | None:
+    """Room for a photo that this thread uses again and again: new memory comes page by page."""
+    width, height = size
+    need = width * height * 3
+    if need > _MOST_SCRATCH_BYTES:
+        return None
+    if len(getattr(_threads, "scratch", b"")) < need:
+        _threads.scratch = np.empty(need, np.uint8)
+    found: Pixels = _threads.scratch[:need].reshape(height, width, 3)
+    return found
+
+
+@contextmanager
+def _refusals(data: bytes, location: str) -> Iterator[None]:
+    """Whatever Pillow raises, as one line that names the file."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _refuse_large(image.size, location)
-        _refuse_deep(image, location)
-        if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-            # convert() drops it too, but with a warning.
-            del image.info["transparency"]
-        return image.convert("RGB")
+        yield
     except (ImageError, MemoryError):
         raise
     # A warning only where the filter above was taken back, as test runners do.
@@ -136,16 +181,3 @@ def _too_large(size: str, location: str) -> ImageError:
         f"{location} has more than {MAX_PIXELS / 1e6:.0f} million pixels ({size}, perhaps after "
         "resizing), which looks like a decompression bomb. Expected a photo; remove the file."
     )
-
-
-def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) -> Image.Image:
-    width, height = image.size
-    short, long = sorted((width, height))
-    target = preprocessing.resize_px
-    if short == target:
-        return image
-    other = math.floor(target * long / short)
-    size = (target, other) if width <= height else (other, target)
-    # One pixel wide and very tall is a bomb that only goes off here.
-    _refuse_large(size, location)
-    return image.resize(size, _FILTERS[preprocessing.interpolation])
