@@ -77,13 +77,20 @@ def score_shard(
 
 
 def pixels_of(
-    data: bytes, item: Item, preprocessing: Preprocessing, stimuli_px: int | None
+    data: bytes,
+    item: Item,
+    preprocessing: Preprocessing,
+    stimuli_px: int | None,
+    out: Pixels | None = None,
 ) -> Pixels:
-    """An item's pixels (S, S, 3): a photo resized and cropped, a stored stimulus as it is."""
+    """An item's pixels (S, S, 3): a photo resized and cropped, a stored stimulus as it is.
+
+    They are put into ``out`` where that is given.
+    """
     location = shown(item.location)
     if stimuli_px is None:
-        return photo_pixels(data, location, preprocessing)
-    return stimulus_pixels(data, location, stimuli_px)
+        return photo_pixels(data, location, preprocessing, out)
+    return stimulus_pixels(data, location, stimuli_px, out)
 
 
 def select_items(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -133,9 +140,8 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> tuple[ImageBatch, bytes]:
     for row, item in enumerate(items):
         data = job.source.read(item)
         fingerprint += item.id.encode() + b"\0" + hashlib.sha256(data).digest()
-        pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px)
-        if job.engine.spec.input_kind == "pixels":
-            buffer[row] = pixels
-        else:
+        row_of_pixels = buffer[row] if job.engine.spec.input_kind == "pixels" else None
+        pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px, row_of_pixels)
+        if row_of_pixels is None:
             buffer[row] = pixels.transpose(2, 0, 1).astype(np.float32) / 255
     return ImageBatch(buffer, job.engine.spec.input_kind, tuple(items)), bytes(fingerprint)

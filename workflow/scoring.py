@@ -29,6 +29,7 @@ from ..contracts import (
 )
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.jpeg import decoder_versions
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.folder import FolderSource
 from ..records.run import MANIFEST, check_run_folder, create_or_open, key_sha256, open_run
@@ -215,6 +216,7 @@ def _circumstances(job: ScoringJob, believed: Believed, data: Path) -> Provenanc
         versions={
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
+            **decoder_versions(),
             **job.engine.versions,
         },
         parity=believed.parity,
