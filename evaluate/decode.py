@@ -8,6 +8,7 @@ the best known way to a wrong number (RobustBench/robustbench#59).
 """
 
 import io
+import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ from PIL import Image, UnidentifiedImageError
 from ..contracts import Preprocessing
 from ..errors import ImageError, reason_of
 from . import jpeg
-from .resize import resized_crop, resized_size
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,6 +31,10 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What is opened. Pillow knows more, and hands some of them (EPS) to other programs."""
 
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 _MOST_SCRATCH_BYTES = 16 * 2**20
 _threads = threading.local()
 
@@ -57,13 +61,12 @@ def photo_pixels(
         ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
     """
     with _refusals(data, location):
-        image = _opened(data, location)
-        size = resized_size(image.size, preprocessing.resize_px)
-        # One pixel wide and very tall is a bomb that only goes off here.
-        _refuse_large(size, location)
-        pixels = _decoded(image, data, _scratch(image.size))
-        cropped = resized_crop(pixels, size, preprocessing.crop_px, preprocessing.interpolation)
-    return _put(cropped, out)
+        image = _resized(_opened(data, location).image(), preprocessing, location)
+    crop = preprocessing.crop_px
+    width, height = image.size
+    # torchvision's CenterCrop rounds half to even, and so does round().
+    left, top = round((width - crop) / 2), round((height - crop) / 2)
+    return _put(np.asarray(image.crop((left, top, left + crop, top + crop))), out)
 
 
 def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:
@@ -80,28 +83,58 @@ def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None
                 f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli "
                 "are never resized or padded. Is this the benchmark's own tree?"
             )
-        return _decoded(image, data, out)
+        return image.pixels(out)
 
 
-def _opened(data: bytes, location: str) -> Image.Image:
-    """The header, in which nothing speaks against decoding the rest."""
+class _Encoded:
+    """A file whose header is read, and not more.
+
+    Attributes:
+        size: Width and height.
+    """
+
+    def __init__(self, data: bytes, size: tuple[int, int], image: Image.Image | None) -> None:
+        self.size = size
+        self._data, self._image = data, image
+
+    def pixels(self, out: Pixels | None) -> Pixels:
+        """All of it (H, W, 3), in ``out`` if that is given."""
+        width, height = self.size
+        pixels = np.empty((height, width, 3), np.uint8) if out is None else out
+        if not self._decoded_fast(pixels):
+            pixels[...] = np.asarray(self._decoded_by_pillow())
+        return pixels
+
+    def image(self) -> Image.Image:
+        """All of it, as Pillow's image in RGB."""
+        pixels = _scratch(self.size)
+        if self._decoded_fast(pixels):
+            return Image.fromarray(pixels)
+        return self._decoded_by_pillow()
+
+    def _decoded_fast(self, pixels: Pixels) -> bool:
+        served = self._image is None or jpeg.serves(self._image, self._data)
+        return served and jpeg.decode_into(pixels, self._data)
+
+    def _decoded_by_pillow(self) -> Image.Image:
+        image = self._image or Image.open(io.BytesIO(self._data), formats=FORMATS)
+        assert image.size == self.size
+        if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+            # convert() drops it too, but with a warning.
+            del image.info["transparency"]
+        return image.convert("RGB")
+
+
+def _opened(data: bytes, location: str) -> _Encoded:
+    """A file in whose header nothing speaks against decoding the rest."""
+    size = jpeg.plain_size(data)
+    if size is not None:
+        _refuse_large(size, location)
+        return _Encoded(data, size, None)
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     _refuse_large(image.size, location)
     _refuse_deep(image, location)
-    return image
-
-
-def _decoded(image: Image.Image, data: bytes, out: Pixels | None) -> Pixels:
-    """All pixels of an image (H, W, 3)."""
-    if jpeg.serves(image, data):
-        width, height = image.size
-        pixels = np.empty((height, width, 3), np.uint8) if out is None else out
-        if jpeg.decode_into(pixels, data):
-            return pixels
-    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        # convert() drops it too, but with a warning.
-        del image.info["transparency"]
-    return _put(np.asarray(image.convert("RGB")), out)
+    return _Encoded(data, image.size, image)
 
 
 def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
@@ -111,16 +144,16 @@ def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
     return out
 
 
-def _scratch(size: tuple[int, int]) -> Pixels | None:
+def _scratch(size: tuple[int, int]) -> Pixels:
     """Room for a photo that this thread uses again and again: new memory comes page by page."""
     width, height = size
     need = width * height * 3
-    if need > _MOST_SCRATCH_BYTES:
-        return None
-    if len(getattr(_threads, "scratch", b"")) < need:
-        _threads.scratch = np.empty(need, np.uint8)
-    found: Pixels = _threads.scratch[:need].reshape(height, width, 3)
-    return found
+    room: Pixels = getattr(_threads, "scratch", np.empty(0, np.uint8))
+    if len(room) < need:
+        room = np.empty(need, np.uint8)
+        if need <= _MOST_SCRATCH_BYTES:
+            _threads.scratch = room
+    return room[:need].reshape(height, width, 3)
 
 
 @contextmanager
@@ -181,3 +214,17 @@ def _too_large(size: str, location: str) -> ImageError:
         f"{location} has more than {MAX_PIXELS / 1e6:.0f} million pixels ({size}, perhaps after "
         "resizing), which looks like a decompression bomb. Expected a photo; remove the file."
     )
+
+
+def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) -> Image.Image:
+    """All of it, although a part is kept: Pillow rounds otherwise when it is asked for a part."""
+    width, height = image.size
+    short, long = sorted((width, height))
+    target = preprocessing.resize_px
+    if short == target:
+        return image
+    other = math.floor(target * long / short)
+    size = (target, other) if width <= height else (other, target)
+    # One pixel wide and very tall is a bomb that only goes off here.
+    _refuse_large(size, location)
+    return image.resize(size, _FILTERS[preprocessing.interpolation])

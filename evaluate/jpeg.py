@@ -3,8 +3,9 @@
 Both carry libjpeg-turbo, and simplejpeg wastes less around it. It is used for a file only when all
 of this holds, and Pillow decodes every other one:
 
-* Pillow has read the header, and calls it a JPEG of one or three channels: neither CMYK, whose
-  conversion differs, nor several pictures.
+* Pillow calls it a JPEG of one or three channels of 8 bits: neither CMYK, whose conversion differs,
+  nor several pictures. Pillow is not even asked where the header holds nothing but what every
+  encoder writes: then its answer is known.
 * libjpeg reads the same size from it, and a colour space and a subsampling that are common.
 * It is coded by Huffman, baseline or progressive: not every Pillow has the other kinds.
 * libjpeg has nothing to remark, not even what it could recover from.
@@ -25,10 +26,16 @@ from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-_COLOUR_SPACES = {"L": ("Gray",), "RGB": ("YCbCr", "RGB")}
+Size = tuple[int, int]
+
+_COLOUR_SPACES = ("Gray", "YCbCr", "RGB")
 _SUBSAMPLINGS = ("444", "422", "420", "Gray")
-_HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
-_SKIPPED = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))  # tables, comments, applications
+
+_FRAMES = frozenset((0xC0, 0xC1, 0xC2))  # by Huffman: baseline, extended, progressive
+_SCAN = 0xDA
+_JFIF = b"\xe0\0\x10JFIF\0"  # of the only length that it has without a thumbnail
+_PLAIN = frozenset((0xC4, 0xDB, 0xDD, 0xFE))  # tables, comments
+_SKIPPED = _PLAIN | frozenset(range(0xE0, 0xF0))  # and what applications left
 
 
 def decoder_versions() -> dict[str, str]:
@@ -36,32 +43,52 @@ def decoder_versions() -> dict[str, str]:
     return {} if _simplejpeg() is None else {"simplejpeg": importlib.metadata.version("simplejpeg")}
 
 
+def plain_size(data: bytes) -> Size | None:
+    """Width and height by a header that holds nothing of which Pillow could think its own; or none.
+
+    That is JFIF's segment, tables, comments, one frame of one or three channels, and a scan.
+    """
+    found, at = None, 2
+    while at + 20 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+        if marker == _SCAN:
+            return found if data.startswith(b"\xff\xd8") else None
+        if marker in _FRAMES and found is None and data[at + 4] == 8 and data[at + 9] in (1, 3):
+            found = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
+            if 0 in found:
+                return None
+        elif marker not in _PLAIN and data[at + 1 : at + 9] != _JFIF:
+            return None
+        at += 2 + length
+    return None
+
+
 def serves(image: Image.Image, data: bytes) -> bool:
-    """Whether ``decode_into`` may be tried on a file of which Pillow has read the header."""
-    module = _simplejpeg()
-    if module is None or image.format != "JPEG" or image.mode not in _COLOUR_SPACES:
-        return False
-    try:
-        height, width, colours, subsampling = module.decode_jpeg_header(data)
-    except (ValueError, KeyError):  # the second is of colour spaces without a name
-        return False
-    return (
-        (width, height) == image.size
-        and colours in _COLOUR_SPACES[image.mode]
-        and subsampling in _SUBSAMPLINGS
-        and _is_huffman(data)
-    )
+    """Whether a file of which Pillow has read the header may be given to ``decode_into``."""
+    return image.format == "JPEG" and image.mode in ("L", "RGB") and _is_huffman(data)
 
 
 def decode_into(pixels: Pixels, data: bytes) -> bool:
-    """Decode a file that is served into pixels (H, W, 3), contiguous; whether that went well.
+    """Decode into pixels (H, W, 3), contiguous; whether that went well.
 
     Where it did not, Pillow must say what to think of the file, and ``pixels`` hold nothing.
+
+    Args:
+        pixels: Of the size that the header says.
+        data: A file that ``plain_size`` or ``serves`` has looked at.
     """
+    module = _simplejpeg()
+    if module is None:
+        return False
     try:
-        # The decoder leaks where its buffer is too small; `serves` has compared the sizes.
-        _simplejpeg().decode_jpeg(data, "RGB", buffer=pixels, strict=True)
-    except ValueError:
+        # A buffer that is too small is an error, too, but leaks: so the size is compared before.
+        height, width, colours, subsampling = module.decode_jpeg_header(data, strict=True)
+        if (height, width) != pixels.shape[:2] or subsampling not in _SUBSAMPLINGS:
+            return False
+        if colours not in _COLOUR_SPACES:
+            return False
+        module.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
+    except (ValueError, KeyError):  # the second is of subsamplings without a name
         return False
     return True
 
@@ -71,7 +98,7 @@ def _is_huffman(data: bytes) -> bool:
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] in _SKIPPED:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data[at : at + 1] == b"\xff" and data[at + 1] in _HUFFMAN
+    return data[at : at + 1] == b"\xff" and data[at + 1] in _FRAMES
 
 
 @cache

@@ -216,7 +216,7 @@ def _reference(
         parts = logits_of(engine, images, REFERENCE_BATCH)
         logits = _collected(parts, images, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
-        versions |= decoder_versions() | engine.versions
+        versions |= {**decoder_versions(), **engine.versions}
     return _Reference(loaded.spec, place.device, versions, logits)
 
 

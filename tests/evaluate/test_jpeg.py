@@ -37,14 +37,14 @@ HOW = Preprocessing(24, 20, "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
 def is_served(data: bytes) -> bool:
-    return jpeg.serves(Image.open(io.BytesIO(data)), data)
+    return jpeg.serves(Image.open(io.BytesIO(data)), data) or jpeg.plain_size(data) is not None
 
 
 def fast_pixels(data: bytes) -> Pixels | None:
     """What simplejpeg makes of a file; none where it is not asked, or has a remark."""
     image = Image.open(io.BytesIO(data))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    return pixels if jpeg.serves(image, data) and jpeg.decode_into(pixels, data) else None
+    return pixels if is_served(data) and jpeg.decode_into(pixels, data) else None
 
 
 def all_pixels(data: bytes) -> Pixels | None:
@@ -101,7 +101,7 @@ def test_pillow_decides_on_all_other_kinds(name: str) -> None:
 
 @pytest.mark.parametrize("data", [ARITHMETIC, FOUR_BY_TWO])
 def test_rare_codings_are_left_to_pillow(data: bytes) -> None:
-    assert not is_served(data)
+    assert fast_pixels(data) is None
     np.testing.assert_array_equal(stimulus_pixels(data, LOCATION, 9), pillow_pixels(data))
 
 
@@ -159,7 +159,35 @@ def test_a_simplejpeg_that_differs_by_one_level_is_not_used(
 
     monkeypatch.setattr(simplejpeg, "decode_jpeg", wrong)
     assert jpeg.decoder_versions() == {}
-    assert not is_served(FAST["4:2:0"](scene(40, 40)))
+    assert fast_pixels(FAST["4:2:0"](scene(40, 40))) is None
+
+
+# ------------------------------------------------------------------- headers
+
+PLAIN = ("4:4:4", "4:2:2", "4:2:0", "grey", "progressive", "restart markers", "comment")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pillow_need_not_be_asked_where_its_answer_is_known(name: str) -> None:
+    data = KINDS[name](scene(17, 31))
+    size = jpeg.plain_size(data)
+    assert size is not None or name not in PLAIN
+    if size is not None:
+        image = Image.open(io.BytesIO(data))
+        assert (image.format, image.size, image.mode in ("L", "RGB")) == ("JPEG", size, True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(name=st.sampled_from(sorted(KINDS)), seed=st.integers(0, 2**32))
+def test_pillow_reads_the_same_size_from_every_header_that_libjpeg_finds_plain(
+    name: str, seed: int
+) -> None:
+    data = damaged(KINDS[name](scene(17, 31)), random.Random(seed))
+    size = jpeg.plain_size(data)
+    if size is None or size[0] * size[1] > 10**6:
+        return
+    if jpeg.decode_into(np.empty((*size[::-1], 3), np.uint8), data):
+        assert Image.open(io.BytesIO(data)).size == size
 
 
 # ------------------------------------------------------------------- damage
