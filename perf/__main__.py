@@ -1,7 +1,9 @@
 """Every benchmark, one after the other."""
 
-from . import export_memory, malloc, scoring
+from . import decoding, export_memory, malloc, scoring, startup
 
+startup.main()
 malloc.main()
+decoding.main()
 scoring.main()
 export_memory.main()
