@@ -75,7 +75,6 @@ def score(
     json: Json = None,
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""
-    from ..workflow.report import report
     from ..workflow.scoring import score as score_model
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
@@ -104,6 +103,8 @@ def score(
             on_error=on_error,
             progress=shown,
         )
+        from ..workflow.report import report  # late: the first batch need not wait for it
+
         result = report([run.folder])
         shown.note(f"Run: {run.folder}")
     if not is_stdout(json):

@@ -9,7 +9,10 @@ the best known way to a wrong number (RobustBench/robustbench#59).
 
 import io
 import math
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..contracts import Preprocessing
 from ..errors import ImageError, reason_of
+from . import jpeg
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,6 +35,9 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+_MOST_SCRATCH_BYTES = 16 * 2**20
+_threads = threading.local()
+
 _BITS_OF_MODE = {"I": 32, "F": 32, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16}
 _TIFF_BITS_PER_SAMPLE = 258
 
@@ -39,50 +46,121 @@ _TIFF_BITS_PER_SAMPLE = 258
 warnings.filterwarnings("ignore", module="PIL")
 
 
-def photo_pixels(data: bytes, location: str, preprocessing: Preprocessing) -> Pixels:
+def photo_pixels(
+    data: bytes, location: str, preprocessing: Preprocessing, out: Pixels | None = None
+) -> Pixels:
     """A photo, resized and cropped: (S, S, 3) uint8.
 
     Args:
         data: The encoded file.
         location: What an error calls it.
         preprocessing: Short side, crop and filter.
+        out: Where the pixels are put, instead of a new array.
 
     Raises:
         ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
     """
-    image = _resized(_rgb(data, location), preprocessing, location)
+    with _refusals(data, location):
+        image = _resized(_opened(data, location).image(), preprocessing, location)
     crop = preprocessing.crop_px
     width, height = image.size
     # torchvision's CenterCrop rounds half to even, and so does round().
     left, top = round((width - crop) / 2), round((height - crop) / 2)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    return _put(np.asarray(image.crop((left, top, left + crop, top + crop))), out)
 
 
-def stimulus_pixels(data: bytes, location: str, side_px: int) -> Pixels:
-    """A stored stimulus exactly as it is: (S, S, 3) uint8.
+def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:
+    """A stored stimulus exactly as it is: (S, S, 3) uint8, in ``out`` if that is given.
 
     Raises:
         ImageError: If the bytes are no image, or its size is not the one that the benchmark has.
     """
-    image = _rgb(data, location)
-    if image.size != (side_px, side_px):
-        width, height = image.size
-        raise ImageError(
-            f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli are "
-            "never resized or padded. Is this the benchmark's own tree?"
-        )
-    return np.asarray(image)
+    with _refusals(data, location):
+        image = _opened(data, location)
+        if image.size != (side_px, side_px):
+            width, height = image.size
+            raise ImageError(
+                f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli "
+                "are never resized or padded. Is this the benchmark's own tree?"
+            )
+        return image.pixels(out)
 
 
-def _rgb(data: bytes, location: str) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        _refuse_large(image.size, location)
-        _refuse_deep(image, location)
+class _Encoded:
+    """A file whose header is read, and not more.
+
+    Attributes:
+        size: Width and height.
+    """
+
+    def __init__(self, data: bytes, size: tuple[int, int], image: Image.Image | None) -> None:
+        self.size = size
+        self._data, self._image = data, image
+
+    def pixels(self, out: Pixels | None) -> Pixels:
+        """All of it (H, W, 3), in ``out`` if that is given."""
+        width, height = self.size
+        pixels = np.empty((height, width, 3), np.uint8) if out is None else out
+        if not self._decoded_fast(pixels):
+            pixels[...] = np.asarray(self._decoded_by_pillow())
+        return pixels
+
+    def image(self) -> Image.Image:
+        """All of it, as Pillow's image in RGB."""
+        pixels = _scratch(self.size)
+        if self._decoded_fast(pixels):
+            return Image.fromarray(pixels)
+        return self._decoded_by_pillow()
+
+    def _decoded_fast(self, pixels: Pixels) -> bool:
+        served = self._image is None or jpeg.serves(self._image, self._data)
+        return served and jpeg.decode_into(pixels, self._data)
+
+    def _decoded_by_pillow(self) -> Image.Image:
+        image = self._image or Image.open(io.BytesIO(self._data), formats=FORMATS)
+        assert image.size == self.size
         if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
             # convert() drops it too, but with a warning.
             del image.info["transparency"]
         return image.convert("RGB")
+
+
+def _opened(data: bytes, location: str) -> _Encoded:
+    """A file in whose header nothing speaks against decoding the rest."""
+    size = jpeg.plain_size(data)
+    if size is not None:
+        _refuse_large(size, location)
+        return _Encoded(data, size, None)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    _refuse_large(image.size, location)
+    _refuse_deep(image, location)
+    return _Encoded(data, image.size, image)
+
+
+def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
+    if out is None:
+        return pixels
+    out[...] = pixels
+    return out
+
+
+def _scratch(size: tuple[int, int]) -> Pixels:
+    """Room for a photo that this thread uses again and again: new memory comes page by page."""
+    width, height = size
+    need = width * height * 3
+    room: Pixels = getattr(_threads, "scratch", np.empty(0, np.uint8))
+    if len(room) < need:
+        room = np.empty(need, np.uint8)
+        if need <= _MOST_SCRATCH_BYTES:
+            _threads.scratch = room
+    return room[:need].reshape(height, width, 3)
+
+
+@contextmanager
+def _refusals(data: bytes, location: str) -> Iterator[None]:
+    """Whatever Pillow raises, as one line that names the file."""
+    try:
+        yield
     except (ImageError, MemoryError):
         raise
     # A warning only where the filter above was taken back, as test runners do.
@@ -139,6 +217,7 @@ def _too_large(size: str, location: str) -> ImageError:
 
 
 def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) -> Image.Image:
+    """All of it, although a part is kept: Pillow rounds otherwise when it is asked for a part."""
     width, height = image.size
     short, long = sorted((width, height))
     target = preprocessing.resize_px

@@ -129,13 +129,20 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
 
 
 def pixels_of(
-    data: bytes, item: Item, preprocessing: Preprocessing, stimuli_px: int | None
+    data: bytes,
+    item: Item,
+    preprocessing: Preprocessing,
+    stimuli_px: int | None,
+    out: Pixels | None = None,
 ) -> Pixels:
-    """An item's pixels (S, S, 3): a photo resized and cropped, a stored stimulus as it is."""
+    """An item's pixels (S, S, 3): a photo resized and cropped, a stored stimulus as it is.
+
+    They are put into ``out`` where that is given.
+    """
     location = shown(item.location)
     if stimuli_px is None:
-        return photo_pixels(data, location, preprocessing)
-    return stimulus_pixels(data, location, stimuli_px)
+        return photo_pixels(data, location, preprocessing, out)
+    return stimulus_pixels(data, location, stimuli_px, out)
 
 
 def select_items(items: Sequence[T], limit: int | None) -> list[T]:
@@ -185,7 +192,7 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     for item in items:
         read = hashlib.sha256()
         try:
-            buffer[len(there)] = _input(job, item, read.update)
+            _fill(job, buffer[len(there)], item, read.update)
             there.append(item)
         except ImageError as error:
             if not job.skip_bad_images:
@@ -196,16 +203,18 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     return _Decoded(batch, bytes(fingerprint), skipped)
 
 
-def _input(job: ScoringJob, item: Item, read: Callable[[bytes], None]) -> npt.NDArray[Any]:
-    """What the engine takes of an item; ``read`` is told its bytes."""
+def _fill(
+    job: ScoringJob, row: npt.NDArray[Any], item: Item, read: Callable[[bytes], None]
+) -> None:
+    """Put what the engine takes of an item into a row of the batch; ``read`` is told its bytes."""
     try:
         data = job.source.read(item)
         read(data)
-        pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px)
+        out = row if job.engine.spec.input_kind == "pixels" else None
+        pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px, out)
     except Exception as error:
         if not isinstance(error, EvaluatorError):  # a bug, which should say where it was met
             error.add_note(f"It was at {shown(item.location)}.")
         raise
-    if job.engine.spec.input_kind == "pixels":
-        return pixels
-    return pixels.transpose(2, 0, 1).astype(np.float32) / 255
+    if out is None:
+        row[...] = pixels.transpose(2, 0, 1).astype(np.float32) / 255

@@ -20,8 +20,8 @@ from ..contracts import FLOAT32_PIXELS, Bundle, GraphKind, LoadedNetwork, ModelS
 from ..errors import InputError, OutputError, shown
 from ..storage.atomic import folder_written_whole
 from ..storage.cache import cache_folder
-from ..storage.digest import file_sha256
 from ..storage.documents import document_sha256, read_sealed, sealed, write_document
+from ..storage.stamps import remembered_sha256
 from .onnx_export import OPSETS, write_onnx
 from .spec import identity
 
@@ -65,6 +65,8 @@ def read_manifest(folder: Path) -> OnnxModel:
 
 def open_bundle(folder: Path) -> Bundle:
     """Open a bundle and verify that its bytes are those that were exported.
+
+    Files that nobody wrote to since they were last verified are not read again.
 
     Raises:
         InputError: If a file is missing or was changed.
@@ -154,9 +156,9 @@ def content_sha256(folder: Path) -> str:
     Raises:
         InputError: If a file cannot be read.
     """
-    hashes = [file_sha256(folder / GRAPH)]
+    hashes = [remembered_sha256(folder / GRAPH)]
     if (folder / DATA).exists():
-        hashes.append(file_sha256(folder / DATA))
+        hashes.append(remembered_sha256(folder / DATA))
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 

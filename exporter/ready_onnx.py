@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
 from ..errors import InputError, reason_of, shown
-from ..storage.digest import file_sha256
+from ..storage.stamps import remembered_sha256
 from .description import Description
 from .external_data import external_files
 
@@ -134,7 +134,7 @@ def opset_of(model: "onnx.ModelProto") -> int:
 def graph_sha256(model: "onnx.ModelProto", path: Path) -> str:
     """SHA-256 over the hashes of graph and external data, one after the other."""
     files = [path, *external_files(model, path.parent)]
-    return hashlib.sha256(" ".join(map(file_sha256, files)).encode()).hexdigest()
+    return hashlib.sha256(" ".join(map(remembered_sha256, files)).encode()).hexdigest()
 
 
 def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from ..contracts import ClassOrder, ModelSpec, Progress, Silence, WeightsOrigin
 from ..errors import InputError, UnavailableError, shown
 from ..storage.cache import cache_folder
-from ..storage.digest import file_sha256
 from ..storage.pins import pinned_sha256
+from ..storage.stamps import remembered_sha256
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_code
@@ -167,7 +167,7 @@ def _origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> Wei
                 f"--weights {shown(weights)} is no file. "
                 "Give a checkpoint (.pth, .safetensors), or `default`, or `random`."
             )
-        return WeightsOrigin("file", str(path.absolute()), file_sha256(path))
+        return WeightsOrigin("file", str(path.absolute()), remembered_sha256(path))
     if isinstance(model.weights, OfFactory):
         return _factory_origin(model.architecture, model.weights)
     if isinstance(model.weights, PackageFile):

@@ -15,6 +15,8 @@ from ..storage.atomic import remove, target_of_temporary
 from ..storage.cache import cache_folder
 from ..storage.documents import read_document, read_sealed
 from ..storage.lock import locked
+from ..storage.stamps import ROOM as STAMPS
+from ..storage.stamps import Stamp
 from .bundles import LOCKS, bundle_lock
 
 DAY_SECONDS = 24 * 60 * 60
@@ -221,6 +223,10 @@ def _plan(path: Path) -> str:
     )
 
 
+def _stamp(path: Path) -> str:
+    return f"the SHA-256 of {read_sealed(path, Stamp).path}"
+
+
 def _weights(path: Path) -> str:
     return "half fetched: the same command goes on" if path.suffix == PART else "weights, fetched"
 
@@ -250,6 +256,7 @@ ROOMS = {
         Room("weights", r".+", _weights, companion=_resumed_from, lock=_fetched),
         Room("parity", r"[0-9a-f]+\.(json|npz)", _parity, companion=_evidence),
         Room(PLANS, r".+\.plan", _plan, companion=manifest_path, lock=_itself),
+        Room(STAMPS, r"[0-9a-f]+\.json", _stamp),
         Room(TIMING, r".+\.cache", lambda path: "kernels measured by TensorRT", lock=_itself),
     )
 }

@@ -33,6 +33,7 @@ from ..engine.parity import (
 )
 from ..engine.tolerances import tolerance_of
 from ..errors import InputError
+from ..evaluate.jpeg import decoder_versions
 from ..evaluate.metrics.error_rate import wilson_interval
 from ..exporter.graph import affine_of, preprocessing_in_graph
 from ..storage.atomic import file_written_whole
@@ -215,7 +216,7 @@ def _reference(
         parts = logits_of(engine, images, REFERENCE_BATCH)
         logits = _collected(parts, images, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
-        versions |= engine.versions
+        versions |= {**decoder_versions(), **engine.versions}
     return _Reference(loaded.spec, place.device, versions, logits)
 
 

@@ -27,6 +27,7 @@ from ..contracts import (
 )
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.jpeg import decoder_versions
 from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, score_shard
 from ..evaluate.sources.opening import open_source
@@ -195,6 +196,7 @@ def _circumstances(job: ScoringJob, believed: Believed, data: Sequence[Path]) ->
         versions={
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
+            **decoder_versions(),
             **job.engine.versions,
         },
         parity=believed.parity,

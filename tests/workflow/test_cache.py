@@ -26,7 +26,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("EVALUATOR_CACHE", str(folder))
     small_bundle(folder / "bundles" / "small-0123")
-    for name in ("weights/net.pth", "parity/aa.json", "parity/aa.npz", "timing/rtx.cache"):
+    for name in (
+        "weights/net.pth",
+        "parity/aa.json",
+        "parity/aa.npz",
+        "stamps/aa.json",
+        "timing/rtx.cache",
+    ):
         write(folder / name, 1000)
     write(folder / "plans" / "small-00.plan", 5000)
     write(folder / "plans" / "small-00.plan.json", 100)
@@ -151,7 +157,7 @@ def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:
     age(cache / "weights", 20)
     removed = prune_cache(older_than_days=30)
     assert [entry.room.name for entry in removed] == ["bundles", "parity", "plans"]
-    assert names(cache) == {"weights/net.pth", "timing/rtx.cache"}
+    assert names(cache) == {"weights/net.pth", "stamps/aa.json", "timing/rtx.cache"}
 
 
 def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
@@ -160,7 +166,7 @@ def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
     assert [entry.room.name for entry in prune_cache(rooms=["weights", "timing"])] == [
         "weights", "timing"
     ]  # fmt: skip
-    assert {name.split("/")[0] for name in names(cache)} == {"bundles", "parity", "plans"}
+    assert {name.split("/")[0] for name in names(cache)} == {"bundles", "parity", "plans", "stamps"}
 
 
 def test_a_dry_run_removes_nothing(cache: Path) -> None:
@@ -196,7 +202,9 @@ def test_a_link_is_removed_and_not_what_it_leads_to(cache: Path, tmp_path: Path)
 
 def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> None:
     before = names(cache)
-    expected = re.escape("no room 'planes'. Expected bundles, weights, parity, plans, timing")
+    expected = re.escape(
+        "no room 'planes'. Expected bundles, weights, parity, plans, stamps, timing"
+    )
     with pytest.raises(InputError, match=expected):
         prune_cache(rooms=["plans", "planes"])
     assert names(cache) == before

@@ -1,0 +1,150 @@
+"""JPEG files decoded by simplejpeg, wherever that is bit for bit what Pillow gives.
+
+Both carry libjpeg-turbo, and simplejpeg wastes less around it. It is used for a file only when all
+of this holds, and Pillow decodes every other one:
+
+* Pillow calls it a JPEG of one or three channels of 8 bits: neither CMYK, whose conversion differs,
+  nor several pictures. Pillow is not even asked where the header holds nothing but what every
+  encoder writes: then its answer is known.
+* libjpeg reads the same size from it, and a colour space and a subsampling that are common.
+* It is coded by Huffman, baseline or progressive: not every Pillow has the other kinds.
+* libjpeg has nothing to remark, not even what it could recover from.
+* On this machine both gave the same pixels for the files of ``_agrees``: another build of Pillow
+  may carry another libjpeg, or one without the processor's vector instructions.
+"""
+
+import importlib.metadata
+import io
+from collections.abc import Iterator
+from functools import cache
+from hashlib import shake_128
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+
+Size = tuple[int, int]
+
+_COLOUR_SPACES = ("Gray", "YCbCr", "RGB")
+_SUBSAMPLINGS = ("444", "422", "420", "Gray")
+
+_FRAMES = frozenset((0xC0, 0xC1, 0xC2))  # by Huffman: baseline, extended, progressive
+_SCAN = 0xDA
+_JFIF = b"\xe0\0\x10JFIF\0"  # of the only length that it has without a thumbnail
+_PLAIN = frozenset((0xC4, 0xDB, 0xDD, 0xFE))  # tables, comments
+_SKIPPED = _PLAIN | frozenset(range(0xE0, 0xF0))  # and what applications left
+
+
+def decoder_versions() -> dict[str, str]:
+    """The package that decodes JPEG files in place of Pillow, if one does here."""
+    return {} if _simplejpeg() is None else {"simplejpeg": importlib.metadata.version("simplejpeg")}
+
+
+def plain_size(data: bytes) -> Size | None:
+    """Width and height by a header that holds nothing of which Pillow could think its own; or none.
+
+    That is JFIF's segment, tables, comments, one frame of one or three channels, and a scan.
+    """
+    found, at = None, 2
+    while at + 20 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
+        if marker == _SCAN:
+            return found if data.startswith(b"\xff\xd8") else None
+        if marker in _FRAMES and found is None and data[at + 4] == 8 and data[at + 9] in (1, 3):
+            found = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
+            if 0 in found:
+                return None
+        elif marker not in _PLAIN and data[at + 1 : at + 9] != _JFIF:
+            return None
+        at += 2 + length
+    return None
+
+
+def serves(image: Image.Image, data: bytes) -> bool:
+    """Whether a file of which Pillow has read the header may be given to ``decode_into``."""
+    return image.format == "JPEG" and image.mode in ("L", "RGB") and _is_huffman(data)
+
+
+def decode_into(pixels: Pixels, data: bytes) -> bool:
+    """Decode into pixels (H, W, 3), contiguous; whether that went well.
+
+    Where it did not, Pillow must say what to think of the file, and ``pixels`` hold nothing.
+
+    Args:
+        pixels: Of the size that the header says.
+        data: A file that ``plain_size`` or ``serves`` has looked at.
+    """
+    module = _simplejpeg()
+    if module is None:
+        return False
+    try:
+        # A buffer that is too small is an error, too, but leaks: so the size is compared before.
+        height, width, colours, subsampling = module.decode_jpeg_header(data, strict=True)
+        if (height, width) != pixels.shape[:2] or subsampling not in _SUBSAMPLINGS:
+            return False
+        if colours not in _COLOUR_SPACES:
+            return False
+        module.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
+    except (ValueError, KeyError):  # the second is of subsamplings without a name
+        return False
+    return True
+
+
+def _is_huffman(data: bytes) -> bool:
+    """Whether the frame is so coded, in a header that two parsers have read."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] in _SKIPPED:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[at : at + 1] == b"\xff" and data[at + 1] in _FRAMES
+
+
+@cache
+def _simplejpeg() -> Any:
+    """The module, where it is installed and agrees with Pillow."""
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return simplejpeg if all(_agrees(simplejpeg, data) for data in _samples()) else None
+
+
+def _agrees(module: Any, data: bytes) -> bool:
+    try:
+        pixels = module.decode_jpeg(data, "RGB", strict=True)
+    except ValueError:
+        return False
+    return np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def _samples() -> Iterator[bytes]:
+    """Small files in which the builds of libjpeg that are about would differ."""
+    noise = np.frombuffer(shake_128(b"noise").digest(59 * 45 * 3), np.uint8).reshape(45, 59, 3)
+    image = Image.fromarray(noise)
+    for subsampling in (0, 1, 2):
+        yield _encoded(image, subsampling=subsampling, quality=60)
+    yield _encoded(image.convert("L"))
+    yield _encoded(image, keep_rgb=True)
+    # What stands far outside 0 to 255 is cut off differently without vector instructions.
+    yield _with_coarsest_tables(_encoded(image, quality=90))
+    whole = _encoded(image, progressive=True)
+    yield whole
+    # A last scan that never came is smoothed over, without a remark, and versions differ in how.
+    yield whole[: whole.rindex(b"\xff\xda")] + b"\xff\xd9"
+
+
+def _encoded(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def _with_coarsest_tables(data: bytes) -> bytes:
+    """The same file with every quantisation step at 255."""
+    coarse, at = bytearray(data), data.find(b"\xff\xdb")
+    while at >= 0:
+        coarse[at + 5 : at + 5 + 64] = b"\xff" * 64
+        at = data.find(b"\xff\xdb", at + 69)
+    return bytes(coarse)
