@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.bench import bench
     from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, sample_photos
     from .workflow.export import export_model
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "assert_parity": ".workflow.regression",
+    "bench": ".workflow.bench",
     "check_parity": ".workflow.parity",
     "compile_model": ".workflow.compile",
     "corrupt_photos": ".workflow.data",
@@ -35,6 +37,7 @@ _HOMES = {
 
 __all__ = [
     "assert_parity",
+    "bench",
     "check_parity",
     "compile_model",
     "corrupt_photos",

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
-from . import cache, compile, data, export, models, parity, report, score
+from . import bench, cache, compile, data, export, models, parity, report, score
 from .console import checked_stdout
 
 INTERRUPTED = 130
@@ -53,6 +53,7 @@ app.command("models")(models.models)
 app.command("export")(export.export)
 app.command("parity")(parity.parity)
 app.command("compile")(compile.compile_)
+app.command("bench")(bench.bench)
 app.command("score")(score.score)
 app.command("report")(report.report)
 app.add_typer(data.app, name="data")
