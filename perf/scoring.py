@@ -75,6 +75,7 @@ class LoopStart(Silence):
     began = 0.0
 
     def note(self, text: str) -> None:
+        """The line that ``score`` says before its loop."""
         if text.startswith("Scoring "):
             self.began = time.perf_counter()
 

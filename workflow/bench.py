@@ -187,6 +187,7 @@ def bench(
     with ExitStack() as stack:
         images = _images(what, subject.spec, None if data is None else Path(data), stack)
         place = serving(subject, placements(engine, device))[0]
+        place.kind.check(subject.kind.precision, place.device)
         if place.kind.scores_bundles:
             bundle_of(subject, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)
