@@ -146,8 +146,8 @@ def _compiled(bundle: Bundle, streams: int, threads: int) -> Any:
 def _types_of_heavy_layers(model: Any) -> set[str]:
     """In which types the compiled model multiplies, as it tells itself."""
     told = [layer.get_rt_info() for layer in model.get_runtime_model().get_ordered_ops()]
-    heavy = [info for info in told if info["layerType"] in _HEAVY]
-    return {str(info["runtimePrecision"]) for info in heavy}
+    heavy = [info for info in told if info["layerType"].get() in _HEAVY]
+    return {info["runtimePrecision"].get() for info in heavy}
 
 
 def _no_bfloat16(device: Device) -> str:
