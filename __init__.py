@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.bench import bench
     from .workflow.compare import compare
     from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, sample_photos
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "assert_parity": ".workflow.regression",
+    "bench": ".workflow.bench",
     "check_parity": ".workflow.parity",
     "compare": ".workflow.compare",
     "compile_model": ".workflow.compile",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "assert_parity",
+    "bench",
     "check_parity",
     "compare",
     "compile_model",

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
-from . import cache, compare, compile, data, export, models, parity, report, score
+from . import bench, cache, compare, compile, data, export, models, parity, report, score
 from .console import checked_stdout, say
 from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
@@ -48,6 +48,7 @@ app.command("models")(models.models)
 app.command("export")(export.export)
 app.command("parity")(parity.parity)
 app.command("compile")(compile.compile_)
+app.command("bench")(bench.bench)
 app.command("score")(score.score)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

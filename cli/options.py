@@ -66,7 +66,9 @@ InputKind = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(metavar="onnxruntime|torch", help="Default: the best that passes parity."),
+    typer.Option(
+        metavar="onnxruntime|openvino|torch", help="Default: the best that passes parity."
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="cpu|cuda:N", help="Default: a GPU if there is one.")

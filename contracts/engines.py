@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from .benchmarks import Item
 from .models import InputKind, Precision
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Backend = Literal["torch", "onnxruntime"]
+Backend = str
+"""The name of a runtime; which there are stands in one table, ``workflow/engines.py``."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import ImageBatch, InputKind
+from ..contracts import Backend, Bundle, EngineSpec, ImageBatch, InputKind
 from ..errors import InputError
 
 Logits = npt.NDArray[np.float32]
+
+
+def bundle_spec(backend: Backend, bundle: Bundle) -> EngineSpec:
+    """What an engine computes that runs a bundle's graph: the arithmetic is the graph's."""
+    model = bundle.model
+    return EngineSpec(backend, model.sha256, model.precision, input_kind=model.input_kind)
 
 
 def buffer(n: int, side_px: int, kind: InputKind) -> npt.NDArray[Any]:

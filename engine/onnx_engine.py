@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import Bundle, Device, EngineSpec, ImageBatch
+from ..contracts import Bundle, Device, ImageBatch
 from ..errors import (
     EngineError,
     EngineMemoryError,
@@ -23,7 +23,7 @@ from ..errors import (
     shown,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
-from .feeding import answered, buffer
+from .feeding import answered, buffer, bundle_spec
 from .memory import lacks_memory
 
 
@@ -40,7 +40,7 @@ class OnnxEngine:
             device: Where to run it.
             threads: Of the session, on the CPU; with none, one, for as many callers as cores.
         """
-        self.spec = onnx_spec(bundle)
+        self.spec = bundle_spec("onnxruntime", bundle)
         self.device = device
         self.callers = (os.cpu_count() or 1) if threads is None and device.name == "cpu" else 1
         self._crop_px = bundle.model.spec.preprocessing.crop_px
@@ -80,14 +80,6 @@ class OnnxEngine:
 
     def __exit__(self, *_: object) -> None:
         del self._session
-
-
-def onnx_spec(bundle: Bundle) -> EngineSpec:
-    """What ONNX Runtime computes from this bundle."""
-    model = bundle.model
-    return EngineSpec(
-        "onnxruntime", model.sha256, model.precision, tf32=False, input_kind=model.input_kind
-    )
 
 
 def onnx_remark(bundle: Bundle, device: Device) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
 from ..contracts import (
     ONNX_REFERENCE,
@@ -13,11 +14,14 @@ from ..contracts import (
     EngineSpec,
     LoadedNetwork,
     ModelSpec,
+    Precision,
     Progress,
     ReadyOnnx,
 )
 from ..engine.devices import cpu, cuda_devices, find_device
-from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_spec, onnx_versions
+from ..engine.feeding import bundle_spec
+from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_versions
+from ..engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
 from ..engine.original_onnx import OriginalOnnx, original_spec
 from ..engine.torch_engine import TorchEngine, torch_spec, torch_versions
 from ..errors import InputError
@@ -27,36 +31,84 @@ from .bundles import bundle_of
 from .subject import Subject
 
 
+class OpenBundle(Protocol):
+    """What opens an engine on a bundle: the engine's class."""
+
+    def __call__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> Engine:
+        """``threads`` are of a CPU engine that only one caller will use."""
+
+
+def _nothing_to_say(bundle: Bundle, device: Device) -> str:
+    return ""
+
+
+def _computes_anything(precision: Precision, device: Device) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class EngineKind:
     """A row of the table of engines.
 
     Attributes:
         backend: Its name on the command line.
-        scores_bundles: Whether it runs a bundle's graph, rather than the network itself.
-        cpu_batch: Images in a batch on the CPU.
-        cuda_batch: Images in a batch on CUDA.
         versions: The packages that compute.
+        cpu_batch: Images in a batch on the CPU.
+        cuda_batch: Images in a batch on CUDA; none where it does not run there.
+        open_bundle: Opens it on a bundle; none where it runs the network itself.
+        check: Raises ``EngineUnavailableError`` where it cannot compute in a precision on a device.
+        remark: What a user must know of how it computes a bundle, if anything.
+        unasked: Whether it may be chosen where the user names none.
     """
 
     backend: Backend
-    scores_bundles: bool
-    cpu_batch: int
-    cuda_batch: int
     versions: Callable[[], dict[str, str]]
+    cpu_batch: int
+    cuda_batch: int | None
+    open_bundle: OpenBundle | None = None
+    check: Callable[[Precision, Device], None] = _computes_anything
+    remark: Callable[[Bundle, Device], str] = _nothing_to_say
+    unasked: bool = True
+
+    @property
+    def scores_bundles(self) -> bool:
+        """Whether it runs a bundle's graph, rather than the network itself."""
+        return self.open_bundle is not None
+
+    def runs_on(self, device: Device) -> bool:
+        """Whether it has kernels for such a device."""
+        return device.name == "cpu" or self.cuda_batch is not None
 
     def batch_size(self, device: Device) -> int:
         """Images in a batch, unless the user says otherwise."""
-        return self.cpu_batch if device.name == "cpu" else self.cuda_batch
+        on_cpu = device.name == "cpu" or self.cuda_batch is None
+        return self.cpu_batch if on_cpu else cast(int, self.cuda_batch)
 
 
 ENGINES = {
     kind.backend: kind
     for kind in (
-        EngineKind("onnxruntime", True, cpu_batch=4, cuda_batch=64, versions=onnx_versions),
-        EngineKind("torch", False, cpu_batch=16, cuda_batch=64, versions=torch_versions),
+        EngineKind(
+            "onnxruntime",
+            onnx_versions,
+            cpu_batch=4,
+            cuda_batch=64,
+            open_bundle=OnnxEngine,
+            remark=onnx_remark,
+        ),
+        EngineKind(
+            "openvino",
+            openvino_versions,
+            cpu_batch=4,
+            cuda_batch=None,
+            open_bundle=OpenVinoEngine,
+            check=check_openvino,
+            unasked=False,
+        ),
+        EngineKind("torch", torch_versions, cpu_batch=16, cuda_batch=64),
     )
 }
+"""Best first; of those that may be chosen unasked, the first that passes parity is."""
 
 _BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.scores_bundles)
 
@@ -105,12 +157,18 @@ class Loaded:
     @property
     def remark(self) -> str:
         """What a user must know of how it computes, if anything."""
-        return "" if self.bundle is None else onnx_remark(self.bundle, self.placement.device)
+        return (
+            ""
+            if self.bundle is None
+            else self.placement.kind.remark(self.bundle, self.placement.device)
+        )
 
     def open(self, *, threads: int | None = None) -> Engine:
         """The engine; ``threads`` of a CPU session that only one caller will use."""
         if self.bundle is not None:
-            return OnnxEngine(self.bundle, self.placement.device, threads=threads)
+            opens = self.placement.kind.open_bundle
+            assert opens is not None
+            return opens(self.bundle, self.placement.device, threads=threads)
         if self.original is not None:
             return OriginalOnnx(self.original.path, self.original.model, self.placement.device)
         assert self.network is not None
@@ -126,11 +184,13 @@ def placements(engine: str | None, device: str | None) -> list[Placement]:
     """
     if engine is not None and engine not in ENGINES:
         raise InputError(f"There is no engine {engine!r}. Expected {' or '.join(ENGINES)}.")
-    kinds = list(ENGINES.values()) if engine is None else [ENGINES[engine]]
     devices = [find_device(device)] if device is not None else [*cuda_devices()[:1], cpu()]
     if engine is not None:
-        return [Placement(kinds[0], devices[0])]
-    return [Placement(kind, place) for place in devices for kind in kinds]
+        kind = ENGINES[engine]
+        # A device that is named is taken as it is: the engine says that it does not serve it.
+        return [Placement(kind, next(filter(kind.runs_on, devices), devices[0]))]
+    kinds = [kind for kind in ENGINES.values() if kind.unasked]
+    return [Placement(kind, place) for place in devices for kind in kinds if kind.runs_on(place)]
 
 
 def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
@@ -138,11 +198,13 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
 
     Raises:
         InputError: If the engine cannot compute what is asked for.
+        EngineUnavailableError: If it cannot here.
     """
+    placement.kind.check(subject.kind.precision, placement.device)
     if placement.kind.scores_bundles:
         bundle, _ = bundle_of(subject, progress)
-        sha256 = bundle.model.weights_sha256
-        return Loaded(subject.spec.name, placement, onnx_spec(bundle), sha256, bundle=bundle)
+        sha256, spec = bundle.model.weights_sha256, bundle_spec(placement.kind.backend, bundle)
+        return Loaded(subject.spec.name, placement, spec, sha256, bundle=bundle)
     if subject.kind.precision != "fp32":
         raise InputError(
             f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "

@@ -1,5 +1,6 @@
 """The same tests on every engine; PyTorch is the reference."""
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,22 +15,29 @@ from evaluator.engine.torch_engine import TorchEngine
 from evaluator.errors import InputError
 from evaluator.exporter.weights import load_network
 from evaluator.tests import second_implementation as second
+from evaluator.workflow.engines import ENGINES
 
+OPENVINO = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
+)
 GPU = pytest.mark.skipif(not cuda_devices(), reason="this machine has no CUDA device")
 
 
 def make_engine(name: str, bundle: Bundle) -> Engine:
     backend, _, place = name.partition("-")
     device = cpu() if place == "cpu" else cuda_devices()[0]
-    if backend == "onnxruntime":
-        return OnnxEngine(bundle, device)
-    return TorchEngine(load_network(bundle.model.spec), device)
+    if backend == "torch":
+        return TorchEngine(load_network(bundle.model.spec), device)
+    opens = ENGINES[backend].open_bundle
+    assert opens is not None
+    return opens(bundle, device)
 
 
 @pytest.fixture(
     params=[
         "torch-cpu",
         "onnxruntime-cpu",
+        pytest.param("openvino-cpu", marks=OPENVINO),
         pytest.param("torch-cuda", marks=[GPU, pytest.mark.gpu]),
         pytest.param("onnxruntime-cuda", marks=[GPU, pytest.mark.gpu]),
     ]
@@ -162,3 +170,12 @@ def test_a_graph_that_cannot_be_loaded_is_named(bundle: Bundle, tmp_path: Path) 
     broken.graph.write_bytes(b"no graph")
     with pytest.raises(EngineError, match=r"cannot load .*model\.onnx on cpu"):
         OnnxEngine(broken, cpu())
+
+
+def test_the_help_names_every_engine_of_the_table() -> None:
+    from typing import get_args
+
+    from evaluator.cli.options import Engine as Option
+
+    (option,) = (value for value in get_args(Option) if hasattr(value, "metavar"))
+    assert option.metavar.split("|") == list(ENGINES)

@@ -1,0 +1,130 @@
+"""``evaluator bench``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    BatchSize,
+    Classes,
+    CropPx,
+    Description,
+    Device,
+    Engine,
+    InputKind,
+    Json,
+    Model,
+    Precision,
+    Seed,
+    Weights,
+)
+
+if TYPE_CHECKING:
+    from ..engine.throughput import Rate
+    from ..workflow.bench import Bench
+
+
+def bench(
+    model: Model,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Images of the benchmark to decode. Default: sample photos."),
+    ] = None,
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            metavar="imagenet|imagenet-c", help="Whether they are photos, or stored at 224 px."
+        ),
+    ] = "imagenet-c",
+    engine: Engine = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="Of measuring; a slow model takes longer.")
+    ] = 30.0,
+    weights: Weights = "default",
+    seed: Seed = 0,
+    crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
+    precision: Precision = None,
+    input_kind: InputKind = None,
+    json: Json = None,
+) -> None:
+    """Measure how fast a model runs here, and what holds it up. It tells no accuracy."""
+    from ..workflow.bench import bench as measure
+    from .console import check_outputs, is_stdout, progress, write_json
+
+    check_outputs(json)
+    with progress() as shown:
+        result = measure(
+            model,
+            data=data,
+            benchmark=benchmark,
+            engine=engine,
+            device=device,
+            batch_size=batch_size,
+            seconds=seconds,
+            weights=weights,
+            seed=seed,
+            crop_px=crop_px,
+            description=description,
+            classes=classes,
+            precision=precision,
+            input_kind=input_kind,
+            progress=shown,
+        )
+    if not is_stdout(json):
+        print_bench(result)
+    if json is not None:
+        write_json(json, result.document())
+
+
+def print_bench(result: "Bench") -> None:
+    """The rates of the parts, and what else there is to know in notes."""
+    from ..evaluate.report.tables import Table
+    from .console import print_tables
+
+    threads = f"{result.callers} caller{'s' if result.callers > 1 else ''}"
+    if result.callers == 1:
+        threads += f", {result.decoders} threads decode"
+    latency, warm_up = result.latency, result.warm_up
+    rows = (
+        ("engine alone, on ready-made batches", *_cells(result.engine_only)),
+        ("end to end, from files to records", *_cells(result.end_to_end)),
+        ("data side alone, without inference", *_cells(result.data_only)),
+    )
+    notes = (
+        f"bottleneck: {result.bottleneck.sentence}",
+        f"median of {result.engine_only.rounds} rounds in turns; {result.data}",
+        f"a batch of {result.batch_size}: p50 {latency.p50_ms:.1f} ms, p90 {latency.p90_ms:.1f} "
+        f"ms, p99 {latency.p99_ms:.1f} ms ({latency.batches:,} batches, {threads})",
+        f"warm-up: loaded in {warm_up.load_seconds:.2f} s, first batch in "
+        f"{1000 * warm_up.first_batch_seconds:.0f} ms, steady after {warm_up.steady_batches} "
+        f"batches and {1000 * warm_up.steady_seconds:.0f} ms",
+        f"memory of the process: {_memory(result)}",
+        f"parity: {result.parity}; no accuracy is measured here",
+    )
+    versions = " ".join(f"{name} {version}" for name, version in result.versions.items())
+    title = (
+        f"{result.model} ({result.weights}): {result.engine.backend} {result.engine.precision} on "
+        f"{result.device}, {versions}"
+    )
+    print_tables([Table(title, ("part", "images/s", "slowest", "fastest"), rows, notes)])
+
+
+def _cells(rate: "Rate") -> tuple[str, ...]:
+    return tuple(f"{value:,.1f}" for value in (rate.images_per_second, rate.low, rate.high))
+
+
+def _memory(result: "Bench") -> str:
+    memory = result.memory
+    steps = (
+        ("before loading", memory.before),
+        ("loaded", memory.loaded),
+        ("running", memory.running),
+        ("at most", memory.peak),
+    )
+    told = [f"{name} {value / 1e6:,.0f} MB" for name, value in steps if value is not None]
+    return ", ".join(told) or "not told by this system"

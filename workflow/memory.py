@@ -1,0 +1,32 @@
+"""The memory of this process, where the system tells it."""
+
+import sys
+from pathlib import Path
+
+_KIB = 1024
+
+
+def resident_bytes() -> int | None:
+    """What is resident now; Linux only."""
+    return _status("VmRSS")
+
+
+def peak_bytes() -> int | None:
+    """The most that was ever resident; Linux and macOS."""
+    if (peak := _status("VmHWM")) is not None:
+        return peak
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * _KIB
+
+
+def _status(key: str) -> int | None:
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    values = [line.split()[1] for line in text.splitlines() if line.startswith(f"{key}:")]
+    return int(values[0]) * _KIB if values else None
