@@ -65,9 +65,10 @@ class OpenTar:
                 raise InputError(f"{shown(path)} is no regular file, expected a tar file.")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "is no folder and no file" if missing else f"cannot be read: {reason_of(error)}"
             raise InputError(
-                f"{shown(path)} cannot be read: {reason_of(error)}. "
-                "Give folders or tar files that hold the images."
+                f"{shown(path)} {what}. Give folders or tar files that hold the images."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
         self.size, self.mtime_ns = self._state()
