@@ -10,6 +10,7 @@ from ..contracts import ParityResult, Progress, Silence
 from ..engine.plan import PlanManifest, manifest_path
 from ..engine.plan_cache import PLANS, TIMING
 from ..errors import EvaluatorError, InputError
+from ..evaluate.sources.tar_index import INDEXES, index_lock
 from ..exporter.bundle import read_manifest
 from ..storage.atomic import remove, target_of_temporary
 from ..storage.cache import cache_folder
@@ -258,5 +259,6 @@ ROOMS = {
         Room(PLANS, r".+\.plan", _plan, companion=manifest_path, lock=_itself),
         Room(STAMPS, r"[0-9a-f]+\.json", _stamp),
         Room(TIMING, r".+\.cache", lambda path: "kernels measured by TensorRT", lock=_itself),
+        Room(INDEXES, r"[0-9a-f]{32}", lambda path: "where what is in a tar", lock=index_lock),
     )
 }

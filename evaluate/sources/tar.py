@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Progress
-from ...errors import ImageError, InputError, reason_of, shown
+from ...errors import ImageError, InputError, shown
 from ..classes import class_index
 from .items import IdPool, Ids, Items, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
@@ -310,8 +310,8 @@ def read_member(tar: OpenTar, item: Item) -> bytes:
     assert item.extent is not None
     try:
         data = tar.read(item.extent.offset, item.extent.size)
-    except OSError as error:
-        raise ImageError(f"{shown(item.location)} cannot be read: {reason_of(error)}.") from error
+    except ImageError as error:
+        raise ImageError(f"{shown(item.location)} cannot be read: {error}") from error
     tar.refuse_changed()
     if len(data) < item.extent.size:
         raise ImageError(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
-from ...errors import InputError, reason_of, shown
+from ...errors import ImageError, InputError, reason_of, shown
 
 BLOCK_BYTES = 512
 HEADER_BYTES = 4096
@@ -65,9 +65,10 @@ class OpenTar:
                 raise InputError(f"{shown(path)} is no regular file, expected a tar file.")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "is no folder and no file" if missing else f"cannot be read: {reason_of(error)}"
             raise InputError(
-                f"{shown(path)} cannot be read: {reason_of(error)}. "
-                "Give folders or tar files that hold the images."
+                f"{shown(path)} {what}. Give folders or tar files that hold the images."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
         self.size, self.mtime_ns = self._state()
@@ -78,12 +79,15 @@ class OpenTar:
         """Bytes from a place on; fewer where the file ends.
 
         Raises:
-            OSError: If they cannot be read.
+            ImageError: If they cannot be read.
         """
         parts = []
-        while size > 0 and (part := self._read_once(offset, size)):
-            parts.append(part)
-            offset, size = offset + len(part), size - len(part)
+        try:
+            while size > 0 and (part := self._read_once(offset, size)):
+                parts.append(part)
+                offset, size = offset + len(part), size - len(part)
+        except OSError as error:
+            raise ImageError(f"{shown(self.path)} cannot be read: {reason_of(error)}.") from error
         return b"".join(parts)
 
     def refuse_changed(self) -> None:
@@ -153,8 +157,6 @@ def walk(tar: OpenTar, see: Callable[[tarfile.TarInfo, int], None]) -> str:
                     f"it ends inside {shown(last)}, of which {max(0, there):,} of "
                     f"{header.size:,} bytes are there"
                 )
-    except OSError as error:
-        raise InputError(f"{shown(tar.path)} cannot be read: {reason_of(error)}.") from error
     except _DAMAGED:
         if at == 0:
             return _no_tar(tar)

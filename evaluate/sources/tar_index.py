@@ -123,7 +123,7 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(cache_folder(LOCKS) / _name(tar), waiting=waiting))
+            stack.enter_context(locked(index_lock(places[-1]), waiting=waiting))
         except OutputError:  # the index is made twice then, which does no harm
             pass
         else:
@@ -132,6 +132,14 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
         index = _built(tar, progress)
         _keep(index, tar, places, progress)
     return index
+
+
+def index_lock(index: Path) -> Path:
+    """What is locked while an index is made: by its path in the cache, wherever it will lie.
+
+    Not the tar's own place, where a user does not want a lock to lie.
+    """
+    return cache_folder(LOCKS) / index.name
 
 
 def fault_error(tar: OpenTar, index: TarIndex) -> InputError:

@@ -328,3 +328,21 @@ def test_a_list_is_no_use_for_imagenet_c(tmp_path: Path, labels: Path) -> None:
 
     assert "Leave it out" in refusal(lambda: work(labels=labels), labels)
     assert opened(tmp_path).conditions() == []
+
+
+def test_the_tar_in_imagenets_folder_is_found_beside_the_training_set(tmp_path: Path) -> None:
+    (tmp_path / "train" / WNIDS[0]).mkdir(parents=True)
+    (tmp_path / "train" / WNIDS[0] / "x.JPEG").write_bytes(b"")
+    (tmp_path / SYNSETS).write_text(lines(*WNIDS))
+    tar_of(tmp_path / "ILSVRC2012_img_train.tar", [f"{wnid}.tar" for wnid in WNIDS[:9]])
+    tar_of(tmp_path / "ILSVRC2012_img_val.tar", [name(n) for n in NUMBERS])
+    assert ids_of(clean(tmp_path)) == IDS
+
+
+def test_class_folders_and_a_tar_of_the_same_beside_them_are_refused(tmp_path: Path) -> None:
+    (tmp_path / WNIDS[0]).mkdir()
+    (tmp_path / WNIDS[0] / name(1)).write_bytes(b"")
+    tar = tar_of(tmp_path / "val.tar", [f"val/{WNIDS[0]}/{name(1)}"])
+    refusal(lambda: clean(tmp_path), f"{tmp_path} and {tar}: val", "is there twice")
+    tar.rename(tmp_path / ".val.tar")  # hidden: passed over, as hidden files are
+    assert ids_of(clean(tmp_path)) == [f"{WNIDS[0]}/{name(1)}"]

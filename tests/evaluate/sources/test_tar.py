@@ -17,7 +17,7 @@ import pytest
 
 from evaluator.contracts import Silence
 from evaluator.errors import ImageError, InputError
-from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.sources import tar_index
 from evaluator.evaluate.sources.items import shared_items
 from evaluator.evaluate.sources.tar_headers import OpenTar
@@ -35,6 +35,7 @@ from evaluator.tests.evaluate.sources.tars import (
     opened,
     tar_of,
 )
+from evaluator.workflow.selection import Wanted, select
 
 FOG = cell("fog", 1)
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -404,6 +405,29 @@ def test_a_tar_that_is_filled_with_zeros_is_damaged(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(3 * 2**20)
     assert "filled with zeros" in refusal(lambda: opened(path), path)
+
+
+def test_of_a_truncated_tar_the_rest_is_missing_item_by_item(tmp_path: Path) -> None:
+    names = [f"fog/{severity}/{TENCH}/{image}.JPEG" for severity in (1, 2, 3) for image in "abc"]
+    whole = tar_of(tmp_path / "whole.tar", names)
+    path = tmp_path / "x.tar"
+    path.write_bytes(whole.read_bytes()[: 4 * 1024 + 512 + 5])  # inside the fifth of nine
+    progress = Silence()
+    complete, source = opened(whole), opened(path, damaged_ok=True)
+    wanted: Wanted = {"severity": [1, 2]}
+    expected = select(IMAGENET_C, complete, wanted, limit=None, progress=progress)
+    selection = select(IMAGENET_C, source, wanted, limit=None, progress=progress, missing_ok=True)
+    assert selection.ids_sha256 == expected.ids_sha256
+    messages = [outcome(partial(source.read, i))[1] for i in selection.items[cell("fog", 2)]]
+    assert messages[0] == ""
+    assert "is cut off" in messages[1]
+    assert "is not there" in messages[2]
+    assert all(f"{path}: fog/2/{TENCH}/" in message for message in messages[1:])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that fails when it is read")
+def test_a_tar_that_the_disk_cannot_give_is_named() -> None:
+    assert "Input/output error" in refusal(lambda: opened(Path("/proc/self/mem")), "/proc/self/mem")
 
 
 def test_two_tars_in_one_file_are_refused(tmp_path: Path) -> None:
