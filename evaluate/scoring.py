@@ -183,7 +183,7 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     for item in items:
         read = hashlib.sha256()
         try:
-            buffer[len(there)] = _input(job, item, read.update)
+            _fill(job, item, buffer[len(there)], read.update)
             there.append(item)
         except ImageError as error:
             if not job.skip_bad_images:
@@ -194,8 +194,10 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     return _Decoded(batch, bytes(fingerprint), skipped)
 
 
-def _input(job: ScoringJob, item: Item, read: Callable[[bytes], None]) -> npt.NDArray[Any]:
-    """What the engine takes of an item; ``read`` is told its bytes."""
+def _fill(
+    job: ScoringJob, item: Item, row: npt.NDArray[Any], read: Callable[[bytes], None]
+) -> None:
+    """Read and decode an item into a row of the engine's buffer; ``read`` is told its bytes."""
     try:
         data = job.source.read(item)
         read(data)
@@ -205,5 +207,6 @@ def _input(job: ScoringJob, item: Item, read: Callable[[bytes], None]) -> npt.ND
             error.add_note(f"It was at {shown(item.location)}.")
         raise
     if job.engine.spec.input_kind == "pixels":
-        return pixels
-    return pixels.transpose(2, 0, 1).astype(np.float32) / 255
+        row[...] = pixels
+    else:
+        row[...] = pixels.transpose(2, 0, 1).astype(np.float32) / 255

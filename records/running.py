@@ -187,11 +187,8 @@ class _Todo:
             return
         self._told = True
         hosts = ", ".join(sorted({holder.host for holder in holders}))
-        many = "s are" if len(holders) > 1 else " is"
-        self._tally.note(
-            f"The last {len(holders)} shard{many} being made by other processes (on {hosts}): "
-            "waiting for them."
-        )
+        count = f"{len(holders)} shards are" if len(holders) > 1 else "shard is"
+        self._tally.note(f"The last {count} being made by other processes, on {hosts}: waiting.")
 
 
 class _Tally:

@@ -330,7 +330,7 @@ def test_what_others_make_is_waited_for_and_told_once(tmp_path: Path) -> None:
     run_shards(run, shards, work, workers=2, progress=heard, times=TIMES)
     other.join()
     assert heard.notes == [
-        "The last 2 shards are being made by other processes (on node7): waiting for them."
+        "The last 2 shards are being made by other processes, on node7: waiting."
     ]
     assert_whole(run)  # the other one expired, and was taken over
 
