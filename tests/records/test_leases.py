@@ -141,7 +141,7 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 @posix
 def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path: Path) -> None:
     chance, run = random.Random(0), the_run(tmp_path / "run")
-    for _ in range(4):  # they compute nothing: writing is all that takes time
+    for _ in range(3):  # they compute nothing: writing is all that takes time
         processes = [begin(run.folder, tmp_path / "journal", 0) for _ in range(2)]
         before = len(names(run))
         while len(names(run)) <= before and any(p.poll() is None for p in processes):
