@@ -25,7 +25,7 @@ from ..contracts import (
     Shard,
     Silence,
 )
-from ..errors import InputError, shown
+from ..errors import ImageError, InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, score_shard
@@ -153,7 +153,14 @@ def score(
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
         shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         work = _work(job, _circumstances(job, believed, data))
-        run_shards(run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop)
+        try:
+            run_shards(
+                run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop
+            )
+        except ImageError as error:
+            raise ImageError(
+                f"{error} To go on without such images, add --on-error skip."
+            ) from error
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
     return run
