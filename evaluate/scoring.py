@@ -192,7 +192,7 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     for item in items:
         read = hashlib.sha256()
         try:
-            _fill(job, buffer[len(there)], item, read.update)
+            _fill(job, item, buffer[len(there)], read.update)
             there.append(item)
         except ImageError as error:
             if not job.skip_bad_images:
@@ -204,9 +204,9 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
 
 
 def _fill(
-    job: ScoringJob, row: npt.NDArray[Any], item: Item, read: Callable[[bytes], None]
+    job: ScoringJob, item: Item, row: npt.NDArray[Any], read: Callable[[bytes], None]
 ) -> None:
-    """Put what the engine takes of an item into a row of the batch; ``read`` is told its bytes."""
+    """Read and decode an item into a row of the engine's buffer; ``read`` is told its bytes."""
     try:
         data = job.source.read(item)
         read(data)

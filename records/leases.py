@@ -11,6 +11,7 @@ of the file system, which is the same for all who share it; one whose process is
 has expired at once.
 """
 
+import hashlib
 import os
 import socket
 import threading
@@ -86,6 +87,11 @@ class _Found:
     def renewed(self) -> float:
         return self.identity[1] / 1e9
 
+    @property
+    def mark(self) -> str:
+        """Eight digits that no other lease has."""
+        return hashlib.sha256(repr(self.identity).encode()).hexdigest()[:8]
+
 
 class Leases:
     """The leases of one process; a context manager, at whose end they are all given back."""
@@ -108,7 +114,10 @@ class Leases:
         try:
             self._create(lease)
         except FileExistsError:
-            return self._take_over(lease)
+            if (found := _found(lease)) is None:
+                return UNKNOWN  # it was given back this moment: at the next look
+            expired = self._has_expired(found, lease.parent)
+            return None if expired and self._take_over(lease, found) else found.holder
         except OSError:
             return None  # a lease only saves work
         self._remove_leftovers(made.parent, made.name)
@@ -127,8 +136,10 @@ class Leases:
         """Remove from a folder what killed processes left in it, and nothing else."""
         for lease in folder.glob(".part-*.lease"):
             found = _found(lease)
-            if found is not None and self._has_expired(found, folder):
-                self._take_away(lease, found)
+            if found is None or not self._has_expired(found, folder):
+                continue
+            if self._take_over(lease, found):
+                self.release(_made_by(lease))
         self._remove_leftovers(folder, "part-")
 
     def __enter__(self) -> Self:
@@ -139,7 +150,7 @@ class Leases:
         with self._lock:
             self._ended.set()
         for lease in list(self._held):
-            self.release(lease.with_name(lease.name.removeprefix(".").removesuffix(".lease")))
+            self.release(_made_by(lease))
 
     def _create(self, lease: Path) -> None:
         with self._lock:
@@ -177,44 +188,41 @@ class Leases:
             else:
                 self._held.discard(lease)  # it was taken over while this process stood still
 
-    def _take_over(self, lease: Path) -> Holder | None:
-        found = _found(lease)
-        if found is None:
-            return UNKNOWN  # it was given back this moment: at the next look
-        if not self._has_expired(found, lease.parent) or not self._take_away(lease, found):
-            return found.holder
-        try:
-            self._create(lease)
-        except FileExistsError:
-            return found.holder
-        except OSError:
-            pass
-        return None
-
     def _has_expired(self, found: _Found, folder: Path) -> bool:
         if _is_dead(found.holder):
             return True
         now = self._clock.now(folder)
         return now is not None and now - found.renewed > self._times.expire_s
 
-    def _take_away(self, lease: Path, found: _Found) -> bool:
-        """Remove an expired lease, once: of several that try, one is told that it did."""
-        away = lease.with_name(f"{lease.name}.{uuid.uuid4().hex[:8]}.tmp")
+    def _take_over(self, lease: Path, found: _Found) -> bool:
+        """Put our lease in the place of one that expired; of several that try, one does.
+
+        Whoever creates the file that is named after the old lease may rename it onto the old one:
+        there is no moment without a lease. A latecomer sees that it is not the old one any more.
+        """
+        ours = lease.with_name(f"{lease.name}.{found.mark}.tmp")
         try:
-            lease.rename(away)
-        except OSError:
+            self._write(ours)
+            now = _found(lease)
+            if now is None or now.identity != found.identity:
+                ours.unlink()
+                return False
+            with self._lock:
+                ours.replace(lease)
+                self._held.add(lease)
+        except FileExistsError:
+            other = _found(ours)
+            if other is not None and self._has_expired(other, lease.parent):
+                with suppress(OSError):  # it died on the way; at the next look
+                    ours.unlink()
             return False
-        now = _found(away)
-        same = now is not None and now.identity == found.identity
-        with suppress(OSError):
-            if not same:
-                os.link(away, lease)  # the fresh lease of one that was faster: it stays
-        with suppress(OSError):
-            away.unlink()
-        if same and _is_dead(found.holder):
-            part = lease.name.removeprefix(".").removesuffix(".lease")
-            self._remove_leftovers(lease.parent, part, of_the_dead=True)
-        return same
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # a lease only saves work
+        if _is_dead(found.holder):
+            self._remove_leftovers(lease.parent, _made_by(lease).name, of_the_dead=True)
+        return True
 
     def _remove_leftovers(self, folder: Path, part: str, *, of_the_dead: bool = False) -> None:
         """Remove files half written long ago; of a process that is dead, also fresh ones."""
@@ -237,6 +245,11 @@ def lease_path(made: Path) -> Path:
         'severity=3/.part-00012.lease'
     """
     return made.with_name(f".{made.name.partition('.')[0]}.lease")
+
+
+def _made_by(lease: Path) -> Path:
+    """What the holder of a lease makes, but for the end of its name."""
+    return lease.with_name(lease.name.removeprefix(".").removesuffix(".lease"))
 
 
 class _SharedClock:

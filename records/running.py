@@ -152,7 +152,7 @@ class _Todo:
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
         """Write a shard that was made, and give back its lease."""
-        self._tally.add(0)
+        self._tally.check()
         write_shard(self._run, shard, table, provenance)
         self._leases.release(shard_path(self._run, shard))
         self._tally.keep(shard.size)
@@ -187,11 +187,8 @@ class _Todo:
             return
         self._told = True
         hosts = ", ".join(sorted({holder.host for holder in holders}))
-        many = "s are" if len(holders) > 1 else " is"
-        self._tally.note(
-            f"The last {len(holders)} shard{many} being made by other processes (on {hosts}): "
-            "waiting for them."
-        )
+        count = f"{len(holders)} shards are" if len(holders) > 1 else "shard is"
+        self._tally.note(f"The last {count} being made by other processes, on {hosts}: waiting.")
 
 
 class _Tally:
@@ -205,10 +202,14 @@ class _Tally:
         self._shown: float | None = None
 
     def add(self, items: int) -> None:
-        """So many items of a shard that is being made; ends the work if it has become useless."""
+        """So many items of a shard that is being made."""
+        self.check()
+        self._count(items)
+
+    def check(self) -> None:
+        """End the work if it has become useless."""
         if self.stopped.is_set():
             raise _StoppedError
-        self._count(items)
 
     def keep(self, items: int) -> None:
         with self._lock:

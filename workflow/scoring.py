@@ -25,7 +25,7 @@ from ..contracts import (
     Shard,
     Silence,
 )
-from ..errors import InputError, shown
+from ..errors import ImageError, InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.jpeg import decoder_versions
 from ..evaluate.memory import BatchLimit
@@ -163,7 +163,14 @@ def score(
             labels=None if labels is None else shown(labels.absolute()),
         )
         work = _work(job, made)
-        run_shards(run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop)
+        try:
+            run_shards(
+                run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop
+            )
+        except ImageError as error:
+            raise ImageError(
+                f"{error} To go on without such images, add --on-error skip."
+            ) from error
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
     return run

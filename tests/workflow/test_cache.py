@@ -26,18 +26,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("EVALUATOR_CACHE", str(folder))
     small_bundle(folder / "bundles" / "small-0123")
-<<<<<<< HEAD
     for name in (
         "weights/net.pth",
         "parity/aa.json",
         "parity/aa.npz",
         "stamps/aa.json",
         "timing/rtx.cache",
+        f"indexes/{0:032x}",
     ):
-=======
-    index = f"indexes/{0:032x}"
-    for name in ("weights/net.pth", "parity/aa.json", "parity/aa.npz", "timing/rtx.cache", index):
->>>>>>> sources
         write(folder / name, 1000)
     write(folder / "plans" / "small-00.plan", 5000)
     write(folder / "plans" / "small-00.plan.json", 100)
@@ -162,11 +158,8 @@ def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:
     age(cache / "weights", 20)
     removed = prune_cache(older_than_days=30)
     assert [entry.room.name for entry in removed] == ["bundles", "parity", "plans"]
-<<<<<<< HEAD
-    assert names(cache) == {"weights/net.pth", "stamps/aa.json", "timing/rtx.cache"}
-=======
-    assert names(cache) == {"weights/net.pth", "timing/rtx.cache", f"indexes/{0:032x}"}
->>>>>>> sources
+    kept = {"weights/net.pth", "stamps/aa.json", "timing/rtx.cache", f"indexes/{0:032x}"}
+    assert names(cache) == kept
 
 
 def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
