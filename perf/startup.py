@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import evaluator
 
@@ -40,7 +41,7 @@ def seconds(*words: str) -> float:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ):  # put back for others
         os.environ.setdefault("EVALUATOR_CACHE", f"{folder}/cache")
         photos = Path(folder, "photos")
         evaluator.sample_photos(photos)

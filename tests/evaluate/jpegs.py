@@ -87,6 +87,13 @@ def with_component_ids(data: bytes, ids: bytes) -> bytes:
     return bytes(changed)
 
 
+def with_size(data: bytes, width: int, height: int) -> bytes:
+    """A baseline file whose frame says another size than it has."""
+    changed, frame = bytearray(data), data.index(b"\xff\xc0")
+    changed[frame + 5 : frame + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(changed)
+
+
 def with_coarsest_tables(data: bytes) -> bytes:
     """Every step of the quantisation at 255: values far outside of 0 to 255."""
     coarse, at = bytearray(data), data.find(b"\xff\xdb")

@@ -7,7 +7,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from evaluator.errors import InputError
 from evaluator.evaluate.decode import photo_pixels, stimulus_pixels
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.evaluate.scoring import pixels_of
+from evaluator.tests.evaluate.jpegs import encoded, pillow_pixels, scene, with_size
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -46,28 +46,8 @@ def torchvision_pixels(data: bytes, how: Preprocessing) -> Pixels:
     return np.asarray(transform(Image.fromarray(pillow_pixels(data))))
 
 
-def pillow_pixels(data: bytes) -> Pixels:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
 def is_pixels(array: Pixels, side: int) -> bool:
     return array.shape == (side, side, 3) and array.dtype == np.dtype(np.uint8)
-
-
-def scene(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Random coarse colours under fine noise: every frequency has something in it."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).resize((width, height))
-    noise = rng.integers(-40, 41, (height, width, 3))
-    return Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -438,6 +418,9 @@ BOMBS = {
     "PNG, beyond Pillow's error": png(60_000, 60_000),
     "PNG, beyond Pillow's warning": png(10_000, 10_000),
     "PNG, just above the bound": png(9_460, 9_460),
+    "JPEG": with_size(encoded(scene(8, 8), "JPEG"), 60_000, 60_000),
+    "JPEG, just above the bound": with_size(encoded(scene(8, 8), "JPEG"), 9_460, 9_460),
+    "JPEG, whose header Pillow reads": with_size(_with_orientation(6), 9_460, 9_460),
 }
 DECODE_ALONE = """
 import io, resource, struct, sys, threading

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from evaluator.contracts import Preprocessing
+from evaluator.contracts import Interpolation, Preprocessing
 from evaluator.errors import ImageError
 from evaluator.evaluate import jpeg
 from evaluator.evaluate.decode import photo_pixels, stimulus_pixels
@@ -26,6 +27,7 @@ from evaluator.tests.evaluate.jpegs import (
     Pixels,
     pillow_pixels,
     scene,
+    with_size,
 )
 
 # Pillow warns of damaged EXIF; that the tool keeps it quiet is tested in test_decode.py.
@@ -103,6 +105,36 @@ def test_pillow_decides_on_all_other_kinds(name: str) -> None:
 def test_rare_codings_are_left_to_pillow(data: bytes) -> None:
     assert fast_pixels(data) is None
     np.testing.assert_array_equal(stimulus_pixels(data, LOCATION, 9), pillow_pixels(data))
+
+
+@settings(max_examples=60)
+@given(
+    name=st.sampled_from(sorted(FAST)),
+    width=st.integers(20, 400),
+    height=st.integers(20, 400),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_a_photo_is_resized_and_cropped_as_pillow_does(
+    name: str, width: int, height: int, interpolation: Interpolation
+) -> None:
+    data = FAST[name](scene(width, height))
+    how = Preprocessing(64, 56, interpolation, (0.5,) * 3, (0.5,) * 3)
+    resize = Resize(64, InterpolationMode(interpolation))
+    expected = CenterCrop(56)(resize(Image.fromarray(pillow_pixels(data))))
+    np.testing.assert_array_equal(photo_pixels(data, LOCATION, how), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 8), (8, 0), (0, 0), (9, 8), (8, 16), (5000, 8)])
+def test_a_size_that_is_not_the_data_s_is_judged_by_pillow(width: int, height: int) -> None:
+    data = with_size(FAST["4:4:4"](scene(8, 8)), width, height)
+    how = Preprocessing(8, 8, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    try:
+        expected = np.asarray(CenterCrop(8)(Image.fromarray(pillow_pixels(data))))
+    except Exception:
+        with pytest.raises(ImageError, match=LOCATION):
+            photo_pixels(data, LOCATION, how)
+    else:
+        np.testing.assert_array_equal(photo_pixels(data, LOCATION, how), expected)
 
 
 def test_pixels_are_put_where_the_caller_wants_them() -> None:
