@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ..engine.malloc import share_one_arena
 from ..errors import EvaluatorError
 from . import bench, cache, compare, compile, data, export, models, parity, report, score
 from .console import checked_stdout, say
@@ -75,6 +76,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    share_one_arena()  # before the thread that draws progress takes one of its own
     watch_interrupts()
     try:
         app()

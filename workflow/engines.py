@@ -20,6 +20,7 @@ from ..contracts import (
 )
 from ..engine.devices import cpu, cuda_devices, find_device
 from ..engine.feeding import bundle_spec
+from ..engine.malloc import keep_freed_memory
 from ..engine.onnx_engine import OnnxEngine, onnx_remark, onnx_versions
 from ..engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
 from ..engine.original_onnx import OriginalOnnx, original_spec
@@ -210,6 +211,8 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
             f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
             f"asked for. Choose an engine that runs a bundle: --engine {_BUNDLE_ENGINES}."
         )
+    if placement.device.name == "cpu":
+        keep_freed_memory()  # before loading, whose threads would keep arenas of their own
     return _of_network(load_network(subject.spec, progress), placement)
 
 
