@@ -273,3 +273,12 @@ def test_an_engine_whose_parity_was_waived_marks_its_own_numbers_and_the_differe
     b = write_run(tmp_path / "b", conditions=CLEAN, model="alexnet", parity="not checked", right=3)
     header = table(evaluator.compare(a, b), "Comparison").header
     assert header[1:4] == ("A*", "B*!", "B - A*!")
+
+
+def test_other_files_under_the_same_names_are_told(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", conditions=CLEAN, data_sha256="ab")
+    b = write_run(tmp_path / "b", conditions=CLEAN, data_sha256="cd", model="alexnet")
+    same = write_run(tmp_path / "c", conditions=CLEAN, data_sha256="ab", model="alexnet")
+    assert evaluator.compare(a, same).notes == ()
+    (note,) = evaluator.compare(a, b).notes
+    assert "not those that A read, under the same names, in 1 shards" in note
