@@ -44,6 +44,7 @@ def write_run(
     shards: int = 1,
     records: Callable[[Condition], pa.Table] | None = None,
     generated: Mapping[str, Any] | None = None,
+    data_sha256: str = "",
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right.
 
@@ -64,7 +65,7 @@ def write_run(
     created = "2026-01-01T00:00:00+00:00"
     run = create_or_open(folder, RunManifest(key, spec, items, size, 4, created))
     device = Device("cpu", "a processor", "")
-    made = Provenance("h", device, {}, None, parity, 4, ("/data",), "", "", 0.0, "")
+    made = Provenance("h", device, {}, None, parity, 4, ("/data",), data_sha256, "", 0.0, "")
     for shard in shards_of(conditions, items, size):
         table = tables[shard.condition]
         write_shard(run, shard, table.slice(shard.start, shard.size), made)

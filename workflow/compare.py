@@ -44,6 +44,16 @@ class Side:
         """What all numbers of each run share."""
         return [facts_of(run) for run in self.runs.values()]
 
+    @property
+    def parities(self) -> tuple[str, ...]:
+        """Of its engine, in each run."""
+        return tuple(facts.parity for facts in self.facts)
+
+    @property
+    def marks(self) -> str:
+        """That hold for all its numbers."""
+        return "^" if any(changed_crop(one.run) for one in self.runs.values()) else ""
+
     def document(self) -> dict[str, Any]:
         """The model and its runs, for programs."""
         model = plain(self.facts[0])
@@ -72,11 +82,12 @@ class Comparison:
     def tables(self) -> list[Table]:
         """Text in cells."""
         sides = (self.a, self.b)
-        facts = [fact for side in sides for fact in side.facts]
-        crop = any(changed_crop(one.run) for side in sides for one in side.runs.values())
-        parities = tuple(fact.parity for fact in facts)
         compared = Compared(
-            self.a.name, self.b.name, self.differences, parities, "^" if crop else ""
+            self.a.name,
+            self.b.name,
+            self.differences,
+            (self.a.parities, self.b.parities),
+            (self.a.marks, self.b.marks),
         )
         ran = [
             Entry(side.name, one.run.manifest.model.name, (_with_items(one),))

@@ -1,6 +1,6 @@
 """The tables of a comparison: what model B has more or less than model A on the same images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...contracts import Difference
@@ -30,15 +30,15 @@ class Compared:
         a: What model A is called.
         b: What B is.
         differences: Of all benchmarks that both have.
-        parities: Of all their engines.
-        marks: That hold for all numbers.
+        parities: Of A's engines, and of B's.
+        marks: That hold for all numbers of A, and of B.
     """
 
     a: str
     b: str
     differences: tuple[Difference, ...]
-    parities: tuple[str, ...] = ()
-    marks: str = ""
+    parities: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    marks: tuple[str, str] = ("", "")
 
 
 def comparison_tables(compared: Compared) -> list[Table]:
@@ -70,21 +70,30 @@ def _table(
     compared: Compared,
     title: str,
     rows: Sequence[tuple[str, Difference]],
-    notes: Iterable[str] = (),
+    notes: Sequence[str] = (),
 ) -> Table:
-    cells = [(name, _cell(compared, difference), difference) for name, difference in rows]
-    counted = any(d.only_a_right is not None for _, d in rows)
-    shown = [
-        (name, _percent(d.a), _percent(d.b), str(cell), *(_only(d) if counted else ()))
-        for name, cell, d in cells
-    ]
-    first, *rest = notes or [""]
-    ends = [INTERVAL] if any("[" in cell.text for _, cell, _ in cells) else []
+    cells = [_cells(compared, difference) for _, difference in rows]
+    shared = [common_marks(column) for column in zip(*cells, strict=True)] or ["", "", ""]
+    counted = any(difference.only_a_right is not None for _, difference in rows)
+    everything = [cell for row in cells for cell in row]
+    header = (name + marks for name, marks in zip(("A", "B", DIFFERENCE), shared, strict=True))
     return Table(
         title,
-        ("", "A", "B", DIFFERENCE, *(("only A right", "only B right") if counted else ())),
-        tuple(shown),
-        tuple(n for n in (first, *legend(cell for _, cell, _ in cells), *ends, *rest) if n),
+        ("", *header, *(("only A right", "only B right") if counted else ())),
+        tuple(
+            (
+                name,
+                *(cell.without(marks) for cell, marks in zip(row, shared, strict=True)),
+                *(_only(difference) if counted else ()),
+            )
+            for (name, difference), row in zip(rows, cells, strict=True)
+        ),
+        (
+            *notes[:1],
+            *legend(everything),
+            *([INTERVAL] if any("[" in cell.text for cell in everything) else []),
+            *notes[1:],
+        ),
     )
 
 
@@ -107,16 +116,29 @@ def _by_severity(compared: Compared, cells: Sequence[Difference]) -> Table:
     )
 
 
+def _cells(compared: Compared, difference: Difference) -> list[Cell]:
+    """A's number, B's, and their difference."""
+    return [
+        *(_side(compared, difference, side) for side in (0, 1)),
+        _cell(compared, difference),
+    ]
+
+
+def _side(compared: Compared, difference: Difference, side: int) -> Cell:
+    value = (difference.a, difference.b)[side]
+    if value is None:
+        return Cell()
+    marks = marks_of(difference, *compared.parities[side]) + compared.marks[side]
+    return Cell(percent(value, None, None), marks, difference)
+
+
 def _cell(compared: Compared, difference: Difference, *, interval: bool = True) -> Cell:
     if difference.difference is None:
         return Cell("refused")
     ends = (difference.low, difference.high) if interval else (None, None)
-    marks = marks_of(difference, *compared.parities) + compared.marks
+    parities = [parity for side in compared.parities for parity in side]
+    marks = marks_of(difference, *parities) + max(compared.marks)
     return Cell(percent(difference.difference, *ends, sign="+"), marks, difference)
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else percent(value, None, None)
 
 
 def _only(difference: Difference) -> tuple[str, ...]:

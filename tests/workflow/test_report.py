@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import evaluator
@@ -19,7 +20,7 @@ from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.report.table import Table
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shard_path, shards_of
-from evaluator.tests.written_runs import write_run
+from evaluator.tests.written_runs import records_of, write_run
 from evaluator.workflow.report import Report
 
 
@@ -263,3 +264,55 @@ def _manifest_of(folder: Path) -> RunManifest:
     from evaluator.records.run import open_run
 
     return open_run(folder).manifest
+
+
+def test_a_link_to_a_run_is_followed_and_no_other(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "elsewhere" / "run")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "linked").symlink_to(run)
+    (runs / "loop").symlink_to(tmp_path)
+    (row,) = table(evaluator.report(runs), "What ran").rows
+    assert row[0] == str(runs / "linked")
+
+
+def test_means_over_cells_have_intervals_and_the_table_says_which(tmp_path: Path) -> None:
+    write_run(tmp_path / "c")
+    write_run(tmp_path / "clean", conditions=(Condition(),), right=9)
+    report = evaluator.report([tmp_path])
+    summary = table(report, "Robustness")
+    # Five of ten images are wrong everywhere: scores 0 and 1, s / sqrt(n) = 0.527046 / 3.162278.
+    assert summary.rows[0][3] == "50.0 [17.3, 82.7]*"
+    assert (
+        "[low, high]: 95 % interval over the images, the same ones in all cells; for top-1 and "
+        "top-5 error: 95 % Wilson interval"
+    ) in summary.notes
+    (mce,) = (s for s in report.scores if s.metric == "mce")
+    assert mce.low is not None
+
+
+def test_calibration_has_a_table_of_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "c", model="alexnet")
+    assert not any(t.title.startswith("Calibration") for t in evaluator.report(tmp_path).tables())
+    write_run(tmp_path / "clean", conditions=(Condition(),))
+    calibration = table(evaluator.report(tmp_path), "Calibration")
+    (row,) = calibration.rows
+    assert row[0] == "resnet50"
+    # One bin. Right: e^3 / (e^3 + e^2 + 998) = 0.0196 sure; wrong: e^2 / (e^2 + e + 998) = 0.0073.
+    # Half are right: 0.5 - 0.0135.
+    assert row[1] == row[2] == "48.7*"
+
+
+def test_skipped_images_are_told_with_their_number(tmp_path: Path) -> None:
+    right = np.arange(10) < 5
+    write_run(
+        tmp_path / "c", records=lambda c: records_of(right, [0] if c == CONDITIONS[3] else [])
+    )
+    report = evaluator.report([tmp_path])
+    summary = table(report, "Robustness")
+    assert summary.rows[0][1].endswith("*~")
+    assert "~ images were skipped and left out of the number: up to 1" in summary.notes
+    severities = table(report, "resnet50")
+    assert severities.rows[0][4].endswith("*~")
+    assert severities.rows[1][4].endswith("*")
+    assert {s["skipped"] for s in report.document()["scores"]} == {0, 1}

@@ -176,9 +176,8 @@ def test_the_clean_images_are_paired_by_name_whatever_their_order() -> None:
     clean = records_of(right, suffix=".png")
     cells = {c: records_of(~right) for c in CONDITIONS}
     turned = clean.take(np.random.default_rng(0).permutation(10))
-    for metric in ("relative_mce",):
-        straight, shuffled = (by_metric(scores_of(cells, t))[metric] for t in (clean, turned))
-        assert shuffled == straight
+    straight, shuffled = (by_metric(scores_of(cells, t))["relative_mce"] for t in (clean, turned))
+    assert shuffled == straight
     # In pairs the errors always cancel: the score of each image is +-w, never 0.
     assert straight.low is not None
 
@@ -269,3 +268,10 @@ def test_a_wrong_name_gets_a_near_one() -> None:
     assert find_benchmark("imagenet-c") is IMAGENET_C
     with pytest.raises(InputError, match=r"no benchmark 'imagenetc'. Did you mean imagenet-c\?"):
         find_benchmark("imagenetc")
+
+
+def test_clean_names_that_differ_in_their_suffix_only_are_not_guessed_between() -> None:
+    right = np.ones(10, bool)
+    both = pa.concat_tables([records_of(right, suffix=".png"), records_of(~right, suffix=".gif")])
+    score = by_metric(scores_of(all_cells(4), both))["relative_mce"]
+    assert "lacks some of the images" in str(score.reason)
