@@ -83,7 +83,7 @@ def bench(
 
 def print_bench(result: "Bench") -> None:
     """The rates of the parts, and what else there is to know in notes."""
-    from ..evaluate.report.tables import Table
+    from ..evaluate.report.table import Table
     from .console import print_tables
 
     threads = f"{result.callers} caller{'s' if result.callers > 1 else ''}"

@@ -13,13 +13,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Self
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Bundle, Device, ImageBatch, Precision
-from ..errors import EngineError, EngineUnavailableError, reason_of, shown
+from ..errors import EngineError, EngineMemoryError, EngineUnavailableError, reason_of, shown
 from .feeding import answered, buffer, bundle_spec
+from .memory import lacks_memory
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 """As OpenVINO calls them."""
@@ -53,6 +55,7 @@ class OpenVinoEngine:
         self.versions = openvino_versions()
         self.callers = (os.cpu_count() or 1) if threads is None else 1
         self._crop_px = bundle.model.spec.preprocessing.crop_px
+        self._requests: WeakSet[Any] = WeakSet()  # each ends with its stream
         self._model = _compiled(bundle, self.callers, threads or self.callers)
 
     def allocate(self, n: int) -> npt.NDArray[Any]:
@@ -64,13 +67,20 @@ class OpenVinoEngine:
     ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
         """Each batch with its logits (N, C), in order."""
         request = self._model.create_infer_request()
+        self._requests.add(request)
         return answered(batches, self.spec.input_kind, partial(self._logits, request))
+
+    def stop(self) -> None:
+        """End what is computed now, before the graph's next layer."""
+        for request in list(self._requests):
+            request.cancel()
 
     def _logits(self, request: Any, batch: ImageBatch) -> npt.NDArray[np.float32]:
         try:
             request.infer({0: batch.data}, share_inputs=True)
         except Exception as error:  # its exceptions share no public class
-            raise EngineError(
+            kind = EngineMemoryError if lacks_memory(error) else EngineError
+            raise kind(
                 f"OpenVINO failed on a batch of {len(batch.items)} that begins with "
                 f"{shown(batch.items[0].id)}: {reason_of(error)}."
             ) from error
@@ -82,7 +92,7 @@ class OpenVinoEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._model
+        del self._model, self._requests
 
 
 def check_openvino(precision: Precision, device: Device) -> None:

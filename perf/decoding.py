@@ -60,6 +60,9 @@ class NoEngine:
         for batch in batches:
             yield batch, np.zeros((len(batch.items), 1000), np.float32)
 
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
     def __enter__(self) -> Self:
         return self
 

@@ -61,7 +61,7 @@ def made_up_run(folder: Path) -> Run:
     manifest = RunManifest(key, model, PUBLISHED_ITEMS, SHARD, 4, "2026-01-01T00:00:00+00:00")
     run = create_or_open(folder, manifest)
     device = Device("cpu", "none", "")
-    made = Provenance("here", device, {}, None, "reference", 4, "/data", "", "", 60.0, "")
+    made = Provenance("here", device, {}, None, "reference", 4, ("/data",), "", "", 60.0, "")
     chance = np.random.default_rng(0)
     labels = np.repeat(np.arange(1000, dtype=np.int32), PUBLISHED_ITEMS // 1000)
     names = [f"n{label:08d}/ILSVRC2012_val_{i:08d}.JPEG" for i, label in enumerate(labels)]

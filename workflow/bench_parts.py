@@ -241,6 +241,9 @@ class _Idle:
                 self.first.append(batch)
             yield batch, np.zeros((len(batch.items), CLASSES), np.float32)
 
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
     def __enter__(self) -> Self:
         return self
 

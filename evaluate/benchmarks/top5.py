@@ -38,7 +38,7 @@ def record_top5(logits: npt.NDArray[np.float32], items: Sequence[Item]) -> pa.Re
         logits: (N, C).
         items: N of them.
     """
-    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5].astype(np.int32)
+    top5 = _likeliest(logits, 5)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probability = np.take_along_axis(shifted, top5, 1) / shifted.sum(axis=1, keepdims=True)
     offsets = np.arange(0, top5.size + 1, top5.shape[1], dtype=np.int32)
@@ -52,6 +52,21 @@ def record_top5(logits: npt.NDArray[np.float32], items: Sequence[Item]) -> pa.Re
         ],
         schema=SCHEMA,
     )
+
+
+def _likeliest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:
+    """The k likeliest classes, likeliest first; one after the other, far faster than sorting all.
+
+    Example:
+        >>> _likeliest(np.array([[1, 3, 3, 2]], np.float32), 3)
+        array([[1, 2, 3]], dtype=int32)
+    """
+    left, rows = logits.copy(), np.arange(len(logits))
+    ranked = np.empty((len(logits), k), np.int32)
+    for place in range(k):
+        ranked[:, place] = left.argmax(axis=1)  # of equal ones the first
+        left[rows, ranked[:, place]] = -np.inf
+    return ranked
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def rows_of(shard: Shard) -> pa.Table:
 
 def provenance() -> Provenance:
     device = Device("cpu", "m", "d")
-    return Provenance("h", device, {}, None, "reference", 2, "/data", "", "", 0.0, "")
+    return Provenance("h", device, {}, None, "reference", 2, ("/data",), "", "", 0.0, "")
 
 
 def main(folder: Path, journal: Path, seconds: float) -> None:
