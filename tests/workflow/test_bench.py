@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_data_of_another_benchmark_say_so(bundle: Bundle, photos: Path) -> None:
         evaluator.bench("efficientnet_lite0", data=photos, device="cpu")
 
 
+@pytest.mark.skipif(find_spec("openvino") is None, reason="the extra openvino is not installed")
 def test_an_engine_that_cannot_compute_in_a_precision_refuses_before_an_export() -> None:
-    pytest.importorskip("openvino", reason="the extra openvino is not installed")
     with pytest.raises(EngineUnavailableError, match="no fp16"):
         evaluator.bench("efficientnet_lite0", engine="openvino", precision="fp16")
