@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 def bench(
     model: Model,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Images of the benchmark to decode. Default: sample photos."),
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Images of the benchmark to decode, as for `score`. Default: sample photos.",
+        ),
     ] = None,
     benchmark: Annotated[
         str,

@@ -9,9 +9,11 @@ a row that says so. It takes no place in the engine's batch, whose other images 
 """
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -63,6 +65,19 @@ class _Decoded:
     batch: ImageBatch
     fingerprint: bytes
     skipped: Sequence[tuple[Item, str]]
+
+
+@contextmanager
+def decoders_of(engine: Engine) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that decode ahead, where the engine has a single caller to feed."""
+    if engine.callers > 1:
+        yield None
+        return
+    pool = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def score_shard(

@@ -142,7 +142,12 @@ def _opened(path: Path) -> "Iterator[Any]":
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as parquet:
             yield parquet
-    except (OSError, pa.ArrowException) as error:
+    except (
+        OSError,
+        ValueError,
+        pa.ArrowException,
+    ) as error:
+        # A name that is not UTF-8 is a ValueError.
         raise _damaged(path, reason_of(error)) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..contracts import Benchmark, Device, EngineSpec, Item, ModelSpec, Progress, Silence
+from ..contracts import Benchmark, Device, EngineSpec, Item, ModelSpec, Progress, Silence, Source
 from ..engine.throughput import (
     Bottleneck,
     Latency,
@@ -30,7 +30,7 @@ from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos, write_sample
 from ..evaluate.scoring import select_items
-from ..evaluate.sources.folder import FolderSource
+from ..evaluate.sources.opening import open_source
 from ..storage.documents import plain
 from .bench_parts import ROUNDS, bed_of, timed, warm_up
 from .bundles import bundle_of
@@ -137,7 +137,7 @@ class Bench:
 def bench(
     model: str,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     benchmark: str = "imagenet-c",
     engine: str | None = None,
     device: str | None = None,
@@ -157,7 +157,8 @@ def bench(
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
-        data: Images of the benchmark; without it, the twenty sample photos in its form.
+        data: Images of the benchmark, in folders or tar files; without it, the twenty sample
+            photos in its form.
         benchmark: ``imagenet-c``, whose images are small and stored as they are scored, or
             ``imagenet``, whose photos are resized.
         engine: Without it, the best that is here.
@@ -185,7 +186,7 @@ def bench(
     subject = find_subject(choice, progress)
     check_crop(subject.spec, what)
     with ExitStack() as stack:
-        images = _images(what, subject.spec, None if data is None else Path(data), stack)
+        images = _images(what, subject.spec, _places(data), stack, progress)
         place = serving(subject, placements(engine, device))[0]
         place.kind.check(subject.kind.precision, place.device)
         if place.kind.scores_bundles:
@@ -253,21 +254,31 @@ def _cores() -> int:
 class _Images:
     """What is decoded."""
 
-    source: FolderSource
+    source: Source
     items: Sequence[Item]
     description: str
 
 
-def _images(benchmark: Benchmark, model: ModelSpec, data: Path | None, stack: ExitStack) -> _Images:
-    """Images of one condition, evenly spaced where there are many."""
+def _places(data: str | Path | Sequence[str | Path] | None) -> list[Path]:
     if data is None:
+        return []
+    return [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
+
+
+def _images(
+    benchmark: Benchmark,
+    model: ModelSpec,
+    data: Sequence[Path],
+    stack: ExitStack,
+    progress: Progress,
+) -> _Images:
+    """Images of one condition, evenly spaced where there are many."""
+    places, origin = list(data), "images of --data"
+    if not places:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         _write_sample(folder, benchmark, model)
-        source = FolderSource(folder, benchmark.conditions)
-        origin = "sample photos"
-    else:
-        source = FolderSource(data, benchmark.conditions)
-        origin = "images of --data"
+        places, origin = [folder], "sample photos"
+    source = open_source(places, benchmark.conditions, progress=progress)
     there = source.conditions()
     if not there:
         raise InputError(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..contracts import Benchmark, Engine, ImageBatch, Item, Preprocessing, Progress, Shard, Source
 from ..engine.throughput import images_until_first_end
-from ..evaluate.scoring import ScoringJob, score_shard
+from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 
 ROUNDS = 5
 """Of each part; the median is told."""
@@ -90,9 +90,6 @@ def bed_of(
         ImageError: If an image cannot be read or decoded.
     """
     condition, idle = benchmark.conditions[0], _Idle(engine)
-    decoders = None
-    if engine.callers == 1:
-        decoders = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1, "decode"))
     data = ScoringJob(
         benchmark=benchmark,
         engine=idle,
@@ -100,7 +97,7 @@ def bed_of(
         items={condition: _Endless(items)},
         preprocessing=preprocessing,
         batch_size=batch_size,
-        decoders=decoders,
+        decoders=stack.enter_context(decoders_of(engine)),
         read_ahead=2 * (os.cpu_count() or 1),
     )
     score_shard(data, Shard(condition, 0, 0, READY_BATCHES * batch_size), lambda _: None)

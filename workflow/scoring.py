@@ -8,15 +8,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import (
-    Engine,
     OneAtATime,
     Progress,
     Provenance,
@@ -29,8 +26,9 @@ from ..errors import ImageError, InputError, shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.jpeg import decoder_versions
 from ..evaluate.memory import BatchLimit
-from ..evaluate.scoring import ScoringJob, score_shard
+from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.opening import open_source
+from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
 from ..records.running import Work, run_shards
 from ..records.shards import shards_of
@@ -38,7 +36,7 @@ from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .beginning import run_of
 from .belief import Believed, believed_engine
-from .selection import check_crop, select
+from .selection import Selection, check_crop, select
 from .subject import ModelChoice, Subject, find_subject
 
 if TYPE_CHECKING:
@@ -142,7 +140,7 @@ def score(
         limit=limit,
     )
     folder = out or _default_folder(subject, what.name, key_sha256(key)[:8])
-    with believed.loaded.open() as opened, ExitStack() as stack:
+    with believed.loaded.open() as opened, decoders_of(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         job = ScoringJob(
             benchmark=what,
@@ -151,47 +149,38 @@ def score(
             items=selection.items,
             preprocessing=subject.spec.preprocessing,
             batch_size=run.manifest.batch_size,
-            decoders=_decoders(stack, opened),
-            read_ahead=2 * _cores(),
+            decoders=decoders,
+            read_ahead=2 * (os.cpu_count() or 1),
             skip_bad_images=skip,
             limit=BatchLimit(progress.note),
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
-        shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
         made = replace(
             _circumstances(job, believed, places),
             labels=None if labels is None else shown(labels.absolute()),
         )
-        work = _work(job, made)
-        try:
-            run_shards(
-                run, shards, work, workers=opened.callers, progress=progress, stop=opened.stop
-            )
-        except ImageError as error:
-            raise ImageError(
-                f"{error} To go on without such images, add --on-error skip."
-            ) from error
+        _complete(run, selection, job, made, progress)
+    return run
+
+
+def _complete(
+    run: Run, selection: Selection, job: ScoringJob, made: Provenance, progress: Progress
+) -> None:
+    """Make what is missing of the run, and say what was skipped."""
+    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
+    check_finished(run, shards)
+    engine, work = job.engine, _work(job, made)
+    try:
+        run_shards(run, shards, work, workers=engine.callers, progress=progress, stop=engine.stop)
+    except ImageError as error:
+        raise ImageError(f"{error} To go on without such images, add --on-error skip.") from error
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
-    return run
 
 
 def _default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
     model = subject.spec.name.replace(":", "-")
     return Path("runs") / model / f"{benchmark}-{digits}"
-
-
-def _decoders(stack: ExitStack, engine: Engine) -> ThreadPoolExecutor | None:
-    """Threads that decode ahead, where the engine has a single caller to feed."""
-    if engine.callers > 1:
-        return None
-    pool = ThreadPoolExecutor(_cores(), "decode")
-    stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-    return pool
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _circumstances(job: ScoringJob, believed: Believed, data: Sequence[Path]) -> Provenance:

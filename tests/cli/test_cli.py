@@ -92,7 +92,8 @@ def test_the_road_from_export_to_report(
     assert report.returncode == 0, report.stderr
     scores = json.loads((tmp_path / "r.json").read_text())["scores"]
     assert {s["metric"] for s in scores} == {
-        "top1_error", "top5_error", "mean_error", "ce", "mce", "relative_mce"
+        "top1_error", "top5_error", "mean_error", "ce", "mce", "relative_mce",
+            "ece", "rms_calibration_error",
     }  # fmt: skip
     (mce,) = (s for s in scores if s["metric"] == "mce")
     assert mce["value"] is None
