@@ -1,5 +1,6 @@
 """What many tests share: a cache of their own, real photos, and one exported network."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from evaluator.tests.doctored import doctored
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # other work may share the machine
 hypothesis.settings.load_profile("untimed")
+
+# What a shell runs in the background ignores Ctrl-C, and so does every process that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
