@@ -1,6 +1,6 @@
 """How fast, from what was timed: rates, percentiles, when it is steady, and what holds it up.
 
-Only arithmetic lives here: the clock is read in ``workflow/bench.py``.
+Only arithmetic lives here: the clock is read in ``workflow/bench_parts.py``.
 """
 
 import statistics
