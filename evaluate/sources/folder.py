@@ -80,6 +80,7 @@ class FolderSource:
 
         Raises:
             ImageError: If it cannot be read.
+            InputError: If nothing of its condition can be read any more.
         """
         return read_item_file(item)
 

@@ -58,7 +58,7 @@ class MixedSource:
 
         Raises:
             ImageError: If it cannot be read.
-            InputError: If its tar changed since it was opened.
+            InputError: If its tar changed since it was opened, or the data are gone.
         """
         if item.extent is None:
             return read_item_file(item)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Progress
-from ...errors import ImageError, InputError, shown
+from ...errors import ImageError, InputError, UnreadError, shown
 from ..classes import class_index
 from .items import IdPool, Ids, Items, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
@@ -126,8 +126,8 @@ class TarSource:
         """The bytes of one member.
 
         Raises:
-            ImageError: If it is missing, or the tar ends before it does.
-            InputError: If the tar changed since it was opened.
+            ImageError: If it is missing, or the tar ends before it does, or it cannot be read.
+            InputError: If the tar changed since it was opened, or cannot be read any more.
         """
         return read_member(self._tar, item)
 
@@ -304,14 +304,15 @@ def read_member(tar: OpenTar, item: Item) -> bytes:
 
     Raises:
         ImageError: If it is missing, the tar ends before it does, or it cannot be read.
-        InputError: If the tar changed since it was opened: every image may be another then.
+        InputError: If the tar changed since it was opened, when every image may be another, or
+            cannot be read any more.
     """
     refuse_missing(item)
     assert item.extent is not None
     try:
         data = tar.read(item.extent.offset, item.extent.size)
-    except ImageError as error:
-        raise ImageError(f"{shown(item.location)} cannot be read: {error}") from error
+    except UnreadError as error:
+        raise UnreadError(f"{shown(item.location)} cannot be read: {error}") from error
     tar.refuse_changed()
     if len(data) < item.extent.size:
         raise ImageError(

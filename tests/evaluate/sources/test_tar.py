@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import random
@@ -634,6 +635,37 @@ def test_headers_are_read_and_what_lies_between_is_not(tmp_path: Path) -> None:
     counted = Counted(path)
     assert len(index_of(counted, Silence()).name) == 20
     assert counted.total < 200_000  # of 20 MiB
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="needs pread")
+@pytest.mark.parametrize(
+    ("number", "everywhere", "skippable"),
+    [(errno.EIO, False, True), (errno.EIO, True, False), (errno.ESTALE, False, False)],
+)
+def test_a_bad_place_in_a_tar_is_one_images_and_a_lost_disk_is_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    everywhere: bool,
+    skippable: bool,
+) -> None:
+    path = tar_of(tmp_path / "x.tar", tree())
+    source = opened(path)
+    item, real = source.items(FOG)[1], os.pread
+    assert item.extent is not None
+    bad = item.extent.offset
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if everywhere or offset == bad:
+            raise OSError(number, os.strerror(number))
+        return real(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(InputError) as raised:
+        source.read(item)
+    assert isinstance(raised.value, ImageError) == skippable
+    assert os.strerror(number) in str(raised.value)
+    assert (item.location if skippable else "The data are gone") in str(raised.value)
 
 
 # ----------------------------------------------------------------------------- a tar that changes
