@@ -15,6 +15,11 @@ IMAGE_SUFFIXES = frozenset(
 
 _LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
 
+SEVERITIES = frozenset("12345")
+"""What the folders of ImageNet-C are called that hold class folders."""
+
+PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
+
 _OF_ONE_FILE = frozenset(
     (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 )

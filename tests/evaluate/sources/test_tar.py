@@ -327,9 +327,24 @@ def test_a_condition_that_is_twice_in_a_tar_is_refused_with_both_places(
     refusal(lambda: opened(path), f"{path}: a/fog/1", f"{path}: {other}", "fog, severity=1")
 
 
-def test_a_tar_of_imagenet_c_is_known_for_what_it_is(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", tree(f"fog/2/{TENCH}/a.JPEG"))
-    assert "scored as `imagenet-c`" in refusal(lambda: clean(path), path)
+@pytest.mark.parametrize("prefix", ["", "./weather/"])
+@pytest.mark.parametrize("other", [(), (f"fog/2/{TENCH}/a.JPEG",)])
+def test_a_tar_of_imagenet_c_is_known_for_what_it_is(
+    tmp_path: Path, prefix: str, other: tuple[str, ...]
+) -> None:
+    path = tar_of(tmp_path / "x.tar", tree(*other, prefix=prefix))
+    assert "scored as `imagenet-c`" in refusal(lambda: clean(path), path, "fog/")
+
+
+def test_a_cell_of_imagenet_c_is_not_clean_and_any_other_folder_may_be(tmp_path: Path) -> None:
+    for folder in ("fog/3", "spatter/1", "val/3", "fog"):
+        (tmp_path / folder / TENCH).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / TENCH / "a.JPEG").write_bytes(b"")
+    for folder in ("fog/3", "spatter/1"):
+        message = refusal(lambda folder=folder: clean(tmp_path / folder), tmp_path / folder)  # type: ignore[misc]
+        assert "scored as `imagenet-c`" in message
+    assert clean(tmp_path / "val" / "3").conditions() == [CLEAN]
+    assert clean(tmp_path / "fog").conditions() == [CLEAN]
 
 
 # ----------------------------------------------------------------------------- no tar at all
