@@ -573,7 +573,7 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     elif harm == "time":
         os.utime(path, ns=(0, 5_000_000_000))
     else:
-        data = data.replace(b'"format": 1', b'"format": 0')
+        data = data.replace(b'"format": 2', b'"format": 1')
     index.write_bytes(data)
     if harm == "folder":
         index.unlink()
@@ -583,6 +583,31 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     assert [found.folders, found.names] == expected[:2]
     assert columns(path) == expected
     assert any("made again" in note for note in progress.notes) == (harm != "folder")
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_another_tar_of_the_same_size_and_time_is_not_read_by_the_old_index(
+    tmp_path: Path, count: int
+) -> None:
+    names = [f"fog/1/{TENCH}/{n:03}.JPEG" for n in range(count)]
+    path = tar_of(tmp_path / "x.tar", {names[0]: b"A" * 600, **dict.fromkeys(names[1:], b"B")})
+    before = path.stat()
+    read_all(path)
+    files = {**dict.fromkeys(names[1:], b"b"), names[0]: b"a" * 600}  # the first is the last now
+    other = tar_of(tmp_path / "other.tar", files)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert read_all(path) == files
+
+
+def test_what_a_killed_process_left_beside_a_tar_is_removed(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", tree())
+    left = [tmp_path / f".{name}.0123abcd.tmp" for name in ("x.tar.index", "y.tar.index")]
+    for file in left:
+        file.touch()
+    opened(path)
+    assert [file.exists() for file in left] == [False, True]
 
 
 def test_a_tar_where_nothing_can_be_written_has_its_index_in_the_cache(
