@@ -22,6 +22,10 @@ class ImageError(InputError):
     """One image cannot be read or decoded; a user may choose to go on without it."""
 
 
+class UnreadError(ImageError):
+    """The bytes of one image cannot be had, though others can."""
+
+
 class OutputError(EvaluatorError):
     """A result could not be written."""
 

@@ -10,7 +10,9 @@ call has a request of its own: decoding runs beside inference as it does with ``
 import importlib.metadata
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 from weakref import WeakSet
@@ -30,6 +32,9 @@ _HEAVY = frozenset(("Convolution", "FullyConnected", "MatMul"))
 """Layers that are nearly all of the arithmetic; what stands between them may be of another type."""
 
 _TELEMETRY = "openvino_telemetry"
+
+_IMPORT = threading.Lock()
+"""Held while OpenVINO is imported: ``sys.modules`` is changed for all threads meanwhile."""
 
 
 class OpenVinoEngine:
@@ -56,6 +61,7 @@ class OpenVinoEngine:
         self.callers = (os.cpu_count() or 1) if threads is None else 1
         self._crop_px = bundle.model.spec.preprocessing.crop_px
         self._requests: WeakSet[Any] = WeakSet()  # each ends with its stream
+        self._lock = threading.Lock()  # a set cannot be read while another thread adds to it
         self._model = _compiled(bundle, self.callers, threads or self.callers)
 
     def allocate(self, n: int) -> npt.NDArray[Any]:
@@ -67,12 +73,15 @@ class OpenVinoEngine:
     ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
         """Each batch with its logits (N, C), in order."""
         request = self._model.create_infer_request()
-        self._requests.add(request)
+        with self._lock:
+            self._requests.add(request)
         return answered(batches, self.spec.input_kind, partial(self._logits, request))
 
     def stop(self) -> None:
         """End what is computed now, before the graph's next layer."""
-        for request in list(self._requests):
+        with self._lock:
+            requests = list(self._requests)
+        for request in requests:
             request.cancel()
 
     def _logits(self, request: Any, batch: ImageBatch) -> npt.NDArray[np.float32]:
@@ -174,19 +183,24 @@ def _openvino() -> Any:
     home folder and sends it, with the version, to an analytics service unless the user has opted
     out. The converter does without where the package that does so is missing: here, it seems to be.
     """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+    with _IMPORT, _without_telemetry():
+        try:
+            import openvino
+        except Exception as error:  # one that does not load is OSError, RuntimeError and others
+            raise EngineUnavailableError(
+                f"OpenVINO is installed, but does not load: {reason_of(error)}. Install it again "
+                "with `pip install --force-reinstall openvino`."
+            ) from error
+        return openvino
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        import openvino
-    except Exception as error:  # a library that does not load is OSError, RuntimeError and others
-        raise EngineUnavailableError(
-            f"OpenVINO is installed, but does not load: {reason_of(error)}. Install it again with "
-            "`pip install --force-reinstall openvino`."
-        ) from error
+        yield
     finally:
         del sys.modules[_TELEMETRY]
         if before is not None:
             sys.modules[_TELEMETRY] = before
-    return openvino

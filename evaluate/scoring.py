@@ -22,7 +22,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
-from ..errors import EngineError, EvaluatorError, ImageError, InputError, shown
+from ..errors import (
+    EngineError,
+    EvaluatorError,
+    ImageError,
+    InputError,
+    UnreadError,
+    shown,
+)
 from .decode import Pixels, photo_pixels, stimulus_pixels
 from .memory import BatchLimit, answers
 
@@ -60,11 +67,15 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A batch to infer, what to add to the shard's digest, and the items that it goes without."""
+    """A batch to infer, what to add to the shard's digest, and the items that it goes without.
+
+    Of those that are skipped, ``unread`` are there by their names, but their bytes are not.
+    """
 
     batch: ImageBatch
     fingerprint: bytes
     skipped: Sequence[tuple[Item, str]]
+    unread: int
 
 
 @contextmanager
@@ -87,14 +98,17 @@ def score_shard(
 
     Raises:
         ImageError: If an image cannot be read or decoded, unless such images are skipped.
+        InputError: If none of several can be read: their disk is to blame, not the images.
         EngineError: If a logit is not finite.
     """
     items = job.items[shard.condition][shard.start : shard.stop]
     chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
-    digest, skipped = hashlib.sha256(), list[tuple[Item, str]]()
+    digest, skipped, unread = hashlib.sha256(), list[tuple[Item, str]](), 0
 
     def batches() -> Iterator[ImageBatch]:
+        nonlocal unread
         for decoded in _decoded(job, chunks):
+            unread += decoded.unread
             digest.update(decoded.fingerprint)
             if decoded.skipped:
                 skipped.extend(decoded.skipped)
@@ -107,8 +121,21 @@ def score_shard(
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch.items))
         advance(len(batch.items))
+    _refuse_nothing_read(items, skipped, unread)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
+
+
+def _refuse_nothing_read(
+    items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int
+) -> None:
+    """A lost disk whose folders are still in memory can be told by a whole shard only."""
+    if unread < 2 or unread < sum(not item.missing for item in items):
+        return
+    first = next(reason for item, reason in skipped if not item.missing)
+    raise InputError(
+        f"None of {unread} images can be read, so the data seem to be gone. The first: {first}"
+    )
 
 
 def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
@@ -204,6 +231,7 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
     fingerprint = bytearray()
     there: list[Item] = []
     skipped: list[tuple[Item, str]] = []
+    unread = 0
     for item in items:
         read = hashlib.sha256()
         try:
@@ -213,9 +241,10 @@ def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
             if not job.skip_bad_images:
                 raise
             skipped.append((item, shown(str(error))))
+            unread += isinstance(error, UnreadError)
         fingerprint += item.id.encode() + b"\0" + read.digest()
     batch = ImageBatch(buffer[: len(there)], job.engine.spec.input_kind, tuple(there))
-    return _Decoded(batch, bytes(fingerprint), skipped)
+    return _Decoded(batch, bytes(fingerprint), skipped, unread)
 
 
 def _fill(

@@ -3,7 +3,8 @@
 Hashing the 3.3 GB of a large model takes three seconds, every time. A stamp in ``CACHE/stamps``
 says what a file's size, inode and times were when it was hashed; while all of them are the same, so
 is the hash. The time of the last change to the inode (``ctime``) is among them: unlike that of the
-last change to the content, it cannot be set back.
+last change to the content, it cannot be set back. vfat, exFAT and sshfs have no such time and show
+another: there, an edit that keeps the size and sets the time back is not noticed.
 
 A file that is changed twice within one tick of its file system's clock looks the same after the
 second time, so one that was written to only just now gets no stamp: it is hashed again next time.
@@ -77,7 +78,8 @@ def remembered_sha256(path: Path) -> str:
 
 def _stat(path: Path) -> os.stat_result:
     try:
-        return path.stat()
+        with path.open("rb") as file:  # on NFS, what is not opened may look as it did a minute ago
+            return os.fstat(file.fileno())
     except OSError as error:
         raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
 

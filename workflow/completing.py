@@ -21,6 +21,8 @@ def completing_command(one: ScoredRun) -> str:
             words += [option, ",".join(values)]
     if run.key.limit is not None:
         words += ["--limit", str(run.key.limit)]
+    if one.skipped:
+        words += ["--on-error", "skip"]
     return shlex.join([*words, *_model_options(spec, run.key.engine)])
 
 

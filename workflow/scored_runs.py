@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from ..errors import shown
 from ..evaluate.benchmarks.table import find_benchmark
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
+from ..records.shards import shards_of
+from ..records.skipped import skipped_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +37,13 @@ class ScoredRun:
     def missing(self) -> list[Condition]:
         """The benchmark's conditions that are not finished."""
         return [c for c in self.benchmark.conditions if c not in self.records.finished]
+
+    @cached_property
+    def skipped(self) -> bool:
+        """Whether images were skipped in what is there."""
+        made = self.run.manifest
+        shards = shards_of(self.benchmark.conditions, made.items, made.shard_size)
+        return skipped_in(self.run, shards) is not None
 
 
 def identity(run: Run) -> tuple[object, ...]:

@@ -67,7 +67,10 @@ def select(
             there, if conditions differ in their ids, or if generated data have lost their mark.
     """
     conditions = _conditions(benchmark, source, wanted, progress)
-    everything = shared_items(source, conditions, missing_ok=missing_ok)
+    # Which images there are, and so which run it is, must not depend on what is scored now.
+    compared = source.conditions() if missing_ok else conditions
+    shared = shared_items(source, compared, missing_ok=missing_ok)
+    everything = {condition: shared[condition] for condition in conditions}
     if source.generated is None:
         refuse_lost_mark(source, everything.values(), missing_ok=missing_ok)
     ids = next(iter(everything.values())).ids

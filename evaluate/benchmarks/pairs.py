@@ -44,14 +44,14 @@ def paired(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
 def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
     """What became of the images of these ids, in their order; none if one is missing.
 
-    Where not all ids are there as they are, suffixes may differ, if that leaves them unique.
+    Where not all ids are there as they are, suffixes may differ, if that leaves both sides unique.
     """
     rows = pc.index_in(ids, value_set=clean["id"])
     if rows.null_count:
-        there = _stem(clean["id"])
-        if pc.count_distinct(there).as_py() < len(there):
+        wanted, there = _stem(ids), _stem(clean["id"])
+        if any(pc.count_distinct(stems).as_py() < len(stems) for stems in (wanted, there)):
             return None
-        rows = pc.index_in(_stem(ids), value_set=there)
+        rows = pc.index_in(wanted, value_set=there)
     return None if rows.null_count else outcomes_of(clean).take(rows.to_numpy())
 
 

@@ -16,7 +16,16 @@ from ...errors import InputError, shown
 from ..classes import class_index
 from .items import Files, IdPool, Items, read_item_file
 from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import IMAGE_SUFFIXES, Entry, entries_of, is_folder, is_image_name, is_utf8
+from .listing import (
+    IMAGE_SUFFIXES,
+    PART_OF_IMAGENET_C,
+    SEVERITIES,
+    Entry,
+    entries_of,
+    is_folder,
+    is_image_name,
+    is_utf8,
+)
 from .marks import Content, mark_above, one_mark, read_mark
 
 
@@ -80,6 +89,7 @@ class FolderSource:
 
         Raises:
             ImageError: If it cannot be read.
+            InputError: If nothing of its condition can be read any more.
         """
         return read_item_file(item)
 
@@ -167,8 +177,8 @@ def _advice(folder: Path) -> str:
     holder = _holder_of_classes(folder, levels=2)
     if holder is None:
         return "Move it elsewhere, or give the folder that holds the class folders."
-    if holder.name in ("1", "2", "3", "4", "5"):
-        return "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
+    if holder.name in SEVERITIES:
+        return PART_OF_IMAGENET_C
     return f"Did you mean {shown(holder)}?"
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Source
-from ...errors import ImageError, InputError, shown
+from ...errors import ImageError, InputError, UnreadError, shown
 from ..classes import class_index
-from .listing import read_file
+from .listing import read_file, refuse_gone
 
 Ids = tuple[str, ...]
 
@@ -162,9 +162,16 @@ def read_item_file(item: Item) -> bytes:
 
     Raises:
         ImageError: If it is missing or cannot be read.
+        InputError: If nothing of its condition can be read any more.
     """
     refuse_missing(item)
-    return read_file(item.location)
+    try:
+        return read_file(item.location)
+    except UnreadError:
+        file = Path(item.location)
+        in_class = file.parent.name == item.id.partition("/")[0]
+        refuse_gone(file.parents[1] if in_class else file.parent)
+        raise
 
 
 def refuse_missing(item: Item) -> None:

@@ -1,11 +1,12 @@
 """Folders and files as they are found: what counts as an image, what is passed over."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import ImageError, InputError, reason_of, shown
+from ...errors import InputError, UnreadError, reason_of, shown
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -13,6 +14,16 @@ IMAGE_SUFFIXES = frozenset(
 """Those of torchvision's ImageFolder."""
 
 _LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
+
+SEVERITIES = frozenset("12345")
+"""What the folders of ImageNet-C are called that hold class folders."""
+
+PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
+
+_OF_ONE_FILE = frozenset(
+    (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+)
+"""What can be wrong with a single file; a stale handle or too many open files is never that."""
 
 Entry = os.DirEntry[str]
 
@@ -71,13 +82,33 @@ def read_file(location: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        ImageError: If it cannot be read.
+        UnreadError: If it cannot be read.
+        InputError: If that is not the fault of this one file.
     """
     try:
         with open(location, "rb") as file:
             return file.read()
     except OSError as error:
-        raise ImageError(
+        kind = UnreadError if error.errno in _OF_ONE_FILE else InputError
+        raise kind(
             f"{shown(location)} cannot be read: {reason_of(error)}. "
             "The tree must not change while it is scored."
         ) from error
+
+
+def refuse_gone(folder: Path) -> None:
+    """Tell a folder whose files cannot be read from one with a bad file: a disk may be gone.
+
+    Raises:
+        InputError: If it cannot be listed, or is empty, as where nothing is mounted any more.
+    """
+    try:
+        if next(entries_of(folder), None) is not None:
+            return
+        what = f"{shown(folder)} is empty now"
+    except InputError as error:
+        what = str(error).rstrip(".")
+    raise InputError(
+        f"The data are gone: {what}. Bring them back and repeat the command; what is finished is "
+        "kept."
+    )

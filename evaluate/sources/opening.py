@@ -6,15 +6,19 @@ from pathlib import Path
 
 from ...contracts import Condition, Item, Progress
 from ...errors import InputError, shown
+from ..benchmarks.imagenet_c import ALEXNET_ERROR
 from ..classes import class_index
 from .folder import FolderSource
 from .items import IdPool, Items, read_item_file
 from .labels import read_labels
-from .listing import entries_of, is_folder, is_image_name
+from .listing import PART_OF_IMAGENET_C, SEVERITIES, entries_of, is_folder, is_image_name
 from .marks import Content, one_mark
 from .tar import TarSource
 
 TAR = ".tar"
+
+CORRUPTIONS = frozenset((*ALEXNET_ERROR, "speckle_noise", "spatter", "gaussian_blur", "saturate"))
+"""All folders of ImageNet-C, also those that count for nothing."""
 
 Part = FolderSource | TarSource
 
@@ -58,7 +62,7 @@ class MixedSource:
 
         Raises:
             ImageError: If it cannot be read.
-            InputError: If its tar changed since it was opened.
+            InputError: If its tar changed since it was opened, or the data are gone.
         """
         if item.extent is None:
             return read_item_file(item)
@@ -94,8 +98,8 @@ def open_source(
         damaged_ok: Take from a tar that is truncated or damaged what is there.
 
     Raises:
-        InputError: If there is nothing of that name, a condition is there twice, or a tar is
-            damaged.
+        InputError: If there is nothing of that name, a condition is there twice, a tar is
+            damaged, or corrupted images are named as clean ones.
     """
     if not data:
         raise InputError("No data are named. Give folders or tar files that hold the images.")
@@ -108,6 +112,8 @@ def open_source(
     parts: list[Part] = []
     for path in data:
         folder = is_folder(path)
+        if folder and not any(condition.values for condition in conditions):
+            _refuse_corrupted(path)
         if folder and _holds_more_than_tars(path, conditions):
             parts.append(FolderSource(path, conditions, pool, known))
         parts += [
@@ -117,6 +123,15 @@ def open_source(
             for tar in (_tars_in(path) if folder else [path])
         ]
     return MixedSource(parts, conditions)
+
+
+def _refuse_corrupted(folder: Path) -> None:
+    """A cell of ImageNet-C is laid out as clean images are; where it lies says what it is."""
+    place = folder.resolve()
+    if place.name in SEVERITIES and place.parent.name in CORRUPTIONS:
+        raise InputError(
+            f"{shown(folder)} is severity {place.name} of {place.parent.name}. {PART_OF_IMAGENET_C}"
+        )
 
 
 def _tars_in(folder: Path) -> Iterator[Path]:

@@ -13,11 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Progress
-from ...errors import ImageError, InputError, shown
+from ...errors import ImageError, InputError, UnreadError, shown
 from ..classes import class_index
 from .items import IdPool, Ids, Items, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import IMAGE_SUFFIXES, is_image_name, is_left_behind, is_utf8
+from .listing import (
+    IMAGE_SUFFIXES,
+    PART_OF_IMAGENET_C,
+    SEVERITIES,
+    is_image_name,
+    is_left_behind,
+    is_utf8,
+)
 from .marks import GENERATED, Content, mark_from_bytes, read_mark
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
@@ -126,8 +133,8 @@ class TarSource:
         """The bytes of one member.
 
         Raises:
-            ImageError: If it is missing, or the tar ends before it does.
-            InputError: If the tar changed since it was opened.
+            ImageError: If it is missing, or the tar ends before it does, or it cannot be read.
+            InputError: If the tar changed since it was opened, or cannot be read any more.
         """
         return read_member(self._tar, item)
 
@@ -175,13 +182,15 @@ class TarSource:
         wanted = [str(value) for _, value in condition.values]
         roots = dict.fromkeys(self._places_of(wanted) if wanted else self._roots_of_classes())
         roots = roots or dict.fromkeys(() if wanted else self._flat_folders)
+        root = next(iter(roots), None)
+        if not wanted and root is not None and root.rpartition("/")[2] in SEVERITIES:
+            raise InputError(f"{self._shown(root)} holds class folders. {PART_OF_IMAGENET_C}")
         if len(roots) > 1:
             first, second = (self._shown(root) for root in list(roots)[:2])
-            advice = "Leave one of them."
-            if not wanted and first.endswith(("/1", "/2", "/3", "/4", "/5")):
-                advice = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
-            raise InputError(f"{condition} is there twice: {first} and {second}. {advice}")
-        return next(iter(roots), None)
+            raise InputError(
+                f"{condition} is there twice: {first} and {second}. Leave one of them."
+            )
+        return root
 
     def _places_of(self, wanted: list[str]) -> Iterator[str]:
         """The folders that end like this, with files two levels below or deeper."""
@@ -304,14 +313,15 @@ def read_member(tar: OpenTar, item: Item) -> bytes:
 
     Raises:
         ImageError: If it is missing, the tar ends before it does, or it cannot be read.
-        InputError: If the tar changed since it was opened: every image may be another then.
+        InputError: If the tar changed since it was opened, when every image may be another, or
+            cannot be read any more.
     """
     refuse_missing(item)
     assert item.extent is not None
     try:
         data = tar.read(item.extent.offset, item.extent.size)
-    except ImageError as error:
-        raise ImageError(f"{shown(item.location)} cannot be read: {error}") from error
+    except UnreadError as error:
+        raise UnreadError(f"{shown(item.location)} cannot be read: {error}") from error
     tar.refuse_changed()
     if len(data) < item.extent.size:
         raise ImageError(

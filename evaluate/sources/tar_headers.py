@@ -4,6 +4,7 @@
 damaged, though, so where it ended is looked at: behind the last member stand blocks of zeros.
 """
 
+import errno
 import os
 import stat
 import tarfile
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
-from ...errors import ImageError, InputError, reason_of, shown
+from ...errors import InputError, UnreadError, reason_of, shown
 
 BLOCK_BYTES = 512
 HEADER_BYTES = 4096
@@ -79,7 +80,8 @@ class OpenTar:
         """Bytes from a place on; fewer where the file ends.
 
         Raises:
-            ImageError: If they cannot be read.
+            UnreadError: If they cannot be read, though other bytes can.
+            InputError: If nothing can be read any more.
         """
         parts = []
         try:
@@ -87,16 +89,22 @@ class OpenTar:
                 parts.append(part)
                 offset, size = offset + len(part), size - len(part)
         except OSError as error:
-            raise ImageError(f"{shown(self.path)} cannot be read: {reason_of(error)}.") from error
+            if error.errno == errno.EIO and self._is_there(offset):
+                why = f"{shown(self.path)} cannot be read: {reason_of(error)}."
+                raise UnreadError(why) from error
+            raise self._gone(error) from error
         return b"".join(parts)
 
     def refuse_changed(self) -> None:
         """Name a tar that was written to since it was opened: nothing in it is where it was.
 
         Raises:
-            InputError: If it was.
+            InputError: If it was, or if nothing can be read any more.
         """
-        size, mtime_ns = self._state()
+        try:
+            size, mtime_ns = self._state()
+        except OSError as error:
+            raise self._gone(error) from error
         if (size, mtime_ns) != (self.size, self.mtime_ns):
             changed = (
                 f"from {self.size:,} to {size:,} bytes" if size != self.size else "in its time"
@@ -109,6 +117,19 @@ class OpenTar:
     def _state(self) -> tuple[int, int]:
         state = os.fstat(self._descriptor)
         return state.st_size, state.st_mtime_ns
+
+    def _is_there(self, bad: int) -> bool:
+        """Whether bytes can be read far from a bad place; near the start, memory would answer."""
+        try:
+            return bool(self._read_once((bad + self.size // 2) % max(1, self.size), 1))
+        except OSError:
+            return False
+
+    def _gone(self, error: OSError) -> InputError:
+        return InputError(
+            f"The data are gone: {shown(self.path)} cannot be read: {reason_of(error)}. Bring them "
+            "back and repeat the command; what is finished is kept."
+        )
 
     def _read_once(self, offset: int, size: int) -> bytes:
         if hasattr(os, "pread"):

@@ -10,7 +10,7 @@ import tarfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,21 +21,24 @@ import numpy.typing as npt
 
 from ...contracts import Progress
 from ...errors import InputError, OutputError, shown
-from ...storage.atomic import write_whole
+from ...storage.atomic import remove_leftovers, write_whole
 from ...storage.cache import cache_folder
 from ...storage.lock import locked
-from .tar_headers import OpenTar, walk
+from .tar_headers import BLOCK_BYTES, OpenTar, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".index"
 INDEXES = "indexes"
 LOCKS = "locks"
 
 FILE, LINK, SPARSE, OTHER = range(4)
 """Kinds of members: only the bytes of a file are there in one piece."""
+
+SAMPLES = 16
+"""Headers that are compared when an index is read, beside the tar's first and last."""
 
 MEMBERS_A_STEP = 10_000
 """Between two words of progress."""
@@ -129,6 +132,9 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
         else:
             if (kept := _kept(tar, places, None)) is not None:
                 return kept
+            for place in places:
+                with suppress(OSError):
+                    remove_leftovers(place)
         index = _built(tar, progress)
         _keep(index, tar, places, progress)
     return index
@@ -272,7 +278,7 @@ def _ranked(
 
 def _keep(index: TarIndex, tar: OpenTar, places: list[Path], progress: Progress) -> None:
     """Write the index where that is possible, beside the tar if it can be."""
-    header, payload = _header(tar, index.fault), _payload(index)
+    header, payload = _header(tar, index.fault, _sampled_sha256(tar, index)), _payload(index)
     data = _sealed(header, payload)
     for place in places:
         try:
@@ -300,9 +306,19 @@ def _kept(tar: OpenTar, places: list[Path], progress: Progress | None) -> TarInd
     return None
 
 
-def _header(tar: OpenTar, fault: str) -> dict[str, Any]:
+def _header(tar: OpenTar, fault: str, sampled: str) -> dict[str, Any]:
     """What an index is of."""
-    return {"format": FORMAT, "size": tar.size, "mtime_ns": tar.mtime_ns, "fault": fault}
+    state = {"size": tar.size, "mtime_ns": tar.mtime_ns, "sampled_sha256": sampled}
+    return {"format": FORMAT, "fault": fault, **state}
+
+
+def _sampled_sha256(tar: OpenTar, index: TarIndex) -> str:
+    """SHA-256 over some of a tar's headers: another tar can have the same size and time."""
+    places, n = [0], len(index.offset)
+    if n:
+        rows = [*np.linspace(0, n - 1, min(n, SAMPLES)).astype(int), index.offset.argmax()]
+        places += [int(offset) - BLOCK_BYTES for offset in index.offset[rows]]
+    return hashlib.sha256(b"".join(tar.read(place, BLOCK_BYTES) for place in places)).hexdigest()
 
 
 def _sealed(header: dict[str, Any], payload: bytes) -> bytes:
@@ -316,12 +332,14 @@ def _index_from_bytes(data: bytes, tar: OpenTar) -> TarIndex | None:
     """The index, if it is whole and of this tar."""
     line, _, payload = data.partition(b"\n")
     try:
-        fault = str(json.loads(line)["fault"])
+        said = json.loads(line)
+        fault, sampled = str(said["fault"]), str(said["sampled_sha256"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    if data != _sealed(_header(tar, fault), payload):
+    if data != _sealed(_header(tar, fault, sampled), payload):
         return None
-    return _index_from_payload(payload, fault)
+    index = _index_from_payload(payload, fault)
+    return index if _sampled_sha256(tar, index) == sampled else None
 
 
 def _payload(index: TarIndex) -> bytes:

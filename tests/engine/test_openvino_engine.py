@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,49 @@ def test_nothing_is_written_to_the_home_folder_and_no_telemetry_is_loaded(tmp_pa
     )
     assert done.stdout.strip() == "[]"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_need_openvino_at_once_all_have_the_whole_of_it() -> None:
+    # In a process of its own: it is imported once.
+    program = (
+        "import threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from evaluator.engine.devices import cpu\n"
+        "from evaluator.engine.openvino_engine import check_openvino\n"
+        "device, ready = cpu(), threading.Barrier(4)\n"
+        "def check(number):\n"
+        "    ready.wait()\n"
+        "    check_openvino('fp32', device)\n"
+        "    return number\n"
+        "print(list(ThreadPoolExecutor(4).map(check, range(4))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[0, 1, 2, 3]", done.stderr
+
+
+def test_an_engine_can_be_stopped_while_threads_begin_to_use_it(tmp_path: Path) -> None:
+    interval = sys.getswitchinterval()
+    with OpenVinoEngine(small_bundle(tmp_path / "bundle"), cpu()) as engine:
+        kept = [engine.stream([]) for _ in range(200)]
+        begun = threading.Event()
+
+        def begin() -> None:
+            for _ in range(2000):
+                kept.append(engine.stream([]))
+                begun.set()
+
+        thread = threading.Thread(target=begin)
+        sys.setswitchinterval(1e-6)
+        try:
+            thread.start()
+            begun.wait()
+            while thread.is_alive():
+                engine.stop()
+        finally:
+            sys.setswitchinterval(interval)
+            thread.join()
+        assert len(kept) == 2200
+        kept.clear()
 
 
 def test_only_an_engine_that_is_named_is_openvino() -> None:

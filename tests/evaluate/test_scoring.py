@@ -30,7 +30,7 @@ from evaluator.contracts import (
     Shard,
     Source,
 )
-from evaluator.errors import EngineError, EvaluatorError, InputError
+from evaluator.errors import EngineError, EvaluatorError, ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
 from evaluator.evaluate.scoring import ScoringJob, score_shard, select_items
@@ -507,6 +507,39 @@ def test_a_skipped_image_is_a_row_that_says_why_and_changes_no_other(
         scored(job)
     again = replace(job, decoders=None, skip_bad_images=True)
     assert scored(again) == (table, digest)
+
+
+def test_a_shard_of_which_nothing_can_be_read_is_no_shard_of_skipped_images(
+    own_photos: Path,
+) -> None:
+    job = job_of(own_photos, skip_bad_images=True)
+    files = [Path(item.location) for item in job.items[CLEAN]]
+    for file in files[1:]:
+        file.unlink()
+    table, _ = scored(job)
+    assert table["error"].null_count == 1
+    files[0].unlink()  # the class folders are still there
+    with pytest.raises(InputError, match="None of 21 images can be read") as raised:
+        scored(job)
+    assert not isinstance(raised.value, ImageError)
+    assert str(files[0]) in str(raised.value)
+
+
+@pytest.mark.parametrize("lost", ["folder", "content"])
+def test_data_that_are_gone_end_the_work_though_bad_images_are_skipped(
+    own_photos: Path, lost: str
+) -> None:
+    root = own_photos / "mounted"
+    root.mkdir()
+    for wnid in WNIDS:
+        (own_photos / wnid).rename(root / wnid)
+    job = job_of(root, skip_bad_images=True)
+    root.rename(own_photos / "elsewhere")
+    if lost == "content":
+        root.mkdir()  # as a mount point is when nothing is mounted
+    with pytest.raises(InputError, match=f"The data are gone: {root} ") as raised:
+        scored(job)
+    assert not isinstance(raised.value, ImageError)
 
 
 # ------------------------------------------------------------------------------ reading ahead

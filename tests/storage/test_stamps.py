@@ -90,6 +90,21 @@ def test_a_copy_is_another_file(file: Path, reads: Reads) -> None:
     assert reads.count == 2
 
 
+def test_a_network_file_system_that_tells_an_old_state_is_not_believed(
+    file: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered_sha256(file)
+    old, real = file.stat(), Path.stat
+    file.write_bytes(b"b" * SMALL_BYTES)
+
+    def cached(path: Path, **options: bool) -> os.stat_result:
+        return old if path == file else real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", cached)
+    assert remembered_sha256(file) == sha256(file)
+    assert reads.count == 2
+
+
 def test_a_file_written_just_now_gets_no_stamp(
     file: Path, tmp_path: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,4 +187,7 @@ def test_processes_that_hash_and_one_that_writes_never_believe_an_old_hash(
             assert remembered_sha256(file) == sha256(file)
     finally:
         assert [other.wait(30) for other in others] == [0, 0]
-    assert reads.count <= 9
+    remembered_sha256(file)  # no longer written just now, and nobody else's any more
+    known = reads.count
+    assert remembered_sha256(file) == sha256(file)
+    assert reads.count == known

@@ -175,6 +175,18 @@ def test_a_clean_run_that_is_not_finished_is_the_reason_and_no_row_of_its_own(
     )
 
 
+def test_a_run_with_skipped_images_is_completed_as_it_was_begun(tmp_path: Path) -> None:
+    def reason(name: str, *skipped: int) -> str:
+        answers = records_of(np.arange(10) < 5, skipped)
+        run = write_run(tmp_path / name, records=lambda _: answers)
+        next(run.rglob("part-*.parquet")).unlink()
+        (mce,) = (s for s in evaluator.report([run]).scores if s.metric == "mce")
+        return str(mce.reason)
+
+    assert "--on-error skip" in reason("skipping", 9)
+    assert "--on-error" not in reason("whole")
+
+
 def test_of_two_clean_runs_the_finished_one_counts(tmp_path: Path) -> None:
     write_run(tmp_path / "c")
     write_run(tmp_path / "a", conditions=(Condition(),), shards=5)

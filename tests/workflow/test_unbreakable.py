@@ -237,10 +237,8 @@ def test_skipped_images_are_rows_and_counted_everywhere(
     expected = [row for row in whole if row["id"] not in skipped]  # type: ignore[index]
     assert [row["top5"] for row in kept] == [row["top5"] for row in expected]  # type: ignore[index]
     scores = evaluator.report([run.folder]).scores
-    assert {(s.metric, s.n, s.skipped) for s in scores} == {
-        ("top1_error", COUNT - 2, 2),
-        ("top5_error", COUNT - 2, 2),
-    }
+    assert {s.metric for s in scores} >= {"top1_error", "top5_error"}
+    assert {(s.n, s.skipped) for s in scores} == {(COUNT - 2, 2)}
     # What was skipped stays so, and is told again, until its shard is removed.
     tiny_tree(tmp_path / "good", COUNT)
     again = Silence()

@@ -10,6 +10,7 @@ from evaluator.contracts import Condition, Item, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import CLEAN, IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, CORRUPTIONS, IMAGENET_C
+from evaluator.evaluate.benchmarks.pairs import outcomes_in_order
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.tests import second_implementation as second
@@ -268,6 +269,13 @@ def test_a_wrong_name_gets_a_near_one() -> None:
     assert find_benchmark("imagenet-c") is IMAGENET_C
     with pytest.raises(InputError, match=r"no benchmark 'imagenetc'. Did you mean imagenet-c\?"):
         find_benchmark("imagenetc")
+
+
+def test_one_clean_image_is_not_paired_with_two_corrupted_ones() -> None:
+    clean = records(10)
+    both = pa.chunked_array([["n01440764/00.png", "n01440764/00.jpg", "n01440764/01.JPEG"]])
+    assert outcomes_in_order(clean, both) is None
+    assert outcomes_in_order(clean, both.slice(1)) is not None
 
 
 def test_clean_names_that_differ_in_their_suffix_only_are_not_guessed_between() -> None:

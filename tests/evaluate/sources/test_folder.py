@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from evaluator.contracts import Condition, Item
-from evaluator.errors import InputError
+from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.classes import class_index
 from evaluator.evaluate.sources.folder import FolderSource, photos_in
@@ -329,6 +329,24 @@ def test_a_file_that_the_disk_cannot_give_is_refused(tmp_path: Path) -> None:
     source = FolderSource(tmp_path, [CLEAN])
     message = refusal(lambda: source.read(source.items(CLEAN)[1]), tmp_path / TENCH / "b.JPEG")
     assert "Input/output error" in message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_what_is_not_the_fault_of_one_file_is_not_told_of_one_image(tmp_path: Path) -> None:
+    import resource
+
+    grow(tmp_path, f"{TENCH}/a.JPEG")
+    source = FolderSource(tmp_path, [CLEAN])
+    (item,) = source.items(CLEAN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(InputError) as raised:
+            source.read(item)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "Too many open files" in str(raised.value)
+    assert not isinstance(raised.value, ImageError)
 
 
 @contextmanager

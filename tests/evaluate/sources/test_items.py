@@ -114,3 +114,22 @@ def test_missing_images_do_not_change_which_run_it_is(tmp_path: Path) -> None:
         assert selected.ids_sha256 == complete.ids_sha256
         assert selected.count == (limit or 3)
         assert selected.items[cell("fog", 2)][0].missing
+
+
+@pytest.mark.parametrize("wanted", [None, ["fog"], ["snow"]])
+def test_what_is_scored_now_does_not_change_which_run_it_is(
+    tmp_path: Path, wanted: list[str] | None
+) -> None:
+    source = tree_of(tmp_path, fog_1="abcd", fog_2="abcd", snow_1="abc", snow_2="ab")
+    everything: Wanted = {"corruption": None, "severity": None}
+    expected = select(
+        IMAGENET_C, source, everything, limit=None, progress=Silence(), missing_ok=True
+    )
+    found = select(
+        IMAGENET_C, source, {"corruption": wanted}, limit=None, progress=Silence(), missing_ok=True
+    )
+    assert (found.ids_sha256, found.count) == (expected.ids_sha256, 4)
+    for condition in found.conditions:
+        assert wanted is None or condition["corruption"] in wanted
+        assert list(found.items[condition]) == list(expected.items[condition])
+    assert len(found.conditions) == (4 if wanted is None else 2)

@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import random
@@ -326,9 +327,24 @@ def test_a_condition_that_is_twice_in_a_tar_is_refused_with_both_places(
     refusal(lambda: opened(path), f"{path}: a/fog/1", f"{path}: {other}", "fog, severity=1")
 
 
-def test_a_tar_of_imagenet_c_is_known_for_what_it_is(tmp_path: Path) -> None:
-    path = tar_of(tmp_path / "x.tar", tree(f"fog/2/{TENCH}/a.JPEG"))
-    assert "scored as `imagenet-c`" in refusal(lambda: clean(path), path)
+@pytest.mark.parametrize("prefix", ["", "./weather/"])
+@pytest.mark.parametrize("other", [(), (f"fog/2/{TENCH}/a.JPEG",)])
+def test_a_tar_of_imagenet_c_is_known_for_what_it_is(
+    tmp_path: Path, prefix: str, other: tuple[str, ...]
+) -> None:
+    path = tar_of(tmp_path / "x.tar", tree(*other, prefix=prefix))
+    assert "scored as `imagenet-c`" in refusal(lambda: clean(path), path, "fog/")
+
+
+def test_a_cell_of_imagenet_c_is_not_clean_and_any_other_folder_may_be(tmp_path: Path) -> None:
+    for folder in ("fog/3", "spatter/1", "val/3", "fog"):
+        (tmp_path / folder / TENCH).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / TENCH / "a.JPEG").write_bytes(b"")
+    for folder in ("fog/3", "spatter/1"):
+        message = refusal(lambda folder=folder: clean(tmp_path / folder), tmp_path / folder)  # type: ignore[misc]
+        assert "scored as `imagenet-c`" in message
+    assert clean(tmp_path / "val" / "3").conditions() == [CLEAN]
+    assert clean(tmp_path / "fog").conditions() == [CLEAN]
 
 
 # ----------------------------------------------------------------------------- no tar at all
@@ -557,7 +573,7 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     elif harm == "time":
         os.utime(path, ns=(0, 5_000_000_000))
     else:
-        data = data.replace(b'"format": 1', b'"format": 0')
+        data = data.replace(b'"format": 2', b'"format": 1')
     index.write_bytes(data)
     if harm == "folder":
         index.unlink()
@@ -567,6 +583,31 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     assert [found.folders, found.names] == expected[:2]
     assert columns(path) == expected
     assert any("made again" in note for note in progress.notes) == (harm != "folder")
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_another_tar_of_the_same_size_and_time_is_not_read_by_the_old_index(
+    tmp_path: Path, count: int
+) -> None:
+    names = [f"fog/1/{TENCH}/{n:03}.JPEG" for n in range(count)]
+    path = tar_of(tmp_path / "x.tar", {names[0]: b"A" * 600, **dict.fromkeys(names[1:], b"B")})
+    before = path.stat()
+    read_all(path)
+    files = {**dict.fromkeys(names[1:], b"b"), names[0]: b"a" * 600}  # the first is the last now
+    other = tar_of(tmp_path / "other.tar", files)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert read_all(path) == files
+
+
+def test_what_a_killed_process_left_beside_a_tar_is_removed(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", tree())
+    left = [tmp_path / f".{name}.0123abcd.tmp" for name in ("x.tar.index", "y.tar.index")]
+    for file in left:
+        file.touch()
+    opened(path)
+    assert [file.exists() for file in left] == [False, True]
 
 
 def test_a_tar_where_nothing_can_be_written_has_its_index_in_the_cache(
@@ -634,6 +675,37 @@ def test_headers_are_read_and_what_lies_between_is_not(tmp_path: Path) -> None:
     counted = Counted(path)
     assert len(index_of(counted, Silence()).name) == 20
     assert counted.total < 200_000  # of 20 MiB
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="needs pread")
+@pytest.mark.parametrize(
+    ("number", "everywhere", "skippable"),
+    [(errno.EIO, False, True), (errno.EIO, True, False), (errno.ESTALE, False, False)],
+)
+def test_a_bad_place_in_a_tar_is_one_images_and_a_lost_disk_is_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    everywhere: bool,
+    skippable: bool,
+) -> None:
+    path = tar_of(tmp_path / "x.tar", tree())
+    source = opened(path)
+    item, real = source.items(FOG)[1], os.pread
+    assert item.extent is not None
+    bad = item.extent.offset
+
+    def failing(descriptor: int, size: int, offset: int) -> bytes:
+        if everywhere or offset == bad:
+            raise OSError(number, os.strerror(number))
+        return real(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(InputError) as raised:
+        source.read(item)
+    assert isinstance(raised.value, ImageError) == skippable
+    assert os.strerror(number) in str(raised.value)
+    assert (item.location if skippable else "The data are gone") in str(raised.value)
 
 
 # ----------------------------------------------------------------------------- a tar that changes
