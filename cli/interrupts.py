@@ -18,7 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import shown
-from .console import say
+from .console import leave_bars, say
 
 INTERRUPTED = 130
 PATIENCE_SECONDS = 1.8
@@ -70,5 +70,8 @@ def _end_if_nobody_else_does(signals: socket.socket) -> None:
     while not wanted.intersection(signals.recv(1)):
         pass
     time.sleep(PATIENCE_SECONDS)
-    say_interrupted()
-    os._exit(INTERRUPTED)
+    try:
+        leave_bars()
+        say_interrupted()
+    finally:
+        os._exit(INTERRUPTED)
