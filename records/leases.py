@@ -111,35 +111,31 @@ class Leases:
             Who holds it; none if it is ours now, or if no lease can be had here.
         """
         lease = lease_path(made)
-        try:
-            self._create(lease)
-        except FileExistsError:
-            if (found := _found(lease)) is None:
-                return UNKNOWN  # it was given back this moment: at the next look
-            expired = self._has_expired(found, lease.parent)
-            return None if expired and self._take_over(lease, found) else found.holder
-        except OSError:
-            return None  # a lease only saves work
-        self._remove_leftovers(made.parent, made.name)
+        with suppress(OSError):  # a lease only saves work
+            try:
+                self._create(lease)
+            except FileExistsError:
+                return self._claim_expired(lease)
+            self._remove_leftovers(made.parent, made.name)
         return None
 
     def release(self, made: Path) -> None:
         """Give a lease back."""
         lease = lease_path(made)
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._held.discard(lease)
             if (found := _found(lease)) is not None and found.holder.token == self._me.token:
-                with suppress(OSError):
-                    lease.unlink()
+                lease.unlink()
 
     def tidy(self, folder: Path) -> None:
         """Remove from a folder what killed processes left in it, and nothing else."""
         for lease in folder.glob(".part-*.lease"):
-            found = _found(lease)
-            if found is None or not self._has_expired(found, folder):
-                continue
-            if self._take_over(lease, found):
-                self.release(_made_by(lease))
+            with suppress(OSError):
+                found = _found(lease)
+                if found is None or not self._has_expired(found, folder):
+                    continue
+                if self._take_over(lease, found):
+                    self.release(_made_by(lease))
         self._remove_leftovers(folder, "part-")
 
     def __enter__(self) -> Self:
@@ -151,6 +147,12 @@ class Leases:
             self._ended.set()
         for lease in list(self._held):
             self.release(_made_by(lease))
+
+    def _claim_expired(self, lease: Path) -> Holder | None:
+        if (found := _found(lease)) is None:
+            return UNKNOWN  # it was given back this moment: at the next look
+        expired = self._has_expired(found, lease.parent)
+        return None if expired and self._take_over(lease, found) else found.holder
 
     def _create(self, lease: Path) -> None:
         with self._lock:
@@ -185,7 +187,7 @@ class Leases:
                 self._write(lease)
             elif found.holder.token == self._me.token:
                 os.utime(lease)  # without a time: that of the file system
-            else:
+            elif found.holder != UNKNOWN:
                 self._held.discard(lease)  # it was taken over while this process stood still
 
     def _has_expired(self, found: _Found, folder: Path) -> bool:
@@ -219,6 +221,8 @@ class Leases:
         except FileNotFoundError:
             return False
         except OSError:
+            with suppress(OSError):
+                ours.unlink()
             return True  # a lease only saves work
         if _is_dead(found.holder):
             self._remove_leftovers(lease.parent, _made_by(lease).name, of_the_dead=True)
@@ -286,17 +290,26 @@ def _time_of_new_file(folder: Path) -> float | None:
 
 
 def _found(lease: Path) -> _Found | None:
-    """A lease as it is now; none if it is gone, or is no file."""
+    """A lease as it is now; none if it is gone."""
     try:
-        with lease.open("rb") as file:  # opening it asks a network file system for its time
-            status, data = os.fstat(file.fileno()), file.read(10_000)
-    except OSError:
+        status, data = _read(lease)
+    except FileNotFoundError:
         return None
     try:
         holder = document_from_bytes(data, Holder, lease.name)
     except InputError:
         holder = UNKNOWN
     return _Found(holder, (status.st_ino, status.st_mtime_ns))
+
+
+def _read(lease: Path) -> tuple[os.stat_result, bytes]:
+    try:
+        with lease.open("rb") as file:  # opening it asks a network file system for its time
+            return os.fstat(file.fileno()), file.read(10_000)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another user's, or a folder: it expires all the same
+        return lease.stat(), b""
 
 
 def _myself() -> Holder:
@@ -321,7 +334,7 @@ def _is_dead(holder: Holder) -> bool:
         return False
     try:
         os.kill(holder.pid, 0)  # asks and sends nothing
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # or no process can have that number
         return True
     except OSError:
         pass  # it is another user's

@@ -17,7 +17,7 @@ import pytest
 
 from evaluator.contracts import Provenance, Run, Shard, Silence
 from evaluator.errors import InputError
-from evaluator.records.leases import Holder, Leases, LeaseTimes, lease_path
+from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
 from evaluator.records.reading import read_run
 from evaluator.records.running import run_shards
 from evaluator.records.shards import shard_path, shards_of, write_shard
@@ -289,10 +289,29 @@ def test_a_lease_that_says_nothing_is_believed_until_it_expires(part: Path, cont
         assert ours.claim(part) is None
 
 
+def test_a_lease_that_cannot_be_read_expires_too(part: Path) -> None:
+    lease_path(part).mkdir()  # as unreadable as another user's is to one who is not root
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) == UNKNOWN
+        age(lease_path(part), 10 * TIMES.expire_s)
+        assert ours.claim(part) is None
+        ours.tidy(part.parent)
+    assert list(part.parent.iterdir()) == [lease_path(part)]
+
+
+def test_a_number_that_no_process_can_have_is_a_dead_ones(part: Path) -> None:
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+        me = holder_of(lease_path(part))
+    damaged = replace(me, token="other", pid=10**20)
+    lease_path(part).write_bytes(canonical_bytes(damaged))
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+
+
 def test_where_no_lease_can_be_made_there_is_work_all_the_same(
     part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease_path(part.with_name("part-00001.parquet")).mkdir()
     with Leases(TIMES) as ours:
         assert ours.claim(part.parent / "no-such-folder" / part.name) is None
     real = os.open
@@ -305,6 +324,16 @@ def test_where_no_lease_can_be_made_there_is_work_all_the_same(
     monkeypatch.setattr(os, "open", refusing)
     run = the_run(part.parent / "run")
     run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    assert_whole(run)
+
+
+def test_a_folder_in_a_leases_place_holds_nothing_up_for_ever(tmp_path: Path) -> None:
+    run = the_run(tmp_path / "run")
+    shards = shards_of(FOG, ITEMS, SHARD)
+    taken = lease_path(shard_path(run, shards[1]))
+    taken.mkdir(parents=True)
+    age(taken, 10 * LeaseTimes().expire_s)
+    run_shards(run, shards, work, workers=2, progress=Silence())
     assert_whole(run)
 
 
