@@ -6,9 +6,9 @@ A lease only saves work, it never decides what is right: two processes that make
 make the same rows, and each renames its file into place whole. So a lease that cannot be had, was
 lost or was taken by mistake costs time and nothing else, and nothing here raises for want of one.
 
-A process renews the time of its leases. One that was not renewed for long has expired, by the clock
-of the file system, which is the same for all who share it; one whose process is known to be dead
-has expired at once.
+A process renews the time of its leases while their workers get on. One that was not renewed for
+long has expired, by the clock of the file system, which is the same for all who share it; one whose
+process is known to be dead has expired at once.
 """
 
 import hashlib
@@ -42,11 +42,14 @@ class LeaseTimes:
         renew_s: Between two renewals.
         expire_s: After which one that was not renewed is nobody's.
         look_s: Between two looks of a process that waits for others.
+        stuck_s: Without progress, after which one is not renewed: its worker may hang for ever, in
+            a driver say, while the process lives.
     """
 
     renew_s: float = 15.0
     expire_s: float = 120.0
     look_s: float = 1.0
+    stuck_s: float = 600.0
 
 
 LEASE_TIMES = LeaseTimes()
@@ -99,7 +102,7 @@ class Leases:
     def __init__(self, times: LeaseTimes) -> None:
         self._times = times
         self._me = _myself()
-        self._held: set[Path] = set()
+        self._held: dict[Path, float] = {}  # and when its worker last got on
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._clock = _SharedClock(times.renew_s)
@@ -119,11 +122,17 @@ class Leases:
             self._remove_leftovers(made.parent, made.name)
         return None
 
+    def get_on(self, made: Path) -> None:
+        """Note that whoever makes this file makes progress."""
+        with self._lock:
+            if (lease := lease_path(made)) in self._held:
+                self._held[lease] = time.monotonic()
+
     def release(self, made: Path) -> None:
         """Give a lease back."""
         lease = lease_path(made)
         with self._lock, suppress(OSError):
-            self._held.discard(lease)
+            self._held.pop(lease, None)
             if (found := _found(lease)) is not None and found.holder.token == self._me.token:
                 lease.unlink()
 
@@ -158,7 +167,7 @@ class Leases:
         with self._lock:
             if not self._ended.is_set():
                 self._write(lease)
-                self._held.add(lease)
+                self._held[lease] = time.monotonic()
 
     def _write(self, lease: Path) -> None:
         now = datetime.now(UTC).isoformat("T", "seconds")
@@ -180,7 +189,8 @@ class Leases:
 
     def _renew(self, lease: Path) -> None:
         with self._lock, suppress(OSError):
-            if lease not in self._held:
+            since = self._held.get(lease)
+            if since is None or time.monotonic() - since > self._times.stuck_s:
                 return
             found = _found(lease)
             if found is None:
@@ -188,7 +198,7 @@ class Leases:
             elif found.holder.token == self._me.token:
                 os.utime(lease)  # without a time: that of the file system
             elif found.holder != UNKNOWN:
-                self._held.discard(lease)  # it was taken over while this process stood still
+                del self._held[lease]  # it was taken over while this process stood still
 
     def _has_expired(self, found: _Found, folder: Path) -> bool:
         if _is_dead(found.holder):
@@ -211,7 +221,7 @@ class Leases:
                 return False
             with self._lock:
                 ours.replace(lease)
-                self._held.add(lease)
+                self._held[lease] = time.monotonic()
         except FileExistsError:
             other = _found(ours)
             if other is not None and self._has_expired(other, lease.parent):

@@ -8,6 +8,7 @@ still compute is thrown away, and a shard is written only while nothing has gone
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..contracts import Progress, Provenance, Run, Shard
@@ -114,7 +115,7 @@ class _Crew:
     def _labour(self) -> None:
         try:
             while (shard := self._todo.next()) is not None:
-                table, provenance = self._work(shard, self._tally.add)
+                table, provenance = self._work(shard, partial(self._todo.advance, shard))
                 self._todo.finish(shard, table, provenance)
         except BaseException as error:
             if not self._tally.stopped.is_set():  # what comes after the first is its consequence
@@ -149,6 +150,11 @@ class _Todo:
                 self._tell(holders)
             self._tally.stopped.wait(self._look_s)
         return None
+
+    def advance(self, shard: Shard, items: int) -> None:
+        """So many more items of a shard that is being made."""
+        self._leases.get_on(shard_path(self._run, shard))
+        self._tally.add(items)
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
         """Write a shard that was made, and give back its lease."""

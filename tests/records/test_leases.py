@@ -19,7 +19,7 @@ from evaluator.contracts import Provenance, Run, Shard, Silence
 from evaluator.errors import InputError
 from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
 from evaluator.records.reading import read_run
-from evaluator.records.running import run_shards
+from evaluator.records.running import Work, run_shards
 from evaluator.records.shards import shard_path, shards_of, write_shard
 from evaluator.storage.documents import canonical_bytes, read_document
 from evaluator.tests.records.sharing import (
@@ -188,6 +188,43 @@ def test_a_lease_that_is_renewed_does_not_expire(part: Path) -> None:
         assert ours.claim(part) is None
         time.sleep(1.5 * TIMES.expire_s)
         assert theirs.claim(part) is not None
+
+
+def test_a_lease_is_renewed_only_while_its_worker_gets_on(part: Path) -> None:
+    with Leases(LeaseTimes(renew_s=0.02, stuck_s=0.1)) as ours:
+        assert ours.claim(part) is None
+        time.sleep(0.3)
+        age(lease_path(part), 10 * LeaseTimes().expire_s)
+        then = lease_path(part).stat().st_mtime
+        time.sleep(0.3)
+        assert lease_path(part).stat().st_mtime == then
+        deadline = time.monotonic() + 60
+        while lease_path(part).stat().st_mtime == then:
+            ours.get_on(part)
+            time.sleep(0.01)
+            assert time.monotonic() < deadline
+
+
+def test_a_shard_whose_worker_is_stuck_is_made_by_another_process(tmp_path: Path) -> None:
+    run, freed, began = the_run(tmp_path / "run"), threading.Event(), threading.Event()
+    shards = shards_of(FOG, ITEMS, SHARD)[:1]
+
+    def stuck(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        began.set()
+        freed.wait()
+        return work(shard, advance)
+
+    def make(how: Work, stuck_s: float) -> None:
+        times = replace(TIMES, stuck_s=stuck_s)
+        run_shards(run, shards, how, workers=1, progress=Silence(), times=times)
+
+    hung = threading.Thread(target=make, args=(stuck, TIMES.renew_s))
+    hung.start()
+    began.wait()
+    make(work, 600)  # ends, though the other one never gave its lease back
+    assert shard_path(run, shards[0]).is_file()
+    freed.set()
+    hung.join()
 
 
 def test_another_machines_lease_expires_by_the_clock_of_the_file_system(part: Path) -> None:
