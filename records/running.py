@@ -2,9 +2,11 @@
 
 Threads that compute cannot always be interrupted, and may be in the middle of a batch of seconds.
 So they are daemons that nobody waits for long: an error or an interrupt surfaces at once, what they
-still compute is thrown away, and a shard is written only while nothing has gone wrong.
+still compute is thrown away, and a shard is written only while nothing has gone wrong. Only a
+program that used the Python interface, and that ends, waits for their batch.
 """
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -92,10 +94,12 @@ class _Crew:
     def work(self, workers: int) -> None:
         """Until all is done, or something failed."""
         self._running = max(1, workers)
+        # Of a program that ends in order: native code aborts when its daemon thread is torn down.
+        atexit.register(self._join)
         for _ in range(self._running):
             thread = threading.Thread(target=self._labour, name=THREAD_NAME, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
         # A wait without an end cannot be interrupted everywhere.
         while not self._over.wait(0.5):
             pass
@@ -107,6 +111,12 @@ class _Crew:
             stop()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if not any(thread.is_alive() for thread in self._threads):
+            atexit.unregister(self._join)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
     def raise_first(self) -> None:
         if self._errors:

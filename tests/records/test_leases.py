@@ -19,7 +19,7 @@ from evaluator.contracts import Provenance, Run, Shard, Silence
 from evaluator.errors import InputError
 from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
 from evaluator.records.reading import read_run
-from evaluator.records.running import Work, run_shards
+from evaluator.records.running import THREAD_NAME, Work, run_shards
 from evaluator.records.shards import shard_path, shards_of, write_shard
 from evaluator.storage.documents import canonical_bytes, read_document
 from evaluator.tests.records.sharing import (
@@ -440,6 +440,59 @@ def test_an_error_surfaces_at_once_also_beside_work_that_cannot_be_stopped(tmp_p
     assert stopped == [True]
     freed.set()
     assert names(run) == set()
+
+
+def test_a_thread_that_cannot_be_started_is_the_error_that_surfaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = the_run(tmp_path / "run"), threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    assert names(run) == set()
+
+
+def test_a_program_that_was_interrupted_ends_after_the_batches_that_are_computed(
+    tmp_path: Path,
+) -> None:
+    program = """
+import signal, sys, threading, time
+from pathlib import Path
+from evaluator.tests.records.sharing import *
+
+def slow(shard, advance):
+    began.set()
+    time.sleep(3)
+    print("computed", flush=True)
+    advance(1)
+
+began = threading.Event()
+main = threading.main_thread().ident
+threading.Thread(
+    target=lambda: began.wait() and signal.pthread_kill(main, signal.SIGINT), daemon=True
+).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run = the_run(Path(sys.argv[1]))
+try:
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["interrupted", "computed"]
 
 
 def test_a_shard_whose_half_written_file_was_taken_away_is_written_again(
