@@ -188,6 +188,19 @@ def test_an_interrupt_ends_a_command_also_while_a_bar_is_shown() -> None:
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")  # the cursor is back
 
 
+def test_a_signal_to_a_forked_child_does_not_end_its_parent() -> None:
+    program = (
+        "import multiprocessing, time\n"
+        "from evaluator.cli.interrupts import watch_interrupts; watch_interrupts()\n"
+        "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "child.start()\n"
+        "child.terminate(); child.join(); time.sleep(3); print(child.exitcode)"
+    )
+    process = begin([sys.executable, "-c", program], env={**os.environ})
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout, stderr) == (0, "-15\n", "")
+
+
 # ------------------------------------------------------------------------ disks
 
 
