@@ -26,6 +26,7 @@ from evaluator.tests.records.sharing import (
     FOG,
     ITEMS,
     SHARD,
+    SHORT,
     TIMES,
     provenance,
     rows_of,
@@ -36,9 +37,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 Process = subprocess.Popen[str]
 
 
-def begin(folder: Path, journal: Path, seconds: float) -> Process:
+def begin(
+    folder: Path, journal: Path, seconds: float, times: LeaseTimes = TIMES, crowd: int = 1
+) -> Process:
+    words = [folder, journal, str(seconds), str(times.expire_s), str(crowd)]
     return subprocess.Popen(
-        [sys.executable, "-m", "evaluator.tests.records.sharing", folder, journal, str(seconds)],
+        [sys.executable, "-m", "evaluator.tests.records.sharing", *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -78,10 +82,15 @@ def assert_whole(run: Run) -> None:
 @posix
 def test_three_processes_make_every_shard_exactly_once(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    processes = [begin(tmp_path / "run", journal, 0.1) for _ in range(3)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=60)
-        assert process.returncode == 0, stderr
+    processes = [begin(tmp_path / "run", journal, 0.05, crowd=3) for _ in range(3)]
+    try:
+        for process in processes:
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, stderr
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
     made = [line.split(" ", 1) for line in journal.read_text().splitlines()]
     shards = [shard for _, shard in made]
     assert len(shards) == len(set(shards)) == len(FOG) * ITEMS // SHARD
@@ -107,21 +116,23 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 
     disturber = threading.Thread(target=disturb)
     disturber.start()
-    processes = [begin(run.folder, journal, 0.2) for _ in range(3)]
+    processes = [begin(run.folder, journal, 0.2, SHORT) for _ in range(3)]
+    kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]
+    chance.shuffle(kinds)
     sent: list[signal.Signals] = []
     try:
         while any(process.poll() is None for process in processes) and len(sent) < 12:
             time.sleep(chance.uniform(0.05, 0.5))
             place = chance.randrange(3)
-            kind = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+            kind = kinds[len(sent) % 3]
             processes[place].send_signal(kind)
             sent.append(kind)
             if kind == signal.SIGSTOP:  # longer than its leases live
-                time.sleep(TIMES.expire_s * 1.5)
+                time.sleep(SHORT.expire_s * 1.5)
                 processes[place].send_signal(signal.SIGCONT)
             else:
                 processes[place].communicate(timeout=20)
-                processes[place] = begin(run.folder, journal, 0.2)
+                processes[place] = begin(run.folder, journal, 0.2, SHORT)
         for process in processes:
             _, stderr = process.communicate(timeout=60)
             assert process.returncode == 0, stderr
@@ -132,8 +143,10 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
             process.kill()
             process.communicate()
     assert len(set(sent)) == 3
-    # The next command, as a user would give it: there is nothing to make, but leftovers to remove.
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    # The next command, as a user would give it: there is nothing to make, but leftovers to remove,
+    # also of one that was killed after another had taken over its shard, once they are old.
+    time.sleep(2 * SHORT.expire_s)
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
     assert foreign <= names(run)
     assert_whole(run)
 
@@ -142,7 +155,7 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path: Path) -> None:
     chance, run = random.Random(0), the_run(tmp_path / "run")
     for _ in range(3):  # they compute nothing: writing is all that takes time
-        processes = [begin(run.folder, tmp_path / "journal", 0) for _ in range(2)]
+        processes = [begin(run.folder, tmp_path / "journal", 0, SHORT) for _ in range(2)]
         before = len(names(run))
         while len(names(run)) <= before and any(p.poll() is None for p in processes):
             time.sleep(0.001)
@@ -152,7 +165,8 @@ def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path:
             process.communicate()
         for path in (run.folder / "records").rglob("part-*.parquet"):
             assert path.stat().st_size > 0
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    time.sleep(2 * SHORT.expire_s)  # also a lease that says nothing yet may be left
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
     assert_whole(run)
 
 
@@ -186,7 +200,11 @@ def test_a_lease_is_had_by_one_at_a_time_and_given_back_at_the_end(part: Path) -
 def test_a_lease_that_is_renewed_does_not_expire(part: Path) -> None:
     with Leases(TIMES) as ours, Leases(TIMES) as theirs:
         assert ours.claim(part) is None
-        time.sleep(1.5 * TIMES.expire_s)
+        age(lease_path(part), 10 * TIMES.expire_s)
+        deadline, now = time.monotonic() + 60, time.time()
+        while lease_path(part).stat().st_mtime < now - TIMES.expire_s:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert theirs.claim(part) is not None
 
 
@@ -215,7 +233,7 @@ def test_a_shard_whose_worker_is_stuck_is_made_by_another_process(tmp_path: Path
         return work(shard, advance)
 
     def make(how: Work, stuck_s: float) -> None:
-        times = replace(TIMES, stuck_s=stuck_s)
+        times = replace(SHORT, stuck_s=stuck_s)
         run_shards(run, shards, how, workers=1, progress=Silence(), times=times)
 
     hung = threading.Thread(target=make, args=(stuck, TIMES.renew_s))
@@ -390,6 +408,7 @@ def test_what_others_make_is_waited_for_and_told_once(tmp_path: Path) -> None:
             time.sleep(0.01)
         write_shard(run, theirs[0], rows_of(theirs[0]), provenance())
         lease_path(shard_path(run, theirs[0])).unlink()
+        age(lease_path(shard_path(run, theirs[1])), 10 * TIMES.expire_s)
 
     other = threading.Thread(target=finish_one)
     other.start()
