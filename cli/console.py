@@ -133,7 +133,15 @@ def say(text: str) -> None:
             return
         # Not through Python's buffers, which would fail once more when the process ends.
         sys.stderr.flush()
-        os.write(number, f"{text}\n".encode(sys.stderr.encoding, "backslashreplace"))
+        encoding = sys.stderr.encoding or "utf-8"  # rich's stand-in for it has none
+        os.write(number, f"{text}\n".encode(encoding, "backslashreplace"))
+
+
+def leave_bars() -> None:
+    """Give a terminal its cursor back, and a line without a bar, where nobody ended the bars."""
+    with suppress(OSError, ValueError, AttributeError):
+        if os.isatty(number := sys.stderr.fileno()):
+            os.write(number, b"\r\x1b[K\x1b[?25h")
 
 
 @contextmanager

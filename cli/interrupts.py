@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import shown
-from .console import say
+from .console import leave_bars, say
 
 INTERRUPTED = 130
 PATIENCE_SECONDS = 1.8
@@ -26,6 +26,8 @@ PATIENCE_SECONDS = 1.8
 _interrupted: list[int] = []
 _said = threading.Lock()
 _signals: list[socket.socket] = []
+_before: dict[int, Any] = {}
+"""What signals did until they were watched."""
 
 
 def watch_interrupts() -> None:
@@ -38,7 +40,9 @@ def watch_interrupts() -> None:
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as shells have it for background jobs
-            signal.signal(number, _interrupt)
+            _before[number] = signal.signal(number, _interrupt)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_end_if_nobody_else_does, args=(ours,), daemon=True).start()
 
 
@@ -65,10 +69,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
+def _forget() -> None:
+    """In a forked child, whose signals would otherwise be told to its parent, and end it."""
+    if not _signals:
+        return
+    signal.set_wakeup_fd(-1)
+    for number, action in _before.items():
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, action)
+    while _signals:
+        _signals.pop().close()
+
+
 def _end_if_nobody_else_does(signals: socket.socket) -> None:
     wanted = {signal.SIGINT, signal.SIGTERM}
     while not wanted.intersection(signals.recv(1)):
         pass
     time.sleep(PATIENCE_SECONDS)
-    say_interrupted()
-    os._exit(INTERRUPTED)
+    try:
+        leave_bars()
+        say_interrupted()
+    finally:
+        os._exit(INTERRUPTED)

@@ -6,9 +6,9 @@ A lease only saves work, it never decides what is right: two processes that make
 make the same rows, and each renames its file into place whole. So a lease that cannot be had, was
 lost or was taken by mistake costs time and nothing else, and nothing here raises for want of one.
 
-A process renews the time of its leases. One that was not renewed for long has expired, by the clock
-of the file system, which is the same for all who share it; one whose process is known to be dead
-has expired at once.
+A process renews the time of its leases while their workers get on. One that was not renewed for
+long has expired, by the clock of the file system, which is the same for all who share it; one whose
+process is known to be dead has expired at once.
 """
 
 import hashlib
@@ -42,11 +42,14 @@ class LeaseTimes:
         renew_s: Between two renewals.
         expire_s: After which one that was not renewed is nobody's.
         look_s: Between two looks of a process that waits for others.
+        stuck_s: Without progress, after which one is not renewed: its worker may hang for ever, in
+            a driver say, while the process lives.
     """
 
     renew_s: float = 15.0
     expire_s: float = 120.0
     look_s: float = 1.0
+    stuck_s: float = 600.0
 
 
 LEASE_TIMES = LeaseTimes()
@@ -99,7 +102,7 @@ class Leases:
     def __init__(self, times: LeaseTimes) -> None:
         self._times = times
         self._me = _myself()
-        self._held: set[Path] = set()
+        self._held: dict[Path, float] = {}  # and when its worker last got on
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._clock = _SharedClock(times.renew_s)
@@ -111,35 +114,37 @@ class Leases:
             Who holds it; none if it is ours now, or if no lease can be had here.
         """
         lease = lease_path(made)
-        try:
-            self._create(lease)
-        except FileExistsError:
-            if (found := _found(lease)) is None:
-                return UNKNOWN  # it was given back this moment: at the next look
-            expired = self._has_expired(found, lease.parent)
-            return None if expired and self._take_over(lease, found) else found.holder
-        except OSError:
-            return None  # a lease only saves work
-        self._remove_leftovers(made.parent, made.name)
+        with suppress(OSError):  # a lease only saves work
+            try:
+                self._create(lease)
+            except FileExistsError:
+                return self._claim_expired(lease)
+            self._remove_leftovers(made.parent, made.name)
         return None
+
+    def get_on(self, made: Path) -> None:
+        """Note that whoever makes this file makes progress."""
+        with self._lock:
+            if (lease := lease_path(made)) in self._held:
+                self._held[lease] = time.monotonic()
 
     def release(self, made: Path) -> None:
         """Give a lease back."""
         lease = lease_path(made)
-        with self._lock:
-            self._held.discard(lease)
+        with self._lock, suppress(OSError):
+            self._held.pop(lease, None)
             if (found := _found(lease)) is not None and found.holder.token == self._me.token:
-                with suppress(OSError):
-                    lease.unlink()
+                lease.unlink()
 
     def tidy(self, folder: Path) -> None:
         """Remove from a folder what killed processes left in it, and nothing else."""
         for lease in folder.glob(".part-*.lease"):
-            found = _found(lease)
-            if found is None or not self._has_expired(found, folder):
-                continue
-            if self._take_over(lease, found):
-                self.release(_made_by(lease))
+            with suppress(OSError):
+                found = _found(lease)
+                if found is None or not self._has_expired(found, folder):
+                    continue
+                if self._take_over(lease, found):
+                    self.release(_made_by(lease))
         self._remove_leftovers(folder, "part-")
 
     def __enter__(self) -> Self:
@@ -152,11 +157,17 @@ class Leases:
         for lease in list(self._held):
             self.release(_made_by(lease))
 
+    def _claim_expired(self, lease: Path) -> Holder | None:
+        if (found := _found(lease)) is None:
+            return UNKNOWN  # it was given back this moment: at the next look
+        expired = self._has_expired(found, lease.parent)
+        return None if expired and self._take_over(lease, found) else found.holder
+
     def _create(self, lease: Path) -> None:
         with self._lock:
             if not self._ended.is_set():
                 self._write(lease)
-                self._held.add(lease)
+                self._held[lease] = time.monotonic()
 
     def _write(self, lease: Path) -> None:
         now = datetime.now(UTC).isoformat("T", "seconds")
@@ -178,15 +189,16 @@ class Leases:
 
     def _renew(self, lease: Path) -> None:
         with self._lock, suppress(OSError):
-            if lease not in self._held:
+            since = self._held.get(lease)
+            if since is None or time.monotonic() - since > self._times.stuck_s:
                 return
             found = _found(lease)
             if found is None:
                 self._write(lease)
             elif found.holder.token == self._me.token:
                 os.utime(lease)  # without a time: that of the file system
-            else:
-                self._held.discard(lease)  # it was taken over while this process stood still
+            elif found.holder != UNKNOWN:
+                del self._held[lease]  # it was taken over while this process stood still
 
     def _has_expired(self, found: _Found, folder: Path) -> bool:
         if _is_dead(found.holder):
@@ -209,7 +221,7 @@ class Leases:
                 return False
             with self._lock:
                 ours.replace(lease)
-                self._held.add(lease)
+                self._held[lease] = time.monotonic()
         except FileExistsError:
             other = _found(ours)
             if other is not None and self._has_expired(other, lease.parent):
@@ -219,6 +231,8 @@ class Leases:
         except FileNotFoundError:
             return False
         except OSError:
+            with suppress(OSError):
+                ours.unlink()
             return True  # a lease only saves work
         if _is_dead(found.holder):
             self._remove_leftovers(lease.parent, _made_by(lease).name, of_the_dead=True)
@@ -286,17 +300,26 @@ def _time_of_new_file(folder: Path) -> float | None:
 
 
 def _found(lease: Path) -> _Found | None:
-    """A lease as it is now; none if it is gone, or is no file."""
+    """A lease as it is now; none if it is gone."""
     try:
-        with lease.open("rb") as file:  # opening it asks a network file system for its time
-            status, data = os.fstat(file.fileno()), file.read(10_000)
-    except OSError:
+        status, data = _read(lease)
+    except FileNotFoundError:
         return None
     try:
         holder = document_from_bytes(data, Holder, lease.name)
     except InputError:
         holder = UNKNOWN
     return _Found(holder, (status.st_ino, status.st_mtime_ns))
+
+
+def _read(lease: Path) -> tuple[os.stat_result, bytes]:
+    try:
+        with lease.open("rb") as file:  # opening it asks a network file system for its time
+            return os.fstat(file.fileno()), file.read(10_000)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another user's, or a folder: it expires all the same
+        return lease.stat(), b""
 
 
 def _myself() -> Holder:
@@ -321,7 +344,7 @@ def _is_dead(holder: Holder) -> bool:
         return False
     try:
         os.kill(holder.pid, 0)  # asks and sends nothing
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # or no process can have that number
         return True
     except OSError:
         pass  # it is another user's

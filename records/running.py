@@ -2,12 +2,15 @@
 
 Threads that compute cannot always be interrupted, and may be in the middle of a batch of seconds.
 So they are daemons that nobody waits for long: an error or an interrupt surfaces at once, what they
-still compute is thrown away, and a shard is written only while nothing has gone wrong.
+still compute is thrown away, and a shard is written only while nothing has gone wrong. Only a
+program that used the Python interface, and that ends, waits for their batch.
 """
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..contracts import Progress, Provenance, Run, Shard
@@ -91,10 +94,12 @@ class _Crew:
     def work(self, workers: int) -> None:
         """Until all is done, or something failed."""
         self._running = max(1, workers)
+        # Of a program that ends in order: native code aborts when its daemon thread is torn down.
+        atexit.register(self._join)
         for _ in range(self._running):
             thread = threading.Thread(target=self._labour, name=THREAD_NAME, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
         # A wait without an end cannot be interrupted everywhere.
         while not self._over.wait(0.5):
             pass
@@ -106,6 +111,12 @@ class _Crew:
             stop()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if not any(thread.is_alive() for thread in self._threads):
+            atexit.unregister(self._join)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
     def raise_first(self) -> None:
         if self._errors:
@@ -114,7 +125,7 @@ class _Crew:
     def _labour(self) -> None:
         try:
             while (shard := self._todo.next()) is not None:
-                table, provenance = self._work(shard, self._tally.add)
+                table, provenance = self._work(shard, partial(self._todo.advance, shard))
                 self._todo.finish(shard, table, provenance)
         except BaseException as error:
             if not self._tally.stopped.is_set():  # what comes after the first is its consequence
@@ -149,6 +160,11 @@ class _Todo:
                 self._tell(holders)
             self._tally.stopped.wait(self._look_s)
         return None
+
+    def advance(self, shard: Shard, items: int) -> None:
+        """So many more items of a shard that is being made."""
+        self._leases.get_on(shard_path(self._run, shard))
+        self._tally.add(items)
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
         """Write a shard that was made, and give back its lease."""

@@ -17,15 +17,16 @@ import pytest
 
 from evaluator.contracts import Provenance, Run, Shard, Silence
 from evaluator.errors import InputError
-from evaluator.records.leases import Holder, Leases, LeaseTimes, lease_path
+from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
 from evaluator.records.reading import read_run
-from evaluator.records.running import run_shards
+from evaluator.records.running import THREAD_NAME, Work, run_shards
 from evaluator.records.shards import shard_path, shards_of, write_shard
 from evaluator.storage.documents import canonical_bytes, read_document
 from evaluator.tests.records.sharing import (
     FOG,
     ITEMS,
     SHARD,
+    SHORT,
     TIMES,
     provenance,
     rows_of,
@@ -36,9 +37,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 Process = subprocess.Popen[str]
 
 
-def begin(folder: Path, journal: Path, seconds: float) -> Process:
+def begin(
+    folder: Path, journal: Path, seconds: float, times: LeaseTimes = TIMES, crowd: int = 1
+) -> Process:
+    words = [folder, journal, str(seconds), str(times.expire_s), str(crowd)]
     return subprocess.Popen(
-        [sys.executable, "-m", "evaluator.tests.records.sharing", folder, journal, str(seconds)],
+        [sys.executable, "-m", "evaluator.tests.records.sharing", *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -78,10 +82,15 @@ def assert_whole(run: Run) -> None:
 @posix
 def test_three_processes_make_every_shard_exactly_once(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    processes = [begin(tmp_path / "run", journal, 0.1) for _ in range(3)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=60)
-        assert process.returncode == 0, stderr
+    processes = [begin(tmp_path / "run", journal, 0.05, crowd=3) for _ in range(3)]
+    try:
+        for process in processes:
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, stderr
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
     made = [line.split(" ", 1) for line in journal.read_text().splitlines()]
     shards = [shard for _, shard in made]
     assert len(shards) == len(set(shards)) == len(FOG) * ITEMS // SHARD
@@ -107,21 +116,23 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 
     disturber = threading.Thread(target=disturb)
     disturber.start()
-    processes = [begin(run.folder, journal, 0.2) for _ in range(3)]
+    processes = [begin(run.folder, journal, 0.2, SHORT) for _ in range(3)]
+    kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]
+    chance.shuffle(kinds)
     sent: list[signal.Signals] = []
     try:
         while any(process.poll() is None for process in processes) and len(sent) < 12:
             time.sleep(chance.uniform(0.05, 0.5))
             place = chance.randrange(3)
-            kind = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+            kind = kinds[len(sent) % 3]
             processes[place].send_signal(kind)
             sent.append(kind)
             if kind == signal.SIGSTOP:  # longer than its leases live
-                time.sleep(TIMES.expire_s * 1.5)
+                time.sleep(SHORT.expire_s * 1.5)
                 processes[place].send_signal(signal.SIGCONT)
             else:
                 processes[place].communicate(timeout=20)
-                processes[place] = begin(run.folder, journal, 0.2)
+                processes[place] = begin(run.folder, journal, 0.2, SHORT)
         for process in processes:
             _, stderr = process.communicate(timeout=60)
             assert process.returncode == 0, stderr
@@ -132,8 +143,10 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
             process.kill()
             process.communicate()
     assert len(set(sent)) == 3
-    # The next command, as a user would give it: there is nothing to make, but leftovers to remove.
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    # The next command, as a user would give it: there is nothing to make, but leftovers to remove,
+    # also of one that was killed after another had taken over its shard, once they are old.
+    time.sleep(2 * SHORT.expire_s)
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
     assert foreign <= names(run)
     assert_whole(run)
 
@@ -142,7 +155,7 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path: Path) -> None:
     chance, run = random.Random(0), the_run(tmp_path / "run")
     for _ in range(3):  # they compute nothing: writing is all that takes time
-        processes = [begin(run.folder, tmp_path / "journal", 0) for _ in range(2)]
+        processes = [begin(run.folder, tmp_path / "journal", 0, SHORT) for _ in range(2)]
         before = len(names(run))
         while len(names(run)) <= before and any(p.poll() is None for p in processes):
             time.sleep(0.001)
@@ -152,7 +165,8 @@ def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path:
             process.communicate()
         for path in (run.folder / "records").rglob("part-*.parquet"):
             assert path.stat().st_size > 0
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=TIMES)
+    time.sleep(2 * SHORT.expire_s)  # also a lease that says nothing yet may be left
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
     assert_whole(run)
 
 
@@ -186,8 +200,49 @@ def test_a_lease_is_had_by_one_at_a_time_and_given_back_at_the_end(part: Path) -
 def test_a_lease_that_is_renewed_does_not_expire(part: Path) -> None:
     with Leases(TIMES) as ours, Leases(TIMES) as theirs:
         assert ours.claim(part) is None
-        time.sleep(1.5 * TIMES.expire_s)
+        age(lease_path(part), 10 * TIMES.expire_s)
+        deadline, now = time.monotonic() + 60, time.time()
+        while lease_path(part).stat().st_mtime < now - TIMES.expire_s:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert theirs.claim(part) is not None
+
+
+def test_a_lease_is_renewed_only_while_its_worker_gets_on(part: Path) -> None:
+    with Leases(LeaseTimes(renew_s=0.02, stuck_s=0.1)) as ours:
+        assert ours.claim(part) is None
+        time.sleep(0.3)
+        age(lease_path(part), 10 * LeaseTimes().expire_s)
+        then = lease_path(part).stat().st_mtime
+        time.sleep(0.3)
+        assert lease_path(part).stat().st_mtime == then
+        deadline = time.monotonic() + 60
+        while lease_path(part).stat().st_mtime == then:
+            ours.get_on(part)
+            time.sleep(0.01)
+            assert time.monotonic() < deadline
+
+
+def test_a_shard_whose_worker_is_stuck_is_made_by_another_process(tmp_path: Path) -> None:
+    run, freed, began = the_run(tmp_path / "run"), threading.Event(), threading.Event()
+    shards = shards_of(FOG, ITEMS, SHARD)[:1]
+
+    def stuck(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        began.set()
+        freed.wait()
+        return work(shard, advance)
+
+    def make(how: Work, stuck_s: float) -> None:
+        times = replace(SHORT, stuck_s=stuck_s)
+        run_shards(run, shards, how, workers=1, progress=Silence(), times=times)
+
+    hung = threading.Thread(target=make, args=(stuck, TIMES.renew_s))
+    hung.start()
+    began.wait()
+    make(work, 600)  # ends, though the other one never gave its lease back
+    assert shard_path(run, shards[0]).is_file()
+    freed.set()
+    hung.join()
 
 
 def test_another_machines_lease_expires_by_the_clock_of_the_file_system(part: Path) -> None:
@@ -289,10 +344,29 @@ def test_a_lease_that_says_nothing_is_believed_until_it_expires(part: Path, cont
         assert ours.claim(part) is None
 
 
+def test_a_lease_that_cannot_be_read_expires_too(part: Path) -> None:
+    lease_path(part).mkdir()  # as unreadable as another user's is to one who is not root
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) == UNKNOWN
+        age(lease_path(part), 10 * TIMES.expire_s)
+        assert ours.claim(part) is None
+        ours.tidy(part.parent)
+    assert list(part.parent.iterdir()) == [lease_path(part)]
+
+
+def test_a_number_that_no_process_can_have_is_a_dead_ones(part: Path) -> None:
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+        me = holder_of(lease_path(part))
+    damaged = replace(me, token="other", pid=10**20)
+    lease_path(part).write_bytes(canonical_bytes(damaged))
+    with Leases(TIMES) as ours:
+        assert ours.claim(part) is None
+
+
 def test_where_no_lease_can_be_made_there_is_work_all_the_same(
     part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease_path(part.with_name("part-00001.parquet")).mkdir()
     with Leases(TIMES) as ours:
         assert ours.claim(part.parent / "no-such-folder" / part.name) is None
     real = os.open
@@ -305,6 +379,16 @@ def test_where_no_lease_can_be_made_there_is_work_all_the_same(
     monkeypatch.setattr(os, "open", refusing)
     run = the_run(part.parent / "run")
     run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    assert_whole(run)
+
+
+def test_a_folder_in_a_leases_place_holds_nothing_up_for_ever(tmp_path: Path) -> None:
+    run = the_run(tmp_path / "run")
+    shards = shards_of(FOG, ITEMS, SHARD)
+    taken = lease_path(shard_path(run, shards[1]))
+    taken.mkdir(parents=True)
+    age(taken, 10 * LeaseTimes().expire_s)
+    run_shards(run, shards, work, workers=2, progress=Silence())
     assert_whole(run)
 
 
@@ -324,6 +408,7 @@ def test_what_others_make_is_waited_for_and_told_once(tmp_path: Path) -> None:
             time.sleep(0.01)
         write_shard(run, theirs[0], rows_of(theirs[0]), provenance())
         lease_path(shard_path(run, theirs[0])).unlink()
+        age(lease_path(shard_path(run, theirs[1])), 10 * TIMES.expire_s)
 
     other = threading.Thread(target=finish_one)
     other.start()
@@ -374,6 +459,59 @@ def test_an_error_surfaces_at_once_also_beside_work_that_cannot_be_stopped(tmp_p
     assert stopped == [True]
     freed.set()
     assert names(run) == set()
+
+
+def test_a_thread_that_cannot_be_started_is_the_error_that_surfaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, real = the_run(tmp_path / "run"), threading.Thread.start
+
+    def refusing(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    assert names(run) == set()
+
+
+def test_a_program_that_was_interrupted_ends_after_the_batches_that_are_computed(
+    tmp_path: Path,
+) -> None:
+    program = """
+import signal, sys, threading, time
+from pathlib import Path
+from evaluator.tests.records.sharing import *
+
+def slow(shard, advance):
+    began.set()
+    time.sleep(3)
+    print("computed", flush=True)
+    advance(1)
+
+began = threading.Event()
+main = threading.main_thread().ident
+threading.Thread(
+    target=lambda: began.wait() and signal.pthread_kill(main, signal.SIGINT), daemon=True
+).start()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run = the_run(Path(sys.argv[1]))
+try:
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "run"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["interrupted", "computed"]
 
 
 def test_a_shard_whose_half_written_file_was_taken_away_is_written_again(

@@ -1,5 +1,6 @@
 """Runs that are killed, shared, interrupted, short of disk, or fed bad images."""
 
+import contextlib
 import json
 import os
 import random
@@ -76,8 +77,9 @@ def words_of(bundle: Bundle, data: Path, out: Path, *more: str) -> list[str]:
 
 def begin(words: list[str], **options: object) -> "subprocess.Popen[str]":
     options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    options.setdefault("stderr", subprocess.PIPE)
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        words, stdout=subprocess.PIPE, text=True, **options
     )
 
 
@@ -147,6 +149,56 @@ def test_an_interrupt_ends_a_command_also_while_a_library_computes() -> None:
     _, stderr = process.communicate()
     assert process.returncode == 130
     assert "continue with the same command: evaluator score 'a model'" in stderr
+
+
+def test_an_interrupt_ends_a_command_also_while_a_bar_is_shown() -> None:
+    import pty
+
+    program = (
+        "import os, sys, hashlib; sys.argv = ['evaluator', 'score', 'a model'];"
+        "from evaluator.cli.interrupts import watch_interrupts; watch_interrupts()\n"
+        "from evaluator.cli.console import TerminalProgress\n"
+        "with TerminalProgress() as progress:\n"
+        "    progress.advance('score', 1, 10, 'images')\n"
+        "    os.write(1, b'begun\\n')\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+    )
+    ours, theirs = pty.openpty()
+    process = begin(
+        [sys.executable, "-c", program], stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(1)  # until it is inside
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.stdout.close()
+    shown = b""
+    with (
+        open(ours, "rb", buffering=0) as terminal,
+        contextlib.suppress(OSError),  # the other end was closed: the process has ended
+    ):
+        while chunk := terminal.read(65_536):
+            shown += chunk
+    assert b"continue with the same command: evaluator score 'a model'" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")  # the cursor is back
+
+
+def test_a_signal_to_a_forked_child_does_not_end_its_parent() -> None:
+    program = (
+        "import multiprocessing, time\n"
+        "from evaluator.cli.interrupts import watch_interrupts; watch_interrupts()\n"
+        "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))\n"
+        "child.start()\n"
+        "child.terminate(); child.join(); time.sleep(3); print(child.exitcode)"
+    )
+    process = begin([sys.executable, "-c", program], env={**os.environ})
+    stdout, stderr = process.communicate()
+    assert (process.returncode, stdout, stderr) == (0, "-15\n", "")
 
 
 # ------------------------------------------------------------------------ disks
