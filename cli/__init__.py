@@ -4,7 +4,6 @@ Nothing heavy is imported before a command runs, so that ``evaluator --help`` an
 """
 
 import sys
-import threading
 from typing import Annotated, Any
 
 import typer
@@ -81,11 +80,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if end.code == INTERRUPTED or _computing():
+        if end.code:
+            # Threads may still compute, or libraries begin some: Python's own end aborts on them.
             leave(end.code if isinstance(end.code, int) else 1)
         raise
-
-
-def _computing() -> bool:
-    """Whether a thread is still in a library that cannot be interrupted, as after an error."""
-    return any(thread.name.startswith("shard") for thread in threading.enumerate())

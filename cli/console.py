@@ -225,8 +225,10 @@ def check_outputs(*paths: Path | None) -> None:
     """Find out before the work that its results can be written.
 
     Raises:
-        OutputError: If one of them cannot be.
+        OutputError: If one of them cannot be, or several are standard output.
     """
+    if sum(is_stdout(path) for path in paths) > 1:
+        raise OutputError("Only one thing fits on standard output. Give the other a file.")
     for path in paths:
         if path is not None and not is_stdout(path):
             check_place(path)

@@ -139,6 +139,8 @@ def bottleneck(engine: float, whole: float, data: float, *, shared: bool) -> Bot
             "processor, or the sides wait for each other.",
         )
     if engine <= data:
+        if whole > engine:
+            share = "all that it reaches alone, and more: the measurement's noise"
         return Bottleneck(
             "engine",
             f"The engine: end to end it reaches {share}; the data side alone could feed "

@@ -111,7 +111,7 @@ def open_source(
     known, pool = None if labels is None else read_labels(labels), IdPool()
     parts: list[Part] = []
     for path in data:
-        folder = is_folder(path)
+        folder, before = is_folder(path), len(parts)
         if folder and not any(condition.values for condition in conditions):
             _refuse_corrupted(path)
         if folder and _holds_more_than_tars(path, conditions):
@@ -122,6 +122,12 @@ def open_source(
             )
             for tar in (_tars_in(path) if folder else [path])
         ]
+        if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
+            expected = "/".join(str(value) for _, value in conditions[0].values)
+            raise InputError(
+                f"{shown(path)} holds nothing of what is scored. Give the folder or tar that holds "
+                f"{expected or 'the class folders'}, or leave this one out."
+            )
     return MixedSource(parts, conditions)
 
 

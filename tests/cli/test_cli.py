@@ -441,3 +441,9 @@ def test_tables_are_shown_before_files_are_written(tmp_path: Path) -> None:
         assert json.loads(pipe.read_text())["schema"] == 1
     patience.cancel()
     assert process.returncode == 0
+
+
+def test_two_things_do_not_go_to_standard_output_together() -> None:
+    done = run("report", "runs", "--json", "-", "--markdown", "-")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Only one thing fits on standard output" in done.stderr

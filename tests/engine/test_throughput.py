@@ -48,3 +48,8 @@ def test_the_sentence_says_how_near_and_how_far() -> None:
     sentence = bottleneck(200, 190, 4000, shared=True).sentence
     assert "95 % of what it reaches alone" in sentence
     assert "20.0 times as much" in sentence
+
+
+def test_a_loop_that_was_faster_than_its_engine_alone_is_called_noise() -> None:
+    assert "noise" in bottleneck(60.9, 74.3, 4000, shared=True).sentence
+    assert "noise" not in bottleneck(60.9, 58.0, 4000, shared=True).sentence

@@ -250,3 +250,12 @@ def test_another_set_of_images_is_another_run(model: str, tree: Path, tmp_path: 
         next((other / cell).rglob("*.JPEG")).unlink()
     with pytest.raises(RunMismatchError, match="ids_sha256"):
         score(model, packed(tmp_path / "x.tar", other, *CELLS), run.folder, progress=Silence())
+
+
+def test_a_place_that_holds_nothing_of_what_is_scored_is_named(
+    model: str, tree: Path, tmp_path: Path
+) -> None:
+    # `tree/fog` holds 1, 2 and no corruption: given by itself it would be refused as well.
+    with pytest.raises(InputError, match=r"fog holds nothing of what is scored\. .*gaussian_noise"):
+        score(model, [tree, tree / "fog"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
