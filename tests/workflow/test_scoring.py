@@ -91,8 +91,9 @@ def test_generated_data_that_lost_their_mark_are_refused(corrupted: Path, tmp_pa
     shutil.copytree(corrupted / "fog", tmp_path / "tree" / "fog")
     with pytest.raises(InputError, match=r"made by `evaluator data corrupt`.* no generated\.json"):
         score(tmp_path / "tree", tmp_path / "run")
-    with pytest.raises(InputError, match=r"fog/3/n\d+/.* no generated\.json"):
-        evaluator.score("efficientnet_lite0", "imagenet", tmp_path / "tree" / "fog" / "3")
+    clean = (tmp_path / "tree" / "fog" / "3").rename(tmp_path / "val")
+    with pytest.raises(InputError, match=r"val/n\d+/.* no generated\.json"):
+        evaluator.score("efficientnet_lite0", "imagenet", clean)
     assert not (tmp_path / "run").exists()
 
 
