@@ -1,4 +1,4 @@
-"""A process that makes shards of cheap rows: ``python -m evaluator.tests.records.sharing``."""
+"""Cheap rows, and a process that makes shards: ``python -m evaluator.tests.records.sharing``."""
 
 import os
 import signal
@@ -24,10 +24,12 @@ from evaluator.contracts import (
     Silence,
     WeightsOrigin,
 )
-from evaluator.records.leases import LeaseTimes
+from evaluator.records.leases import Holder, LeaseTimes, lease_path
+from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open
 from evaluator.records.running import run_shards
 from evaluator.records.shards import shards_of
+from evaluator.storage.documents import canonical_bytes
 
 SHORT = LeaseTimes(renew_s=0.1, expire_s=0.6, look_s=0.05)
 """Where leases shall expire. On a busy machine a live one's do, too: then shards are made twice."""
@@ -55,6 +57,36 @@ def provenance() -> Provenance:
     return Provenance("h", device, {}, None, "reference", 2, ("/data",), "", "", 0.0, "")
 
 
+def work(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+    advance(shard.size)
+    return rows_of(shard), provenance()
+
+
+def age(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def names(run: Run) -> set[str]:
+    return {path.name for path in (run.folder / "records").rglob("*") if path.is_file()}
+
+
+def assert_whole(run: Run) -> None:
+    """The rows are those of an undisturbed run, and nothing else of ours lies about."""
+    finished = read_run(run, FOG).finished
+    for condition in FOG:
+        assert finished[condition].to_pylist() == rows_of(Shard(condition, 0, 0, ITEMS)).to_pylist()
+    assert not [name for name in names(run) if name.startswith(".part-")]
+
+
+def foreign_lease(part: Path, **changes: object) -> Path:
+    """A lease of a process on another machine."""
+    holder = Holder("node7", "node7 boot", 1, "1", "theirs", "2026-01-01T00:00:00+00:00")
+    lease = lease_path(part)
+    lease.write_bytes(canonical_bytes(replace(holder, **changes)))  # type: ignore[arg-type]
+    return lease
+
+
 def main(folder: Path, journal: Path, seconds: float, expire_s: float, crowd: int) -> None:
     """Make all shards, each in so many seconds; write down which ones were begun.
 
@@ -63,7 +95,7 @@ def main(folder: Path, journal: Path, seconds: float, expire_s: float, crowd: in
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     heard = Silence()
 
-    def work(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+    def slowly(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
         with journal.open("a") as file:
             file.write(f"{os.getpid()} {shard.condition.folder} {shard.index}\n")
         while len({line.split()[0] for line in journal.read_text().splitlines()}) < crowd:
@@ -75,7 +107,7 @@ def main(folder: Path, journal: Path, seconds: float, expire_s: float, crowd: in
 
     run, times = the_run(folder), replace(SHORT, expire_s=expire_s)
     shards = shards_of(FOG, ITEMS, SHARD)
-    run_shards(run, shards, work, workers=2, progress=heard, times=times)
+    run_shards(run, shards, slowly, workers=2, progress=heard, times=times)
     print("\n".join(heard.notes))
 
 
