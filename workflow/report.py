@@ -8,6 +8,7 @@ from typing import Any
 
 from ..contracts import Run, Score
 from ..errors import shown
+from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
@@ -158,6 +159,8 @@ def _with_advice(
     """A reason, with the command that helps."""
     if score.reason is None:
         return None
+    if score.reason.startswith(ALL_SKIPPED):
+        return score.reason  # which no scoring of other cells changes
     if one.missing:
         return f"{score.reason}. Complete the run with: {completing_command(one)}"
     if score.metric != "relative_mce" or (partner is not None and partner.clean is not None):

@@ -179,7 +179,7 @@ def severity_table(entry: Entry) -> Table:
         f"{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
-        tuple(legend(everything)),
+        (*legend(everything), *_refused_cells(errors.values())),
     )
 
 
@@ -232,6 +232,16 @@ def _refusals(entries: Sequence[Entry]) -> list[str]:
         f"{name}: {', '.join(refused)} refused: {reason}"
         for (name, reason), refused in reasons.items()
     ]
+
+
+def _refused_cells(scores: Iterable[Score]) -> list[str]:
+    """Which cells have no number, and why."""
+    reasons: dict[str, list[str]] = {}
+    for score in scores:
+        if score.value is None and score.reason is not None:
+            cell = f"{score.corruption} {score.severity} ({score.skipped:,} images)"
+            reasons.setdefault(score.reason, []).append(cell)
+    return [f"refused, {reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
 
 
 def _has(entry: Entry, metric: str) -> bool:

@@ -328,3 +328,16 @@ def test_skipped_images_are_told_with_their_number(tmp_path: Path) -> None:
     assert severities.rows[0][4].endswith("*~")
     assert severities.rows[1][4].endswith("*")
     assert {s["skipped"] for s in report.document()["scores"]} == {0, 1}
+
+
+def test_a_cell_of_which_all_images_were_skipped_is_told_below_its_table(tmp_path: Path) -> None:
+    right, empty = np.arange(10) < 5, CONDITIONS[3]
+    run = write_run(
+        tmp_path / "c", records=lambda c: records_of(right, range(10) if c == empty else [])
+    )
+    next((run / "records" / CONDITIONS[-1].folder).glob("*.parquet")).unlink()
+    severities = table(evaluator.report([run]), "resnet50")
+    assert severities.rows[0][4] == "refused"
+    # Not with the command that scores what else the run lacks: it would change nothing here.
+    told = "refused, every image was skipped: gaussian_noise 4 (10 images)"
+    assert severities.notes[-1] == told
