@@ -26,6 +26,7 @@ PATIENCE_SECONDS = 1.8
 _interrupted: list[int] = []
 _said = threading.Lock()
 _signals: list[socket.socket] = []
+_forks = threading.local()
 _before: dict[int, Any] = {}
 """What signals did until they were watched."""
 
@@ -42,7 +43,7 @@ def watch_interrupts() -> None:
         if signal.getsignal(number) != signal.SIG_IGN:  # as shells have it for background jobs
             _before[number] = signal.signal(number, _interrupt)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget)
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
     threading.Thread(target=_end_if_nobody_else_does, args=(ours,), daemon=True).start()
 
 
@@ -69,8 +70,22 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
+def _hold() -> None:
+    """Keep signals waiting while a fork is on: a child's very first must find it on its own."""
+    _forks.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forks.mask)
+
+
 def _forget() -> None:
     """In a forked child, whose signals would otherwise be told to its parent, and end it."""
+    _take_off()
+    _let_go()
+
+
+def _take_off() -> None:
     if not _signals:
         return
     signal.set_wakeup_fd(-1)
