@@ -72,6 +72,6 @@ def _errors(file: "pa.parquet.ParquetFile") -> list[str]:
         metadata.row_group(group).column(column[0]).statistics
         for group in range(metadata.num_row_groups)
     ]
-    if all(s is not None and s.null_count == s.num_values + s.null_count for s in statistics):
+    if all(s is not None and s.num_values == 0 for s in statistics):
         return []
     return [str(error) for error in file.read(["error"])["error"].drop_null().to_pylist()]

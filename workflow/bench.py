@@ -37,7 +37,7 @@ from .bundles import bundle_of
 from .engines import Loaded, is_reference, placements, ready, serving
 from .memory import peak_bytes, resident_bytes
 from .parity import stored_parity
-from .selection import check_crop
+from .selection import check_crop, places_of
 from .subject import ModelChoice, Subject, find_subject
 
 PARTS = 3
@@ -186,7 +186,9 @@ def bench(
     subject = find_subject(choice, progress)
     check_crop(subject.spec, what)
     with ExitStack() as stack:
-        images = _images(what, subject.spec, _places(data), stack, progress)
+        images = _images(
+            what, subject.spec, [] if data is None else places_of(data), stack, progress
+        )
         place = serving(subject, placements(engine, device))[0]
         place.kind.check(subject.kind.precision, place.device)
         if place.kind.scores_bundles:
@@ -257,12 +259,6 @@ class _Images:
     source: Source
     items: Sequence[Item]
     description: str
-
-
-def _places(data: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    if data is None:
-        return []
-    return [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
 
 
 def _images(

@@ -36,7 +36,7 @@ from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .beginning import run_of
 from .belief import Believed, believed_engine
-from .selection import Selection, check_crop, select
+from .selection import Selection, check_crop, places_of, select
 from .subject import ModelChoice, Subject, find_subject
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def score(
     progress = OneAtATime(progress or Silence())
     if on_error not in ON_ERROR:
         raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
-    places = [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
+    places = places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = find_benchmark(benchmark)
     subject = find_subject(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
@@ -11,6 +12,16 @@ from ..evaluate.sources.items import ItemSource, shared_items
 from ..evaluate.sources.marks import refuse_lost_mark
 
 Wanted = Mapping[str, Sequence[str | int] | None]
+
+
+def places_of(data: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The folders and tars that a user names, one or several.
+
+    Example:
+        >>> [place.name for place in places_of(["noise.tar", "blur.tar"])], places_of("c")[0].name
+        (['noise.tar', 'blur.tar'], 'c')
+    """
+    return [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
 
 
 @dataclass(frozen=True)
