@@ -14,6 +14,7 @@ from .options import (
     Engine,
     InputKind,
     Json,
+    Labels,
     Model,
     Precision,
     Seed,
@@ -40,6 +41,7 @@ def bench(
             metavar="imagenet|imagenet-c", help="Whether they are photos, or stored at 224 px."
         ),
     ] = "imagenet-c",
+    labels: Labels = None,
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
@@ -65,6 +67,7 @@ def bench(
             model,
             data=data,
             benchmark=benchmark,
+            labels=labels,
             engine=engine,
             device=device,
             batch_size=batch_size,

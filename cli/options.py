@@ -74,6 +74,13 @@ Device = Annotated[
     str | None, typer.Option(metavar="cpu|cuda:N", help="Default: a GPU if there is one.")
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a batch.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Classes of ImageNet's validation images that are not in class folders.",
+    ),
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
 ]

@@ -15,6 +15,7 @@ from .options import (
     Engine,
     InputKind,
     Json,
+    Labels,
     Model,
     Precision,
     Seed,
@@ -36,13 +37,7 @@ def score(
             "for several.",
         ),
     ],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Classes of ImageNet's validation images that are not in class folders.",
-        ),
-    ] = None,
+    labels: Labels = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The run's folder. Default: runs/<model>/<benchmark>-<hash>."),

@@ -30,6 +30,7 @@ from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos, write_sample
 from ..evaluate.scoring import select_items
+from ..evaluate.sources.items import ItemSource
 from ..evaluate.sources.opening import open_source
 from ..storage.documents import plain
 from .bench_parts import ROUNDS, bed_of, timed, warm_up
@@ -139,6 +140,7 @@ def bench(
     *,
     data: str | Path | Sequence[str | Path] | None = None,
     benchmark: str = "imagenet-c",
+    labels: str | Path | None = None,
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -161,6 +163,7 @@ def bench(
             photos in its form.
         benchmark: ``imagenet-c``, whose images are small and stored as they are scored, or
             ``imagenet``, whose photos are resized.
+        labels: A list of the classes of validation images that are not in class folders.
         engine: Without it, the best that is here.
         device: Without it, the first GPU that is here, else the CPU.
         batch_size: Without it, what the engine is scored with.
@@ -186,9 +189,10 @@ def bench(
     subject = find_subject(choice, progress)
     check_crop(subject.spec, what)
     with ExitStack() as stack:
-        images = _images(
-            what, subject.spec, [] if data is None else places_of(data), stack, progress
-        )
+        places, origin = _places(what, subject.spec, data, stack)
+        named = None if labels is None else Path(labels)
+        source = open_source(places, what.conditions, progress=progress, labels=named)
+        images = _images(what, source, origin)
         place = serving(subject, placements(engine, device))[0]
         place.kind.check(subject.kind.precision, place.device)
         if place.kind.scores_bundles:
@@ -261,20 +265,22 @@ class _Images:
     description: str
 
 
-def _images(
+def _places(
     benchmark: Benchmark,
     model: ModelSpec,
-    data: Sequence[Path],
+    data: str | Path | Sequence[str | Path] | None,
     stack: ExitStack,
-    progress: Progress,
-) -> _Images:
+) -> tuple[list[Path], str]:
+    """Where the images are, the sample photos in a temporary folder if need be; and in words."""
+    if data is not None:
+        return places_of(data), "images of --data"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    _write_sample(folder, benchmark, model)
+    return [folder], "sample photos"
+
+
+def _images(benchmark: Benchmark, source: ItemSource, origin: str) -> _Images:
     """Images of one condition, evenly spaced where there are many."""
-    places, origin = list(data), "images of --data"
-    if not places:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        _write_sample(folder, benchmark, model)
-        places, origin = [folder], "sample photos"
-    source = open_source(places, benchmark.conditions, progress=progress)
     there = source.conditions()
     if not there:
         raise InputError(

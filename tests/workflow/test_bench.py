@@ -126,3 +126,24 @@ def test_data_of_another_benchmark_say_so(bundle: Bundle, photos: Path) -> None:
 def test_an_engine_that_cannot_compute_in_a_precision_refuses_before_an_export() -> None:
     with pytest.raises(EngineUnavailableError, match="no fp16"):
         evaluator.bench("efficientnet_lite0", engine="openvino", precision="fp16")
+
+
+def test_flat_photos_are_benched_with_a_list_of_their_classes(photos: Path, tmp_path: Path) -> None:
+    found = sorted(photos.rglob("*.JPEG"))
+    folder, labels = tmp_path / "flat", tmp_path / "labels.txt"
+    folder.mkdir()
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, len(found) + 1)]
+    for name, photo in zip(names, found, strict=True):
+        (folder / name).write_bytes(photo.read_bytes())
+    lines = [f"{name} {photo.parent.name}" for name, photo in zip(names, found, strict=True)]
+    labels.write_text("\n".join(lines))
+    result = evaluator.bench(
+        "efficientnet_lite0",
+        data=folder,
+        benchmark="imagenet",
+        labels=labels,
+        engine="onnxruntime",
+        device="cpu",
+        seconds=1,
+    )
+    assert result.images == len(found)
