@@ -8,7 +8,7 @@ N images, C classes, S the crop of the model in pixels. Two image contracts, nev
 Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
 """
 
-from .benchmarks import Benchmark, Condition, Extent, Item, Score, Source
+from .benchmarks import Benchmark, Beside, Condition, Extent, Item, Score, Source, Tree
 from .differences import Difference
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .models import (
@@ -41,6 +41,7 @@ __all__ = [
     "RUN_FORMAT",
     "Backend",
     "Benchmark",
+    "Beside",
     "Bundle",
     "ClassOrder",
     "Condition",
@@ -76,6 +77,7 @@ __all__ = [
     "Shard",
     "Silence",
     "Source",
+    "Tree",
     "WeightsKind",
     "WeightsOrigin",
 ]

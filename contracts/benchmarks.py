@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from .engines import ImageBatch
+    from .models import Preprocessing
+
     Records = Mapping["Condition", pa.Table]
+    Decode = Callable[
+        [bytes, "Item", Preprocessing, Sequence[npt.NDArray[np.uint8]]],
+        None,
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +143,65 @@ class Score:
     reason: str | None = None
 
 
+def _no_attributes(id: str) -> tuple[tuple[str, str], ...]:
+    return ()
+
+
+def _one_frame(condition: Condition) -> int:
+    return 1
+
+
+def _every_id(id: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Tree:
+    """How a benchmark's items lie in the folder of their condition: ``<folder>/<file>``.
+
+    Attributes:
+        folders: What those folders may be called, and the label of the items in each; none where
+            items have no label.
+        suffixes: Of the files, in lower case.
+        noun: What an item is, for messages: ``image`` or ``video``.
+        folder_noun: What such a folder is: ``ImageNet class``.
+        example: An item's place, for messages.
+        ids_have_folders: Whether an id is ``<folder>/<file>``. Where it is the file's name alone,
+            files may as well lie in the condition's folder itself.
+        listed: Whether flat files whose classes stand in a list are items: ImageNet's validation.
+        attributes: What an item's id says of it. Raises InputError where a name says nothing.
+        counts: Whether an id is one of the benchmark's; what is not is passed over.
+        frames: Of each item of a condition.
+    """
+
+    folders: Callable[[], Mapping[str, int | None]]
+    suffixes: frozenset[str]
+    noun: str
+    folder_noun: str
+    example: str
+    ids_have_folders: bool = True
+    listed: bool = False
+    attributes: Callable[[str], tuple[tuple[str, str], ...]] = _no_attributes
+    counts: Callable[[str], bool] = _every_id
+    frames: Callable[[Condition], int] = _one_frame
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Other runs' finished records, which some numbers need.
+
+    Attributes:
+        clean: Of the same model on ImageNet's validation images.
+        baseline: Of the model to normalise by, on the same benchmark.
+    """
+
+    clean: "pa.Table | None" = None
+    baseline: "Records | None" = None
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as data: what is scored, what is recorded of an image, what is made of it.
+    """A benchmark as data: what is scored, what is recorded of it, what is made of the records.
 
     Attributes:
         name: As the command line says it.
@@ -146,11 +209,15 @@ class Benchmark:
         conditions: All that the published benchmark has, in its order.
         published_items: The number of items in each condition.
         stimuli_px: The side at which the stimuli are stored; none for photos, which are resized.
+        tree: How the items of a condition lie in its folder.
         protocol: Changes whenever the same model and data could give another number.
-        schema: The columns of a record.
-        record: (logits (N, C), items) to N records.
-        scores: From the finished records of each condition, and those of the clean images of the
-            same model where they are at hand, to the numbers. Each condition is read once.
+        schema: The columns of a record. A row is an item, or where ``frame`` is among them, a frame.
+        decode: Puts an item's frames, (S, S, 3) each, into arrays that it is given: from its bytes.
+            Raises ImageError if the bytes are not those of such an item; the arrays are then
+            of no account.
+        record: (logits (N, C), the batch of N rows) to N records.
+        scores: From the finished records of each condition, and those of other runs where they
+            are at hand, to the numbers. Each condition is read once.
         differences: The same for two models, A and B, with their paired differences.
     """
 
@@ -159,10 +226,10 @@ class Benchmark:
     conditions: tuple[Condition, ...]
     published_items: int
     stimuli_px: int | None
+    tree: Tree
     protocol: str
     schema: "pa.Schema"
-    record: "Callable[[npt.NDArray[np.float32], Sequence[Item]], pa.RecordBatch]"
-    scores: "Callable[[Records, pa.Table | None], Iterable[Score]]"
-    differences: (
-        "Callable[[Records, Records, pa.Table | None, pa.Table | None], Iterable[Difference]]"
-    )
+    decode: "Decode"
+    record: "Callable[[npt.NDArray[np.float32], ImageBatch], pa.RecordBatch]"
+    scores: "Callable[[Records, Beside], Iterable[Score]]"
+    differences: "Callable[[Records, Records, Beside, Beside], Iterable[Difference]]"

@@ -11,7 +11,10 @@ class Difference:
         benchmark: Whose number.
         metric: Its name, as in a report.
         corruption: Where the number is of one.
+        perturbation: Likewise.
         severity: Likewise.
+        rule: By which a decision was made, where there are several.
+        stimuli: How many stimuli the protocol has, where there are several.
         a: A's value over the images that both scored; rates are fractions.
         b: B's.
         difference: b - a; below zero B is better. None where it is refused.
@@ -29,7 +32,10 @@ class Difference:
     benchmark: str = ""
     metric: str = ""
     corruption: str | None = None
+    perturbation: str | None = None
     severity: int | None = None
+    rule: str | None = None
+    stimuli: int | None = None
     a: float | None = None
     b: float | None = None
     difference: float | None = None

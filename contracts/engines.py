@@ -59,8 +59,8 @@ class ImageBatch:
     Attributes:
         data: pixels (N, S, S, 3) uint8, or images (N, 3, S, S) float32.
         kind: Which of the two.
-        items: N of them.
-        frames: The frame of each row; empty where every item is one image.
+        items: Of each row the item: N, a video as often as it has frames in the batch.
+        frames: Of each row the frame: N; may be left out where every item is one image.
     """
 
     data: "npt.NDArray[Any]"
