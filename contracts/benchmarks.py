@@ -129,6 +129,7 @@ class Score:
     protocol: str | None = None
     rule: str | None = None
     stimuli: int | None = None
+    category: str | None = None
     normalize_by: str | None = None
 
     value: float | None = None
