@@ -18,7 +18,7 @@ improves accuracy and robustness", ICLR 2019; its repository rgeirhos/texture-vs
 recommends the mean; Orhan, arXiv 1907.07640, whose code takes the argmax.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,8 @@ def mean_decisions(logits: Logits, categories: Classes) -> npt.NDArray[np.intp]:
     sizes = np.array([len(classes) for classes in categories])
     starts = np.cumsum(sizes) - sizes
     means = np.add.reduceat(likelihoods, starts, axis=1) / sizes
-    return (means >= means.max(axis=1, keepdims=True) * (1 - _ROUNDING)).argmax(axis=1)
+    largest = means >= means.max(axis=1, keepdims=True) * (1 - _ROUNDING)
+    return np.asarray(largest.argmax(axis=1))
 
 
 def argmax_decisions(logits: Logits, categories: Classes) -> npt.NDArray[np.intp]:
@@ -74,6 +75,13 @@ def argmax_decisions(logits: Logits, categories: Classes) -> npt.NDArray[np.intp
     owners = np.repeat(np.arange(len(categories)), [len(those) for those in categories])
     order = np.argsort(classes)
     return np.asarray(owners[order][logits[:, classes[order]].argmax(axis=1)])
+
+
+RULES: Mapping[str, Callable[[Logits, Classes], npt.NDArray[np.intp]]] = {
+    "mean": mean_decisions,
+    "argmax": argmax_decisions,
+}
+"""The recommended rule first, then the paper's."""
 
 
 @dataclass(frozen=True)
