@@ -6,9 +6,12 @@ from ...contracts import Benchmark
 from ...errors import InputError
 from .cue_conflict import CUE_CONFLICT
 from .imagenet import IMAGENET
+from .imagenet_a import IMAGENET_A
 from .imagenet_c import IMAGENET_C
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C, CUE_CONFLICT)}
+BENCHMARKS = {
+    benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C, CUE_CONFLICT, IMAGENET_A)
+}
 
 
 def find_benchmark(name: str) -> Benchmark:
