@@ -16,6 +16,13 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
     ] = False,
+    normalize_by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="AlexNet's run of imagenet-p, by which mT5D and a second mFR are normalised.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Show what runs add up to, beside the published numbers."""
@@ -23,7 +30,7 @@ def report(
     from .console import check_outputs, is_stdout, print_tables, write_json, write_text
 
     check_outputs(markdown, json)
-    result = make_report(runs, all_published=published)
+    result = make_report(runs, all_published=published, normalize_by=normalize_by)
     if not is_stdout(json) and not is_stdout(markdown):
         print_tables(result.tables())
     if markdown is not None:

@@ -6,8 +6,9 @@ from ...contracts import Benchmark
 from ...errors import InputError
 from .imagenet import IMAGENET
 from .imagenet_c import IMAGENET_C
+from .imagenet_p import IMAGENET_P
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C, IMAGENET_P)}
 
 
 def find_benchmark(name: str) -> Benchmark:

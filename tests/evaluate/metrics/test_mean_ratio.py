@@ -31,7 +31,7 @@ def ratio(ours: Floats, scored: Flags, theirs: Floats, their_scored: Flags) -> f
     """Plainly."""
     a = [values[there].mean() for values, there in zip(ours, scored, strict=True)]
     b = [values[there].mean() for values, there in zip(theirs, their_scored, strict=True)]
-    return sum(x / y for x, y in zip(a, b, strict=True)) / len(a)
+    return float(sum(x / y for x, y in zip(a, b, strict=True)) / len(a))
 
 
 def test_by_hand() -> None:
