@@ -91,8 +91,8 @@ def told_baseline(baseline: ScoredRun) -> str:
     run, spec = baseline.run, baseline.run.manifest.model
     engine = run.key.engine
     told = (
-        f"mT5D and the second mFR are normalised by {shown(run.folder)}: {spec.name} ({spec.weights}), "
-        f"{spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
+        f"mT5D and the second mFR are normalised by {shown(run.folder)}: {spec.name} "
+        f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):
         return f"{told}, the weights that torchvision calls IMAGENET1K_V1"

@@ -18,7 +18,19 @@ NUMBERS = {
     ("imagenet-c", "mean_error"): "mean error %",
     ("imagenet-c", "mce"): "mCE %",
     ("imagenet-c", "relative_mce"): "relative mCE %",
+    ("imagenet-p", "mfr"): "mFR %",
 }
+BY_CONDITION = (
+    ("ce", "CE % (AlexNet = 100)"),
+    ("relative_ce", "Relative CE % (AlexNet = 100)"),
+    ("flip_probability", "Flip probability %"),
+    ("t5d", "T5D, ranks"),
+)
+"""Metrics that have a table of their own, a row a corruption or perturbation."""
+
+IN_RANKS = ("t5d",)
+"""The others are rates."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -44,11 +56,14 @@ class Compared:
 def comparison_tables(compared: Compared) -> list[Table]:
     """All tables of a comparison, but for what ran."""
     tables = [_summary(compared)]
-    for metric, title in (("ce", "CE"), ("relative_ce", "Relative CE")):
-        rows = [d for d in compared.differences if d.metric == metric]
+    for metric, title in BY_CONDITION:
+        rows = [
+            (str(difference.corruption or difference.perturbation), difference)
+            for difference in compared.differences
+            if difference.metric == metric
+        ]
         if rows:
-            title = f"{title} % (AlexNet = 100)"
-            tables.append(_table(compared, title, [(str(d.corruption), d) for d in rows]))
+            tables.append(_table(compared, title, rows))
     cells = [d for d in compared.differences if d.severity and d.metric == "top1_error"]
     return [*tables, *([_by_severity(compared, cells)] if cells else [])]
 
@@ -129,7 +144,7 @@ def _side(compared: Compared, difference: Difference, side: int) -> Cell:
     if value is None:
         return Cell()
     marks = marks_of(difference, *compared.parities[side]) + compared.marks[side]
-    return Cell(percent(value, None, None), marks, difference)
+    return Cell(_text(difference, value, None, None), marks, difference)
 
 
 def _cell(compared: Compared, difference: Difference, *, interval: bool = True) -> Cell:
@@ -138,7 +153,16 @@ def _cell(compared: Compared, difference: Difference, *, interval: bool = True) 
     ends = (difference.low, difference.high) if interval else (None, None)
     parities = [parity for side in compared.parities for parity in side]
     marks = marks_of(difference, *parities) + max(compared.marks)
-    return Cell(percent(difference.difference, *ends, sign="+"), marks, difference)
+    return Cell(_text(difference, difference.difference, *ends, sign="+"), marks, difference)
+
+
+def _text(
+    of: Difference, value: float, low: float | None, high: float | None, *, sign: str = ""
+) -> str:
+    if of.metric not in IN_RANKS:
+        return percent(value, low, high, sign=sign)
+    text = f"{value:{sign}.3f}"
+    return text if low is None or high is None else f"{text} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def _only(difference: Difference) -> tuple[str, ...]:
