@@ -71,6 +71,18 @@ def test_the_interval_is_that_of_a_bootstrap_of_the_same_images_for_both(skipped
     assert found[1] - found[0] < 0.8 * 2 * 1.96 * apart
 
 
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    ours, theirs = two_models(7, 200_000)
+    there = np.ones((CONDITIONS, 50), bool)
+    truth = ratio(ours, ours >= 0, theirs, theirs >= 0)
+    held = 0
+    for sample in np.split(np.arange(200_000), 4000)[:600]:
+        scores = measured_ratio_scores(ours[:, sample], there, theirs[:, sample], there)
+        low, high = mean_interval(scores) or (0, 0)
+        held += low <= truth <= high
+    assert 0.9 < held / 600 < 0.98
+
+
 def test_a_model_normalised_by_itself_has_no_spread() -> None:
     ours, _ = two_models(5, 100)
     there = np.ones(ours.shape, bool)
