@@ -89,6 +89,9 @@ Corruptions = Annotated[
     Words | None,
     typer.Option(metavar="A,B,...", help="Only these now. Default: all that are there."),
 ]
+Perturbations = Annotated[
+    Words | None, typer.Option(metavar="A,B,...", help="Only these now, of ImageNet-P.")
+]
 Severities = Annotated[Words | None, typer.Option(metavar="1,2,...", help="Only these now.")]
 
 

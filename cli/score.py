@@ -17,6 +17,7 @@ from .options import (
     Json,
     Labels,
     Model,
+    Perturbations,
     Precision,
     Seed,
     Severities,
@@ -28,13 +29,13 @@ from .options import (
 
 def score(
     model: Model,
-    benchmark: Annotated[str, typer.Argument(metavar="imagenet|imagenet-c")],
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="imagenet, imagenet-c.")],
     data: Annotated[
         list[Path],
         typer.Option(
             metavar="PATH",
-            help="A folder that holds the images, or a tar file, which is read in place; repeat it "
-            "for several.",
+            help="A folder that holds the images or videos, or a tar file, which is read in "
+            "place; repeat it for several.",
         ),
     ],
     labels: Labels = None,
@@ -46,10 +47,11 @@ def score(
     device: Device = None,
     batch_size: BatchSize = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Images a condition, evenly spaced.")
+        int | None, typer.Option(min=1, help="Images or videos a condition, evenly spaced.")
     ] = None,
     corruptions: Corruptions = None,
     severities: Severities = None,
+    perturbations: Perturbations = None,
     weights: Weights = "default",
     seed: Seed = 0,
     crop_px: CropPx = None,
@@ -64,7 +66,7 @@ def score(
         str,
         typer.Option(
             metavar="fail|skip",
-            help="What to do with an image that cannot be read or decoded; numbers count skips.",
+            help="What to do with a file that cannot be read or decoded; numbers count skips.",
         ),
     ] = "fail",
     json: Json = None,
@@ -87,6 +89,7 @@ def score(
             limit=limit,
             corruptions=words_of(corruptions, "--corruptions"),
             severities=numbers_of(severities, "--severities"),
+            perturbations=words_of(perturbations, "--perturbations"),
             weights=weights,
             seed=seed,
             crop_px=crop_px,

@@ -1,5 +1,6 @@
 """What is scored: items, their conditions, sources, benchmarks, and the numbers that come out."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -144,16 +145,8 @@ class Score:
     reason: str | None = None
 
 
-def _no_attributes(id: str) -> tuple[tuple[str, str], ...]:
-    return ()
-
-
 def _one_frame(condition: Condition) -> int:
     return 1
-
-
-def _every_id(id: str) -> bool:
-    return True
 
 
 @dataclass(frozen=True)
@@ -169,8 +162,10 @@ class Tree:
         example: An item's place, for messages.
         ids_have_folders: Whether an id is ``<folder>/<file>``. Where it is the file's name alone,
             files may as well lie in the condition's folder itself.
-        listed: Whether flat files whose classes stand in a list are items: ImageNet's validation.
+        listed: Whether files of a benchmark without conditions may be flat, their classes standing
+            in a list, as with ImageNet's validation images.
         attributes: What an item's id says of it. Raises InputError where a name says nothing.
+        folder_attribute: The attribute that the folder says as well, where items are in one.
         counts: Whether an id is one of the benchmark's; what is not is passed over.
         frames: Of each item of a condition.
     """
@@ -182,9 +177,14 @@ class Tree:
     example: str
     ids_have_folders: bool = True
     listed: bool = False
-    attributes: Callable[[str], tuple[tuple[str, str], ...]] = _no_attributes
-    counts: Callable[[str], bool] = _every_id
+    attributes: Callable[[str], tuple[tuple[str, str], ...]] | None = None
+    folder_attribute: str | None = None
+    counts: Callable[[str], bool] | None = None
     frames: Callable[[Condition], int] = _one_frame
+
+    def is_item(self, name: str) -> bool:
+        """Whether a file is an item, by its suffix."""
+        return os.path.splitext(name)[1].lower() in self.suffixes
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class Benchmark:
         stimuli_px: The side at which the stimuli are stored; none for photos, which are resized.
         tree: How the items of a condition lie in its folder.
         protocol: Changes whenever the same model and data could give another number.
-        schema: The columns of a record. A row is an item, or where ``frame`` is among them, a frame.
+        schema: The columns of a record. A row is an item, or with a column ``frame`` a frame.
         decode: Puts an item's frames, (S, S, 3) each, into arrays that it is given: from its bytes.
             Raises ImageError if the bytes are not those of such an item; the arrays are then
             of no account.

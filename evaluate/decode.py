@@ -11,7 +11,7 @@ import io
 import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ..contracts import Preprocessing
-from ..errors import ImageError, reason_of
+from ..contracts import Item, Preprocessing
+from ..errors import ImageError, reason_of, shown
 from . import jpeg
 
 Pixels = npt.NDArray[np.uint8]
@@ -84,6 +84,20 @@ def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None
                 "are never resized or padded. Is this the benchmark's own tree?"
             )
         return image.pixels(out)
+
+
+def decode_photo(
+    data: bytes, item: Item, preprocessing: Preprocessing, frames: Sequence[Pixels]
+) -> None:
+    """A photo as a benchmark's item of one frame: see ``photo_pixels``."""
+    photo_pixels(data, shown(item.location), preprocessing, *frames)
+
+
+def decode_stimulus(
+    data: bytes, item: Item, preprocessing: Preprocessing, frames: Sequence[Pixels]
+) -> None:
+    """A stored stimulus as a benchmark's item of one frame: see ``stimulus_pixels``."""
+    stimulus_pixels(data, shown(item.location), preprocessing.crop_px, *frames)
 
 
 class _Encoded:

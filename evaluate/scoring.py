@@ -1,11 +1,12 @@
 """The one scoring loop: a shard's items, decoded beside inference, through an engine, to records.
 
-It knows no benchmark and no backend: the benchmark says what is recorded, the engine how many
-threads may call it. Where several may, each decodes its own batches; where one may, a pool of
-threads decodes ahead of it.
+It knows no benchmark and no backend: the benchmark says how an item is decoded and what is recorded
+of it, the engine how many threads may call it. Where several may, each decodes its own batches;
+where one may, a pool of threads decodes ahead of it. An item is one frame or many: the frames of a
+shard follow each other through the batches, whatever item they are of.
 
-An image that cannot be had is an error with its name, or, where the user wants to go on without it,
-a row that says so. It takes no place in the engine's batch, whose other images stay together.
+An item that cannot be had is an error with its name, or, where the user wants to go on without it,
+a row that says so. It takes no place in the engine's batches, whose other frames stay together.
 """
 
 import hashlib
@@ -30,8 +31,9 @@ from ..errors import (
     UnreadError,
     shown,
 )
-from .decode import Pixels, photo_pixels, stimulus_pixels
+from .decode import Pixels
 from .memory import BatchLimit, answers
+from .packing import Packing, Placed
 
 T = TypeVar("T")
 
@@ -41,15 +43,15 @@ class ScoringJob:
     """Everything that a shard is scored with.
 
     Attributes:
-        benchmark: What is recorded.
+        benchmark: How items are decoded, and what is recorded of them.
         engine: What gives the logits.
         source: Where the bytes are.
         items: Of each condition, sorted by id.
         preprocessing: Of the model.
-        batch_size: Images in a batch; the last of a shard may be smaller.
+        batch_size: Frames in a batch; the last of a shard may be smaller.
         decoders: Threads that decode ahead; none where the engine's callers decode themselves.
         read_ahead: How many batches may be decoded or waiting, with ``decoders``.
-        skip_bad_images: Whether an image that cannot be had is a row that says so, not an error.
+        skip_bad_images: Whether an item that cannot be had is a row that says so, not an error.
         limit: How many images the engine has memory for; becomes known on the way.
     """
 
@@ -67,12 +69,11 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A batch to infer, what to add to the shard's digest, and the items that it goes without.
+    """Items that were decoded: what to add to the shard's digest, and those that it goes without.
 
     Of those that are skipped, ``unread`` are there by their names, but their bytes are not.
     """
 
-    batch: ImageBatch
     fingerprint: bytes
     skipped: Sequence[tuple[Item, str]]
     unread: int
@@ -97,54 +98,64 @@ def score_shard(
     """The records of one shard, and a SHA-256 over the (id, bytes) that were read for it.
 
     Raises:
-        ImageError: If an image cannot be read or decoded, unless such images are skipped.
-        InputError: If none of several can be read: their disk is to blame, not the images.
+        ImageError: If an item cannot be read or decoded, unless such items are skipped.
+        InputError: If none of several can be read: their disk is to blame, not the items.
         EngineError: If a logit is not finite.
     """
     items = job.items[shard.condition][shard.start : shard.stop]
-    chunks = [items[i : i + job.batch_size] for i in range(0, len(items), job.batch_size)]
+    packing = Packing(items, job.batch_size, job.engine)
     digest, skipped, unread = hashlib.sha256(), list[tuple[Item, str]](), 0
 
     def batches() -> Iterator[ImageBatch]:
         nonlocal unread
-        for decoded in _decoded(job, chunks):
+        for decoded in _decoded(job, packing):
             unread += decoded.unread
             digest.update(decoded.fingerprint)
             if decoded.skipped:
                 skipped.extend(decoded.skipped)
                 advance(len(decoded.skipped))
-            if decoded.batch.items:
-                yield decoded.batch
+            yield from packing.ready()
 
     records = []
     for batch, logits in answers(job.engine, batches(), job.limit):
         _check_finite(job, batch, logits)
-        records.append(job.benchmark.record(logits, batch.items))
-        advance(len(batch.items))
-    _refuse_nothing_read(items, skipped, unread)
+        records.append(job.benchmark.record(logits, batch))
+        advance(_ended(batch))
+    _refuse_nothing_read(job, items, skipped, unread)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
 
 
+def _ended(batch: ImageBatch) -> int:
+    """How many items have their last frame in the batch."""
+    return sum(
+        frame + 1 == item.frames for item, frame in zip(batch.items, batch.frames, strict=True)
+    )
+
+
 def _refuse_nothing_read(
-    items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int
+    job: ScoringJob, items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int
 ) -> None:
     """A lost disk whose folders are still in memory can be told by a whole shard only."""
     if unread < 2 or unread < sum(not item.missing for item in items):
         return
     first = next(reason for item, reason in skipped if not item.missing)
     raise InputError(
-        f"None of {unread} images can be read, so the data seem to be gone. The first: {first}"
+        f"None of {unread} {job.benchmark.tree.noun}s can be read, so the data seem to be gone. "
+        f"The first: {first}"
     )
 
 
 def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
-    """Records of items that were skipped: their id, their label, and why; the rest is null."""
-    known = {
+    """Records of items that were skipped: what their names say, and why; the rest is null."""
+    known: dict[str, list[Any]] = {
         "id": [item.id for item, _ in items],
         "label": [item.label for item, _ in items],
         "error": [reason for _, reason in items],
     }
+    attributes = [dict(item.attributes) for item, _ in items]
+    for name in {name for those in attributes for name in those}:
+        known[name] = [those.get(name) for those in attributes]
     columns = [pa.array(known.get(f.name, [None] * len(items)), f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -156,8 +167,10 @@ def _with_skipped(
     if not skipped:
         return scored
     everything = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
-    rows = {identity: row for row, identity in enumerate(everything["id"].to_pylist())}
-    return everything.take([rows[item.id] for item in items])
+    rows: dict[str, list[int]] = {}
+    for row, identity in enumerate(everything["id"].to_pylist()):
+        rows.setdefault(identity, []).append(row)
+    return everything.take([row for item in items for row in rows[item.id]])
 
 
 def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.float32]) -> None:
@@ -168,23 +181,6 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
             f"{job.engine.spec.backend} gave logits that are not finite for "
             f"{shown(item.location)}. Run `evaluator parity` for this engine."
         )
-
-
-def pixels_of(
-    data: bytes,
-    item: Item,
-    preprocessing: Preprocessing,
-    stimuli_px: int | None,
-    out: Pixels | None = None,
-) -> Pixels:
-    """An item's pixels (S, S, 3): a photo resized and cropped, a stored stimulus as it is.
-
-    They are put into ``out`` where that is given.
-    """
-    location = shown(item.location)
-    if stimuli_px is None:
-        return photo_pixels(data, location, preprocessing, out)
-    return stimulus_pixels(data, location, stimuli_px, out)
 
 
 def select_items(items: Sequence[T], limit: int | None) -> list[T]:
@@ -207,15 +203,16 @@ def select_items(items: Sequence[T], limit: int | None) -> list[T]:
     return [items[position * len(items) // limit] for position in range(limit)]
 
 
-def _decoded(job: ScoringJob, chunks: Sequence[Sequence[Item]]) -> Iterator[_Decoded]:
+def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
+    """Groups of items, each once it is decoded, in order."""
     if job.decoders is None:
-        for chunk in chunks:
-            yield _batch(job, chunk)
+        for group in packing.groups():
+            yield _decode(job, group)
         return
     ahead: deque[Future[_Decoded]] = deque()
     try:
-        for chunk in chunks:
-            ahead.append(job.decoders.submit(_batch, job, chunk))
+        for group in packing.groups():
+            ahead.append(job.decoders.submit(_decode, job, group))
             if len(ahead) >= job.read_ahead:
                 yield ahead.popleft().result()
         while ahead:
@@ -225,40 +222,47 @@ def _decoded(job: ScoringJob, chunks: Sequence[Sequence[Item]]) -> Iterator[_Dec
             future.cancel()
 
 
-def _batch(job: ScoringJob, items: Sequence[Item]) -> _Decoded:
-    """A decoded batch; of an item that could not even be read, the digest has no bytes."""
-    buffer = job.engine.allocate(len(items))
+def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
+    """Decode items; of one that could not even be read, the digest has no bytes."""
     fingerprint = bytearray()
-    there: list[Item] = []
     skipped: list[tuple[Item, str]] = []
     unread = 0
-    for item in items:
+    for placed in group:
         read = hashlib.sha256()
         try:
-            _fill(job, item, buffer[len(there)], read.update)
-            there.append(item)
+            _fill(job, placed.item, placed.rows, read.update)
+            placed.kept = True
         except ImageError as error:
             if not job.skip_bad_images:
                 raise
-            skipped.append((item, shown(str(error))))
+            placed.kept = False
+            skipped.append((placed.item, shown(str(error))))
             unread += isinstance(error, UnreadError)
-        fingerprint += item.id.encode() + b"\0" + read.digest()
-    batch = ImageBatch(buffer[: len(there)], job.engine.spec.input_kind, tuple(there))
-    return _Decoded(batch, bytes(fingerprint), skipped, unread)
+        fingerprint += placed.item.id.encode() + b"\0" + read.digest()
+    return _Decoded(bytes(fingerprint), skipped, unread)
 
 
 def _fill(
-    job: ScoringJob, item: Item, row: npt.NDArray[Any], read: Callable[[bytes], None]
+    job: ScoringJob, item: Item, rows: Sequence[npt.NDArray[Any]], read: Callable[[bytes], None]
 ) -> None:
-    """Read and decode an item into a row of the engine's buffer; ``read`` is told its bytes."""
+    """Read and decode an item into rows of the engine's buffers; ``read`` is told its bytes."""
     try:
         data = job.source.read(item)
         read(data)
-        out = row if job.engine.spec.input_kind == "pixels" else None
-        pixels = pixels_of(data, item, job.preprocessing, job.benchmark.stimuli_px, out)
+        frames = _frames(job, rows)
+        job.benchmark.decode(data, item, job.preprocessing, frames)
     except Exception as error:
         if not isinstance(error, EvaluatorError):  # a bug, which should say where it was met
             error.add_note(f"It was at {shown(item.location)}.")
         raise
-    if out is None:
-        row[...] = pixels.transpose(2, 0, 1).astype(np.float32) / 255
+    if frames is not rows:
+        for row, frame in zip(rows, frames, strict=True):
+            row[...] = frame.transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def _frames(job: ScoringJob, rows: Sequence[npt.NDArray[Any]]) -> Sequence[Pixels]:
+    """Where an item is decoded into: the rows themselves where the engine takes pixels."""
+    if job.engine.spec.input_kind == "pixels":
+        return rows
+    side_px = job.preprocessing.crop_px
+    return list(np.empty((len(rows), side_px, side_px, 3), np.uint8))

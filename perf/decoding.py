@@ -13,7 +13,7 @@ Two data sets are made of the sample photos: stimuli of 224x224 pixels as ImageN
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torchvision import datasets, transforms
 
-from evaluator.contracts import Condition, EngineSpec, ImageBatch, Item, Preprocessing, Shard
+from evaluator.contracts import Condition, EngineSpec, ImageBatch, Preprocessing, Shard
 from evaluator.engine.devices import cpu
 from evaluator.engine.feeding import buffer
 from evaluator.engine.malloc import keep_freed_memory
@@ -70,8 +70,8 @@ class NoEngine:
         pass
 
 
-def ids_only(_: Any, items: Sequence[Item]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([item.id for item in items])], ["id"])
+def ids_only(_: Any, batch: ImageBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([item.id for item in batch.items])], ["id"])
 
 
 def seconds(work: Callable[[], object]) -> float:

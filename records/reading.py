@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+FRAME = "frame"
+"""A column of records in which an item has a row for each of its frames."""
+
+
 @dataclass(frozen=True)
 class RunRecords:
     """What a run holds.
@@ -104,11 +108,12 @@ class _Finished(Mapping[Condition, "pa.Table"]):
 
         key = key_sha256(self._run.key)
         table = pa.concat_tables(_table(self._run, s, key) for s in self._shards[condition])
+        ids = _ids_of_items(table)
         if self._first is None:
-            _check_unique(table["id"], self._place(condition))
-            self._first = condition, table["id"].combine_chunks()
+            _check_unique(ids, self._place(condition))
+            self._first = condition, ids.combine_chunks()
         else:
-            self._check_same(table["id"], condition)
+            self._check_same(ids, condition)
         return table
 
     def _check_same(self, ids: "pa.ChunkedArray", condition: Condition) -> None:
@@ -156,9 +161,9 @@ def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
     path = shard_path(run, shard)
     with _opened(path) as parquet:
         _check_mark(path, shard, key, parquet)
-        rows = parquet.metadata.num_rows
+        rows, several = parquet.metadata.num_rows, FRAME in parquet.schema_arrow.names
         made = parquet.metadata.metadata[PROVENANCE_KEY]
-    if rows != shard.size:
+    if rows < shard.size or (rows > shard.size and not several):
         raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
     return document_from_bytes(made, Provenance, shown(path))
 
@@ -173,6 +178,8 @@ def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
         except TypeError as error:
             raise _damaged(path, str(error)) from error
         _check_mark(path, shard, key, parquet, digest)
+    if (items := len(_ids_of_items(table))) != shard.size:
+        raise _damaged(path, f"it has {items} items, expected {shard.size}")
     return table.replace_schema_metadata(None)
 
 
@@ -188,6 +195,15 @@ def _check_mark(
     fault = mark.fault(mark_with(key, shard, digest, metadata[PROVENANCE_KEY]))
     if fault is not None:
         raise _damaged(path, fault)
+
+
+def _ids_of_items(table: "pa.Table") -> "pa.ChunkedArray":
+    """The id of each item; of one with a row for each frame that of the first, 0 or null."""
+    import pyarrow.compute as pc
+
+    if FRAME not in table.column_names:
+        return table["id"]
+    return table["id"].filter(pc.equal(pc.fill_null(table[FRAME], 0), 0))
 
 
 def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:

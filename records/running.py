@@ -40,6 +40,7 @@ def run_shards(
     *,
     workers: int,
     progress: Progress,
+    noun: str = "image",
     stop: Callable[[], None] = lambda: None,
     times: LeaseTimes = LEASE_TIMES,
 ) -> None:
@@ -54,6 +55,7 @@ def run_shards(
             may raise anything. The first error ends the run: shards that were finished stay.
         workers: How many threads.
         progress: Is told how many items are done, and who is waited for.
+        noun: What it calls an item.
         stop: Called when work that goes on has become useless; it may make ``work`` raise.
         times: Of the leases that share the shards among processes.
 
@@ -61,7 +63,7 @@ def run_shards(
         OutputError: If a shard cannot be written.
     """
     wanted = list(shards)
-    tally = _Tally(progress, total=sum(shard.size for shard in wanted))
+    tally = _Tally(progress, total=sum(shard.size for shard in wanted), noun=noun)
     folders = {shard_path(run, shard).parent for shard in wanted}
     with Leases(times) as leases:
         for folder in folders:
@@ -71,7 +73,7 @@ def run_shards(
         try:
             crew.work(workers)
         except KeyboardInterrupt:
-            progress.note(f"{tally.kept:,} of {tally.total:,} images are scored and kept.")
+            progress.note(f"{tally.kept:,} of {tally.total:,} {noun}s are scored and kept.")
             raise
         finally:
             crew.end(stop)
@@ -210,8 +212,8 @@ class _Todo:
 class _Tally:
     """Counts items for all workers, and tells them to stop."""
 
-    def __init__(self, progress: Progress, *, total: int) -> None:
-        self._progress, self.total = progress, total
+    def __init__(self, progress: Progress, *, total: int, noun: str) -> None:
+        self._progress, self.total, self._noun = progress, total, noun
         self._done = self.kept = 0
         self._lock = threading.Lock()
         self.stopped = threading.Event()
@@ -258,4 +260,4 @@ class _Tally:
 
     def _show(self) -> None:
         self._shown = time.monotonic()
-        self._progress.advance("score", self._done, self.total, "images")
+        self._progress.advance("score", self._done, self.total, f"{self._noun}s")

@@ -21,24 +21,26 @@ class Skipped:
         count: How many, once for each condition.
         first: Why the first one was; this names it.
         files: Of the shards that hold them.
+        noun: What an item is called.
     """
 
     count: int
     first: str
     files: tuple[Path, ...]
+    noun: str = "image"
 
     def __str__(self) -> str:
         files = ", ".join(shown(path) for path in self.files[:3])
         more = f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
-        images, were = ("image", "was") if self.count == 1 else ("images", "were")
+        items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
         return (
-            f"{self.count:,} {images} {were} skipped, and every number says so. The first: "
+            f"{self.count:,} {items} {were} skipped, and every number says so. The first: "
             f"{self.first.rstrip('.')}. To score them after all, repair them, remove "
             f"{files}{more} and repeat the command."
         )
 
 
-def skipped_in(run: Run, shards: Iterable[Shard]) -> Skipped | None:
+def skipped_in(run: Run, shards: Iterable[Shard], noun: str = "image") -> Skipped | None:
     """What was skipped in those of the shards that are there, if anything.
 
     Only the ends of the files are read where nothing was. A damaged file is left to whoever reads
@@ -59,7 +61,7 @@ def skipped_in(run: Run, shards: Iterable[Shard]) -> Skipped | None:
             count += len(errors)
             first = first or errors[0]
             files.append(path)
-    return Skipped(count, first, tuple(files)) if count else None
+    return Skipped(count, first, tuple(files), noun) if count else None
 
 
 def _errors(file: "pa.parquet.ParquetFile") -> list[str]:

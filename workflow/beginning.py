@@ -39,8 +39,10 @@ def run_of(
         raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
     size = batch  # of no account where the run is there: it keeps its own
     if not (folder / MANIFEST).is_file():
-        pace = Pace(images_per_second(engine, batch), engine.callers)
-        size = shard_size(selection.count, len(selection.conditions), batch, pace)
+        frames = selection.frames
+        pace = Pace(images_per_second(engine, batch) / frames, engine.callers)
+        items = max(1, batch // frames)  # a video may be more than a batch
+        size = shard_size(selection.count, len(selection.conditions), items, pace)
     created = datetime.now(UTC).isoformat("T", "seconds")
     manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)
     try:

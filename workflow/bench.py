@@ -191,7 +191,9 @@ def bench(
     with ExitStack() as stack:
         places, origin = _places(what, subject.spec, data, stack)
         named = None if labels is None else Path(labels)
-        source = open_source(places, what.conditions, progress=progress, labels=named)
+        source = open_source(
+            places, what.conditions, progress=progress, tree=what.tree, labels=named
+        )
         images = _images(what, source, origin)
         place = serving(subject, placements(engine, device))[0]
         place.kind.check(subject.kind.precision, place.device)
@@ -289,12 +291,24 @@ def _images(benchmark: Benchmark, source: ItemSource, origin: str) -> _Images:
         )
     items = select_items(source.items(there[0]), MOST_ITEMS)
     stored = benchmark.stimuli_px
+    frames = items[0].frames
     form = "photos" if stored is None else f"JPEGs of {stored} px"
+    if frames > 1:
+        form = f"videos of {frames} frames, {stored} px"
     return _Images(source, items, f"{len(items)} {origin} as {form}")
 
 
 def _write_sample(folder: Path, benchmark: Benchmark, model: ModelSpec) -> None:
-    """The sample photos as the benchmark stores its images."""
+    """The sample photos as the benchmark stores its images.
+
+    Raises:
+        InputError: If they cannot be stored so.
+    """
+    if ".jpeg" not in benchmark.tree.suffixes:
+        raise InputError(
+            f"{benchmark.title} is of {benchmark.tree.noun}s such as {benchmark.tree.example}, and "
+            "none are at hand. Name some with --data."
+        )
     if benchmark.stimuli_px is None:
         write_sample(folder)
         return

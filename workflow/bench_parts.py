@@ -100,7 +100,7 @@ def bed_of(
         decoders=stack.enter_context(decoders_of(engine)),
         read_ahead=2 * (os.cpu_count() or 1),
     )
-    score_shard(data, Shard(condition, 0, 0, READY_BATCHES * batch_size), lambda _: None)
+    score_shard(data, _shard(data, 0, READY_BATCHES * batch_size), lambda _: None)
     return Bed(engine, tuple(idle.first), replace(data, engine=engine), data)
 
 
@@ -175,12 +175,24 @@ def _through(
 
 def loop_part(job: ScoringJob, images: int) -> Part:
     """The scoring loop, a shard of as many images for each caller."""
-    (condition,) = job.items
 
     def work(caller: int, advance: Advance) -> None:
-        score_shard(job, Shard(condition, caller, caller * images, (caller + 1) * images), advance)
+        shard = _shard(job, caller, images)
+        score_shard(job, shard, lambda items: advance(items * _frames(job)))
 
     return work
+
+
+def _shard(job: ScoringJob, position: int, images: int) -> Shard:
+    """Items that have as many frames, or a little more."""
+    (condition,) = job.items
+    items = -(-images // _frames(job))
+    return Shard(condition, position, position * items, (position + 1) * items)
+
+
+def _frames(job: ScoringJob) -> int:
+    (items,) = job.items.values()
+    return items[0].frames
 
 
 def rate_of_callers(part: Part, callers: int) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..contracts import Difference, Score
+from ..contracts import Beside, Difference, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ..evaluate.report.comparison import Compared, comparison_tables
@@ -190,8 +190,8 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
     for difference in ours.benchmark.differences(
         ours.records.finished,
         theirs.records.finished,
-        clean_a and clean_a.clean,
-        clean_b and clean_b.clean,
+        Beside(clean=clean_a and clean_a.clean),
+        Beside(clean=clean_b and clean_b.clean),
     ):
         yield replace(
             difference,

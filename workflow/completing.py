@@ -5,6 +5,13 @@ import shlex
 from ..contracts import EngineSpec, ModelSpec
 from .scored_runs import ScoredRun
 
+CONDITION_OPTIONS = {
+    "corruption": "--corruptions",
+    "severity": "--severities",
+    "perturbation": "--perturbations",
+}
+"""What chooses conditions by the value of a key."""
+
 
 def completing_command(one: ScoredRun) -> str:
     """The command that scores what is missing; what is there is not scored again."""
@@ -15,9 +22,10 @@ def completing_command(one: ScoredRun) -> str:
     if made.labels is not None:
         words += ["--labels", made.labels]
     words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
-    for option, key in (("--corruptions", "corruption"), ("--severities", "severity")):
-        values = list(dict.fromkeys(str(c[key]) for c in one.missing if c.values))
-        if values and len(values) < len({c[key] for c in one.benchmark.conditions}):
+    for key, option in CONDITION_OPTIONS.items():
+        known = {dict(c.values)[key] for c in one.benchmark.conditions if key in dict(c.values)}
+        values = list(dict.fromkeys(str(c[key]) for c in one.missing)) if known else []
+        if values and len(values) < len(known):
             words += [option, ",".join(values)]
     if run.key.limit is not None:
         words += ["--limit", str(run.key.limit)]

@@ -7,9 +7,11 @@ import numpy as np
 
 from ..contracts import Item, ModelSpec
 from ..engine.parity import ParityImages
+from ..errors import shown
+from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos
 from ..evaluate.generate.simple import SIMPLE_CORRUPTIONS
-from ..evaluate.scoring import pixels_of, select_items
+from ..evaluate.scoring import select_items
 from ..evaluate.sources.folder import photos_in
 from ..evaluate.sources.listing import read_file
 from ..exporter.cost import gmac_of
@@ -35,7 +37,10 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         items = [Item(p.id, p.label, str(p.path)) for p in sample_photos()]
     else:
         items = select_items(photos_in(data), MOST_PHOTOS)
-    clean = [pixels_of(read_file(i.location), i, spec.preprocessing, None) for i in items]
+    clean = [
+        photo_pixels(read_file(item.location), shown(item.location), spec.preprocessing)
+        for item in items
+    ]
     names = list(SIMPLE_CORRUPTIONS)
     each = 1 if gmac_of(spec) > SLOW_GMAC else len(names)
     corrupted, corrupted_items = [], []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..contracts import Run, Score
+from ..contracts import Beside, Run, Score
 from ..errors import shown
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.report.entries import Entry
@@ -27,7 +27,10 @@ from .scored_runs import (
     unique_names,
 )
 
-_OWN_FIELDS = ("metric", "corruption", "severity", "value", "low", "high", "n", "skipped")
+_OWN_FIELDS = (
+    *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("value", "low", "high", "n", "skipped"),
+)
 """What a benchmark says of a score; the rest says which run it came from."""
 
 
@@ -121,7 +124,7 @@ def _scores(
 ) -> Iterator[Score]:
     facts = facts_of(one)
     clean = partner.clean if partner is not None else None
-    for score in one.benchmark.scores(one.records.finished, clean):
+    for score in one.benchmark.scores(one.records.finished, Beside(clean=clean)):
         yield replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},

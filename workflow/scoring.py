@@ -58,6 +58,7 @@ def score(
     limit: int | None = None,
     corruptions: Sequence[str] | None = None,
     severities: Sequence[int] | None = None,
+    perturbations: Sequence[str] | None = None,
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
@@ -74,8 +75,8 @@ def score(
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
-        benchmark: ``imagenet`` or ``imagenet-c``.
-        data: Folders that hold the images, and tar files, which are read in place; one or several.
+        benchmark: Its name, such as ``imagenet-c``; all of them: ``BENCHMARKS``.
+        data: Folders that hold the items, and tar files, which are read in place; one or several.
         labels: A list of the classes of ImageNet's validation images, where they are not in class
             folders; without it, one is looked for beside them.
         out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
@@ -85,6 +86,7 @@ def score(
         limit: Items a condition, evenly spaced over the sorted ids.
         corruptions: Score only these now; no part of the run's identity.
         severities: Likewise.
+        perturbations: Likewise.
         weights: ``default``, ``random`` or a checkpoint's path.
         seed: Of random weights.
         crop_px: Another crop than the training's.
@@ -123,8 +125,15 @@ def score(
     else:
         check_place(_default_folder(subject, what.name, "") / MANIFEST)
     skip = on_error == "skip"
-    source = open_source(places, what.conditions, progress=progress, labels=labels, damaged_ok=skip)
-    wanted = {"corruption": corruptions, "severity": severities}
+    source = open_source(
+        places,
+        what.conditions,
+        progress=progress,
+        tree=what.tree,
+        labels=labels,
+        damaged_ok=skip,
+    )
+    wanted = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
     selection = select(what, source, wanted, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
@@ -169,12 +178,20 @@ def _complete(
     """Make what is missing of the run, and say what was skipped."""
     shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
     check_finished(run, shards)
-    engine, work = job.engine, _work(job, made)
+    engine, noun = job.engine, job.benchmark.tree.noun
     try:
-        run_shards(run, shards, work, workers=engine.callers, progress=progress, stop=engine.stop)
+        run_shards(
+            run,
+            shards,
+            _work(job, made),
+            workers=engine.callers,
+            progress=progress,
+            noun=noun,
+            stop=engine.stop,
+        )
     except ImageError as error:
-        raise ImageError(f"{error} To go on without such images, add --on-error skip.") from error
-    if (skipped := skipped_in(run, shards)) is not None:
+        raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
+    if (skipped := skipped_in(run, shards, noun)) is not None:
         progress.note(str(skipped))
 
 

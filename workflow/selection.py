@@ -29,19 +29,20 @@ class Selection:
     """Which items of a benchmark's conditions are scored.
 
     Attributes:
-        title: Of the benchmark.
+        benchmark: Whose they are.
         items: Of each condition, the same ids in all.
         ids_sha256: Over the ids that all conditions share, before any limit.
     """
 
-    title: str
+    benchmark: Benchmark
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
 
     def __str__(self) -> str:
         conditions = len(self.items)
         where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
-        return f"{self.count:,} images of {self.title}{where}{'s' if conditions > 1 else ''}"
+        many = "s" if conditions > 1 else ""
+        return f"{self.count:,} {self.benchmark.tree.noun}s of {self.benchmark.title}{where}{many}"
 
     @property
     def conditions(self) -> list[Condition]:
@@ -52,6 +53,11 @@ class Selection:
     def count(self) -> int:
         """Items in each condition."""
         return len(self.items[self.conditions[0]])
+
+    @property
+    def frames(self) -> int:
+        """Of an item, the most that one has."""
+        return max(items[0].frames for items in self.items.values())
 
 
 def select(
@@ -89,7 +95,7 @@ def select(
     if limit is not None and limit < len(ids):
         chosen = select_items(range(len(ids)), limit)
         everything = {c: found.at(chosen) for c, found in everything.items()}
-    return Selection(benchmark.title, everything, digest)
+    return Selection(benchmark, everything, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
@@ -136,8 +142,8 @@ def _conditions(
 def _not_there(benchmark: Benchmark, what: str) -> InputError:
     layout = "".join(f"<{key}>/" for key, _ in benchmark.conditions[0].values)
     return InputError(
-        f"The data hold no folder for {what}. Expected {layout}<wnid>/<file> below --data, or in a "
-        "tar file that it names."
+        f"The data hold nothing of {benchmark.title}, {what}. Expected {layout}"
+        f"{benchmark.tree.example} below --data, or in a tar file that it names."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...contracts import Condition, Difference, Score
+from ...contracts import Beside, Condition, Difference, Score
 from ..metrics.mean_interval import mean_interval, weighted_bounds
 from .cells import Cells, Number
 from .pairs import error_differences, outcomes_in_order, pair_of, paired
@@ -34,9 +34,9 @@ class CorruptedImages:
     numbers: tuple[Number, ...]
     published_items: int
 
-    def scores(self, records: Records, clean: pa.Table | None) -> Iterator[Score]:
+    def scores(self, records: Records, beside: Beside) -> Iterator[Score]:
         """Every number of one model."""
-        cells = self._cells(records, clean)
+        cells = self._cells(records, beside.clean)
         for number, refusal in self._shown(cells):
             score = Score(**self._facts(number, cells), reason=refusal)
             if refusal is None:
@@ -51,10 +51,10 @@ class CorruptedImages:
                     yield replace(score, **_place(condition))
 
     def differences(
-        self, a: Records, b: Records, clean_a: pa.Table | None, clean_b: pa.Table | None
+        self, a: Records, b: Records, beside_a: Beside, beside_b: Beside
     ) -> Iterator[Difference]:
         """Every number of two models, over the images that both scored."""
-        first, second = self._paired_cells(a, b, clean_a, clean_b)
+        first, second = self._paired_cells(a, b, beside_a.clean, beside_b.clean)
         for number, refusal in self._shown(first):
             found = Difference(**self._facts(number, first), reason=refusal)
             if refusal is None:

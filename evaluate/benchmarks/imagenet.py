@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from ...contracts import Benchmark, Condition, Difference, Score
+from ...contracts import Benchmark, Beside, Condition, Difference, Score
+from ..decode import decode_photo
+from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .pairs import error_differences, pair_of
 from .top5 import SCHEMA, calibration_scores, error_scores, outcomes_of, record_top5
 
@@ -18,7 +20,7 @@ UNFINISHED = "the run is not finished"
 Records = Mapping[Condition, pa.Table]
 
 
-def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
+def _scores(records: Records, beside: Beside) -> Iterator[Score]:
     if CLEAN in records:
         outcomes = outcomes_of(records[CLEAN])
         yield from error_scores(outcomes, PUBLISHED_ITEMS)
@@ -29,7 +31,7 @@ def _scores(records: Records, clean: pa.Table | None) -> Iterator[Score]:
 
 
 def _differences(
-    a: Records, b: Records, clean_a: pa.Table | None, clean_b: pa.Table | None
+    a: Records, b: Records, beside_a: Beside, beside_b: Beside
 ) -> Iterator[Difference]:
     if CLEAN in a and CLEAN in b:
         yield from error_differences(*pair_of(a[CLEAN], b[CLEAN]), PUBLISHED_ITEMS)
@@ -44,8 +46,10 @@ IMAGENET = Benchmark(
     conditions=(CLEAN,),
     published_items=PUBLISHED_ITEMS,
     stimuli_px=None,
+    tree=IMAGES_IN_CLASS_FOLDERS,
     protocol="imagenet-1",
     schema=SCHEMA,
+    decode=decode_photo,
     record=record_top5,
     scores=_scores,
     differences=_differences,

@@ -10,6 +10,7 @@ Perturbations", ICLR 2019.
 from collections.abc import Iterator, Mapping
 
 from ...contracts import Benchmark, Condition
+from ..decode import decode_stimulus
 from ..metrics.corruption_error import (
     Errors,
     mce,
@@ -19,6 +20,7 @@ from ..metrics.corruption_error import (
     relative_mce,
     relative_mce_weights,
 )
+from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .cells import Number
 from .corruption_scores import CorruptedImages
 from .top5 import SCHEMA, record_top5
@@ -95,8 +97,10 @@ IMAGENET_C = Benchmark(
     conditions=CONDITIONS,
     published_items=PUBLISHED_ITEMS,
     stimuli_px=224,
+    tree=IMAGES_IN_CLASS_FOLDERS,
     protocol="imagenet-c-1",
     schema=SCHEMA,
+    decode=decode_stimulus,
     record=record_top5,
     scores=IMAGES.scores,
     differences=IMAGES.differences,

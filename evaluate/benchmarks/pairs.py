@@ -24,8 +24,7 @@ def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
     Raises:
         InputError: If they are not of the same images, or say different labels of one.
     """
-    if not a["id"].equals(b["id"]):
-        raise _other_images(a["id"], b["id"])
+    check_same_images(a, b)
     if not a["label"].equals(b["label"]):
         same = pc.equal(a["label"], b["label"]).fill_null(False).to_numpy()
         first = a["id"][int(np.argmin(same))].as_py()
@@ -34,6 +33,16 @@ def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
             "Score one of them again with the labels of the other."
         )
     return paired(outcomes_of(a), outcomes_of(b))
+
+
+def check_same_images(a: pa.Table, b: pa.Table) -> None:
+    """Refuse two models' records of other images.
+
+    Raises:
+        InputError: If their ids differ: which are missing where.
+    """
+    if not a["id"].equals(b["id"]):
+        raise _other_images(a["id"], b["id"])
 
 
 def paired(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:

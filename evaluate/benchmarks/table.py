@@ -4,10 +4,11 @@ import difflib
 
 from ...contracts import Benchmark
 from ...errors import InputError
+from .cue_conflict import CUE_CONFLICT
 from .imagenet import IMAGENET
 from .imagenet_c import IMAGENET_C
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C, CUE_CONFLICT)}
 
 
 def find_benchmark(name: str) -> Benchmark:

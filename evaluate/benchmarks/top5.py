@@ -4,7 +4,7 @@ Their probabilities are the softmax over all classes, so that calibration can be
 that keeps five numbers an image instead of a thousand. Ties go to the lower class index.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import Item, Score
+from ...contracts import ImageBatch, Score
 from ..metrics.calibration import ece, rms_calibration_error
 from ..metrics.error_rate import error_rate, top_k_correct, wilson_interval
 
@@ -31,27 +31,54 @@ SCHEMA = pa.schema(
 ALL_SKIPPED = "every image was skipped"
 
 
-def record_top5(logits: npt.NDArray[np.float32], items: Sequence[Item]) -> pa.RecordBatch:
-    """Records of N items.
+def record_top5(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:
+    """Records of N images.
 
     Args:
         logits: (N, C).
-        items: N of them.
+        batch: Which images.
     """
+    return records_of(SCHEMA, batch, top5_columns(logits))
+
+
+def top5_columns(logits: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
+    """The columns ``top5`` and ``probability`` of N rows, from their logits (N, C)."""
     top5 = _likeliest(logits, 5)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probability = np.take_along_axis(shifted, top5, 1) / shifted.sum(axis=1, keepdims=True)
     offsets = np.arange(0, top5.size + 1, top5.shape[1], dtype=np.int32)
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array([item.id for item in items], pa.string()),
-            pa.array([item.label for item in items], pa.int32()),
-            pa.ListArray.from_arrays(offsets, top5.ravel()),
-            pa.ListArray.from_arrays(offsets, probability.astype(np.float32).ravel()),
-            pa.nulls(len(items), pa.string()),
-        ],
-        schema=SCHEMA,
-    )
+    return {
+        "top5": pa.ListArray.from_arrays(offsets, top5.ravel()),
+        "probability": pa.ListArray.from_arrays(offsets, probability.astype(np.float32).ravel()),
+    }
+
+
+def records_of(
+    schema: pa.Schema, batch: ImageBatch, columns: Mapping[str, pa.Array]
+) -> pa.RecordBatch:
+    """Records of a batch: what it says itself of its rows, and columns that a benchmark adds.
+
+    Args:
+        schema: Of the records. ``id``, ``label`` and ``frame`` come from the batch, as do columns
+            that are named like attributes of its items; ``error`` is null.
+        batch: N rows.
+        columns: All others, N values each.
+    """
+    known: dict[str, pa.Array | list[object]] = {
+        "id": [item.id for item in batch.items],
+        "label": [item.label for item in batch.items],
+        "frame": list(batch.frames),
+        "error": [None] * len(batch.items),
+        **columns,
+    }
+    attributes = [dict(item.attributes) for item in batch.items if item.attributes]
+    for name in attributes[0] if attributes else ():
+        known[name] = [values[name] for values in attributes]
+    arrays = [
+        column if isinstance(column := known[f.name], pa.Array) else pa.array(column, f.type)
+        for f in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _likeliest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:

@@ -1,29 +1,26 @@
-"""Images in class folders: ``DIR/<wnid>/<file>``, or ``DIR/<corruption>/<severity>/<wnid>/<file>``.
+"""Items in folders: ``DIR/<wnid>/<file>``, or ``DIR/<corruption>/<severity>/<wnid>/<file>``.
 
-ImageNet's validation images may also be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see ``labels``.
-
-The layout of torchvision's ImageFolder, but a label is the class of the folder's WordNet id and
-never the folder's position: on a partial tree the position gives an error of 100 %.
+What folders and files are called, and whether there are folders at all, the benchmark's ``Tree``
+says. ImageNet's validation images may be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see
+``labels``.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...contracts import Condition, Item
+from ...contracts import Condition, Item, Tree
 from ...errors import InputError, shown
-from ..classes import class_index
-from .items import Files, IdPool, Items, read_item_file
+from ..trees import IMAGES_IN_CLASS_FOLDERS
+from .items import Files, IdPool, Items, ids_of_names, read_item_file
 from .labels import Labels, is_numbered, labelled, refuse_needless
 from .listing import (
-    IMAGE_SUFFIXES,
     PART_OF_IMAGENET_C,
     SEVERITIES,
     Entry,
     entries_of,
     is_folder,
-    is_image_name,
     is_utf8,
 )
 from .marks import Content, mark_above, one_mark, read_mark
@@ -43,6 +40,7 @@ class FolderSource:
         conditions: Sequence[Condition],
         pool: IdPool | None = None,
         labels: Labels | None = None,
+        tree: Tree = IMAGES_IN_CLASS_FOLDERS,
     ) -> None:
         if not is_folder(root):
             raise InputError(f"{shown(root)} is no folder. Give the folder that holds the images.")
@@ -50,6 +48,7 @@ class FolderSource:
         self._published = conditions
         self._pool = pool or IdPool()
         self._labels = labels
+        self._tree = tree
         self._folders = dict(self._located())
 
     def conditions(self) -> list[Condition]:
@@ -66,23 +65,43 @@ class FolderSource:
         Raises:
             InputError: If a folder holds something that cannot be an image, or no image at all.
         """
-        folder = self._folders[condition]
+        folder, frames = self._folders[condition], self._tree.frames(condition)
         if not condition.values and (names := self._flat(folder)):
             found = labelled(names, self._labels, folder, shown(folder))
-            return Items(self._pool.shared(found), Files(folder, flat=True))
+            return self._items(found, Files(folder, flat=True), frames)
         refuse_needless(self._labels, shown(folder))
+        if not self._tree.ids_have_folders:
+            paths = ids_of_names(self._tree, self._names(folder), lambda path: shown(folder / path))
+            self._refuse_empty(folder, paths)
+            return self._items(list(paths), Files(folder, paths=paths), frames)
         found = [
             f"{wnid.name}/{image.name}"
-            for wnid in _class_folders(folder)
+            for wnid in _item_folders(folder, self._tree)
             for image in entries_of(Path(wnid.path))
-            if _check_image(image)
+            if _check_item(image, self._tree)
         ]
+        self._refuse_empty(folder, found)
+        return self._items(sorted(found), Files(folder), frames)
+
+    def _items(self, ids: Sequence[str], files: Files, frames: int) -> Items:
+        return Items(self._pool.shared(ids), files, tree=self._tree, frames=frames)
+
+    def _names(self, folder: Path) -> Iterator[str]:
+        """The items in a folder and in those that may lie in it."""
+        folders = self._tree.folders()
+        for entry in entries_of(folder):
+            if is_folder(Path(entry.path)):
+                if entry.name not in folders:
+                    raise _no_item_folder(entry, self._tree)
+                for item in entries_of(Path(entry.path)):
+                    if _check_item(item, self._tree):
+                        yield f"{entry.name}/{item.name}"
+            elif self._tree.is_item(entry.name) and _check_item(entry, self._tree):
+                yield entry.name
+
+    def _refuse_empty(self, folder: Path, found: Collection[str]) -> None:
         if not found:
-            raise InputError(
-                f"{shown(folder)} holds no images. Expected <wnid>/<file>, such as "
-                "n01440764/ILSVRC2012_val_00000293.JPEG."
-            )
-        return Items(self._pool.shared(sorted(found)), Files(folder))
+            raise nothing_there(shown(folder), self._tree)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.
@@ -119,12 +138,14 @@ class FolderSource:
 
     def _flat(self, folder: Path) -> list[str]:
         """The validation images that lie in the folder itself; none where it has class folders."""
-        entries = list(entries_of(folder))
-        images = [entry for entry in entries if is_image_name(entry.name)]
-        known = self._labels is not None or any(is_numbered(image.name) for image in images)
-        if not known or any(entry.name in class_index() for entry in entries):
+        if not self._tree.listed:
             return []
-        return [image.name for image in images if _check_image(image)]
+        entries, folders = list(entries_of(folder)), self._tree.folders()
+        images = [entry for entry in entries if self._tree.is_item(entry.name)]
+        known = self._labels is not None or any(is_numbered(image.name) for image in images)
+        if not known or any(entry.name in folders for entry in entries):
+            return []
+        return [image.name for image in images if _check_item(image, self._tree)]
 
     def _located(self) -> Iterator[tuple[Condition, Path]]:
         below = [
@@ -149,61 +170,83 @@ def photos_in(root: Path) -> Sequence[Item]:
     Raises:
         InputError: If there are none, or something else is among them.
     """
+    tree = IMAGES_IN_CLASS_FOLDERS
     if is_folder(root):
         entries = list(entries_of(root))
-        images = [entry for entry in entries if is_image_name(entry.name)]
+        images = [entry for entry in entries if tree.is_item(entry.name)]
         if images and not any(is_folder(Path(entry.path)) for entry in entries):
-            flat = [Item(entry.name, None, entry.path) for entry in images if _check_image(entry)]
+            flat = [Item(e.name, None, e.path) for e in images if _check_item(e, tree)]
             return sorted(flat, key=lambda item: item.id)
     return FolderSource(root, [Condition()]).items(Condition())
 
 
-def _class_folders(folder: Path) -> Iterator[Entry]:
+def nothing_there(where: str, tree: Tree) -> InputError:
+    """What is said of a condition's folder without items."""
+    form = "<wnid>/<file>" if tree.ids_have_folders else "files"
+    return InputError(f"{where} holds no {tree.noun}s. Expected {form}, such as {tree.example}.")
+
+
+def _item_folders(folder: Path, tree: Tree) -> Iterator[Entry]:
     """The class folders. Lists, licences and checksums may lie beside them, images may not."""
+    folders = tree.folders()
     for entry in entries_of(folder):
         if not is_folder(Path(entry.path)):
-            _refuse_beside_classes(entry)
-        elif entry.name in class_index():
+            _refuse_beside_classes(entry, tree)
+        elif entry.name in folders:
             yield entry
         else:
-            raise InputError(
-                f"{shown(entry.path)} is no ImageNet class: expected a WordNet id such as "
-                f"n01440764. {_advice(Path(entry.path))}"
-            )
+            raise _no_item_folder(entry, tree)
 
 
-def _advice(folder: Path) -> str:
+def _no_item_folder(entry: Entry, tree: Tree) -> InputError:
+    return InputError(
+        f"{shown(entry.path)} is no {tree.folder_noun}: expected {folder_example(tree)}. "
+        f"{_advice(Path(entry.path), tree)}"
+    )
+
+
+def folder_example(tree: Tree) -> str:
+    """What a folder of items may be called."""
+    first = next(iter(tree.folders()))
+    return f"a WordNet id such as {first}" if tree.ids_have_folders else f"one such as {first}"
+
+
+def _advice(folder: Path, tree: Tree) -> str:
     """What a folder among the class folders may be instead; it is the user's, and may be dear."""
-    holder = _holder_of_classes(folder, levels=2)
+    holder = _holder_of_folders(folder, tree, levels=2)
     if holder is None:
-        return "Move it elsewhere, or give the folder that holds the class folders."
+        return f"Move it elsewhere, or give the folder that holds the {_folders(tree)}."
     if holder.name in SEVERITIES:
         return PART_OF_IMAGENET_C
     return f"Did you mean {shown(holder)}?"
 
 
-def _holder_of_classes(folder: Path, levels: int) -> Path | None:
+def _folders(tree: Tree) -> str:
+    return "class folders" if tree.ids_have_folders else f"{tree.noun}s"
+
+
+def _holder_of_folders(folder: Path, tree: Tree, levels: int) -> Path | None:
     """The first folder, here or at most so many levels below, that holds a class folder."""
     below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
-    if any(entry.name in class_index() for entry in below):
+    if any(entry.name in tree.folders() for entry in below):
         return folder
     deeper = sorted(Path(entry.path) for entry in below) if levels else []
-    found = (_holder_of_classes(child, levels - 1) for child in deeper)
+    found = (_holder_of_folders(child, tree, levels - 1) for child in deeper)
     return next((holder for holder in found if holder is not None), None)
 
 
-def _refuse_beside_classes(entry: Entry) -> None:
+def _refuse_beside_classes(entry: Entry, tree: Tree) -> None:
     if not os.path.exists(entry.path):
         raise _link_to_nothing(entry)
-    if is_image_name(entry.name):
+    if tree.is_item(entry.name):
         raise InputError(
             f"{shown(entry.path)} lies beside the class folders, so its class is not known. "
             "Expected <wnid>/<file>; move it into its class folder or remove it."
         )
 
 
-def _check_image(entry: Entry) -> bool:
-    """True, or the reason why this cannot be scored as an image."""
+def _check_item(entry: Entry, tree: Tree) -> bool:
+    """True, or the reason why this cannot be scored."""
     if not is_utf8(entry.name):
         raise InputError(
             f"{shown(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
@@ -213,13 +256,25 @@ def _check_image(entry: Entry) -> bool:
     if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
         if not os.path.exists(entry.path):
             raise _link_to_nothing(entry)
-        raise InputError(f"{shown(entry.path)} is no file, expected an image. Remove it.")
-    if not is_image_name(entry.name):
         raise InputError(
-            f"{shown(entry.path)} is no image by its name, expected one of "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))}. Remove it from the class folder."
+            f"{shown(entry.path)} is no file, expected {a_or_an(tree.noun)}. Remove it."
+        )
+    if not tree.is_item(entry.name):
+        raise InputError(
+            f"{shown(entry.path)} is no {tree.noun} by its name, expected one of "
+            f"{' '.join(sorted(tree.suffixes))}. Remove it from the class folder."
         )
     return True
+
+
+def a_or_an(noun: str) -> str:
+    """A noun with its article.
+
+    Example:
+        >>> a_or_an("image"), a_or_an("video")
+        ('an image', 'a video')
+    """
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _link_to_nothing(entry: Entry) -> InputError:

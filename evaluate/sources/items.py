@@ -6,7 +6,7 @@ an item's bytes are follows from its condition's place and its id.
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, overload
@@ -14,9 +14,9 @@ from typing import Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, Extent, Item, Source
+from ...contracts import Condition, Extent, Item, Source, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
-from ..classes import class_index
+from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
 
 Ids = tuple[str, ...]
@@ -34,16 +34,22 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """A file for each item: ``DIR/<wnid>/<file>``, or ``DIR/<file>`` where the folder is flat."""
+    """A file for each item: ``DIR/<wnid>/<file>``, or ``DIR/<file>`` where the folder is flat.
+
+    Attributes:
+        folder: In which all are.
+        flat: Whether the files lie in it although their ids have folders.
+        paths: Of each item below the folder, where its id does not say it.
+    """
 
     folder: Path
     flat: bool = False
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def location(self, id: str) -> str:
         """The file's path."""
-        wnid, _, name = id.partition("/")
-        words = (name,) if self.flat else (wnid, name)
-        return os.path.join(self.folder, *words)
+        path = id.partition("/")[2] if self.flat else self.paths.get(id, id)
+        return os.path.join(self.folder, path)
 
     def extent(self, row: int) -> None:
         """None: the item is the whole file."""
@@ -59,12 +65,16 @@ class Items(Sequence[Item]):
         chosen: Positions among the ids, where these are not all of them.
         there: For each of the ids its position in the place, -1 where it is missing; none where
             the place has just these ids.
+        tree: What an id says of its item.
+        frames: Of each item.
     """
 
     ids: Ids
     place: Place
     chosen: Sequence[int] | None = None
     there: npt.NDArray[np.int64] | None = None
+    tree: Tree = IMAGES_IN_CLASS_FOLDERS
+    frames: int = 1
 
     def __len__(self) -> int:
         return len(self.ids if self.chosen is None else self.chosen)
@@ -90,19 +100,21 @@ class Items(Sequence[Item]):
         """An item for each of these ids, which hold all of its own; the others are missing."""
         rows = {id: row for row, id in enumerate(self.ids)}
         there = np.fromiter((rows.get(id, -1) for id in ids), np.int64, len(ids))
-        return Items(ids, self.place, None, there)
+        return replace(self, ids=ids, chosen=None, there=there)
 
     @property
     def _positions(self) -> Sequence[int]:
         return range(len(self.ids)) if self.chosen is None else self.chosen
 
     def _item(self, position: int) -> Item:
-        id = self.ids[position]
+        id, tree = self.ids[position], self.tree
         row = position if self.there is None else int(self.there[position])
         return Item(
             id,
-            class_index()[id.partition("/")[0]],
+            tree.folders()[id.partition("/")[0]] if tree.ids_have_folders else None,
             self.place.location(id),
+            () if tree.attributes is None else tree.attributes(id),
+            self.frames,
             extent=self.place.extent(row) if row >= 0 else None,
             missing=row < 0,
         )
@@ -155,6 +167,40 @@ def shared_items(
                 raise _lacking(condition, items, everything)
             items[condition] = found.among(everything)
     return items
+
+
+def ids_of_names(tree: Tree, paths: Iterable[str], where: Callable[[str], str]) -> dict[str, str]:
+    """Of each item its path, by its id, sorted; for a tree whose ids are names of files alone.
+
+    Args:
+        tree: How the items lie.
+        paths: ``<file>`` or ``<folder>/<file>``, below the folder of their condition.
+        where: From such a path to words that a user can act on.
+
+    Raises:
+        InputError: If a name says nothing, or not what its folder says, or is there twice.
+    """
+    assert tree.attributes is not None
+    found: dict[str, str] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if tree.counts is not None and not tree.counts(name):
+            continue
+        try:
+            says = dict(tree.attributes(name))
+        except InputError as error:
+            raise InputError(f"{where(path)}: {error}") from error
+        if folder and tree.folder_attribute and folder != says[tree.folder_attribute]:
+            raise InputError(
+                f"{where(path)} lies in the folder {folder}, but its name says "
+                f"{says[tree.folder_attribute]}. Move or rename it."
+            )
+        other = found.setdefault(name, path)
+        if other != path:
+            raise InputError(
+                f"{name} is there twice: {where(other)} and {where(path)}. Leave one of them."
+            )
+    return {id: found[id] for id in sorted(found)}
 
 
 def read_item_file(item: Item) -> bytes:

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...contracts import Condition, Item, Progress
+from ...contracts import Condition, Item, Progress, Tree
 from ...errors import InputError, shown
 from ..benchmarks.imagenet_c import ALEXNET_ERROR
-from ..classes import class_index
+from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .folder import FolderSource
 from .items import IdPool, Items, read_item_file
 from .labels import read_labels
-from .listing import PART_OF_IMAGENET_C, SEVERITIES, entries_of, is_folder, is_image_name
+from .listing import PART_OF_IMAGENET_C, SEVERITIES, entries_of, is_folder
 from .marks import Content, one_mark
 from .tar import TarSource
 
@@ -85,6 +85,7 @@ def open_source(
     conditions: Sequence[Condition],
     *,
     progress: Progress,
+    tree: Tree = IMAGES_IN_CLASS_FOLDERS,
     labels: Path | None = None,
     damaged_ok: bool = False,
 ) -> MixedSource:
@@ -94,6 +95,7 @@ def open_source(
         data: Folders, and tar files, which are read in place; tars in a folder count as well.
         conditions: The benchmark's.
         progress: Is told of the index of a tar, which is made once.
+        tree: How the benchmark's items lie.
         labels: A list of the classes of ImageNet's validation images, where they are flat.
         damaged_ok: Take from a tar that is truncated or damaged what is there.
 
@@ -103,10 +105,10 @@ def open_source(
     """
     if not data:
         raise InputError("No data are named. Give folders or tar files that hold the images.")
-    if labels is not None and any(condition.values for condition in conditions):
+    if labels is not None and (not tree.listed or any(c.values for c in conditions)):
         raise InputError(
             f"--labels {shown(labels)} is for ImageNet's validation images without class folders; "
-            "these images have them. Leave it out."
+            f"the class of these {tree.noun}s is known. Leave it out."
         )
     known, pool = None if labels is None else read_labels(labels), IdPool()
     parts: list[Part] = []
@@ -114,11 +116,17 @@ def open_source(
         folder, before = is_folder(path), len(parts)
         if folder and not any(condition.values for condition in conditions):
             _refuse_corrupted(path)
-        if folder and _holds_more_than_tars(path, conditions):
-            parts.append(FolderSource(path, conditions, pool, known))
+        if folder and _holds_more_than_tars(path, conditions, tree):
+            parts.append(FolderSource(path, conditions, pool, known, tree))
         parts += [
             TarSource(
-                tar, conditions, progress=progress, pool=pool, labels=known, damaged_ok=damaged_ok
+                tar,
+                conditions,
+                progress=progress,
+                pool=pool,
+                labels=known,
+                tree=tree,
+                damaged_ok=damaged_ok,
             )
             for tar in (_tars_in(path) if folder else [path])
         ]
@@ -126,7 +134,7 @@ def open_source(
             expected = "/".join(str(value) for _, value in conditions[0].values)
             raise InputError(
                 f"{shown(path)} holds nothing of what is scored. Give the folder or tar that holds "
-                f"{expected or 'the class folders'}, or leave this one out."
+                f"{expected or f'the {tree.noun}s'}, or leave this one out."
             )
     return MixedSource(parts, conditions)
 
@@ -145,10 +153,10 @@ def _tars_in(folder: Path) -> Iterator[Path]:
     return (folder / name for name in names if name.lower().endswith(TAR))
 
 
-def _holds_more_than_tars(folder: Path, conditions: Sequence[Condition]) -> bool:
+def _holds_more_than_tars(folder: Path, conditions: Sequence[Condition], tree: Tree) -> bool:
     """Whether the folder itself is to be looked into for conditions."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True
     return any(
-        entry.name in class_index() or is_image_name(entry.name) for entry in entries_of(folder)
+        entry.name in tree.folders() or tree.is_item(entry.name) for entry in entries_of(folder)
     )

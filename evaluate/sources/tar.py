@@ -1,27 +1,26 @@
-"""Images in a tar file, read in place: ``.../<corruption>/<severity>/<wnid>/<file>``.
+"""Items in a tar file, read in place: ``.../<corruption>/<severity>/<wnid>/<file>``.
 
 A condition is found at any depth, whatever stands before it in the names. What a folder is refused
 for, a tar is refused for as well.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, Extent, Item, Progress
+from ...contracts import Condition, Extent, Item, Progress, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
-from ..classes import class_index
-from .items import IdPool, Ids, Items, refuse_missing
+from ..trees import IMAGES_IN_CLASS_FOLDERS
+from .folder import a_or_an, folder_example, nothing_there
+from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
 from .listing import (
-    IMAGE_SUFFIXES,
     PART_OF_IMAGENET_C,
     SEVERITIES,
-    is_image_name,
     is_left_behind,
     is_utf8,
 )
@@ -29,7 +28,7 @@ from .marks import GENERATED, Content, mark_from_bytes, read_mark
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
-_IMAGE, _PASSED_OVER, _NO_CLASS, _OTHER = range(4)
+_ITEM, _PASSED_OVER, _NO_CLASS, _OTHER = range(4)
 """What a name below a condition's folder may be."""
 
 
@@ -42,7 +41,8 @@ class Members:
         folder: Inside it.
         offset: Of each item's first byte.
         size: In bytes.
-        flat: Whether the items lie in the folder itself, without folders of classes.
+        flat: Whether the items lie in the folder itself, although their ids have folders.
+        paths: Of each item below the folder, where its id does not say it.
     """
 
     tar: str
@@ -50,10 +50,11 @@ class Members:
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
     flat: bool = False
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def location(self, id: str) -> str:
         """``noise.tar: gaussian_noise/1/n01440764/x.JPEG``."""
-        name = id.partition("/")[2] if self.flat else id
+        name = id.partition("/")[2] if self.flat else self.paths.get(id, id)
         return f"{self.tar}: {self.folder}/{name}" if self.folder else f"{self.tar}: {name}"
 
     def extent(self, row: int) -> Extent:
@@ -72,6 +73,7 @@ class TarSource:
         progress: Progress,
         pool: IdPool | None = None,
         labels: Labels | None = None,
+        tree: Tree = IMAGES_IN_CLASS_FOLDERS,
         damaged_ok: bool = False,
     ) -> None:
         self._tar = OpenTar(path)
@@ -82,6 +84,7 @@ class TarSource:
             progress.note(f"{shown(path)} is damaged or truncated: {self._index.fault}.")
         self._pool = pool or IdPool()
         self._labels = labels
+        self._tree = tree
         self._known: tuple[npt.NDArray[np.int32], Ids] | None = None
         self._folders = {
             condition: folder
@@ -112,22 +115,20 @@ class TarSource:
         if not condition.values and folder in self._flat_folders:
             return self._flat_items(folder)
         refuse_needless(self._labels, self._shown(folder))
+        if not self._tree.ids_have_folders:
+            return self._named_items(folder, self._tree.frames(condition))
         self._refuse_strays(folder)
         rows = np.arange(*index.rows_of(folder).indices(len(index.name)))
         what = self._what_names_are[index.name[rows]]
         rows = rows[what != _PASSED_OVER]
-        wrong = rows[
-            (self._what_names_are[index.name[rows]] != _IMAGE) | (index.kind[rows] != FILE)
-        ]
+        wrong = rows[(self._what_names_are[index.name[rows]] != _ITEM) | (index.kind[rows] != FILE)]
         if wrong.size:
             raise self._wrong(int(wrong[0]), folder)
         if not rows.size:
-            raise InputError(
-                f"{self._shown(folder)} holds no images. Expected <wnid>/<file>, such as "
-                "n01440764/ILSVRC2012_val_00000293.JPEG."
-            )
+            raise nothing_there(self._shown(folder), self._tree)
         place = Members(self.path, folder, index.offset[rows], index.size[rows])
-        return Items(self._ids(index.name[rows]), place)
+        ids = self._ids(index.name[rows])
+        return Items(ids, place, tree=self._tree, frames=self._tree.frames(condition))
 
     def read(self, item: Item) -> bytes:
         """The bytes of one member.
@@ -166,7 +167,7 @@ class TarSource:
         rows = {
             name: row
             for row in files_in(index, folder)
-            if is_image_name(name := index.names[index.name[row]].rpartition("/")[2])
+            if self._tree.is_item(name := index.names[index.name[row]].rpartition("/")[2])
             and not is_left_behind(name)
         }
         for row in rows.values():
@@ -174,13 +175,29 @@ class TarSource:
         ids = labelled(rows, self._labels, self._tar.path.parent, self._shown(folder))
         order = [rows[id.partition("/")[2]] for id in ids]
         place = Members(self.path, folder, index.offset[order], index.size[order], flat=True)
-        return Items(self._pool.shared(ids), place)
+        return Items(self._pool.shared(ids), place, tree=self._tree)
+
+    def _named_items(self, folder: str, frames: int) -> Items:
+        """Those whose names say everything, whether they lie in folders or not."""
+        below = f"{folder}/" if folder else ""
+        rows = {
+            path.removeprefix(below): row for row, path in self._named if path.startswith(below)
+        }
+        for row in rows.values():
+            self._refuse_no_file(row)
+        paths = ids_of_names(self._tree, rows, lambda path: self._shown(below + path))
+        if not paths:
+            raise nothing_there(self._shown(folder), self._tree)
+        order = [rows[path] for path in paths.values()]
+        offset, size = self._index.offset[order], self._index.size[order]
+        place = Members(self.path, folder, offset, size, paths=paths)
+        return Items(self._pool.shared(list(paths)), place, tree=self._tree, frames=frames)
 
     # ------------------------------------------------------------------ where conditions are
 
     def _folder_of(self, condition: Condition) -> str | None:
         wanted = [str(value) for _, value in condition.values]
-        roots = dict.fromkeys(self._places_of(wanted) if wanted else self._roots_of_classes())
+        roots = dict.fromkeys(self._places_of(wanted) if wanted else self._roots())
         roots = roots or dict.fromkeys(() if wanted else self._flat_folders)
         root = next(iter(roots), None)
         if not wanted and root is not None and root.rpartition("/")[2] in SEVERITIES:
@@ -200,8 +217,37 @@ class TarSource:
                     yield "/".join(parts[:end])
                     break
 
-    def _roots_of_classes(self) -> Iterator[str]:
-        index, classes = self._index, class_index()
+    def _roots(self) -> Iterator[str]:
+        """The folders in which items lie, or folders of them."""
+        if self._tree.ids_have_folders:
+            yield from self._roots_of_folders()
+            return
+        for _, path in self._named:
+            folder = path.rpartition("/")[0]
+            above, _, own = folder.rpartition("/")
+            yield above if own in self._tree.folders() else folder
+
+    @cached_property
+    def _named(self) -> list[tuple[int, str]]:
+        """The files whose names can be items' where names say everything: rows and paths."""
+        index = self._index
+        found = [self._is_named(name.rpartition("/")[2]) for name in index.names]
+        rows = np.flatnonzero(np.array(found, bool)[index.name]).tolist() if found else []
+        paths = [(row, index.path_of(row)) for row in rows]
+        return [(row, path) for row, path in paths if not _is_passed_over(path)]
+
+    def _is_named(self, name: str) -> bool:
+        """Whether a file's name is an item's; beside stimuli, a tar may hold other pictures."""
+        if not self._tree.is_item(name) or self._tree.attributes is None:
+            return False
+        try:
+            self._tree.attributes(name)
+        except InputError:
+            return False
+        return True
+
+    def _roots_of_folders(self) -> Iterator[str]:
+        index, classes = self._index, self._tree.folders()
         in_class = np.array([name.partition("/")[0] in classes for name in index.names], bool)
         has_class = np.unique(index.folder[in_class[index.name]]) if len(in_class) else ()
         for position in has_class:
@@ -212,9 +258,9 @@ class TarSource:
     @cached_property
     def _flat_folders(self) -> dict[str, None]:
         """Those in which validation images lie, where there are no class folders."""
-        if next(self._roots_of_classes(), None) is not None:
+        if not self._tree.listed or next(self._roots_of_folders(), None) is not None:
             return {}
-        index, wanted = self._index, is_numbered if self._labels is None else is_image_name
+        index, wanted = self._index, is_numbered if self._labels is None else self._tree.is_item
         found = np.fromiter(map(wanted, index.names), bool, len(index.names))
         paths = map(index.path_of, np.flatnonzero(found[index.name]).tolist())
         folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
@@ -229,7 +275,8 @@ class TarSource:
     @cached_property
     def _what_names_are(self) -> npt.NDArray[np.int8]:
         """Of each of the index's names: whether it can be an image's below a condition."""
-        return np.fromiter(map(_what_it_is, self._index.names), np.int8, len(self._index.names))
+        names = self._index.names
+        return np.fromiter(map(self._what_it_is, names), np.int8, len(names))
 
     def _refuse_strays(self, folder: str) -> None:
         """Refuse images beside the class folders, and files in folders below those."""
@@ -238,9 +285,9 @@ class TarSource:
         index = self._index
         for row in files_in(index, folder):
             name = index.path_of(row).rpartition("/")[2]
-            if name in class_index():
+            if name in self._tree.folders():
                 self._refuse_no_file(row)
-            if is_image_name(name) and not is_left_behind(name):
+            if self._tree.is_item(name) and not is_left_behind(name):
                 raise InputError(
                     f"{self._shown(index.path_of(row))} lies beside the class folders, so its "
                     "class is not known. Expected <wnid>/<file>; pack the class folders again."
@@ -255,23 +302,25 @@ class TarSource:
         names = [self._index.names[name] for name in self._index.name[rows]]
         if all(_is_passed_over(name) for name in names):
             return
-        if parts[0] not in class_index():
+        if parts[0] not in self._tree.folders():
             raise self._no_class(above + parts[0])
         raise InputError(
-            f"{self._shown(folder)} holds folders among the images, expected <wnid>/<file>. "
+            f"{self._shown(folder)} holds folders among the {self._tree.noun}s, expected "
+            "<wnid>/<file>. "
             "Pack the class folders again."
         )
 
     def _wrong(self, row: int, folder: str) -> InputError:
         """Why a member below a condition's folder cannot be scored."""
         name = self._index.names[self._index.name[row]]
-        if _what_it_is(name) == _NO_CLASS:
+        if self._what_it_is(name) == _NO_CLASS:
             wnid = name.partition("/")[0]
             return self._no_class(f"{folder}/{wnid}" if folder else wnid)
         self._refuse_no_file(row)
         return InputError(
-            f"{self._shown(self._index.path_of(row))} is no image by its name, expected one of "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))}. Pack the class folders without it."
+            f"{self._shown(self._index.path_of(row))} is no {self._tree.noun} by its name, "
+            f"expected one of {' '.join(sorted(self._tree.suffixes))}. Pack the class folders "
+            "without it."
         )
 
     def _refuse_no_file(self, row: int) -> None:
@@ -289,13 +338,25 @@ class TarSource:
         if kind == SPARSE:
             raise InputError(f"{path} is stored with holes. Pack it again without `tar --sparse`.")
         if kind != FILE:
-            raise InputError(f"{path} is no file, expected an image. Pack it again without it.")
+            what = a_or_an(self._tree.noun)
+            raise InputError(f"{path} is no file, expected {what}. Pack it again without it.")
 
     def _no_class(self, path: str) -> InputError:
         return InputError(
-            f"{self._shown(path)} is no ImageNet class: expected a WordNet id such as n01440764. "
-            "Pack the class folders again without it."
+            f"{self._shown(path)} is no {self._tree.folder_noun}: expected "
+            f"{folder_example(self._tree)}. Pack the class folders again without it."
         )
+
+    def _what_it_is(self, name: str) -> int:
+        """What the last two parts of a name say of a file below a condition's folder."""
+        wnid, slash, file = name.partition("/")
+        if wnid == "..":
+            return _NO_CLASS
+        if not slash or is_left_behind(wnid) or is_left_behind(file):
+            return _PASSED_OVER  # without a folder it is a stray, which is looked for apart
+        if wnid not in self._tree.folders():
+            return _NO_CLASS
+        return _ITEM if is_utf8(file) and self._tree.is_item(file) else _OTHER
 
     def _ids(self, names: npt.NDArray[np.int32]) -> Ids:
         """The names as ids, which the conditions of a tar mostly share."""
@@ -329,18 +390,6 @@ def read_member(tar: OpenTar, item: Item) -> bytes:
             f"{item.extent.size:,} bytes are there."
         )
     return data
-
-
-def _what_it_is(name: str) -> int:
-    """What the last two parts of a name say of a file below a condition's folder."""
-    wnid, slash, file = name.partition("/")
-    if wnid == "..":
-        return _NO_CLASS
-    if not slash or is_left_behind(wnid) or is_left_behind(file):
-        return _PASSED_OVER  # without a folder of its own it is a stray, which is looked for apart
-    if wnid not in class_index():
-        return _NO_CLASS
-    return _IMAGE if is_utf8(file) and is_image_name(file) else _OTHER
 
 
 def _is_passed_over(path: str) -> bool:

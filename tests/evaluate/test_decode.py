@@ -18,9 +18,8 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from evaluator.contracts import Interpolation, Item, Preprocessing
 from evaluator.errors import InputError
-from evaluator.evaluate.decode import photo_pixels, stimulus_pixels
+from evaluator.evaluate.decode import decode_photo, photo_pixels, stimulus_pixels
 from evaluator.evaluate.generate.photos import sample_photos
-from evaluator.evaluate.scoring import pixels_of
 from evaluator.tests.evaluate.jpegs import encoded, pillow_pixels, scene, with_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -353,7 +352,7 @@ def test_a_format_that_pillow_hands_to_another_program_is_never_opened() -> None
 
 def test_a_name_with_a_newline_stays_on_one_line() -> None:
     item = Item("n01440764/a\nb.JPEG", 0, "/data/n01440764/a\nb.JPEG")
-    message = refusal(lambda: pixels_of(b"", item, preprocessing(), None), "a\\nb.JPEG")
+    message = refusal(lambda: decode_photo(b"", item, preprocessing(), []), "a\\nb.JPEG")
     assert "no image" in message
 
 

@@ -33,6 +33,7 @@ from evaluator.contracts import (
 from evaluator.errors import EngineError, EvaluatorError, ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
+from evaluator.evaluate.decode import decode_photo
 from evaluator.evaluate.scoring import ScoringJob, score_shard, select_items
 from evaluator.evaluate.sources.folder import FolderSource
 
@@ -445,21 +446,17 @@ def test_a_name_with_a_newline_stays_on_one_line(own_photos: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_bug_in_decoding_names_the_image(
-    photos: Path, decoders: ThreadPoolExecutor, ahead: bool, monkeypatch: pytest.MonkeyPatch
+    photos: Path, decoders: ThreadPoolExecutor, ahead: bool
 ) -> None:
-    from evaluator.evaluate import scoring
-
     job = job_of(photos, decoders=decoders if ahead else None)
     victim = job.items[CLEAN][10]
-    real = scoring.pixels_of
 
-    def broken(data: bytes, item: Item, *more: Any) -> npt.NDArray[np.uint8]:
+    def broken(data: bytes, item: Item, *more: Any) -> None:
         if item == victim:
             raise ZeroDivisionError
-        return real(data, item, *more)
+        decode_photo(data, item, *more)
 
-    monkeypatch.setattr(scoring, "pixels_of", broken)
-    error = ended(lambda: scored(job))
+    error = ended(lambda: scored(replace(job, benchmark=replace(IMAGENET, decode=broken))))
     assert isinstance(error, ZeroDivisionError)
     assert f"It was at {victim.location}." in error.__notes__
 

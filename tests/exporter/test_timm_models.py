@@ -18,9 +18,9 @@ from timm.data.transforms_factory import create_transform
 from torch import nn
 
 import evaluator
-from evaluator.contracts import ClassOrder, Item, Preprocessing
+from evaluator.contracts import ClassOrder, Preprocessing
 from evaluator.errors import EvaluatorError, InputError, UnavailableError
-from evaluator.evaluate.scoring import pixels_of
+from evaluator.evaluate.decode import photo_pixels
 from evaluator.exporter.batchnorm import fold_batchnorm
 from evaluator.exporter.cost import gmac_of
 from evaluator.exporter.graph import affine_of
@@ -79,8 +79,7 @@ def test_images_are_prepared_as_timm_evaluates(
     transform = create_transform(**config, is_training=False)
     scale, bias = affine_of(preprocessing)
     for photo in sorted(photos.rglob("*.JPEG"))[:3]:
-        item = Item(photo.name, None, str(photo))
-        pixels = pixels_of(photo.read_bytes(), item, preprocessing, None)
+        pixels = photo_pixels(photo.read_bytes(), str(photo), preprocessing)
         found = pixels.astype(np.float32).transpose(2, 0, 1) * scale.reshape(3, 1, 1)
         expected_images = transform(Image.open(photo).convert("RGB")).numpy()
         np.testing.assert_allclose(found + bias.reshape(3, 1, 1), expected_images, atol=1e-5)

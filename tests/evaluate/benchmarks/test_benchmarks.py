@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Condition, Item, Score
+from evaluator.contracts import Beside, Condition, Item, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import CLEAN, IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, CORRUPTIONS, IMAGENET_C
@@ -14,7 +14,7 @@ from evaluator.evaluate.benchmarks.pairs import outcomes_in_order
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.tests import second_implementation as second
-from evaluator.tests.written_runs import records_of
+from evaluator.tests.written_runs import batch_of, records_of
 
 
 def records(right: int, n: int = 10, suffix: str = ".JPEG") -> pa.Table:
@@ -34,13 +34,13 @@ def all_cells(right: int) -> dict[Condition, pa.Table]:
 
 
 def scores_of(cells: Mapping[Condition, pa.Table], clean: pa.Table | None = None) -> list[Score]:
-    return list(IMAGENET_C.scores(cells, clean))
+    return list(IMAGENET_C.scores(cells, Beside(clean=clean)))
 
 
 def test_a_record_holds_the_five_likeliest_classes_and_their_softmax_over_all() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 1000)).astype(np.float32) * 5
     items = [Item(f"image {i}", i, "") for i in range(20)]
-    table = record_top5(logits, items).to_pydict()
+    table = record_top5(logits, batch_of(items)).to_pydict()
     assert table["id"] == [f"image {i}" for i in range(20)]
     assert table["label"] == list(range(20))
     assert table["error"] == [None] * 20
@@ -53,11 +53,13 @@ def test_a_record_holds_the_five_likeliest_classes_and_their_softmax_over_all() 
 def test_ties_go_to_the_lower_class_index() -> None:
     logits = np.zeros((1, 1000), np.float32)
     logits[0, [900, 30, 4]] = 1
-    assert record_top5(logits, [Item("a", 0, "")]).to_pydict()["top5"] == [[4, 30, 900, 0, 1]]
+    assert record_top5(logits, batch_of([Item("a", 0, "")])).to_pydict()["top5"] == [
+        [4, 30, 900, 0, 1]
+    ]
 
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
-    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, None)
+    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, Beside())
     assert (top1.metric, top1.n) == ("top1_error", 10)
     assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
@@ -66,14 +68,14 @@ def test_imagenet_has_its_two_errors_with_intervals() -> None:
 
 
 def test_an_unfinished_imagenet_run_has_no_error() -> None:
-    assert [score.value for score in IMAGENET.scores({}, None)] == [None, None]
+    assert [score.value for score in IMAGENET.scores({}, Beside())] == [None, None]
 
 
 def test_skipped_images_are_counted_and_left_out() -> None:
     table = records(7)
     errors = pa.array(["broken"] + [None] * 9, pa.string())
     skipped = table.set_column(4, "error", errors)
-    top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, None)))
+    top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, Beside())))
     # The first image was right: 6 of the other 9 are.
     assert top1.value == pytest.approx(1 / 3)
     assert (top1.n, top1.skipped) == (9, 1)
@@ -184,7 +186,7 @@ def test_the_clean_images_are_paired_by_name_whatever_their_order() -> None:
 
 
 def test_calibration_is_that_of_the_stored_probabilities() -> None:
-    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, None)}
+    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, Beside())}
     logits = np.zeros(1000)
     logits[[7, 3]] = 2, 3
     sure = second.softmax(logits.astype(np.float32))[3]
@@ -198,7 +200,7 @@ def test_calibration_is_that_of_the_stored_probabilities() -> None:
 
 
 def test_published_size_makes_a_cell_complete() -> None:
-    top1 = next(iter(IMAGENET.scores({CLEAN: records(25_000, 50_000)}, None)))
+    top1 = next(iter(IMAGENET.scores({CLEAN: records(25_000, 50_000)}, Beside())))
     assert top1.complete
     assert top1.value == 0.5
 
