@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..contracts import Beside, Run, Score
+from ..contracts import Beside, Progress, Run, Score, Silence
 from ..errors import shown
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.report.entries import Entry
@@ -26,6 +26,9 @@ from .scored_runs import (
     read_runs,
     unique_names,
 )
+
+if TYPE_CHECKING:
+    from .figures import Figures
 
 _OWN_FIELDS = (
     *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
@@ -60,6 +63,17 @@ class Report:
     def markdown(self) -> str:
         """The tables as a Markdown document."""
         return markdown_of(self.tables(), "Robustness report")
+
+    def write_figures(self, folder: str | Path, progress: Progress | None = None) -> "Figures":
+        """Draw what there are numbers for, as PNG and SVG in a folder.
+
+        Raises:
+            UnavailableError: If matplotlib, of the extra ``figures``, is not installed.
+            OutputError: If a file cannot be written.
+        """
+        from .figures import write_figures
+
+        return write_figures(self.entries, Path(folder), progress or Silence())
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema``; lists of ``scores``, ``published`` and ``notes``."""

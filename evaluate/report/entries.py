@@ -1,6 +1,6 @@
 """A model with its numbers on every benchmark, and how one of them becomes a cell of a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score
@@ -9,6 +9,9 @@ from .quantities import quantity_of
 
 KEYS = ("corruption", "perturbation", "severity", "rule", "stimuli", "category")
 """What tells the numbers of one metric apart."""
+
+Number = tuple[str, str, Mapping[str, object]]
+"""Benchmark, metric, and which of the metric's numbers."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,19 @@ def keys_of(score: Score) -> tuple[object, ...]:
     return tuple(getattr(score, key) for key in KEYS)
 
 
-def refusals(entries: Sequence[Entry], titles: dict[tuple[str, str], str]) -> list[str]:
-    """Why numbers of these benchmarks and metrics were refused, each reason of a model once."""
+def refusals(entries: Sequence[Entry], numbers: Iterable[Number]) -> list[str]:
+    """Why numbers were refused, each reason of a model once.
+
+    Args:
+        entries: The models.
+        numbers: Benchmark, metric and keys of what is shown of each.
+    """
     reasons: dict[tuple[str, str], dict[str, None]] = {}
-    for entry in entries:
-        for score in entry.scores:
-            title = titles.get((score.benchmark, score.metric))
-            if score.reason and title:
+    for benchmark, metric, keys in numbers:
+        for entry in entries:
+            score = entry.find(benchmark, metric, **keys)
+            if score is not None and score.reason:
+                title = quantity_of(metric).title
                 reasons.setdefault((entry.name, score.reason), {})[title] = None
     return [
         f"{name}: {', '.join(refused)} refused: {reason}"

@@ -6,7 +6,7 @@ So a benchmark that was added is in the report before anybody writes a module fo
 from collections.abc import Iterator, Sequence
 
 from ..benchmarks.table import find_benchmark
-from .entries import Entry, Shown, keys_of, refusals
+from .entries import KEYS, Entry, Shown, keys_of, refusals
 from .grids import Row, table_of_rows
 from .marks import Cell
 from .quantities import quantity_of
@@ -16,16 +16,17 @@ from .table import Table
 def generic_tables(shown: Shown, benchmark: str) -> list[Table]:
     """All numbers of a benchmark; where they have conditions, a row for each of a model's."""
     models = [e for e in (*shown.entries, *shown.published) if any(e.of(benchmark))]
-    metrics = list(dict.fromkeys(s.metric for e in models for s in e.of(benchmark)))
+    scores = [score for model in models for score in model.of(benchmark)]
+    metrics = list(dict.fromkeys(score.metric for score in scores))
     rows = [row for model in models for row in _rows(model, benchmark, metrics)]
     words = ("model", "condition") if any(row.words[1] for row in rows) else ("model",)
-    titles = {(benchmark, metric): quantity_of(metric).title for metric in metrics}
+    numbers = [(benchmark, s.metric, dict(zip(KEYS, keys_of(s), strict=True))) for s in scores]
     return [
         table_of_rows(
             find_benchmark(benchmark).title,
             (*words, *(quantity_of(metric).heading for metric in metrics)),
             [Row(row.words[: len(words)], row.cells) for row in rows],
-            refusals(shown.entries, titles),
+            refusals(shown.entries, numbers),
         )
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .entries import Entry, Shown, refusals
+from .entries import Entry, Number, Shown, refusals
 from .grids import Row, table_of_rows
 from .marks import Cell
 from .published import SOURCE, printed_table
@@ -33,15 +33,13 @@ def paper_tables(shown: Shown) -> list[Table]:
     for name, values in printed.rows.items():
         cells = [Cell("" if value is None else f"{value:.1f}") for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
-    titles = {
-        (benchmark, metric): quantity_of(metric).title for metric, benchmark in COLUMNS.items()
-    }
+    numbers: list[Number] = [(benchmark, metric, {}) for metric, benchmark in COLUMNS.items()]
     return [
         table_of_rows(
             f"Table 1 of {SOURCE}: {printed.caption}",
             ("model", *(quantity_of(metric).heading for metric in COLUMNS)),
             rows,
-            (*_baselines(shown), *refusals(shown.entries, titles)),
+            (*_baselines(shown), *refusals(shown.entries, numbers)),
         )
     ]
 

@@ -10,7 +10,7 @@ shape bias improves accuracy and robustness", ICLR 2019.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure
 from .entries import Entry
@@ -217,7 +217,12 @@ def _place_model(axes: "Axes", of: _Drawn, entry: Entry, position: int) -> None:
         for row, name in enumerate(of.categories)
         if (value := _value(entry, "category_shape_bias", of.keys, category=name)) is not None
     ]
-    look = {"color": colour, "marker": marker, "markeredgecolor": "white", "clip_on": False}
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markeredgecolor": "white",
+        "clip_on": False,
+    }
     axes.plot(
         [x for x, _ in points], [y for _, y in points],
         **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=entry.name,
@@ -283,8 +288,8 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
     """One line a model, with its numbers and their marks; then what they mean."""
     height = figure.get_figheight()
 
-    def line(text: str, number: float, **look: object) -> None:
-        figure.text(0.34 / WIDTH, 1 - (top + LINE * number) / height, text, va="center", **look)  # type: ignore[arg-type]
+    def line(text: str, number: float, **look: Any) -> None:
+        figure.text(0.34 / WIDTH, 1 - (top + LINE * number) / height, text, va="center", **look)
 
     from matplotlib.lines import Line2D
 

@@ -51,29 +51,52 @@ class Example:
 
 
 def chosen(records: Sequence[Record], count: int, rule: str = "mean") -> list[Record]:
-    """Stimuli of categories of shapes evenly spread over all, the same each time.
+    """Stimuli evenly spread over the categories of shapes, each of another; the same each time.
 
-    Of each of the first half of the categories one that was decided for its shape, of the others
-    one that was decided for its texture, as far as there are such; first those with such a class in
-    the top-5, then those whose texture was not shown yet. Stimuli that were skipped, and those
-    whose shape is their texture, are not chosen.
+    The first half was decided for its shape, with a class of it in the top-5, the others for their
+    texture, as far as there are such; among these, textures that were not shown yet. Stimuli that
+    were skipped, and those whose shape is their texture, are not chosen.
     """
-    scored = [r for r in records if r["error"] is None and r["shape"] != r["texture"]]
-    categories = sorted({record["shape"] for record in scored})
-    count = min(count, len(categories))
     found: list[Record] = []
-    for position in range(count):
-        category = categories[position * len(categories) // count]
-        wanted = "shape" if position < count / 2 else "texture"
-        textures = {record["texture"] for record in found}
-
-        def rank(record: Record, wanted: str = wanted) -> tuple[bool, bool, bool, str]:
-            seen = any(answer.match == wanted for answer in answers_of(record))
-            undecided = record[rule] != record[wanted]
-            return undecided, not seen, record["texture"] in textures, record["id"]
-
-        found.append(min((r for r in scored if r["shape"] == category), key=rank))
+    for wanted, enough in (("shape", (count + 1) // 2), ("texture", count)):
+        taken = {record["shape"] for record in found}
+        there = [
+            record
+            for record in records
+            if record["error"] is None
+            and record["shape"] != record["texture"]
+            and record["shape"] not in taken
+        ]
+        found += _of_kind(there, wanted, enough - len(found), rule)
     return found
+
+
+def _of_kind(records: Sequence[Record], wanted: str, count: int, rule: str) -> list[Record]:
+    """So many that show a decision for the shape, or for the texture, best."""
+    by_fitness: dict[int, dict[str, list[Record]]] = {0: {}, 1: {}, 2: {}}
+    for record in sorted(records, key=lambda record: record["id"]):
+        seen = any(answer.match == wanted for answer in answers_of(record))
+        fitness = 2 if record[rule] != record[wanted] else 0 if seen else 1
+        by_fitness[fitness].setdefault(record["shape"], []).append(record)
+    found: dict[str, Record] = {}
+    for categories in by_fitness.values():
+        others = sorted(categories.keys() - found.keys())
+        for category in evenly(others, count - len(found)):
+            textures = {record["texture"] for record in found.values()}
+            new = (r for r in categories[category] if r["texture"] not in textures)
+            found[category] = next(new, categories[category][0])
+    return [found[category] for category in sorted(found)]
+
+
+def evenly(names: Sequence[str], count: int) -> list[str]:
+    """So many of them, or all, evenly spaced.
+
+    Example:
+        >>> evenly("abcdefgh", 3)
+        ['a', 'c', 'f']
+    """
+    count = min(count, len(names))
+    return [names[position * len(names) // count] for position in range(count)]
 
 
 def answers_of(record: Record) -> list[Answer]:
