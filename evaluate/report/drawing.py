@@ -101,3 +101,14 @@ def files_of(figure: "Figure") -> dict[str, bytes]:
         figure.savefig(written, format=suffix[1:], metadata=metadata)
         files[suffix] = written.getvalue()
     return files
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many letters; what goes is in the middle, since names often differ at their end.
+
+    Example:
+        >>> shortened("resnet50 (random weights), limit 20", 21)
+        'resnet50 (…, limit 20'
+    """
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[len(text) - half :]}"

@@ -34,17 +34,26 @@ class Quantity:
         """The title with the unit, over a column."""
         return f"{self.title} {self.unit}".strip()
 
-    def text(self, value: float, low: float | None = None, high: float | None = None) -> str:
-        """A number with its interval.
+    def text(
+        self,
+        value: float,
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        sign: str = "",
+    ) -> str:
+        """A number with its interval; ``sign="+"`` shows the sign of one above zero.
 
         Example:
             >>> Quantity("T5D", "").text(1.046, 1.0, 1.1), Quantity("mFR").text(0.461)
             ('1.05 [1.00, 1.10]', '46.1')
         """
         if self.unit == "%":
-            return percent(value, low, high)
-        text = f"{value:.2f}"
-        return text if low is None or high is None else f"{text} [{low:.2f}, {high:.2f}]"
+            return percent(value, low, high, sign=sign)
+        text = f"{value:{sign}.2f}"
+        if low is None or high is None:
+            return text
+        return f"{text} [{low:{sign}.2f}, {high:{sign}.2f}]"
 
 
 QUANTITIES = {

@@ -10,9 +10,10 @@ shape bias improves accuracy and robustness", ICLR 2019.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure
+from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure, shortened
 from .entries import Entry
 from .marks import legend
 from .published_shape_bias import PublishedShapeBias, published_shape_bias
@@ -31,6 +32,7 @@ TOP, BELOW, LINE = 0.75, 0.62, 0.16
 NAME_WIDTH = 0.024
 """How far apart the names of two published models are at least, as a fraction of the axis."""
 
+LONGEST_NAME, LONGEST_NOTE = 55, 135
 UNNAMED = "†"
 STYLIZED = "SIN"
 MOST_MODELS = len(COLOURS)
@@ -281,7 +283,7 @@ def _notes(of: _Drawn, left_out: int) -> list[str]:
         notes[-1] += f"; {UNNAMED}: the source does not name its rule"
     if left_out:
         notes.append(f"{left_out} further models are in the tables only")
-    return notes
+    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
 
 
 def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> None:
@@ -313,4 +315,4 @@ def legend_line(entry: Entry, keys: dict[str, object]) -> str:
         cell = entry.cell(entry.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias")
         if cell.text:
             words.append(f"{title} {cell.text} %{cell.marks}")
-    return f"{entry.name}: {', '.join(words)}"
+    return f"{shortened(entry.name, LONGEST_NAME)}: {', '.join(words)}"

@@ -4,9 +4,9 @@ Source of the layout: Orhan, arXiv 1907.07640, Figure 4.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .drawing import COLOURS, FAINT, INK, MUTED, new_figure
+from .drawing import COLOURS, FAINT, INK, MUTED, new_figure, shortened
 from .entries import Entry
 from .marks import Cell, legend
 from .shape_bias_tables import BENCHMARK
@@ -24,7 +24,7 @@ TOP, HEADING, NAME, LINE, BETWEEN = 0.45, 0.2, 0.2, 0.15, 0.22
 """Inches: above all examples, of an example's heading, of a model's name, of an answer, between
 rows of examples."""
 
-LONGEST_NAME = 20
+LONGEST_CLASS, LONGEST_NAME = 20, 31
 
 MATCHES = {"shape": ("●", COLOURS[0]), "texture": ("■", COLOURS[1]), "": ("", INK)}
 """Told apart by sign, by colour, and by what stands beside them."""
@@ -42,12 +42,21 @@ def stimulus_figure(entries: Sequence[Entry], examples: Sequence[Example]) -> "F
         examples: What to show.
     """
     cells = [_cell(entry) for entry in entries]
-    names = [f"{entry.name}{cell.marks}" for entry, cell in zip(entries, cells, strict=True)]
-    notes = [*legend(cells), CREDIT]
+    names = [
+        f"{shortened(entry.name, LONGEST_NAME)}{cell.marks}"
+        for entry, cell in zip(entries, cells, strict=True)
+    ]
+    notes = [
+        *legend(cells),
+        f"chosen, not drawn at random: first stimuli that {names[0]} decides for their shape, then "
+        "for their texture, as far as there are such",
+        CREDIT,
+    ]
     height = HEADING + SIDE + len(names) * (NAME + 5 * LINE) + BETWEEN
     rows = -(-len(examples) // COLUMNS)
     page = TOP + rows * height + 0.3 + 0.15 * len(notes)
-    axes = _page(new_figure(WIDTH, page), page)
+    figure = new_figure(WIDTH, page)
+    axes = _page(figure)
     _text(
         axes,
         MARGIN,
@@ -61,9 +70,9 @@ def stimulus_figure(entries: Sequence[Entry], examples: Sequence[Example]) -> "F
         left, top = MARGIN + column * (SIDE + GAP), TOP + row * height
         _place_example(axes, left, top, example, names)
     _below(axes, TOP + rows * height, notes)
-    axes.set_xlim(0, WIDTH)
+    axes.set_xlim(0, WIDTH)  # inches, from the upper left corner
     axes.set_ylim(page, 0)
-    return axes.get_figure()  # type: ignore[return-value]
+    return figure
 
 
 def _cell(entry: Entry) -> Cell:
@@ -72,8 +81,8 @@ def _cell(entry: Entry) -> Cell:
     return entry.cell(next((s for s in scores if s.value is not None), scores[0]))
 
 
-def _page(figure: "Figure", height: float) -> "Axes":
-    """All of the page, in inches from its upper left corner."""
+def _page(figure: "Figure") -> "Axes":
+    """All of the page."""
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     return axes
@@ -106,13 +115,16 @@ def _place_example(
 def _place_answer(axes: "Axes", left: float, middle: float, answer: Answer) -> None:
     """A class over a bar as long as it is likely."""
     sign, colour = MATCHES[answer.match]
+    name = answer.name
+    if len(name) > LONGEST_CLASS:
+        name = f"{name[: LONGEST_CLASS - 1]}…"
     axes.barh(
         [middle], [answer.probability * SIDE], left=left, height=0.85 * LINE,
         color=colour if answer.match else FAINT, alpha=0.22 if answer.match else 0.8,
     )  # fmt: skip
-    look = {"colour": colour, "bold": bool(answer.match), "size": 6.5}
-    _text(axes, left + 0.03, middle, f"{sign} {_short(answer.name)}".strip(), **look)  # type: ignore[arg-type]
-    _text(axes, left + SIDE - 0.02, middle, likelihood(answer.probability), side="right", **look)  # type: ignore[arg-type]
+    look: dict[str, Any] = {"colour": colour, "bold": bool(answer.match), "size": 6.5}
+    _text(axes, left + 0.03, middle, f"{sign} {name}".strip(), **look)
+    _text(axes, left + SIDE - 0.02, middle, likelihood(answer.probability), side="right", **look)
 
 
 def likelihood(probability: float) -> str:
@@ -123,10 +135,6 @@ def likelihood(probability: float) -> str:
         ('42 %', '< 1 %')
     """
     return f"{100 * probability:.0f} %" if probability >= 0.005 else "< 1 %"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _below(axes: "Axes", top: float, notes: Sequence[str]) -> None:
