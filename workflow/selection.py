@@ -140,10 +140,12 @@ def _conditions(
 
 
 def _not_there(benchmark: Benchmark, what: str) -> InputError:
-    layout = "".join(f"<{key}>/" for key, _ in benchmark.conditions[0].values)
+    tree, keys = benchmark.tree, benchmark.conditions[0].values
+    lacking = f"folder for {what}" if keys else f"{tree.noun}s of {benchmark.title}"
+    layout = "".join(f"<{key}>/" for key, _ in keys)
     return InputError(
-        f"The data hold nothing of {benchmark.title}, {what}. Expected {layout}"
-        f"{benchmark.tree.example} below --data, or in a tar file that it names."
+        f"The data hold no {lacking}. Expected {layout}{tree.example} below --data, or in a tar "
+        "file that it names."
     )
 
 

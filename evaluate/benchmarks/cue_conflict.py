@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...contracts import Benchmark, Condition, ImageBatch, Tree
-from ...errors import InputError, shown
+from ...errors import InputError
 from ..decode import decode_stimulus
 from ..metrics.shape_bias import RULES
 from .categories import CATEGORIES
@@ -62,8 +62,8 @@ def attributes(id: str) -> tuple[tuple[str, str], ...]:
     name = _NAME.fullmatch(id)
     if name is None or not {name["shape"], name["texture"]} <= CATEGORIES.keys():
         raise InputError(
-            f"{shown(id)} is no cue-conflict stimulus: expected a name like "
-            f"airplane1-bicycle2.png, of the categories {', '.join(CATEGORIES)}. Remove it."
+            "By its name this is no cue-conflict stimulus. Expected one like "
+            f"airplane1-bicycle2.png, of the categories {', '.join(CATEGORIES)}; remove it."
         )
     return (
         ("shape", name["shape"]),

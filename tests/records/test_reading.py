@@ -112,3 +112,68 @@ def test_provenance_is_of_every_shard_that_is_there(run: Run) -> None:
     assert records.provenance == (provenance(),) * 5
     assert records.begun == {FOG[1]: 8}
     assert FOG[1] not in records.finished
+
+
+# ------------------------------------------------------------------------- several rows an item
+
+
+def frames_of(ids: list[str], frames: int, skipped: str = "") -> pa.Table:
+    """A row for each frame, of the skipped item one."""
+    rows = [
+        (id, None) if id == skipped and frame == 0 else (id, frame)
+        for id in ids
+        for frame in range(1 if id == skipped else frames)
+    ]
+    return pa.table(
+        {
+            "id": [id for id, _ in rows],
+            "frame": pa.array([frame for _, frame in rows], pa.int32()),
+        }
+    )
+
+
+def run_of_frames(
+    folder: Path, table_of: Callable[[Shard, list[str]], pa.Table] | None = None
+) -> Run:
+    run = create_or_open(folder, manifest())
+
+    def filming(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        ids = [f"video {i}" for i in range(shard.start, shard.stop)]
+        frames = 3 if shard.condition == FOG[0] else 4
+        table = frames_of(ids, frames) if table_of is None else table_of(shard, ids)
+        advance(shard.size)
+        return table, provenance()
+
+    run_shards(run, SHARDS, filming, workers=1, progress=Silence())
+    return run
+
+
+def test_conditions_may_have_other_numbers_of_frames_of_the_same_items(tmp_path: Path) -> None:
+    finished = read_run(run_of_frames(tmp_path / "run"), FOG).finished
+    assert [finished[condition].num_rows for condition in FOG[:2]] == [30, 40]
+
+
+def test_a_skipped_item_is_one_row_among_frames(tmp_path: Path) -> None:
+    run = run_of_frames(tmp_path / "run", lambda _, ids: frames_of(ids, 3, skipped="video 5"))
+    assert read_run(run, FOG).finished[FOG[0]].num_rows == 9 * 3 + 1
+
+
+def test_a_shard_that_lacks_an_item_is_damaged_though_it_has_rows_enough(tmp_path: Path) -> None:
+    def lacking(shard: Shard, ids: list[str]) -> pa.Table:
+        return frames_of(ids[1:], 3)
+
+    run = run_of_frames(tmp_path / "run", lacking)
+    with pytest.raises(InputError, match=r"is damaged: it has 3 items, expected 4\. Remove it"):
+        read_run(run, FOG).finished[FOG[0]]
+
+
+def test_other_items_are_told_from_other_frames(tmp_path: Path) -> None:
+    def changing(shard: Shard, ids: list[str]) -> pa.Table:
+        if shard == SHARDS[4]:
+            ids = [ids[0], "new", *ids[2:]]
+        return frames_of(ids, 3)
+
+    finished = read_run(run_of_frames(tmp_path / "run", changing), FOG).finished
+    finished[FOG[0]]
+    with pytest.raises(InputError, match=r"severity=2 holds other .*1 of 10 differ, first new\."):
+        finished[FOG[1]]
