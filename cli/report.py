@@ -20,6 +20,13 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw figures into it, as PNG and SVG.")
     ] = None,
+    normalize_by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="AlexNet's run of imagenet-p, by which mT5D and a second mFR are normalised.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Show what runs add up to, beside the published numbers."""
@@ -39,7 +46,7 @@ def report(
         from ..workflow.figures import check_figures
 
         check_figures(figures)
-    result = make_report(runs, all_published=published)
+    result = make_report(runs, all_published=published, normalize_by=normalize_by)
     if not is_stdout(json) and not is_stdout(markdown):
         print_tables(result.tables())
     if markdown is not None:

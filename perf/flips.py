@@ -23,14 +23,14 @@ Top5 = npt.NDArray[np.int32]
 Numbers = tuple[float, float]
 
 
-def made_up(videos: int) -> Top5:
-    """(videos, F, 5): the classes of a video keep their logits, but for a little noise."""
+def made_up(videos: int, frames: int = FRAMES) -> Top5:
+    """(videos, frames, 5): the classes of a video keep their logits, but for a little noise."""
     chance = np.random.default_rng(0)
     candidates = 20
     classes = chance.integers(0, CLASSES // candidates, (videos, candidates)) * candidates
     classes += np.arange(candidates)
     logits = np.sort(chance.normal(size=(videos, 1, candidates)).astype(np.float32))[..., ::-1]
-    noise = chance.normal(scale=0.1, size=(videos, FRAMES, candidates)).astype(np.float32)
+    noise = chance.normal(scale=0.1, size=(videos, frames, candidates)).astype(np.float32)
     likeliest = np.argsort(-(logits + noise), axis=2)[..., :5]
     return np.take_along_axis(classes[:, None], likeliest, 2).astype(np.int32)
 

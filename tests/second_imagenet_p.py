@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from evaluator.tests.second_implementation import Transform, top5
+from evaluator.tests.second_implementation import Logits, Transform, top5
 
 Video = Sequence[Sequence[int]] | None  # of each frame the five likeliest classes; none: skipped
 Videos = Mapping[str, Sequence[Video]]  # by perturbation, of the same photos in the same order
@@ -57,7 +57,7 @@ def top5_of_tree(network: nn.Module, transform: Transform, root: Path) -> dict[s
 def frames_of(path: Path) -> list[Image.Image]:
     """Every frame that OpenCV finds."""
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    frames: list[Image.Image] = []
     while True:
         there, frame = capture.read()
         if not there:
@@ -158,7 +158,8 @@ def _jackknife(value: Callable[[int | None], float], photos: int) -> Interval:
     return whole, whole - margin, whole + margin
 
 
-def _logits(network: nn.Module, image: torch.Tensor):  # type: ignore[no-untyped-def]
+def _logits(network: nn.Module, image: torch.Tensor) -> Logits:
     assert image.shape == (3, 224, 224), image.shape
     with torch.no_grad():
-        return network(image.unsqueeze(0))[0].numpy()
+        logits: Logits = network(image.unsqueeze(0))[0].numpy()
+    return logits

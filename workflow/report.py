@@ -1,25 +1,23 @@
 """From runs on disk to a report: every number with its provenance."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Beside, Progress, Run, Score, Silence
+from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
 from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
-from ..storage.documents import document_differences, plain
-from .completing import completing_command
+from ..storage.documents import plain
+from .advice import Neighbours, advised
+from .baselines import normalized, read_baseline, told_baseline
 from .report_rows import report_rows
 from .scored_runs import (
-    CLEAN_BENCHMARK,
     ScoredRun,
     changed_crop,
     facts_of,
@@ -92,21 +90,31 @@ class Report:
         }
 
 
-def report(runs: str | Path | Sequence[str | Path], *, all_published: bool = False) -> Report:
+def report(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    all_published: bool = False,
+    normalize_by: str | Path | None = None,
+) -> Report:
     """Read runs and compute every number that they hold.
 
     Args:
         runs: A run or a folder of runs, or several.
         all_published: Show the paper's numbers for all its models, not only for those at hand.
+        normalize_by: A finished run of ImageNet-P, AlexNet's as a rule, by which mT5D and a second
+            mFR are normalised. It may be one of the runs.
 
     Raises:
-        InputError: If a folder holds no run, or a run is damaged.
+        InputError: If a folder holds no run, or a run is damaged; if there is nothing to normalise
+            or to normalise by.
     """
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = read_runs(folders)
-    return Report(
-        tuple(_entries(scored)), all_published, tuple(_left_out(scored, lost_records(folders)))
-    )
+    baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
+    notes = [*_left_out(scored, lost_records(folders))]
+    if baseline is not None:
+        notes.append(told_baseline(baseline))
+    return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
@@ -120,75 +128,35 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
         yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
 
 
-def _entries(scored: Sequence[ScoredRun]) -> Iterator[Entry]:
+def _entries(scored: Sequence[ScoredRun], baseline: ScoredRun | None) -> Iterator[Entry]:
     """A row for each model on each engine, with its numbers on all benchmarks."""
     rows = report_rows(scored)
     names = unique_names([row.first.run for row in rows])
     for row, name in zip(rows, names, strict=True):
-        scores = [score for one in row.runs for score in _scores(one, row.clean, scored)]
+        near = Neighbours(row.clean, baseline, scored)
+        scores = [score for one in row.runs for score in _scores(one, near)]
         if row.clean is not None and not row.clean.records.empty:
-            scores = [*_scores(row.clean, None, scored), *scores]
+            scores = [*_scores(row.clean, Neighbours(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
         model = row.first.run.manifest.model.name
         yield Entry(name, model, tuple(scores), marks)
 
 
-def _scores(
-    one: ScoredRun, partner: ScoredRun | None, scored: Sequence[ScoredRun]
-) -> Iterator[Score]:
+def _scores(one: ScoredRun, near: Neighbours) -> Iterator[Score]:
+    """Every number of a run, those that need another run with it."""
     facts = facts_of(one)
-    clean = partner.clean if partner is not None else None
-    for score in one.benchmark.scores(one.records.finished, Beside(clean=clean)):
-        yield replace(
+    baseline = near.baseline if near.baseline is not None and near.fits(one) else None
+    beside = Beside(
+        clean=None if near.clean is None else near.clean.clean,
+        baseline=None if baseline is None else baseline.records.finished,
+    )
+    for score in one.benchmark.scores(one.records.finished, beside):
+        found = replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=_with_advice(score, one, partner, scored),
+            reason=advised(score.reason, one, near),
         )
-
-
-def _with_advice(
-    score: Score, one: ScoredRun, partner: ScoredRun | None, scored: Sequence[ScoredRun]
-) -> str | None:
-    """A reason, with the command that helps."""
-    if score.reason is None:
-        return None
-    if score.reason.startswith(ALL_SKIPPED):
-        return score.reason  # which no scoring of other cells changes
-    if one.missing:
-        return f"{score.reason}. Complete the run with: {completing_command(one)}"
-    if score.metric != "relative_mce" or (partner is not None and partner.clean is not None):
-        return score.reason
-    if partner is None and (other := _almost_partner(one, scored)) is not None:
-        differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
-        return f"{score.reason}; {shown(other.run.folder)} is another: {differs}"
-    if partner is None:
-        words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
-        return f"{score.reason}: {shlex.join(words)}"
-    done, items = sum(partner.records.begun.values()), partner.run.manifest.items
-    reason = f"the imagenet run {shown(partner.run.folder)} is not finished ({done} of {items})"
-    if partner.records.empty:
-        return reason
-    return f"{reason}. Complete it with: {completing_command(partner)}"
-
-
-def _almost_partner(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
-    """A clean run of the same weights that is not of the same engine or preprocessing."""
-    for other in scored:
-        clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
-        if clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
-            return other
-    return None
-
-
-def _comparable(run: Run) -> dict[str, object]:
-    """What a clean run and a run on corruptions must share, the graph's hash last."""
-    engine, key = run.key.engine, run.key
-    return {
-        "engine": engine.backend,
-        "input": engine.input_kind,
-        "precision": engine.precision,
-        "preprocessing": plain(key.preprocessing),
-        "the graph": engine.model_sha256,
-        "TF32": engine.tf32,
-    }
+        if score.normalize_by is not None and baseline is not None:
+            found = normalized(found, facts_of(baseline))
+        yield found

@@ -238,7 +238,7 @@ def _stacked(measure: Measure, videos: Videos) -> tuple[Floats, npt.NDArray[np.b
     return np.stack([measure.values(one) for one in those]), np.stack([one.scored for one in those])
 
 
-def _difference(a: float, b: float, scores: Floats, bound: float) -> dict[str, float | None]:
+def _difference(a: float, b: float, scores: Floats, bound: float) -> dict[str, Any]:
     low, high = mean_interval(scores, (-bound, bound)) or (None, None)
     return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
 

@@ -41,7 +41,7 @@ def flip_rates(
         [0.25]
     """
     earlier, later = frame_pairs(likeliest, pairs)
-    return np.count_nonzero(earlier != later, axis=1) / later.shape[1]
+    return np.asarray(np.count_nonzero(earlier != later, axis=1) / later.shape[1])
 
 
 def mfr(flip_probability: Mapping[str, float], baseline: Mapping[str, float]) -> float:

@@ -17,7 +17,7 @@ OF_CONDITIONS = {
     "ce": "CE % (AlexNet = 100)",
     "relative_ce": "Relative CE % (AlexNet = 100)",
     "flip_probability": "Flip probability %",
-    "t5d": "T5D, in ranks",
+    "t5d": "T5D, ranks",
 }
 """The metrics that have a table of their own: a row a corruption or perturbation."""
 

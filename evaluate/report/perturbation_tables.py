@@ -1,6 +1,6 @@
 """ImageNet-P: flip probability, flip rate and top-5 distance of each perturbation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..benchmarks.imagenet_p import ALEXNET_FLIP_PROBABILITY, PERTURBATIONS
@@ -62,16 +62,30 @@ def perturbation_tables(shown: Shown) -> list[Table]:
         return []
     if len(models) == 1:
         columns = [Column(of.heading, _cells(models[0], of)) for of in MEASURES]
-        return [_table(f"{models[0].name}: ImageNet-P", columns, MEASURES)]
+        notes = [*(measure.note for measure in MEASURES), *_measured_mfr(entries)]
+        return [_table(f"{models[0].name}: ImageNet-P", columns, notes)]
     return [
-        _table(of.title, [Column(model.name, _cells(model, of)) for model in models], (of,))
+        _table(
+            of.title,
+            [Column(model.name, _cells(model, of)) for model in models],
+            [of.note, *(_measured_mfr(entries) if of is FLIP_RATE else ())],
+        )
         for of in MEASURES
     ]
 
 
-def _table(title: str, columns: Sequence[Column], measures: Sequence[Measure]) -> Table:
-    notes = [measure.note for measure in measures]
+def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table:
     return table_of_columns(title, "perturbation", PERTURBATIONS, columns, notes=notes)
+
+
+def _measured_mfr(entries: Sequence[Entry]) -> Iterator[str]:
+    """The mFR by a run instead of by AlexNet's published flip probabilities, where there is one."""
+    for entry in entries:
+        for score in entry.of(BENCHMARK, "mfr"):
+            if score.normalize_by is not None and score.value is not None:
+                cell = entry.cell(score)
+                by = f"mFR normalised by the run {score.normalize_by}"
+                yield f"{entry.name}: {by}: {cell.text} %{cell.marks}"
 
 
 def _cells(entry: Entry, of: Measure) -> list[Cell]:

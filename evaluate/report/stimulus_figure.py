@@ -48,8 +48,8 @@ def stimulus_figure(entries: Sequence[Entry], examples: Sequence[Example]) -> "F
     ]
     notes = [
         *legend(cells),
-        f"chosen, not drawn at random: first stimuli that {names[0]} decides, by the rule mean, for "
-        "their shape, then for their texture, as far as there are such",
+        f"chosen, not drawn at random: first stimuli that {names[0]} decides, by the rule mean, "
+        "for their shape, then for their texture, as far as there are such",
         CREDIT,
     ]
     height = HEADING + SIDE + len(names) * (NAME + 5 * LINE) + BETWEEN

@@ -31,7 +31,7 @@ def ratio(ours: Floats, scored: Flags, theirs: Floats, their_scored: Flags) -> f
     """Plainly."""
     a = [values[there].mean() for values, there in zip(ours, scored, strict=True)]
     b = [values[there].mean() for values, there in zip(theirs, their_scored, strict=True)]
-    return sum(x / y for x, y in zip(a, b, strict=True)) / len(a)
+    return float(sum(x / y for x, y in zip(a, b, strict=True)) / len(a))
 
 
 def test_by_hand() -> None:
@@ -69,6 +69,18 @@ def test_the_interval_is_that_of_a_bootstrap_of_the_same_images_for_both(skipped
     # Runs resampled apart would not know that the images are the same.
     apart = (chance.permuted(a, axis=0) / b).mean(axis=1).std()
     assert found[1] - found[0] < 0.8 * 2 * 1.96 * apart
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    ours, theirs = two_models(7, 200_000)
+    there = np.ones((CONDITIONS, 50), bool)
+    truth = ratio(ours, ours >= 0, theirs, theirs >= 0)
+    held = 0
+    for sample in np.split(np.arange(200_000), 4000)[:600]:
+        scores = measured_ratio_scores(ours[:, sample], there, theirs[:, sample], there)
+        low, high = mean_interval(scores) or (0, 0)
+        held += low <= truth <= high
+    assert 0.9 < held / 600 < 0.98
 
 
 def test_a_model_normalised_by_itself_has_no_spread() -> None:
