@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8
 EXAMPLES_NAME = "shape-bias-examples"
+NO_EXAMPLES = "No figure of examples"
 CLEAN = Condition()
 
 
@@ -99,11 +100,13 @@ def _examples_figure(
     shown_runs = dict(list(runs.items())[:MOST_MODELS])
     records = [_records_of(run) for run in shown_runs.values()]
     common = set.intersection(*(set(rows) for rows in records))
+    if not common:
+        return None, f"{NO_EXAMPLES}: no stimulus was scored by all of the first models."
     examples = chosen([row for id, row in records[0].items() if id in common], EXAMPLES)
     try:
         pixels = _pixels(list(shown_runs.values()), [row["id"] for row in examples], progress)
     except InputError as error:
-        return None, f"No figure of examples: the stimuli cannot be read again. {error}"
+        return None, f"{NO_EXAMPLES}: the stimuli cannot be read again. {error}"
     figure = stimulus_figure(
         list(shown_runs),
         [

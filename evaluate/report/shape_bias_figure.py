@@ -277,10 +277,9 @@ def _notes(of: _Drawn, left_out: int) -> list[str]:
         notes.append(f"[low, high]: {EXEMPLAR_INTERVAL}; also the whiskers")
     notes.append("dashed: published, over all stimuli (Geirhos et al., 2019; arXiv 1907.07640)")
     names = " ".join(reference.name for reference in of.references)
-    if STYLIZED in names:
-        notes[-1] += f"; {STYLIZED}: trained on Stylized-ImageNet"
-    if UNNAMED in names:
-        notes[-1] += f"; {UNNAMED}: the source does not name its rule"
+    signs = {STYLIZED: "trained on Stylized-ImageNet", UNNAMED: "the source does not name its rule"}
+    used = [f"{sign}: {meaning}" for sign, meaning in signs.items() if sign in names]
+    notes += ["; ".join(used)] if used else []
     if left_out:
         notes.append(f"{left_out} further models are in the tables only")
     return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
