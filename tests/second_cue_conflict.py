@@ -143,11 +143,15 @@ def numbers(answers: Iterable[Answer], rule: str) -> dict[str, float]:
     }
 
 
-def category_bias(answers: Iterable[Answer], rule: str, category: str) -> float | None:
-    """The bias over the stimuli of one category of shapes; none where nothing was decided."""
-    shape = texture = 0
-    for one in answers:
-        if one.shape == category:
-            shape += getattr(one, rule) == one.shape
-            texture += getattr(one, rule) == one.texture
-    return shape / (shape + texture) if shape + texture else None
+def category_numbers(
+    answers: Iterable[Answer], rule: str, category: str
+) -> dict[str, float | None]:
+    """Two numbers over the stimuli of one category of shapes; none where it has no stimuli."""
+    of_it = [one for one in answers if one.shape == category and getattr(one, rule) is not None]
+    shape = sum(getattr(one, rule) == one.shape for one in of_it)
+    texture = sum(getattr(one, rule) == one.texture for one in of_it)
+    either = sum(getattr(one, rule) in (one.shape, one.texture) for one in of_it)
+    return {
+        "category_shape_bias": shape / (shape + texture) if shape + texture else None,
+        "decided": either / len(of_it) if of_it else None,
+    }

@@ -98,7 +98,7 @@ class _Decisions:
 
 
 def shape_bias_scores(records: Records, beside: Beside) -> Iterator[Score]:
-    """Three numbers by each rule on each set, then the bias of each category of shapes."""
+    """Three numbers by each rule on each set, then two of each category of shapes."""
     sets = _sets(records.get(CLEAN))
     for those in sets:
         facts, there = Score(**those.facts), those.take(those.scored)
@@ -106,20 +106,22 @@ def shape_bias_scores(records: Records, beside: Beside) -> Iterator[Score]:
             yield replace(facts, metric=metric, **_value(facts.reason, ratio, there))
     for those in sets:
         for category in CATEGORIES:
-            yield _category_score(category, those)
+            yield from _category_scores(category, those)
 
 
-def _category_score(category: str, those: _Decisions) -> Score:
+def _category_scores(category: str, those: _Decisions) -> Iterator[Score]:
+    """The bias over the stimuli of one category of shapes, and how many of them were decided."""
     whole = Score(**those.facts)
     of_it = those.take(those.shape == category)
     facts = replace(
         whole,
-        metric="category_shape_bias",
         category=category,
         n=int(np.count_nonzero(of_it.scored)),
         skipped=int(np.count_nonzero(~of_it.scored)),
     )
-    return replace(facts, **_value(facts.reason, shape_bias, of_it.take(of_it.scored)))
+    there = of_it.take(of_it.scored)
+    for metric, number in (("category_shape_bias", shape_bias), ("decided", decided)):
+        yield replace(facts, metric=metric, **_value(facts.reason, number, there))
 
 
 def _value(refusal: str | None, number: Number, there: _Decisions) -> dict[str, Any]:

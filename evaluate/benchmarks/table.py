@@ -6,10 +6,11 @@ from ...contracts import Benchmark
 from ...errors import InputError
 from .cue_conflict import CUE_CONFLICT
 from .imagenet import IMAGENET
+from .imagenet_a import IMAGENET_A
 from .imagenet_c import IMAGENET_C
 from .imagenet_p import IMAGENET_P
 
-_ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT)
+_ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT, IMAGENET_A)
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 

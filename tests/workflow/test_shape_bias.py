@@ -45,14 +45,15 @@ def check_records(run: Run, answers: second.Answers) -> None:
 def check_numbers(run: Run, answers: second.Answers) -> None:
     sets = {1200: second.standard(answers), 1201: second.papers(answers)}
     scores = evaluator.report([run.folder]).document()["scores"]
-    assert len(scores) == 4 * (3 + 16)
+    assert len(scores) == 4 * (3 + 2 * 16)
     for score in scores:
         if score["stimuli"] == 1201 and second.LEFTOVER not in answers:
             assert score["value"] is None
             continue
         those, rule = sets[score["stimuli"]], score["rule"]
-        if score["metric"] == "category_shape_bias":
-            assert score["value"] == second.category_bias(those, rule, score["category"])
+        if score["category"] is not None:
+            expected = second.category_numbers(those, rule, score["category"])
+            assert score["value"] == expected[score["metric"]]
         else:
             assert score["value"] == second.numbers(those, rule)[score["metric"]]
             assert score["n"] == len(those)

@@ -158,21 +158,22 @@ def test_every_number_equals_the_second_implementation(there: int, skip: tuple[s
             assert score.value == second.numbers(those, score.rule)[score.metric]
             assert (score.n, score.skipped) == (score.stimuli - len(skip), len(skip))
         else:
-            assert score.value == second.category_bias(those, score.rule, score.category)
+            expected = second.category_numbers(those, score.rule, score.category)
+            assert score.value == expected[score.metric]
             of_it = [one for one in those if one.shape == score.category]
             assert score.n + score.skipped == len(of_it)
         assert score.complete == (not skip)
         assert score.value is None or score.low is not None
         checked += 1
-    assert checked == (2 if there == 1200 else 4) * (3 + 16)
+    assert checked == (2 if there == 1200 else 4) * (3 + 2 * 16)
 
 
 def test_the_default_rule_and_set_come_first() -> None:
     scores = scores_of(recorded(["car1-cat2.png"], logits(1)))
     first = [(s.metric, s.rule, s.stimuli) for s in scores[:12]]
     assert first == [(m, rule, n) for rule in RULES for n in (1200, 1201) for m in NUMBERS]
-    assert all(s.metric == "category_shape_bias" for s in scores[12:])
-    assert [s.category for s in scores[12:28]] == sorted(CATEGORIES)
+    assert [s.metric for s in scores[12:]] == ["category_shape_bias", "decided"] * 64
+    assert [s.category for s in scores[12:44:2]] == sorted(CATEGORIES)
 
 
 def test_the_image_that_was_left_in_is_one_image_and_right_twice() -> None:

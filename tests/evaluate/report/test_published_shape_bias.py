@@ -1,5 +1,6 @@
 """The published shape biases, as their sources print them."""
 
+from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.report.published_shape_bias import published_shape_bias
 
 
@@ -36,3 +37,16 @@ def test_the_papers_models_are_those_of_its_table_3() -> None:
 
 def test_nothing_is_published_without_its_source() -> None:
     assert all(row.source and 0 < row.value < 1 for row in published_shape_bias())
+
+
+def test_the_categories_of_resnet_50_pool_to_its_published_bias() -> None:
+    (resnet,) = [row for row in published_shape_bias() if row.decisions]
+    assert (resnet.name, resnet.weights, resnet.rule) == ("ResNet-50", "torchvision", None)
+    assert list(resnet.decisions) == list(CATEGORIES)
+    shape = sum(count for count, _ in resnet.decisions.values())
+    texture = sum(count for _, count in resnet.decisions.values())
+    assert round(shape / (shape + texture), 3) == resnet.value == 0.221
+    # Which the mean over categories is not, and no category has more than its 75 stimuli.
+    biases = [s / (s + t) for s, t in resnet.decisions.values()]
+    assert round(sum(biases) / 16, 3) == 0.195
+    assert all(s + t <= 75 for s, t in resnet.decisions.values())
