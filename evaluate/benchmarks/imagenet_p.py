@@ -25,7 +25,7 @@ from .top5 import SCHEMA, records_of, top5_columns
 PUBLISHED_ITEMS = 50_000
 FRAMES = 31
 TRANSLATE_FRAMES = 41
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm"})
+VIDEO_SUFFIXES = frozenset({".mp4"})
 
 ALEXNET_FLIP_PROBABILITY: Mapping[str, float] = {
     "gaussian_noise": 0.23653,
