@@ -21,8 +21,10 @@ OF_CONDITIONS = {
 }
 """The metrics that have a table of their own: a row a corruption or perturbation."""
 
-MORE = ("shape_bias", "decided", "frac_correct", "accuracy", "aurra")
-"""The metrics of which a model may have more: below zero B is not the better one."""
+HIGHER_IS_BETTER = ("accuracy", "aurra")
+NEITHER_IS_BETTER = ("shape_bias", "decided", "frac_correct")
+"""Of the other metrics the lower number is the better one."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -68,13 +70,28 @@ def _summary(compared: Compared) -> Table:
         if difference.reason:
             reasons.setdefault(difference.reason, []).append(title.replace(" %", ""))
     refused = [f"{', '.join(titles)} refused: {reason}" for reason, titles in reasons.items()]
-    more = dict.fromkeys(quantity_of(d.metric).title for _, d in rows if d.metric in MORE)
-    notes = (
-        f"A: {compared.a}; B: {compared.b}; a difference below zero: B is better",
-        *([f"of {', '.join(more)} B has more where the difference is above zero"] if more else []),
-        *refused,
-    )
+    better = _which_is_better([difference.metric for _, difference in rows])
+    notes = (f"A: {compared.a}; B: {compared.b}{better}", *refused)
     return _table(compared, "Comparison", rows, notes=notes)
+
+
+def _which_is_better(metrics: Sequence[str]) -> str:
+    """What the sign of a difference means.
+
+    Example:
+        >>> _which_is_better(["accuracy"])
+        '; of accuracy, a difference above zero: B is better'
+    """
+    kinds: dict[str, dict[str, None]] = {}
+    for metric in metrics:
+        title = quantity_of(metric).title
+        if metric in NEITHER_IS_BETTER:
+            kinds.setdefault("neither sign is better", {})[title] = None
+        elif metric in HIGHER_IS_BETTER:
+            kinds.setdefault("a difference above zero: B is better", {})[title] = None
+    lower = len(set(metrics) - {*NEITHER_IS_BETTER, *HIGHER_IS_BETTER})
+    general = "; a difference below zero: B is better" if lower else ""
+    return general + "".join(f"; of {', '.join(of)}, {what}" for what, of in kinds.items())
 
 
 def _heading(difference: Difference) -> str:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure, shortened
 from .entries import Entry
-from .marks import legend
-from .published_shape_bias import PublishedShapeBias, published_shape_bias
+from .marks import legend, percent
 from .quantities import EXEMPLAR_INTERVAL
-from .shape_bias_tables import BENCHMARK, category_names
+from .shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
+from .shape_bias_tables import BENCHMARK, bias_of, category_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, LEFT, RIGHT = 7.2, 0.95, 0.15
-ROW, BAND = 0.27, 1.3
+ROW, BAND = 0.27, 1.35
 """Inches of a category, and of the band above them that holds the published models' names."""
 BARS, GAP = 0.85, 0.25
 TOP, BELOW, LINE = 0.75, 0.62, 0.16
@@ -33,52 +33,9 @@ NAME_WIDTH = 0.024
 """How far apart the names of two published models are at least, as a fraction of the axis."""
 
 LONGEST_NAME, LONGEST_NOTE = 55, 135
-UNNAMED = "†"
-STYLIZED = "SIN"
 MOST_MODELS = len(COLOURS)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A published bias beside the user's.
-
-    Attributes:
-        name: With whose weights, and a mark where the rule is not the figure's.
-        value: A fraction.
-    """
-
-    name: str
-    value: float
-
-
-def references_of(rule: str, stimuli: int) -> list[Reference]:
-    """What was published by this rule on these stimuli, and by a rule that was not named.
-
-    Of one network's weights a number by the rule itself stands for all; of the paper's own models
-    there are numbers by its own protocol only.
-    """
-    rows = published_shape_bias()
-    same = [row for row in rows if (row.rule, row.stimuli) == (rule, stimuli)]
-    known = {(row.name, row.weights) for row in same}
-    unnamed = [
-        row for row in rows
-        if row.rule is None and (row.name, row.weights) not in known
-        and (row.stimuli == stimuli or row.name == "humans")
-    ]  # fmt: skip
-    found = [Reference(_name(row), row.value) for row in (*same, *unnamed)]
-    return sorted(found, key=lambda reference: -reference.value)
-
-
-def _name(row: PublishedShapeBias) -> str:
-    if not row.weights:
-        return row.name
-    weights = "" if row.weights == "as published" else f" ({_short(row.weights)})"
-    return f"{row.name}{weights}{UNNAMED if row.rule is None else ''}"
-
-
-def _short(weights: str) -> str:
-    """``trained on Stylized-ImageNet (...)`` is too long for a figure."""
-    return STYLIZED if "Stylized-ImageNet" in weights else weights
+HOLLOW_MARKERS = "Dsp^"
+"""Of published models."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +58,11 @@ class _Drawn:
         """Models that agree stand one above the other."""
         apart = min(0.3, 0.8 / len(self.entries))
         return apart * (position - (len(self.entries) - 1) / 2)
+
+    @property
+    def by_category(self) -> list[Reference]:
+        """The published models of which the categories are known."""
+        return [reference for reference in self.references if reference.row.decisions]
 
     @property
     def top(self) -> float:
@@ -126,12 +88,15 @@ def shape_bias_figure(entries: Sequence[Entry], rule: str, stimuli: int) -> "Fig
     of = _Drawn(drawn, category_names(drawn), keys, references_of(rule, stimuli))
     notes = _notes(of, len(models) - len(drawn))
     height = BAND + ROW * (len(of.categories) + 1)
-    figure = new_figure(WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(notes) + 0.6))
+    figure = new_figure(
+        WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(of.by_category) + len(notes) + 0.6)
+    )
     bars = BARS + GAP if any(_decided_by_category(e, of) for e in drawn) else 0.0
     width = WIDTH - LEFT - RIGHT - bars
     axes = axes_at(figure, LEFT, TOP, width, height)
     _frame(axes, of)
     _place_references(axes, of)
+    _place_published(axes, of)
     for position, entry in enumerate(drawn):
         _place_model(axes, of, entry, position)
     if bars:
@@ -186,29 +151,28 @@ def _place_references(axes: "Axes", of: _Drawn) -> None:
         )  # fmt: skip
 
 
-def spread(places: Sequence[float], apart: float) -> list[float]:
-    """Sorted places, moved as little as needed to be so far apart.
-
-    Example:
-        >>> [round(place, 3) for place in spread([0.1, 0.11, 0.5], 0.03)]
-        [0.09, 0.12, 0.5]
-    """
-    groups: list[list[float]] = []
-    for place in places:
-        groups.append([place])
-        while len(groups) > 1 and _starts(groups[-1], apart) < _ends(groups[-2], apart):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [
-        _starts(group, apart) + (n + 0.5) * apart for group in groups for n in range(len(group))
-    ]
+def _place_published(axes: "Axes", of: _Drawn) -> None:
+    """Hollow markers of published models, where their categories are known."""
+    for number, reference in enumerate(of.by_category):
+        points = [
+            (1 - bias, row)
+            for row, name in enumerate(of.categories)
+            if (bias := bias_of(reference.row, name)) is not None
+        ]
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points],
+            **_hollow(number), linestyle="none", clip_on=False, zorder=2, gid=reference.name,
+        )  # fmt: skip
 
 
-def _starts(group: Sequence[float], apart: float) -> float:
-    return sum(group) / len(group) - apart * len(group) / 2
-
-
-def _ends(group: Sequence[float], apart: float) -> float:
-    return sum(group) / len(group) + apart * len(group) / 2
+def _hollow(number: int) -> dict[str, Any]:
+    return {
+        "marker": HOLLOW_MARKERS[number % len(HOLLOW_MARKERS)],
+        "color": MUTED,
+        "markerfacecolor": "white",
+        "markeredgewidth": 0.8,
+        "markersize": 4.5,
+    }
 
 
 def _place_model(axes: "Axes", of: _Drawn, entry: Entry, position: int) -> None:
@@ -294,17 +258,27 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
 
     from matplotlib.lines import Line2D
 
-    for position, entry in enumerate(of.entries):
-        line(legend_line(entry, of.keys), position, fontsize=7.5)
-        figure.add_artist(
-            Line2D(
-                [0.22 / WIDTH], [1 - (top + LINE * position) / height],
-                color=COLOURS[position], marker=MARKERS[position], markersize=6,
-                markeredgecolor="white", markeredgewidth=0.6,
-            )
-        )  # fmt: skip
+    lines: list[tuple[str, dict[str, Any]]] = [
+        (
+            legend_line(entry, of.keys),
+            {"color": COLOURS[position], "marker": MARKERS[position], "markersize": 6,
+             "markeredgecolor": "white", "markeredgewidth": 0.6},
+        )
+        for position, entry in enumerate(of.entries)
+    ]  # fmt: skip
+    lines += [
+        (
+            f"{reference.name}, as published: shape bias {percent(reference.value, None, None)} %",
+            _hollow(n),
+        )
+        for n, reference in enumerate(of.by_category)
+    ]
+    for number, (text, look) in enumerate(lines):
+        line(text, number, fontsize=7.5)
+        place = [0.22 / WIDTH], [1 - (top + LINE * number) / height]
+        figure.add_artist(Line2D(*place, **look))
     for number, note in enumerate(notes):
-        line(note, len(of.entries) + 0.3 + number, fontsize=6.5, color=MUTED)
+        line(note, len(lines) + 0.3 + number, fontsize=6.5, color=MUTED)
 
 
 def legend_line(entry: Entry, keys: dict[str, object]) -> str:

@@ -131,21 +131,44 @@ def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[
         return
     columns, scores = [], []
     for entry in models:
-        for metric, title in (("category_shape_bias", "shape bias %"), ("decided", "decided %")):
+        for metric, title in (("category_shape_bias", entry.name), ("decided", "decided %")):
             found = [entry.find(BENCHMARK, metric, **keys, category=c) for c in categories]
             cells = [entry.cell(score, interval=False) for score in found]
             if any(found):
-                columns.append(Column(f"{entry.name}: {title}", cells))
+                columns.append(Column(title, cells))
                 scores += [score for score in found if score]
+    if (rule, stimuli) == PROTOCOLS[0]:
+        columns += _published_categories(categories)
     pooled_cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **keys)) for entry in models]
     yield table_of_columns(
-        f"Shape bias by category of shape, rule {rule} over {stimuli:,} stimuli",
+        f"Shape bias % by category of shape, rule {rule} over {stimuli:,} stimuli",
         "category",
         categories,
         columns,
         notes=_refused_categories(scores),
         legend_of=pooled_cells,
     )
+
+
+def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
+    """What was published by category; no source names the rule by which."""
+    for row in published_shape_bias():
+        if row.decisions:
+            header = f"{row.name} ({row.weights}), as published (rule {rule_of(row)})"
+            biases = [bias_of(row, name) for name in categories]
+            texts = ("" if bias is None else percent(bias, None, None) for bias in biases)
+            yield Column(header, [Cell(text) for text in texts])
+
+
+def bias_of(row: PublishedShapeBias, category: str) -> float | None:
+    """The published bias of one category of shapes, if there is one.
+
+    Example:
+        >>> [bias_of(row, "airplane") for row in published_shape_bias() if row.decisions]
+        [0.0]
+    """
+    shape, texture = row.decisions.get(category, (0, 0))
+    return shape / (shape + texture) if shape + texture else None
 
 
 def category_names(entries: Sequence[Entry]) -> list[str]:

@@ -18,8 +18,9 @@ import evaluator
 from evaluator.contracts import Condition, ImageBatch, Item
 from evaluator.errors import OutputError, UnavailableError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
-from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT
+from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT, attributes
 from evaluator.tests import stimuli
+from evaluator.tests.second_cue_conflict import LEFTOVER
 from evaluator.tests.written_runs import write_run
 from evaluator.workflow.figures import Figures
 
@@ -47,7 +48,7 @@ def cue_records(names: Sequence[str], seed: int) -> pa.Table:
         shape, texture = (part.rstrip("0123456789") for part in name[:-4].split("-"))
         logits[row, CATEGORIES[shape][0]] += 6 * chance.random()
         logits[row, CATEGORIES[texture][0]] += 8 * chance.random()
-    items = tuple(Item(n, None, "", CUE_CONFLICT.tree.attributes(n)) for n in names)
+    items = tuple(Item(n, None, "", attributes(n)) for n in names)
     pixels = np.empty((len(names), 0, 0, 3), np.uint8)
     batch = ImageBatch(pixels, "pixels", items, (0,) * len(names))
     return pa.Table.from_batches([CUE_CONFLICT.record(logits, batch)])
@@ -82,7 +83,7 @@ def test_figures_are_png_and_svg_and_the_report_says_which(tmp_path: Path) -> No
 
 
 def test_the_papers_protocol_has_a_figure_of_its_own(tmp_path: Path) -> None:
-    names = [*NAMES, stimuli.LEFTOVER]
+    names = [*NAMES, LEFTOVER]
     write_cue_run(tmp_path / "runs", write_stimuli(tmp_path / "data", names), names=names)
     found = drawn(tmp_path / "runs", tmp_path / "figures")
     assert "shape-bias-argmax-1201.svg" in [path.name for path in found.files]
