@@ -50,14 +50,17 @@ def write_run(
     generated: Mapping[str, Any] | None = None,
     limit: int | None = None,
     data_sha256: str = "",
+    benchmark: str | None = None,
+    data: tuple[str, ...] = ("/data",),
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right.
 
-    With ``records`` it holds the records that are given for each condition.
+    With ``records`` it holds the records that are given for each condition. Which benchmark it is
+    of its conditions say, where that is not named.
     """
     spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
     keyed = conditions and conditions[0].values
-    name = BENCHMARKS[keyed[0][0]] if keyed else "imagenet"
+    name = benchmark or (BENCHMARKS[keyed[0][0]] if keyed else "imagenet")
     computed = EngineSpec(
         "onnxruntime", f"{engine}, {kind}", kind.precision, input_kind=kind.input_kind
     )
@@ -72,7 +75,7 @@ def write_run(
     created = "2026-01-01T00:00:00+00:00"
     run = create_or_open(folder, RunManifest(key, spec, items, size, 4, created))
     device = Device("cpu", "a processor", "")
-    made = Provenance("h", device, {}, None, parity, 4, ("/data",), data_sha256, "", 0.0, "")
+    made = Provenance("h", device, {}, None, parity, 4, data, data_sha256, "", 0.0, "")
     for shard in shards_of(conditions, items, size):
         start, stop = (rows[shard.condition][item] for item in (shard.start, shard.stop))
         write_shard(run, shard, tables[shard.condition].slice(start, stop - start), made)

@@ -3,27 +3,30 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..contracts import Beside, Score
+from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
+from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
-from ..evaluate.report.tables import Entry, report_tables
+from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
 from .baselines import normalized, read_baseline, told_baseline
+from .report_rows import report_rows
 from .scored_runs import (
-    CLEAN_BENCHMARK,
     ScoredRun,
     changed_crop,
     facts_of,
-    identity,
     read_runs,
     unique_names,
 )
+
+if TYPE_CHECKING:
+    from .figures import Figures
 
 _OWN_FIELDS = (
     *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
@@ -58,6 +61,17 @@ class Report:
     def markdown(self) -> str:
         """The tables as a Markdown document."""
         return markdown_of(self.tables(), "Robustness report")
+
+    def write_figures(self, folder: str | Path, progress: Progress | None = None) -> "Figures":
+        """Draw what there are numbers for, as PNG and SVG in a folder.
+
+        Raises:
+            UnavailableError: If matplotlib, of the extra ``figures``, is not installed.
+            OutputError: If a file cannot be written.
+        """
+        from .figures import write_figures
+
+        return write_figures(self.entries, Path(folder), progress or Silence())
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema``; lists of ``scores``, ``published`` and ``notes``."""
@@ -115,40 +129,17 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
 
 
 def _entries(scored: Sequence[ScoredRun], baseline: ScoredRun | None) -> Iterator[Entry]:
-    """A row for each run, together with the clean run of the same model and engine."""
-    partners = {id(one): _clean_run_of(one, scored) for one in scored if not one.records.empty}
-    used = {id(partner) for partner in partners.values() if partner is not None}
-    rows = [one for one in scored if id(one) in partners and id(one) not in used]
-    names = unique_names([one.run for one in rows])
-    for one, name in zip(rows, names, strict=True):
-        partner = partners[id(one)]
-        scores = tuple(_scores(one, Neighbours(partner, baseline, scored)))
-        if partner is not None and not partner.records.empty:
-            scores = (*_scores(partner, Neighbours(others=scored)), *scores)
-        marks = "^" if changed_crop(one.run) else ""
-        yield Entry(name, one.run.manifest.model.name, scores, marks)
-
-
-def _clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
-    """The clean run whose weights, engine and preprocessing are the same.
-
-    Of several, one that is finished, of the same limit, and the largest, in this order.
-    """
-    if one.benchmark.name == CLEAN_BENCHMARK:
-        return None
-    fitting = [
-        other
-        for other in scored
-        if other.benchmark.name == CLEAN_BENCHMARK
-        and not other.run.key.generated  # corrupted photos scored as if they were clean
-        and identity(other.run) == identity(one.run)
-    ]
-
-    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
-        same_limit = other.run.key.limit == one.run.key.limit
-        return other.clean is not None, same_limit, other.run.manifest.items
-
-    return max(fitting, key=rank, default=None)
+    """A row for each model on each engine, with its numbers on all benchmarks."""
+    rows = report_rows(scored)
+    names = unique_names([row.first.run for row in rows])
+    for row, name in zip(rows, names, strict=True):
+        near = Neighbours(row.clean, baseline, scored)
+        scores = [score for one in row.runs for score in _scores(one, near)]
+        if row.clean is not None and not row.clean.records.empty:
+            scores = [*_scores(row.clean, Neighbours(others=scored)), *scores]
+        marks = "^" if changed_crop(row.first.run) else ""
+        model = row.first.run.manifest.model.name
+        yield Entry(name, model, tuple(scores), marks)
 
 
 def _scores(one: ScoredRun, near: Neighbours) -> Iterator[Score]:
