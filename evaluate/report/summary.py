@@ -24,7 +24,7 @@ DEFINITIONS = {
     "clean error, 43.5 %, is a fit to results of arXiv 1907.07640); relative mCE: mean of the 15",
     "mfr": "mFR: flip probability as a fraction of AlexNet's, mean of the 10 perturbations",
     "mt5d": "mT5D: the same of T5D, by how many ranks the top-5 predictions move between frames "
-    "(by which AlexNet: below Table 1)",
+    "(by which run: below Table 1)",
     "shape_bias": "shape bias: of the decisions for a stimulus's shape or its texture, those for "
     "the shape; here by the rule mean, over the 1,200 stimuli in which they conflict",
 }

@@ -43,8 +43,8 @@ def test_each_perturbation_has_a_row_of_flips_and_one_of_ranks(comparison: Compa
         assert [row[0] for row in table(comparison, title).rows] == list(PERTURBATIONS)
     t5d = dict((row[0], row) for row in table(comparison, "T5D").rows)["scale"]
     a, b = (second.of_perturbation("t5d", v["scale"].tolist(), "scale") for v in (OURS, THEIRS))
-    assert t5d[1].startswith(f"{a:.3f}")
-    assert t5d[3].startswith(f"{b - a:+.3f} [")
+    assert t5d[1].startswith(f"{a:.2f}")
+    assert t5d[3].startswith(f"{b - a:+.2f} [")
 
 
 def test_a_skipped_video_is_marked_where_it_was_left_out(comparison: Comparison) -> None:
