@@ -53,5 +53,5 @@ def _baselines(shown: Shown) -> Iterator[str]:
     own = [(entry.name, entry.find("imagenet-p", "mt5d")) for entry in shown.entries]
     for name, score in own:
         if score is not None and score.value is not None:
-            yield f"{name}: mT5D is normalised by the run {score.normalize_by}, of which more below the last table"
+            yield f"{name}: mT5D is normalised by the run {score.normalize_by}"
     yield PAPERS_BASELINE
