@@ -46,11 +46,14 @@ ALEXNET = {
 def top5_of_tree(network: nn.Module, transform: Transform, root: Path) -> dict[str, list[Video]]:
     """Of each video in ``root/<perturbation>/<wnid>/<file>``, in the order of the names."""
     found: dict[str, list[Video]] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for single frames, threads that wait for each other cost far more
     for perturbation in sorted(path for path in root.iterdir() if path.is_dir()):
         found[perturbation.name] = [
             [top5(_logits(network, transform(frame))) for frame in frames_of(path)]
             for path in sorted(perturbation.rglob("*.mp4"))
         ]
+    torch.set_num_threads(threads)
     return found
 
 

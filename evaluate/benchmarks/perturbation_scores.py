@@ -90,13 +90,14 @@ class PerturbedVideos:
     def scores(self, records: Records, beside: Beside) -> Iterator[Score]:
         """Every number of one model."""
         ours = self._videos(records)
-        yield self._published_mean(ours)
-        if beside.baseline is None:
-            yield Score(**self._facts(DISTANCE.mean, ours), reason=self._unnormalised(ours))
-        else:
+        refusal = self._refusal(ours)
+        yield self._published_mean(ours, refusal)
+        if refusal is None and beside.baseline is not None:
             theirs = self._videos(beside.baseline)
             for measure in MEASURES:
                 yield self._measured_mean(measure, ours, theirs)
+        else:
+            yield Score(**self._facts(DISTANCE.mean, ours), reason=refusal or NO_BASELINE)
         for name, sequences in ours.items():
             for measure in MEASURES:
                 yield self._score(measure, name, sequences)
@@ -165,12 +166,7 @@ class PerturbedVideos:
         empty = [name for name, one in videos.items() if one.n == 0]
         return f"{EVERY_VIDEO_SKIPPED} in {empty[0]}" if empty else None
 
-    def _unnormalised(self, ours: Videos) -> str:
-        return self._refusal(ours) or NO_BASELINE
-
     def _measured_refusal(self, measure: Measure, ours: Videos, theirs: Videos) -> str | None:
-        if (refusal := self._refusal(ours)) is not None:
-            return refusal
         if (refusal := self._refusal(theirs)) is not None:
             return f"of the baseline, {refusal}"
         if other := _other_videos(ours, theirs):
@@ -179,9 +175,9 @@ class PerturbedVideos:
             return f"the baseline's {measure.title} is 0 for {', '.join(zero)}: no ratio can be had"
         return None
 
-    def _published_mean(self, ours: Videos) -> Score:
-        score = Score(**self._facts(FLIPS.mean, ours), reason=self._refusal(ours))
-        if score.reason is not None:
+    def _published_mean(self, ours: Videos, refusal: str | None) -> Score:
+        score = Score(**self._facts(FLIPS.mean, ours), reason=refusal)
+        if refusal is not None:
             return score
         interval = mean_interval(self._published_scores(ours), weighted_bounds(self._weights()))
         low, high = interval or (None, None)
