@@ -68,7 +68,7 @@ def decode_video(
 @contextmanager
 def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
     """The file, as nothing but an MP4: some of FFmpeg's formats name further files to open."""
-    av = _av()
+    av = pyav()
     _refuse_cut(data, location)
     limits = {"codec_whitelist": ",".join(CODECS), "max_pixels": str(MAX_PIXELS)}
     try:
@@ -189,7 +189,12 @@ def _wrong_count(got: str, expected: int, location: str) -> ImageError:
     )
 
 
-def _av() -> Any:
+def pyav() -> Any:
+    """The module ``av``, imported late.
+
+    Raises:
+        UnavailableError: If it is not installed.
+    """
     try:
         import av
     except ImportError as error:
