@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import shown
 from .options import Json
 
 
@@ -16,17 +17,44 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
     ] = False,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw figures into it, as PNG and SVG.")
+    ] = None,
+    normalize_by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="AlexNet's run of imagenet-p, by which mT5D and a second mFR are normalised.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Show what runs add up to, beside the published numbers."""
     from ..workflow.report import report as make_report
-    from .console import check_outputs, is_stdout, print_tables, write_json, write_text
+    from .console import (
+        check_outputs,
+        is_stdout,
+        print_tables,
+        progress,
+        say,
+        write_json,
+        write_text,
+    )
 
     check_outputs(markdown, json)
-    result = make_report(runs, all_published=published)
+    if figures is not None:
+        from ..workflow.figures import check_figures
+
+        check_figures(figures)
+    result = make_report(runs, all_published=published, normalize_by=normalize_by)
     if not is_stdout(json) and not is_stdout(markdown):
         print_tables(result.tables())
     if markdown is not None:
         write_text(markdown, result.markdown())
     if json is not None:
         write_json(json, result.document())
+    if figures is not None:
+        with progress() as bars:
+            drawn = result.write_figures(figures, bars)
+        for line in (*drawn.notes, *(f"Figure: {shown(path)}" for path in drawn.files)):
+            say(line)

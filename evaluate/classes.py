@@ -3,6 +3,10 @@
 The index of a class is the position of its WordNet id among all 1000, sorted. A tree that holds
 only some of them keeps these indices: counting its own folders would shift every label.
 Source: ``data/imagenet_classes.tsv``, which agrees with timm's and torchvision's tables.
+
+ImageNet-A and ImageNet-R have 200 of them each, not the same ones: ``data/imagenet_a_classes.txt``
+and ``data/imagenet_r_classes.txt``, from ``eval.py`` of hendrycks/natural-adv-examples and of
+hendrycks/imagenet-r. Which folders a tree happens to have never says which classes count.
 """
 
 import importlib.resources
@@ -33,14 +37,40 @@ def class_names() -> tuple[str, ...]:
 
 
 @cache
+def imagenet_a_index() -> dict[str, int]:
+    """Class index, of 0..999, of each of ImageNet-A's 200 WordNet ids.
+
+    Example:
+        >>> len(imagenet_a_index()), imagenet_a_index()["n01498041"]
+        (200, 6)
+    """
+    return _part("imagenet_a_classes.txt")
+
+
+@cache
+def imagenet_r_index() -> dict[str, int]:
+    """Class index, of 0..999, of each of ImageNet-R's 200 WordNet ids.
+
+    Example:
+        >>> len(imagenet_r_index()), imagenet_r_index()["n01443537"]
+        (200, 1)
+    """
+    return _part("imagenet_r_classes.txt")
+
+
+def _part(name: str) -> dict[str, int]:
+    return {wnid: class_index()[wnid] for wnid in _lines(name)}
+
+
+def _lines(name: str) -> list[str]:
+    path = importlib.resources.files("evaluator.evaluate").joinpath(f"data/{name}")
+    return path.read_text("utf-8").splitlines()
+
+
+@cache
 def _rows() -> tuple[tuple[int, str, str], ...]:
-    text = (
-        importlib.resources.files("evaluator.evaluate")
-        .joinpath("data/imagenet_classes.tsv")
-        .read_text("utf-8")
-    )
     rows = []
-    for line in text.splitlines():
+    for line in _lines("imagenet_classes.tsv"):
         index, wnid, name, _ = line.split("\t")
         rows.append((int(index), wnid, name))
     return tuple(rows)

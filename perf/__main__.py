@@ -1,6 +1,17 @@
 """Every benchmark, one after the other."""
 
-from . import decoding, export_memory, items, malloc, report, scoring, sessions, startup
+from . import (
+    decoding,
+    export_memory,
+    flips,
+    items,
+    malloc,
+    perturbed_report,
+    report,
+    scoring,
+    sessions,
+    startup,
+)
 
 startup.main()
 malloc.main()
@@ -9,4 +20,6 @@ decoding.main()
 sessions.main()
 scoring.main()
 report.main()
+flips.main()
+perturbed_report.main()
 export_memory.main()

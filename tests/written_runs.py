@@ -29,6 +29,9 @@ from evaluator.records.run import create_or_open
 from evaluator.records.shards import shards_of, write_shard
 
 IMAGENET_224 = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+BENCHMARKS = {"corruption": "imagenet-c", "perturbation": "imagenet-p"}
+"""By the key of their conditions."""
+
 DOWNLOADED = WeightsOrigin("download", "https://example.org/weights-0123abcd.pth", "0123abcd")
 
 
@@ -45,32 +48,44 @@ def write_run(
     shards: int = 1,
     records: Callable[[Condition], pa.Table] | None = None,
     generated: Mapping[str, Any] | None = None,
+    limit: int | None = None,
     data_sha256: str = "",
+    benchmark: str | None = None,
+    data: tuple[str, ...] = ("/data",),
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right.
 
-    With ``records`` it holds the records that are given for each condition.
+    With ``records`` it holds the records that are given for each condition. Which benchmark it is
+    of its conditions say, where that is not named.
     """
     spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
-    name = "imagenet-c" if conditions and conditions[0].values else "imagenet"
+    keyed = conditions and conditions[0].values
+    name = benchmark or (BENCHMARKS[keyed[0][0]] if keyed else "imagenet")
     computed = EngineSpec(
         "onnxruntime", f"{engine}, {kind}", kind.precision, input_kind=kind.input_kind
     )
     key = RunKey(
-        name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "", generated=generated
+        name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "", generated, limit
     )
     make = records or (lambda _: records_of(np.arange(10) < right))
     tables = {condition: make(condition) for condition in conditions}
-    items = next((table.num_rows for table in tables.values()), 10)
+    rows = {condition: _first_rows(table) for condition, table in tables.items()}
+    items = next((len(firsts) - 1 for firsts in rows.values()), 10)
     size = items // shards
     created = "2026-01-01T00:00:00+00:00"
     run = create_or_open(folder, RunManifest(key, spec, items, size, 4, created))
     device = Device("cpu", "a processor", "")
-    made = Provenance("h", device, {}, None, parity, 4, ("/data",), data_sha256, "", 0.0, "")
+    made = Provenance("h", device, {}, None, parity, 4, data, data_sha256, "", 0.0, "")
     for shard in shards_of(conditions, items, size):
-        table = tables[shard.condition]
-        write_shard(run, shard, table.slice(shard.start, shard.size), made)
+        start, stop = (rows[shard.condition][item] for item in (shard.start, shard.stop))
+        write_shard(run, shard, tables[shard.condition].slice(start, stop - start), made)
     return folder
+
+
+def _first_rows(table: pa.Table) -> list[int]:
+    """At which row each item begins, and where the table ends."""
+    frames = table["frame"].to_pylist() if "frame" in table.column_names else [0] * table.num_rows
+    return [*(row for row, frame in enumerate(frames) if not frame), table.num_rows]
 
 
 def batch_of(items: Sequence[Item]) -> ImageBatch:

@@ -9,9 +9,10 @@ from ..contracts import Beside, Difference, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ..evaluate.report.comparison import Compared, comparison_tables
+from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.table import Table
-from ..evaluate.report.tables import Entry, provenance_table
+from ..evaluate.report.tables import provenance_table
 from ..storage.documents import plain
 from .completing import completing_command
 from .scored_runs import (

@@ -1,30 +1,32 @@
 """From runs on disk to a report: every number with its provenance."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..contracts import Beside, Run, Score
+from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.benchmarks.top5 import ALL_SKIPPED
+from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
-from ..evaluate.report.tables import Entry, report_tables
+from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
-from ..storage.documents import document_differences, plain
-from .completing import completing_command
+from ..storage.documents import plain
+from .advice import Neighbours, advised
+from .baselines import normalized, read_baseline, told_baseline
+from .report_rows import report_rows
 from .scored_runs import (
-    CLEAN_BENCHMARK,
     ScoredRun,
     changed_crop,
     facts_of,
-    identity,
     read_runs,
     unique_names,
 )
+
+if TYPE_CHECKING:
+    from .figures import Figures
 
 _OWN_FIELDS = (
     *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
@@ -60,6 +62,17 @@ class Report:
         """The tables as a Markdown document."""
         return markdown_of(self.tables(), "Robustness report")
 
+    def write_figures(self, folder: str | Path, progress: Progress | None = None) -> "Figures":
+        """Draw what there are numbers for, as PNG and SVG in a folder.
+
+        Raises:
+            UnavailableError: If matplotlib, of the extra ``figures``, is not installed.
+            OutputError: If a file cannot be written.
+        """
+        from .figures import write_figures
+
+        return write_figures(self.entries, Path(folder), progress or Silence())
+
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema``; lists of ``scores``, ``published`` and ``notes``."""
         names = {entry.model for entry in self.entries}
@@ -77,21 +90,31 @@ class Report:
         }
 
 
-def report(runs: str | Path | Sequence[str | Path], *, all_published: bool = False) -> Report:
+def report(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    all_published: bool = False,
+    normalize_by: str | Path | None = None,
+) -> Report:
     """Read runs and compute every number that they hold.
 
     Args:
         runs: A run or a folder of runs, or several.
         all_published: Show the paper's numbers for all its models, not only for those at hand.
+        normalize_by: A finished run of ImageNet-P, AlexNet's as a rule, by which mT5D and a second
+            mFR are normalised. It may be one of the runs.
 
     Raises:
-        InputError: If a folder holds no run, or a run is damaged.
+        InputError: If a folder holds no run, or a run is damaged; if there is nothing to normalise
+            or to normalise by.
     """
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = read_runs(folders)
-    return Report(
-        tuple(_entries(scored)), all_published, tuple(_left_out(scored, lost_records(folders)))
-    )
+    baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
+    notes = [*_left_out(scored, lost_records(folders))]
+    if baseline is not None:
+        notes.append(told_baseline(baseline))
+    return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
@@ -105,99 +128,35 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
         yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
 
 
-def _entries(scored: Sequence[ScoredRun]) -> Iterator[Entry]:
-    """A row for each run, together with the clean run of the same model and engine."""
-    partners = {id(one): _clean_run_of(one, scored) for one in scored if not one.records.empty}
-    used = {id(partner) for partner in partners.values() if partner is not None}
-    rows = [one for one in scored if id(one) in partners and id(one) not in used]
-    names = unique_names([one.run for one in rows])
-    for one, name in zip(rows, names, strict=True):
-        partner = partners[id(one)]
-        scores = tuple(_scores(one, partner, scored))
-        if partner is not None and not partner.records.empty:
-            scores = (*_scores(partner, None, scored), *scores)
-        marks = "^" if changed_crop(one.run) else ""
-        yield Entry(name, one.run.manifest.model.name, scores, marks)
+def _entries(scored: Sequence[ScoredRun], baseline: ScoredRun | None) -> Iterator[Entry]:
+    """A row for each model on each engine, with its numbers on all benchmarks."""
+    rows = report_rows(scored)
+    names = unique_names([row.first.run for row in rows])
+    for row, name in zip(rows, names, strict=True):
+        near = Neighbours(row.clean, baseline, scored)
+        scores = [score for one in row.runs for score in _scores(one, near)]
+        if row.clean is not None and not row.clean.records.empty:
+            scores = [*_scores(row.clean, Neighbours(others=scored)), *scores]
+        marks = "^" if changed_crop(row.first.run) else ""
+        model = row.first.run.manifest.model.name
+        yield Entry(name, model, tuple(scores), marks)
 
 
-def _clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
-    """The clean run whose weights, engine and preprocessing are the same.
-
-    Of several, one that is finished, of the same limit, and the largest, in this order.
-    """
-    if one.benchmark.name == CLEAN_BENCHMARK:
-        return None
-    fitting = [
-        other
-        for other in scored
-        if other.benchmark.name == CLEAN_BENCHMARK
-        and not other.run.key.generated  # corrupted photos scored as if they were clean
-        and identity(other.run) == identity(one.run)
-    ]
-
-    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
-        same_limit = other.run.key.limit == one.run.key.limit
-        return other.clean is not None, same_limit, other.run.manifest.items
-
-    return max(fitting, key=rank, default=None)
-
-
-def _scores(
-    one: ScoredRun, partner: ScoredRun | None, scored: Sequence[ScoredRun]
-) -> Iterator[Score]:
+def _scores(one: ScoredRun, near: Neighbours) -> Iterator[Score]:
+    """Every number of a run, those that need another run with it."""
     facts = facts_of(one)
-    clean = partner.clean if partner is not None else None
-    for score in one.benchmark.scores(one.records.finished, Beside(clean=clean)):
-        yield replace(
+    baseline = near.baseline if near.baseline is not None and near.fits(one) else None
+    beside = Beside(
+        clean=None if near.clean is None else near.clean.clean,
+        baseline=None if baseline is None else baseline.records.finished,
+    )
+    for score in one.benchmark.scores(one.records.finished, beside):
+        found = replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=_with_advice(score, one, partner, scored),
+            reason=advised(score.reason, one, near),
         )
-
-
-def _with_advice(
-    score: Score, one: ScoredRun, partner: ScoredRun | None, scored: Sequence[ScoredRun]
-) -> str | None:
-    """A reason, with the command that helps."""
-    if score.reason is None:
-        return None
-    if score.reason.startswith(ALL_SKIPPED):
-        return score.reason  # which no scoring of other cells changes
-    if one.missing:
-        return f"{score.reason}. Complete the run with: {completing_command(one)}"
-    if score.metric != "relative_mce" or (partner is not None and partner.clean is not None):
-        return score.reason
-    if partner is None and (other := _almost_partner(one, scored)) is not None:
-        differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
-        return f"{score.reason}; {shown(other.run.folder)} is another: {differs}"
-    if partner is None:
-        words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
-        return f"{score.reason}: {shlex.join(words)}"
-    done, items = sum(partner.records.begun.values()), partner.run.manifest.items
-    reason = f"the imagenet run {shown(partner.run.folder)} is not finished ({done} of {items})"
-    if partner.records.empty:
-        return reason
-    return f"{reason}. Complete it with: {completing_command(partner)}"
-
-
-def _almost_partner(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
-    """A clean run of the same weights that is not of the same engine or preprocessing."""
-    for other in scored:
-        clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
-        if clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
-            return other
-    return None
-
-
-def _comparable(run: Run) -> dict[str, object]:
-    """What a clean run and a run on corruptions must share, the graph's hash last."""
-    engine, key = run.key.engine, run.key
-    return {
-        "engine": engine.backend,
-        "input": engine.input_kind,
-        "precision": engine.precision,
-        "preprocessing": plain(key.preprocessing),
-        "the graph": engine.model_sha256,
-        "TF32": engine.tf32,
-    }
+        if score.normalize_by is not None and baseline is not None:
+            found = normalized(found, facts_of(baseline))
+        yield found

@@ -4,10 +4,15 @@ import difflib
 
 from ...contracts import Benchmark
 from ...errors import InputError
+from .cue_conflict import CUE_CONFLICT
 from .imagenet import IMAGENET
+from .imagenet_a import IMAGENET_A
 from .imagenet_c import IMAGENET_C
+from .imagenet_p import IMAGENET_P
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET, IMAGENET_C)}
+_ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT, IMAGENET_A)
+
+BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 
 
 def find_benchmark(name: str) -> Benchmark:

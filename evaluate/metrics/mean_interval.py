@@ -4,11 +4,11 @@
     s_i  =  V + sum over c of w_c (N / n_c) r_ic (e_ic - E_c)
     V +- z sqrt(sum_i (s_i - V)^2 / (N - 1) / N)
 
-e_ic is 1 where image i is classified wrong under condition c, r_ic is 1 where it was scored there,
-n_c counts these; N images are in all conditions the same. Where none was skipped, s_i is just
-sum_c w_c e_ic, one score an image, and V their mean: conditions of one image may depend on each
-other as they like, images are independent. Where some were skipped, s_i linearises the ratios E_c,
-so that the interval is that of V as it stands.
+e_ic is what image i scores under condition c: 1 where it is classified wrong, say. r_ic is 1 where
+it was scored there, n_c counts these; N images are in all conditions the same. Where none was
+skipped, s_i is just sum_c w_c e_ic, one score an image, and V their mean: conditions of one image
+may depend on each other as they like, images are independent. Where some were skipped, s_i
+linearises the ratios E_c, so that the interval is that of V as it stands.
 
 Source: the standard error of a mean, as in any textbook; its use for ratios: Cochran, "Sampling
 Techniques", 3rd edition, 1977, chapter 6.
@@ -25,6 +25,7 @@ from .error_rate import Z_95
 Interval = tuple[float, float]
 Bounds = tuple[float, float]
 Floats = npt.NDArray[np.float64]
+Scored = npt.NDArray[np.bool_]
 
 
 def mean_interval(scores: Floats, bounds: Bounds = (-math.inf, math.inf)) -> Interval | None:
@@ -52,15 +53,14 @@ def mean_interval(scores: Floats, bounds: Bounds = (-math.inf, math.inf)) -> Int
     return float(max(mean - margin, bounds[0])), float(min(mean + margin, bounds[1]))
 
 
-def weighted_scores(
-    wrong: npt.NDArray[np.bool_], scored: npt.NDArray[np.bool_], weights: Floats
-) -> Floats:
-    """One score an image, whose mean is the weighted sum of the conditions' errors.
+def weighted_scores(values: Scored | Floats, scored: Scored, weights: Floats) -> Floats:
+    """One score an image, whose mean is the weighted sum of the conditions' means.
 
     Args:
-        wrong: Whether each image is classified wrong under each condition: (conditions, N).
+        values: What each image scores under each condition: (conditions, N). Whether it is
+            classified wrong, say.
         scored: Whether it was scored there, or else skipped: (conditions, N).
-        weights: What the error of each condition counts: (conditions,).
+        weights: What the mean of each condition counts: (conditions,).
 
     Returns:
         (N,) scores.
@@ -79,10 +79,11 @@ def weighted_scores(
     images = scored.shape[1]
     scores = np.zeros(images)
     value = 0.0
-    for errors, there, n, weight in zip(wrong & scored, scored, counts, weights, strict=True):
-        error = errors.sum() / n
-        value += weight * error
-        scores += weight * (images / n) * (errors - error * there)
+    for one, there, n, weight in zip(values, scored, counts, weights, strict=True):
+        found = np.where(there, one, 0.0)
+        mean = found.sum() / n
+        value += weight * mean
+        scores += weight * (images / n) * (found - mean * there)
     return scores + value
 
 

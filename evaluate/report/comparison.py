@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...contracts import Difference
-from .marks import Cell, common_marks, legend, marks_of, percent
+from .marks import Cell, common_marks, legend, marks_of
+from .quantities import quantity_of
 from .table import Table
 
 DIFFERENCE = "B - A"
@@ -12,13 +13,18 @@ INTERVAL = (
     "[low, high]: 95 % interval of the difference, paired: over the images that both scored; "
     "none where both models answer alike"
 )
-NUMBERS = {
-    ("imagenet", "top1_error"): "top-1 error %",
-    ("imagenet", "top5_error"): "top-5 error %",
-    ("imagenet-c", "mean_error"): "mean error %",
-    ("imagenet-c", "mce"): "mCE %",
-    ("imagenet-c", "relative_mce"): "relative mCE %",
+OF_CONDITIONS = {
+    "ce": "CE % (AlexNet = 100)",
+    "relative_ce": "Relative CE % (AlexNet = 100)",
+    "flip_probability": "Flip probability %",
+    "t5d": "T5D, ranks",
 }
+"""The metrics that have a table of their own: a row a corruption or perturbation."""
+
+HIGHER_IS_BETTER = ("accuracy", "aurra")
+NEITHER_IS_BETTER = ("shape_bias", "decided", "frac_correct")
+"""Of the other metrics the lower number is the better one."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -44,26 +50,56 @@ class Compared:
 def comparison_tables(compared: Compared) -> list[Table]:
     """All tables of a comparison, but for what ran."""
     tables = [_summary(compared)]
-    for metric, title in (("ce", "CE"), ("relative_ce", "Relative CE")):
+    for metric, title in OF_CONDITIONS.items():
         rows = [d for d in compared.differences if d.metric == metric]
         if rows:
-            title = f"{title} % (AlexNet = 100)"
-            tables.append(_table(compared, title, [(str(d.corruption), d) for d in rows]))
+            named = [(str(d.corruption or d.perturbation), d) for d in rows]
+            tables.append(_table(compared, title, named))
     cells = [d for d in compared.differences if d.severity and d.metric == "top1_error"]
     return [*tables, *([_by_severity(compared, cells)] if cells else [])]
 
 
 def _summary(compared: Compared) -> Table:
     rows = [
-        (title, difference)
-        for (benchmark, metric), title in NUMBERS.items()
+        (_heading(difference), difference)
         for difference in compared.differences
-        if (difference.benchmark, difference.metric) == (benchmark, metric)
-        and difference.severity is None
+        if difference.metric not in OF_CONDITIONS and difference.corruption is None
     ]
-    refused = [f"{title.removesuffix(' %')} refused: {d.reason}" for title, d in rows if d.reason]
-    notes = (f"A: {compared.a}; B: {compared.b}; a difference below zero: B is better", *refused)
+    reasons: dict[str, list[str]] = {}
+    for title, difference in rows:
+        if difference.reason:
+            reasons.setdefault(difference.reason, []).append(title.replace(" %", ""))
+    refused = [f"{', '.join(titles)} refused: {reason}" for reason, titles in reasons.items()]
+    better = _which_is_better([difference.metric for _, difference in rows])
+    notes = (f"A: {compared.a}; B: {compared.b}{better}", *refused)
     return _table(compared, "Comparison", rows, notes=notes)
+
+
+def _which_is_better(metrics: Sequence[str]) -> str:
+    """What the sign of a difference means.
+
+    Example:
+        >>> _which_is_better(["accuracy"])
+        '; of accuracy, a difference above zero: B is better'
+    """
+    kinds: dict[str, dict[str, None]] = {}
+    for metric in metrics:
+        title = quantity_of(metric).title
+        if metric in NEITHER_IS_BETTER:
+            kinds.setdefault("neither sign is better", {})[title] = None
+        elif metric in HIGHER_IS_BETTER:
+            kinds.setdefault("a difference above zero: B is better", {})[title] = None
+    lower = len(set(metrics) - {*NEITHER_IS_BETTER, *HIGHER_IS_BETTER})
+    general = "; a difference below zero: B is better" if lower else ""
+    return general + "".join(f"; of {', '.join(of)}, {what}" for what, of in kinds.items())
+
+
+def _heading(difference: Difference) -> str:
+    """Of a row, with the rule and the stimuli where there are several."""
+    heading = quantity_of(difference.metric).heading
+    if difference.rule is None:
+        return heading
+    return f"{heading} ({difference.rule}, {difference.stimuli:,})"
 
 
 def _table(
@@ -129,7 +165,7 @@ def _side(compared: Compared, difference: Difference, side: int) -> Cell:
     if value is None:
         return Cell()
     marks = marks_of(difference, *compared.parities[side]) + compared.marks[side]
-    return Cell(percent(value, None, None), marks, difference)
+    return Cell(quantity_of(difference.metric).text(value), marks, difference)
 
 
 def _cell(compared: Compared, difference: Difference, *, interval: bool = True) -> Cell:
@@ -138,7 +174,8 @@ def _cell(compared: Compared, difference: Difference, *, interval: bool = True) 
     ends = (difference.low, difference.high) if interval else (None, None)
     parities = [parity for side in compared.parities for parity in side]
     marks = marks_of(difference, *parities) + max(compared.marks)
-    return Cell(percent(difference.difference, *ends, sign="+"), marks, difference)
+    text = quantity_of(difference.metric).text(difference.difference, *ends, sign="+")
+    return Cell(text, marks, difference)
 
 
 def _only(difference: Difference) -> tuple[str, ...]:

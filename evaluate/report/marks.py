@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...contracts import PASSED_AGAINST_ONNX, Difference, Score
+from ..benchmarks.table import find_benchmark
 
 MARKS = {
     "*": "not the whole benchmark",
@@ -17,6 +18,9 @@ MARKS = {
     "^": "another crop than the model was trained with",
     "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
 }
+
+NOUNS = {"imagenet-p": "sequences", "cue-conflict": "stimuli"}
+"""What a benchmark's items are called where its own noun is not what its authors count."""
 
 _PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
 
@@ -62,7 +66,7 @@ def legend(cells: Iterable[Cell]) -> list[str]:
     numbers = [(cell.marks, cell.of) for cell in cells if cell.of is not None]
     used = {mark for marks, _ in numbers for mark in marks}
     details = {
-        "*": f": {_span({s.n for _, s in numbers if not s.complete})} of 50,000 images a condition",
+        "*": f": {_parts_of_benchmarks([s for _, s in numbers if not s.complete])}",
         "~": f": up to {max((s.skipped for _, s in numbers), default=0):,}",
     }
     return [
@@ -70,6 +74,31 @@ def legend(cells: Iterable[Cell]) -> list[str]:
         for mark, meaning in MARKS.items()
         if mark in used
     ]
+
+
+def counted(count: str, of: Score | Difference) -> str:
+    """So many of what a benchmark holds, in each of its conditions if it has several."""
+    benchmark = find_benchmark(of.benchmark)
+    return f"{count} {_noun(of)}{' a condition' if len(benchmark.conditions) > 1 else ''}"
+
+
+def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
+    """How many items of how many the numbers are of; benchmarks of the same size are told as one.
+
+    Of these the one with conditions comes last and has the word: ImageNet, then ImageNet-C.
+    """
+    counts: dict[str, set[int]] = {}
+    wholes: dict[str, str] = {}
+    for number in sorted(numbers, key=lambda n: len(find_benchmark(n.benchmark).conditions)):
+        whole = number.stimuli or find_benchmark(number.benchmark).published_items
+        size = f"{whole:,} {_noun(number)}"
+        counts.setdefault(size, set()).add(number.n)
+        wholes[size] = counted(f"{whole:,}", number)
+    return "; ".join(f"{_span(found)} of {wholes[size]}" for size, found in counts.items())
+
+
+def _noun(of: Score | Difference) -> str:
+    return NOUNS.get(of.benchmark) or f"{find_benchmark(of.benchmark).tree.noun}s"
 
 
 def percent(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:

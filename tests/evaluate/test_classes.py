@@ -1,9 +1,16 @@
+import importlib.resources
 import re
 
 import pytest
 from torchvision.models import ResNet50_Weights
 
-from evaluator.evaluate.classes import class_index, class_names, wnids
+from evaluator.evaluate.classes import (
+    class_index,
+    class_names,
+    imagenet_a_index,
+    imagenet_r_index,
+    wnids,
+)
 
 
 def test_there_are_1000_classes() -> None:
@@ -49,3 +56,31 @@ def test_the_names_are_torchvisions() -> None:
 
 def test_no_name_tells_two_classes_alike() -> None:
     assert len(set(class_names())) == 1000
+
+
+@pytest.mark.parametrize("part", [imagenet_a_index(), imagenet_r_index()])
+def test_a_part_has_200_of_the_classes_under_their_own_indices(part: dict[str, int]) -> None:
+    assert len(part) == 200
+    assert list(part) == sorted(part)
+    assert part.items() <= class_index().items()
+
+
+def test_the_two_parts_are_timms() -> None:
+    info = importlib.resources.files("timm.data").joinpath("_info")
+    for name, part in (("imagenet_a", imagenet_a_index()), ("imagenet_r", imagenet_r_index())):
+        assert list(part) == info.joinpath(f"{name}_synsets.txt").read_text().split()
+        indices = info.joinpath(f"{name}_indices.txt").read_text().split()
+        assert list(part.values()) == [int(index) for index in indices]
+
+
+def test_the_two_parts_are_those_of_their_authors() -> None:
+    # The ends of thousand_k_to_200 in natural-adv-examples' eval.py, of imagenet_r_indices in
+    # imagenet-r's, and their sums.
+    a, r = list(imagenet_a_index().values()), list(imagenet_r_index().values())
+    assert (a[:6], a[-6:], sum(a)) == (
+        [6, 11, 13, 15, 17, 22],
+        [980, 981, 984, 986, 987, 988],
+        102178,
+    )
+    assert (r[:6], r[-6:], sum(r)) == ([1, 2, 4, 6, 8, 9], [965, 967, 980, 981, 983, 988], 86135)
+    assert len(set(a) & set(r)) == 86

@@ -168,7 +168,7 @@ def test_a_missing_condition_that_is_asked_for_is_named(
         score(tree, tmp_path / "run", corruptions=["mist"])
     with pytest.raises(InputError, match=r"no severity 6"):
         score(tree, tmp_path / "run", severities=[6])
-    with pytest.raises(InputError, match=r"Expected <corruption>/<severity>/<wnid>/<file>"):
+    with pytest.raises(InputError, match=r"Expected <corruption>/<severity>/n01440764/ILSVRC"):
         score(corrupted / "fog", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,114 @@
+"""Cue-conflict stimuli: the shape of one category with the texture of another, stored at 224 px.
+
+``airplane1-bicycle2.png`` is the first airplane in the texture of the second bicycle. Of 1280 that
+were made, shape and texture of 80 are of one category. The 1200 others are the standard set; the
+paper's copy has 1201, since one of the 80 was left in it: it counts as shape and as texture when it
+is called a bicycle. The other 79 are never scored, so the same run comes from all three trees.
+
+Two rules decide for a category, ``mean`` and ``argmax``; see ``metrics/shape_bias.py``. The stored
+top-5 is over all 1000 classes, as in the paper's Figure 4.
+
+Sources: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
+improves accuracy and robustness", ICLR 2019, and its repository rgeirhos/texture-vs-shape; Orhan,
+arXiv 1907.07640.
+"""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ...contracts import Benchmark, Condition, ImageBatch, Tree
+from ...errors import InputError
+from ..decode import decode_stimulus
+from ..metrics.shape_bias import RULES
+from .categories import CATEGORIES
+from .shape_bias_scores import LEFTOVER, shape_bias_differences, shape_bias_scores
+from .top5 import records_of, top5_columns
+
+PUBLISHED_ITEMS = 1201
+STIMULI_PX = 224
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("label", pa.int32()),
+        pa.field("shape", pa.string()),
+        pa.field("texture", pa.string()),
+        pa.field("mean", pa.string()),
+        pa.field("argmax", pa.string()),
+        pa.field("top5", pa.list_(pa.int32())),
+        pa.field("probability", pa.list_(pa.float32())),
+        pa.field("error", pa.string()),
+    ]
+)
+"""Categories by name: of shape and texture, and as either rule decides. There is no label."""
+
+_NAMES = np.array(list(CATEGORIES))
+_NAME = re.compile(r"((?P<shape>[a-z]+)[0-9]+)-((?P<texture>[a-z]+)[0-9]+)\.png")
+
+
+def attributes(id: str) -> tuple[tuple[str, str], ...]:
+    """What a stimulus's file name says of it.
+
+    Raises:
+        InputError: If it says nothing, or names a category that is none of the 16.
+
+    Example:
+        >>> dict(attributes("cat7-elephant1.png"))["texture_exemplar"]
+        'elephant1'
+    """
+    name = _NAME.fullmatch(id)
+    if name is None or not {name["shape"], name["texture"]} <= CATEGORIES.keys():
+        raise InputError(
+            "By its name this is no cue-conflict stimulus. Expected one like "
+            f"airplane1-bicycle2.png, of the categories {', '.join(CATEGORIES)}; remove it."
+        )
+    return (
+        ("shape", name["shape"]),
+        ("texture", name["texture"]),
+        ("shape_exemplar", name[1]),
+        ("texture_exemplar", name[3]),
+    )
+
+
+def counts(id: str) -> bool:
+    """Whether a stimulus is scored: shape and texture differ, or it is the one that was left in."""
+    name = _NAME.fullmatch(id)
+    return name is None or name["shape"] != name["texture"] or id == LEFTOVER
+
+
+def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:
+    classes = list(CATEGORIES.values())
+    decisions = {
+        rule: pa.array(_NAMES[decide(logits, classes)], pa.string())
+        for rule, decide in RULES.items()
+    }
+    return records_of(SCHEMA, batch, {**top5_columns(logits), **decisions})
+
+
+CUE_CONFLICT = Benchmark(
+    name="cue-conflict",
+    title="Cue conflict",
+    conditions=(Condition(),),
+    published_items=PUBLISHED_ITEMS,
+    stimuli_px=STIMULI_PX,
+    tree=Tree(
+        folders=lambda: dict.fromkeys(CATEGORIES),
+        suffixes=frozenset({".png"}),
+        noun="image",
+        folder_noun="category",
+        example="airplane/airplane1-bicycle2.png",
+        ids_have_folders=False,
+        attributes=attributes,
+        folder_attribute="shape",
+        counts=counts,
+    ),
+    protocol="cue-conflict-1",
+    schema=SCHEMA,
+    decode=decode_stimulus,
+    record=_record,
+    scores=shape_bias_scores,
+    differences=shape_bias_differences,
+)

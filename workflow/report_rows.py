@@ -1,0 +1,82 @@
+"""Which runs of a report share a row: one model on one engine, one run of each benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .scored_runs import CLEAN_BENCHMARK, ScoredRun, identity
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """What becomes one row.
+
+    Attributes:
+        runs: Of several benchmarks, one each.
+        clean: The clean run that belongs to all of them.
+    """
+
+    runs: list[ScoredRun]
+    clean: ScoredRun | None
+
+    @property
+    def first(self) -> ScoredRun:
+        """The run after which the row is called."""
+        return self.runs[0]
+
+    def takes(self, one: ScoredRun, clean: ScoredRun | None) -> bool:
+        """Whether a run is of the same model and engine, and its benchmark is not there yet."""
+        names = {run.benchmark.name for run in self.runs}
+        same = identity(one.run) == identity(self.first.run) and clean is self.clean
+        return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
+
+    def resembles(self, one: ScoredRun) -> bool:
+        """Whether a run was limited, and its data made, as those that are there."""
+        return _kind(one) == _kind(self.first)
+
+
+def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
+    """The rows, in the order of their first runs; runs without a record are in none.
+
+    Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
+    rows stands in the one whose runs it resembles, else in the first.
+    """
+    cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
+    used = {id(clean) for clean in cleans.values() if clean is not None}
+    rows: list[ReportRow] = []
+    for one in scored:
+        if id(one) not in cleans or id(one) in used:
+            continue
+        clean = cleans[id(one)]
+        fitting = [row for row in rows if row.takes(one, clean)]
+        fitting.sort(key=lambda row: not row.resembles(one))
+        if fitting and one.benchmark.name != CLEAN_BENCHMARK:
+            fitting[0].runs.append(one)
+        else:
+            rows.append(ReportRow([one], clean))
+    return rows
+
+
+def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
+    """The clean run whose weights, engine and preprocessing are the same.
+
+    Of several, one that is finished, of the same limit, and the largest, in this order.
+    """
+    if one.benchmark.name == CLEAN_BENCHMARK:
+        return None
+    fitting = [
+        other
+        for other in scored
+        if other.benchmark.name == CLEAN_BENCHMARK
+        and not other.run.key.generated  # corrupted photos scored as if they were clean
+        and identity(other.run) == identity(one.run)
+    ]
+
+    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
+        same_limit = other.run.key.limit == one.run.key.limit
+        return other.clean is not None, same_limit, other.run.manifest.items
+
+    return max(fitting, key=rank, default=None)
+
+
+def _kind(one: ScoredRun) -> tuple[bool, int | None]:
+    return bool(one.run.key.generated), one.run.key.limit
