@@ -6,8 +6,9 @@ from pathlib import Path
 from ..contracts import Progress, Silence
 from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
 from ..evaluate.generate.corruptions import write_corrupted
-from ..evaluate.generate.perturbations import PERTURBATIONS, write_perturbed
+from ..evaluate.generate.perturbations import write_perturbed
 from ..evaluate.generate.photos import write_sample
+from ..evaluate.generate.sequences import PERTURBATIONS
 
 
 def sample_photos(folder: str | Path) -> int:

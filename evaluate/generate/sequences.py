@@ -216,7 +216,8 @@ def _crop(photo: Image.Image) -> Pixels:
 
 def _bytes(images: npt.NDArray[np.floating]) -> Pixels:
     """From [0, 1], cut and not rounded."""
-    return (np.clip(images, 0, 1) * 255).astype(np.uint8)
+    cut: Pixels = (np.clip(images, 0, 1) * 255).astype(np.uint8)
+    return cut
 
 
 def _hsv(images: Floats) -> tuple[Floats, Floats, Floats]:

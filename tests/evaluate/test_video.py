@@ -173,7 +173,10 @@ def check_damaged(data: bytes, folder: Path) -> bool:
 
 def errors_of(data: bytes) -> list[str]:
     """What FFmpeg calls an error, when it decodes plainly."""
-    with av.logging.Capture() as told, av.open(io.BytesIO(data), metadata_errors="replace") as file:
+    with (
+        av.logging.Capture() as told,
+        av.open(io.BytesIO(data), "r", metadata_errors="replace") as file,
+    ):
         file.streams.video[0].codec_context.thread_count = 1
         for _ in file.decode(video=0):
             pass
@@ -228,7 +231,7 @@ def test_damage_that_ffmpeg_only_tells_its_log_is_named() -> None:
     data = bytearray(data_of("4:4:4, as ImageNet-P"))
     clock = data.index(b"mvhd") + 4 + 4 + 8
     data[clock : clock + 4] = bytes(4)
-    with av.open(io.BytesIO(bytes(data))) as file:
+    with av.open(io.BytesIO(bytes(data)), "r") as file:
         assert len(list(file.decode(video=0))) == 31
     assert "FFmpeg says 'Invalid mvhd time scale" in refusal(bytes(data))
 

@@ -39,7 +39,7 @@ def video(
     """Frames (F, H, W, 3) as a video file, one frame a second."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as opened:
-        stream: Any = opened.add_stream(codec, rate=1, options=options)  # type: ignore[call-overload]
+        stream: Any = opened.add_stream(codec, rate=1, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
         if b_frames is not None:
@@ -56,7 +56,7 @@ def video(
 def remuxed(data: bytes, edit: Callable[[list[Any]], Sequence[Any]]) -> bytes:
     """The same packets, or some of them, in a new file."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(data)) as old, av.open(file, "w", format="mp4") as new:
+    with av.open(io.BytesIO(data), "r") as old, av.open(file, "w", format="mp4") as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in edit([p for p in old.demux(video=0) if p.size]):
             packet.stream = stream

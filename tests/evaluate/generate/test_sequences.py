@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +36,7 @@ def sequence(name: str, image: Image.Image | None = None, seed: int = 0) -> Pixe
     return np.stack(list(perturb(image or photo(), np.random.default_rng(seed))))
 
 
-def cropped(image: Image.Image | Pixels) -> Pixels:
+def cropped(image: Any) -> Any:
     pixels = np.asarray(image)
     top, left = (round((side - 224) / 2) for side in pixels.shape[:2])
     return pixels[top : top + 224, left : left + 224]
@@ -186,7 +187,7 @@ def test_snow_falls_twice_on_a_whitened_photo() -> None:
     layer = np.random.default_rng(5).normal(0.05, 0.3, (224, 224))[74:149, 74:149]
     large = ndimage.zoom(layer, (3, 3), order=1)[:224, :224]
     flakes = (np.clip(np.where(large < 0.5, 0, large), 0, 1) * 255).astype(np.uint8)
-    grey = cv2.cvtColor(np.float32(x), cv2.COLOR_RGB2GRAY)[..., None]
+    grey = cv2.cvtColor(x.astype(np.float32), cv2.COLOR_RGB2GRAY)[..., None]
     whitened = 0.85 * x + 0.15 * np.maximum(x, 1.5 * grey + 0.5)
     for i in (0, 15, 30):
         fallen = motion_blurred(flakes[..., None], radius=14, sigma=4, degrees=4 * i - 150) / 255
