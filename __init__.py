@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .workflow.bench import bench
     from .workflow.compare import compare
     from .workflow.compile import compile_model
-    from .workflow.data import corrupt_photos, sample_photos
+    from .workflow.data import corrupt_photos, perturb_photos, sample_photos
     from .workflow.export import export_model
     from .workflow.models import list_models
     from .workflow.parity import check_parity
@@ -32,6 +32,7 @@ _HOMES = {
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
     "list_models": ".workflow.models",
+    "perturb_photos": ".workflow.data",
     "report": ".workflow.report",
     "sample_photos": ".workflow.data",
     "score": ".workflow.scoring",
@@ -46,6 +47,7 @@ __all__ = [
     "corrupt_photos",
     "export_model",
     "list_models",
+    "perturb_photos",
     "report",
     "sample_photos",
     "score",

@@ -1,11 +1,11 @@
-"""``evaluator data sample`` and ``evaluator data corrupt``."""
+"""``evaluator data sample``, ``evaluator data corrupt`` and ``evaluator data perturb``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Corruptions, Severities, numbers_of, words_of
+from .options import Corruptions, Perturbations, Severities, numbers_of, words_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,9 @@ app = typer.Typer(
 )
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree will stand.")]
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Clean photos in class folders.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same bytes.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 
 
 @app.command()
@@ -30,16 +33,12 @@ def sample(folder: Target) -> None:
 
 @app.command()
 def corrupt(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Clean photos in class folders.")
-    ],
+    source: Source,
     folder: Target,
     corruptions: Corruptions = None,
     severities: Severities = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same bytes.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: one a core.")
-    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
 ) -> None:
     """Write an ImageNet-C-style tree of clean photos, marked as generated."""
     from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
@@ -59,4 +58,32 @@ def corrupt(
     print(
         f"{count} corrupted photos in {folder}. Score them with: evaluator score MODEL "
         f"imagenet-c --data {folder}"
+    )
+
+
+@app.command()
+def perturb(
+    source: Source,
+    folder: Target,
+    perturbations: Perturbations = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+) -> None:
+    """Write ImageNet-P-style videos of clean photos, marked as generated."""
+    from ..evaluate.generate.sequences import PERTURBATIONS
+    from ..workflow.data import perturb_photos
+    from .console import progress
+
+    with progress() as shown:
+        count = perturb_photos(
+            source,
+            folder,
+            perturbations=words_of(perturbations, "--perturbations") or tuple(PERTURBATIONS),
+            seed=seed,
+            workers=workers,
+            progress=shown,
+        )
+    print(
+        f"{count} perturbed sequences in {folder}. Score them with: evaluator score MODEL "
+        f"imagenet-p --data {folder}"
     )

@@ -60,13 +60,22 @@ def photo_pixels(
     Raises:
         ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
     """
-    with _refusals(data, location):
-        image = _resized(_opened(data, location).image(), preprocessing, location)
+    image = resized_photo(data, location, preprocessing)
     crop = preprocessing.crop_px
     width, height = image.size
     # torchvision's CenterCrop rounds half to even, and so does round().
     left, top = round((width - crop) / 2), round((height - crop) / 2)
     return _put(np.asarray(image.crop((left, top, left + crop, top + crop))), out)
+
+
+def resized_photo(data: bytes, location: str, preprocessing: Preprocessing) -> Image.Image:
+    """A whole photo in RGB whose short side was resized, before it is cropped.
+
+    Raises:
+        ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
+    """
+    with _refusals(data, location):
+        return _resized(_opened(data, location).image(), preprocessing, location)
 
 
 def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:

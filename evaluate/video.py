@@ -68,14 +68,34 @@ def decode_video(
 @contextmanager
 def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
     """The file, as nothing but an MP4: some of FFmpeg's formats name further files to open."""
-    av = _av()
+    av = pyav()
     _refuse_cut(data, location)
     limits = {"codec_whitelist": ",".join(CODECS), "max_pixels": str(MAX_PIXELS)}
     try:
-        with av.open(io.BytesIO(data), format="mov", options=limits) as container:
+        with (
+            _nothing_reported(location),
+            av.open(
+                io.BytesIO(data), format="mov", options=limits, metadata_errors="replace"
+            ) as container,
+        ):
             yield container
     except av.FFmpegError as error:
         raise _damaged(error.strerror or reason_of(error), location) from error
+
+
+@contextmanager
+def _nothing_reported(location: str) -> Iterator[None]:
+    """Refuse what FFmpeg calls an error in its log, and in no other place."""
+    from av import logging
+
+    if (level := logging.get_level()) is None or level < logging.ERROR:
+        logging.set_level(logging.ERROR)
+    logging.set_skip_repeated(False)  # whoever was the second to say so would not be heard
+    with logging.Capture() as reports:  # of this thread only, and FFmpeg is in no other
+        yield
+    errors = [text for level, _, text in reports if level <= logging.ERROR]
+    if errors:
+        raise _damaged(f"FFmpeg says {shown(errors[0].strip())!r}", location)
 
 
 def _refuse_cut(data: bytes, location: str) -> None:
@@ -169,7 +189,12 @@ def _wrong_count(got: str, expected: int, location: str) -> ImageError:
     )
 
 
-def _av() -> Any:
+def pyav() -> Any:
+    """The module ``av``, imported late.
+
+    Raises:
+        UnavailableError: If it is not installed.
+    """
     try:
         import av
     except ImportError as error:

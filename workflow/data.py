@@ -1,4 +1,4 @@
-"""Data to try the tool on: sample photos, and corruptions of a user's own images."""
+"""Data to try the tool on: sample photos, corruptions and perturbations of a user's images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from ..contracts import Progress, Silence
 from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
 from ..evaluate.generate.corruptions import write_corrupted
+from ..evaluate.generate.perturbations import PERTURBATIONS, write_perturbed
 from ..evaluate.generate.photos import write_sample
 
 
@@ -47,6 +48,38 @@ def corrupt_photos(
         Path(folder),
         corruptions=corruptions,
         severities=severities,
+        seed=seed,
+        workers=workers,
+        progress=progress or Silence(),
+    )
+
+
+def perturb_photos(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    perturbations: Sequence[str] = tuple(PERTURBATIONS),
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write an ImageNet-P-style tree of clean photos; every number from it is marked generated.
+
+    Args:
+        source: Clean photos in class folders.
+        folder: Where the tree will stand; files that are there already are kept.
+        perturbations: Which to make.
+        seed: Drawn from for each image and perturbation apart.
+        workers: Processes; without it, one a core.
+        progress: Is told what happens.
+
+    Returns:
+        The number of files asked for.
+    """
+    return write_perturbed(
+        Path(source),
+        Path(folder),
+        perturbations=perturbations,
         seed=seed,
         workers=workers,
         progress=progress or Silence(),

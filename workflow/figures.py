@@ -95,7 +95,7 @@ def _bias_figures(entries: Sequence[Entry]) -> "Iterator[tuple[str, Figure]]":
 def _examples_figure(
     entries: Sequence[Entry], progress: Progress
 ) -> "tuple[Figure | None, str | None]":
-    """Examples for the first models, or why there are none."""
+    """Examples for the first models, and what is not shown or why there are none."""
     runs = {entry: run for entry in entries if (run := _run_of(entry)) is not None}
     shown_runs = dict(list(runs.items())[:MOST_MODELS])
     records = [_records_of(run) for run in shown_runs.values()]
@@ -117,7 +117,13 @@ def _examples_figure(
             for row in examples
         ],
     )  # fmt: skip
-    return figure, None
+    return figure, _left_out(len(runs) - len(shown_runs))
+
+
+def _left_out(models: int) -> str | None:
+    if models == 0:
+        return None
+    return f"The examples show the first {MOST_MODELS} models; {models} more are not in them."
 
 
 def _run_of(entry: Entry) -> ScoredRun | None:

@@ -24,7 +24,7 @@ from ...errors import InputError
 Interval = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 SEED = 0
 _ENDS = (0.025, 0.975)
 _MOST = 0.95

@@ -6,15 +6,17 @@ such a number is near that of either rule, and equal to none. Humans press a but
 
 Sources: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
 improves accuracy and robustness", ICLR 2019, and the README of its repository,
-https://github.com/rgeirhos/texture-vs-shape; Orhan, arXiv 1907.07640, from whose raw results the
-five models' numbers are (``data/paper_results.json``).
+https://github.com/rgeirhos/texture-vs-shape, whose raw trials were counted by category
+(``data/published_shape_decisions.json``); Orhan, arXiv 1907.07640, from whose raw results the five
+models' numbers are (``data/paper_results.json``).
 """
 
 import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 PAPER = "arXiv 1907.07640"
 GEIRHOS = "Geirhos et al., ICLR 2019"
@@ -51,38 +53,13 @@ class PublishedShapeBias:
     decisions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-_RESNET_50 = {
-    "airplane": (0, 40),
-    "bear": (2, 38),
-    "bicycle": (6, 25),
-    "bird": (1, 44),
-    "boat": (5, 34),
-    "bottle": (36, 28),
-    "car": (21, 30),
-    "cat": (2, 38),
-    "chair": (4, 41),
-    "clock": (37, 15),
-    "dog": (10, 39),
-    "elephant": (2, 37),
-    "keyboard": (6, 44),
-    "knife": (0, 43),
-    "oven": (6, 39),
-    "truck": (24, 37),
-}
-"""Counted from the trials of Geirhos et al. in rgeirhos/texture-vs-shape at 3fd90a0, raw-data/
-style-transfer-512-nomask-experiment-trained-CNNs/..._resnet50_session-1.csv: rows whose shape and
-texture differ, where ``object_response`` is the shape (``category``), or the texture (in
-``imagename``). Pooled they are 162 of 734, the published 22.1 %; the mean of the 16 is 19.5 %."""
-
 _SIN = "trained on Stylized-ImageNet (resnet50_trained_on_SIN)"
 
 _GEIRHOS = (
     PublishedShapeBias("AlexNet", "Caffe", None, 1200, 0.429, GEIRHOS, _UNNAMED),
     PublishedShapeBias("GoogLeNet", "Caffe", None, 1200, 0.312, GEIRHOS, _UNNAMED),
     PublishedShapeBias("VGG-16", "Caffe", None, 1200, 0.172, GEIRHOS, _UNNAMED),
-    PublishedShapeBias(
-        "ResNet-50", "torchvision", None, 1200, 0.221, GEIRHOS, _UNNAMED, _RESNET_50
-    ),
+    PublishedShapeBias("ResNet-50", "torchvision", None, 1200, 0.221, GEIRHOS, _UNNAMED),
     PublishedShapeBias("Shape-ResNet-50", _SIN, None, 1200, 0.81, GEIRHOS, _UNNAMED),
     PublishedShapeBias("humans", "", None, 1200, 0.959, GEIRHOS, "ten people, 1,280 trials each"),
     PublishedShapeBias("AlexNet", "torchvision", None, 1200, 0.253, README, _UNSAID),
@@ -100,16 +77,23 @@ def published_shape_bias() -> Sequence[PublishedShapeBias]:
         >>> [row.value for row in published_shape_bias() if row.name == "humans"]
         [0.959]
     """
-    text = (
-        importlib.resources.files("evaluator.evaluate")
-        .joinpath("data/paper_results.json")
-        .read_text("utf-8")
-    )
-    raw = json.loads(text)["raw"]
     paper = (
         PublishedShapeBias(
             model, "as published", "argmax", 1201, results["shape_bias"]["frac_shape"], PAPER
         )
-        for model, results in raw.items()
+        for model, results in _data("paper_results.json")["raw"].items()
     )
-    return (*paper, *_GEIRHOS)
+    return (*paper, *map(_with_decisions, _GEIRHOS))
+
+
+def _with_decisions(row: PublishedShapeBias) -> PublishedShapeBias:
+    """The same with what is known of its categories, which is of the numbers in the article."""
+    known = _data("published_shape_decisions.json")["decisions"]
+    counts = known.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
+    return replace(row, decisions={name: (int(s), int(t)) for name, (s, t) in counts.items()})
+
+
+@cache
+def _data(name: str) -> Any:
+    path = importlib.resources.files("evaluator.evaluate").joinpath(f"data/{name}")
+    return json.loads(path.read_text("utf-8"))

@@ -143,6 +143,14 @@ def test_examples_are_of_stimuli_that_all_models_scored(tmp_path: Path) -> None:
     assert drawn(tmp_path / "runs", tmp_path / "figures").notes == ()
 
 
+def test_more_models_than_fit_below_an_example_are_told(tmp_path: Path) -> None:
+    for name in "abcd":
+        write_cue_run(tmp_path / "runs" / name, tmp_path / "data", model=name)
+    write_stimuli(tmp_path / "data")
+    (note,) = drawn(tmp_path / "runs", tmp_path / "figures").notes
+    assert note == "The examples show the first 3 models; 1 more are not in them."
+
+
 def test_models_that_share_no_stimulus_have_no_figure_of_examples(tmp_path: Path) -> None:
     data = write_stimuli(tmp_path / "data")
     write_cue_run(tmp_path / "runs" / "a", data, names=NAMES[:100])

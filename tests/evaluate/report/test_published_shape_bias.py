@@ -39,14 +39,24 @@ def test_nothing_is_published_without_its_source() -> None:
     assert all(row.source and 0 < row.value < 1 for row in published_shape_bias())
 
 
-def test_the_categories_of_resnet_50_pool_to_its_published_bias() -> None:
-    (resnet,) = [row for row in published_shape_bias() if row.decisions]
-    assert (resnet.name, resnet.weights, resnet.rule) == ("ResNet-50", "torchvision", None)
-    assert list(resnet.decisions) == list(CATEGORIES)
-    shape = sum(count for count, _ in resnet.decisions.values())
-    texture = sum(count for _, count in resnet.decisions.values())
-    assert round(shape / (shape + texture), 3) == resnet.value == 0.221
-    # Which the mean over categories is not, and no category has more than its 75 stimuli.
-    biases = [s / (s + t) for s, t in resnet.decisions.values()]
+def test_decisions_by_category_pool_to_the_published_biases() -> None:
+    rows = [row for row in published_shape_bias() if row.decisions]
+    assert [(row.name, row.weights) for row in rows] == [
+        ("AlexNet", "Caffe"),
+        ("GoogLeNet", "Caffe"),
+        ("VGG-16", "Caffe"),
+        ("ResNet-50", "torchvision"),
+    ]
+    for row in rows:
+        assert list(row.decisions) == list(CATEGORIES)
+        assert all(shape + texture <= 75 for shape, texture in row.decisions.values())
+        shape = sum(count for count, _ in row.decisions.values())
+        texture = sum(count for _, count in row.decisions.values())
+        assert round(shape / (shape + texture), 3) == row.value
+        assert row.rule is None
+
+
+def test_the_mean_over_categories_is_not_the_published_bias() -> None:
+    (resnet,) = [row for row in published_shape_bias() if row.value == 0.221]
+    biases = [shape / (shape + texture) for shape, texture in resnet.decisions.values()]
     assert round(sum(biases) / 16, 3) == 0.195
-    assert all(s + t <= 75 for s, t in resnet.decisions.values())
