@@ -1,0 +1,272 @@
+"""The ten perturbations, each against a second way to compute it."""
+
+import math
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import skimage.color
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+
+from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.sequences import (
+    PERTURBATIONS,
+    motion_blurred,
+    tilt_matrix,
+)
+
+Pixels = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.float64]
+
+
+@cache
+def photo(width: int = 341, height: int = 256) -> Image.Image:
+    """A real photo of another shape, as it is perturbed: whole."""
+    return Image.open(sample_photos()[3].path).convert("RGB").resize((width, height))
+
+
+def sequence(name: str, image: Image.Image | None = None, seed: int = 0) -> Pixels:
+    perturb = PERTURBATIONS[name].sequence
+    return np.stack(list(perturb(image or photo(), np.random.default_rng(seed))))
+
+
+def cropped(image: Image.Image | Pixels) -> Pixels:
+    pixels = np.asarray(image)
+    top, left = (round((side - 224) / 2) for side in pixels.shape[:2])
+    return pixels[top : top + 224, left : left + 224]
+
+
+# ----------------------------------------------------------------------------- all of them
+
+
+def test_there_are_ten_in_the_published_order() -> None:
+    assert list(PERTURBATIONS) == [
+        "gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "brightness",
+        "translate", "rotate", "tilt", "scale",
+    ]  # fmt: skip
+    assert [name for name, p in PERTURBATIONS.items() if p.grain] == [
+        "gaussian_noise",
+        "shot_noise",
+    ]
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+@pytest.mark.parametrize("size", [(341, 256), (256, 256), (256, 383)])
+def test_each_gives_its_frames_in_full_and_again_the_same(name: str, size: tuple[int, int]) -> None:
+    frames = sequence(name, photo(*size))
+    count = 41 if name == "translate" else 31
+    assert PERTURBATIONS[name].frames == count
+    assert frames.shape == (count, 224, 224, 3)
+    assert frames.dtype == np.uint8
+    np.testing.assert_array_equal(sequence(name, photo(*size)), frames)
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_another_seed_changes_what_is_random_and_nothing_else(name: str) -> None:
+    same = np.array_equal(sequence(name), sequence(name, seed=1))
+    assert same == (name not in ("gaussian_noise", "shot_noise", "snow"))
+
+
+@pytest.mark.parametrize("name", ["motion_blur", "snow", "brightness", "shot_noise"])
+def test_what_works_on_the_crop_does_not_see_beyond_it(name: str) -> None:
+    crop = Image.fromarray(cropped(photo()))
+    np.testing.assert_array_equal(sequence(name, crop), sequence(name))
+
+
+@pytest.mark.parametrize("name", ["zoom_blur", "translate", "rotate", "tilt"])
+def test_what_works_on_the_whole_photo_has_no_border_while_the_margin_lasts(name: str) -> None:
+    white = Image.new("RGB", (341, 300), (255, 255, 255))
+    frames = sequence(name, white)
+    # The middle of each side: corners of a turned photo are black in the original as well.
+    assert (frames[:, [0, -1, 112, 112], [112, 112, 0, -1]] == 255).all()
+
+
+# ----------------------------------------------------------------------------- one by one
+
+
+@pytest.mark.parametrize("name", ["gaussian_noise", "shot_noise"])
+def test_the_first_frame_of_a_noise_is_clean_and_the_others_are_all_different(name: str) -> None:
+    frames = sequence(name)
+    np.testing.assert_array_equal(frames[0], cropped(photo()))
+    assert len({frame.tobytes() for frame in frames}) == 31
+
+
+def test_gaussian_noise_has_a_deviation_of_3_percent() -> None:
+    grey = Image.new("RGB", (256, 256), (128, 128, 128))
+    noise = sequence("gaussian_noise", grey)[1:] / 255
+    # Cut to bytes: half a level darker, and a little wider, than what was drawn.
+    assert noise.std() == pytest.approx(math.hypot(0.03, 1 / 255 / math.sqrt(12)), rel=0.01)
+    assert noise.mean() == pytest.approx(127.5 / 255, abs=1e-4)
+    assert abs(np.corrcoef(noise[3].ravel(), noise[4].ravel())[0, 1]) < 0.02
+
+
+def test_shot_noise_is_of_300_photons() -> None:
+    grey = Image.new("RGB", (256, 256), (100, 100, 100))
+    noise = sequence("shot_noise", grey)[1:] / 255
+    assert noise.std() == pytest.approx(math.sqrt(100 / 255 / 300), rel=0.01)
+    black = sequence("shot_noise", Image.new("RGB", (256, 256)))
+    assert not black.any()  # no photons, no noise
+
+
+def slow_motion_blur(pixels: Pixels, radius: int, sigma: float, degrees: float) -> Pixels:
+    """Pixel by pixel, as ImageMagick's documentation and source describe it."""
+    height, width = pixels.shape[:2]
+    weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(2 * radius + 1)]
+    angle = math.radians(degrees)
+    offsets = [
+        (math.ceil(i * math.cos(angle) - 0.5), math.ceil(i * math.sin(angle) - 0.5))
+        for i in range(2 * radius + 1)
+    ]
+    out = np.zeros_like(pixels)
+    for y in range(height):
+        for x in range(width):
+            total = np.zeros(pixels.shape[2])
+            for weight, (right, down) in zip(weights, offsets, strict=True):
+                row, column = (min(max(y + down, 0), height - 1), min(max(x + right, 0), width - 1))
+                total += weight * pixels[row, column]
+            out[y, x] = np.floor(total / sum(weights) + 0.5)
+    return out
+
+
+@given(
+    degrees=st.integers(-180, 180),
+    radius=st.sampled_from([3, 10, 14]),
+    sigma=st.sampled_from([1.0, 3.0, 4.0]),
+)
+@settings(max_examples=12)
+def test_motion_blur_is_imagemagick_s_kernel(degrees: int, radius: int, sigma: float) -> None:
+    pixels = cropped(photo())[100:124, 90:120]
+    fast = motion_blurred(pixels, radius=radius, sigma=sigma, degrees=degrees)
+    slow = slow_motion_blur(pixels, radius, sigma, degrees)
+    np.testing.assert_allclose(fast.astype(int), slow.astype(int), atol=1)  # of .5, either
+    assert (fast != slow).mean() < 0.01
+
+
+def test_motion_turns_by_4_degrees_a_frame_and_ends_horizontal() -> None:
+    frames, clean = sequence("motion_blur"), cropped(photo())
+    for i in (0, 7, 30):
+        expected = motion_blurred(clean, radius=10, sigma=3, degrees=4 * i - 120)
+        np.testing.assert_array_equal(frames[i], expected)
+    # Of one bright point the pixels to its left become bright, for they look to their right.
+    point = np.zeros((224, 224, 3), np.uint8)
+    point[112, 112] = 255
+    smeared = sequence("motion_blur", Image.fromarray(point))[30]
+    rows, columns = np.nonzero(smeared[..., 0])
+    assert set(rows) == {112}
+    assert columns.max() == 112
+    assert columns.min() < 106
+
+
+def test_zoom_blur_is_the_mean_of_the_frames_zoomed_so_far() -> None:
+    frames = sequence("zoom_blur")
+    np.testing.assert_array_equal(frames[0], cropped(photo()))
+    zoomed = []
+    width, height = photo().size
+    for i in range(31):
+        s = 1 + 0.004 * i
+        x, y = width / 2 + 0.5, height / 2 + 0.5
+        matrix = (1 / s, 0, x - x / s, 0, 1 / s, y - y / s)
+        whole = photo().transform(photo().size, Image.Transform.AFFINE, matrix, 2)
+        zoomed.append(cropped(whole).astype(float))
+        mean = np.mean(zoomed, axis=0)
+        # Cut to bytes, and what is zoomed is cut before, where a rounding may decide.
+        assert (frames[i] <= mean + 0.3).all()
+        assert (frames[i] > mean - 1.3).all()
+        assert (frames[i] == np.floor(mean)).mean() > 0.95
+
+
+def test_snow_falls_twice_on_a_whitened_photo() -> None:
+    frames = sequence("snow", seed=5)
+    x = cropped(photo()) / 255
+    layer = np.random.default_rng(5).normal(0.05, 0.3, (224, 224))[74:149, 74:149]
+    large = ndimage.zoom(layer, (3, 3), order=1)[:224, :224]
+    flakes = (np.clip(np.where(large < 0.5, 0, large), 0, 1) * 255).astype(np.uint8)
+    grey = cv2.cvtColor(np.float32(x), cv2.COLOR_RGB2GRAY)[..., None]
+    whitened = 0.85 * x + 0.15 * np.maximum(x, 1.5 * grey + 0.5)
+    for i in (0, 15, 30):
+        fallen = motion_blurred(flakes[..., None], radius=14, sigma=4, degrees=4 * i - 150) / 255
+        expected = np.clip(whitened + fallen + fallen[::-1, ::-1], 0, 1) * 255
+        assert np.abs(frames[i] - expected).max() < 1.001
+
+
+def test_brightness_is_the_value_of_hsv_to_the_byte() -> None:
+    frames = sequence("brightness")
+    hsv = skimage.color.rgb2hsv(cropped(photo()) / 255.0)
+    for i in range(31):
+        brighter = hsv.copy()
+        brighter[..., 2] = np.clip(hsv[..., 2] + (i - 15) * 2 / 100.0, 0, 1)
+        expected = np.uint8(skimage.color.hsv2rgb(brighter) * 255)
+        np.testing.assert_array_equal(frames[i], expected)
+
+
+def test_brightness_of_any_colour_is_scikit_image_s() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    levels[:40] = levels[:40, :, :1]  # greys, black and white among them
+    levels[:2, :, :] = np.array([[0], [255]])[..., None]
+    frames = sequence("brightness", Image.fromarray(levels))
+    hsv = skimage.color.rgb2hsv(levels / 255.0)
+    hsv[..., 2] = np.clip(hsv[..., 2] + 0.1, 0, 1)
+    np.testing.assert_array_equal(frames[20], np.uint8(skimage.color.hsv2rgb(hsv) * 255))
+
+
+def test_translation_moves_the_photo_one_pixel_to_the_right_a_frame() -> None:
+    frames = sequence("translate")
+    np.testing.assert_array_equal(frames[20], cropped(photo()))
+    for i in range(40):
+        np.testing.assert_array_equal(frames[i + 1][:, 1:], frames[i][:, :-1])
+    # Landscape photos have room for it; portraits and squares 16 px, and four columns of black.
+    assert frames.min(axis=(1, 3)).any(axis=0).all()
+    square = sequence("translate", Image.new("RGB", (256, 256), (255, 255, 255)))
+    assert not square[0][:, -4:].any()
+    assert not square[40][:, :4].any()
+    assert square[0][:, :-4].all()
+    assert square[4].all()
+
+
+def test_rotation_is_none_in_the_middle_and_clockwise_after_it() -> None:
+    frames = sequence("rotate")
+    np.testing.assert_array_equal(frames[15], cropped(photo()))
+    image = np.asarray(photo(), np.float32)
+    middle = (photo().width / 2, photo().height / 2)  # half a pixel beyond, by OpenCV's count
+    for i in (0, 10, 30):
+        matrix = cv2.getRotationMatrix2D(middle, 15 - i, 1)  # OpenCV turns the other way
+        expected = cropped(cv2.warpAffine(image, matrix, photo().size)).astype(float)
+        inside = expected > 0
+        assert np.abs(frames[i] - expected)[inside].mean() < 1.5, i
+
+
+@pytest.mark.parametrize("size", [(341, 256), (256, 256), (256, 383)])
+def test_tilt_is_the_perspective_of_opencv(size: tuple[int, int]) -> None:
+    frames = sequence("tilt", photo(*size))
+    image = np.asarray(photo(*size))
+    for i in range(31):
+        matrix = tilt_matrix(size, degrees=i - 15)
+        expected = cropped(cv2.warpPerspective(image, matrix, size))
+        difference = np.abs(frames[i].astype(int) - expected)
+        assert difference.mean() < 0.6, i
+        assert np.quantile(difference, 0.999) <= 12, i  # OpenCV steps by 1/32 of a pixel
+
+
+def test_tilt_leaves_the_middle_where_it_is_and_brings_one_corner_nearer() -> None:
+    for degrees in (-15, 0, 15):
+        x, y, z = tilt_matrix((341, 256), degrees=degrees) @ (341 / 2, 128, 1)
+        # The plane stands at a depth of 1, so what is turned about the middle of it moves by that.
+        assert math.hypot(x / z - 341 / 2, y / z - 128) < 0.5
+    flat = tilt_matrix((341, 256), degrees=0)
+    focal = math.hypot(341, 256)
+    np.testing.assert_allclose(flat[0, 0] / flat[2, 2], focal / (focal + 1), rtol=1e-12)
+
+
+def test_scale_goes_from_40_to_115_percent_and_is_whole_at_100() -> None:
+    frames = sequence("scale", Image.new("RGB", (256, 256), (255, 255, 255)))
+    np.testing.assert_array_equal(sequence("scale")[24], cropped(photo()))
+    for i in range(31):
+        share = (40 + 2.5 * i) / 100
+        width = np.count_nonzero(frames[i][112, :, 0])
+        assert abs(width - min(224, 256 * share)) <= 1, i
+    assert not frames[0][:40].any()  # the original is black beyond the photo, too
