@@ -1,4 +1,4 @@
-"""Claim: flips and T5D of 50,000 videos take a fraction of a second, 100 times less than loops.
+"""Claim: flips and T5D of 50,000 videos take a fraction of a second, about a hundredth of loops.
 
 Made-up lists of the five likeliest classes, whose frames resemble each other as a video's do. The
 peers are plain Python, over lists, and the form in which the numbers were published: ranks of all
