@@ -136,11 +136,12 @@ def test_categories_have_a_table_a_protocol_with_what_was_decided() -> None:
     assert mean.title.endswith("rule mean over 1,200 stimuli")
     assert argmax.title.endswith("rule argmax over 1,201 stimuli")
     published = "ResNet-50 (torchvision), as published (rule not named)"
-    assert mean.header == ("category", "m*", "decided %*", published)
+    assert mean.header[:3] == ("category", "m*", "decided %*")
+    assert mean.header[-1] == published
     assert argmax.header == ("category", "m*", "decided %*")
     # 2 and 24 decisions for the shape, 38 and 37 for the texture.
-    assert mean.rows[1] == ("bear", "6.2", "5.0", "5.0")
-    assert mean.rows[15] == ("truck", "refused", "75.0", "39.3")
+    assert (*mean.rows[1][:3], mean.rows[1][-1]) == ("bear", "6.2", "5.0", "5.0")
+    assert (*mean.rows[15][:3], mean.rows[15][-1]) == ("truck", "refused", "75.0", "39.3")
     # Not the ten stimuli of a category, of 1,200.
     assert "* not the whole benchmark: 160 of 1,200 stimuli" in mean.notes
     assert "refused, nothing was decided: truck" in mean.notes
