@@ -11,6 +11,7 @@ from . import (
     scoring,
     sessions,
     startup,
+    video,
 )
 
 startup.main()
