@@ -29,7 +29,13 @@ from .options import (
 
 def score(
     model: Model,
-    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="imagenet, imagenet-c.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            metavar="BENCHMARK",
+            help="imagenet, imagenet-c, imagenet-p, cue-conflict or imagenet-a.",
+        ),
+    ],
     data: Annotated[
         list[Path],
         typer.Option(

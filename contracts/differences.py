@@ -17,7 +17,7 @@ class Difference:
         stimuli: How many stimuli the protocol has, where there are several.
         a: A's value over the images that both scored; rates are fractions.
         b: B's.
-        difference: b - a; below zero B is better. None where it is refused.
+        difference: b - a. None where it is refused.
         low: Of its 95 % interval, which is paired: the images are the same.
         high: Likewise.
         only_a_right: Images that only A classifies right, where the number is of one condition.

@@ -54,7 +54,7 @@ def shape_bias(
         value, reason = (None, "nothing was decided") if last else (position / 16, None)
         of = {**facts, "n": 10, "category": category}
         yield score("cue-conflict", "category_shape_bias", value, reason=reason, **of)
-        yield score("cue-conflict", "decided", position / 20, **of)
+        yield score("cue-conflict", "category_decided", position / 20, **of)
 
 
 def refused_bias(rule: str = "argmax", stimuli: int = 1201) -> Iterator[Score]:

@@ -153,5 +153,5 @@ def category_numbers(
     either = sum(getattr(one, rule) in (one.shape, one.texture) for one in of_it)
     return {
         "category_shape_bias": shape / (shape + texture) if shape + texture else None,
-        "decided": either / len(of_it) if of_it else None,
+        "category_decided": either / len(of_it) if of_it else None,
     }

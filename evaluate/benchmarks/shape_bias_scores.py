@@ -41,6 +41,13 @@ METRICS: Mapping[str, Number] = {
     "decided": decided,
     "frac_correct": frac_correct,
 }
+"""Of a whole set."""
+
+CATEGORY_METRICS: Mapping[str, Number] = {
+    "category_shape_bias": shape_bias,
+    "category_decided": decided,
+}
+"""Of the stimuli of one category of shapes."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def _category_scores(category: str, those: _Decisions) -> Iterator[Score]:
         skipped=int(np.count_nonzero(~of_it.scored)),
     )
     there = of_it.take(of_it.scored)
-    for metric, number in (("category_shape_bias", shape_bias), ("decided", decided)):
+    for metric, number in CATEGORY_METRICS.items():
         yield replace(facts, metric=metric, **_value(facts.reason, number, there))
 
 

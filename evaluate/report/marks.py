@@ -4,7 +4,7 @@ Where all numbers of a column have the same marks they stand in its header, wher
 have them in its title.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...contracts import PASSED_AGAINST_ONNX, Difference, Score
@@ -14,7 +14,7 @@ MARKS = {
     "*": "not the whole benchmark",
     "+": "generated data, not the published benchmark; how they deviate: docs/protocols.md",
     "!": "the engine's parity is not proved",
-    "~": "images were skipped and left out of the number",
+    "~": "what was skipped is left out of the number",
     "^": "another crop than the model was trained with",
     "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
 }
@@ -67,7 +67,7 @@ def legend(cells: Iterable[Cell]) -> list[str]:
     used = {mark for marks, _ in numbers for mark in marks}
     details = {
         "*": f": {_parts_of_benchmarks([s for _, s in numbers if not s.complete])}",
-        "~": f": up to {max((s.skipped for _, s in numbers), default=0):,}",
+        "~": f": up to {_most_skipped([s for _, s in numbers if s.skipped])}",
     }
     return [
         f"{mark} {meaning}{details.get(mark, '')}"
@@ -95,6 +95,12 @@ def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
         counts.setdefault(size, set()).add(number.n)
         wholes[size] = counted(f"{whole:,}", number)
     return "; ".join(f"{_span(found)} of {wholes[size]}" for size, found in counts.items())
+
+
+def _most_skipped(numbers: Sequence[Score | Difference]) -> str:
+    """The largest count, and of what."""
+    most = max((number.skipped for number in numbers), default=0)
+    return f"{most:,} of the {' or '.join(sorted({_noun(number) for number in numbers}))}"
 
 
 def _noun(of: Score | Difference) -> str:

@@ -75,6 +75,7 @@ QUANTITIES = {
     "shape_bias": Quantity("shape bias", interval=EXEMPLAR_INTERVAL),
     "category_shape_bias": Quantity("shape bias", interval=EXEMPLAR_INTERVAL),
     "decided": Quantity("decided", interval=EXEMPLAR_INTERVAL),
+    "category_decided": Quantity("decided", interval=EXEMPLAR_INTERVAL),
     "frac_correct": Quantity("frac_correct", interval=EXEMPLAR_INTERVAL),
 }
 

@@ -112,7 +112,7 @@ def _value(entry: Entry, metric: str, keys: dict[str, object], **more: object) -
 
 
 def _decided_by_category(entry: Entry, of: _Drawn) -> list[float | None]:
-    values = [_value(entry, "decided", of.keys, category=name) for name in of.categories]
+    values = [_value(entry, "category_decided", of.keys, category=name) for name in of.categories]
     return values if any(value is not None for value in values) else []
 
 

@@ -131,7 +131,10 @@ def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[
         return
     columns, scores = [], []
     for entry in models:
-        for metric, title in (("category_shape_bias", entry.name), ("decided", "decided %")):
+        for metric, title in (
+            ("category_shape_bias", entry.name),
+            ("category_decided", "decided %"),
+        ):
             found = [entry.find(BENCHMARK, metric, **keys, category=c) for c in categories]
             cells = [entry.cell(score, interval=False) for score in found]
             if any(found):
@@ -164,8 +167,9 @@ def bias_of(row: PublishedShapeBias, category: str) -> float | None:
     """The published bias of one category of shapes, if there is one.
 
     Example:
-        >>> [bias_of(row, "airplane") for row in published_shape_bias() if row.decisions]
-        [0.0]
+        >>> rows = [row for row in published_shape_bias() if row.decisions]
+        >>> [(row.name, round(bias_of(row, "airplane") or 0, 3)) for row in rows][:2]
+        [('AlexNet', 0.152), ('GoogLeNet', 0.047)]
     """
     shape, texture = row.decisions.get(category, (0, 0))
     return shape / (shape + texture) if shape + texture else None

@@ -178,10 +178,18 @@ class TarSource:
         return Items(self._pool.shared(ids), place, tree=self._tree)
 
     def _named_items(self, folder: str, frames: int) -> Items:
-        """Those whose names say everything, whether they lie in folders or not."""
-        below = f"{folder}/" if folder else ""
+        """Those whose names say everything, whether they lie in folders or not.
+
+        A misnamed one among them is refused; elsewhere in the tar other pictures may lie.
+        """
+        index, below = self._index, f"{folder}/" if folder else ""
+        places = [folder, *(below + name for name in self._tree.folders())]
+        among = [row for place in places for row in files_in(index, place)]
+        found = [(row, index.path_of(row)) for row in among] + self._named
         rows = {
-            path.removeprefix(below): row for row, path in self._named if path.startswith(below)
+            path.removeprefix(below): row
+            for row, path in found
+            if path.startswith(below) and self._tree.is_item(path) and not _is_passed_over(path)
         }
         for row in rows.values():
             self._refuse_no_file(row)
@@ -189,8 +197,7 @@ class TarSource:
         if not paths:
             raise nothing_there(self._shown(folder), self._tree)
         order = [rows[path] for path in paths.values()]
-        offset, size = self._index.offset[order], self._index.size[order]
-        place = Members(self.path, folder, offset, size, paths=paths)
+        place = Members(self.path, folder, index.offset[order], index.size[order], paths=paths)
         return Items(self._pool.shared(list(paths)), place, tree=self._tree, frames=frames)
 
     # ------------------------------------------------------------------ where conditions are

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from evaluator.contracts import Bundle
+from evaluator.evaluate.benchmarks.table import BENCHMARKS
 from evaluator.tests.written_runs import write_run
 
 Done = subprocess.CompletedProcess[str]
@@ -184,6 +185,10 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
 def test_a_wrong_word_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
     assert re.search(message, error_of(run(*words, cwd=tmp_path)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_every_benchmark() -> None:
+    assert set(re.findall(r"[\w-]+", run("score", "--help").stdout)) >= BENCHMARKS.keys()
 
 
 def test_a_wrong_option_is_a_usage_error() -> None:

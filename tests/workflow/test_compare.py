@@ -143,7 +143,7 @@ def test_images_that_either_skipped_count_for_neither(tmp_path: Path) -> None:
     cells = [d for d in comparison.differences if d.metric == "top1_error"]
     assert mean.a == pytest.approx(np.mean([d.a for d in cells if d.a is not None]))
     notes = table(comparison, "Comparison").notes
-    assert any(note.startswith("~ images were skipped") for note in notes)
+    assert any(note.startswith("~ what was skipped") for note in notes)
 
 
 def test_the_tables_say_which_is_which_and_mark_every_number(

@@ -51,7 +51,7 @@ def test_a_skipped_video_is_marked_where_it_was_left_out(comparison: Comparison)
     flips = table(comparison, "Flip probability")
     marked = {row[0] for row in flips.rows if row[3].endswith("~")}
     assert marked == {"tilt"}
-    assert any(note.startswith("~ images were skipped") for note in flips.notes)
+    assert any(note.startswith("~ what was skipped") for note in flips.notes)
 
 
 def test_the_document_has_the_perturbation_of_every_difference(comparison: Comparison) -> None:

@@ -323,7 +323,7 @@ def test_skipped_images_are_told_with_their_number(tmp_path: Path) -> None:
     report = evaluator.report([tmp_path])
     summary = table(report, "Robustness")
     assert summary.rows[0][1].endswith("*~")
-    assert "~ images were skipped and left out of the number: up to 1" in summary.notes
+    assert "~ what was skipped is left out of the number: up to 1 of the images" in summary.notes
     severities = table(report, "resnet50")
     assert severities.rows[0][4].endswith("*~")
     assert severities.rows[1][4].endswith("*")

@@ -181,7 +181,7 @@ def test_the_default_rule_and_set_come_first() -> None:
     scores = scores_of(recorded(["car1-cat2.png"], logits(1)))
     first = [(s.metric, s.rule, s.stimuli) for s in scores[:12]]
     assert first == [(m, rule, n) for rule in RULES for n in (1200, 1201) for m in NUMBERS]
-    assert [s.metric for s in scores[12:]] == ["category_shape_bias", "decided"] * 64
+    assert [s.metric for s in scores[12:]] == ["category_shape_bias", "category_decided"] * 64
     assert [s.category for s in scores[12:44:2]] == sorted(CATEGORIES)
 
 

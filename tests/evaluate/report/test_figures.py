@@ -75,7 +75,7 @@ def test_bars_say_how_many_stimuli_were_decided() -> None:
     _, bars = bias_figure(entry(*shape_bias(0.25))).axes
     lengths = [patch.get_width() for patch in bars.patches]  # type: ignore[attr-defined]
     assert lengths == [*(k / 20 for k in range(16)), 0.6]
-    without = [s for s in shape_bias(0.25) if s.category is None or s.metric != "decided"]
+    without = [s for s in shape_bias(0.25) if s.metric != "category_decided"]
     assert len(bias_figure(entry(*without)).axes) == 1
 
 

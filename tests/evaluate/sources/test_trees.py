@@ -115,8 +115,12 @@ def test_what_contradicts_its_folder_or_is_there_twice_is_named(
     assert Path(file).name in str(error.value)
 
 
-def test_a_picture_in_a_folder_whose_name_says_nothing_is_named(tmp_path: Path) -> None:
-    where = folder_of(tmp_path, (*FLAT, "selfie.png"))
+@pytest.mark.parametrize("files", [(*FLAT, "selfie.png"), (*NESTED, "dog/selfie.png")])
+@pytest.mark.parametrize("place", [folder_of, tar_there, bare_tar])
+def test_a_picture_among_the_stimuli_whose_name_says_nothing_is_named(
+    tmp_path: Path, place: Place, files: tuple[str, ...]
+) -> None:
+    where = place(tmp_path / "stimuli", files)
     with pytest.raises(InputError, match=r"selfie\.png: its name is not <shape>"):
         items_in(where)
 
