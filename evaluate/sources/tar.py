@@ -18,12 +18,7 @@ from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .folder import a_or_an, folder_example, nothing_there
 from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import (
-    PART_OF_IMAGENET_C,
-    SEVERITIES,
-    is_left_behind,
-    is_utf8,
-)
+from .listing import PART_OF_IMAGENET_C, SEVERITIES, is_left_behind, is_utf8
 from .marks import GENERATED, Content, mark_from_bytes, read_mark
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
