@@ -27,6 +27,7 @@ NOTES = (
     "shape bias: of the decisions for shape or texture, those for shape; decided: how many stimuli "
     "were decided for either; frac_correct: the same, but a stimulus right by both counts twice",
 )
+PUBLISHED_CATEGORIES = f"published: counted from the trials of {GEIRHOS}; their rule is not named"
 _PRINTED = " (Geirhos et al., 2019)"
 
 
@@ -73,8 +74,8 @@ def short_weights(row: PublishedShapeBias) -> str:
 def _rows(entry: Entry) -> Iterator[Row]:
     for rule, stimuli in PROTOCOLS:
         scores = [entry.find(BENCHMARK, m, rule=rule, stimuli=stimuli) for m in METRICS]
-        if any(scores):
-            words = (entry.name, "", rule, f"{stimuli:,}")
+        if first := next(filter(None, scores), None):
+            words = (entry.name, first.weights, rule, f"{stimuli:,}")
             yield Row(words, [entry.cell(score) for score in scores])
 
 
@@ -129,7 +130,7 @@ def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[
     categories = category_names(models)
     if not categories:
         return
-    columns, scores = [], []
+    columns, scores, notes = [], [], []
     for entry in models:
         for metric, title in (
             ("category_shape_bias", entry.name),
@@ -142,22 +143,23 @@ def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[
                 scores += [score for score in found if score]
     if (rule, stimuli) == PROTOCOLS[0]:
         columns += _published_categories(categories)
+        notes = [PUBLISHED_CATEGORIES]
     pooled_cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **keys)) for entry in models]
     yield table_of_columns(
         f"Shape bias % by category of shape, rule {rule} over {stimuli:,} stimuli",
         "category",
         categories,
         columns,
-        notes=_refused_categories(scores),
+        notes=[*notes, *_refused_categories(scores)],
         legend_of=pooled_cells,
     )
 
 
 def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
-    """What was published by category; no source names the rule by which."""
+    """What was published by category."""
     for row in published_shape_bias():
         if row.decisions:
-            header = f"{row.name} ({row.weights}), as published (rule {rule_of(row)})"
+            header = f"{row.name} ({row.weights}), published"
             biases = [bias_of(row, name) for name in categories]
             texts = ("" if bias is None else percent(bias, None, None) for bias in biases)
             yield Column(header, [Cell(text) for text in texts])

@@ -98,8 +98,8 @@ def test_a_perturbation_that_was_not_scored_is_an_empty_cell() -> None:
 def test_table_3_names_rule_and_stimuli_of_every_row() -> None:
     one = table(made(entry(*shape_bias(0.25), *refused_bias())), "Table 3")
     assert one.header[:4] == ("model", "weights", "rule", "stimuli")
-    assert one.rows[0] == ("m", "", "mean", "1,200", "25.0 [20.0, 35.0]*", "60.0*", "61.0*")
-    assert one.rows[1] == ("m", "", "argmax", "1,201", "refused", "refused", "refused")
+    assert one.rows[0] == ("m", "w", "mean", "1,200", "25.0 [20.0, 35.0]*", "60.0*", "61.0*")
+    assert one.rows[1] == ("m", "w", "argmax", "1,201", "refused", "refused", "refused")
     assert f"m: shape bias, decided, frac_correct refused: {NOT_THERE}" in one.notes
     assert "* not the whole benchmark: 160 of 1,200 stimuli" in one.notes
     assert all(row[2] and row[3] for row in one.rows)
@@ -135,9 +135,10 @@ def test_categories_have_a_table_a_protocol_with_what_was_decided() -> None:
     mean, argmax = (t for t in found if t.title.startswith("Shape bias % by category"))
     assert mean.title.endswith("rule mean over 1,200 stimuli")
     assert argmax.title.endswith("rule argmax over 1,201 stimuli")
-    published = "ResNet-50 (torchvision), as published (rule not named)"
+    published = "ResNet-50 (torchvision), published"
     assert mean.header[:3] == ("category", "m*", "decided %*")
     assert mean.header[-1] == published
+    assert any(note.startswith("published: counted") for note in mean.notes)
     assert argmax.header == ("category", "m*", "decided %*")
     # 2 and 24 decisions for the shape, 38 and 37 for the texture.
     assert (*mean.rows[1][:3], mean.rows[1][-1]) == ("bear", "6.2", "5.0", "5.0")
