@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-FRAME = "frame"
-"""A column of records in which an item has a row for each of its frames."""
+PARTS = ("frame", "attempt")
+"""Columns of records in which an item has a row for each of its frames, or attempts to fool."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
     path = shard_path(run, shard)
     with _opened(path) as parquet:
         _check_mark(path, shard, key, parquet)
-        rows, several = parquet.metadata.num_rows, FRAME in parquet.schema_arrow.names
+        rows = parquet.metadata.num_rows
+        several = any(part in parquet.schema_arrow.names for part in PARTS)
         made = parquet.metadata.metadata[PROVENANCE_KEY]
     if rows < shard.size or (rows > shard.size and not several):
         raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
@@ -198,12 +199,13 @@ def _check_mark(
 
 
 def _ids_of_items(table: "pa.Table") -> "pa.ChunkedArray":
-    """The id of each item; of one with a row for each frame that of the first, 0 or null."""
+    """The id of each item; of one with several rows that of the first, 0 or null."""
     import pyarrow.compute as pc
 
-    if FRAME not in table.column_names:
+    part = next((name for name in PARTS if name in table.column_names), None)
+    if part is None:
         return table["id"]
-    return table["id"].filter(pc.equal(pc.fill_null(table[FRAME], 0), 0))
+    return table["id"].filter(pc.equal(pc.fill_null(table[part], 0), 0))
 
 
 def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
