@@ -58,7 +58,9 @@ class AttackSettings:
     def _check_counts(self) -> None:
         if not self.steps or min(self.steps) < 1:
             raise InputError(f"{_listed(self.steps)} steps: expected counts of at least 1.")
-        if any(later <= earlier for earlier, later in zip(self.steps, self.steps[1:], strict=False)):
+        if any(
+            later <= earlier for earlier, later in zip(self.steps, self.steps[1:], strict=False)
+        ):
             raise InputError(
                 f"{_listed(self.steps)} steps: expected each count once, in ascending order."
             )
