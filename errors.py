@@ -73,3 +73,31 @@ def reason_of(error: BaseException) -> str:
         return error.strerror
     lines = str(error).strip().splitlines()
     return shown(lines[0]).rstrip(".") if lines else type(error).__name__
+
+
+_NO_MEMORY = (
+    "out of memory",
+    "out_of_memory",
+    "failed to allocate memory",
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "bad_alloc",
+    "bad allocation",
+)
+"""Runtimes raise want of memory in many words and few types. ONNX Runtime's arena says that it failed
+to allocate, its CUDA provider passes on CUDA's error 2 or the status of cuBLAS or cuDNN, its CPU
+provider C++'s ``bad_alloc``; PyTorch has a type for CUDA alone, a plain ``RuntimeError`` for the CPU."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether a runtime's exception says that there is no memory.
+
+    Example:
+        >>> lacks_memory(RuntimeError("CUDA failure 2: out of memory ; GPU=0"))
+        True
+        >>> lacks_memory(RuntimeError("Got invalid dimensions for input: pixels"))
+        False
+    """
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)

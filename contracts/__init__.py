@@ -8,6 +8,7 @@ N images, C classes, S the crop of the model in pixels. Two image contracts, nev
 Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
 """
 
+from .attacks import AttackLoss, AttackSettings, ProtocolName, Stop
 from .benchmarks import Benchmark, Beside, Condition, Extent, Item, Score, Source, Tree
 from .differences import Difference
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
@@ -39,6 +40,8 @@ __all__ = [
     "ONNX_REFERENCE",
     "PASSED_AGAINST_ONNX",
     "RUN_FORMAT",
+    "AttackLoss",
+    "AttackSettings",
     "Backend",
     "Benchmark",
     "Beside",
@@ -68,6 +71,7 @@ __all__ = [
     "Precision",
     "Preprocessing",
     "Progress",
+    "ProtocolName",
     "Provenance",
     "ReadyOnnx",
     "Run",
@@ -77,6 +81,7 @@ __all__ = [
     "Shard",
     "Silence",
     "Source",
+    "Stop",
     "Tree",
     "WeightsKind",
     "WeightsOrigin",

@@ -19,12 +19,12 @@ from ..errors import (
     EngineError,
     EngineMemoryError,
     EngineUnavailableError,
+    lacks_memory,
     reason_of,
     shown,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
 from .feeding import answered, buffer, bundle_spec
-from .memory import lacks_memory
 
 
 class OnnxEngine:

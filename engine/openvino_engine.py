@@ -21,9 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Bundle, Device, ImageBatch, Precision
-from ..errors import EngineError, EngineMemoryError, EngineUnavailableError, reason_of, shown
+from ..errors import (
+    EngineError,
+    EngineMemoryError,
+    EngineUnavailableError,
+    lacks_memory,
+    reason_of,
+    shown,
+)
 from .feeding import answered, buffer, bundle_spec
-from .memory import lacks_memory
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 """As OpenVINO calls them."""

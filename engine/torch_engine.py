@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
-from ..errors import EngineMemoryError, reason_of
+from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
 from .feeding import answered, buffer
 from .malloc import keep_freed_memory
-from .memory import lacks_memory
 
 
 class TorchEngine:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from evaluator.contracts import Device, EngineSpec, ImageBatch, Item
-from evaluator.engine.memory import lacks_memory
-from evaluator.errors import EngineMemoryError, ImageError
+from evaluator.errors import EngineMemoryError, ImageError, lacks_memory
 from evaluator.evaluate.memory import BatchLimit, answers
 
 Logits = npt.NDArray[np.float32]

@@ -1,0 +1,119 @@
+"""Which choices make an attack: the paper's, and what is expected of an attack today.
+
+A protocol is a row of a table; each of its choices may be named otherwise. A run is bound to what
+came out, so that two attacks are the same only where every choice is.
+
+Sources: Orhan, arXiv 1907.07640, with ``evaluate_whitebox.py`` of eminorhan/resnext-wsl (foolbox
+1.8: targeted, step 2/255, start not clipped, stop at the target); Carlini et al., "On Evaluating
+Adversarial Robustness", arXiv 1902.06705; Croce & Hein, ICML 2020 (several starts and losses, worst
+case of each image); Madry et al., ICLR 2018 (a step of 2.5 epsilon over the number of steps).
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..contracts import AttackSettings
+from ..errors import InputError
+
+PRINTED_STEP = 2 / 225
+"""What the paper's text says; its code has 2/255."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to attack.
+
+    Attributes:
+        settings: Its choices.
+        epsilons: In [0, 1] pixel units.
+        counts: What its accuracy under attack counts, for people.
+    """
+
+    settings: AttackSettings
+    epsilons: tuple[float, ...]
+    counts: str
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "paper": Protocol(
+        AttackSettings(
+            protocol="paper",
+            losses=("cross_entropy",),
+            steps=(10, 20, 30, 40, 50),
+            stop="target",
+            targeted=True,
+            step_size=2 / 255,
+            clip_start=False,
+        ),
+        epsilons=(0.01, 0.02, 0.04, 0.06, 0.08, 0.1),
+        counts="right without an attack, and the drawn target was not reached",
+    ),
+    "standard": Protocol(
+        AttackSettings(
+            protocol="standard",
+            losses=("cross_entropy", "dlr"),
+            steps=(50,),
+            stop="label",
+            targeted=False,
+            relative_step=2.5,
+            restarts=5,
+        ),
+        epsilons=(4 / 255, 8 / 255),
+        counts="right without an attack, and under every attempt at every iterate",
+    ),
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """A protocol of this name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    near = difflib.get_close_matches(name, PROTOCOLS, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise InputError(f"Unknown protocol {name!r}: expected {' or '.join(PROTOCOLS)}.{hint}")
+
+
+def attack_settings(protocol: str, **choices: Any) -> AttackSettings:
+    """A protocol's settings, but for the choices that are named.
+
+    Args:
+        protocol: Its name.
+        choices: Fields of ``AttackSettings``; none stands for the protocol's own. A ``step_size``
+            takes the place of a ``relative_step``, and the other way round.
+
+    Raises:
+        InputError: If the protocol is unknown, or a value is not what it must be.
+
+    Example:
+        >>> attack_settings("standard", steps=(100,)).step_px(8 / 255) == 2.5 * 8 / 255 / 100
+        True
+    """
+    settings = find_protocol(protocol).settings
+    named = {name: value for name, value in choices.items() if value is not None}
+    for one, other in (("step_size", "relative_step"), ("relative_step", "step_size")):
+        if one in named and other not in named:
+            named[other] = None
+    for name in ("steps", "losses"):
+        if name in named:
+            named[name] = tuple(named[name])
+    return replace(settings, **named)
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse what is no share of the range of pixels.
+
+    Raises:
+        InputError: If it is outside (0, 1].
+    """
+    if not (math.isfinite(epsilon) and 0 < epsilon <= 1):
+        raise InputError(
+            f"An epsilon of {epsilon:g} is outside (0, 1]: pixels are in [0, 1]. Values out of 255 "
+            "are written as fractions, like 8/255."
+        )

@@ -1,0 +1,112 @@
+"""What an attack is, before it meets a network: data that a run is bound to."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import InputError
+
+AttackLoss = Literal["cross_entropy", "dlr"]
+ProtocolName = Literal["paper", "standard"]
+Stop = Literal["target", "label"]
+
+
+@dataclass(frozen=True)
+class AttackSettings:
+    """All that decides an attack but its epsilon, which is a condition of the run.
+
+    Attributes:
+        protocol: Whose choices these are, as far as they were not named one by one.
+        norm: Of the ball around the clean image.
+        targeted: Whether it descends towards a wrong class that is drawn for each attempt.
+        losses: Each is tried, in this order, before the next restart.
+        step_size: In [0, 1] pixel units; none where it depends on epsilon.
+        relative_step: The step is this many times epsilon, divided by the number of steps; none
+            where it is fixed.
+        steps: The counts for which there is an answer, ascending; the last one is made.
+        restarts: Starts that are tried with each loss, the first one included.
+        clip_start: Whether a start is clipped to [0, 1] before its first gradient.
+        stop: When an attempt has succeeded: once an iterate is classified as its ``target``, or
+            once its ``label`` was left. The protocol's count of accuracy goes by it.
+        relative_epsilon: Whether epsilon is a share of the largest value of each image.
+        seed: Of starts, targets and the traced sample.
+        traced: How many images do all steps, for the diagnostics that need the last iterate.
+        attack_wrong: Whether images that are misclassified without an attack are attacked as well,
+            as transfer needs it. No accuracy depends on it.
+    """
+
+    protocol: ProtocolName
+    losses: tuple[AttackLoss, ...]
+    steps: tuple[int, ...]
+    stop: Stop
+    targeted: bool
+    step_size: float | None = None
+    relative_step: float | None = None
+    restarts: int = 1
+    clip_start: bool = True
+    relative_epsilon: bool = False
+    norm: Literal["linf"] = "linf"
+    seed: int = 0
+    traced: int = 200
+    attack_wrong: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_counts()
+        self._check_step()
+        self._check_losses()
+
+    def _check_counts(self) -> None:
+        if not self.steps or min(self.steps) < 1:
+            raise InputError(f"{_listed(self.steps)} steps: expected counts of at least 1.")
+        if any(
+            later <= earlier for earlier, later in zip(self.steps, self.steps[1:], strict=False)
+        ):
+            raise InputError(
+                f"{_listed(self.steps)} steps: expected each count once, in ascending order."
+            )
+        if self.restarts < 1:
+            raise InputError(f"{self.restarts} restarts: expected at least 1, the first start.")
+        if self.traced < 0:
+            raise InputError(f"{self.traced} traced images: expected 0 or more.")
+
+    def _check_step(self) -> None:
+        sizes = [size for size in (self.step_size, self.relative_step) if size is not None]
+        if len(sizes) != 1:
+            raise InputError(
+                "A step has one size: expected either a fixed one, or one relative to epsilon."
+            )
+        if not (math.isfinite(sizes[0]) and sizes[0] > 0):
+            raise InputError(f"A step of {sizes[0]:g}: expected a positive number.")
+        if self.relative_step is not None and len(self.steps) > 1:
+            raise InputError(
+                f"{_listed(self.steps)} steps of a size that depends on their number are different "
+                "attacks: give one count, or a fixed step size."
+            )
+
+    def _check_losses(self) -> None:
+        if not self.losses or len(set(self.losses)) < len(self.losses):
+            raise InputError(f"Losses {_listed(self.losses)}: expected each once, at least one.")
+        if unknown := [name for name in self.losses if name not in ("cross_entropy", "dlr")]:
+            raise InputError(f"Unknown loss {unknown[0]!r}: expected cross_entropy or dlr.")
+        if self.targeted and "dlr" in self.losses:
+            raise InputError("The loss dlr has no target here: expected cross_entropy alone.")
+        if self.stop not in ("target", "label"):
+            raise InputError(f"Unknown stop {self.stop!r}: expected target or label.")
+        if self.stop == "target" and not self.targeted:
+            raise InputError("An untargeted attack has no target to stop at: expected label.")
+
+    @property
+    def attempts(self) -> int:
+        """How many an image gets at most."""
+        return self.restarts * len(self.losses)
+
+    def step_px(self, epsilon: float) -> float:
+        """The size of a step within this epsilon, in [0, 1] pixel units."""
+        if self.step_size is not None:
+            return self.step_size
+        assert self.relative_step is not None
+        return self.relative_step * epsilon / self.steps[-1]
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ", ".join(str(value) for value in values) or "No"
