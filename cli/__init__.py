@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from ..engine.malloc import share_one_arena
 from ..errors import EvaluatorError
-from . import bench, cache, compare, compile, data, export, models, parity, report, score
+from . import attack, bench, cache, compare, compile, data, export, models, parity, report, score
 from .console import checked_stdout, say
 from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
@@ -52,6 +52,7 @@ app.command("bench")(bench.bench)
 app.command("score")(score.score)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.add_typer(attack.app, name="attack")
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 

@@ -124,3 +124,20 @@ def numbers_of(values: Sequence[str] | None, option: str) -> list[int] | None:
         if not word.isdecimal():
             raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
     return None if words is None else [int(word) for word in words]
+
+
+def pixel_units(text: str, option: str) -> float:
+    """A number such as 0.01, or a fraction such as 8/255.
+
+    Raises:
+        InputError: If it is neither.
+
+    Example:
+        >>> pixel_units("8/255", "--epsilon") == 8 / 255, pixel_units("4", "--epsilon")
+        (True, 4.0)
+    """
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .attacks import AttackSettings
 from .benchmarks import Condition
 from .engines import Device, EngineSpec
 from .models import ModelSpec, Preprocessing
@@ -40,6 +41,9 @@ class RunKey:
         generated: The content of ``generated.json``, where there is one.
         limit: Items a condition, where only some are scored.
         seed: Of the work, where it draws random numbers.
+        subset: Which items of the data, before any limit: ``every-second``, or none for all.
+        attack: What the images are put through, where that is an attack; its epsilon is a
+            condition.
     """
 
     benchmark: str
@@ -51,6 +55,8 @@ class RunKey:
     generated: Mapping[str, Any] | None = None
     limit: int | None = None
     seed: int | None = None
+    subset: str | None = None
+    attack: AttackSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,9 @@ class Provenance:
     labels: str | None = None
 
 
-RUN_FORMAT = 3
+RUN_FORMAT = 4
 """Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
-folders the data were, one by one."""
+folders the data were, one by one; 4: attacks, and subsets of the data."""
 
 
 @dataclass(frozen=True)

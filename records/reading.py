@@ -72,6 +72,12 @@ def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
     return RunRecords(_Finished(run, finished), begun, tuple(provenance))
 
 
+def values_there(run: Run, key: str) -> list[str]:
+    """The values of a condition's key that a run has folders for, where a user chose them."""
+    folders = (run.folder / RECORDS).glob(f"{key}=*")
+    return sorted(folder.name.partition("=")[2] for folder in folders if folder.is_dir())
+
+
 def check_finished(run: Run, shards: Iterable[Shard]) -> None:
     """Find out, before hours are spent on the others, that the shards that are there can be read.
 

@@ -37,11 +37,39 @@ def run_of(
     batch = asked_batch or placement.kind.batch_size(placement.device)
     if not 1 <= batch <= engine.max_batch:
         raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
-    size = batch  # of no account where the run is there: it keeps its own
+    pace = None
     if not (folder / MANIFEST).is_file():
-        frames = selection.frames
-        pace = Pace(images_per_second(engine, batch) / frames, engine.callers)
-        items = max(1, batch // frames)  # a video may be more than a batch
+        pace = Pace(images_per_second(engine, batch) / selection.frames, engine.callers)
+    return begun_run(folder, key, subject, selection, pace, batch, asked_batch)
+
+
+def begun_run(
+    folder: Path,
+    key: RunKey,
+    subject: Subject,
+    selection: Selection,
+    pace: Pace | None,
+    batch: int,
+    asked_batch: int | None,
+) -> Run:
+    """The run in this folder, begun in shards of this pace if it is not there.
+
+    Args:
+        folder: Of the run.
+        key: What it is.
+        subject: Of which model.
+        selection: Of which items.
+        pace: How fast they are done here; none where the run is there.
+        batch: Frames in a batch.
+        asked_batch: The user's choice, or none.
+
+    Raises:
+        InputError: If the batch size is not the run's.
+        RunMismatchError: If the folder holds a run of another identity.
+    """
+    size = batch  # of no account where the run is there: it keeps its own
+    if pace is not None:
+        items = max(1, batch // selection.frames)  # a video may be more than a batch
         size = shard_size(selection.count, len(selection.conditions), items, pace)
     created = datetime.now(UTC).isoformat("T", "seconds")
     manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)

@@ -26,7 +26,7 @@ from ..engine.throughput import (
     steady_from,
 )
 from ..errors import InputError
-from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos, write_sample
 from ..evaluate.scoring import select_items
@@ -184,7 +184,7 @@ def bench(
     progress = progress or Silence()
     if not seconds > 0:
         raise InputError(f"--seconds {seconds:g} measures nothing; expected more than 0.")
-    what = find_benchmark(benchmark)
+    what = scored_benchmark(benchmark)
     choice = ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes)
     subject = find_subject(choice, progress)
     check_crop(subject.spec, what)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _OWN_FIELDS = (
     *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("epsilon", "steps", "restarts"),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""

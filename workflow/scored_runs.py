@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from ..contracts import Benchmark, Condition, Run, Score
 from ..errors import shown
-from ..evaluate.benchmarks.table import find_benchmark
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
+from .attack_scores import benchmark_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +84,7 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """
     scored = []
     for run in find_runs(list(folders)):
-        benchmark = find_benchmark(run.key.benchmark)
+        benchmark = benchmark_of(run)
         scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
     return scored
 
@@ -109,6 +109,7 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.engine.backend,
         lambda run: run.key.engine.input_kind,
+        lambda run: run.key.attack.protocol if run.key.attack else "",
         lambda run: "generated" if run.key.generated else "",
         lambda run: f"limit {run.key.limit}" if run.key.limit else "",
         lambda run: run.folder.name,

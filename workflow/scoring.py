@@ -1,11 +1,6 @@
 """Scoring a model on a benchmark: from words to a run on disk."""
 
-import importlib.metadata
 import os
-import platform
-import shlex
-import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,8 +18,7 @@ from ..contracts import (
     Silence,
 )
 from ..errors import ImageError, InputError, shown
-from ..evaluate.benchmarks.table import find_benchmark
-from ..evaluate.jpeg import decoder_versions
+from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.opening import open_source
@@ -35,9 +29,10 @@ from ..records.shards import shards_of
 from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .beginning import run_of
-from .belief import Believed, believed_engine
+from .belief import believed_engine
+from .circumstances import circumstances, default_folder
 from .selection import Selection, check_crop, places_of, select
-from .subject import ModelChoice, Subject, find_subject
+from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +109,7 @@ def score(
         raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
     places = places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    what = find_benchmark(benchmark)
+    what = scored_benchmark(benchmark)
     subject = find_subject(
         ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
         progress,
@@ -123,7 +118,7 @@ def score(
     if out is not None:
         check_run_folder(out)
     else:
-        check_place(_default_folder(subject, what.name, "") / MANIFEST)
+        check_place(default_folder(subject, what.name, "") / MANIFEST)
     skip = on_error == "skip"
     source = open_source(
         places,
@@ -148,7 +143,7 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    folder = out or _default_folder(subject, what.name, key_sha256(key)[:8])
+    folder = out or default_folder(subject, what.name, key_sha256(key)[:8])
     with believed.loaded.open() as opened, decoders_of(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         job = ScoringJob(
@@ -164,9 +159,8 @@ def score(
             limit=BatchLimit(progress.note),
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
-        made = replace(
-            _circumstances(job, believed, places),
-            labels=None if labels is None else shown(labels.absolute()),
+        made = circumstances(
+            believed, opened.device, opened.versions, places, labels, job.batch_size
         )
         _complete(run, selection, job, made, progress)
     return run
@@ -195,42 +189,14 @@ def _complete(
         progress.note(str(skipped))
 
 
-def _default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
-    model = subject.spec.name.replace(":", "-")
-    return Path("runs") / model / f"{benchmark}-{digits}"
-
-
-def _circumstances(job: ScoringJob, believed: Believed, data: Sequence[Path]) -> Provenance:
-    """What the provenances of all shards of this process share."""
-    packages = ("evaluator", "numpy", "Pillow")
-    return Provenance(
-        host=socket.gethostname(),
-        device=job.engine.device,
-        versions={
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-            **decoder_versions(),
-            **job.engine.versions,
-        },
-        parity=believed.parity,
-        parity_status=believed.status,
-        batch_size=job.batch_size,
-        data=tuple(shown(place.absolute()) for place in data),
-        data_sha256="",
-        started="",
-        seconds=0.0,
-        command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
-    )
-
-
-def _work(job: ScoringJob, circumstances: Provenance) -> Work:
+def _work(job: ScoringJob, made: Provenance) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         started, began = datetime.now(UTC), time.monotonic()
         table, data_sha256 = score_shard(job, shard, advance)
         return table, replace(
-            circumstances,
+            made,
             batch_size=min(job.batch_size, job.limit.size),
             data_sha256=data_sha256,
             started=started.isoformat("T", "seconds"),

@@ -31,7 +31,7 @@ class Selection:
     Attributes:
         benchmark: Whose they are.
         items: Of each condition, the same ids in all.
-        ids_sha256: Over the ids that all conditions share, before any limit.
+        ids_sha256: Over the ids that all conditions share, before any subset or limit.
     """
 
     benchmark: Benchmark
@@ -68,6 +68,7 @@ def select(
     limit: int | None,
     progress: Progress,
     missing_ok: bool = False,
+    every: int = 1,
 ) -> Selection:
     """The items to score now.
 
@@ -78,6 +79,7 @@ def select(
         limit: Items in each condition, evenly spaced.
         progress: Is told what the data lack.
         missing_ok: Keep what a condition lacks and others have, as items that cannot be read.
+        every: Only each n-th of the sorted ids, before any limit.
 
     Raises:
         InputError: If a value is none of the benchmark's, a condition that is asked for is not
@@ -92,8 +94,8 @@ def select(
         refuse_lost_mark(source, everything.values(), missing_ok=missing_ok)
     ids = next(iter(everything.values())).ids
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    if limit is not None and limit < len(ids):
-        chosen = select_items(range(len(ids)), limit)
+    chosen = select_items(range(0, len(ids), every), limit)
+    if len(chosen) < len(ids):
         everything = {c: found.at(chosen) for c, found in everything.items()}
     return Selection(benchmark, everything, digest)
 

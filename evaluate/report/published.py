@@ -65,7 +65,7 @@ def published_scores(model: str) -> Iterator[Score]:
     """The paper's numbers for a model, as fractions; none for a model that it does not have."""
     if model not in published_models():
         return
-    for scores in (_clean, _corrupted, _perturbed, _cue_conflict, _imagenet_a):
+    for scores in (_clean, _corrupted, _perturbed, _cue_conflict, _imagenet_a, _whitebox):
         yield from scores(model)
 
 
@@ -124,6 +124,20 @@ def _imagenet_a(model: str) -> Iterator[Score]:
     error = round(raw["rms_calibration_error_pct"] / 100, 8)
     yield replace(facts, metric="rms_calibration_error", value=error)
     yield replace(facts, metric="aurra", value=round(raw["aurra_pct"] / 100, 8))
+
+
+def _whitebox(model: str) -> Iterator[Score]:
+    """10 steps at each epsilon, and each number of steps at epsilon 0.06; by the paper's count."""
+    raw = _raw(model)
+    facts = replace(_facts(model, "whitebox", 25_000), protocol="whitebox-1-paper", restarts=1)
+    clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
+    yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
+    under = replace(facts, metric="accuracy_under_attack")
+    for epsilon, value in raw["whitebox_top1_accuracy_pct_by_epsilon"].items():
+        yield replace(under, epsilon=float(epsilon), steps=10, value=round(value / 100, 8))
+    for steps, value in raw["whitebox_top1_accuracy_pct_by_steps"].items():
+        if steps != "10":  # as at that epsilon
+            yield replace(under, epsilon=0.06, steps=int(steps), value=round(value / 100, 8))
 
 
 def _raw(model: str) -> Any:

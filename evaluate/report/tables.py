@@ -7,6 +7,7 @@ one that has no module has the table of ``generic_tables.py``.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from .attack_tables import attack_tables
 from .corruption_tables import corruption_tables
 from .entries import Entry, Shown
 from .generic_tables import generic_tables
@@ -24,6 +25,7 @@ OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
     "imagenet-c": corruption_tables,
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
+    "whitebox": attack_tables,
 }
 
 

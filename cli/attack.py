@@ -1,0 +1,130 @@
+"""``evaluator attack whitebox``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    BatchSize,
+    Classes,
+    CropPx,
+    Description,
+    Device,
+    Json,
+    Labels,
+    Model,
+    Weights,
+    Words,
+    numbers_of,
+    pixel_units,
+    words_of,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Attack a model with gradients, in PyTorch, and say whether the attack can be believed.",
+)
+
+
+@app.command()
+def whitebox(
+    model: Model,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="PATH",
+            help="ImageNet's validation photos: a folder, or a tar file, which is read in place; "
+            "repeat it for several.",
+        ),
+    ],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="paper|standard",
+            help="paper: targeted at a random class, step 2/255. standard: untargeted, several "
+            "starts and losses, the worst case of each image.",
+        ),
+    ] = "paper",
+    epsilon: Annotated[
+        Words | None,
+        typer.Option(metavar="A,B,...", help="Of [0, 1], such as 0.01 or 8/255; only these now."),
+    ] = None,
+    relative_epsilon: Annotated[
+        bool, typer.Option("--relative-epsilon", help="Epsilon as a share of the largest pixel.")
+    ] = False,
+    steps: Annotated[
+        Words | None, typer.Option(metavar="10,20,...", help="Counts that are answered.")
+    ] = None,
+    step_size: Annotated[
+        str | None, typer.Option(metavar="S", help="Of [0, 1]; 2/225 is what the paper prints.")
+    ] = None,
+    restarts: Annotated[int | None, typer.Option(help="Starts that are tried.")] = None,
+    subset: Annotated[
+        str | None, typer.Option(metavar="every-second", help="Of the sorted images, as the paper.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")] = None,
+    traced: Annotated[
+        int | None,
+        typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 200."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
+    ] = 0,
+    labels: Labels = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder. Default: runs/<model>/whitebox-<hash>."),
+    ] = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    weights: Weights = "default",
+    crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
+    parity: Annotated[
+        bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
+    ] = True,
+    json: Json = None,
+) -> None:
+    """Attack a model with its own gradients. The same command continues an unfinished run."""
+    from ..workflow.attack import attack_whitebox
+    from .console import check_outputs, is_stdout, print_tables, progress, write_json
+
+    check_outputs(json)
+    with progress() as shown:
+        run = attack_whitebox(
+            model,
+            data,
+            protocol=protocol,
+            epsilons=[
+                pixel_units(word, "--epsilon") for word in words_of(epsilon, "--epsilon") or ()
+            ],
+            steps=numbers_of(steps, "--steps"),
+            restarts=restarts,
+            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
+            relative_epsilon=relative_epsilon,
+            subset=subset,
+            limit=limit,
+            traced=traced,
+            seed=seed,
+            labels=labels,
+            out=out,
+            device=device,
+            batch_size=batch_size,
+            weights=weights,
+            crop_px=crop_px,
+            description=description,
+            classes=classes,
+            parity=parity,
+            progress=shown,
+        )
+        from ..workflow.report import report
+
+        result = report([run.folder])
+        shown.note(f"Run: {run.folder}")
+    if not is_stdout(json):
+        print_tables(result.tables())
+    if json is not None:
+        write_json(json, result.document())

@@ -1,0 +1,105 @@
+"""White-box attacks: what is still right over epsilon, and over the number of steps.
+
+What is counted stands in every row: the paper's count, that a target drawn at random was not
+reached, is far above the share of images whose label was never left.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ...contracts import Score
+from .entries import Entry, Shown
+from .grids import Row, table_of_rows
+from .marks import Cell
+from .table import Table
+
+BENCHMARK = "whitebox"
+CURVE_EPSILON = 0.06
+"""Of the paper's curve over steps; where it is not there, the largest that is stands for it."""
+
+COUNTS = {
+    "paper": {
+        "accuracy_under_attack": "target not reached (the paper's count)",
+        "label_unchanged": "label never left",
+    },
+    "standard": {"accuracy_under_attack": "label never left, the worst case of all attempts"},
+}
+"""Of each protocol, what its numbers count beside that an image is right without an attack."""
+
+NOTES = (
+    "of all images: right without an attack, and in the end as the column says; clean: right "
+    "without an attack. How far an attack can be believed stands below",
+)
+
+
+def attack_tables(shown: Shown) -> list[Table]:
+    """A table over epsilon, and one over steps."""
+    entries = shown.with_number(BENCHMARK, "clean_accuracy")
+    if not entries:
+        return []
+    models = [*entries, *shown.published_with(BENCHMARK, "accuracy_under_attack")]
+    return [*_over_epsilon(models), *_over_steps(models)]
+
+
+def epsilon_text(epsilon: float) -> str:
+    """An epsilon as people write it.
+
+    Example:
+        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(1 / 3)
+        ('0.06', '8/255', '0.3333')
+    """
+    if float(f"{epsilon:.3g}") == epsilon:
+        return f"{epsilon:.3g}"
+    of_255 = round(epsilon * 255)
+    return f"{of_255}/255" if of_255 / 255 == epsilon else f"{epsilon:.4g}"
+
+
+def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:
+    epsilons = sorted({s.epsilon for m in models for s in _under_attack(m) if s.epsilon})
+    rows = []
+    for model in models:
+        steps = min((score.steps or 0 for score in _under_attack(model)), default=0)
+        for metric, count in _counts(model):
+            cells = [model.cell(model.find(BENCHMARK, "clean_accuracy"), interval=False)]
+            cells += [_cell(model, metric, epsilon, steps) for epsilon in epsilons]
+            rows.append(Row((model.name, count, str(steps)), cells))
+    if rows and epsilons:
+        header = ("model", "what is counted", "steps", "clean %")
+        yield table_of_rows(
+            "White-box attack over epsilon: still right, %",
+            (*header, *map(epsilon_text, epsilons)),
+            rows,
+            NOTES,
+        )
+
+
+def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
+    counts = sorted({s.steps for m in models for s in _under_attack(m) if s.steps})
+    rows = []
+    for model in models:
+        found = sorted({s.epsilon for s in _under_attack(model) if s.epsilon})
+        epsilon = CURVE_EPSILON if CURVE_EPSILON in found else max(found, default=0.0)
+        for metric, count in _counts(model):
+            cells = [_cell(model, metric, epsilon, steps) for steps in counts]
+            if any(map(str, cells)):
+                rows.append(Row((model.name, count, epsilon_text(epsilon)), cells))
+    if rows and len(counts) > 1:
+        header = ("model", "what is counted", "epsilon")
+        yield table_of_rows(
+            "White-box attack over steps: still right, %", (*header, *map(str, counts)), rows, NOTES
+        )
+
+
+def _under_attack(model: Entry) -> Iterator[Score]:
+    yield from model.of(BENCHMARK, "accuracy_under_attack")
+
+
+def _counts(model: Entry) -> Iterator[tuple[str, str]]:
+    """The metrics of a model's attack, and what they count."""
+    protocol = next((str(score.protocol) for score in _under_attack(model)), "")
+    for metric, count in COUNTS.get(protocol.rpartition("-")[2], {}).items():
+        if any(model.of(BENCHMARK, metric)):
+            yield metric, count
+
+
+def _cell(model: Entry, metric: str, epsilon: float, steps: int) -> Cell:
+    return model.cell(model.find(BENCHMARK, metric, epsilon=epsilon, steps=steps), interval=False)

@@ -1,0 +1,72 @@
+"""The numbers of an attack's run: for every epsilon, and every count of steps.
+
+    clean_accuracy          right without an attack
+    accuracy_under_attack   right by the count of the protocol
+    label_unchanged         right, and no iterate of any attempt was classified otherwise
+
+All are shares of all images that were not skipped.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..attacks.outcomes import AttackCounts, attack_counts
+from ..attacks.records import SCHEMA
+from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score
+from ..evaluate.benchmarks.table import find_benchmark
+from ..evaluate.benchmarks.top5 import ALL_SKIPPED
+from ..evaluate.benchmarks.whitebox import PUBLISHED_ITEMS, epsilon_conditions
+from ..evaluate.metrics.error_rate import wilson_interval
+from ..records.reading import values_there
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Records = Mapping[Condition, pa.Table]
+
+METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchanged"}
+"""Of each epsilon and count of steps, and which counts they are made of."""
+
+
+def benchmark_of(run: Run) -> Benchmark:
+    """The benchmark of a run; of an attack, with the epsilons that are there."""
+    benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
+    if settings is None:
+        return benchmark
+    epsilons = sorted(map(float, values_there(run, "epsilon")))
+    return replace(
+        benchmark,
+        conditions=epsilon_conditions(epsilons),
+        protocol=run.key.protocol,
+        schema=SCHEMA,
+        scores=partial(_scores, settings),
+    )
+
+
+def _scores(settings: AttackSettings, records: "Records", beside: Beside) -> Iterator[Score]:
+    for position, (condition, table) in enumerate(records.items()):
+        counts = attack_counts(table, settings)
+        facts = Score(
+            n=counts.n,
+            skipped=counts.skipped,
+            complete=not counts.skipped and counts.n >= PUBLISHED_ITEMS,
+        )
+        if position == 0:
+            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
+        epsilon = float(condition["epsilon"])
+        yield from _of_epsilon(replace(facts, epsilon=epsilon, restarts=settings.restarts), counts)
+
+
+def _of_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
+    for metric, name in METRICS.items():
+        for steps, count in zip(counts.steps, getattr(counts, name), strict=True):
+            yield _rate(replace(facts, metric=metric, steps=steps), count)
+
+
+def _rate(facts: Score, count: int) -> Score:
+    if not facts.n:
+        return replace(facts, reason=ALL_SKIPPED)
+    low, high = wilson_interval(count / facts.n, facts.n)
+    return replace(facts, value=count / facts.n, low=low, high=high)

@@ -1,0 +1,62 @@
+"""Where a run lies unless the user says so, and under which circumstances its shards are made."""
+
+import importlib.metadata
+import platform
+import shlex
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..contracts import Device, Provenance
+from ..errors import shown
+from ..evaluate.jpeg import decoder_versions
+from .belief import Believed
+from .subject import Subject
+
+PACKAGES = ("evaluator", "numpy", "Pillow")
+
+
+def default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
+    """``runs/<model>/<benchmark>-<digits>``, in the working directory."""
+    model = subject.spec.name.replace(":", "-")
+    return Path("runs") / model / f"{benchmark}-{digits}"
+
+
+def circumstances(
+    believed: Believed,
+    device: Device,
+    versions: Mapping[str, str],
+    data: Sequence[Path],
+    labels: Path | None,
+    batch_size: int,
+) -> Provenance:
+    """What the provenances of all shards of this process share.
+
+    Args:
+        believed: What computes, and how far it is believed.
+        device: On what.
+        versions: Of the packages that compute.
+        data: The folders and tars that are read.
+        labels: The list of classes that was named, if any.
+        batch_size: That is asked of the engine.
+    """
+    return Provenance(
+        host=socket.gethostname(),
+        device=device,
+        versions={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **decoder_versions(),
+            **versions,
+        },
+        parity=believed.parity,
+        parity_status=believed.status,
+        batch_size=batch_size,
+        data=tuple(shown(place.absolute()) for place in data),
+        data_sha256="",
+        started="",
+        seconds=0.0,
+        command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
+        labels=None if labels is None else shown(labels.absolute()),
+    )
