@@ -41,6 +41,7 @@ def run_shards(
     workers: int,
     progress: Progress,
     noun: str = "image",
+    verb: str = "score",
     stop: Callable[[], None] = lambda: None,
     times: LeaseTimes = LEASE_TIMES,
 ) -> None:
@@ -56,6 +57,7 @@ def run_shards(
         workers: How many threads.
         progress: Is told how many items are done, and who is waited for.
         noun: What it calls an item.
+        verb: What it calls the work.
         stop: Called when work that goes on has become useless; it may make ``work`` raise.
         times: Of the leases that share the shards among processes.
 
@@ -63,7 +65,7 @@ def run_shards(
         OutputError: If a shard cannot be written.
     """
     wanted = list(shards)
-    tally = _Tally(progress, total=sum(shard.size for shard in wanted), noun=noun)
+    tally = _Tally(progress, total=sum(shard.size for shard in wanted), noun=noun, verb=verb)
     folders = {shard_path(run, shard).parent for shard in wanted}
     with Leases(times) as leases:
         for folder in folders:
@@ -73,7 +75,7 @@ def run_shards(
         try:
             crew.work(workers)
         except KeyboardInterrupt:
-            progress.note(f"{tally.kept:,} of {tally.total:,} {noun}s are scored and kept.")
+            progress.note(f"{tally.kept:,} of {tally.total:,} {noun}s are done and kept.")
             raise
         finally:
             crew.end(stop)
@@ -212,8 +214,8 @@ class _Todo:
 class _Tally:
     """Counts items for all workers, and tells them to stop."""
 
-    def __init__(self, progress: Progress, *, total: int, noun: str) -> None:
-        self._progress, self.total, self._noun = progress, total, noun
+    def __init__(self, progress: Progress, *, total: int, noun: str, verb: str) -> None:
+        self._progress, self.total, self._noun, self._verb = progress, total, noun, verb
         self._done = self.kept = 0
         self._lock = threading.Lock()
         self.stopped = threading.Event()
@@ -260,4 +262,4 @@ class _Tally:
 
     def _show(self) -> None:
         self._shown = time.monotonic()
-        self._progress.advance("score", self._done, self.total, f"{self._noun}s")
+        self._progress.advance(self._verb, self._done, self.total, f"{self._noun}s")

@@ -198,8 +198,11 @@ def _complete(
     job.room.size = min(job.room.size, run.manifest.batch_size)
     shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
     check_finished(run, shards)
-    progress.note(f"Attacking {job.spec.name}: {selection}, into {shown(run.folder)}.")
-    run_shards(run, shards, _work(job, made), workers=1, progress=progress)
+    progress.note(
+        f"Attacking {job.spec.name}: {selection.count:,} images at {len(selection.conditions)} "
+        f"epsilons, into {shown(run.folder)}."
+    )
+    run_shards(run, shards, _work(job, made), workers=1, progress=progress, verb="attack")
 
 
 def _conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:

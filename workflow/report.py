@@ -15,8 +15,9 @@ from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
+from .attack_trust import JudgedAttack, judged_attacks
 from .baselines import normalized, read_baseline, told_baseline
-from .report_rows import report_rows
+from .report_rows import ReportRow, report_rows
 from .scored_runs import (
     ScoredRun,
     changed_crop,
@@ -44,11 +45,13 @@ class Report:
         entries: A model on an engine each, with its scores.
         all_published: Whether tables show all the paper's models.
         notes: What was found and left out, a line each.
+        attacks: What is to be said of the attacks among the runs.
     """
 
     entries: tuple[Entry, ...]
     all_published: bool = False
     notes: tuple[str, ...] = ()
+    attacks: tuple[JudgedAttack, ...] = ()
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -57,7 +60,12 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Text in cells."""
-        return report_tables(self.entries, all_published=self.all_published, left_out=self.notes)
+        return report_tables(
+            self.entries,
+            all_published=self.all_published,
+            left_out=self.notes,
+            besides=[attack.table() for attack in self.attacks],
+        )
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
@@ -75,7 +83,9 @@ class Report:
         return write_figures(self.entries, Path(folder), progress or Silence())
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema``; lists of ``scores``, ``published`` and ``notes``."""
+        """The report for programs: ``schema``; lists of ``scores``, ``published``, ``attacks``,
+        which say whether these can be believed, and ``notes``.
+        """
         names = {entry.model for entry in self.entries}
         published = [
             score
@@ -87,6 +97,7 @@ class Report:
             "schema": 1,
             "scores": [plain(score) for score in self.scores],
             "published": [plain(score) for score in published],
+            "attacks": [attack.document() for attack in self.attacks],
             "notes": list(self.notes),
         }
 
@@ -115,7 +126,15 @@ def report(
     notes = [*_left_out(scored, lost_records(folders))]
     if baseline is not None:
         notes.append(told_baseline(baseline))
-    return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
+    rows = report_rows(scored)
+    names = unique_names([row.first.run for row in rows])
+    named = list(zip(names, rows, strict=True))
+    return Report(
+        tuple(_entries(named, scored, baseline)),
+        all_published,
+        tuple(notes),
+        tuple(judged_attacks([(name, one) for name, row in named for one in row.runs])),
+    )
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
@@ -129,11 +148,13 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
         yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
 
 
-def _entries(scored: Sequence[ScoredRun], baseline: ScoredRun | None) -> Iterator[Entry]:
+def _entries(
+    named: Sequence[tuple[str, ReportRow]],
+    scored: Sequence[ScoredRun],
+    baseline: ScoredRun | None,
+) -> Iterator[Entry]:
     """A row for each model on each engine, with its numbers on all benchmarks."""
-    rows = report_rows(scored)
-    names = unique_names([row.first.run for row in rows])
-    for row, name in zip(rows, names, strict=True):
+    for name, row in named:
         near = Neighbours(row.clean, baseline, scored)
         scores = [score for one in row.runs for score in _scores(one, near)]
         if row.clean is not None and not row.clean.records.empty:

@@ -30,7 +30,11 @@ OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
 
 
 def report_tables(
-    entries: Sequence[Entry], *, all_published: bool = False, left_out: Sequence[str] = ()
+    entries: Sequence[Entry],
+    *,
+    all_published: bool = False,
+    left_out: Sequence[str] = (),
+    besides: Sequence[Table] = (),
 ) -> list[Table]:
     """All tables of a report.
 
@@ -38,6 +42,7 @@ def report_tables(
         entries: The user's models.
         all_published: Show all the paper's models, not only those that are among the entries.
         left_out: What was found and is in no table, a line each.
+        besides: Tables that the entries' numbers do not stand without.
     """
     shown = Shown(entries, _published_beside(entries, all_published))
     tables = [*summary_tables(shown), *paper_tables(shown)]
@@ -47,7 +52,7 @@ def report_tables(
     for benchmark in others:
         if benchmark not in OF_BENCHMARK:
             tables += generic_tables(shown, benchmark)
-    return [*tables, provenance_table(entries, left_out)]
+    return [*tables, *besides, provenance_table(entries, left_out)]
 
 
 def _published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:

@@ -128,7 +128,7 @@ def test_an_interrupt_in_the_middle_of_a_batch_ends_the_command_and_names_the_ne
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert f"0 of {COUNT} images are scored and kept." in stderr
+    assert f"0 of {COUNT} images are done and kept." in stderr
     assert stderr.count("continue with the same command: evaluator score ") == 1
     assert f"--out '{out}'" in stderr
     assert "Traceback" not in stderr
