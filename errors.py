@@ -85,9 +85,9 @@ _NO_MEMORY = (
     "bad_alloc",
     "bad allocation",
 )
-"""Runtimes raise want of memory in many words and few types. ONNX Runtime's arena says that it failed
-to allocate, its CUDA provider passes on CUDA's error 2 or the status of cuBLAS or cuDNN, its CPU
-provider C++'s ``bad_alloc``; PyTorch has a type for CUDA alone, a plain ``RuntimeError`` for the CPU."""
+"""Runtimes raise want of memory in many words and few types. ONNX Runtime's arena says that it
+failed to allocate, its CUDA provider passes on CUDA's error 2 or the status of cuBLAS or cuDNN, its
+CPU provider C++'s ``bad_alloc``; PyTorch has a type for CUDA, a ``RuntimeError`` for the CPU."""
 
 
 def lacks_memory(error: BaseException) -> bool:

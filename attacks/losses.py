@@ -4,8 +4,8 @@
                                                away from a label, c is the label, and it rises
     DLR             -(z_y - max_{i != y} z_i) / (z_(1) - z_(3))          z_(1) >= z_(2) >= z_(3)
 
-DLR does not change with the scale of the logits, so a confident network does not flatten it. Source:
-Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+DLR does not change with the scale of the logits, so a confident network does not flatten it.
+Source: Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
 parameter-free attacks", ICML 2020, equation 5.
 """
 

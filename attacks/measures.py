@@ -1,0 +1,46 @@
+"""What is measured of a batch of N attempts at a step: a number a row."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from .descent import Batch
+
+NEARLY = 1e-6
+"""How near to epsilon counts as being there: some roundings of float32."""
+
+
+def gradient_norms(gradients: "torch.Tensor") -> "torch.Tensor":
+    """L2 norms in float64, which no square overflows: (N,)."""
+    import torch
+
+    norms: torch.Tensor = torch.linalg.vector_norm(gradients.flatten(1), dim=1, dtype=torch.float64)
+    return norms
+
+
+def zero_shares(directions: "torch.Tensor") -> "torch.Tensor":
+    """Components that are exactly zero: (N,), fractions."""
+    flat = directions.flatten(1)
+    return 1 - flat.count_nonzero(dim=1).double() / flat.shape[1]
+
+
+def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
+    """Components that step the other way than the last time: (N,), fractions."""
+    products = (directions * before).flatten(1)
+    return (products < 0).sum(dim=1).double() / products.shape[1]
+
+
+def distances(batch: "Batch") -> "torch.Tensor":
+    """L-infinity and L2 between the iterates and the clean images: (N, 2)."""
+    import torch
+
+    moved = (batch.iterates - batch.clean).flatten(1)
+    return torch.stack([moved.abs().amax(dim=1).double(), gradient_norms(moved)], dim=1)
+
+
+def shares_at_bound(batch: "Batch") -> "torch.Tensor":
+    """Components at epsilon, or held back by the range of pixels: (N,), fractions."""
+    moved = (batch.iterates - batch.clean).abs()
+    held = (batch.iterates == 0) | (batch.iterates == 1)
+    return ((moved >= batch.epsilon - NEARLY) | held).flatten(1).double().mean(dim=1)
