@@ -26,10 +26,12 @@ UNDERFLOW_NORM = 2.0**-24
 """Half of float32's epsilon: where cross-entropy's p - 1 is rounded to zero. L2, image units."""
 
 WINDOW_STEPS = 10
-"""The steps at the end over which a loss must rest: Pintor et al. 2022, incomplete optimization."""
+"""Ours: the last steps, in which a loss must rest. Of fewer than 50 steps it is the last fifth,
+since steps that travel 2.5 epsilon have arrived after four fifths."""
 
 MOVING = 0.05
-"""Ours: the part of a loss's whole gain that the last steps may bring; of 50 even steps, 0.2."""
+"""Ours: the part of a loss's whole gain that the last steps may bring; of 50 even steps it is 0.2.
+EfficientNet-Lite0: at most 0.039 where 50 steps travel 2.5 epsilon, at least 0.098 in ten steps."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,8 @@ CHECKS: dict[str, Check] = {
     "oscillation": Check(
         "images that stand while the steps turn back",
         "traces",
-        "The step is too large: {share} of the images stand while most of their pixels go back and "
-        "forth.",
+        "The steps go back and forth, as too large ones do: {share} of the images stand while more "
+        "than a third of their pixels turn back at each step.",
         _CARLINI.format("section 5.2 (a smaller step where the loss does not fall)"),
     ),
     "at_bound": Check(

@@ -29,15 +29,16 @@ from .diagnostics import (
 )
 from .shares import Verdict
 
-BACK_AND_FORTH = 0.75
-"""Ours: components that turn back a step. A flat loss turns half of them by chance, overshooting
-nearly all."""
+BACK_AND_FORTH = 1 / 3
+"""Ours: components whose step changes sign. EfficientNet-Lite0 on photos: at most 0.18 in the mean
+where 50 steps travel 2.5 epsilon, at least 0.38 where a step is as long as epsilon or longer."""
 
 SHORT_OF_BOUND = 0.25
-"""Ours: components at the bound at the end; measured on a real network: docs/protocols.md."""
+"""Ours: components at the bound at the end. In the same runs: at least 0.61, and 0.51."""
 
-ROUNDING = 1e-6
-"""A gain below this part of the loss is float32's rounding, not an optimisation."""
+REST = 0.01
+"""Ours: a loss that gains less is at rest: a hundredth of the true class's probability. The loss of
+an image that is far from falling grows exponentially from nearly 0, and so is always late."""
 
 
 def trace_diagnostics(
@@ -100,8 +101,8 @@ def _late_hits(attempts: Attempts, epsilon: float) -> Diagnostic:
 
 
 def _incomplete(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
-    window = min(WINDOW_STEPS, attempts.steps // 2)
-    if window == 0:
+    window = min(WINDOW_STEPS, max(1, attempts.steps // 5))
+    if attempts.steps < 2:
         reason = "one step shows no course of the loss"
         return undecided("incomplete_optimisation", reason, epsilon, attempts.steps)
     judgeable = _standing(attempts)
@@ -126,7 +127,7 @@ def _losses(attempts: Attempts, chosen: Bools) -> list[Floats]:
 
 
 def still_moving(loss: Floats, window: int, *, lowered: bool) -> bool:
-    """Whether the last steps still brought more than ``MOVING`` of the whole gain.
+    """Whether the last steps still brought more than ``MOVING`` of the whole gain, and ``REST``.
 
     Args:
         loss: At each gradient: (steps,).
@@ -139,10 +140,8 @@ def still_moving(loss: Floats, window: int, *, lowered: bool) -> bool:
         (True, False)
     """
     best = np.maximum.accumulate(-loss if lowered else loss)
-    whole = best[-1] - best[0]
-    if whole <= ROUNDING * np.abs(loss).max():
-        return False
-    return bool(best[-1] - best[-1 - window] > MOVING * whole)
+    gained = best[-1] - best[-1 - window]
+    return bool(gained > max(MOVING * (best[-1] - best[0]), REST))
 
 
 def _restart_gain(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
