@@ -1,0 +1,332 @@
+"""What can be wrong with an attack, as a table: each diagnostic, its bound, and who asks for it.
+
+Nearly all bounds are ours, since the literature says what an attack must never do and not how often
+that may be seen: "doubling the iterations does not increase the success rate" would fail every
+attack on enough images. So shares of images have one tolerance for all, two points of accuracy.
+
+Sources: Carlini et al., "On Evaluating Adversarial Robustness", arXiv 1902.06705 (2019); Pintor et
+al., "Indicators of Attack Failure: Debugging and Improving Optimization of Adversarial Examples",
+NeurIPS 2022; AutoAttack's flags, ``flags_doc.md`` of fra31/auto-attack.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .shares import Verdict, verdict_of, wilson_interval
+
+Needs = Literal["settings", "traces", "probe"]
+
+TOLERANCE = 0.02
+"""Ours: the points of accuracy that a faulty search may hide; 189 images can show them absent."""
+
+MOSTLY = 0.5
+"""Ours: an image's search is faulty where half of it is (its attempts, components or gradients)."""
+
+UNDERFLOW_NORM = 2.0**-24
+"""Half of float32's epsilon: where cross-entropy's p - 1 is rounded to zero. L2, image units."""
+
+WINDOW_STEPS = 10
+"""Ours: the last steps, in which a loss must rest. Of fewer than 50 steps it is the last fifth,
+since steps that travel 2.5 epsilon have arrived after four fifths."""
+
+MOVING = 0.05
+"""Ours: the part of a loss's whole gain that the last steps may bring; of 50 even steps it is 0.2.
+EfficientNet-Lite0: at most 0.039 where 50 steps travel 2.5 epsilon, at least 0.098 in ten steps."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one diagnostic asks, before anything was measured.
+
+    Attributes:
+        title: What the share is of, in a few words.
+        needs: What it is computed from: the attack's settings, the records of its run, or a probe,
+            which is an extra run.
+        fault: The sentence where it fails; its fields are given by what computes it.
+        source: Paper and section.
+        bound: What the value must not be above, or below where ``at_least``.
+        published: Whether the bound is the source's and not ours.
+        at_least: Whether the value must not be below the bound.
+        unit: What is counted.
+    """
+
+    title: str
+    needs: Needs
+    fault: str
+    source: str
+    bound: float = TOLERANCE
+    published: bool = False
+    at_least: bool = False
+    unit: str = "images"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One check of one attack.
+
+    Attributes:
+        name: Its key in ``CHECKS``.
+        title: What the value is, in a few words.
+        value: A fraction, or none where there is nothing to compute it from.
+        low: The lower end of its 95 % interval; none where it has none.
+        high: The upper end.
+        bound: What separates passed from failed.
+        verdict: ``undecided`` where the interval holds the bound, or where nothing was measured.
+        n: Of how many images (first hits of ``late_hits``); 0 for settings alone.
+        needs: ``settings``, ``traces`` or ``probe``.
+        sentence: What a reader should know, in one sentence.
+        source: Paper and section, and whose bound it is.
+        epsilon: At which the images were attacked; none where it is of all epsilons.
+        steps: The count of steps that is judged.
+    """
+
+    name: str
+    title: str
+    value: float | None
+    low: float | None
+    high: float | None
+    bound: float
+    verdict: Verdict
+    n: int
+    needs: Needs
+    sentence: str
+    source: str
+    epsilon: float | None
+    steps: int
+
+
+_CARLINI = "Carlini et al. 2019, {}"
+_PINTOR = "Pintor et al. 2022, {}"
+_FALL = "{share} of the images fall to it alone."
+
+CHECKS: dict[str, Check] = {
+    "zero_gradient": Check(
+        "images that stand while most of their gradient is exactly zero",
+        "traces",
+        "The attack is blind: {share} of the images stand while most of their gradient is exactly "
+        "zero.",
+        _PINTOR.format("unavailable gradients; AutoAttack's flag for zero gradients"),
+    ),
+    "dead_steps": Check(
+        "images that stand after steps whose whole gradient was zero",
+        "traces",
+        "The attack stands still: {share} of the images stand after steps whose whole gradient was "
+        "zero.",
+        _PINTOR.format("unavailable gradients; AutoAttack's flag for zero gradients"),
+    ),
+    "vanishing_gradient": Check(
+        "images that stand while their gradients are lost in rounding",
+        "traces",
+        "Gradients vanish: {share} of the images stand while most of their gradients are so small "
+        "that float32 rounds them away.",
+        "Lee et al. 2020, Rethinking Empirical Evaluation of Adversarial Robustness Using "
+        "First-Order Attack Methods",
+    ),
+    "noise_as_strong": Check(
+        "images that random noise fools, of those that it or the attack fools",
+        "probe",
+        "Random noise is as strong as the attack: it fools {share} of the {n} images that either "
+        "of them fools.",
+        _CARLINI.format("section 4.11 (brute-force search) and the checklist"),
+        bound=0.5,
+    ),
+    "unbounded": Check(
+        "images that stand without a bound, at epsilon 1",
+        "probe",
+        "The attack fails even where it may do anything: at epsilon 1, {share} of the images "
+        "stand.",
+        _CARLINI.format("section 5.3 (unbounded attack); ") + _PINTOR.format("the same indicator"),
+    ),
+    "flat_curve": Check(
+        "images that the largest epsilon fools beyond the smallest",
+        "traces",
+        "More epsilon does not help: from {smallest:g} to {largest:g} only {share} more of the "
+        "images fall, and {stand} stand.",
+        _CARLINI.format("section 5.2 (a larger budget strictly increases success)"),
+        at_least=True,
+    ),
+    "smaller_epsilon": Check(
+        "images that stand though a smaller epsilon fools them",
+        "traces",
+        "The search is at fault: {share} of the images stand that a smaller epsilon fools.",
+        _CARLINI.format("section 5.2 (a larger budget strictly increases success)"),
+    ),
+    "gradient_free_finds_more": Check(
+        "images that only an attack without gradients fools",
+        "probe",
+        "An attack without gradients finds what this one misses: " + _FALL,
+        _CARLINI.format("sections 4.4 and 5.4; AutoAttack's flag for Square"),
+    ),
+    "transfer_finds_more": Check(
+        "images that only a transferred attack fools",
+        "probe",
+        "An attack made on another model finds what this one misses: " + _FALL,
+        _CARLINI.format("sections 4.5 and 5.4"),
+    ),
+    "noise_finds_more": Check(
+        "images that only random noise fools",
+        "probe",
+        "Random noise finds what the attack misses: " + _FALL,
+        _CARLINI.format("section 4.11 (brute-force search)"),
+    ),
+    "twice_the_steps": Check(
+        "images that only twice the steps fool",
+        "probe",
+        "{Steps} not enough: twice as many fool {share} more of the images.",
+        _CARLINI.format("section 4.8 (doubling the iterations)"),
+    ),
+    "late_hits": Check(
+        "first hits in the last tenth of the steps",
+        "traces",
+        "{Steps} not enough: {share} of first hits fall into the last {tenth}.",
+        _CARLINI.format("section 4.8 (success over iterations should plateau)"),
+        bound=0.05,
+        unit="first hits",
+    ),
+    "incomplete_optimisation": Check(
+        "images that stand while their loss still moves at the end",
+        "traces",
+        "{Steps} not enough: {share} of the images stand while their loss still moves in "
+        "the last {window}.",
+        _PINTOR.format("incomplete optimization"),
+    ),
+    "travel_budget": Check(
+        "how far the steps can go, over the width of the bound",
+        "settings",
+        "{Steps} too short for epsilon {epsilon:g}: at {step:.3g} each they travel {travel:.3g}, "
+        "and {width:.3g} lie between one side of the bound and the other.",
+        _CARLINI.format("section 4.8 (iterations by step size and distortion)"),
+        bound=1.0,
+        at_least=True,
+    ),
+    "restart_gain": Check(
+        "images that only the last restart fools",
+        "traces",
+        "{Restarts} restarts are not enough: the last one still fools {share} more of the images.",
+        _CARLINI.format("section 4.9 (random offsets)"),
+    ),
+    "oscillation": Check(
+        "images that stand while the steps turn back",
+        "traces",
+        "The steps go back and forth, as too large ones do: {share} of the images stand while more "
+        "than a third of their pixels turn back at each step.",
+        _CARLINI.format("section 5.2 (a smaller step where the loss does not fall)"),
+    ),
+    "at_bound": Check(
+        "images that stand though their epsilon was not used up",
+        "traces",
+        "The attack does not use its epsilon: {share} of the images stand with most of their "
+        "pixels short of the bound.",
+        "Ours: a linear model's worst case has every pixel at the bound",
+    ),
+    "silent_success": Check(
+        "images that were fooled on the way and not at the end",
+        "traces",
+        "The last iterate forgets: {share} of the images were fooled on the way and are not at the "
+        "end, so only a count of all iterates sees them.",
+        _PINTOR.format("silent success"),
+    ),
+}
+"""All diagnostics, by how much they say against an attack: the most telling first."""
+
+
+def of_share(
+    name: str, count: int, n: int, *, epsilon: float | None, steps: int, **words: object
+) -> Diagnostic:
+    """The diagnostic whose value is a share.
+
+    Args:
+        name: Which one.
+        count: How many of n show the fault (or the gain, where the share must be at least so).
+        n: Of how many; none makes it undecided.
+        epsilon: At which they were attacked.
+        steps: The count that is judged.
+        words: What the sentence of the fault says beside the share.
+    """
+    check = CHECKS[name]
+    if n == 0:
+        return undecided(name, f"there are no {check.unit} to judge it by", epsilon, steps)
+    low, high = wilson_interval(count, n)
+    verdict = verdict_of(low, high, check.bound, at_least=check.at_least)
+    share = count / n
+    said = {"share": percent(share), "n": n, "Steps": steps_are(steps), **words}
+    measured = (
+        f"{check.title[0].upper()}{check.title[1:]}: {percent(share)} of {n} {check.unit}, "
+        f"{percent(low)} to {percent(high)} with 95 %, where {percent(check.bound)} is the bound."
+    )
+    sentence = check.fault.format(**said) if verdict == "failed" else measured
+    if verdict == "undecided":
+        sentence = f"Undecided: {n} {check.unit} are too few. {measured}"
+    return judged(
+        name, share, verdict, sentence, epsilon=epsilon, steps=steps, n=n, low=low, high=high
+    )
+
+
+def undecided(name: str, reason: str, epsilon: float | None, steps: int) -> Diagnostic:
+    """A diagnostic for which there is nothing to compute, and why."""
+    sentence = f"Undecided: {reason} ({CHECKS[name].title})."
+    return judged(name, None, "undecided", sentence, epsilon=epsilon, steps=steps)
+
+
+def judged(
+    name: str,
+    value: float | None,
+    verdict: Verdict,
+    sentence: str,
+    *,
+    epsilon: float | None,
+    steps: int,
+    n: int = 0,
+    low: float | None = None,
+    high: float | None = None,
+) -> Diagnostic:
+    """A diagnostic with what its row of ``CHECKS`` says of it."""
+    check = CHECKS[name]
+    return Diagnostic(
+        name=name,
+        title=check.title,
+        value=value,
+        low=low,
+        high=high,
+        bound=check.bound,
+        verdict=verdict,
+        n=n,
+        needs=check.needs,
+        sentence=sentence,
+        source=check.source,
+        epsilon=epsilon,
+        steps=steps,
+    )
+
+
+def percent(share: float) -> str:
+    """A fraction as it is printed.
+
+    Example:
+        >>> percent(0.3125), percent(1.0), percent(0.0049)
+        ('31.2 %', '100 %', '0.49 %')
+    """
+    return f"{100 * share:.3g} %"
+
+
+def number(count: int) -> str:
+    """A count as a sentence begins with it.
+
+    Example:
+        >>> number(10), number(50)
+        ('Ten', '50')
+    """
+    return _WORDS[count] if count < len(_WORDS) else str(count)
+
+
+def steps_are(steps: int) -> str:
+    """A count of steps and its verb, to begin a sentence.
+
+    Example:
+        >>> steps_are(1), steps_are(10)
+        ('One step is', 'Ten steps are')
+    """
+    return f"{number(steps)} step is" if steps == 1 else f"{number(steps)} steps are"
+
+
+_WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
