@@ -70,7 +70,7 @@ class TorchEngine:
     def _computed(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
         import torch
 
-        with torch.inference_mode(), _exact_float32():
+        with torch.inference_mode(), exact_float32():
             images = torch.from_numpy(batch.data).to(self._torch_device)
             if batch.kind == "pixels":
                 images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
@@ -106,7 +106,7 @@ def torch_versions() -> dict[str, str]:
     return {"torch": importlib.metadata.version("torch")}
 
 
-class _exact_float32:  # noqa: N801 - reads as a statement
+class exact_float32:  # noqa: N801 - reads as a statement
     """TF32 off inside the block: PyTorch's convolutions use it on NVIDIA GPUs by default."""
 
     def __enter__(self) -> None:
