@@ -14,7 +14,7 @@ Probabilities are taken in float64: float32 has 17 numbers between 1 - 1e-6 and 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -29,6 +29,7 @@ from .penultimate import Bounds
 NEVER = -1
 Array = npt.NDArray[np.floating]
 Whole = npt.NDArray[np.int64]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,19 @@ class MaximizingSettings:
 
 @dataclass(frozen=True)
 class Maximized:
-    """What came of K starts and U units; every array begins with (K, U).
+    """What came of N pairs of start and unit, or, as a table, of K starts and U units: (K, U).
 
     Attributes:
-        images: (K, U, 3, S, S), the passing iterates closest to their starts; else the best ones.
-        last: (K, U, 3, S, S), the last iterates.
-        reached: (K, U), whether an iterate passed.
-        first_step: (K, U), the first iterate that passed, 0 the start; ``NEVER``.
-        image_step: (K, U), which iterate the image is.
-        linf: (K, U), the largest change between start and image.
-        probability: (K, U), of the unit in the image, under a softmax over all units.
-        dead_steps: (K, U), steps whose whole gradient was zero, so that nothing moved: its numbers
-            end where the softmax is very sure.
-        traces: (K, U, steps + 1), the unit's activation in each iterate, from the start on.
+        images: (N, 3, S, S), the passing iterates closest to their starts; else the best ones.
+        last: (N, 3, S, S), the last iterates.
+        reached: (N,), whether an iterate passed.
+        first_step: (N,), the first iterate that passed, 0 the start; ``NEVER``.
+        image_step: (N,), which iterate the image is.
+        linf: (N,), the largest change between start and image.
+        probability: (N,), of the unit in the image, under a softmax over all units.
+        dead_steps: (N,), steps whose whole gradient was zero, so that nothing moved: float32 has
+            no smaller numbers where the softmax is very sure.
+        traces: (N, steps + 1), the unit's activation in each iterate, from the start on.
     """
 
     images: Array
@@ -86,44 +87,64 @@ class Maximized:
     traces: Array
 
 
-def maximized(
+def climbs(
     units_of: nn.Module,
     starts: Array,
-    units: Sequence[int],
+    pairs: Sequence[Pair],
     settings: MaximizingSettings,
     *,
     batch_size: int,
     lacks_memory: Callable[[Exception], bool] = lambda _: False,
     advance: Callable[[int], None] = lambda _: None,
-) -> Maximized:
-    """Maximize each unit from each start.
+) -> Iterator[tuple[Sequence[Pair], Maximized]]:
+    """Maximize units from starts, batch after batch: the pairs of each, and what came of them.
 
     Args:
         units_of: From images in [0, 1] to the units (N, width), as ``PenultimateUnits``.
         starts: (K, 3, S, S) in [0, 1], of the network's dtype.
-        units: U of them.
+        pairs: Which unit from which start: (k, unit).
         settings: How.
         batch_size: How many images are made at a time, which bounds the memory of the gradients.
         lacks_memory: Which exceptions say that a smaller batch may fit; it is then halved.
-        advance: Is told how many steps of images are made, of K x U x steps.
+        advance: Is told how many steps of images are made, of all pairs' steps.
 
     Raises:
         EngineError: If an activation is not finite.
     """
-    pairs = [(start, unit) for start in range(len(starts)) for unit in units]
-    parts: list[Maximized] = []
     done = 0
     while done < len(pairs):
         batch = pairs[done : done + batch_size]
         told = partial(_told, advance, done * settings.steps)
         try:
-            parts.append(_Climb(units_of, starts, batch, settings).climbed(told))
-            done += len(batch)
+            made = _Climb(units_of, starts, batch, settings).climbed(told)
         except Exception as error:
             if len(batch) == 1 or not lacks_memory(error):
                 raise
             batch_size = (len(batch) + 1) // 2
-    return _as_table(parts, len(starts), len(units))
+        else:
+            yield batch, made
+            done += len(batch)
+
+
+def as_table(rows: Sequence[Maximized], starts: int, units: int) -> Maximized:
+    """Results behind each other, K starts times U units of them, as arrays that begin with (K, U).
+
+    The units of the first start come first.
+    """
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in rows])
+        for field in fields(Maximized)
+    }
+    return Maximized(
+        **{name: rows.reshape(starts, units, *rows.shape[1:]) for name, rows in columns.items()}
+    )
+
+
+def rows_of(made: Maximized) -> Iterator[Maximized]:
+    """Each pair of a batch on its own, as arrays that begin with (1,)."""
+    for row in range(len(made.reached)):
+        cut = {field.name: getattr(made, field.name)[row : row + 1] for field in fields(made)}
+        yield Maximized(**cut)
 
 
 def why_impossible(bounds: Bounds | None, width: int, settings: MaximizingSettings) -> str | None:
@@ -157,7 +178,7 @@ class _Climb:
         self,
         units_of: nn.Module,
         starts: Array,
-        pairs: Sequence[tuple[int, int]],
+        pairs: Sequence[Pair],
         settings: MaximizingSettings,
     ) -> None:
         place = next(units_of.parameters())
@@ -244,14 +265,3 @@ class _Kept:
         self.probability = torch.where(better, probability, self.probability)
         self.images[better] = images[better]
         self.passed = self.passed | passes
-
-
-def _as_table(parts: Sequence[Maximized], starts: int, units: int) -> Maximized:
-    """Batches behind each other, as (K, U)."""
-    columns = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Maximized)
-    }
-    return Maximized(
-        **{name: rows.reshape(starts, units, *rows.shape[1:]) for name, rows in columns.items()}
-    )

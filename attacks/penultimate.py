@@ -175,7 +175,7 @@ def _gives_logits(network: nn.Module, layer_name: str, images: torch.Tensor) -> 
         # Positive and the same everywhere: a ReLU or a mean over positions changes nothing.
         shape = (1, -1) + (1,) * (outputs.dim() - 2)
         values.append(torch.linspace(1, 2, outputs.shape[1], dtype=torch.float64))
-        return values[-1].to(outputs).reshape(shape).expand_as(outputs)
+        return values[-1].to(outputs).reshape(shape).expand_as(outputs).clone()
 
     values: list[torch.Tensor] = []
     hook = network.get_submodule(layer_name).register_forward_hook(stand_in)

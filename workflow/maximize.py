@@ -5,16 +5,21 @@ import platform
 import shlex
 import socket
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..attacks.likeness import likenesses, pair_count
-from ..attacks.maximizing import MaximizingSettings, maximized, why_impossible
+from ..attacks.maximizing import (
+    Maximized,
+    MaximizingSettings,
+    as_table,
+    climbs,
+    rows_of,
+    why_impossible,
+)
 from ..attacks.paper_draw import drawn_units
 from ..attacks.penultimate import PenultimateUnits, find_penultimate
 from ..contracts import Device, GraphKind, LoadedNetwork, Progress, ReadyOnnx, Silence
@@ -30,12 +35,11 @@ from .maximized import (
     Circumstances,
     MaximizedDocument,
     MaximizingKey,
-    check_folder,
     criterion,
     image_rows,
-    made_before,
     write_results,
 )
+from .maximized_parts import begin, check_folder, made_before, read_part, remove_parts, write_part
 from .starts import Start, read_starts
 from .subject import ModelChoice, Subject, find_subject
 
@@ -83,6 +87,8 @@ def maximize(
     progress: Progress | None = None,
 ) -> MaximizedImages:
     """Maximize units of the penultimate layer by the paper's method, and write what comes of it.
+
+    The same call continues what was killed, and keeps what is finished.
 
     Args:
         model: As for ``export_model``; its code is needed, for gradients.
@@ -166,6 +172,11 @@ def _penultimate(loaded: LoadedNetwork, device: Device) -> PenultimateUnits:
     return find_penultimate(network, spec.preprocessing.crop_px, spec.name)
 
 
+def _layer(found: PenultimateUnits) -> str:
+    """The last layer as the model itself calls it, without what stands around the model."""
+    return found.layer_name.removeprefix("network.")
+
+
 def _checked_units(asked: Sequence[int] | None, found: PenultimateUnits, name: str) -> list[int]:
     """The units to maximize.
 
@@ -174,7 +185,7 @@ def _checked_units(asked: Sequence[int] | None, found: PenultimateUnits, name: s
     """
     if found.width < 2:
         raise InputError(
-            f"The penultimate layer of {name}, before {found.layer_name}, has a single unit, whose "
+            f"The penultimate layer of {name}, before {_layer(found)}, has a single unit, whose "
             "softmax is always 1. Expected several."
         )
     if asked is None:
@@ -182,7 +193,7 @@ def _checked_units(asked: Sequence[int] | None, found: PenultimateUnits, name: s
     for number, unit in enumerate(asked):
         if not 0 <= unit < found.width:
             raise InputError(
-                f"There is no unit {unit} in {name}: {found.layer_name} reads {found.width:,} "
+                f"There is no unit {unit} in {name}: {_layer(found)} reads {found.width:,} "
                 f"units, 0 to {found.width - 1}."
             )
         if unit in asked[:number]:
@@ -202,7 +213,7 @@ def _key(
     return MaximizingKey(
         engine=torch_spec(loaded.spec, loaded.weights_sha256, "images"),
         preprocessing=loaded.spec.preprocessing,
-        layer=found.layer_name,
+        layer=_layer(found),
         width=found.width,
         settings=settings,
         units=tuple(units),
@@ -212,36 +223,17 @@ def _key(
 
 def _made(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
     """Make and compare the images, and write it all."""
-    key, started, began = job.key, datetime.now(UTC), time.monotonic()
+    key = job.key
     impossible = why_impossible(job.units_of.bounds, key.width, key.settings)
     if impossible is not None:
         progress.note(
             f"No image can reach p > {criterion(key.settings)}: {impossible}. The best are given."
         )
-    count = len(job.starts) * len(key.units)
-    tell = partial(_advance, progress, "maximize", count * key.settings.steps, "steps")
-    tell(0)
-    try:
-        found = maximized(
-            job.units_of,
-            job.images,
-            key.units,
-            key.settings,
-            batch_size=job.batch_size,
-            lacks_memory=lacks_memory,
-            advance=tell,
-        )
-    except Exception as error:
-        if not lacks_memory(error):
-            raise
-        raise EngineMemoryError(
-            f"PyTorch has no memory on {job.device} for the gradient of a single image: "
-            f"{reason_of(error)}. Choose another --device, or a smaller --crop-px."
-        ) from error
-    pairs = pair_count(len(job.starts), len(key.units))
-    alike = likenesses(
-        found.images, job.images, partial(_advance, progress, "compare", pairs, "pairs")
-    )
+    begin(folder, key)
+    parts = _all_parts(job, folder, progress)
+    found = as_table([row for row, _ in parts], len(job.starts), len(key.units))
+    total = pair_count(len(job.starts), len(key.units))
+    alike = likenesses(found.images, job.images, _telling(progress, "compare", total, "pairs"))
     document = MaximizedDocument(
         key=key,
         model=job.loaded.spec,
@@ -252,16 +244,56 @@ def _made(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
         images=tuple(image_rows(found, job.starts, key.units, alike)),
         across_units=alike.across_units,
         across_starts=alike.across_starts,
-        circumstances=_circumstances(job, started, time.monotonic() - began),
+        circumstances=_distinct([made for _, made in parts]),
     )
-    return write_results(folder, document, found, job.images)
+    document = write_results(folder, document, found, job.images)
+    remove_parts(folder)
+    return document
 
 
-def _advance(progress: Progress, step: str, total: int, unit: str, done: int) -> None:
-    progress.advance(step, done, total, unit)
+def _all_parts(
+    job: _Job, folder: Path, progress: Progress
+) -> list[tuple[Maximized, Circumstances]]:
+    """What came of each start and unit; what is in the folder is not made again."""
+    pairs = [(start, unit) for start in range(len(job.starts)) for unit in job.key.units]
+    parts = {pair: part for pair in pairs if (part := read_part(folder, pair)) is not None}
+    steps, made = job.key.settings.steps, _circumstances(job)
+    tell = _telling(progress, "maximize", len(pairs) * steps, "steps", before=len(parts) * steps)
+    tell(0)
+    try:
+        for batch, rows in climbs(
+            job.units_of,
+            job.images,
+            [pair for pair in pairs if pair not in parts],
+            job.key.settings,
+            batch_size=job.batch_size,
+            lacks_memory=lacks_memory,
+            advance=tell,
+        ):
+            for pair, row in zip(batch, rows_of(rows), strict=True):
+                write_part(folder, pair, row, made)
+                parts[pair] = (row, made)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        raise EngineMemoryError(
+            f"PyTorch has no memory on {job.device} for the gradient of a single image: "
+            f"{reason_of(error)}. Choose another --device, or a smaller --crop-px."
+        ) from error
+    return [parts[pair] for pair in pairs]
 
 
-def _circumstances(job: _Job, started: datetime, seconds: float) -> Circumstances:
+def _telling(
+    progress: Progress, step: str, total: int, unit: str, before: int = 0
+) -> Callable[[int], None]:
+    return lambda done: progress.advance(step, before + done, total, unit)
+
+
+def _distinct(made: Sequence[Circumstances]) -> tuple[Circumstances, ...]:
+    return tuple(one for number, one in enumerate(made) if one not in made[:number])
+
+
+def _circumstances(job: _Job) -> Circumstances:
     packages = ("evaluator", "numpy", "Pillow", "scipy")
     return Circumstances(
         host=socket.gethostname(),
@@ -273,7 +305,6 @@ def _circumstances(job: _Job, started: datetime, seconds: float) -> Circumstance
             **torch_versions(),
         },
         batch_size=job.batch_size,
-        started=started.isoformat(timespec="seconds"),
-        seconds=seconds,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
     )

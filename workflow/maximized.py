@@ -1,6 +1,6 @@
 """What is written of maximizing images: a document, arrays, and grids to look at.
 
-The folder appears whole or not at all, so there is nothing to clean up behind a killed command.
+Each file appears whole or not at all, the document last: where it is, all is there.
 """
 
 import io
@@ -15,10 +15,10 @@ from ..attacks.likeness import Likeness, Likenesses
 from ..attacks.maximizing import NEVER, Maximized, MaximizingSettings
 from ..attacks.penultimate import Bounds
 from ..contracts import Device, EngineSpec, ModelSpec, Preprocessing
-from ..errors import OutputError, RunMismatchError, shown
+from ..errors import shown
 from ..evaluate.report.image_grid import Cell, Grid, png_of
-from ..storage.atomic import check_place, folder_written_whole
-from ..storage.documents import document_differences, read_sealed, sealed, write_document
+from ..storage.atomic import write_whole
+from ..storage.documents import sealed, write_document
 from .starts import Start
 
 DOCUMENT, ARRAYS, GRID, LAST_GRID = "maximized.json", "maximized.npz", "maximized.png", "last.png"
@@ -90,9 +90,8 @@ class Circumstances:
         host: The machine's name.
         device: What computed.
         versions: Packages and Python.
-        batch_size: Images at a time.
+        batch_size: Images at a time, where there was memory for them.
         started: UTC, ISO 8601.
-        seconds: How long it took.
         command: What was run.
     """
 
@@ -101,7 +100,6 @@ class Circumstances:
     versions: Mapping[str, str]
     batch_size: int
     started: str
-    seconds: float
     command: str
 
 
@@ -119,7 +117,7 @@ class MaximizedDocument:
         images: One for each start and unit, the units of the first start first.
         across_units: How alike the images of different units are, for each start.
         across_starts: How alike those from different starts are, for each unit.
-        circumstances: Under which they were made.
+        circumstances: Under which they were made; several where a command continued another.
         schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
@@ -133,7 +131,7 @@ class MaximizedDocument:
     images: tuple[MaximizedImage, ...]
     across_units: tuple[Likeness, ...]
     across_starts: tuple[Likeness, ...]
-    circumstances: Circumstances
+    circumstances: tuple[Circumstances, ...]
     schema: int = 1
     seal: str = ""
 
@@ -162,39 +160,6 @@ def image_rows(
             )
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder for the results that holds something else.
-
-    Raises:
-        OutputError: If it does, or nothing can be written there.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / DOCUMENT).is_file():
-            raise OutputError(
-                f"{shown(folder)} is there and holds no {DOCUMENT}. Give a new or an empty folder."
-            )
-    elif not folder.is_dir():
-        check_place(folder)
-
-
-def made_before(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
-    """What the folder holds already, if anything.
-
-    Raises:
-        RunMismatchError: If that was made in another way.
-        InputError: If its document was edited.
-    """
-    if not (folder / DOCUMENT).is_file():
-        return None
-    there = read_sealed(folder / DOCUMENT, MaximizedDocument)
-    if there.key == key:
-        return there
-    raise RunMismatchError(
-        f"{shown(folder)} holds other maximizing images: "
-        f"{next(document_differences(there.key, key))}. Give another folder."
-    )
-
-
 def write_results(
     folder: Path, document: MaximizedDocument, found: Maximized, starts: npt.NDArray[np.float32]
 ) -> MaximizedDocument:
@@ -204,16 +169,12 @@ def write_results(
         OutputError: If it cannot be written.
     """
     document = sealed(document)
-    with folder_written_whole(folder) as temporary:
-        (temporary / ARRAYS).write_bytes(_archive(document, found, starts))
-        for name, images, of in (
-            (GRID, found.images, _of_image),
-            (LAST_GRID, found.last, _of_last),
-        ):
-            title = _title(document, name)
-            cells = [of(row) for row in document.images]
-            (temporary / name).write_bytes(png_of(_grid(document, title, starts, images, cells)))
-        write_document(temporary / DOCUMENT, document)
+    write_whole(folder / ARRAYS, _archive(document, found, starts))
+    for name, images, of in ((GRID, found.images, _of_image), (LAST_GRID, found.last, _of_last)):
+        cells = [of(row) for row in document.images]
+        grid = _grid(document, _title(document, name), starts, images, cells)
+        write_whole(folder / name, png_of(grid))
+    write_document(folder / DOCUMENT, document)
     return document
 
 
