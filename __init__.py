@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .workflow.compile import compile_model
     from .workflow.data import corrupt_photos, perturb_photos, sample_photos
     from .workflow.export import export_model
+    from .workflow.maximize import maximize
     from .workflow.models import list_models
     from .workflow.parity import check_parity
     from .workflow.regression import assert_parity
@@ -32,6 +33,7 @@ _HOMES = {
     "corrupt_photos": ".workflow.data",
     "export_model": ".workflow.export",
     "list_models": ".workflow.models",
+    "maximize": ".workflow.maximize",
     "perturb_photos": ".workflow.data",
     "report": ".workflow.report",
     "sample_photos": ".workflow.data",
@@ -47,6 +49,7 @@ __all__ = [
     "corrupt_photos",
     "export_model",
     "list_models",
+    "maximize",
     "perturb_photos",
     "report",
     "sample_photos",

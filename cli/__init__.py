@@ -11,7 +11,20 @@ from typer.core import TyperGroup
 
 from ..engine.malloc import share_one_arena
 from ..errors import EvaluatorError
-from . import attack, bench, cache, compare, compile, data, export, models, parity, report, score
+from . import (
+    attack,
+    bench,
+    cache,
+    compare,
+    compile,
+    data,
+    export,
+    maximize,
+    models,
+    parity,
+    report,
+    score,
+)
 from .console import checked_stdout, say
 from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
@@ -50,6 +63,7 @@ app.command("parity")(parity.parity)
 app.command("compile")(compile.compile_)
 app.command("bench")(bench.bench)
 app.command("score")(score.score)
+app.command("maximize")(maximize.maximize)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.add_typer(attack.app, name="attack")

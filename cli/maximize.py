@@ -1,0 +1,176 @@
+"""``evaluator maximize``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError
+from .options import (
+    BatchSize,
+    Classes,
+    CropPx,
+    Description,
+    Device,
+    Model,
+    Seed,
+    Weights,
+    numbers_of,
+)
+
+if TYPE_CHECKING:
+    from ..attacks.likeness import Likeness
+    from ..evaluate.report.table import Table
+    from ..workflow.maximized import MaximizedDocument
+
+
+def maximize(
+    model: Model,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A new folder for grids, arrays and a document.")
+    ],
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Of the penultimate layer. Default: the paper's, 1062 and five more of 2048.",
+        ),
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PHOTO|noise",
+            help="What to begin at; may be repeated. Default: two photos, and the paper's noise.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where the two photos are the first ones. Default: sample photos."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="All are made.")] = 500,
+    step_size: Annotated[
+        str, typer.Option(metavar="NUMBER", help="In [0, 1] pixel units.")
+    ] = "1/255",
+    epsilon: Annotated[
+        str,
+        typer.Option(metavar="NUMBER", help="Largest change in [0, 1]; from 1 on there is none."),
+    ] = "4",
+    weights: Weights = "default",
+    seed: Seed = 0,
+    crop_px: CropPx = None,
+    description: Description = None,
+    classes: Classes = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+) -> None:
+    """Make images that maximize units before the last layer, as in the paper's Figures 2 and 3."""
+    from ..workflow.maximize import maximize as make
+    from .console import print_tables, progress
+
+    with progress() as shown:
+        made = make(
+            model,
+            out=out,
+            units=numbers_of(units, "--units"),
+            starts=start or None,
+            data=data,
+            steps=steps,
+            step_size=pixel_units(step_size, "--step-size"),
+            epsilon=pixel_units(epsilon, "--epsilon"),
+            weights=weights,
+            seed=seed,
+            crop_px=crop_px,
+            description=description,
+            classes=classes,
+            device=device,
+            batch_size=batch_size,
+            progress=shown,
+        )
+        if not made.created:
+            shown.note("The same images were made before; they are kept as they are.")
+        shown.note(f"Grids, arrays and maximized.json: {made.folder}")
+    print_tables([_images_table(made.document), _likeness_table(made.document)])
+
+
+def pixel_units(text: str, option: str) -> float:
+    """A number such as 0.01, or a fraction such as 8/255.
+
+    Raises:
+        InputError: If it is neither.
+
+    Example:
+        >>> pixel_units("8/255", "--epsilon") == 8 / 255, pixel_units("4", "--epsilon")
+        (True, 4.0)
+    """
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
+
+
+def _images_table(document: "MaximizedDocument") -> "Table":
+    from ..evaluate.report.table import Table
+    from ..workflow.maximized import criterion
+
+    reached = sum(image.reached for image in document.images)
+    rows = tuple(
+        (
+            image.start,
+            str(image.unit),
+            "never" if image.first_step is None else f"{image.first_step:,}",
+            f"{image.step:,}",
+            f"{image.linf:.3f}",
+            f"{image.probability:.6f}",
+            f"{image.activation_at_start:.2f}",
+            f"{image.activation:.2f}",
+            f"{image.last_activation:.2f}",
+            _number(image.to_start.ssim),
+        )
+        for image in document.images
+    )
+    goal = f"p > {criterion(document.key.settings)}"
+    notes = [f"{reached} of {len(rows)} reached {goal} under a softmax over all units"]
+    if document.impossible is not None:
+        notes.append(f"no image can: {document.impossible}; the images have the greatest p")
+    dead = max(image.dead_steps for image in document.images)
+    if dead:
+        notes.append(f"up to {dead:,} steps moved nothing: their gradient was zero in float32")
+    header = (
+        "start", "unit", "first", "image at", "L-inf", "p", "at start", "in image", "in last",
+        "SSIM",
+    )  # fmt: skip
+    title = (
+        f"{document.model.name} ({document.model.weights}): units before {document.key.layer}, "
+        f"{document.key.width:,} of them"
+    )
+    return Table(title, header, rows, tuple(notes))
+
+
+def _likeness_table(document: "MaximizedDocument") -> "Table":
+    from ..evaluate.report.table import Table
+
+    found = [
+        *(
+            (f"units, from {one.name}", alike)
+            for one, alike in zip(document.starts, document.across_units, strict=True)
+        ),
+        *(
+            (f"starts, of unit {unit}", alike)
+            for unit, alike in zip(document.key.units, document.across_starts, strict=True)
+        ),
+    ]
+    rows = tuple((name, str(alike.pairs), *_numbers(alike)) for name, alike in found if alike.pairs)
+    notes = ("means over pairs of images; a change is image - start",)
+    header = ("across", "pairs", "SSIM", "correlation", "of changes")
+    return Table("How alike the images are", header, rows, notes)
+
+
+def _numbers(alike: "Likeness") -> tuple[str, ...]:
+    return tuple(
+        _number(value) for value in (alike.ssim, alike.correlation, alike.change_correlation)
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

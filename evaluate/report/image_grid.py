@@ -1,0 +1,125 @@
+"""A grid of images with captions, as a PNG: a row a start, a column a unit.
+
+Drawn by Pillow with the font that it brings along, so that it needs no other package and the same
+images give the same bytes. Images stand as they are, pixel for pixel, unless they are tiny.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from .drawing import INK, MUTED
+
+COLUMNS = 6
+"""Beside the first one; what does not fit goes on below, with the first column again."""
+LEAST_SIDE_PX = 208
+"""Of a cell: room for its captions. An image of less than half of it is shown several times as
+large."""
+
+_MARGIN, _GAP, _LINE, _TITLE_SIZE, _SIZE = 16, 10, 17, 18, 13
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An image (S, S, 3) uint8, and the lines below it."""
+
+    pixels: npt.NDArray[np.uint8]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is drawn.
+
+    Attributes:
+        title: Lines at the top, the first one larger.
+        first: The header of the first column, which every block of columns begins with.
+        header: Of each other column.
+        starts: The first cell of each row.
+        cells: The others, as many in each row as there are headers.
+    """
+
+    title: tuple[str, ...]
+    first: str
+    header: tuple[str, ...]
+    starts: tuple[Cell, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+
+def png_of(grid: Grid) -> bytes:
+    """The grid as the bytes of a PNG."""
+    side = max(LEAST_SIDE_PX, grid.starts[0].pixels.shape[0])
+    lines = max(len(cell.lines) for row in (grid.starts, *grid.cells) for cell in row)
+    row_px = side + lines * _LINE + _GAP
+    blocks = -(-len(grid.header) // COLUMNS)
+    columns = 1 + min(COLUMNS, len(grid.header))
+    top = 2 * _MARGIN + (len(grid.title) + 1) * _LINE
+    block_px = _LINE + _GAP + len(grid.starts) * row_px
+    page = Image.new(
+        "RGB",
+        (2 * _MARGIN + columns * side + (columns - 1) * _GAP, top + blocks * block_px),
+        "white",
+    )
+    draw = ImageDraw.Draw(page)
+    _write_title(draw, grid.title, page.width - 2 * _MARGIN)
+    for block in range(blocks):
+        shown = slice(block * COLUMNS, (block + 1) * COLUMNS)
+        header = (grid.first, *grid.header[shown])
+        y = top + block * block_px
+        for column, text in enumerate(header):
+            _write(draw, (_MARGIN + column * (side + _GAP), y), text, INK, side)
+        for row, (start, cells) in enumerate(zip(grid.starts, grid.cells, strict=True)):
+            for column, cell in enumerate((start, *cells[shown])):
+                place = (_MARGIN + column * (side + _GAP), y + _LINE + row * row_px)
+                _put(page, draw, place, cell, side)
+    written = io.BytesIO()
+    page.save(written, "PNG")
+    return written.getvalue()
+
+
+def _put(
+    page: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], cell: Cell, side: int
+) -> None:
+    image = Image.fromarray(cell.pixels)
+    times = max(1, side // image.width)
+    page.paste(
+        image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST), place
+    )
+    x, y = place
+    for number, line in enumerate(cell.lines):
+        _write(draw, (x, y + image.height * times + 2 + number * _LINE), line, MUTED, side)
+
+
+def _write_title(draw: ImageDraw.ImageDraw, lines: Sequence[str], most_px: int) -> None:
+    for number, line in enumerate(lines):
+        size, colour = (_TITLE_SIZE, INK) if number == 0 else (_SIZE, MUTED)
+        y = _MARGIN + number * _LINE + (4 if number else 0)
+        _write(draw, (_MARGIN, y), line, colour, most_px, size)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    colour: str,
+    most_px: int,
+    size: int = _SIZE,
+) -> None:
+    font = ImageFont.load_default(size)
+    draw.text(place, fitting(text, font, most_px), fill=colour, font=font)
+
+
+def fitting(text: str, font: Font, most_px: int) -> str:
+    """A text, or as much of both its ends as has room: names often differ at their end."""
+    for left_out in range(len(text)):
+        keep = len(text) - left_out
+        shown = text if not left_out else f"{text[: keep // 2]}...{text[len(text) - keep // 2 :]}"
+        if font.getlength(shown) <= most_px:
+            return shown
+    return ""
