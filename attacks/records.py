@@ -16,6 +16,7 @@ from .attempts import Attempt
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
+        pa.field("attempt", pa.int16()),
         pa.field("label", pa.int32()),
         pa.field("error", pa.string()),
         pa.field("restart", pa.int16()),
@@ -37,7 +38,7 @@ SCHEMA = pa.schema(
         pa.field("turned", pa.float32()),
     ]
 )
-"""``Attempt`` says what the columns are. A skipped image is a row that says why in ``error``."""
+"""``Attempt`` says what the columns are; ``attempt`` counts those of an image from 0. A skipped image is a row that says why in ``error``."""
 
 
 def attack_records(
@@ -52,7 +53,8 @@ def attack_records(
     """
     rows: dict[str, list[dict[str, Any]]] = {item.id: [] for item in items}
     for attempt in attempts:
-        rows[attempt.item.id].append(_row(attempt))
+        of_image = rows[attempt.item.id]
+        of_image.append({**_row(attempt), "attempt": len(of_image)})
     for item, reason in skipped:
         rows[item.id].append({"id": item.id, "label": item.label, "error": reason})
     return pa.RecordBatch.from_pylist([row for item in items for row in rows[item.id]], SCHEMA)

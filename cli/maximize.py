@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
 from .options import (
     BatchSize,
     Classes,
@@ -16,6 +15,7 @@ from .options import (
     Seed,
     Weights,
     numbers_of,
+    pixel_units,
 )
 
 if TYPE_CHECKING:
@@ -90,23 +90,6 @@ def maximize(
             shown.note("The same images were made before; they are kept as they are.")
         shown.note(f"Grids, arrays and maximized.json: {made.folder}")
     print_tables([_images_table(made.document), _likeness_table(made.document)])
-
-
-def pixel_units(text: str, option: str) -> float:
-    """A number such as 0.01, or a fraction such as 8/255.
-
-    Raises:
-        InputError: If it is neither.
-
-    Example:
-        >>> pixel_units("8/255", "--epsilon") == 8 / 255, pixel_units("4", "--epsilon")
-        (True, 4.0)
-    """
-    above, slash, below = text.partition("/")
-    try:
-        return float(above) / float(below) if slash else float(above)
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
 
 
 def _images_table(document: "MaximizedDocument") -> "Table":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..contracts import Device, EngineSpec, GraphKind, Progress, ReadyOnnx
+from ..contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress, ReadyOnnx
 from ..errors import InputError, shown
 from ..exporter.graph import deployable
 from .belief import Believed, believed_engine
@@ -69,7 +69,11 @@ def gradient_network(
     believed = believed_engine(subject, "torch", device, parity=parity, progress=progress)
     loaded = believed.loaded.network
     assert loaded is not None
+    return GradientNetwork(frozen_network(loaded, believed.loaded.placement.device), believed)
+
+
+def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
+    """A network from images (N, 3, S, S) in [0, 1] to logits; gradients are of the images alone."""
     kind = GraphKind("fp32", "images")
     network = deployable(loaded.network, loaded.spec.preprocessing, kind)
-    place = believed.loaded.placement.device
-    return GradientNetwork(network.requires_grad_(False).to(place.name), believed)
+    return network.requires_grad_(False).to(device.name)

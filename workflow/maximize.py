@@ -22,15 +22,15 @@ from ..attacks.maximizing import (
 )
 from ..attacks.paper_draw import drawn_units
 from ..attacks.penultimate import PenultimateUnits, find_penultimate
-from ..contracts import Device, GraphKind, LoadedNetwork, Progress, ReadyOnnx, Silence
+from ..contracts import Device, LoadedNetwork, Progress, Silence
 from ..engine.malloc import keep_freed_memory
 from ..engine.memory import lacks_memory
 from ..engine.torch_engine import exact_float32, torch_spec, torch_versions
 from ..errors import EngineMemoryError, InputError, reason_of, shown
 from ..evaluate.jpeg import decoder_versions
-from ..exporter.graph import deployable
 from ..exporter.weights import load_network
 from .engines import placements
+from .gradients import frozen_network, refuse_without_gradients
 from .maximized import (
     Circumstances,
     MaximizedDocument,
@@ -41,7 +41,7 @@ from .maximized import (
 )
 from .maximized_parts import begin, check_folder, made_before, read_part, remove_parts, write_part
 from .starts import Start, read_starts
-from .subject import ModelChoice, Subject, find_subject
+from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +118,7 @@ def maximize(
     settings = MaximizingSettings(steps, step_size, epsilon)
     choice = ModelChoice(model, weights, seed, crop_px, None, None, description, classes)
     subject = find_subject(choice, progress)
-    _refuse_without_gradients(subject)
+    refuse_without_gradients(subject)
     check_folder(folder)
     place = placements("torch", device)[0].device
     first = None if data is None else Path(data).expanduser()
@@ -151,24 +151,8 @@ class _Job:
     batch_size: int
 
 
-def _refuse_without_gradients(subject: Subject) -> None:
-    name = subject.spec.name
-    if isinstance(subject.spec.own, ReadyOnnx):
-        raise InputError(
-            f"{name} exists only as ONNX, and gradients need PyTorch. Give the network's code as "
-            "package.module:callable, with its weights."
-        )
-    if subject.kind.precision != "fp32":
-        raise InputError(
-            f"Gradients are computed in float32, but {shown(subject.folder)} is a bundle in "
-            f"{subject.kind.precision}. Name the model instead."
-        )
-
-
 def _penultimate(loaded: LoadedNetwork, device: Device) -> PenultimateUnits:
-    spec = loaded.spec
-    network = deployable(loaded.network, spec.preprocessing, GraphKind("fp32", "images"))
-    network = network.requires_grad_(False).to(device.name)
+    spec, network = loaded.spec, frozen_network(loaded, device)
     return find_penultimate(network, spec.preprocessing.crop_px, spec.name)
 
 
