@@ -5,9 +5,7 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -20,36 +18,21 @@ from evaluator.contracts import Item, Silence
 from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.generate.encoding import GRAIN, PLAIN, mp4_from_frames
 from evaluator.evaluate.generate.perturbations import PHOTO, write_perturbed
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.evaluate.generate.sequences import PERTURBATIONS
 from evaluator.evaluate.generate.trees import seed_of
 from evaluator.evaluate.sources.marks import maker_of
 from evaluator.evaluate.video import decode_video
+from evaluator.tests.evaluate.generate.made_trees import (
+    Impatient,
+    Told,
+    files,
+    kill_midway,
+    leftovers,
+    photos_in,
+)
 
 Pixels = npt.NDArray[np.uint8]
 QUICK = ("translate", "brightness")
-
-
-class Told(Silence):
-    """Progress that keeps what it was told."""
-
-    def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        self.notes.append(f"{step} {done}/{total} {unit}")
-
-
-class Impatient(Silence):
-    """Somebody who presses Ctrl-C once the first video is there."""
-
-    def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        if step == "perturb" and done:
-            raise KeyboardInterrupt
-
-
-def photos_in(folder: Path, count: int) -> Path:
-    for photo in sample_photos()[:count]:
-        (folder / photo.id).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, folder / photo.id)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +53,6 @@ def tree(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(tree: Path, tmp_path: Path) -> Path:
     """The tree, to be changed."""
     return Path(shutil.copytree(tree, tmp_path / "copy"))
-
-
-def files(folder: Path, *names: str) -> dict[str, bytes]:
-    """The bytes of each video by its path in the tree, of all or some perturbations."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.glob("*/*/*")
-        if not path.name.startswith(".") and (not names or path.parts[-3] in names)
-    }
 
 
 def decoded(data: bytes, count: int) -> Pixels:
@@ -258,32 +232,19 @@ def test_an_interrupt_ends_the_call_and_what_was_made_is_whole(
     assert made.items() <= files(tree).items()
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from evaluator.contracts import Silence
-from evaluator.evaluate.generate.perturbations import write_perturbed
-write_perturbed(
-    Path(sys.argv[1]), Path(sys.argv[2]), perturbations=("translate", "brightness"), workers=2,
-    progress=Silence(),
-)
-"""
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process as POSIX does")
-def test_a_killed_call_leaves_a_marked_tree_and_is_continued(
+def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     source: Path, tree: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(source), str(tmp_path / "tree")])
-    deadline = time.monotonic() + 60
-    while not files(tmp_path / "tree") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert (tmp_path / "tree/generated.json").is_file()
-    assert files(tmp_path / "tree").items() <= files(tree).items()
-    write_perturbed(source, tmp_path / "tree", perturbations=QUICK, progress=Silence())
-    assert files(tmp_path / "tree") == files(tree, *QUICK)
+    made = tmp_path / "tree"
+    command = ["perturb", str(source), str(made), "--perturbations", ",".join(QUICK)]
+    kill_midway(made, *command, "--workers", "2")
+    assert (made / "generated.json").is_file()
+    assert files(made).items() < files(tree, *QUICK).items()
+    write_perturbed(source, made, perturbations=QUICK, progress=Silence())
+    assert files(made) == files(tree, *QUICK)
+    assert (made / "generated.json").read_bytes() == (tree / "generated.json").read_bytes()
+    assert not leftovers(made)
 
 
 # ---------------------------------------------------------------------------------- refusals
