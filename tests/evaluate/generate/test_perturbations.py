@@ -35,18 +35,14 @@ Pixels = npt.NDArray[np.uint8]
 QUICK = ("translate", "brightness")
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clean photos."""
-    return photos_in(tmp_path_factory.mktemp("clean"), 2)
+@pytest.fixture
+def source(two_photos: Path) -> Path:
+    return two_photos
 
 
-@pytest.fixture(scope="module")
-def tree(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All ten perturbations of both, by two processes, with seed 0. Copy before you change it."""
-    folder = tmp_path_factory.mktemp("made") / "tree"
-    assert write_perturbed(source, folder, workers=2, progress=Silence()) == 20
-    return folder
+@pytest.fixture
+def tree(perturbed: Path) -> Path:
+    return perturbed
 
 
 @pytest.fixture
