@@ -212,8 +212,8 @@ def test_snow_falls_twice_on_a_whitened_photo() -> None:
     whitened = 0.85 * x + 0.15 * np.maximum(x, 1.5 * grey + 0.5)
     for i in (0, 15, 30):
         fallen = motion_blurred(flakes[..., None], radius=14, sigma=4, degrees=4 * i - 150) / 255
-        expected = np.uint8(np.clip(whitened + fallen + fallen[::-1, ::-1], 0, 1) * 255)
-        assert_alike(frames[i], expected)
+        snowed = np.clip(whitened + fallen + fallen[::-1, ::-1], 0, 1)
+        assert_alike(frames[i], (snowed * 255).astype(np.uint8))
 
 
 def test_brightness_is_the_value_of_hsv_to_the_byte() -> None:
