@@ -267,6 +267,9 @@ def _make_all(
 _stopped: Event | None = None
 """In a worker process: whether the call has ended without waiting for it."""
 
+_writing = threading.Lock()
+"""In a worker process: held while a file is half written."""
+
 
 def _begin_worker(stopped: Event) -> None:
     global _stopped
@@ -282,7 +285,8 @@ def _end_with_caller() -> None:
     """Without this, the workers of a call that was killed would wait for tasks for ever."""
     if (caller := multiprocessing.parent_process()) is not None:
         caller.join()
-        os._exit(1)
+        with _writing:  # what is half written would be left there under its temporary name
+            os._exit(1)
 
 
 def _make(task: _Task) -> int:
@@ -291,7 +295,9 @@ def _make(task: _Task) -> int:
     for variant in task.missing:
         if _stopped is not None and _stopped.is_set():
             break
-        write_whole(Path(f"{task.folder}/{variant}/{task.photo.target}"), next(made))
+        data = next(made)
+        with _writing:
+            write_whole(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
     return len(task.missing)
 
 
