@@ -30,6 +30,7 @@ from ...errors import InputError, OutputError, UnavailableError, shown
 from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
 from ..sources.folder import FolderSource
+from ..sources.items import select_items
 from ..sources.marks import mark_above, was_generated
 from .mark import mark_tree
 
@@ -186,13 +187,21 @@ def version_of(distribution: str, what: str, extra: str) -> str:
         ) from error
 
 
-def photos_of(source: Path, recipe: Recipe, progress: Progress) -> list[Photo]:
+def photos_of(
+    source: Path, recipe: Recipe, progress: Progress, limit: int | None = None
+) -> list[Photo]:
     """The clean photos, sorted by id, once each is known to have a name of its own in the tree.
+
+    Args:
+        source: A folder that holds them in class folders.
+        recipe: What is made of them.
+        progress: Is told how many are read.
+        limit: So many, evenly spaced over the sorted ids.
 
     Raises:
         InputError: If there are none, two would get one name, or they were themselves generated.
     """
-    items = FolderSource(source, [Condition()]).items(Condition())
+    items = select_items(FolderSource(source, [Condition()]).items(Condition()), limit)
     if was_generated(items[0].location):
         raise _generated_source(source, items[0].location, recipe)
     by_target: dict[str, Item] = {}

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -421,6 +422,16 @@ def test_a_tree_of_another_seed_is_refused_by_name(source: Path, tree: Path) -> 
 def test_a_tree_of_other_photos_is_refused_by_name(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="otherwise: source_sha256 is"):
         write_corrupted(photos_in(tmp_path, 1), tree, progress=Silence())
+
+
+def test_a_limit_takes_evenly_spaced_photos_and_makes_another_tree(tmp_path: Path) -> None:
+    source, tree = photos_in(tmp_path / "clean", 6), tmp_path / "tree"
+    variant: dict[str, Any] = {"corruptions": ["contrast"], "severities": [1]}
+    assert write_corrupted(source, tree, limit=2, progress=Silence(), **variant) == 2
+    ids = sorted(photo.relative_to(source).as_posix() for photo in source.rglob("*.JPEG"))
+    assert sorted(files(tree)) == [f"contrast/1/{ids[0]}", f"contrast/1/{ids[3]}"]
+    with pytest.raises(InputError, match="otherwise: source_sha256 is"):
+        write_corrupted(source, tree, limit=3, progress=Silence(), **variant)
 
 
 def test_a_tree_of_another_package_is_refused_by_name(source: Path, copy: Path) -> None:
