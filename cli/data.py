@@ -16,6 +16,7 @@ app = typer.Typer(
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree will stand.")]
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Clean photos in class folders.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same bytes.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many photos, evenly spaced.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 
 
@@ -38,6 +39,7 @@ def corrupt(
     corruptions: Corruptions = None,
     severities: Severities = None,
     seed: Seed = 0,
+    limit: Limit = None,
     workers: Workers = None,
 ) -> None:
     """Write an ImageNet-C-style tree of clean photos, marked as generated."""
@@ -52,6 +54,7 @@ def corrupt(
             corruptions=words_of(corruptions, "--corruptions") or CORRUPTIONS,
             severities=numbers_of(severities, "--severities") or SEVERITIES,
             seed=seed,
+            limit=limit,
             workers=workers,
             progress=shown,
         )
@@ -67,6 +70,7 @@ def perturb(
     folder: Target,
     perturbations: Perturbations = None,
     seed: Seed = 0,
+    limit: Limit = None,
     workers: Workers = None,
 ) -> None:
     """Write ImageNet-P-style videos of clean photos, marked as generated."""
@@ -80,6 +84,7 @@ def perturb(
             folder,
             perturbations=words_of(perturbations, "--perturbations") or tuple(PERTURBATIONS),
             seed=seed,
+            limit=limit,
             workers=workers,
             progress=shown,
         )

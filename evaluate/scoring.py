@@ -183,26 +183,6 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
         )
 
 
-def select_items(items: Sequence[T], limit: int | None) -> list[T]:
-    """``limit`` of the items, evenly spaced over the sorted ids.
-
-    The first ones would all be of one class; the same positions in every condition are the same
-    images.
-
-    Raises:
-        InputError: If the limit is below one.
-
-    Example:
-        >>> [item.id for item in select_items([Item(str(i), 0, "") for i in range(10)], 4)]
-        ['0', '2', '5', '7']
-    """
-    if limit is None or limit >= len(items):
-        return list(items)
-    if limit < 1:
-        raise InputError(f"--limit {limit} leaves no image; expected at least 1.")
-    return [items[position * len(items) // limit] for position in range(limit)]
-
-
 def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
     """Groups of items, each once it is decoded, in order."""
     if job.decoders is None:

@@ -11,6 +11,7 @@ import pytest
 import evaluator
 from evaluator.contracts import Bundle
 from evaluator.tests.doctored import doctored
+from evaluator.tests.evaluate.generate.made_trees import photos_in
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # other work may share the machine
 hypothesis.settings.load_profile("untimed")
@@ -42,6 +43,20 @@ def corrupted(photos: Path) -> Path:
     """The photos under all 15 corruptions at all 5 severities."""
     folder = photos.parent / "imagenet-c"
     assert evaluator.corrupt_photos(photos, folder) == 20 * 75
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first two of the photos: videos take a second each to encode."""
+    return photos_in(tmp_path_factory.mktemp("data") / "imagenet", 2)
+
+
+@pytest.fixture(scope="session")
+def perturbed(two_photos: Path) -> Path:
+    """Both under all ten perturbations, by two processes. Copy the tree before you change it."""
+    folder = two_photos.parent / "imagenet-p"
+    assert evaluator.perturb_photos(two_photos, folder, workers=2) == 2 * 10
     return folder
 
 

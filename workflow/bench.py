@@ -29,8 +29,7 @@ from ..errors import InputError
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos, write_sample
-from ..evaluate.scoring import select_items
-from ..evaluate.sources.items import ItemSource
+from ..evaluate.sources.items import ItemSource, select_items
 from ..evaluate.sources.opening import open_source
 from ..storage.documents import plain
 from .bench_parts import ROUNDS, bed_of, timed, warm_up

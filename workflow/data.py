@@ -27,6 +27,7 @@ def corrupt_photos(
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
+    limit: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -38,6 +39,7 @@ def corrupt_photos(
         corruptions: Which to make.
         severities: At which severities.
         seed: Drawn from for each image, corruption and severity apart.
+        limit: So many photos, evenly spaced; a tree that was made with another is refused.
         workers: Processes; without it, one a core.
         progress: Is told what happens.
 
@@ -50,6 +52,7 @@ def corrupt_photos(
         corruptions=corruptions,
         severities=severities,
         seed=seed,
+        limit=limit,
         workers=workers,
         progress=progress or Silence(),
     )
@@ -61,6 +64,7 @@ def perturb_photos(
     *,
     perturbations: Sequence[str] = tuple(PERTURBATIONS),
     seed: int = 0,
+    limit: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -71,6 +75,7 @@ def perturb_photos(
         folder: Where the tree will stand; files that are there already are kept.
         perturbations: Which to make.
         seed: Drawn from for each image and perturbation apart.
+        limit: So many photos, evenly spaced; a tree that was made with another is refused.
         workers: Processes; without it, one a core.
         progress: Is told what happens.
 
@@ -82,6 +87,7 @@ def perturb_photos(
         Path(folder),
         perturbations=perturbations,
         seed=seed,
+        limit=limit,
         workers=workers,
         progress=progress or Silence(),
     )

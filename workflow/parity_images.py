@@ -11,8 +11,8 @@ from ..errors import shown
 from ..evaluate.decode import photo_pixels
 from ..evaluate.generate.photos import sample_photos
 from ..evaluate.generate.simple import SIMPLE_CORRUPTIONS
-from ..evaluate.scoring import select_items
 from ..evaluate.sources.folder import photos_in
+from ..evaluate.sources.items import select_items
 from ..evaluate.sources.listing import read_file
 from ..exporter.cost import gmac_of
 

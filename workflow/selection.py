@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ..errors import InputError
-from ..evaluate.scoring import select_items
-from ..evaluate.sources.items import ItemSource, shared_items
+from ..evaluate.sources.items import ItemSource, select_items, shared_items
 from ..evaluate.sources.marks import refuse_lost_mark
 
 Wanted = Mapping[str, Sequence[str | int] | None]

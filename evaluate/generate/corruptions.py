@@ -70,6 +70,7 @@ def write_corrupted(
     corruptions: Sequence[str] = BENCHMARK_CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
+    limit: int | None = None,
     workers: int | None = None,
     progress: Progress,
 ) -> int:
@@ -84,6 +85,7 @@ def write_corrupted(
         corruptions: Of the 15.
         severities: Of 1 to 5.
         seed: Of all that is random.
+        limit: So many photos, evenly spaced over the sorted ids; other limits are other trees.
         workers: Processes; by default one for each processor.
         progress: Is told how many files are there.
 
@@ -101,7 +103,7 @@ def write_corrupted(
     versions = {
         name: version_of(name, "Corrupting photos", "demo") for name in (DISTRIBUTION, *ARITHMETIC)
     }
-    photos = photos_of(source, _RECIPE, progress)
+    photos = photos_of(source, _RECIPE, progress, limit)
     return write_tree(
         _RECIPE,
         photos,

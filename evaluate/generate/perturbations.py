@@ -49,6 +49,7 @@ def write_perturbed(
     *,
     perturbations: Sequence[str] = tuple(PERTURBATIONS),
     seed: int = 0,
+    limit: int | None = None,
     workers: int | None = None,
     progress: Progress,
 ) -> int:
@@ -62,6 +63,7 @@ def write_perturbed(
         folder: The tree to make or to extend.
         perturbations: Of the ten.
         seed: Of all that is random.
+        limit: So many photos, evenly spaced over the sorted ids; other limits are other trees.
         workers: Processes; by default one for each processor.
         progress: Is told how many files are there.
 
@@ -77,7 +79,7 @@ def write_perturbed(
     refuse_places(source, folder, _RECIPE)
     processes = checked_processes(workers)
     check_encoder()
-    photos = photos_of(source, _RECIPE, progress)
+    photos = photos_of(source, _RECIPE, progress, limit)
     return write_tree(
         _RECIPE,
         photos,

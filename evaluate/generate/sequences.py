@@ -77,7 +77,8 @@ def _zoom_blur(photo: Image.Image, random: np.random.Generator) -> Iterator[Pixe
 
 def _snow(photo: Image.Image, random: np.random.Generator) -> Iterator[Pixels]:
     images = _crop(photo) / 255
-    grey = images @ (0.299, 0.587, 0.114)
+    red, green, blue = np.moveaxis(images.astype(np.float32), -1, 0)  # as OpenCV makes it grey
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
     whitened = 0.85 * images + 0.15 * np.maximum(images, grey[..., None] * 1.5 + 0.5)
     flakes = _snow_layer(random)
     for i in range(31):

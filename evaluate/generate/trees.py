@@ -30,6 +30,7 @@ from ...errors import InputError, OutputError, UnavailableError, shown
 from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
 from ..sources.folder import FolderSource
+from ..sources.items import select_items
 from ..sources.marks import mark_above, was_generated
 from .mark import mark_tree
 
@@ -186,13 +187,21 @@ def version_of(distribution: str, what: str, extra: str) -> str:
         ) from error
 
 
-def photos_of(source: Path, recipe: Recipe, progress: Progress) -> list[Photo]:
+def photos_of(
+    source: Path, recipe: Recipe, progress: Progress, limit: int | None = None
+) -> list[Photo]:
     """The clean photos, sorted by id, once each is known to have a name of its own in the tree.
+
+    Args:
+        source: A folder that holds them in class folders.
+        recipe: What is made of them.
+        progress: Is told how many are read.
+        limit: So many, evenly spaced over the sorted ids.
 
     Raises:
         InputError: If there are none, two would get one name, or they were themselves generated.
     """
-    items = FolderSource(source, [Condition()]).items(Condition())
+    items = select_items(FolderSource(source, [Condition()]).items(Condition()), limit)
     if was_generated(items[0].location):
         raise _generated_source(source, items[0].location, recipe)
     by_target: dict[str, Item] = {}
@@ -267,6 +276,9 @@ def _make_all(
 _stopped: Event | None = None
 """In a worker process: whether the call has ended without waiting for it."""
 
+_writing = threading.Lock()
+"""In a worker process: held while a file is half written."""
+
 
 def _begin_worker(stopped: Event) -> None:
     global _stopped
@@ -282,7 +294,8 @@ def _end_with_caller() -> None:
     """Without this, the workers of a call that was killed would wait for tasks for ever."""
     if (caller := multiprocessing.parent_process()) is not None:
         caller.join()
-        os._exit(1)
+        with _writing:  # what is half written would be left there under its temporary name
+            os._exit(1)
 
 
 def _make(task: _Task) -> int:
@@ -291,7 +304,9 @@ def _make(task: _Task) -> int:
     for variant in task.missing:
         if _stopped is not None and _stopped.is_set():
             break
-        write_whole(Path(f"{task.folder}/{variant}/{task.photo.target}"), next(made))
+        data = next(made)
+        with _writing:
+            write_whole(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
     return len(task.missing)
 
 

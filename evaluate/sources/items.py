@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
 
 Ids = tuple[str, ...]
+T = TypeVar("T")
 
 
 class Place(Protocol):
@@ -201,6 +202,26 @@ def ids_of_names(tree: Tree, paths: Iterable[str], where: Callable[[str], str]) 
                 f"{name} is there twice: {where(other)} and {where(path)}. Leave one of them."
             )
     return {id: found[id] for id in sorted(found)}
+
+
+def select_items(items: Sequence[T], limit: int | None) -> list[T]:
+    """``limit`` of the items, evenly spaced over the sorted ids.
+
+    The first ones would all be of one class; the same positions in every condition are the same
+    images.
+
+    Raises:
+        InputError: If the limit is below one.
+
+    Example:
+        >>> [item.id for item in select_items([Item(str(i), 0, "") for i in range(10)], 4)]
+        ['0', '2', '5', '7']
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    if limit < 1:
+        raise InputError(f"--limit {limit} leaves no image; expected at least 1.")
+    return [items[position * len(items) // limit] for position in range(limit)]
 
 
 def read_item_file(item: Item) -> bytes:

@@ -1,4 +1,4 @@
-"""From real photos as videos and real weights to a report: all equals a second implementation."""
+"""From perturbed photos and real weights to a report: all equals a second implementation."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
 from evaluator.tests import second_imagenet_p as second
 from evaluator.tests import second_implementation
-from evaluator.tests.perturbed_tree import perturbed_tree, write_video
+from evaluator.tests.evaluate.videos import video
 
 ENGINES = ("onnxruntime", "torch")
 MODEL = "efficientnet_lite0"
@@ -28,14 +28,9 @@ COUNT = 2
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
-    return perturbed_tree(photos, tmp_path_factory.mktemp("data") / "imagenet-p", count=COUNT)
-
-
-@pytest.fixture(scope="module")
-def expected(tree: Path) -> dict[str, list[second.Video]]:
+def expected(perturbed: Path) -> dict[str, list[second.Video]]:
     transform = second_implementation.stimulus_transform(MODEL)
-    return second.top5_of_tree(second_implementation.efficientnet_lite0(), transform, tree)
+    return second.top5_of_tree(second_implementation.efficientnet_lite0(), transform, perturbed)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -43,10 +38,10 @@ def run(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     bundle: Bundle,
-    tree: Path,
+    perturbed: Path,
 ) -> Run:
     out = tmp_path_factory.mktemp("runs") / request.param
-    return evaluator.score(MODEL, "imagenet-p", tree, engine=request.param, out=out)
+    return evaluator.score(MODEL, "imagenet-p", perturbed, engine=request.param, out=out)
 
 
 def values(document: dict[str, Any], metric: str) -> dict[str | None, tuple[float, ...]]:
@@ -92,16 +87,18 @@ def test_every_number_of_the_report_equals_the_second_implementation(
     assert 0 < mean < 3
     (mt5d,) = (score for score in document["scores"] if score["metric"] == "mt5d")
     assert mt5d["value"] is None
+    assert all(score["generated"] for score in document["scores"])
 
 
 def test_a_broken_video_ends_the_run_and_skipping_it_goes_on_where_it_was(
-    tree: Path, tmp_path: Path, bundle: Bundle
+    perturbed: Path, tmp_path: Path, bundle: Bundle
 ) -> None:
     damaged = tmp_path / "damaged"
     for name in ("tilt", "scale"):
-        shutil.copytree(tree / name, damaged / name)
+        shutil.copytree(perturbed / name, damaged / name)
+    shutil.copy(perturbed / "generated.json", damaged)
     first, *_ = sorted((damaged / "tilt").rglob("*.mp4"))
-    write_video(first, [np.zeros((224, 224, 3), np.uint8)] * 30)
+    first.write_bytes(video(np.zeros((30, 224, 224, 3), np.uint8)))
     where: dict[str, Any] = {"engine": "onnxruntime", "out": tmp_path / "run"}
     with pytest.raises(ImageError, match=rf"{first}.* 30 frames, .*31.* --on-error skip"):
         evaluator.score(MODEL, "imagenet-p", damaged, **where)
@@ -120,10 +117,20 @@ def test_a_broken_video_ends_the_run_and_skipping_it_goes_on_where_it_was(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_a_run_that_was_killed_ends_with_the_rows_of_an_undisturbed_one(
-    tree: Path, tmp_path: Path, bundle: Bundle, expected: dict[str, list[second.Video]]
+    perturbed: Path, tmp_path: Path, bundle: Bundle, expected: dict[str, list[second.Video]]
 ) -> None:
     out, names = tmp_path / "run", ("snow", "brightness", "rotate")
-    words = ["score", MODEL, "imagenet-p", "--data", tree, "--engine", "onnxruntime", "--out", out]
+    words = [
+        "score",
+        MODEL,
+        "imagenet-p",
+        "--data",
+        perturbed,
+        "--engine",
+        "onnxruntime",
+        "--out",
+        out,
+    ]
     command = [sys.executable, "-m", "evaluator", *map(str, words)]
     command += ["--perturbations", ",".join(names)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

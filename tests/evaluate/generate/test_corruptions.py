@@ -5,11 +5,10 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,15 @@ from evaluator.evaluate.generate.corruptions import (
     image_seed,
     write_corrupted,
 )
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.evaluate.sources.folder import FolderSource
+from evaluator.tests.evaluate.generate.made_trees import (
+    Impatient,
+    Told,
+    files,
+    kill_midway,
+    leftovers,
+    photos_in,
+)
 
 VARIANTS = tuple(itertools.product(BENCHMARK_CORRUPTIONS, SEVERITIES))
 DETERMINISTIC = frozenset(
@@ -36,21 +42,6 @@ DETERMINISTIC = frozenset(
 )
 Images = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
-
-
-class Told(Silence):
-    """Progress that keeps what it was told."""
-
-    def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        self.notes.append(f"{step} {done}/{total} {unit}")
-
-
-class Impatient(Silence):
-    """Somebody who presses Ctrl-C once the first image is there."""
-
-    def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        if step == "corrupt" and done:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -73,30 +64,9 @@ def copy(tree: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tree, tmp_path / "copy"))
 
 
-def photos_in(folder: Path, count: int) -> Path:
-    for photo in sample_photos()[:count]:
-        (folder / photo.id).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, folder / photo.id)
-    return folder
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """The bytes of each image by its path in the tree."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.glob("*/*/*/*")
-        if not path.name.startswith(".")
-    }
-
-
-def some(folder: Path, *corruptions: str, severity: int | None = None) -> dict[str, bytes]:
-    """The images of some corruptions."""
-    found = {}
-    for path, data in files(folder).items():
-        corruption, level, *_ = path.split("/")
-        if corruption in corruptions and severity in (None, int(level)):
-            found[path] = data
-    return found
+def of_severity(folder: Path, severity: int) -> dict[str, bytes]:
+    """The images of all corruptions at one severity."""
+    return {p: data for p, data in files(folder).items() if p.split("/")[1] == str(severity)}
 
 
 def clean_crop(photo: Path) -> Image.Image:
@@ -257,7 +227,7 @@ def test_one_worker_and_a_subset_make_the_same_bytes_as_two_and_the_whole(
         source, tmp_path, corruptions=reversed_names, severities=(3,), workers=1, progress=Silence()
     )
     assert written == 30
-    assert files(tmp_path) == some(tree, *BENCHMARK_CORRUPTIONS, severity=3)
+    assert files(tmp_path) == of_severity(tree, 3)
     assert (tmp_path / "generated.json").read_bytes() == (tree / "generated.json").read_bytes()
 
 
@@ -292,7 +262,7 @@ def test_the_caller_s_random_numbers_and_warnings_are_left_alone(source: Path) -
 
 
 def test_a_second_call_makes_only_what_is_missing(source: Path, tree: Path, copy: Path) -> None:
-    lost = sorted(some(copy, "fog", "pixelate"))[::4]
+    lost = sorted(files(copy, "fog", "pixelate"))[::4]
     for path in lost:
         (copy / path).unlink()
     stray = copy / lost[0].rsplit("/", 1)[0] / ".a.JPEG.0123abcd.tmp"
@@ -326,34 +296,18 @@ def test_an_interrupt_ends_the_call_and_what_was_made_is_whole(
     assert made.items() <= files(tree).items()
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from evaluator.contracts import Silence
-from evaluator.evaluate.generate.corruptions import write_corrupted
-write_corrupted(
-    Path(sys.argv[1]), Path(sys.argv[2]), corruptions=("zoom_blur", "snow"), workers=2,
-    progress=Silence(),
-)
-"""
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process as POSIX does")
-def test_a_killed_call_leaves_a_marked_tree_and_is_continued(
+def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     source: Path, tree: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(source), str(tmp_path / "tree")])
-    deadline = time.monotonic() + 30
-    while not files(tmp_path / "tree") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert (tmp_path / "tree/generated.json").is_file()
-    made = files(tmp_path / "tree")
-    assert made.items() <= files(tree).items()
-    names = ("zoom_blur", "snow")
-    write_corrupted(source, tmp_path / "tree", corruptions=names, progress=Silence())
-    assert files(tmp_path / "tree") == some(tree, *names)
+    made, names = tmp_path / "tree", ("zoom_blur", "snow")
+    command = ["corrupt", str(source), str(made), "--corruptions", ",".join(names)]
+    kill_midway(made, *command, "--workers", "2")
+    assert (made / "generated.json").is_file()
+    assert files(made).items() < files(tree, *names).items()
+    write_corrupted(source, made, corruptions=names, progress=Silence())
+    assert files(made) == files(tree, *names)
+    assert not leftovers(made)
 
 
 # ------------------------------------------------------------------------------------ names
@@ -468,6 +422,16 @@ def test_a_tree_of_another_seed_is_refused_by_name(source: Path, tree: Path) -> 
 def test_a_tree_of_other_photos_is_refused_by_name(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="otherwise: source_sha256 is"):
         write_corrupted(photos_in(tmp_path, 1), tree, progress=Silence())
+
+
+def test_a_limit_takes_evenly_spaced_photos_and_makes_another_tree(tmp_path: Path) -> None:
+    source, tree = photos_in(tmp_path / "clean", 6), tmp_path / "tree"
+    variant: dict[str, Any] = {"corruptions": ["contrast"], "severities": [1]}
+    assert write_corrupted(source, tree, limit=2, progress=Silence(), **variant) == 2
+    ids = sorted(photo.relative_to(source).as_posix() for photo in source.rglob("*.JPEG"))
+    assert sorted(files(tree)) == [f"contrast/1/{ids[0]}", f"contrast/1/{ids[3]}"]
+    with pytest.raises(InputError, match="otherwise: source_sha256 is"):
+        write_corrupted(source, tree, limit=3, progress=Silence(), **variant)
 
 
 def test_a_tree_of_another_package_is_refused_by_name(source: Path, copy: Path) -> None:

@@ -5,9 +5,8 @@ import pytest
 from evaluator.contracts import Condition, Silence
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
-from evaluator.evaluate.scoring import select_items
 from evaluator.evaluate.sources.folder import FolderSource
-from evaluator.evaluate.sources.items import Files, IdPool, Items, shared_items
+from evaluator.evaluate.sources.items import Files, IdPool, Items, select_items, shared_items
 from evaluator.workflow.selection import Wanted, select
 
 TENCH, DALMATIAN = "n01440764", "n02110341"  # classes 0, 251

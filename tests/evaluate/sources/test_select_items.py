@@ -7,7 +7,7 @@ from evaluator.contracts import (
     Item,
 )
 from evaluator.errors import InputError
-from evaluator.evaluate.scoring import select_items
+from evaluator.evaluate.sources.items import select_items
 
 
 def items_of(n: int, place: str = "") -> list[Item]:
