@@ -1,6 +1,7 @@
-"""Attacks and maximizing images, in native PyTorch: a room that is not furnished yet.
+"""Attacks and maximizing images, in native PyTorch, on foolbox's attack classes.
 
-Here will stand white-box PGD over epsilon and over steps, transfer from ``resnext50_32x4d``, the
-maximizing images of penultimate units, and the checks that say whether an attack can be believed.
-They are handed decoded images and a network, and never open an engine.
+``pgd.py`` is the loop: ``descent.py`` makes its steps, ``gradients.py`` asks the network,
+``attempts.py`` notes what becomes of an image. ``protocols.py`` says which choices make an attack,
+``records.py`` what is kept of it and ``outcomes.py`` what is counted. They are handed decoded
+images and a network that takes them, and never open an engine.
 """
