@@ -20,15 +20,19 @@ def gradient_norms(gradients: "torch.Tensor") -> "torch.Tensor":
 
 
 def zero_shares(directions: "torch.Tensor") -> "torch.Tensor":
-    """Components that are exactly zero: (N,), fractions."""
-    flat = directions.flatten(1)
-    return 1 - flat.count_nonzero(dim=1).double() / flat.shape[1]
+    """Components that are exactly zero, of directions in {-1, 0, 1}: (N,), fractions."""
+    moving = (directions * directions).flatten(1).sum(dim=1)
+    return 1 - moving.double() / directions[0].numel()
 
 
 def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
-    """Components that step the other way than the last time: (N,), fractions."""
+    """Components that step the other way than the last time: (N,), fractions.
+
+    Of directions in {-1, 0, 1} products do it, several times as fast as comparisons.
+    """
     products = (directions * before).flatten(1)
-    return (products < 0).sum(dim=1).double() / products.shape[1]
+    both, agreeing = (products * products).sum(dim=1), products.sum(dim=1)
+    return (both - agreeing).double() / (2 * products.shape[1])
 
 
 def distances(batch: "Batch") -> "torch.Tensor":

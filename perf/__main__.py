@@ -1,6 +1,7 @@
 """Every benchmark, one after the other."""
 
 from . import (
+    attack,
     decoding,
     export_memory,
     flips,
@@ -25,3 +26,4 @@ flips.main()
 perturbed_report.main()
 export_memory.main()
 video.main()
+attack.main()

@@ -1,17 +1,18 @@
 """Networks small enough to be attacked in milliseconds, images for them, and attacks on them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from torch import nn
 
 from evaluator.attacks.attempts import Attempt, CleanImage
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.attacks.protocols import attack_settings
+from evaluator.attacks.records import attack_records
 from evaluator.attacks.room import Room
 from evaluator.contracts import AttackSettings, Item
 
@@ -114,12 +115,15 @@ def attempts_on(
     return sorted(attacked(job, images), key=lambda attempt: order[attempt.item.id])
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread, where the number of threads would change a sum."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def stacked(images: Sequence[CleanImage]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([image.image for image in images]))
+
+
+def rounded(losses: Sequence[float]) -> list[float]:
+    """Losses as they are recorded: sums over other batches differ in the last bits."""
+    return [float(np.float32(loss)) for loss in losses]
+
+
+def table(images: Sequence[CleanImage], attempts: Sequence[Attempt]) -> pa.Table:
+    """Their records."""
+    return pa.Table.from_batches([attack_records([image.item for image in images], attempts)])

@@ -1,0 +1,125 @@
+"""The protocols as they are published, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from evaluator.attacks.protocols import (
+    PRINTED_STEP,
+    attack_settings,
+    check_epsilon,
+    find_protocol,
+)
+from evaluator.contracts import AttackSettings
+from evaluator.errors import InputError
+from evaluator.storage.documents import canonical_bytes, document_from_bytes
+from evaluator.tests.small import one_line
+
+
+def test_the_papers_protocol_is_its_code() -> None:
+    # evaluate_whitebox.py of eminorhan/resnext-wsl; foolbox 1.8 does not clip the start.
+    settings = attack_settings("paper")
+    assert settings.step_size == 2 / 255
+    assert settings.targeted
+    assert settings.stop == "target"
+    assert not settings.clip_start
+    assert settings.losses == ("cross_entropy",)
+    assert settings.restarts == 1
+    assert settings.steps == (10, 20, 30, 40, 50)
+    assert find_protocol("paper").epsilons == (0.01, 0.02, 0.04, 0.06, 0.08, 0.1)
+    assert attack_settings("paper", step_size=PRINTED_STEP).step_px(0.06) == 2 / 225
+
+
+def test_the_standard_protocol_is_what_is_expected_today() -> None:
+    settings = attack_settings("standard")
+    assert not settings.targeted
+    assert settings.stop == "label"
+    assert settings.clip_start
+    assert settings.losses == ("cross_entropy", "dlr")
+    assert settings.steps == (50,)
+    assert settings.restarts == 5
+    assert settings.attempts == 10
+    assert settings.step_px(8 / 255) == pytest.approx(2.5 * 8 / 255 / 50)
+    assert find_protocol("standard").epsilons == (4 / 255, 8 / 255)
+
+
+def test_every_choice_can_be_made_otherwise() -> None:
+    choices: dict[str, Any] = {
+        "losses": ["dlr"],
+        "steps": [7, 9],
+        "stop": "label",
+        "targeted": False,
+        "step_size": 0.01,
+        "restarts": 3,
+        "clip_start": True,
+        "relative_epsilon": True,
+        "seed": 5,
+        "traced": 7,
+        "attack_wrong": True,
+    }
+    for protocol in ("paper", "standard"):
+        settings = attack_settings(protocol, **choices)
+        for name, value in choices.items():
+            assert getattr(settings, name) == (tuple(value) if isinstance(value, list) else value)
+        assert settings.relative_step is None
+    assert attack_settings("paper", relative_step=2.0, steps=(10,)).step_size is None
+    assert attack_settings("paper", seed=None, steps=None) == attack_settings("paper")
+
+
+def test_settings_are_a_document() -> None:
+    for protocol in ("paper", "standard"):
+        settings = attack_settings(protocol, seed=3)
+        data = canonical_bytes(settings)
+        assert json.loads(data)["norm"] == "linf"
+        assert document_from_bytes(data, AttackSettings, "run.json") == settings
+    broken = canonical_bytes(attack_settings("paper")).replace(b'"target"', b'"tarjet"')
+    with pytest.raises(InputError, match="stop"):
+        document_from_bytes(broken, AttackSettings, "run.json")
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"steps": ()}, "No steps"),
+        ({"steps": (0, 10)}, "0, 10 steps: expected counts of at least 1"),
+        ({"steps": (-5,)}, "-5 steps"),
+        ({"steps": (10, 10)}, "10, 10 steps: expected each count once, in ascending order"),
+        ({"steps": (20, 10)}, "20, 10 steps: expected each count once, in ascending order"),
+        ({"restarts": 0}, "0 restarts: expected at least 1"),
+        ({"traced": -1}, "-1 traced images"),
+        ({"step_size": 0.0}, "A step of 0: expected a positive number"),
+        ({"step_size": float("nan")}, "A step of nan"),
+        ({"relative_step": -2.5, "steps": (10,)}, "A step of -2.5"),
+        ({"step_size": 0.1, "relative_step": 2.5}, "A step has one size"),
+        ({"relative_step": 2.5}, "10, 20, 30, 40, 50 steps of a size that depends"),
+        ({"losses": ()}, "Losses No: expected each once"),
+        ({"losses": ("cross_entropy",) * 2}, "expected each once"),
+        ({"losses": ("hinge",)}, "Unknown loss 'hinge': expected cross_entropy or dlr"),
+        ({"losses": ("dlr",)}, "The loss dlr has no target"),
+        ({"stop": "never"}, "Unknown stop 'never'"),
+        ({"targeted": False}, "An untargeted attack has no target to stop at"),
+    ],
+)
+def test_what_no_attack_can_be_is_refused_in_one_line(choices: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        attack_settings("paper", **choices)
+    assert message in one_line(caught)
+
+
+def test_an_unknown_protocol_is_answered_with_a_near_one() -> None:
+    with pytest.raises(InputError, match=r"or standard\. Did you mean paper\?") as told:
+        attack_settings("papr")
+    one_line(told)
+
+
+@pytest.mark.parametrize("epsilon", [8 / 255, 1.0, 1e-9])
+def test_epsilons_that_are_some_pass(epsilon: float) -> None:
+    check_epsilon(epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, 1.001, 8.0, float("nan"), float("inf")])
+def test_epsilons_that_are_none_are_refused(epsilon: float) -> None:
+    with pytest.raises(InputError, match=r"outside \(0, 1\].*8/255") as caught:
+        check_epsilon(epsilon)
+    one_line(caught)
