@@ -65,6 +65,7 @@ def test_the_public_api_is_what_it_says() -> None:
         ["score", "--help"],
         ["data", "corrupt", "--help"],
         ["compile", "--help"],
+        ["maximize", "--help"],
         ["cache", "prune", "--help"],
     ],
 )

@@ -136,7 +136,7 @@ def read_part(folder: Path, pair: Pair) -> tuple[Maximized, Circumstances] | Non
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             row = Maximized(**{field.name: file[field.name] for field in fields(Maximized)})
             made = file["circumstances"].tobytes()
     except Exception as error:  # numpy and zipfile raise what they like on damaged bytes

@@ -29,17 +29,18 @@ SIDE, WIDTH = 9, 6
 EASY = MaximizingSettings(steps=30, step_size=1 / 255, epsilon=4, probability=0.4)
 
 
-def tiny(dtype: torch.dtype = torch.float64, seed: int = 3) -> nn.Module:
+def tiny(seed: int = 3) -> nn.Sequential:
     """Two convolutions, a mean, and a head of four logits; its units are loud enough to pass."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        loud = nn.Conv2d(8, WIDTH, 3)
         network = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, WIDTH, 3), nn.ReLU(),
+            nn.Conv2d(3, 8, 3), nn.ReLU(), loud, nn.ReLU(),
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, 4),
         )  # fmt: skip
     with torch.no_grad():
-        network[2].weight *= 20
-    return network.to(dtype).eval().requires_grad_(False)
+        loud.weight *= 20
+    return network.double().eval().requires_grad_(False)
 
 
 def starts(count: int = 3, seed: int = 0) -> npt.NDArray[np.float64]:
@@ -66,7 +67,7 @@ def run(
 
 
 def plain_loop(
-    network: nn.Module, start: npt.NDArray[Any], unit: int, how: MaximizingSettings
+    network: nn.Sequential, start: npt.NDArray[Any], unit: int, how: MaximizingSettings
 ) -> dict[str, Any]:
     """The method as a person would write it down: one image, every iterate kept, then a choice."""
     first = torch.from_numpy(start)[None]
@@ -118,16 +119,16 @@ def test_images_are_those_of_a_plain_loop_bit_for_bit(epsilon: float) -> None:
 
 @pytest.mark.filterwarnings("ignore:Please import `gaussian_filter`:DeprecationWarning")
 def test_last_iterates_are_those_of_foolbox_bit_for_bit() -> None:
-    import foolbox
+    from foolbox.attacks import LinfPGD
+    from foolbox.criteria import TargetedMisclassification
+    from foolbox.models.pytorch import PyTorchModel
 
     network, begun, units = tiny(), starts(), [4, 0]
     made = run(network, begun, units)
-    features = foolbox.PyTorchModel(network[:-1].eval(), bounds=(0, 1), device="cpu")
-    attack = foolbox.attacks.LinfPGD(
-        abs_stepsize=EASY.step_size, steps=EASY.steps, random_start=False
-    )
+    features = PyTorchModel(network[:-1].eval(), bounds=(0, 1), device="cpu")
+    attack = LinfPGD(abs_stepsize=EASY.step_size, steps=EASY.steps, random_start=False)
     images = torch.from_numpy(np.repeat(begun, len(units), 0))
-    wanted = foolbox.criteria.TargetedMisclassification(torch.tensor(units * len(begun)))
+    wanted = TargetedMisclassification(torch.tensor(units * len(begun)))
     theirs, _, _ = attack(features, images, wanted, epsilons=EASY.epsilon)
     np.testing.assert_array_equal(made.last.reshape(theirs.shape), theirs.numpy())
 
@@ -238,7 +239,7 @@ def test_a_batch_without_memory_is_halved() -> None:
 def test_an_activation_that_is_not_finite_is_named() -> None:
     network = tiny()
     with torch.no_grad():
-        network[2].bias[1] = torch.nan
+        network.get_parameter("2.bias")[1] = torch.nan
     with pytest.raises(EngineError, match="not finite at step 0 of unit 4 from start 1"):
         run(network, starts(), [4])
 

@@ -17,17 +17,20 @@ Units = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
 def frozen(network: nn.Module) -> nn.Module:
-    return network.eval().requires_grad_(False)
+    network.eval()
+    return network.requires_grad_(False)
 
 
 def resnet_units(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     # As the paper's code: all children but the last, one after the other.
-    return nn.Sequential(*list(network.children())[:-1])(images)[:, :, 0, 0]
+    maps: torch.Tensor = nn.Sequential(*list(network.children())[:-1])(images)
+    return maps[:, :, 0, 0]
 
 
 def alexnet_units(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     maps = network.avgpool(network.features(images)).flatten(1)  # type: ignore[operator]
-    return network.classifier[:-1](maps)  # type: ignore[index,no-any-return,operator]
+    units: torch.Tensor = network.classifier[:-1](maps)  # type: ignore[index,operator]
+    return units
 
 
 def densenet_units(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -54,10 +57,9 @@ def lite_units(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def vgg() -> nn.Module:
     features = nn.Sequential(nn.Conv2d(3, 512, 3, 8), nn.ReLU())
-    network = torchvision.models.VGG(features, num_classes=1000, init_weights=False)
-    network.classifier[0] = nn.Linear(512 * 49, 32)
-    network.classifier[3] = nn.Linear(32, 64)
-    network.classifier[6] = nn.Linear(64, 1000)
+    network: nn.Module = torchvision.models.VGG(features, num_classes=1000, init_weights=False)
+    for name, layer in (("0", (512 * 49, 32)), ("3", (32, 64)), ("6", (64, 1000))):
+        network.get_submodule("classifier").register_module(name, nn.Linear(*layer))
     return network
 
 
