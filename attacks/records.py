@@ -38,7 +38,8 @@ SCHEMA = pa.schema(
         pa.field("turned", pa.float32()),
     ]
 )
-"""``Attempt`` says what the columns are; ``attempt`` counts those of an image from 0. A skipped image is a row that says why in ``error``."""
+"""``Attempt`` says what the columns are; ``attempt`` counts those of an image, from 0. A skipped
+image is a row that says why in ``error``."""
 
 
 def attack_records(

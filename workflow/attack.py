@@ -29,7 +29,7 @@ from ..engine.torch_engine import exact_float32
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
-from ..evaluate.scoring import select_items
+from ..evaluate.sources.items import select_items
 from ..evaluate.sources.opening import open_source
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256

@@ -34,9 +34,9 @@ class JudgedAttack:
         passed = len(self.trust.diagnostics) - len(rows)
         notes = (
             self.trust.sentence,
-            f"judged by {self.steps} steps on {self.trust.images:,} images that were right, of which "
-            f"{self.trust.traced:,} made all steps; {passed} diagnostics passed; each with its "
-            "bound and its source: docs/protocols.md",
+            f"judged at {self.steps} steps by the {self.trust.images:,} images that were right, "
+            f"{self.trust.traced:,} of which made all steps; {passed} diagnostics passed; how each "
+            "is defined, its bound and its source: docs/protocols.md",
         )
         title = f"{self.name}: can the attack be believed?"
         return Table(title, HEADERS, tuple(rows), notes, words=(0, len(HEADERS) - 1))

@@ -24,9 +24,8 @@ from ..attacks.paper_draw import drawn_units
 from ..attacks.penultimate import PenultimateUnits, find_penultimate
 from ..contracts import Device, LoadedNetwork, Progress, Silence
 from ..engine.malloc import keep_freed_memory
-from ..engine.memory import lacks_memory
 from ..engine.torch_engine import exact_float32, torch_spec, torch_versions
-from ..errors import EngineMemoryError, InputError, reason_of, shown
+from ..errors import EngineMemoryError, InputError, lacks_memory, reason_of, shown
 from ..evaluate.jpeg import decoder_versions
 from ..exporter.weights import load_network
 from .engines import placements

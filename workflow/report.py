@@ -83,8 +83,10 @@ class Report:
         return write_figures(self.entries, Path(folder), progress or Silence())
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema``; lists of ``scores``, ``published``, ``attacks``,
-        which say whether these can be believed, and ``notes``.
+        """The report for programs: ``schema`` and lists of what it shows.
+
+        These are ``scores``, ``published`` ones, ``attacks``, whether they can be believed, and
+        ``notes``.
         """
         names = {entry.model for entry in self.entries}
         published = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluator.cli.maximize import pixel_units
+from evaluator.cli.options import pixel_units
 from evaluator.errors import InputError
 from evaluator.tests.cli.test_cli import Done, error_of, run
 
