@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .workflow.attack import attack_whitebox
     from .workflow.bench import bench
     from .workflow.compare import compare
     from .workflow.compile import compile_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "assert_parity": ".workflow.regression",
+    "attack_whitebox": ".workflow.attack",
     "bench": ".workflow.bench",
     "check_parity": ".workflow.parity",
     "compare": ".workflow.compare",
@@ -42,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "assert_parity",
+    "attack_whitebox",
     "bench",
     "check_parity",
     "compare",

@@ -136,6 +136,8 @@ def attack_whitebox(
         seed=seed,
     )
     conditions = _conditions(epsilons or find_protocol(protocol).epsilons)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
     every, places = _every(subset), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     choice = ModelChoice(model, weights, seed, crop_px, None, None, description, classes)

@@ -1,15 +1,12 @@
 """Whether the attacks of a report can be believed: judged by their records, shown beside them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks.trust import HEADERS, Trust, trust_document, trust_of, trust_rows
 from ..evaluate.report.table import Table
 from .scored_runs import ScoredRun
-
-VERDICT = -1
-"""The column of ``HEADERS`` that says what came out."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +26,26 @@ class JudgedAttack:
     trust: Trust
 
     def table(self) -> Table:
-        """What failed and what is undecided; what passed is counted below."""
-        rows = [row for row in trust_rows(self.trust) if row[VERDICT] != "passed"]
-        passed = len(self.trust.diagnostics) - len(rows)
-        notes = (
-            self.trust.sentence,
-            f"judged at {self.steps} steps by the {self.trust.images:,} images that were right, "
-            f"{self.trust.traced:,} of which made all steps; {passed} diagnostics passed; how each "
-            "is defined, its bound and its source: docs/protocols.md",
-        )
+        """A row a diagnostic, its worst epsilon; what could not be measured is named below."""
+        worst = {found.name: found for found in reversed(self.trust.diagnostics)}
+        shown = [d for d in self.trust.diagnostics if worst[d.name] is d]
+        measured = [d for d in shown if d.value is not None]
+        silent = [d.title for d in shown if d.value is None]
+        notes = [self.trust.sentence, self._basis()]
+        if silent:
+            notes.append(
+                f"nothing to judge by, or a run of its own was not made: {'; '.join(silent)}"
+            )
+        rows = trust_rows(replace(self.trust, diagnostics=tuple(measured)))
         title = f"{self.name}: can the attack be believed?"
-        return Table(title, HEADERS, tuple(rows), notes, words=(0, len(HEADERS) - 1))
+        return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, len(HEADERS) - 1))
+
+    def _basis(self) -> str:
+        return (
+            f"judged at {self.steps} steps by the {self.trust.images:,} images that were right, "
+            f"{self.trust.traced:,} of which made all steps; of several epsilons the worst is "
+            "shown; definitions, bounds and sources: docs/protocols.md"
+        )
 
     def document(self) -> dict[str, Any]:
         """All diagnostics, for programs."""

@@ -1,0 +1,47 @@
+"""``evaluator attack`` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluator.tests.cli.test_cli import error_of, run
+
+
+def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(
+    photos: Path, tmp_path: Path
+) -> None:
+    words = [
+        "attack", "whitebox", "efficientnet_lite0", "--data", photos, "--epsilon", "0.002,4/255",
+        "--steps", "2,4", "--limit", "3", "--traced", "1", "--out", tmp_path / "run",
+    ]  # fmt: skip
+    done = run(*words, "--json", tmp_path / "report.json")
+    assert done.returncode == 0, done.stderr
+    assert "Attacking efficientnet_lite0: 3 images at 2 epsilons" in done.stderr
+    assert "White-box attack over epsilon: still right, %" in done.stdout
+    assert "efficientnet_lite0, 2 steps: can the attack be believed?" in done.stdout
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert {score["epsilon"] for score in document["scores"]} == {None, 0.002, 4 / 255}
+    again = run(*words)
+    assert again.returncode == 0
+    assert again.stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epsilon", "8/0"], "--epsilon takes a number such as 0.01 or 8/255; got '8/0'."),
+        (["--epsilon", "2"], "An epsilon of 2 is outside (0, 1]"),
+        (["--steps", "ten"], "--steps takes whole numbers"),
+        (["--step-size", "small"], "--step-size takes a number"),
+        (["--restarts", "0"], "0 restarts: expected at least 1"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    done = run("attack", "whitebox", "resnet50", "--data", ".", *words, cwd=tmp_path)
+    assert message in error_of(done)
+
+
+def test_scoring_an_attack_says_which_command_attacks(tmp_path: Path) -> None:
+    done = run("score", "resnet50", "whitebox", "--data", ".", cwd=tmp_path)
+    assert "is no benchmark but an attack: `evaluator attack whitebox MODEL`" in error_of(done)

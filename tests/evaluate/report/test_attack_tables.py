@@ -1,0 +1,70 @@
+"""The tables of white-box attacks: what is counted, at which epsilon, beside the paper's."""
+
+from collections.abc import Iterator
+
+from evaluator.contracts import Score
+from evaluator.evaluate.report.entries import Entry
+from evaluator.evaluate.report.published import published_scores
+from evaluator.evaluate.report.table import Table
+from evaluator.evaluate.report.tables import report_tables
+from evaluator.tests.score_rows import score
+
+PAPERS = "target not reached (the paper's count)"
+
+
+def attacked(protocol: str = "whitebox-1-paper", n: int = 20) -> Iterator[Score]:
+    facts = {"protocol": protocol, "n": n}
+    yield score("whitebox", "clean_accuracy", 0.9, **facts)
+    for epsilon in (0.06, 8 / 255, 0.2):
+        for steps in (10, 50):
+            of = {**facts, "epsilon": epsilon, "steps": steps, "restarts": 1}
+            yield score("whitebox", "accuracy_under_attack", epsilon + steps / 1000, **of)
+            yield score("whitebox", "label_unchanged", epsilon, **of)
+
+
+def made(*scores: Score, name: str = "m", published: bool = False) -> list[Table]:
+    return report_tables([Entry(name, name, scores)], all_published=published)
+
+
+def test_every_row_says_what_is_counted_and_after_how_many_steps() -> None:
+    over, along = made(*attacked())[:2]
+    assert over.header == (
+        "model", "what is counted", "steps", "clean %", "8/255", "0.06", "0.2",
+    )  # fmt: skip
+    assert over.rows == (
+        ("m", PAPERS, "10", "90.0*", "4.1*", "7.0*", "21.0*"),
+        ("m", "label never left", "10", "90.0*", "3.1*", "6.0*", "20.0*"),
+    )
+    assert along.header == ("model", "what is counted", "epsilon", "10", "50")
+    assert along.rows[0] == ("m", PAPERS, "0.06", "7.0*", "11.0*")
+    assert "* not the whole benchmark: 20 of 25,000 images a condition" in over.notes
+
+
+def test_a_standard_attack_has_one_count() -> None:
+    (over, *_) = made(*attacked("whitebox-1-standard"))
+    assert [row[1] for row in over.rows] == ["label never left, the worst case of all attempts"]
+
+
+def test_the_papers_curves_stand_beside_its_models() -> None:
+    over, along = made(*attacked(), name="resnext101_32x16d_wsl")[:2]
+    assert over.header[4:] == ("0.01", "0.02", "8/255", "0.04", "0.06", "0.08", "0.1", "0.2")
+    printed = ("67.0", "52.4", "", "43.7", "40.7", "39.6", "39.6", "")
+    name = "resnext101_32x16d_wsl, as published"
+    assert over.rows[-1] == (name, PAPERS, "10", "84.2", *printed)
+    assert along.header[3:] == ("10", "20", "30", "40", "50")
+    assert along.rows[-1] == (name, PAPERS, "0.06", "40.7", "10.2", "2.7", "0.8", "0.3")
+
+
+def test_without_an_attack_of_the_users_there_is_no_table() -> None:
+    tables = made(score("imagenet", "top1_error", 0.2), published=True)
+    assert not any("attack" in table.title for table in tables)
+
+
+def test_the_published_curves_agree_with_the_papers_table_2() -> None:
+    found = {
+        (s.epsilon, s.steps): s.value
+        for s in published_scores("resnext101_32x48d_wsl")
+        if s.metric == "accuracy_under_attack"
+    }
+    assert len(found) == 6 + 4
+    assert [round(100 * (found[0.06, steps] or 0), 1) for steps in (10, 50)] == [29.7, 0.0]

@@ -1,0 +1,296 @@
+"""White-box attacks from a model's name to a report: recorded, continued, extended, refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import evaluator
+from evaluator.attacks.randomness import start_noise, wrong_class
+from evaluator.contracts import Condition, Preprocessing, Run, Silence
+from evaluator.errors import EngineError, InputError, RunMismatchError
+from evaluator.evaluate.classes import wnids
+from evaluator.evaluate.decode import photo_pixels
+from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.exporter.spec import model_spec
+from evaluator.exporter.weights import load_network
+from evaluator.records.reading import read_run
+from evaluator.tests.ready_graphs import ReadyGraph, description
+from evaluator.tests.small import one_line, small_row
+from evaluator.workflow.attack_scores import benchmark_of
+
+SIDE, PHOTOS, WRONG = 32, 7, 2
+EPSILONS, STEPS = (0.004, 0.02), (2, 5)
+STEP_SIZE = 2 / 255
+
+
+class Images(nn.Module):
+    """The network with its preprocessing, written once more."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = (
+            torch.tensor(values).reshape(1, 3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> str:
+    return small_row(monkeypatch)
+
+
+@pytest.fixture
+def network(small: str) -> Images:
+    spec = model_spec(small, weights="random", crop_px=SIDE)
+    return Images(load_network(spec).network, spec.preprocessing)
+
+
+@pytest.fixture
+def images(network: Images) -> dict[str, torch.Tensor]:
+    """Each photo as the network sees it, by the name of its file."""
+    spec = model_spec("small", weights="random", crop_px=SIDE)
+    found = {}
+    for photo in sample_photos()[:PHOTOS]:
+        data = photo.path.read_bytes()
+        pixels = photo_pixels(data, str(photo.path), spec.preprocessing)
+        found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
+    return found
+
+
+@pytest.fixture
+def tree(network: Images, images: dict[str, torch.Tensor], tmp_path: Path) -> Path:
+    """Photos under the classes that the network takes them for, the first two under the next."""
+    for position, photo in enumerate(sample_photos()[:PHOTOS]):
+        label = int(network(images[photo.path.name]).argmax()) + (position < WRONG)
+        place = tmp_path / "tree" / wnids()[label % 1000] / photo.path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photo.path, place)
+    return tmp_path / "tree"
+
+
+def attack(tree: Path, out: Path, **more: Any) -> Run:
+    options: dict[str, Any] = {
+        "weights": "random", "crop_px": SIDE, "device": "cpu", "epsilons": EPSILONS,
+        "steps": STEPS, "batch_size": 1, "traced": 1,
+    }  # fmt: skip
+    return evaluator.attack_whitebox("small", tree, out=out, **{**options, **more})
+
+
+def rows(run: Run, epsilon: float) -> list[dict[str, Any]]:
+    condition = Condition((("epsilon", epsilon),))
+    found: list[dict[str, Any]] = read_run(run, (condition,)).finished[condition].to_pylist()
+    return found
+
+
+def papers_attack(
+    network: nn.Module, image: torch.Tensor, identity: str, label: int, epsilon: float, steps: int
+) -> tuple[int | None, int | None]:
+    """The steps at which the target was reached and the label left, by a plain loop."""
+    target = wrong_class(0, identity, 0, label=label, classes=1000)
+    noise = torch.from_numpy(start_noise(0, identity, 0, tuple(image.shape[1:]))).float()[None]
+    iterate, left = image + epsilon * noise, None
+    for step in range(1, steps + 1):
+        iterate = iterate.detach().requires_grad_(True)
+        loss = functional.cross_entropy(network(iterate), torch.tensor([target]))
+        (gradient,) = torch.autograd.grad(loss, iterate)
+        moved = iterate - STEP_SIZE * gradient.sign()
+        iterate = (image + (moved - image).clamp(-epsilon, epsilon)).clamp(0, 1)
+        predicted = int(network(iterate).argmax())
+        left = step if left is None and predicted != label else left
+        if predicted == target:
+            return step, left
+    return None, left
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_every_outcome_equals_a_plain_loop(
+    network: Images, images: dict[str, torch.Tensor], tree: Path, tmp_path: Path, epsilon: float
+) -> None:
+    made = rows(attack(tree, tmp_path / "run", traced=0), epsilon)
+    assert len(made) == PHOTOS
+    hits = 0
+    for row in made:
+        name, label = row["id"].partition("/")[2], row["label"]
+        clean = int(network(images[name]).argmax())
+        assert row["clean"] == clean
+        if clean != label:
+            assert (row["steps"], row["changed_step"]) == (0, 0)
+            continue
+        expected = papers_attack(network, images[name], row["id"], label, epsilon, STEPS[-1])
+        assert (row["target_step"], row["changed_step"]) == expected
+        hits += expected[1] is not None
+    assert sum(row["clean"] != row["label"] for row in made) == WRONG
+    assert epsilon != EPSILONS[-1] or hits > 0  # else nothing would have been compared
+
+
+def test_the_reports_numbers_are_those_of_the_records(tree: Path, tmp_path: Path) -> None:
+    run = attack(tree, tmp_path / "run")
+    document = evaluator.report(run.folder).document()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    found = {(s["metric"], s["epsilon"], s["steps"]): s for s in document["scores"]}
+    assert len(found) == len(document["scores"]) == 1 + 2 * len(EPSILONS) * len(STEPS)
+    clean = found["clean_accuracy", None, None]
+    assert (clean["value"], clean["n"]) == ((PHOTOS - WRONG) / PHOTOS, PHOTOS)
+    for epsilon in EPSILONS:
+        right = [row for row in rows(run, epsilon) if row["clean"] == row["label"]]
+        for steps in STEPS:
+            reached = sum((row["target_step"] or 99) > steps for row in right)
+            stayed = sum((row["changed_step"] or 99) > steps for row in right)
+            score = found["accuracy_under_attack", epsilon, steps]
+            assert score["value"] == reached / PHOTOS
+            assert score["low"] < score["value"] + 1e-9 < score["high"]
+            assert found["label_unchanged", epsilon, steps]["value"] == stayed / PHOTOS
+            assert (score["protocol"], score["restarts"]) == ("whitebox-1-paper", 1)
+            assert not score["complete"]
+
+
+def test_an_attack_that_was_interrupted_is_continued_and_can_be_extended(
+    tree: Path, tmp_path: Path
+) -> None:
+    class Impatient(Silence):
+        def advance(self, step: str, done: int, total: int, unit: str) -> None:
+            if step == "attack" and done >= 3:
+                raise KeyboardInterrupt
+
+    whole = attack(tree, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        attack(tree, tmp_path / "cut", progress=Impatient())
+    told = Silence()
+    cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[:1], progress=told)
+    assert [c["epsilon"] for c in benchmark_of(cut).conditions] == [EPSILONS[0]]
+    cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[1:])
+    assert [c["epsilon"] for c in benchmark_of(cut).conditions] == list(EPSILONS)
+    for epsilon in EPSILONS:
+        assert rows(cut, epsilon) == rows(whole, epsilon)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"seed": 1}, "attack.seed is 0 there, 1 here"),
+        ({"steps": (2, 6)}, r"attack.steps is \[2, 5\] there"),
+        ({"subset": "every-second"}, "subset is none there, every-second here"),
+        ({"protocol": "standard", "steps": (5,)}, "attack.protocol is paper there"),
+    ],
+)
+def test_another_attack_does_not_enter_the_run(
+    tree: Path, tmp_path: Path, more: dict[str, Any], named: str
+) -> None:
+    out = tmp_path / "run"
+    attack(tree, out, limit=2, epsilons=[0.01])
+    with pytest.raises(RunMismatchError, match=named):
+        attack(tree, out, **{"limit": 2, "epsilons": [0.01], **more})
+
+
+def test_the_standard_protocol_gives_the_worst_case_of_all_attempts(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = attack(tree, tmp_path / "run", protocol="standard", steps=(6,), restarts=2)
+    for epsilon in EPSILONS:
+        of_image: dict[str, list[dict[str, Any]]] = {}
+        for row in rows(run, epsilon):
+            of_image.setdefault(row["id"], []).append(row)
+        assert len(of_image) == PHOTOS
+        standing = 0
+        for attempts in of_image.values():
+            assert [a["attempt"] for a in attempts] == list(range(len(attempts)))
+            fell = [a["changed_step"] is not None for a in attempts]
+            assert not any(fell[:-1])  # attacked further only while it stands
+            standing += not fell[-1]
+            assert fell[-1] or len(attempts) == 4
+        (score,) = (
+            s
+            for s in evaluator.report(run.folder).scores
+            if (s.metric, s.epsilon) == ("accuracy_under_attack", epsilon)
+        )
+        assert score.value == standing / PHOTOS
+
+
+def test_every_second_image_is_that_of_the_sorted_ids(tree: Path, tmp_path: Path) -> None:
+    run = attack(tree, tmp_path / "run", subset="every-second", epsilons=[0.01])
+    ids = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.jpg"))
+    assert [row["id"] for row in rows(run, 0.01)] == ids[::2]
+
+
+def test_an_accuracy_under_attack_never_stands_without_the_judgement(
+    tree: Path, tmp_path: Path
+) -> None:
+    report = evaluator.report(attack(tree, tmp_path / "run").folder)
+    titles = [table.title for table in report.tables()]
+    assert titles[:2] == [
+        "White-box attack over epsilon: still right, %",
+        "White-box attack over steps: still right, %",
+    ]
+    judged = [title for title in titles if title.endswith("can the attack be believed?")]
+    assert len(judged) == len(STEPS)
+    (over, *_) = report.tables()
+    assert {row[1] for row in over.rows} == {
+        "target not reached (the paper's count)",
+        "label never left",
+    }
+    few, many = report.document()["attacks"]
+    assert (few["steps"], many["steps"]) == STEPS
+    # Two steps of 2/255 cannot cross a ball of 0.02.
+    (travel,) = (d for d in few["diagnostics"] if d["verdict"] == "failed" and d["n"] == 0)
+    assert travel["epsilon"] == 0.02
+
+
+def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
+    tmp_path: Path, photos: Path
+) -> None:
+    told = Silence()
+    attack(photos, tmp_path / "run", limit=2, epsilons=[0.01], progress=told)
+    assert any(n.startswith("warning: 0 of 2 images are right without") for n in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"epsilons": [0.0]}, r"An epsilon of 0 is outside \(0, 1\]"),
+        ({"epsilons": [0.01, 1.5]}, r"An epsilon of 1\.5 is outside"),
+        ({"epsilons": [float("nan")]}, r"An epsilon of nan is outside"),
+        ({"steps": (0,)}, "0 steps: expected counts of at least 1"),
+        ({"steps": (5, 2)}, "ascending"),
+        ({"restarts": 0}, "0 restarts: expected at least 1"),
+        ({"protocol": "papers"}, "Did you mean paper"),
+        ({"subset": "every-third"}, "There is no subset 'every-third'. Expected every-second"),
+        ({"step_size": 0.0}, "A step of 0: expected a positive number"),
+        ({"batch_size": 0}, "--batch-size 0 is not possible"),
+    ],
+)
+def test_a_choice_that_is_none_is_one_line(
+    tree: Path, tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        attack(tree, tmp_path / "run", **more)
+    assert one_line(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_only_onnx_has_no_gradients(tmp_path: Path, photos: Path) -> None:
+    path = ReadyGraph().write(tmp_path / "net.onnx")
+    description(tmp_path / "net.toml", 'input = "normalized"')
+    with pytest.raises(InputError, match=r"exists only as ONNX, and gradients need PyTorch\. Give"):
+        evaluator.attack_whitebox(str(path), photos, out=tmp_path / "run")
+
+
+def test_a_network_whose_loss_is_not_a_number_ends_the_run_with_the_image(
+    tree: Path, tmp_path: Path, network: Images
+) -> None:
+    state: dict[str, torch.Tensor] = network.network.state_dict()
+    name = next(name for name, tensor in state.items() if tensor.dtype == torch.float32)
+    torch.save({**state, name: torch.full_like(state[name], np.nan)}, tmp_path / "nan.pth")
+    with pytest.raises(EngineError, match=r"n\d{8}/\S+\.jpg at step 0"):
+        attack(tree, tmp_path / "run", weights=str(tmp_path / "nan.pth"))
