@@ -142,7 +142,13 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 
 def _side(letter: str, folder: Path) -> Side:
     """The runs of one model in a folder."""
-    found = [one for one in read_runs([folder]) if not one.records.empty]
+    there = read_runs([folder])
+    found = [one for one in there if not one.records.empty and one.run.key.attack is None]
+    if not found and any(one.run.key.attack is not None for one in there):
+        raise InputError(
+            f"{letter}, {shown(folder)}, is an attack, and attacks are not compared here: `evaluator "
+            "report` shows several side by side."
+        )
     if not found:
         raise InputError(
             f"{letter}, {shown(folder)}, was begun, and nothing is finished yet. The command that "

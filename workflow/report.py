@@ -146,6 +146,13 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
             f"begun, and nothing finished yet: {', '.join(empty)}. The command that began a run "
             "continues it; a run that is not wanted can be removed."
         )
+    for one in scored:
+        if one.run.key.attack is not None and one.records.begun:
+            begun = ", ".join(
+                f"{condition} ({done:,} of {one.run.manifest.items:,} images)"
+                for condition, done in one.records.begun.items()
+            )
+            yield f"left out of {shown(one.run.folder)}, since it is not finished: {begun}"
     for folder in lost:
         yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
 

@@ -167,8 +167,9 @@ def test_an_attack_that_was_interrupted_is_continued_and_can_be_extended(
     whole = attack(tree, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         attack(tree, tmp_path / "cut", progress=Impatient())
-    told = Silence()
-    cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[:1], progress=told)
+    (note,) = evaluator.report(tmp_path / "cut").notes
+    assert note.startswith(f"left out of {tmp_path / 'cut'}, since it is not finished: epsilon=")
+    cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[:1])
     assert [c["epsilon"] for c in benchmark_of(cut).conditions] == [EPSILONS[0]]
     cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[1:])
     assert [c["epsilon"] for c in benchmark_of(cut).conditions] == list(EPSILONS)
@@ -253,6 +254,12 @@ def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
     told = Silence()
     attack(photos, tmp_path / "run", limit=2, epsilons=[0.01], progress=told)
     assert any(n.startswith("warning: 0 of 2 images are right without") for n in told.notes)
+
+
+def test_attacks_are_not_compared(tree: Path, tmp_path: Path) -> None:
+    runs = [attack(tree, tmp_path / name, limit=1, epsilons=[0.01]).folder for name in "ab"]
+    with pytest.raises(InputError, match="attacks are not compared here: `evaluator report`"):
+        evaluator.compare(*runs)
 
 
 @pytest.mark.parametrize(
