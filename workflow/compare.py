@@ -146,8 +146,8 @@ def _side(letter: str, folder: Path) -> Side:
     found = [one for one in there if not one.records.empty and one.run.key.attack is None]
     if not found and any(one.run.key.attack is not None for one in there):
         raise InputError(
-            f"{letter}, {shown(folder)}, is an attack, and attacks are not compared here: `evaluator "
-            "report` shows several side by side."
+            f"{letter}, {shown(folder)}, is an attack, and attacks are not compared here: "
+            "`evaluator report` shows several side by side."
         )
     if not found:
         raise InputError(
