@@ -152,17 +152,13 @@ class _Attack:
     def _started(self, tracks: Sequence[Track]) -> Batch:
         settings = self._job.settings
         clean = self._tensor([track.case.image.image for track in tracks])
-        noise = [
-            start_noise(settings.seed, track.case.image.item.id, track.restart, clean.shape[1:])
-            for track in tracks
-        ]
+        noise = self._tensor([_noise_of(track, settings.seed) for track in tracks])
         largest = clean.amax((1, 2, 3), keepdim=True)
         share = largest if settings.relative_epsilon else torch.ones_like(largest)
         epsilon = share * self._job.epsilon
         fixed = settings.step_size is not None
         step = (torch.ones_like(epsilon) if fixed else epsilon) * settings.step_px(1.0)
-        descent = Descent(self._tensor(noise).to(clean.dtype))
-        start = descent.start(clean, epsilon, clip=settings.clip_start)
+        start = Descent(noise).start(clean, epsilon, clip=settings.clip_start)
         return Batch(tracks, clean, start, torch.zeros_like(clean), epsilon, step)
 
     def _step(self) -> None:
@@ -266,6 +262,12 @@ class _Attack:
 
     def _tensor(self, arrays: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._job.device)
+
+
+def _noise_of(track: Track, seed: int) -> npt.NDArray[Any]:
+    image = track.case.image
+    noise = start_noise(seed, image.item.id, track.restart, image.image.shape)
+    return noise.astype(image.image.dtype)
 
 
 def _numbers(batch: Batch, found: Gradients, directions: torch.Tensor) -> list[list[float]]:
