@@ -16,6 +16,7 @@ from evaluator.attacks.likeness import ssim
 from evaluator.attacks.maximizing import Maximized
 from evaluator.attacks.paper_draw import drawn_noise
 from evaluator.contracts import Bundle, Silence
+from evaluator.engine.devices import cuda_devices
 from evaluator.errors import EvaluatorError, InputError, OutputError, RunMismatchError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
@@ -251,6 +252,19 @@ def test_progress_counts_steps_of_all_images(tmp_path: Path) -> None:
     told = [one for one in progress.told if one[0] == "maximize"]
     assert told[0] == ("maximize", 0, 18, "steps")
     assert [one[1] for one in told] == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not cuda_devices(), reason="needs a CUDA device")
+def test_a_gpu_makes_nearly_the_same_images(tmp_path: Path) -> None:
+    one, other = (
+        np.load(make(tmp_path / device[:4], device=device, steps=1).folder / "maximized.npz")
+        for device in ("cpu", "cuda:0")
+    )
+    np.testing.assert_allclose(one["traces"], other["traces"], rtol=1e-3, atol=1e-4)
+    # A step is +-1/255 or nothing: where rounding flips a sign, two steps lie between.
+    apart = np.abs(one["last"] - other["last"])
+    assert np.mean(apart > 1e-6) < 0.01
 
 
 def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
