@@ -191,6 +191,24 @@ def test_what_was_killed_is_continued_and_nothing_is_half_written(tmp_path: Path
     assert again.document.images == whole.document.images
 
 
+def test_a_command_killed_while_it_writes_its_results_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("evaluator.workflow.maximized.write_document", killed)
+        make(out)
+    assert files_in(out) >= {"maximizing.json", "maximized.npz", "maximized.png", "last.png"}
+    assert len(list(out.glob("part-*.npz"))) == 6
+    progress = Killed()
+    assert make(out, progress=progress).created
+    assert progress.told[0] == ("maximize", 18, 18, "steps")  # nothing was made again
+    assert files_in(out) == FILES
+
+
 def test_a_command_killed_before_it_tidied_up_is_tidied_by_the_next(tmp_path: Path) -> None:
     out = make(tmp_path / "out").folder
     (out / "part-000-000000.npz").write_bytes(b"")
