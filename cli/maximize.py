@@ -104,7 +104,7 @@ def _images_table(document: "MaximizedDocument") -> "Table":
             "never" if image.first_step is None else f"{image.first_step:,}",
             f"{image.step:,}",
             f"{image.linf:.3f}",
-            f"{image.probability:.6f}",
+            f"{1 - image.probability:.2g}",
             f"{image.activation_at_start:.2f}",
             f"{image.activation:.2f}",
             f"{image.last_activation:.2f}",
@@ -120,7 +120,7 @@ def _images_table(document: "MaximizedDocument") -> "Table":
     if dead:
         notes.append(f"up to {dead:,} steps moved nothing: their gradient was zero in float32")
     header = (
-        "start", "unit", "first", "image at", "L-inf", "p", "at start", "in image", "in last",
+        "start", "unit", "first", "image at", "L-inf", "1 - p", "at start", "in image", "in last",
         "SSIM",
     )  # fmt: skip
     title = (

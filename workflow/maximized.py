@@ -245,11 +245,22 @@ def _title(document: MaximizedDocument, name: str) -> tuple[str, ...]:
 
 
 def _of_image(image: MaximizedImage) -> tuple[str, ...]:
-    how = f"step {image.step:,}" if image.reached else f"not reached: p = {image.probability:.2g}"
+    how = f"step {image.step:,}" if image.reached else f"not reached: {_p(image.probability)}"
     return (
         f"{how}, L-inf {image.linf:.2f}",
         f"activation {image.activation_at_start:.3g} -> {image.activation:.3g}",
     )
+
+
+def _p(probability: float) -> str:
+    """A probability, told apart from 1 however near it is.
+
+    Example:
+        >>> _p(0.2398), _p(1 - 4e-6)
+        ('p = 0.24', 'p = 1 - 4e-06')
+    """
+    near = probability > 0.99
+    return f"p = 1 - {1 - probability:.1g}" if near else f"p = {probability:.2g}"
 
 
 def _of_last(image: MaximizedImage) -> tuple[str, ...]:

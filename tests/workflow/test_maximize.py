@@ -16,6 +16,7 @@ from evaluator.attacks.likeness import ssim
 from evaluator.attacks.maximizing import Maximized
 from evaluator.attacks.paper_draw import drawn_noise
 from evaluator.contracts import Bundle, Silence
+from evaluator.engine.devices import cuda_devices
 from evaluator.errors import EvaluatorError, InputError, OutputError, RunMismatchError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
@@ -190,6 +191,25 @@ def test_what_was_killed_is_continued_and_nothing_is_half_written(tmp_path: Path
     assert again.document.images == whole.document.images
 
 
+def test_a_command_killed_while_it_writes_its_results_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("evaluator.workflow.maximized.write_document", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make(out)
+    assert files_in(out) >= {"maximizing.json", "maximized.npz", "maximized.png", "last.png"}
+    assert len(list(out.glob("part-*.npz"))) == 6
+    progress = Killed()
+    assert make(out, progress=progress).created
+    assert progress.told[0] == ("maximize", 18, 18, "steps")  # nothing was made again
+    assert files_in(out) == FILES
+
+
 def test_a_command_killed_before_it_tidied_up_is_tidied_by_the_next(tmp_path: Path) -> None:
     out = make(tmp_path / "out").folder
     (out / "part-000-000000.npz").write_bytes(b"")
@@ -251,6 +271,19 @@ def test_progress_counts_steps_of_all_images(tmp_path: Path) -> None:
     told = [one for one in progress.told if one[0] == "maximize"]
     assert told[0] == ("maximize", 0, 18, "steps")
     assert [one[1] for one in told] == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not cuda_devices(), reason="needs a CUDA device")
+def test_a_gpu_makes_nearly_the_same_images(tmp_path: Path) -> None:
+    one, other = (
+        np.load(make(tmp_path / device[:4], device=device, steps=1).folder / "maximized.npz")
+        for device in ("cpu", "cuda:0")
+    )
+    np.testing.assert_allclose(one["traces"], other["traces"], rtol=1e-3, atol=1e-4)
+    # A step is +-1/255 or nothing: where rounding flips a sign, two steps lie between.
+    apart = np.abs(one["last"] - other["last"])
+    assert np.mean(apart > 1e-6) < 0.01
 
 
 def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
