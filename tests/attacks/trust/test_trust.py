@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+import evaluator
 from evaluator.attacks.trust import (
     CHECKS,
     HEADERS,
@@ -17,6 +19,7 @@ from evaluator.attacks.trust import (
     trust_of,
     trust_rows,
 )
+from evaluator.attacks.trust.diagnostics import percent
 from evaluator.errors import InputError
 from evaluator.tests.attacks.trust.attacked import (
     SCHEMA,
@@ -115,7 +118,7 @@ def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
 def test_a_smaller_count_is_judged_by_its_own_steps() -> None:
     # 60 of 300 fall at step 10, the last of ten; 40 more at step 15.
     asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None)
-    rows = [attempt(i, 10 if i < 60 else 1 + i % 4) for i in range(300)]
+    rows = [attempt(i, 10 if i < 60 else 1 + i % 9) for i in range(300)]
     rows += [attempt(i, 15) for i in range(300, 340)] + [attempt(i) for i in range(340, 400)]
     trust = of(records(rows), asked, steps=10)
     late, doubled = named(trust, "late_hits"), named(trust, "twice_the_steps")
@@ -133,6 +136,30 @@ def test_a_smaller_count_is_judged_by_its_own_steps() -> None:
 def test_the_steps_of_a_relative_step_say_nothing_of_twice_as_many() -> None:
     trust = of(records(attacked()), Asked(steps=(10, 50)), steps=10)
     assert named(trust, "twice_the_steps").value is None
+    # The step is 2.5 epsilon over 50, whatever count is judged: ten travel half an epsilon.
+    assert named(trust, "travel_budget").value == pytest.approx(0.25)
+
+
+def test_an_attack_that_went_on_for_less_than_twice_the_steps_says_nothing_of_them() -> None:
+    asked = Asked(steps=(30, 50), step_size=2 / 255, relative_step=None)
+    assert named(of(records(attacked()), asked, steps=30), "twice_the_steps").value is None
+
+
+def test_a_way_that_only_rounding_makes_too_short_is_long_enough() -> None:
+    # 49 steps of 2 epsilon / 49 sum up to a little less than 2 epsilon.
+    epsilon, asked = 49 / 255, Asked(steps=(49,), relative_step=2.0)
+    assert 49 * (2 * epsilon / 49) < 2 * epsilon
+    trust = trust_of(asked, {epsilon: records(attacked())})
+    assert named(trust, "travel_budget").verdict == "passed"
+
+
+def test_the_last_fifth_of_few_steps_is_what_must_rest() -> None:
+    # Of 20 steps the last four: a loss that rests from iterate 15 on, the fifth from the end, does.
+    resting, late = np.minimum(np.arange(20), 15), np.minimum(np.arange(20), 17)
+    for loss, share in ((resting, 0.0), (late, 0.25)):
+        rows = [row | {"steps": 20, "loss": loss} for row in attacked()]
+        found = named(of(records(rows), Asked(steps=(20,))), "incomplete_optimisation")
+        assert found.value == share
 
 
 @pytest.mark.parametrize(
@@ -187,8 +214,10 @@ def test_a_search_that_never_ended_is_undecided_and_no_pass() -> None:
 def test_half_of_the_attempts_make_an_image_count() -> None:
     rows = [row | {"dead_steps": 1 - row["restart"]} for row in attacked()]
     assert named(of(records(rows)), "dead_steps").value == 0.25
-    rows = [row | {"dead_steps": int(row["restart"] == 5)} for row in attacked()]
-    assert named(of(records(rows)), "dead_steps").value == 0.0
+    rows = [row | {"loss": np.arange(STEPS)} if row["restart"] else row for row in attacked()]
+    assert named(of(records(rows)), "incomplete_optimisation").value == 0.25
+    rows += [attempt(image, restart=2) for image in range(300, 400)]
+    assert named(of(records(rows)), "incomplete_optimisation").value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -222,6 +251,11 @@ def test_one_restart_or_one_step_shows_nothing_of_more() -> None:
     trust = of(records(rows), one)
     assert named(trust, "incomplete_optimisation").value is None
     assert "One step is too short" not in named(trust, "travel_budget").sentence
+
+
+def test_what_an_earlier_restart_found_is_no_gain_of_the_last() -> None:
+    rows = attacked() + [attempt(image, 4, restart=1) for image in range(300)]
+    assert named(of(records(rows)), "restart_gain").value == 0.0
 
 
 def test_images_that_lack_their_last_restart_leave_its_gain_open() -> None:
@@ -297,6 +331,18 @@ def test_what_cannot_be_judged_is_refused_by_name() -> None:
         of(records(attacked(changes={"loss": np.full(STEPS, np.nan)})))
     with pytest.raises(InputError, match="got 0"):
         of(records(attacked(changes={"loss": None})))
+
+
+def test_the_documentation_names_every_diagnostic_with_its_bound() -> None:
+    page = (Path(evaluator.__file__).parent / "docs" / "protocols.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    documented = {row[1].strip(" `"): row for row in rows}
+    assert [name for name in documented if name in CHECKS] == list(CHECKS)
+    for name, check in CHECKS.items():
+        needs, bound = documented[name][2].strip(), documented[name][4].strip()
+        said = "1" if name == "travel_budget" else percent(check.bound)
+        assert needs == check.needs
+        assert bound.startswith(f"*below* {said}" if check.at_least else said)
 
 
 def test_rows_and_document_say_the_same() -> None:
