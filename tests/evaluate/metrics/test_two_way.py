@@ -1,6 +1,7 @@
 """The interval of images that cross two sets of exemplars: by loops, by drawing, at the edges."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +116,8 @@ def test_where_resamples_often_have_nothing_below_the_line_there_is_no_interval(
 def test_nothing_below_the_line_is_no_ratio_of_zero() -> None:
     with pytest.raises(InputError, match="got none"):
         _ = Ratio(np.zeros(3), np.zeros(3)).value
+
+
+def test_the_protocols_say_how_many_resamples_there_are() -> None:
+    protocols = Path(__file__).parents[3] / "docs" / "protocols.md"
+    assert f"In each of {RESAMPLES:,} resamples" in protocols.read_text("utf-8")
