@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Item, Preprocessing
-from ..errors import ImageError, UnavailableError, reason_of, shown
+from ..errors import ImageError, InputError, UnavailableError, reason_of, shown
 from .decode import Pixels
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def decode_video(
     Raises:
         ImageError: If the bytes are no such video, are damaged, or have other frames than expected;
             what the arrays hold is then of no account.
+        InputError: If there is no memory for it, which may be no fault of the video.
         UnavailableError: If PyAV is not installed.
     """
     location, side_px = shown(item.location), frames[0].shape[0]
@@ -79,6 +80,8 @@ def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
             ) as container,
         ):
             yield container
+    except MemoryError as error:  # FFmpeg's own is one as well
+        raise _no_memory(location) from error
     except av.FFmpegError as error:
         raise _damaged(error.strerror or reason_of(error), location) from error
 
@@ -179,6 +182,14 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
 def _damaged(reason: str, location: str) -> ImageError:
     return ImageError(
         f"{location} cannot be decoded: {reason}. The video is damaged or truncated; restore it."
+    )
+
+
+def _no_memory(location: str) -> InputError:
+    """No ``ImageError``: going on without each video that met a full machine would lose many."""
+    return InputError(
+        f"There was no memory to decode {location}. Free some. If there is plenty, the file asks "
+        "for absurdly much, so it is damaged: remove it."
     )
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluator.contracts import Item, Preprocessing
-from evaluator.errors import ImageError, UnavailableError
+from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.video import decode_video
 from evaluator.tests.evaluate.videos import (
     SIDE,
@@ -166,6 +166,9 @@ def check_damaged(data: bytes, folder: Path) -> bool:
     except ImageError:
         refusal(data)
         return False
+    except InputError:
+        check_no_memory(data)
+        return False
     np.testing.assert_array_equal(frames, opencv_frames(data, folder))
     assert errors_of(data) == []
     return True
@@ -234,6 +237,26 @@ def test_damage_that_ffmpeg_only_tells_its_log_is_named() -> None:
     with av.open(io.BytesIO(bytes(data)), "r") as file:
         assert len(list(file.decode(video=0))) == 31
     assert "FFmpeg says 'Invalid mvhd time scale" in refusal(bytes(data))
+
+
+def check_no_memory(data: bytes) -> None:
+    """An error that nobody may skip: the next video may meet the same."""
+    with pytest.raises(InputError, match=f"no memory to decode {LOCATION}.*remove it") as refused:
+        decoded(data)
+    assert not isinstance(refused.value, ImageError)
+
+
+def test_want_of_memory_is_no_damage_of_one_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_for_much = bytearray(data_of("4:4:4, as ImageNet-P"))
+    count = asks_for_much.index(b"stts") + 4 + 4
+    asks_for_much[count : count + 4] = (2**28).to_bytes(4, "big")
+    check_no_memory(bytes(asks_for_much))
+
+    def full(self: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(av.VideoFrame, "to_ndarray", full, raising=False)
+    check_no_memory(data_of("4:2:0"))
 
 
 def test_each_of_several_files_with_the_same_damage_is_named() -> None:
