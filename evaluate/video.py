@@ -132,6 +132,11 @@ def _only_video(container: "InputContainer", location: str) -> "VideoStream":
             f"{location} is coded as {codec}, expected {' or '.join(CODECS)}. "
             "Is this the benchmark's own tree?"
         )
+    if container.streams.audio:
+        raise ImageError(
+            f"{location} has an audio track beside its video, expected a video alone. Make it again"
+            " with `ffmpeg -i OLD.mp4 -an -c copy NEW.mp4`, which keeps the frames as they are."
+        )
     return streams[0]
 
 

@@ -282,6 +282,24 @@ def audio() -> bytes:
     return file.getvalue()
 
 
+def with_sound() -> bytes:
+    """The video, and a track of silence beside it."""
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(data_of("4:2:0")), "r") as old,
+        av.open(io.BytesIO(audio()), "r") as sound,
+        av.open(file, "w", format="mp4") as new,
+    ):
+        parts = [part.streams[0] for part in (old, sound)]
+        streams: list[Any] = [new.add_stream_from_template(part) for part in parts]
+        for part, stream in zip((old, sound), streams, strict=True):
+            for packet in part.demux():
+                if packet.size:
+                    packet.stream = stream
+                    new.mux(packet)
+    return file.getvalue()
+
+
 def two_videos() -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -311,6 +329,7 @@ REFUSED: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "a playlist of other files": (lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hosts\n", "no MP4"),
     "another container": (lambda: video(moving_photo(0, 3), container="matroska"), "no MP4 video"),
     "sound only": (audio, "holds audio, expected one video"),
+    "a video with sound": (with_sound, "has an audio track .*expected a video alone.*ffmpeg .*-an"),
     "two videos": (two_videos, "holds 2 videos, expected one"),
     "another codec": (lambda: video(moving_photo(0, 3), "libx265", "yuv420p"), "coded as hevc"),
     "another size": (lambda: video(moving_photo(0, 3, 256)), "256x256, expected 224x224"),
