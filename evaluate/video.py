@@ -170,7 +170,16 @@ def _refuse_size(what: "VideoFrame | VideoCodecContext", side_px: int, location:
 
 
 def _refuse_unusual(image: "VideoFrame", location: str) -> None:
-    """Refuse what decoders differ in: OpenCV turns frames where a file says so, FFmpeg does not."""
+    """Refuse what decoders differ in.
+
+    OpenCV turns frames where a file says so, and does not convert the colours of interlaced ones;
+    FFmpeg does the opposite.
+    """
+    if image.interlaced_frame:
+        raise ImageError(
+            f"{location} is interlaced, which the benchmark's videos never are. Restore or remove "
+            "it."
+        )
     if image.rotation:
         raise ImageError(
             f"{location} says that it is to be turned by {image.rotation} degrees, which the "

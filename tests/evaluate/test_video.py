@@ -323,6 +323,10 @@ def turned() -> bytes:
     return bytes(data)
 
 
+def interlaced(codec: str) -> bytes:
+    return video(moving_photo(0), codec, "yuv420p", flags="+ildct+ilme", x264opts="interlaced=1")
+
+
 REFUSED: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", r"no MP4 video \(0 bytes\)"),
     "text": (lambda: b"404: not found" * 9, "no MP4 video"),
@@ -336,6 +340,8 @@ REFUSED: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "a large one": (lambda: video(np.zeros((1, 2048, 2048, 3), np.uint8)), "is 2048x2048"),
     "10 bits": (lambda: video(moving_photo(0, 3), pix_fmt="yuv420p10le"), "10 bits a channel"),
     "a quarter turn": (turned, "turned by -90 degrees"),
+    "interlaced": (lambda: interlaced("libx264"), "is interlaced, which the benchmark's videos"),
+    "interlaced, MPEG-4": (lambda: interlaced("mpeg4"), "is interlaced"),
     "colours unknown": (lambda: video(moving_photo(0), colorspace="ycgco"), "cannot be decoded"),
     "half of it": (lambda: data_of("4:2:0")[: len(data_of("4:2:0")) // 2], "is not whole"),
     "without its last byte": (lambda: data_of("4:2:0")[:-1], "is not whole"),
