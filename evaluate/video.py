@@ -31,6 +31,7 @@ MAX_PIXELS = 2**20
 """Of a frame that is decoded at all, so that a header of a few bytes cannot take gigabytes."""
 
 _STRICT = {"err_detect": "explode+crccheck+bitstream+buffer+careful"}
+"""Ends the decoding at damage; its marks and its log would tell of the same a little later."""
 
 
 def decode_video(
