@@ -10,7 +10,13 @@ from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ..evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..storage.documents import document_differences, plain
-from .baselines import BASELINE_BENCHMARK, BASELINE_MODEL, difference_of_videos, is_alexnet
+from .baselines import (
+    BASELINE_BENCHMARK,
+    BASELINE_MODEL,
+    difference_of_videos,
+    is_alexnet,
+    normalizes,
+)
 from .completing import completing_command
 from .scored_runs import CLEAN_BENCHMARK, ScoredRun
 
@@ -31,11 +37,7 @@ class Neighbours:
 
     def fits(self, one: ScoredRun) -> bool:
         """Whether the baseline can normalise a run."""
-        return (
-            self.baseline is not None
-            and self.baseline.benchmark is one.benchmark
-            and difference_of_videos(self.baseline.run, one.run) is None
-        )
+        return self.baseline is not None and normalizes(self.baseline, one)
 
 
 def advised(reason: str | None, one: ScoredRun, near: Neighbours) -> str | None:
@@ -92,12 +94,7 @@ _NEEDS: Mapping[str, Callable[[ScoredRun, Neighbours], str]] = {
 
 
 def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:
-    return (
-        other.benchmark.name == BASELINE_BENCHMARK
-        and not other.missing
-        and is_alexnet(other.run)
-        and difference_of_videos(other.run, one.run) is None
-    )
+    return normalizes(other, one) and not other.missing and is_alexnet(other.run)
 
 
 def _almost_clean(one: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:

@@ -1,6 +1,6 @@
 """The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ..contracts import PASSED_AGAINST_ONNX, Run, Score
 from ..errors import InputError, shown
 from ..exporter.zoo import Download, find_model
 from .completing import completing_command
-from .scored_runs import ScoredRun, read_runs
+from .scored_runs import ScoredRun, read_runs, told_other_bytes
 
 BASELINE_BENCHMARK = "imagenet-p"
 """Whose T5D nobody published for AlexNet."""
@@ -66,6 +66,20 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     if theirs.ids_sha256 != ours.ids_sha256:
         return "it is of other videos: their names differ"
     return None
+
+
+def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
+    """Whether the numbers of a run can be divided by those of the baseline."""
+    same = baseline.benchmark is one.benchmark
+    return same and difference_of_videos(baseline.run, one.run) is None
+
+
+def told_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Which runs are normalised although their videos have other bytes than the baseline's."""
+    for one in scored:
+        names = (shown(one.run.folder), shown(baseline.run.folder))
+        if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
+            yield f"{other}: what is normalised is not of the models alone"
 
 
 def normalized(score: Score, by: Score) -> Score:

@@ -22,6 +22,7 @@ from .scored_runs import (
     facts_of,
     identity,
     read_runs,
+    told_other_bytes,
     unique_names,
 )
 
@@ -234,21 +235,8 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
                     f"with: {completing_command(one)}"
                 )
     for name in common:
-        if other := _other_bytes(a.runs[name], b.runs[name]):
-            yield (
-                f"the files of {a.runs[name].benchmark.title} that B read are not those that A "
-                f"read, under the same names, in {other} shards: the difference is not of the "
-                "models alone"
-            )
-
-
-def _other_bytes(a: ScoredRun, b: ScoredRun) -> int:
-    """In how many shards other bytes were read, where both runs were cut alike."""
-    cuts = [(one.run.manifest.shard_size, *one.records.finished) for one in (a, b)]
-    if cuts[0] != cuts[1] or a.records.begun or b.records.begun:
-        return 0
-    made = zip(a.records.provenance, b.records.provenance, strict=True)
-    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in made)
+        if other := told_other_bytes(b.runs[name], a.runs[name], ("B", "A")):
+            yield f"{other}: the difference is not of the models alone"
 
 
 def _with_items(one: ScoredRun) -> Score:

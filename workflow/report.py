@@ -15,7 +15,7 @@ from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
-from .baselines import normalized, read_baseline, told_baseline
+from .baselines import normalized, read_baseline, told_baseline, told_other_videos
 from .report_rows import report_rows
 from .scored_runs import (
     ScoredRun,
@@ -113,7 +113,7 @@ def report(
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
     notes = [*_left_out(scored, lost_records(folders))]
     if baseline is not None:
-        notes.append(told_baseline(baseline))
+        notes += [told_baseline(baseline), *told_other_videos(baseline, scored)]
     return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
 
 

@@ -143,6 +143,21 @@ def test_a_baseline_of_other_videos_is_refused_for_the_runs_that_it_does_not_fit
     assert find(scores, "mt5d", fitting, by=baseline).value is not None
 
 
+def test_a_baseline_of_other_bytes_under_the_same_names_is_told(tmp_path: Path) -> None:
+    run = write_videos(tmp_path / "ours", OURS, data_sha256="ab")
+    same = write_alexnet(tmp_path / "same", data_sha256="ab")
+    other = write_alexnet(tmp_path / "other", data_sha256="cd")
+    assert len(evaluator.report(run, normalize_by=same).notes) == 1
+    report = evaluator.report([run, other], normalize_by=other)
+    assert report.notes[1:] == (
+        f"the files of ImageNet-P that {run} read are not those that {other} read, under the same "
+        "names, in 10 shards: what is normalised is not of the models alone",
+    )
+    assert find(report.scores, "mt5d", run, by=other).value is not None
+    limited = write_videos(tmp_path / "limited", OURS, limit=N, data_sha256="ef")
+    assert len(evaluator.report([limited, other], normalize_by=other).notes) == 1
+
+
 def test_what_is_no_finished_run_of_imagenet_p_is_refused_in_a_line(tmp_path: Path) -> None:
     run = write_videos(tmp_path / "ours", OURS)
     clean = write_run(tmp_path / "clean", conditions=(Condition(),))
