@@ -1,6 +1,6 @@
 """The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,14 +106,40 @@ def is_alexnet(run: Run) -> bool:
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
 
 
-def told_baseline(baseline: ScoredRun) -> str:
-    """Which run the normalised numbers are normalised by, and whether that is AlexNet."""
+def told_baseline(baseline: ScoredRun, scores: Iterable[Score]) -> str | None:
+    """Which run the normalised numbers are normalised by, and whether that is AlexNet.
+
+    Args:
+        baseline: That run.
+        scores: All numbers of the report.
+
+    Returns:
+        None where nothing could be normalised, and a number that is refused says why.
+    """
+    scores = list(scores)
     run, spec = baseline.run, baseline.run.manifest.model
+    done = {score.metric for score in scores if score.normalize_by and score.value is not None}
+    if not done:
+        folder = shown(run.folder)
+        said = any(score.reason and folder in score.reason for score in scores)
+        return None if said else f"nothing could be normalised by {folder}: see what was refused"
     engine = run.key.engine
     told = (
-        f"mT5D and the second mFR are normalised by {shown(run.folder)}: {spec.name} "
+        f"{_subject(done)} normalised by {shown(run.folder)}: {spec.name} "
         f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):
         return f"{told}, the weights that torchvision calls IMAGENET1K_V1"
     return f"{told}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"
+
+
+def _subject(metrics: Collection[str]) -> str:
+    """Metrics, with their verb.
+
+    Example:
+        >>> _subject({"mfr", "mt5d"}), _subject({"mt5d"})
+        ('mT5D and the second mFR are', 'mT5D is')
+    """
+    named = {"mt5d": "mT5D", "mfr": "the second mFR"}
+    those = [name for metric, name in named.items() if metric in metrics]
+    return f"{' and '.join(those)} {'are' if len(those) > 1 else 'is'}"

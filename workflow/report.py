@@ -111,10 +111,12 @@ def report(
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = read_runs(folders)
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
+    found = Report(tuple(_entries(scored, baseline)), all_published)
     notes = [*_left_out(scored, lost_records(folders))]
     if baseline is not None:
-        notes += [told_baseline(baseline), *told_other_videos(baseline, scored)]
-    return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
+        told = told_baseline(baseline, found.scores)
+        notes += [*([told] if told else []), *told_other_videos(baseline, scored)]
+    return replace(found, notes=tuple(notes))
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:

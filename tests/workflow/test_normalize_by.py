@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import evaluator
@@ -87,6 +88,31 @@ def test_the_report_says_by_which_run_and_whether_that_is_alexnet(tmp_path: Path
     )
     markdown = evaluator.report(run, normalize_by=other).markdown()
     assert "these are not AlexNet's weights" in markdown
+
+
+def test_a_run_that_normalised_nothing_is_not_told_as_if_it_had(tmp_path: Path) -> None:
+    run = write_videos(tmp_path / "ours", OURS)
+    limited = write_alexnet(tmp_path / "limited", limit=N)
+    report = evaluator.report(run, normalize_by=limited)
+    assert str(limited) in str(find(report.scores, "mt5d", run).reason)
+    assert report.notes == ()  # for the number says it
+    part = write_videos(tmp_path / "part", OURS, perturbations=PERTURBATIONS[:9])
+    baseline = write_alexnet(tmp_path / "alexnet")
+    assert evaluator.report(part, normalize_by=baseline).notes == (
+        f"nothing could be normalised by {baseline}: see what was refused",
+    )
+
+
+def test_the_report_names_only_what_could_be_normalised(tmp_path: Path) -> None:
+    # The classes behind the first swap places: the answer stays, and no flip is to be divided by.
+    swapped = {p: np.tile(np.arange(5), (*v.shape[:2], 1)) for p, v in OURS.items()}
+    for top5 in swapped.values():
+        top5[:, 1::2, 1:3] = (2, 1)
+    run = write_videos(tmp_path / "ours", OURS)
+    still = write_videos(tmp_path / "still", swapped)
+    report = evaluator.report(run, normalize_by=still)
+    assert report.notes[0].startswith(f"mT5D is normalised by {still}: ")
+    assert find(report.scores, "mfr", run, by=still).value is None
 
 
 def test_without_a_baseline_the_two_commands_are_given(tmp_path: Path) -> None:
