@@ -82,6 +82,8 @@ def _needs_baseline(one: ScoredRun, near: Neighbours) -> str:
     make += [word for path in one.records.provenance[0].data for word in ("--data", path)]
     if one.run.key.limit is not None:
         make += ["--limit", str(one.run.key.limit)]
+    if one.skipped:
+        make += ["--on-error", "skip"]
     then = shlex.join([*words, "RUN_ALEXNET"])
     return f"{NO_BASELINE}. Make it with: {shlex.join(make)} and then: {then}"
 

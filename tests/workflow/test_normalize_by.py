@@ -125,6 +125,14 @@ def test_without_a_baseline_the_two_commands_are_given(tmp_path: Path) -> None:
     )
 
 
+def test_a_baseline_of_videos_of_which_some_were_skipped_is_made_as_the_run_was(
+    tmp_path: Path,
+) -> None:
+    run = write_videos(tmp_path / "run", OURS, {"tilt": [2]})
+    reason = str(find(evaluator.report(run).scores, "mt5d", run).reason)
+    assert "alexnet imagenet-p --data /data --on-error skip and then: evaluator report" in reason
+
+
 def test_a_baseline_that_is_at_hand_is_named_in_the_advice(tmp_path: Path) -> None:
     run = write_videos(tmp_path / "ours", OURS)
     baseline = write_alexnet(tmp_path / "alexnet")
