@@ -8,6 +8,7 @@ from ..contracts import Run
 from ..errors import shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ..evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
+from ..evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..storage.documents import document_differences, plain
 from .baselines import (
@@ -88,9 +89,21 @@ def _needs_baseline(one: ScoredRun, near: Neighbours) -> str:
     return f"{NO_BASELINE}. Make it with: {shlex.join(make)} and then: {then}"
 
 
+def needs_leftover(one: ScoredRun) -> str:
+    """Why numbers over the paper's 1201 stimuli are refused: a limit may be to blame."""
+    limit = one.run.key.limit
+    if limit is None or one.run.manifest.items < limit:
+        return NOT_THERE
+    return (
+        f"{LEFTOVER}, the one non-conflict image among the paper's 1201, is not among the {limit} "
+        "stimuli that --limit chose: score a tree that has it without --limit"
+    )
+
+
 _NEEDS: Mapping[str, Callable[[ScoredRun, Neighbours], str]] = {
     NO_CLEAN: _needs_clean,
     NO_BASELINE: _needs_baseline,
+    NOT_THERE: lambda one, near: needs_leftover(one),
 }
 """Reasons that another run takes away."""
 

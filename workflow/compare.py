@@ -8,12 +8,14 @@ from typing import Any
 from ..contracts import Beside, Difference, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
+from ..evaluate.benchmarks.shape_bias_scores import NOT_THERE
 from ..evaluate.report.comparison import Compared, comparison_tables
 from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.table import Table
 from ..evaluate.report.tables import provenance_table
 from ..storage.documents import plain
+from .advice import needs_leftover
 from .completing import completing_command
 from .scored_runs import (
     CLEAN_BENCHMARK,
@@ -199,8 +201,17 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
             benchmark=name,
             generated=generated,
             complete=difference.complete and not generated,
-            reason=_no_clean(a, b) if difference.reason == NO_CLEAN else difference.reason,
+            reason=_reason(difference, ours, a, b),
         )
+
+
+def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
+    """Why a difference is refused, with what helps; both have runs of the same limit."""
+    if difference.reason == NO_CLEAN:
+        return _no_clean(a, b)
+    if difference.reason == NOT_THERE:
+        return needs_leftover(ours)
+    return difference.reason
 
 
 def _clean(side: Side, name: str) -> ScoredRun | None:
