@@ -241,6 +241,19 @@ def test_differences_are_over_the_stimuli_that_both_scored() -> None:
         assert (one.n, one.skipped, one.complete) == (int(one.stimuli or 0) - 2, 2, False)
 
 
+def test_the_interval_of_a_difference_is_of_b_less_a() -> None:
+    # B sees every shape, A half of the textures: far apart, so the sign is no matter of chance.
+    ids, of_a = texture_seer(1201, 1)
+    of_b = logits(len(ids), 3)
+    for id, row in zip(ids, of_b, strict=True):
+        row[CATEGORIES[dict(attributes(id))["shape"]][0]] += 30
+    a, b = recorded(ids, of_a), recorded(ids, of_b)
+    for one, turned in zip(differences_of(a, b), differences_of(b, a), strict=True):
+        assert one.difference is not None
+        assert 0 < (one.low or 0) < one.difference < (one.high or 0)
+        assert (turned.low, turned.high) == pytest.approx((-(one.high or 0), -(one.low or 0)))
+
+
 def test_a_model_does_not_differ_from_itself() -> None:
     ids, rows = texture_seer(1200, 1)
     for one in differences_of(recorded(ids, rows), recorded(ids, rows)):
