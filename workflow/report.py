@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.report.entries import Entry
+from ..evaluate.report.entries import KEYS, Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("metric", *KEYS),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""
