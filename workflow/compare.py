@@ -74,7 +74,7 @@ class Comparison:
     Attributes:
         a: The one that is subtracted.
         b: The other.
-        differences: b - a of every number that both have.
+        differences: b - a of the numbers that are compared (docs/protocols.md says which).
         notes: What else must be known, a line each.
     """
 
