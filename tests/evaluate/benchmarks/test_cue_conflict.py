@@ -208,6 +208,14 @@ def test_the_image_that_was_left_in_may_have_been_skipped() -> None:
     assert score.reason is None
 
 
+def test_1200_of_1201_stimuli_are_the_whole_standard_set_and_not_the_papers() -> None:
+    ids, rows = texture_seer(1201, 1)
+    for skipped, whole in ((second.LEFTOVER, {1200}), (ids[0], set())):
+        scores = scores_of(recorded(ids, rows, (skipped,)))
+        assert {s.n for s in scores if s.stimuli == 1201 and not s.category} == {1200}
+        assert {s.stimuli for s in scores if s.complete} == whole
+
+
 def test_without_records_or_images_every_number_is_refused() -> None:
     for table, reason in ((None, "not finished"), (skipped_whole(), "every image was skipped")):
         for score in scores_of(table):
