@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from evaluator.contracts import Condition, ImageBatch, Item
@@ -26,6 +27,11 @@ def cue_records(names: Sequence[str], seed: int) -> pa.Table:
         shape, texture = (part.rstrip("0123456789") for part in name[:-4].split("-"))
         logits[row, CATEGORIES[shape][0]] += 6 * chance.random()
         logits[row, CATEGORIES[texture][0]] += 8 * chance.random()
+    return records_of_logits(names, logits)
+
+
+def records_of_logits(names: Sequence[str], logits: npt.NDArray[np.float32]) -> pa.Table:
+    """Records of stimuli, from a model's logits: (N, 1000)."""
     items = tuple(Item(n, None, "", attributes(n)) for n in names)
     pixels = np.empty((len(names), 0, 0, 3), np.uint8)
     batch = ImageBatch(pixels, "pixels", items, (0,) * len(names))

@@ -16,9 +16,10 @@ from PIL import Image
 import evaluator
 from evaluator.contracts import Condition
 from evaluator.errors import OutputError, UnavailableError
+from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.tests import stimuli
 from evaluator.tests.second_cue_conflict import LEFTOVER
-from evaluator.tests.written_cue_runs import NAMES, write_cue_run
+from evaluator.tests.written_cue_runs import NAMES, records_of_logits, write_cue_run
 from evaluator.tests.written_runs import write_run
 from evaluator.workflow.figures import Figures
 
@@ -137,6 +138,19 @@ def test_a_report_without_shape_bias_says_that_there_is_nothing_to_draw(tmp_path
     found = drawn(tmp_path / "runs", tmp_path / "figures")
     assert found == Figures(notes=("No figure: they are of shape bias, which no run has.",))
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_bias_that_was_refused_is_no_bias_that_no_run_has(tmp_path: Path) -> None:
+    cats = np.zeros((2, 1000), np.float32)
+    cats[:, list(CATEGORIES["cat"])] = 9
+    records = records_of_logits(["car1-dog1.png", "dog2-car1.png"], cats)
+    write_run(tmp_path / "a", records=lambda _: records, conditions=CLEAN, benchmark="cue-conflict")
+    (note,) = drawn(tmp_path / "a", tmp_path / "figures").notes
+    assert note.startswith(
+        "No figure: they are of shape bias, which was refused: no image was decided for its shape "
+        "or its texture; bicycle6-bicycle3.png is not there"
+    )
+    assert note.endswith("a tree that has it.")
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it(
