@@ -189,7 +189,8 @@ def test_an_image_among_videos_is_refused(tmp_path: Path, place: Place) -> None:
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_imagenet_c_is_not_taken_for_videos(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "c", tuple(f"snow/{s}/{TENCH}/x.JPEG" for s in "12345"))
-    with pytest.raises(InputError, match=r"snow/\d is no ImageNet class"):
+    words = r"snow/\d is no ImageNet class: expected .* It looks like a part of ImageNet-C, which"
+    with pytest.raises(InputError, match=words):
         items_in(where, VIDEOS, SNOW)
 
 
