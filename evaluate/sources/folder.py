@@ -199,10 +199,10 @@ def _item_folders(folder: Path, tree: Tree) -> Iterator[Entry]:
 
 
 def _no_item_folder(entry: Entry, tree: Tree) -> InputError:
-    return no_item_folder(shown(entry.path), tree, _advice(Path(entry.path), tree))
+    return stray_folder(shown(entry.path), tree, _advice(Path(entry.path), tree))
 
 
-def no_item_folder(where: str, tree: Tree, advice: str) -> InputError:
+def stray_folder(where: str, tree: Tree, advice: str) -> InputError:
     """What is said of another folder among those of items."""
     return InputError(
         f"{where} is no {tree.folder_noun}: expected {_folder_example(tree)}. {advice}"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...contracts import Condition, Extent, Item, Progress, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
 from ..trees import IMAGES_IN_CLASS_FOLDERS
-from .folder import a_or_an, no_item_folder, nothing_there
+from .folder import a_or_an, nothing_there, stray_folder
 from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
 from .listing import PART_OF_IMAGENET_C, SEVERITIES, is_left_behind, is_utf8
@@ -346,7 +346,7 @@ class TarSource:
         below = (root for root in self._roots_of_folders() if f"{root}/".startswith(f"{path}/"))
         is_cell = next(below, "").rpartition("/")[2] in SEVERITIES
         advice = PART_OF_IMAGENET_C if is_cell else "Pack the class folders again without it."
-        return no_item_folder(self._shown(path), self._tree, advice)
+        return stray_folder(self._shown(path), self._tree, advice)
 
     def _what_it_is(self, name: str) -> int:
         """What the last two parts of a name say of a file below a condition's folder."""
