@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.report.entries import Entry
+from ..evaluate.report.entries import KEYS, Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
@@ -15,7 +15,7 @@ from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
-from .baselines import normalized, read_baseline, told_baseline
+from .baselines import normalized, read_baseline, told_baseline, told_other_videos
 from .report_rows import report_rows
 from .scored_runs import (
     ScoredRun,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("metric", *KEYS),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""
@@ -111,10 +111,12 @@ def report(
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = read_runs(folders)
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
+    found = Report(tuple(_entries(scored, baseline)), all_published)
     notes = [*_left_out(scored, lost_records(folders))]
     if baseline is not None:
-        notes.append(told_baseline(baseline))
-    return Report(tuple(_entries(scored, baseline)), all_published, tuple(notes))
+        told = told_baseline(baseline, found.scores)
+        notes += [*([told] if told else []), *told_other_videos(baseline, scored)]
+    return replace(found, notes=tuple(notes))
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
