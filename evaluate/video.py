@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Item, Preprocessing
-from ..errors import ImageError, UnavailableError, reason_of, shown
+from ..errors import ImageError, InputError, UnavailableError, reason_of, shown
 from .decode import Pixels
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ MAX_PIXELS = 2**20
 """Of a frame that is decoded at all, so that a header of a few bytes cannot take gigabytes."""
 
 _STRICT = {"err_detect": "explode+crccheck+bitstream+buffer+careful"}
+"""Ends the decoding at damage; its marks and its log would tell of the same a little later."""
 
 
 def decode_video(
@@ -49,6 +50,7 @@ def decode_video(
     Raises:
         ImageError: If the bytes are no such video, are damaged, or have other frames than expected;
             what the arrays hold is then of no account.
+        InputError: If there is no memory for it, which may be no fault of the video.
         UnavailableError: If PyAV is not installed.
     """
     location, side_px = shown(item.location), frames[0].shape[0]
@@ -79,6 +81,8 @@ def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
             ) as container,
         ):
             yield container
+    except MemoryError as error:  # FFmpeg's own is one as well
+        raise _no_memory(location) from error
     except av.FFmpegError as error:
         raise _damaged(error.strerror or reason_of(error), location) from error
 
@@ -129,6 +133,11 @@ def _only_video(container: "InputContainer", location: str) -> "VideoStream":
             f"{location} is coded as {codec}, expected {' or '.join(CODECS)}. "
             "Is this the benchmark's own tree?"
         )
+    if container.streams.audio:
+        raise ImageError(
+            f"{location} has an audio track beside its video, expected a video alone. Make it again"
+            " with `ffmpeg -i OLD.mp4 -an -c copy NEW.mp4`, which keeps the frames as they are."
+        )
     return streams[0]
 
 
@@ -162,7 +171,16 @@ def _refuse_size(what: "VideoFrame | VideoCodecContext", side_px: int, location:
 
 
 def _refuse_unusual(image: "VideoFrame", location: str) -> None:
-    """Refuse what decoders differ in: OpenCV turns frames where a file says so, FFmpeg does not."""
+    """Refuse what decoders differ in.
+
+    OpenCV turns frames where a file says so, and does not convert the colours of interlaced ones;
+    FFmpeg does the opposite.
+    """
+    if image.interlaced_frame:
+        raise ImageError(
+            f"{location} is interlaced, which the benchmark's videos never are. Restore or remove "
+            "it."
+        )
     if image.rotation:
         raise ImageError(
             f"{location} says that it is to be turned by {image.rotation} degrees, which the "
@@ -179,6 +197,14 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
 def _damaged(reason: str, location: str) -> ImageError:
     return ImageError(
         f"{location} cannot be decoded: {reason}. The video is damaged or truncated; restore it."
+    )
+
+
+def _no_memory(location: str) -> InputError:
+    """No ``ImageError``: going on without each video that met a full machine would lose many."""
+    return InputError(
+        f"There was no memory to decode {location}. Free some. If there is plenty, the file asks "
+        "for absurdly much, so it is damaged: remove it."
     )
 
 

@@ -51,6 +51,7 @@ def write_run(
     limit: int | None = None,
     data_sha256: str = "",
     benchmark: str | None = None,
+    protocol: str | None = None,
     data: tuple[str, ...] = ("/data",),
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right.
@@ -64,9 +65,8 @@ def write_run(
     computed = EngineSpec(
         "onnxruntime", f"{engine}, {kind}", kind.precision, input_kind=kind.input_kind
     )
-    key = RunKey(
-        name, f"{name}-1", f"{model} {weights}", computed, IMAGENET_224, "", generated, limit
-    )
+    rules, identity = protocol or f"{name}-1", f"{model} {weights}"
+    key = RunKey(name, rules, identity, computed, IMAGENET_224, "", generated, limit)
     make = records or (lambda _: records_of(np.arange(10) < right))
     tables = {condition: make(condition) for condition in conditions}
     rows = {condition: _first_rows(table) for condition, table in tables.items()}

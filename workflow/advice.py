@@ -8,9 +8,16 @@ from ..contracts import Run
 from ..errors import shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ..evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
+from ..evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..storage.documents import document_differences, plain
-from .baselines import BASELINE_BENCHMARK, BASELINE_MODEL, difference_of_videos, is_alexnet
+from .baselines import (
+    BASELINE_BENCHMARK,
+    BASELINE_MODEL,
+    difference_of_videos,
+    is_alexnet,
+    normalizes,
+)
 from .completing import completing_command
 from .scored_runs import CLEAN_BENCHMARK, ScoredRun
 
@@ -31,11 +38,7 @@ class Neighbours:
 
     def fits(self, one: ScoredRun) -> bool:
         """Whether the baseline can normalise a run."""
-        return (
-            self.baseline is not None
-            and self.baseline.benchmark is one.benchmark
-            and difference_of_videos(self.baseline.run, one.run) is None
-        )
+        return self.baseline is not None and normalizes(self.baseline, one)
 
 
 def advised(reason: str | None, one: ScoredRun, near: Neighbours) -> str | None:
@@ -80,24 +83,33 @@ def _needs_baseline(one: ScoredRun, near: Neighbours) -> str:
     make += [word for path in one.records.provenance[0].data for word in ("--data", path)]
     if one.run.key.limit is not None:
         make += ["--limit", str(one.run.key.limit)]
+    if one.skipped:
+        make += ["--on-error", "skip"]
     then = shlex.join([*words, "RUN_ALEXNET"])
     return f"{NO_BASELINE}. Make it with: {shlex.join(make)} and then: {then}"
+
+
+def needs_leftover(one: ScoredRun) -> str:
+    """Why numbers over the paper's 1201 stimuli are refused: a limit may be to blame."""
+    limit = one.run.key.limit
+    if limit is None or one.run.manifest.items < limit:
+        return NOT_THERE
+    return (
+        f"{LEFTOVER}, the one non-conflict image among the paper's 1201, is not among the {limit} "
+        "stimuli that --limit chose: score a tree that has it without --limit"
+    )
 
 
 _NEEDS: Mapping[str, Callable[[ScoredRun, Neighbours], str]] = {
     NO_CLEAN: _needs_clean,
     NO_BASELINE: _needs_baseline,
+    NOT_THERE: lambda one, near: needs_leftover(one),
 }
 """Reasons that another run takes away."""
 
 
 def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:
-    return (
-        other.benchmark.name == BASELINE_BENCHMARK
-        and not other.missing
-        and is_alexnet(other.run)
-        and difference_of_videos(other.run, one.run) is None
-    )
+    return normalizes(other, one) and not other.missing and is_alexnet(other.run)
 
 
 def _almost_clean(one: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:

@@ -1,6 +1,6 @@
 """The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from ..contracts import PASSED_AGAINST_ONNX, Run, Score
 from ..errors import InputError, shown
 from ..exporter.zoo import Download, find_model
 from .completing import completing_command
-from .scored_runs import ScoredRun, read_runs
+from .scored_runs import ScoredRun, read_runs, told_other_bytes
 
 BASELINE_BENCHMARK = "imagenet-p"
 """Whose T5D nobody published for AlexNet."""
@@ -68,6 +68,20 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     return None
 
 
+def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
+    """Whether the numbers of a run can be divided by those of the baseline."""
+    same = baseline.benchmark is one.benchmark
+    return same and difference_of_videos(baseline.run, one.run) is None
+
+
+def told_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Which runs are normalised although their videos have other bytes than the baseline's."""
+    for one in scored:
+        names = (shown(one.run.folder), shown(baseline.run.folder))
+        if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
+            yield f"{other}: what is normalised is not of the models alone"
+
+
 def normalized(score: Score, by: Score) -> Score:
     """A number that was divided by another run's, which it then comes from as well.
 
@@ -92,14 +106,40 @@ def is_alexnet(run: Run) -> bool:
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
 
 
-def told_baseline(baseline: ScoredRun) -> str:
-    """Which run the normalised numbers are normalised by, and whether that is AlexNet."""
+def told_baseline(baseline: ScoredRun, scores: Iterable[Score]) -> str | None:
+    """Which run the normalised numbers are normalised by, and whether that is AlexNet.
+
+    Args:
+        baseline: That run.
+        scores: All numbers of the report.
+
+    Returns:
+        None where nothing could be normalised, and a number that is refused says why.
+    """
+    scores = list(scores)
     run, spec = baseline.run, baseline.run.manifest.model
+    done = {score.metric for score in scores if score.normalize_by and score.value is not None}
+    if not done:
+        folder = shown(run.folder)
+        said = any(score.reason and folder in score.reason for score in scores)
+        return None if said else f"nothing could be normalised by {folder}: see what was refused"
     engine = run.key.engine
     told = (
-        f"mT5D and the second mFR are normalised by {shown(run.folder)}: {spec.name} "
+        f"{_subject(done)} normalised by {shown(run.folder)}: {spec.name} "
         f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):
         return f"{told}, the weights that torchvision calls IMAGENET1K_V1"
     return f"{told}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"
+
+
+def _subject(metrics: Collection[str]) -> str:
+    """Metrics, with their verb.
+
+    Example:
+        >>> _subject({"mfr", "mt5d"}), _subject({"mt5d"})
+        ('mT5D and the second mFR are', 'mT5D is')
+    """
+    named = {"mt5d": "mT5D", "mfr": "the second mFR"}
+    those = [name for metric, name in named.items() if metric in metrics]
+    return f"{' and '.join(those)} {'are' if len(those) > 1 else 'is'}"

@@ -8,12 +8,14 @@ from typing import Any
 from ..contracts import Beside, Difference, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.corruption_scores import NO_CLEAN
+from ..evaluate.benchmarks.shape_bias_scores import NOT_THERE
 from ..evaluate.report.comparison import Compared, comparison_tables
 from ..evaluate.report.entries import Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.table import Table
 from ..evaluate.report.tables import provenance_table
 from ..storage.documents import plain
+from .advice import needs_leftover
 from .completing import completing_command
 from .scored_runs import (
     CLEAN_BENCHMARK,
@@ -22,6 +24,7 @@ from .scored_runs import (
     facts_of,
     identity,
     read_runs,
+    told_other_bytes,
     unique_names,
 )
 
@@ -71,7 +74,7 @@ class Comparison:
     Attributes:
         a: The one that is subtracted.
         b: The other.
-        differences: b - a of every number that both have.
+        differences: b - a of the numbers that are compared (docs/protocols.md says which).
         notes: What else must be known, a line each.
     """
 
@@ -204,8 +207,17 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
             benchmark=name,
             generated=generated,
             complete=difference.complete and not generated,
-            reason=_no_clean(a, b) if difference.reason == NO_CLEAN else difference.reason,
+            reason=_reason(difference, ours, a, b),
         )
+
+
+def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
+    """Why a difference is refused, with what helps; both have runs of the same limit."""
+    if difference.reason == NO_CLEAN:
+        return _no_clean(a, b)
+    if difference.reason == NOT_THERE:
+        return needs_leftover(ours)
+    return difference.reason
 
 
 def _clean(side: Side, name: str) -> ScoredRun | None:
@@ -240,21 +252,8 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
                     f"with: {completing_command(one)}"
                 )
     for name in common:
-        if other := _other_bytes(a.runs[name], b.runs[name]):
-            yield (
-                f"the files of {a.runs[name].benchmark.title} that B read are not those that A "
-                f"read, under the same names, in {other} shards: the difference is not of the "
-                "models alone"
-            )
-
-
-def _other_bytes(a: ScoredRun, b: ScoredRun) -> int:
-    """In how many shards other bytes were read, where both runs were cut alike."""
-    cuts = [(one.run.manifest.shard_size, *one.records.finished) for one in (a, b)]
-    if cuts[0] != cuts[1] or a.records.begun or b.records.begun:
-        return 0
-    made = zip(a.records.provenance, b.records.provenance, strict=True)
-    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in made)
+        if other := told_other_bytes(b.runs[name], a.runs[name], ("B", "A")):
+            yield f"{other}: the difference is not of the models alone"
 
 
 def _with_items(one: ScoredRun) -> Score:

@@ -59,7 +59,7 @@ def write_figures(entries: Sequence[Entry], folder: Path, progress: Progress) ->
     with style():
         drawn = dict(_bias_figures(entries))
         if not drawn:
-            return Figures(notes=("No figure: they are of shape bias, which no run has.",))
+            return Figures(notes=(_why_no_figure(entries),))
         figure, note = _examples_figure(entries, progress)
         if figure is not None:
             drawn[EXAMPLES_NAME] = figure
@@ -90,6 +90,14 @@ def _bias_figures(entries: Sequence[Entry]) -> "Iterator[tuple[str, Figure]]":
         figure = shape_bias_figure(entries, rule, stimuli)
         if figure is not None:
             yield f"shape-bias-{rule}-{stimuli}", figure
+
+
+def _why_no_figure(entries: Sequence[Entry]) -> str:
+    scores = [score for entry in entries for score in entry.of(BENCHMARK, "shape_bias")]
+    reasons = dict.fromkeys(score.reason for score in scores if score.reason is not None)
+    if not reasons:
+        return "No figure: they are of shape bias, which no run has."
+    return f"No figure: they are of shape bias, which was refused: {'; '.join(reasons)}."
 
 
 def _examples_figure(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.report.entries import Entry
+from ..evaluate.report.entries import KEYS, Entry
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
@@ -16,7 +16,7 @@ from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
 from .attack_trust import JudgedAttack, judged_attacks
-from .baselines import normalized, read_baseline, told_baseline
+from .baselines import normalized, read_baseline, told_baseline, told_other_videos
 from .report_rows import ReportRow, report_rows
 from .scored_runs import (
     ScoredRun,
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", "corruption", "perturbation", "severity", "rule", "stimuli", "category"),
-    *("epsilon", "steps", "restarts"),
+    *("metric", *KEYS, "restarts"),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""
@@ -125,18 +124,18 @@ def report(
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     scored = read_runs(folders)
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
-    notes = [*_left_out(scored, lost_records(folders))]
-    if baseline is not None:
-        notes.append(told_baseline(baseline))
     rows = report_rows(scored)
-    names = unique_names([row.first.run for row in rows])
-    named = list(zip(names, rows, strict=True))
-    return Report(
+    named = list(zip(unique_names([row.first.run for row in rows]), rows, strict=True))
+    found = Report(
         tuple(_entries(named, scored, baseline)),
         all_published,
-        tuple(notes),
-        tuple(judged_attacks([(name, one) for name, row in named for one in row.runs])),
+        attacks=tuple(judged_attacks([(name, one) for name, row in named for one in row.runs])),
     )
+    notes = [*_left_out(scored, lost_records(folders))]
+    if baseline is not None:
+        told = told_baseline(baseline, found.scores)
+        notes += [*([told] if told else []), *told_other_videos(baseline, scored)]
+    return replace(found, notes=tuple(notes))
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:

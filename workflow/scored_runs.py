@@ -70,6 +70,26 @@ def facts_of(one: ScoredRun) -> Score:
     )
 
 
+def shards_of_other_bytes(a: ScoredRun, b: ScoredRun) -> int:
+    """In how many shards the runs read other bytes under the same names, if both were cut alike."""
+    cuts = [(one.run.manifest.shard_size, *one.records.finished) for one in (a, b)]
+    if cuts[0] != cuts[1] or a.records.begun or b.records.begun:
+        return 0
+    made = zip(a.records.provenance, b.records.provenance, strict=True)
+    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in made)
+
+
+def told_other_bytes(one: ScoredRun, other: ScoredRun, names: tuple[str, str]) -> str | None:
+    """That two runs, called by these names, read other bytes under the same names, if so."""
+    shards = shards_of_other_bytes(one, other)
+    if not shards:
+        return None
+    return (
+        f"the files of {one.benchmark.title} that {names[0]} read are not those that {names[1]} "
+        f"read, under the same names, in {shards} shards"
+    )
+
+
 def changed_crop(run: Run) -> bool:
     """Whether the model takes another crop than it was trained with, which is a mark."""
     spec = run.manifest.model

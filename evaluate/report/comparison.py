@@ -21,10 +21,6 @@ OF_CONDITIONS = {
 }
 """The metrics that have a table of their own: a row a corruption or perturbation."""
 
-HIGHER_IS_BETTER = ("accuracy", "aurra")
-NEITHER_IS_BETTER = ("shape_bias", "decided", "frac_correct")
-"""Of the other metrics the lower number is the better one."""
-
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -81,17 +77,21 @@ def _which_is_better(metrics: Sequence[str]) -> str:
     Example:
         >>> _which_is_better(["accuracy"])
         '; of accuracy, a difference above zero: B is better'
+        >>> _which_is_better(["mce", "new_number"])
+        '; a difference below zero: B is better; of new number, neither sign is called better'
     """
-    kinds: dict[str, dict[str, None]] = {}
+    titles: dict[str, dict[str, None]] = {"lower": {}, "higher": {}, "": {}}
     for metric in metrics:
-        title = quantity_of(metric).title
-        if metric in NEITHER_IS_BETTER:
-            kinds.setdefault("neither sign is better", {})[title] = None
-        elif metric in HIGHER_IS_BETTER:
-            kinds.setdefault("a difference above zero: B is better", {})[title] = None
-    lower = len(set(metrics) - {*NEITHER_IS_BETTER, *HIGHER_IS_BETTER})
-    general = "; a difference below zero: B is better" if lower else ""
-    return general + "".join(f"; of {', '.join(of)}, {what}" for what, of in kinds.items())
+        quantity = quantity_of(metric)
+        titles[quantity.better][quantity.title] = None
+    told = ["a difference below zero: B is better"] if titles["lower"] else []
+    for better, what in (
+        ("higher", "a difference above zero: B is better"),
+        ("", "neither sign is called better"),
+    ):
+        if titles[better]:
+            told.append(f"of {', '.join(titles[better])}, {what}")
+    return "".join(f"; {part}" for part in told)
 
 
 def _heading(difference: Difference) -> str:

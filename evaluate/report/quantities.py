@@ -1,11 +1,12 @@
-"""What the numbers of a report are called, in which unit they are shown, what their intervals are.
+"""What the numbers of a report are called and mean: their units and intervals, which is better.
 
-A metric that is not named here is a rate, called what the JSON calls it: a new benchmark needs no
-row here before it can be shown.
+A metric that is not named here is a rate, called what the JSON calls it, of which no value is
+called better: a new benchmark needs no row here before it can be shown.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .marks import percent
 
@@ -23,11 +24,14 @@ class Quantity:
         title: Without its unit.
         unit: ``%`` of a rate, which is a fraction in a score; empty where it is shown as it is.
         interval: What its interval is, if it has one.
+        better: Which of two of its values is the better one; empty where neither is, and where
+            nothing is known of the metric.
     """
 
     title: str
     unit: str = "%"
     interval: str = "95 % interval"
+    better: Literal["lower", "higher", ""] = ""
 
     @property
     def heading(self) -> str:
@@ -57,24 +61,26 @@ class Quantity:
 
 
 QUANTITIES = {
-    "top1_error": Quantity("top-1 error", interval=WILSON_INTERVAL),
-    "top5_error": Quantity("top-5 error", interval=WILSON_INTERVAL),
-    "mean_error": Quantity("mean error", interval=MEAN_INTERVAL),
-    "mce": Quantity("mCE", interval=MEAN_INTERVAL),
-    "relative_mce": Quantity("relative mCE", interval=MEAN_INTERVAL),
-    "ce": Quantity("CE", interval=MEAN_INTERVAL),
-    "relative_ce": Quantity("relative CE", interval=MEAN_INTERVAL),
-    "accuracy": Quantity("accuracy", interval=WILSON_INTERVAL),
-    "rms_calibration_error": Quantity("RMS calibration error"),
-    "ece": Quantity("ECE"),
-    "clean_accuracy": Quantity("clean accuracy", interval=WILSON_INTERVAL),
-    "accuracy_under_attack": Quantity("accuracy under attack", interval=WILSON_INTERVAL),
-    "label_unchanged": Quantity("label unchanged", interval=WILSON_INTERVAL),
-    "aurra": Quantity("AURRA"),
-    "flip_probability": Quantity("flip probability", interval=SEQUENCE_INTERVAL),
-    "t5d": Quantity("T5D", "", interval=SEQUENCE_INTERVAL),
-    "mfr": Quantity("mFR", interval=SEQUENCE_INTERVAL),
-    "mt5d": Quantity("mT5D", interval=SEQUENCE_INTERVAL),
+    "top1_error": Quantity("top-1 error", better="lower", interval=WILSON_INTERVAL),
+    "top5_error": Quantity("top-5 error", better="lower", interval=WILSON_INTERVAL),
+    "mean_error": Quantity("mean error", better="lower", interval=MEAN_INTERVAL),
+    "mce": Quantity("mCE", better="lower", interval=MEAN_INTERVAL),
+    "relative_mce": Quantity("relative mCE", better="lower", interval=MEAN_INTERVAL),
+    "ce": Quantity("CE", better="lower", interval=MEAN_INTERVAL),
+    "relative_ce": Quantity("relative CE", better="lower", interval=MEAN_INTERVAL),
+    "accuracy": Quantity("accuracy", better="higher", interval=WILSON_INTERVAL),
+    "rms_calibration_error": Quantity("RMS calibration error", better="lower"),
+    "ece": Quantity("ECE", better="lower"),
+    "aurra": Quantity("AURRA", better="higher"),
+    "clean_accuracy": Quantity("clean accuracy", better="higher", interval=WILSON_INTERVAL),
+    "accuracy_under_attack": Quantity(
+        "accuracy under attack", better="higher", interval=WILSON_INTERVAL
+    ),
+    "label_unchanged": Quantity("label unchanged", better="higher", interval=WILSON_INTERVAL),
+    "flip_probability": Quantity("flip probability", better="lower", interval=SEQUENCE_INTERVAL),
+    "t5d": Quantity("T5D", "", better="lower", interval=SEQUENCE_INTERVAL),
+    "mfr": Quantity("mFR", better="lower", interval=SEQUENCE_INTERVAL),
+    "mt5d": Quantity("mT5D", better="lower", interval=SEQUENCE_INTERVAL),
     "shape_bias": Quantity("shape bias", interval=EXEMPLAR_INTERVAL),
     "category_shape_bias": Quantity("shape bias", interval=EXEMPLAR_INTERVAL),
     "decided": Quantity("decided", interval=EXEMPLAR_INTERVAL),

@@ -199,14 +199,17 @@ def _item_folders(folder: Path, tree: Tree) -> Iterator[Entry]:
 
 
 def _no_item_folder(entry: Entry, tree: Tree) -> InputError:
+    return stray_folder(shown(entry.path), tree, _advice(Path(entry.path), tree))
+
+
+def stray_folder(where: str, tree: Tree, advice: str) -> InputError:
+    """What is said of another folder among those of items."""
     return InputError(
-        f"{shown(entry.path)} is no {tree.folder_noun}: expected {folder_example(tree)}. "
-        f"{_advice(Path(entry.path), tree)}"
+        f"{where} is no {tree.folder_noun}: expected {_folder_example(tree)}. {advice}"
     )
 
 
-def folder_example(tree: Tree) -> str:
-    """What a folder of items may be called."""
+def _folder_example(tree: Tree) -> str:
     first = next(iter(tree.folders()))
     return f"a WordNet id such as {first}" if tree.ids_have_folders else f"one such as {first}"
 

@@ -248,19 +248,31 @@ def refuse_missing(item: Item) -> None:
         ImageError: If it is one.
     """
     if item.missing:
-        raise ImageError(f"{shown(item.location)} is not there; other conditions have this image.")
+        raise ImageError(f"{shown(item.location)} is not there, but other conditions have it.")
 
 
 def _lacking(condition: Condition, items: Mapping[Condition, Items], everything: Ids) -> InputError:
     own = items[condition].ids
     first = min(set(everything).difference(own))
     holder = next(c for c, found in items.items() if _holds(found.ids, first))
+    noun = items[condition].tree.noun
+    options = " and ".join(_option_of(key) for key, _ in condition.values)
     return InputError(
         f"The condition {condition} lacks {len(everything) - len(own)} of "
-        f"{len(everything)} images, first {shown(first)}, which {holder} has. All "
-        "conditions must hold the same images: complete the tree, or name the conditions "
-        "to score with --corruptions and --severities."
+        f"{len(everything)} {noun}s, first {shown(first)}, which {holder} has. All "
+        f"conditions must hold the same {noun}s: complete the tree, or name the conditions "
+        f"to score with {options}."
     )
+
+
+def _option_of(key: str) -> str:
+    """The command line's option that chooses conditions by the values of a key.
+
+    Example:
+        >>> _option_of("severity"), _option_of("perturbation")
+        ('--severities', '--perturbations')
+    """
+    return f"--{key[:-1]}ies" if key.endswith("y") else f"--{key}s"
 
 
 def _holds(ids: Ids, wanted: str) -> bool:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...contracts import Condition, Extent, Item, Progress, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
 from ..trees import IMAGES_IN_CLASS_FOLDERS
-from .folder import a_or_an, folder_example, nothing_there
+from .folder import a_or_an, nothing_there, stray_folder
 from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
 from .listing import PART_OF_IMAGENET_C, SEVERITIES, is_left_behind, is_utf8
@@ -308,8 +308,7 @@ class TarSource:
             raise self._no_class(above + parts[0])
         raise InputError(
             f"{self._shown(folder)} holds folders among the {self._tree.noun}s, expected "
-            "<wnid>/<file>. "
-            "Pack the class folders again."
+            "<wnid>/<file>. Pack the class folders again."
         )
 
     def _wrong(self, row: int, folder: str) -> InputError:
@@ -344,10 +343,10 @@ class TarSource:
             raise InputError(f"{path} is no file, expected {what}. Pack it again without it.")
 
     def _no_class(self, path: str) -> InputError:
-        return InputError(
-            f"{self._shown(path)} is no {self._tree.folder_noun}: expected "
-            f"{folder_example(self._tree)}. Pack the class folders again without it."
-        )
+        below = (root for root in self._roots_of_folders() if f"{root}/".startswith(f"{path}/"))
+        is_cell = next(below, "").rpartition("/")[2] in SEVERITIES
+        advice = PART_OF_IMAGENET_C if is_cell else "Pack the class folders again without it."
+        return stray_folder(self._shown(path), self._tree, advice)
 
     def _what_it_is(self, name: str) -> int:
         """What the last two parts of a name say of a file below a condition's folder."""

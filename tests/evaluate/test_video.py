@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluator.contracts import Item, Preprocessing
-from evaluator.errors import ImageError, UnavailableError
+from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.video import decode_video
 from evaluator.tests.evaluate.videos import (
     SIDE,
@@ -166,6 +166,9 @@ def check_damaged(data: bytes, folder: Path) -> bool:
     except ImageError:
         refusal(data)
         return False
+    except InputError:
+        check_no_memory(data)
+        return False
     np.testing.assert_array_equal(frames, opencv_frames(data, folder))
     assert errors_of(data) == []
     return True
@@ -236,6 +239,26 @@ def test_damage_that_ffmpeg_only_tells_its_log_is_named() -> None:
     assert "FFmpeg says 'Invalid mvhd time scale" in refusal(bytes(data))
 
 
+def check_no_memory(data: bytes) -> None:
+    """An error that nobody may skip: the next video may meet the same."""
+    with pytest.raises(InputError, match=f"no memory to decode {LOCATION}.*remove it") as refused:
+        decoded(data)
+    assert not isinstance(refused.value, ImageError)
+
+
+def test_want_of_memory_is_no_damage_of_one_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_for_much = bytearray(data_of("4:4:4, as ImageNet-P"))
+    count = asks_for_much.index(b"stts") + 4 + 4
+    asks_for_much[count : count + 4] = (2**28).to_bytes(4, "big")
+    check_no_memory(bytes(asks_for_much))
+
+    def full(self: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(av.VideoFrame, "to_ndarray", full, raising=False)
+    check_no_memory(data_of("4:2:0"))
+
+
 def test_each_of_several_files_with_the_same_damage_is_named() -> None:
     data = bytearray(data_of("4:4:4, as ImageNet-P"))
     clock = data.index(b"mvhd") + 4 + 4 + 8
@@ -256,6 +279,24 @@ def audio() -> bytes:
         sound.sample_rate = 44100
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
+    return file.getvalue()
+
+
+def with_sound() -> bytes:
+    """The video, and a track of silence beside it."""
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(data_of("4:2:0")), "r") as old,
+        av.open(io.BytesIO(audio()), "r") as sound,
+        av.open(file, "w", format="mp4") as new,
+    ):
+        parts = [part.streams[0] for part in (old, sound)]
+        streams: list[Any] = [new.add_stream_from_template(part) for part in parts]
+        for part, stream in zip((old, sound), streams, strict=True):
+            for packet in part.demux():
+                if packet.size:
+                    packet.stream = stream
+                    new.mux(packet)
     return file.getvalue()
 
 
@@ -282,18 +323,25 @@ def turned() -> bytes:
     return bytes(data)
 
 
+def interlaced(codec: str) -> bytes:
+    return video(moving_photo(0), codec, "yuv420p", flags="+ildct+ilme", x264opts="interlaced=1")
+
+
 REFUSED: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", r"no MP4 video \(0 bytes\)"),
     "text": (lambda: b"404: not found" * 9, "no MP4 video"),
     "a playlist of other files": (lambda: b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hosts\n", "no MP4"),
     "another container": (lambda: video(moving_photo(0, 3), container="matroska"), "no MP4 video"),
     "sound only": (audio, "holds audio, expected one video"),
+    "a video with sound": (with_sound, "has an audio track .*expected a video alone.*ffmpeg .*-an"),
     "two videos": (two_videos, "holds 2 videos, expected one"),
     "another codec": (lambda: video(moving_photo(0, 3), "libx265", "yuv420p"), "coded as hevc"),
     "another size": (lambda: video(moving_photo(0, 3, 256)), "256x256, expected 224x224"),
     "a large one": (lambda: video(np.zeros((1, 2048, 2048, 3), np.uint8)), "is 2048x2048"),
     "10 bits": (lambda: video(moving_photo(0, 3), pix_fmt="yuv420p10le"), "10 bits a channel"),
     "a quarter turn": (turned, "turned by -90 degrees"),
+    "interlaced": (lambda: interlaced("libx264"), "is interlaced, which the benchmark's videos"),
+    "interlaced, MPEG-4": (lambda: interlaced("mpeg4"), "is interlaced"),
     "colours unknown": (lambda: video(moving_photo(0), colorspace="ycgco"), "cannot be decoded"),
     "half of it": (lambda: data_of("4:2:0")[: len(data_of("4:2:0")) // 2], "is not whole"),
     "without its last byte": (lambda: data_of("4:2:0")[:-1], "is not whole"),

@@ -5,28 +5,25 @@ import io
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 import evaluator
-from evaluator.contracts import Condition, ImageBatch, Item
+from evaluator.contracts import Condition
 from evaluator.errors import OutputError, UnavailableError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
-from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT, attributes
 from evaluator.tests import stimuli
 from evaluator.tests.second_cue_conflict import LEFTOVER
+from evaluator.tests.written_cue_runs import NAMES, records_of_logits, write_cue_run
 from evaluator.tests.written_runs import write_run
 from evaluator.workflow.figures import Figures
 
 CLEAN = (Condition(),)
-NAMES = [name for name in stimuli.names(1200) if name.split("-")[0][-1] == "2"]
-"""One of the made stimuli for each shape and each texture: 240."""
 
 
 def picture(colour: int) -> bytes:
@@ -37,29 +34,6 @@ def picture(colour: int) -> bytes:
 
 def write_stimuli(folder: Path, names: Sequence[str] = NAMES) -> Path:
     return stimuli.tree(folder, names, picture(90), nested=True)
-
-
-def cue_records(names: Sequence[str], seed: int) -> pa.Table:
-    """Records of a model that finds the shape of some stimuli and the texture of others."""
-    names = sorted(names, key=str.encode)
-    chance = np.random.default_rng(seed)
-    logits = chance.normal(size=(len(names), 1000)).astype(np.float32)
-    for row, name in enumerate(names):
-        shape, texture = (part.rstrip("0123456789") for part in name[:-4].split("-"))
-        logits[row, CATEGORIES[shape][0]] += 6 * chance.random()
-        logits[row, CATEGORIES[texture][0]] += 8 * chance.random()
-    items = tuple(Item(n, None, "", attributes(n)) for n in names)
-    pixels = np.empty((len(names), 0, 0, 3), np.uint8)
-    batch = ImageBatch(pixels, "pixels", items, (0,) * len(names))
-    return pa.Table.from_batches([CUE_CONFLICT.record(logits, batch)])
-
-
-def write_cue_run(
-    folder: Path, data: Path, *, names: Sequence[str] = NAMES, seed: int = 1, **run: Any
-) -> Path:
-    given: Mapping[str, Any] = {"conditions": CLEAN, "benchmark": "cue-conflict", **run}
-    records = cue_records(names, seed)
-    return write_run(folder, records=lambda _: records, data=(str(data),), **given)
 
 
 def drawn(runs: Path, folder: Path) -> Figures:
@@ -164,6 +138,19 @@ def test_a_report_without_shape_bias_says_that_there_is_nothing_to_draw(tmp_path
     found = drawn(tmp_path / "runs", tmp_path / "figures")
     assert found == Figures(notes=("No figure: they are of shape bias, which no run has.",))
     assert not (tmp_path / "figures").exists()
+
+
+def test_a_bias_that_was_refused_is_no_bias_that_no_run_has(tmp_path: Path) -> None:
+    cats = np.zeros((2, 1000), np.float32)
+    cats[:, list(CATEGORIES["cat"])] = 9
+    records = records_of_logits(["car1-dog1.png", "dog2-car1.png"], cats)
+    write_run(tmp_path / "a", records=lambda _: records, conditions=CLEAN, benchmark="cue-conflict")
+    (note,) = drawn(tmp_path / "a", tmp_path / "figures").notes
+    assert note.startswith(
+        "No figure: they are of shape bias, which was refused: no image was decided for its shape "
+        "or its texture; bicycle6-bicycle3.png is not there"
+    )
+    assert note.endswith("a tree that has it.")
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it(

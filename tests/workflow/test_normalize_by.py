@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import evaluator
@@ -89,6 +90,31 @@ def test_the_report_says_by_which_run_and_whether_that_is_alexnet(tmp_path: Path
     assert "these are not AlexNet's weights" in markdown
 
 
+def test_a_run_that_normalised_nothing_is_not_told_as_if_it_had(tmp_path: Path) -> None:
+    run = write_videos(tmp_path / "ours", OURS)
+    limited = write_alexnet(tmp_path / "limited", limit=N)
+    report = evaluator.report(run, normalize_by=limited)
+    assert str(limited) in str(find(report.scores, "mt5d", run).reason)
+    assert report.notes == ()  # for the number says it
+    part = write_videos(tmp_path / "part", OURS, perturbations=PERTURBATIONS[:9])
+    baseline = write_alexnet(tmp_path / "alexnet")
+    assert evaluator.report(part, normalize_by=baseline).notes == (
+        f"nothing could be normalised by {baseline}: see what was refused",
+    )
+
+
+def test_the_report_names_only_what_could_be_normalised(tmp_path: Path) -> None:
+    # The classes behind the first swap places: the answer stays, and no flip is to be divided by.
+    swapped = {p: np.tile(np.arange(5), (*v.shape[:2], 1)) for p, v in OURS.items()}
+    for top5 in swapped.values():
+        top5[:, 1::2, 1:3] = (2, 1)
+    run = write_videos(tmp_path / "ours", OURS)
+    still = write_videos(tmp_path / "still", swapped)
+    report = evaluator.report(run, normalize_by=still)
+    assert report.notes[0].startswith(f"mT5D is normalised by {still}: ")
+    assert find(report.scores, "mfr", run, by=still).value is None
+
+
 def test_without_a_baseline_the_two_commands_are_given(tmp_path: Path) -> None:
     run = write_videos(tmp_path / "a run", OURS, limit=N)
     reason = str(find(evaluator.report(run).scores, "mt5d", run).reason)
@@ -97,6 +123,14 @@ def test_without_a_baseline_the_two_commands_are_given(tmp_path: Path) -> None:
         f"same videos. Make it with: evaluator score alexnet imagenet-p --data /data --limit {N} "
         f"and then: evaluator report '{run}' --normalize-by RUN_ALEXNET"
     )
+
+
+def test_a_baseline_of_videos_of_which_some_were_skipped_is_made_as_the_run_was(
+    tmp_path: Path,
+) -> None:
+    run = write_videos(tmp_path / "run", OURS, {"tilt": [2]})
+    reason = str(find(evaluator.report(run).scores, "mt5d", run).reason)
+    assert "alexnet imagenet-p --data /data --on-error skip and then: evaluator report" in reason
 
 
 def test_a_baseline_that_is_at_hand_is_named_in_the_advice(tmp_path: Path) -> None:
@@ -125,6 +159,7 @@ def test_a_run_that_lacks_perturbations_says_how_to_complete_it(tmp_path: Path) 
     ("other", "reason"),
     [
         ({"generated": GENERATED}, "other ones under the same names: the generated.json differ"),
+        ({"protocol": "imagenet-p-0"}, "by protocol imagenet-p-0, this run by imagenet-p-1"),
         ({"limit": 8}, "it was scored with --limit 8, this run with no --limit"),
     ],
 )
@@ -141,6 +176,21 @@ def test_a_baseline_of_other_videos_is_refused_for_the_runs_that_it_does_not_fit
     assert reason in str(refused.reason)
     assert find(scores, "mfr", run).value is not None
     assert find(scores, "mt5d", fitting, by=baseline).value is not None
+
+
+def test_a_baseline_of_other_bytes_under_the_same_names_is_told(tmp_path: Path) -> None:
+    run = write_videos(tmp_path / "ours", OURS, data_sha256="ab")
+    same = write_alexnet(tmp_path / "same", data_sha256="ab")
+    other = write_alexnet(tmp_path / "other", data_sha256="cd")
+    assert len(evaluator.report(run, normalize_by=same).notes) == 1
+    report = evaluator.report([run, other], normalize_by=other)
+    assert report.notes[1:] == (
+        f"the files of ImageNet-P that {run} read are not those that {other} read, under the same "
+        "names, in 10 shards: what is normalised is not of the models alone",
+    )
+    assert find(report.scores, "mt5d", run, by=other).value is not None
+    limited = write_videos(tmp_path / "limited", OURS, limit=N, data_sha256="ef")
+    assert len(evaluator.report([limited, other], normalize_by=other).notes) == 1
 
 
 def test_what_is_no_finished_run_of_imagenet_p_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.report.table import Table
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shard_path, shards_of
+from evaluator.tests.written_cue_runs import NAMES, write_cue_run
 from evaluator.tests.written_runs import records_of, write_run
 from evaluator.workflow.report import Report
 
@@ -341,3 +342,21 @@ def test_a_cell_of_which_all_images_were_skipped_is_told_below_its_table(tmp_pat
     # Not with the command that scores what else the run lacks: it would change nothing here.
     told = "refused, every image was skipped: gaussian_noise 4 (10 images)"
     assert severities.notes[-1] == told
+
+
+def test_a_limit_that_left_out_what_the_papers_stimuli_need_is_blamed_for_it(
+    tmp_path: Path,
+) -> None:
+    def reason(limit: int | None) -> str:
+        run = write_cue_run(tmp_path / f"of {limit}", tmp_path, limit=limit)
+        other = write_cue_run(tmp_path / f"b of {limit}", tmp_path, limit=limit, seed=2, model="b")
+        (refused,) = {s.reason for s in evaluator.report(run).scores if s.stimuli == 1201}
+        compared = evaluator.compare(run, other).differences
+        assert {d.reason for d in compared if d.stimuli == 1201} == {refused}
+        return str(refused)
+
+    assert "is not among the 240 stimuli that --limit chose: score a tree that has it without" in (
+        reason(len(NAMES))
+    )
+    for all_of_them in (None, len(NAMES) + 1):
+        assert reason(all_of_them).endswith("score a tree that has it")

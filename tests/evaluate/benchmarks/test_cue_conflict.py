@@ -208,6 +208,14 @@ def test_the_image_that_was_left_in_may_have_been_skipped() -> None:
     assert score.reason is None
 
 
+def test_1200_of_1201_stimuli_are_the_whole_standard_set_and_not_the_papers() -> None:
+    ids, rows = texture_seer(1201, 1)
+    for skipped, whole in ((second.LEFTOVER, {1200}), (ids[0], set())):
+        scores = scores_of(recorded(ids, rows, (skipped,)))
+        assert {s.n for s in scores if s.stimuli == 1201 and not s.category} == {1200}
+        assert {s.stimuli for s in scores if s.complete} == whole
+
+
 def test_without_records_or_images_every_number_is_refused() -> None:
     for table, reason in ((None, "not finished"), (skipped_whole(), "every image was skipped")):
         for score in scores_of(table):
@@ -239,6 +247,19 @@ def test_differences_are_over_the_stimuli_that_both_scored() -> None:
         assert one.high is not None
         assert one.low < b - a < one.high
         assert (one.n, one.skipped, one.complete) == (int(one.stimuli or 0) - 2, 2, False)
+
+
+def test_the_interval_of_a_difference_is_of_b_less_a() -> None:
+    # B sees every shape, A half of the textures: far apart, so the sign is no matter of chance.
+    ids, of_a = texture_seer(1201, 1)
+    of_b = logits(len(ids), 3)
+    for id, row in zip(ids, of_b, strict=True):
+        row[CATEGORIES[dict(attributes(id))["shape"]][0]] += 30
+    a, b = recorded(ids, of_a), recorded(ids, of_b)
+    for one, turned in zip(differences_of(a, b), differences_of(b, a), strict=True):
+        assert one.difference is not None
+        assert 0 < (one.low or 0) < one.difference < (one.high or 0)
+        assert (turned.low, turned.high) == pytest.approx((-(one.high or 0), -(one.low or 0)))
 
 
 def test_a_model_does_not_differ_from_itself() -> None:

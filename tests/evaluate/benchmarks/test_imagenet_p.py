@@ -162,6 +162,37 @@ def test_every_number_and_interval_is_that_of_the_second_implementation(skipped:
         assert found.skipped == 1 + sum(map(len, skipped.values()))
 
 
+def upset(count: int, moving: Sequence[int]) -> Videos:
+    """Videos that stand still, or in which each pair is as far apart as can be: T5D 18."""
+    found = {}
+    for name in PERTURBATIONS:
+        top5 = np.tile(np.arange(5), (count, 31 + 10 * (name == "translate"), 1))
+        frames = np.arange(top5.shape[1])
+        steps = np.minimum(frames, 1) if "noise" in name else frames
+        for video in moving:
+            # The last two come first, and the others are gone.
+            top5[video] += 3 * steps[:, None]
+        found[name] = top5
+    return found
+
+
+def test_intervals_end_where_numbers_can() -> None:
+    restless = tables(random_videos(2, 8, restless=0.8))
+    few = scores_of(tables(upset(8, [3])), restless)
+    most = scores_of(tables(upset(8, [0, 1, 2, 4, 5, 6, 7])), restless)
+    for metric, largest in (("flip_probability", 1), ("t5d", 18)):
+        for name in PERTURBATIONS:
+            low, high = (find(scores, metric, perturbation=name) for scores in (few, most))
+            assert low.value == pytest.approx(largest / 8)
+            assert low.low == 0
+            assert high.value == pytest.approx(largest * 7 / 8)
+            assert high.high == largest
+    for mean in ("mfr", "mt5d"):
+        assert find(few, mean, normalize_by=MEASURED).low == 0
+        found = find(most, mean, normalize_by=MEASURED)
+        assert (found.high or 0) > (found.value or 0) > 1  # as bad as the baseline is no end
+
+
 def test_numbers_of_the_whole_benchmark_alone_are_complete() -> None:
     small = replace_published_items(4)
     scores = list(small.scores(tables(random_videos(1, 4)), Beside()))

@@ -79,6 +79,18 @@ def test_equal_categories_go_to_the_first_of_the_alphabet_by_the_mean() -> None:
     assert NAMES[mean_decisions(row, CLASSES)[0]] == "elephant"
 
 
+def test_means_that_only_rounding_tells_apart_are_equal_and_others_are_not() -> None:
+    # One truck is the likeliest class, so that the others' likelihoods are no round numbers.
+    row = np.full((1, 1000), -1000, np.float32)
+    for value in np.arange(-20, -1, dtype=np.float32) / 10:
+        for name, classes in CATEGORIES.items():
+            row[:, list(classes)] = -1000 if name == "truck" else value
+        row[:, CATEGORIES["truck"][0]] = 0
+        assert NAMES[mean_decisions(row, CLASSES)[0]] == "airplane"
+        row[:, list(CATEGORIES["dog"])] = np.nextafter(value, np.float32(0))
+        assert NAMES[mean_decisions(row, CLASSES)[0]] == "dog"
+
+
 def test_equal_classes_go_to_the_lower_index_by_the_argmax() -> None:
     # 404 is an airplane, but 8 is a hen and comes first.
     row = np.zeros((1, 1000), np.float32)

@@ -1,6 +1,7 @@
 """The interval of images that cross two sets of exemplars: by loops, by drawing, at the edges."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,11 +108,31 @@ def test_what_says_nothing_of_a_spread_has_no_interval() -> None:
 
 
 def test_where_resamples_often_have_nothing_below_the_line_there_is_no_interval() -> None:
-    below = np.array([1.0, 0, 0, 0])
-    images = crossed(["a", "a", "b", "b"], ["c", "d", "c", "d"])
-    assert ratio_interval(Ratio(below, below), images) is None
+    # Of 12 x 12 images some on the diagonal count: each is missing from 58 % of the resamples.
+    names = np.arange(12)
+    images = crossed(np.repeat(names, 12), np.tile(names, 12))
+
+    def of(counting: int) -> Ratio:
+        below = np.zeros((12, 12))
+        below[range(counting), range(counting)] = 1
+        above = below.copy()
+        above[0] = 0
+        return Ratio(above.ravel(), below.ravel())
+
+    for counting, empty, there in ((2, 0.32, False), (4, 0.09, False), (6, 0.025, True)):
+        ratio = of(counting)
+        (sums,) = resampled_sums(ratio.below[None], images).T
+        assert np.mean(sums == 0) == pytest.approx(empty, abs=0.01)
+        assert (ratio_interval(ratio, images) is not None) == there
 
 
 def test_nothing_below_the_line_is_no_ratio_of_zero() -> None:
     with pytest.raises(InputError, match="got none"):
         _ = Ratio(np.zeros(3), np.zeros(3)).value
+
+
+def test_the_protocols_say_how_many_resamples_there_are() -> None:
+    protocols = Path(__file__).parents[3] / "docs" / "protocols.md"
+    text = protocols.read_text("utf-8")
+    assert f"In each of {RESAMPLES:,} resamples" in text
+    assert "more than 5 % of them have nothing to divide by" in text

@@ -129,6 +129,13 @@ def test_batches_are_full_across_items_but_the_last() -> None:
     assert [len(batch.data) for batch in job.engine.received] == [4, 4, 4, 4, 4, 2]  # type: ignore[attr-defined]
 
 
+def test_an_item_is_done_with_the_batch_that_has_its_last_frame() -> None:
+    done: list[int] = []
+    job = job_of(videos(5, 3, 8), Bytes(), batch_size=4)
+    score_shard(job, Shard(CLEAN, 0, 0, 3), done.append)
+    assert done == [0, 2, 0, 1]
+
+
 def test_frames_stay_in_their_batches_where_an_item_turns_out_bad() -> None:
     items = videos(5, 3, 8, 1, 5)
     whole = job_of(items, Bytes(), batch_size=4)

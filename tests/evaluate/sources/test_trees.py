@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evaluator.contracts import Condition, Silence, Tree
-from evaluator.errors import InputError
-from evaluator.evaluate.sources.items import Items
+from evaluator.errors import ImageError, InputError
+from evaluator.evaluate.sources.items import Items, refuse_missing, shared_items
 from evaluator.evaluate.sources.opening import open_source
 from evaluator.evaluate.trees import IMAGES_IN_CLASS_FOLDERS
 from evaluator.tests.evaluate.sources.tars import CLEAN, DALMATIAN, TENCH, tar_of
@@ -189,7 +189,8 @@ def test_an_image_among_videos_is_refused(tmp_path: Path, place: Place) -> None:
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_imagenet_c_is_not_taken_for_videos(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "c", tuple(f"snow/{s}/{TENCH}/x.JPEG" for s in "12345"))
-    with pytest.raises(InputError, match=r"snow/\d is no ImageNet class"):
+    words = r"snow/\d is no ImageNet class: expected .* It looks like a part of ImageNet-C, which"
+    with pytest.raises(InputError, match=words):
         items_in(where, VIDEOS, SNOW)
 
 
@@ -201,3 +202,20 @@ def test_items_that_a_condition_lacks_keep_their_frames(tmp_path: Path) -> None:
     assert [(item.missing, item.frames, item.label) for item in found] == [
         (True, 31, 0), (False, 31, 0), (False, 31, 0),
     ]  # fmt: skip
+
+
+def test_videos_that_a_condition_lacks_are_called_so_with_the_option_that_helps(
+    tmp_path: Path,
+) -> None:
+    where = folder_of(
+        tmp_path, (f"snow/{TENCH}/x.mp4", f"snow/{TENCH}/y.mp4", f"tilt/{TENCH}/x.mp4")
+    )
+    source = open_source([where], (SNOW, TILT), progress=Silence(), tree=VIDEOS)
+    with pytest.raises(
+        InputError, match=r"lacks 1 of 2 videos, .* with --perturbations"
+    ) as refused:
+        shared_items(source, (SNOW, TILT))
+    assert "image" not in str(refused.value)
+    lacking = shared_items(source, (SNOW, TILT), missing_ok=True)[TILT][1]
+    with pytest.raises(ImageError, match=r"y\.mp4 is not there, but other conditions have it"):
+        refuse_missing(lacking)
