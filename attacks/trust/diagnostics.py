@@ -125,8 +125,8 @@ CHECKS: dict[str, Check] = {
     "noise_as_strong": Check(
         "images that random noise fools, of those that it or the attack fools",
         "probe",
-        "Random noise is as strong as the attack: it fools {share} of the {n} images that either "
-        "of them fools.",
+        "Random noise does the attack's work: it fools {share} of the {n} images that either of "
+        "them fools.",
         _CARLINI.format("section 4.11 (brute-force search) and the checklist"),
         bound=0.5,
     ),
@@ -215,8 +215,8 @@ CHECKS: dict[str, Check] = {
     "at_bound": Check(
         "images that stand though their epsilon was not used up",
         "traces",
-        "The attack does not use its epsilon: {share} of the images stand with most of their "
-        "pixels short of the bound.",
+        "The attack does not use its epsilon: {share} of the images stand with less than "
+        "a quarter of their pixels at the bound.",
         "Ours: a linear model's worst case has every pixel at the bound",
     ),
     "silent_success": Check(
