@@ -11,7 +11,7 @@ from evaluator.tests.cli.test_cli import error_of, run
 def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(
     photos: Path, tmp_path: Path
 ) -> None:
-    words = [
+    words: list[str | Path] = [
         "attack", "whitebox", "efficientnet_lite0", "--data", photos, "--epsilon", "0.002,4/255",
         "--steps", "2,4", "--limit", "3", "--traced", "1", "--out", tmp_path / "run",
     ]  # fmt: skip
