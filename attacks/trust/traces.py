@@ -109,9 +109,11 @@ def _incomplete(attempts: Attempts, settings: Settings, epsilon: float) -> Diagn
     judgeable = _standing(attempts)
     traces = _losses(attempts, judgeable)
     moving = np.array([still_moving(t, window, lowered=settings.targeted) for t in traces], bool)
-    faulty = attempts.mean_of(moving, judgeable) >= MOSTLY
+    share = attempts.mean_of(moving, judgeable)
     words = "step" if window == 1 else f"{window} steps"
-    return _of_faulty("incomplete_optimisation", attempts, faulty, epsilon, window=words)
+    return _of_faulty(
+        "incomplete_optimisation", attempts, share, share >= MOSTLY, epsilon, window=words
+    )
 
 
 def _losses(attempts: Attempts, chosen: Bools) -> list[Floats]:
@@ -169,13 +171,13 @@ def _restart_gain(attempts: Attempts, settings: Settings, epsilon: float) -> Dia
 def _zero_gradient(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
     chosen = _standing(attempts)
     share = attempts.mean_of(attempts.column("zero_share")[chosen], chosen)
-    return _of_faulty("zero_gradient", attempts, share > MOSTLY, epsilon)
+    return _of_faulty("zero_gradient", attempts, share, share > MOSTLY, epsilon)
 
 
 def _dead_steps(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
     chosen = _standing(attempts)
     dead = attempts.mean_of(attempts.column("dead_steps")[chosen] > 0, chosen)
-    return _of_faulty("dead_steps", attempts, dead >= MOSTLY, epsilon)
+    return _of_faulty("dead_steps", attempts, dead, dead >= MOSTLY, epsilon)
 
 
 def _vanishing_gradient(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
@@ -185,19 +187,19 @@ def _vanishing_gradient(attempts: Attempts, settings: Settings, epsilon: float) 
         np.mean((n > 0) & (n < UNDERFLOW_NORM)) for n in attempts.lists("gradient_norm", chosen)
     ]
     share = attempts.mean_of(np.array(tiny, np.float64), chosen)
-    return _of_faulty("vanishing_gradient", attempts, share > MOSTLY, epsilon)
+    return _of_faulty("vanishing_gradient", attempts, share, share > MOSTLY, epsilon)
 
 
 def _oscillation(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
     chosen = _standing(attempts)
     turned = attempts.mean_of(attempts.column("turned")[chosen], chosen)
-    return _of_faulty("oscillation", attempts, turned > BACK_AND_FORTH, epsilon)
+    return _of_faulty("oscillation", attempts, turned, turned > BACK_AND_FORTH, epsilon)
 
 
 def _at_bound(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
     chosen = _standing(attempts)
     share = attempts.mean_of(attempts.column("at_bound")[chosen], chosen)
-    return _of_faulty("at_bound", attempts, share < SHORT_OF_BOUND, epsilon)
+    return _of_faulty("at_bound", attempts, share, share < SHORT_OF_BOUND, epsilon)
 
 
 def _silent_success(attempts: Attempts, settings: Settings, epsilon: float) -> Diagnostic:
@@ -235,12 +237,15 @@ def _standing(attempts: Attempts) -> Bools:
 
 
 def _of_faulty(
-    name: str, attempts: Attempts, faulty: Bools, epsilon: float, **words: object
+    name: str, attempts: Attempts, measure: Floats, faulty: Bools, epsilon: float, **words: object
 ) -> Diagnostic:
-    """The share of images that stand with a faulty search, of all that were right."""
-    unknown = int((~attempts.fell & ~attempts.any_of(_standing(attempts))).sum())
+    """The share of images that stand with a faulty search, of all that were right.
+
+    An image that stands and has no measure (NaN) leaves the diagnostic undecided.
+    """
+    unknown = int((~attempts.fell & np.isnan(measure)).sum())
     if unknown:
-        reason = f"{unknown} images stand that were not attacked with {attempts.steps} steps"
+        reason = f"{unknown} images stand and have no {attempts.steps} steps to judge them by"
         return undecided(name, reason, epsilon, attempts.steps)
     return of_share(
         name, int(faulty.sum()), attempts.images, epsilon=epsilon, steps=attempts.steps, **words

@@ -208,7 +208,17 @@ def test_a_search_that_never_ended_is_undecided_and_no_pass() -> None:
     rows = attacked(changes={"steps": 7, "loss": np.ones(7)})
     found = named(of(records(rows)), "oscillation")
     assert found.verdict == "undecided"
-    assert "40 images stand that were not attacked with 50 steps" in found.sentence
+    assert "40 images stand and have no 50 steps to judge them by" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("turned", "oscillation"), ("at_bound", "at_bound"), ("zero_share", "zero_gradient")],
+)
+def test_what_was_not_measured_is_undecided_and_no_pass(field: str, name: str) -> None:
+    # Steps turn back from the second one on: an attack of one step has nothing to say of it.
+    found = named(of(records(attacked(changes={field: None}))), name)
+    assert (found.verdict, found.value) == ("undecided", None)
 
 
 def test_half_of_the_attempts_make_an_image_count() -> None:
