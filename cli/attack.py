@@ -67,7 +67,7 @@ def whitebox(
     limit: Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")] = None,
     traced: Annotated[
         int | None,
-        typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 200."),
+        typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 300."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of starts and targets, and of random weights.")

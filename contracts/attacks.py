@@ -47,7 +47,7 @@ class AttackSettings:
     relative_epsilon: bool = False
     norm: Literal["linf"] = "linf"
     seed: int = 0
-    traced: int = 200
+    traced: int = 300
     attack_wrong: bool = False
 
     def __post_init__(self) -> None:
