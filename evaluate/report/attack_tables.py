@@ -44,8 +44,8 @@ def epsilon_text(epsilon: float) -> str:
     """An epsilon as people write it.
 
     Example:
-        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(1 / 3)
-        ('0.06', '8/255', '0.3333')
+        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(0.123456)
+        ('0.06', '8/255', '0.1235')
     """
     if float(f"{epsilon:.3g}") == epsilon:
         return f"{epsilon:.3g}"
