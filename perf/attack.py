@@ -35,7 +35,8 @@ from evaluator.exporter.weights import load_network
 MODEL = "efficientnet_lite0"
 IMAGES, ROUNDS = 8, 3
 COUNTS = (10, 20, 30, 40, 50)
-EPSILONS = (0.06, 0.01)
+EPSILON = 0.01
+"""The smallest of the paper's, where images last longest: at others we gain more."""
 AT_LEAST = {"curve": 4.0, "steps": 0.95}
 
 
@@ -187,8 +188,7 @@ def main() -> None:
     keep_freed_memory()
     sides = Sides()
     sides.theirs(1, 0.01, 0.01, frozen=True)  # warm
-    for epsilon in EPSILONS:
-        curve(sides, epsilon)
+    curve(sides, EPSILON)
     steps_alone(sides)
 
 

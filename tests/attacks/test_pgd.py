@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evaluator.attacks.attempts import CleanImage
 from evaluator.attacks.outcomes import attack_counts
+from evaluator.attacks.randomness import start_noise
 from evaluator.contracts import Item
 from evaluator.tests.attacks.attacked_networks import (
     CLASSES,
@@ -152,6 +153,25 @@ def test_only_what_survives_gets_another_attempt() -> None:
             if attempt.changed_step is not None:
                 limit = max(count for count in (3, 6, 9) if count < attempt.changed_step)
     assert any(0 < attempt.steps < 9 and attempt.changed_step is None for attempt in attempts)
+
+
+def test_a_restart_begins_elsewhere_and_each_loss_at_the_same_place() -> None:
+    network = Network()
+    images = photos(network, 1)
+    seen: list[torch.Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    attempts = attempts_on(network, images, standard(steps=(1,), restarts=2), 1e-4, batch=1)
+    assert [(a.restart, a.loss_name) for a in attempts] == [
+        (0, "cross_entropy"),
+        (0, "dlr"),
+        (1, "cross_entropy"),
+        (1, "dlr"),
+    ]
+    starts = seen[1::2]  # each attempt has a pass with a gradient, and one for its last iterate
+    for attempt, start in zip(attempts, starts, strict=True):
+        image = images[0].image
+        noise = start_noise(0, images[0].item.id, attempt.restart, image.shape)
+        assert np.array_equal(start[0].numpy(), np.clip(image + 1e-4 * noise, 0, 1))
 
 
 def test_images_that_are_wrong_cost_one_forward_pass_and_no_step() -> None:
