@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evaluator.attacks.attempts import CleanImage
 from evaluator.attacks.outcomes import attack_counts
-from evaluator.attacks.randomness import start_noise
+from evaluator.attacks.randomness import start_noise, wrong_class
 from evaluator.contracts import Item
 from evaluator.tests.attacks.attacked_networks import (
     CLASSES,
@@ -174,6 +174,37 @@ def test_a_restart_begins_elsewhere_and_each_loss_at_the_same_place() -> None:
         assert np.array_equal(start[0].numpy(), np.clip(image + 1e-4 * noise, 0, 1))
 
 
+def test_a_restart_has_a_target_of_its_own() -> None:
+    network = Network(seed=3)
+    images = photos(network, 6)
+    attempts = attempts_on(network, images, paper(restarts=3), 1e-4)
+    expected = [
+        wrong_class(0, image.item.id, restart, label=image.label, classes=CLASSES)
+        for image in images
+        for restart in range(3)
+    ]
+    assert [attempt.target for attempt in attempts] == expected
+    assert expected[0] != expected[1]
+
+
+def test_what_the_range_of_pixels_holds_back_is_at_its_bound() -> None:
+    class Uphill(torch.nn.Module):
+        """The label is left only far beyond white."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            brightness = images.mean((1, 2, 3))
+            return torch.stack([torch.full_like(brightness, 2), brightness], dim=1)
+
+    # White cannot become brighter; what is less than white has not arrived at epsilon yet.
+    for level, share in ((1.0, 1.0), (0.5, 0.0)):
+        images = [CleanImage(Item("a", 0, ""), np.full((3, SIDE_PX, SIDE_PX), level))]
+        settings = standard(steps=(3,), step_size=1e-4, losses=("cross_entropy",), restarts=1)
+        (attempt,) = attempts_on(Uphill(), images, settings, 2e-4 if share else 0.02)
+        assert attempt.steps == 3
+        assert attempt.at_bound == pytest.approx(share, abs=0.05)  # some starts are there
+        assert attempt.linf == (0 if share else pytest.approx(0.02, abs=1e-3))
+
+
 def test_images_that_are_wrong_cost_one_forward_pass_and_no_step() -> None:
     network = Counted(Network())
     images = photos(network.network, 6, wrong=range(6))
@@ -215,6 +246,12 @@ def test_the_batch_is_kept_full() -> None:
     images = photos(network.network, 60)
     attempts = attempts_on(network, images, paper(steps=(25,), step_size=0.01), 0.1, batch=6)
     sizes = [size for size, with_gradient in network.passes if with_gradient]
+    # So are the passes over last iterates: what failed waits for others.
+    failed = sum(a.target_step in (None, 25) for a in attempts)
+    alone = [size for size, with_gradient in network.passes if not with_gradient]
+    assert sum(alone) == 60 + failed
+    assert failed > 6
+    assert len(alone) <= 10 + 3
     # Once images have run out the batch empties, an attempt of 25 steps at most.
     assert sizes[:-25] == [6] * (len(sizes) - 25)
     # A success costs the pass that found it, a failure none of that kind.

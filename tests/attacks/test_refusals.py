@@ -9,6 +9,7 @@ from evaluator.attacks.room import Room
 from evaluator.contracts import Item
 from evaluator.errors import EngineError, InputError
 from evaluator.tests.attacks.attacked_networks import (
+    Counted,
     Network,
     attempts_on,
     paper,
@@ -46,6 +47,18 @@ def test_what_is_not_finite_is_told_with_its_image_and_step(what: str) -> None:
     assert one_line(caught).startswith(
         f"PyTorch gave a {what} that is not finite for {name} at step 2: "
     )
+
+
+@pytest.mark.parametrize(("failing", "step"), [(0, 0), (4, 3)])
+def test_what_is_not_finite_is_told_without_a_gradient_too(failing: int, step: int) -> None:
+    class Late(Counted):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images)
+            return logits * (torch.nan if len(self.passes) > failing else 1)
+
+    images = photos(Network(), 4)
+    with pytest.raises(EngineError, match=rf"a logit .* n0/0\.JPEG at step {step}:"):
+        attempts_on(Late(Network()), images, paper(steps=(3,)), 1e-6)
 
 
 def test_a_network_without_a_gradient_is_refused_in_one_line() -> None:
