@@ -12,7 +12,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(READY)
 
-# Real weights, real photos: export, prove parity, corrupt, score, report. Ten minutes at most.
+# Real weights, real photos: export, prove parity, corrupt, perturb, score, attack, report. Ten minutes at most.
 demo: $(READY)
 	$(BIN)/evaluator export efficientnet_lite0
 	$(BIN)/evaluator data sample demo/imagenet
@@ -21,6 +21,7 @@ demo: $(READY)
 	$(BIN)/evaluator score efficientnet_lite0 imagenet --data demo/imagenet --out demo/runs/imagenet
 	$(BIN)/evaluator score efficientnet_lite0 imagenet-c --data demo/imagenet-c --out demo/runs/imagenet-c
 	$(BIN)/evaluator score efficientnet_lite0 imagenet-p --data demo/imagenet-p --out demo/runs/imagenet-p
+	$(BIN)/evaluator attack whitebox efficientnet_lite0 --data demo/imagenet --limit 10 --epsilon 0.002,0.01 --steps 10,20 --out demo/runs/whitebox
 	$(BIN)/evaluator report demo/runs --markdown demo/report.md --json demo/report.json
 	@echo "The report is in demo/report.md and demo/report.json."
 
