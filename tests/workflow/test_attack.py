@@ -351,6 +351,8 @@ def test_attacks_are_not_compared(tree: Path, tmp_path: Path) -> None:
         ({"subset": "every-third"}, "There is no subset 'every-third'. Expected every-second"),
         ({"step_size": 0.0}, "A step of 0: expected a positive number"),
         ({"batch_size": 0}, "--batch-size 0 is not possible"),
+        ({"seed": -1}, "--seed -1 is not possible; expected 0"),
+        ({"traced": -1}, "-1 traced images: expected 0 or more"),
     ],
 )
 def test_a_choice_that_is_none_is_one_line(
