@@ -66,7 +66,7 @@ def attacked(
     Args:
         job: What they are attacked with.
         images: Are asked for as places in the batch become free.
-        advance: Is told how many images are done.
+        advance: Is told how many more images are done, after each pass: 0 where it is none.
 
     Raises:
         InputError: If epsilon is outside (0, 1], or an image has no label.
@@ -78,6 +78,7 @@ def attacked(
     more = True
     while more:
         more = attack.go_on()
+        advance(0)  # one pass of a large network may take seconds, and an image hundreds of them
         yield from attack.taken()
 
 

@@ -68,6 +68,8 @@ class AttackSettings:
             raise InputError(f"{self.restarts} restarts: expected at least 1, the first start.")
         if self.traced < 0:
             raise InputError(f"{self.traced} traced images: expected 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed {self.seed} is not possible; expected 0 to 2^63 - 1.")
 
     def _check_step(self) -> None:
         sizes = [size for size in (self.step_size, self.relative_step) if size is not None]

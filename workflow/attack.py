@@ -26,7 +26,7 @@ from ..contracts import (
     Source,
 )
 from ..engine.torch_engine import exact_float32
-from ..errors import InputError, shown
+from ..errors import EngineMemoryError, InputError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
 from ..evaluate.sources.items import select_items
@@ -140,7 +140,8 @@ def attack_whitebox(
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
     every, places = _every(subset), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    choice = ModelChoice(model, weights, seed, crop_px, None, None, description, classes)
+    of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
+    choice = ModelChoice(model, weights, of_weights, crop_px, None, None, description, classes)
     subject = find_subject(choice, progress)
     refuse_without_gradients(subject)
     if out is not None:
@@ -197,7 +198,7 @@ def _complete(
     run: Run, selection: Selection, job: _Job, made: Provenance, progress: Progress
 ) -> None:
     """Make what is missing of the run."""
-    job.room.size = min(job.room.size, run.manifest.batch_size)
+    job.room.size = run.manifest.batch_size
     shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
     check_finished(run, shards)
     progress.note(
@@ -223,23 +224,21 @@ def _every(subset: str | None) -> int:
 
 def _pace(job: _Job, progress: Progress) -> Pace:
     """How fast images are attacked here; and a warning where hardly one is right as it is."""
-    import torch
-
     tried = select_items(job.items, min(TRIED_IMAGES, len(job.items)))
     images = list(_images(job, tried, hashlib.sha256()))
-    right, began, seconds = 0, time.monotonic(), 1.0
-    size = min(job.room.size, len(images))
-    for start in range(0, len(images), size):
-        some = images[start : start + size]
-        batch = torch.stack([torch.from_numpy(image.image) for image in some])
-        batch = batch.to(job.network.device.name).requires_grad_(True)
+    right, done, seconds, size = 0, 0, 0.0, job.room.size
+    while done < len(images):
+        some = images[done : done + size]
         began = time.monotonic()
-        logits = job.network.network(batch)
-        if start == 0:
-            logits.sum().backward()
-            seconds = max(time.monotonic() - began, 1e-6)
-        labels = [image.label for image in some]
-        right += sum(a == b for a, b in zip(logits.argmax(1).tolist(), labels, strict=True))
+        try:
+            right += _right(job, some)
+        except EngineMemoryError:
+            if len(some) == 1:
+                raise
+            size = (len(some) + 1) // 2
+            continue
+        seconds += time.monotonic() - began
+        done += len(some)
     if right <= len(tried) // 20:
         progress.note(
             f"warning: {right} of {len(tried)} images are right without an attack. An attack says "
@@ -247,7 +246,21 @@ def _pace(job: _Job, progress: Progress) -> Pace:
             "preprocessing with `evaluator score` first."
         )
     steps = job.settings.steps[-1] * job.settings.attempts
-    return Pace(size / (seconds * steps), 1)
+    return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
+
+
+def _right(job: _Job, images: "Sequence[CleanImage]") -> int:
+    """How many images are right, at the cost of a step of each."""
+    import torch
+
+    from ..attacks.gradients import gradients_of
+
+    device = job.network.device.name
+    batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
+    labels = torch.tensor([image.label for image in images], device=device)
+    losses = [job.settings.losses[0]] * len(images)
+    found = gradients_of(job.network.network, batch, losses, labels)
+    return int((found.logits.argmax(1) == labels).sum())
 
 
 def _images(job: _Job, items: Sequence[Item], digest: "hashlib._Hash") -> Iterator["CleanImage"]:

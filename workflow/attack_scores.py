@@ -35,14 +35,26 @@ def benchmark_of(run: Run) -> Benchmark:
     benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
     if settings is None:
         return benchmark
-    epsilons = sorted(map(float, values_there(run, "epsilon")))
     return replace(
         benchmark,
-        conditions=epsilon_conditions(epsilons),
+        conditions=epsilon_conditions(_epsilons_there(run)),
         protocol=run.key.protocol,
         schema=SCHEMA,
         scores=partial(_scores, settings),
     )
+
+
+def _epsilons_there(run: Run) -> list[float]:
+    """Of the folders that attacks make; a copy of one under another name is none of them."""
+    found = []
+    for value in values_there(run, "epsilon"):
+        try:
+            epsilon = float(value)
+        except ValueError:
+            continue
+        if str(epsilon) == value and 0 < epsilon <= 1:
+            found.append(epsilon)
+    return sorted(found)
 
 
 def _scores(settings: AttackSettings, records: "Records", beside: Beside) -> Iterator[Score]:

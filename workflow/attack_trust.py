@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks.trust import HEADERS, Trust, trust_document, trust_of, trust_rows
+from ..contracts import AttackSettings, RunKey
+from ..evaluate.report.attack_tables import epsilon_text
 from ..evaluate.report.table import Table
+from ..storage.documents import plain
 from .scored_runs import ScoredRun
 
 
@@ -18,12 +21,14 @@ class JudgedAttack:
         name: What the report calls the model.
         steps: The count that is judged.
         trust: The diagnostics, the worst first.
+        key: What the run is: whoever named a choice otherwise made another attack.
     """
 
     run: str
     name: str
     steps: int
     trust: Trust
+    key: RunKey
 
     def table(self) -> Table:
         """A row a diagnostic, its worst epsilon; what could not be measured is named below."""
@@ -31,7 +36,7 @@ class JudgedAttack:
         shown = [d for d in self.trust.diagnostics if worst[d.name] is d]
         measured = [d for d in shown if d.value is not None]
         silent = [d.title for d in shown if d.value is None]
-        notes = [self.trust.sentence, self._basis()]
+        notes = [self.trust.sentence, attack_text(self.key), self._basis()]
         if silent:
             notes.append(
                 f"nothing to judge by, or a run of its own was not made: {'; '.join(silent)}"
@@ -50,7 +55,29 @@ class JudgedAttack:
     def document(self) -> dict[str, Any]:
         """All diagnostics, for programs."""
         made = {"run": self.run, "model": self.name, "steps": self.steps}
-        return {**made, **trust_document(self.trust)}
+        chosen = {"subset": self.key.subset, "limit": self.key.limit}
+        return {**made, "settings": plain(self.key.attack), **chosen, **trust_document(self.trust)}
+
+
+def attack_text(key: RunKey) -> str:
+    """What was chosen, in words, so that attacks by one protocol can be told apart."""
+    settings = key.attack
+    assert settings is not None
+    starts = "1 start" if settings.restarts == 1 else f"{settings.restarts} starts"
+    within = "epsilon times the largest value" if settings.relative_epsilon else "absolute epsilon"
+    losses = " and ".join(settings.losses).replace("_", "-")
+    aim = "towards a drawn class" if settings.targeted else "away from the label"
+    return (
+        f"the attack: {settings.protocol}, {aim} by {losses}, step {_step_text(settings)}, "
+        f"{starts}, {within}, seed {settings.seed}; images: {key.subset or 'all'}"
+        f"{'' if key.limit is None else f', limit {key.limit:,}'}"
+    )
+
+
+def _step_text(settings: AttackSettings) -> str:
+    if settings.step_size is not None:
+        return epsilon_text(settings.step_size)
+    return f"{settings.relative_step:g} epsilon / steps"
 
 
 def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAttack]:
@@ -66,4 +93,4 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
         for steps in dict.fromkeys((settings.steps[0], settings.steps[-1])):
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
             trust = trust_of(settings, tables, steps=steps)
-            yield JudgedAttack(str(one.run.folder), called, steps, trust)
+            yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key)

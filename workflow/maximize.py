@@ -115,6 +115,8 @@ def maximize(
     """
     progress, folder = progress or Silence(), Path(out).expanduser()
     settings = MaximizingSettings(steps, step_size, epsilon)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
     choice = ModelChoice(model, weights, seed, crop_px, None, None, description, classes)
     subject = find_subject(choice, progress)
     refuse_without_gradients(subject)

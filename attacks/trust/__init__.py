@@ -6,6 +6,7 @@ only where enough images stand behind it (``shares.py``). What passes all of thi
 wrong, since no list of known faults is complete; what fails any of it should not be quoted.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -142,8 +143,10 @@ def _all_of(
 def _badness(diagnostic: Diagnostic) -> tuple[int, int, float]:
     """Sorts the worst first."""
     check = CHECKS[diagnostic.name]
-    beyond = 0.0 if diagnostic.value is None else diagnostic.value - check.bound
     order = list(CHECKS).index(diagnostic.name)
+    if diagnostic.value is None:  # what was measured at another epsilon says more
+        return _RANK[diagnostic.verdict], order, math.inf
+    beyond = diagnostic.value - check.bound
     return _RANK[diagnostic.verdict], order, beyond if check.at_least else -beyond
 
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from evaluator.attacks.attempts import CleanImage
 from evaluator.attacks.outcomes import attack_counts
+from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.attacks.randomness import start_noise, wrong_class
+from evaluator.attacks.room import Room
 from evaluator.contracts import Item
 from evaluator.tests.attacks.attacked_networks import (
     CLASSES,
@@ -277,6 +279,18 @@ def test_the_traced_sample_goes_on_and_is_otherwise_the_same() -> None:
         assert np.array_equal(one.adversarial, other.adversarial)  # type: ignore[arg-type]
         assert rounded(other.loss)[: one.steps] == rounded(one.loss)
     assert any(a.target_step and a.last != a.target for a in attempts if a.traced)  # lost again
+
+
+def test_progress_is_told_after_each_pass_and_each_image_once() -> None:
+    network = Counted(Network())
+    images = photos(network.network, 9, wrong=(2,))
+    told: list[int] = []
+    job = AttackJob(network, paper(), 0.03, Room(4))
+    assert len(list(attacked(job, images, told.append))) == 9
+    assert sum(told) == 9
+    # Several passes may follow each other, to find out what images are without an attack.
+    passes = sum(with_gradient for _, with_gradient in network.passes)
+    assert told.count(0) >= passes > 12
 
 
 def test_nothing_to_attack_is_nothing() -> None:

@@ -1,19 +1,22 @@
 """White-box attacks from a model's name to a report: recorded, continued, extended, refused."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 import evaluator
-from evaluator.attacks.randomness import start_noise, wrong_class
-from evaluator.contracts import Condition, Preprocessing, Run, Silence
+from evaluator.attacks.attempts import Attempt
+from evaluator.attacks.pgd import AttackJob, attacked
+from evaluator.attacks.randomness import traced_sample
+from evaluator.contracts import Condition, Run, Silence
 from evaluator.errors import EngineError, InputError, RunMismatchError
 from evaluator.evaluate.classes import wnids
 from evaluator.evaluate.decode import photo_pixels
@@ -22,28 +25,12 @@ from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.records.reading import read_run
 from evaluator.tests.ready_graphs import ReadyGraph, description
+from evaluator.tests.second_attack import Images, papers_attack
 from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack_scores import benchmark_of
 
 SIDE, PHOTOS, WRONG = 32, 7, 2
 EPSILONS, STEPS = (0.004, 0.02), (2, 5)
-STEP_SIZE = 2 / 255
-
-
-class Images(nn.Module):
-    """The network with its preprocessing, written once more."""
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.network = network
-        self.mean, self.std = (
-            torch.tensor(values).reshape(1, 3, 1, 1)
-            for values in (preprocessing.mean, preprocessing.std)
-        )
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network((images - self.mean) / self.std)
-        return logits
 
 
 @pytest.fixture(autouse=True)
@@ -94,24 +81,9 @@ def rows(run: Run, epsilon: float) -> list[dict[str, Any]]:
     return found
 
 
-def papers_attack(
-    network: nn.Module, image: torch.Tensor, identity: str, label: int, epsilon: float, steps: int
-) -> tuple[int | None, int | None]:
-    """The steps at which the target was reached and the label left, by a plain loop."""
-    target = wrong_class(0, identity, 0, label=label, classes=1000)
-    noise = torch.from_numpy(start_noise(0, identity, 0, tuple(image.shape[1:]))).float()[None]
-    iterate, left = image + epsilon * noise, None
-    for step in range(1, steps + 1):
-        iterate = iterate.detach().requires_grad_(True)
-        loss = functional.cross_entropy(network(iterate), torch.tensor([target]))
-        (gradient,) = torch.autograd.grad(loss, iterate)
-        moved = iterate - STEP_SIZE * gradient.sign()
-        iterate = (image + (moved - image).clamp(-epsilon, epsilon)).clamp(0, 1)
-        predicted = int(network(iterate).argmax())
-        left = step if left is None and predicted != label else left
-        if predicted == target:
-            return step, left
-    return None, left
+def outcomes(run: Run, epsilon: float) -> list[tuple[Any, ...]]:
+    names = ("id", "clean", "target", "target_step", "changed_step", "steps")
+    return [tuple(row[name] for name in names) for row in rows(run, epsilon)]
 
 
 @pytest.mark.parametrize("epsilon", EPSILONS)
@@ -157,24 +129,101 @@ def test_the_reports_numbers_are_those_of_the_records(tree: Path, tmp_path: Path
 
 
 def test_an_attack_that_was_interrupted_is_continued_and_can_be_extended(
-    tree: Path, tmp_path: Path
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Impatient(Silence):
-        def advance(self, step: str, done: int, total: int, unit: str) -> None:
-            if step == "attack" and done >= 3:
-                raise KeyboardInterrupt
-
     whole = attack(tree, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        attack(tree, tmp_path / "cut", progress=Impatient())
+    size = whole.manifest.shard_size
+    assert size < PHOTOS
+    calls = iter(range(99))
+
+    def impatient(job: AttackJob, *given: Any) -> Iterator[Attempt]:
+        if next(calls):  # the second shard
+            raise KeyboardInterrupt
+        return attacked(job, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
+        patched.setattr("evaluator.workflow.beginning.shard_size", lambda *_: size)
+        with pytest.raises(KeyboardInterrupt):
+            attack(tree, tmp_path / "cut")
     (note,) = evaluator.report(tmp_path / "cut").notes
-    assert note.startswith(f"left out of {tmp_path / 'cut'}, since it is not finished: epsilon=")
+    assert note == (
+        f"left out of {tmp_path / 'cut'}, since it is not finished: epsilon={EPSILONS[0]} "
+        f"({size} of {PHOTOS} images)"
+    )
     cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[:1])
     assert [c["epsilon"] for c in benchmark_of(cut).conditions] == [EPSILONS[0]]
     cut = attack(tree, tmp_path / "cut", epsilons=EPSILONS[1:])
     assert [c["epsilon"] for c in benchmark_of(cut).conditions] == list(EPSILONS)
     for epsilon in EPSILONS:
         assert rows(cut, epsilon) == rows(whole, epsilon)
+
+
+def test_a_run_keeps_the_batch_size_that_it_was_begun_with(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    attack(tree, out, batch_size=9, epsilons=EPSILONS[:1])
+    run = attack(tree, out, batch_size=None, epsilons=EPSILONS[1:])  # the CPU's own would be 8
+    made = read_run(run, benchmark_of(run).conditions).provenance
+    assert len(made) >= len(EPSILONS)
+    assert {one.batch_size for one in made} == {9}
+
+
+def test_a_batch_that_does_not_fit_is_halved_from_the_beginning(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = attack(tree, tmp_path / "whole", batch_size=2)
+    convolve = functional.conv2d
+
+    def narrow(images: torch.Tensor, *given: Any, **more: Any) -> torch.Tensor:
+        if len(images) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return convolve(images, *given, **more)
+
+    monkeypatch.setattr(functional, "conv2d", narrow)
+    told = Silence()
+    run = attack(tree, tmp_path / "run", batch_size=7, progress=told)
+    assert any("There is no memory to attack" in note for note in told.notes)
+    made = read_run(run, benchmark_of(run).conditions).provenance
+    assert {one.batch_size for one in made} == {2}
+    for epsilon in EPSILONS:
+        assert outcomes(run, epsilon) == outcomes(whole, epsilon)
+
+
+def test_a_copy_of_an_epsilons_folder_is_no_epsilon(tree: Path, tmp_path: Path) -> None:
+    run = attack(tree, tmp_path / "run", epsilons=[1e-5, 8 / 255])
+    records = run.folder / "records"
+    for name in ("epsilon=1e-05 (copy)", "epsilon=0.00001", "epsilon=nan", "epsilon=-0.5"):
+        shutil.copytree(records / "epsilon=1e-05", records / name)
+    assert [c["epsilon"] for c in benchmark_of(run).conditions] == [1e-5, 8 / 255]
+    assert {score.epsilon for score in evaluator.report(run.folder).scores} == {
+        None,
+        1e-5,
+        8 / 255,
+    }
+
+
+def test_attacks_by_one_protocol_are_told_apart(tree: Path, tmp_path: Path) -> None:
+    some: dict[str, Any] = {"limit": 2, "epsilons": [0.01]}
+    attack(tree, tmp_path / "runs/a", **some)
+    attack(
+        tree, tmp_path / "runs/b", restarts=2, step_size=2 / 225, relative_epsilon=True, seed=3,
+        subset="every-second", **some,
+    )  # fmt: skip
+    attack(tree, tmp_path / "runs/c", protocol="standard", **{**some, "steps": (5,)})
+    report = evaluator.report(tmp_path / "runs")
+    told = {attack.run[-1]: attack.table().notes[1] for attack in report.attacks}
+    assert told == {
+        "a": "the attack: paper, towards a drawn class by cross-entropy, step 2/255, 1 start, "
+        "absolute epsilon, seed 0; images: all, limit 2",
+        "b": "the attack: paper, towards a drawn class by cross-entropy, step 0.008889, 2 starts, "
+        "epsilon times the largest value, seed 3; images: every-second, limit 2",
+        "c": "the attack: standard, away from the label by cross-entropy and dlr, step 2.5 epsilon "
+        "/ steps, 5 starts, absolute epsilon, seed 0; images: all, limit 2",
+    }
+    document = json.loads(json.dumps(report.document(), allow_nan=False))
+    of = {one["run"][-1]: one for one in document["attacks"]}
+    assert of["b"]["settings"]["relative_epsilon"] is True
+    assert (of["b"]["subset"], of["b"]["limit"]) == ("every-second", 2)
 
 
 @pytest.mark.parametrize(
@@ -243,9 +292,36 @@ def test_an_accuracy_under_attack_never_stands_without_the_judgement(
     }
     few, many = report.document()["attacks"]
     assert (few["steps"], many["steps"]) == STEPS
+    for one in (few, many):
+        assert {d["steps"] for d in one["diagnostics"]} == {one["steps"]}
     # Two steps of 2/255 cannot cross a ball of 0.02.
     (travel,) = (d for d in few["diagnostics"] if d["verdict"] == "failed" and d["n"] == 0)
     assert travel["epsilon"] == 0.02
+    # Of several epsilons the table has the worst.
+    rows = [row for row in report.attacks[0].table().rows if row[0] == travel["title"]]
+    assert [(row[1], row[-1]) for row in rows] == [("0.02", "failed")]
+
+
+def test_a_seeded_sample_makes_all_steps_and_every_byte_is_accounted_for(
+    network: Images, tree: Path, tmp_path: Path
+) -> None:
+    torch.save(network.network.state_dict(), tmp_path / "net.pth")  # a seed makes random weights
+    some: dict[str, Any] = {"traced": 4, "seed": 3, "batch_size": 7, "epsilons": EPSILONS[1:]}
+    told = Silence()
+    run = attack(tree, tmp_path / "run", weights=str(tmp_path / "net.pth"), progress=told, **some)
+    made = rows(run, EPSILONS[1])
+    sample = traced_sample([row["id"] for row in made], 4, seed=3)
+    assert sample != traced_sample([row["id"] for row in made], 4, seed=0)
+    right = {row["id"] for row in made if row["clean"] == row["label"]}
+    assert {row["id"] for row in made if row["traced"]} == sample & right
+    assert {row["steps"] for row in made if row["traced"]} == {STEPS[-1]}
+    assert not any(note.startswith("warning") for note in told.notes)
+    read = hashlib.sha256()
+    for row in made:
+        data = (tree / row["id"]).read_bytes()
+        read.update(row["id"].encode() + b"\0" + hashlib.sha256(data).digest())
+    (shard,) = read_run(run, benchmark_of(run).conditions).provenance
+    assert shard.data_sha256 == read.hexdigest()
 
 
 def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
@@ -275,6 +351,8 @@ def test_attacks_are_not_compared(tree: Path, tmp_path: Path) -> None:
         ({"subset": "every-third"}, "There is no subset 'every-third'. Expected every-second"),
         ({"step_size": 0.0}, "A step of 0: expected a positive number"),
         ({"batch_size": 0}, "--batch-size 0 is not possible"),
+        ({"seed": -1}, "--seed -1 is not possible; expected 0"),
+        ({"traced": -1}, "-1 traced images: expected 0 or more"),
     ],
 )
 def test_a_choice_that_is_none_is_one_line(

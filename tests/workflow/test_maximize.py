@@ -310,6 +310,7 @@ def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
         ({"steps": 0}, "0 steps are none."),
         ({"epsilon": 0.0}, "The epsilon 0 moves nothing."),
         ({"step_size": -1.0}, "The step size -1 moves nothing."),
+        ({"batch_size": -1}, "--batch-size -1 is not possible; expected 1 or more."),
         ({"device": "tpu"}, "There is no device 'tpu'."),
     ],
 )

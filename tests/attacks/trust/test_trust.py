@@ -72,6 +72,13 @@ def test_among_epsilons_the_one_furthest_beyond_its_bound_comes_first() -> None:
     assert [d.epsilon for d in trust_of(Asked(), tables).failed] == [0.002, 0.001]
 
 
+def test_what_was_measured_comes_before_what_was_not() -> None:
+    tables = {0.01: records(attacked(0)), 0.02: records(attacked(10))}
+    late = [d for d in trust_of(Asked(), tables).diagnostics if d.name == "late_hits"]
+    assert [(d.epsilon, d.verdict) for d in late] == [(0.02, "undecided"), (0.01, "undecided")]
+    assert [d.value for d in late] == [0.0, None]
+
+
 def test_at_an_epsilon_stands_what_bears_on_it() -> None:
     tables = {e: records(attacked(n)) for e, n in ((0.01, 200), (0.02, 300))}
     assert {d.epsilon for d in trust_of(Asked(), tables).at(0.02).diagnostics} == {0.02, None}

@@ -1,6 +1,7 @@
 """The tables of white-box attacks: what is counted, at which epsilon, beside the paper's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from evaluator.contracts import Score
 from evaluator.evaluate.report.entries import Entry
@@ -36,13 +37,30 @@ def test_every_row_says_what_is_counted_and_after_how_many_steps() -> None:
         ("m", "label never left", "10", "90.0*", "3.1*", "6.0*", "20.0*"),
     )
     assert along.header == ("model", "what is counted", "epsilon", "10", "50")
-    assert along.rows[0] == ("m", PAPERS, "0.06", "7.0*", "11.0*")
+    assert along.rows == (
+        ("m", PAPERS, "0.06", "7.0*", "11.0*"),
+        ("m", "label never left", "0.06", "6.0*", "6.0*"),
+    )
     assert "* not the whole benchmark: 20 of 25,000 images a condition" in over.notes
 
 
 def test_a_standard_attack_has_one_count() -> None:
     (over, *_) = made(*attacked("whitebox-1-standard"))
     assert [row[1] for row in over.rows] == ["label never left, the worst case of all attempts"]
+
+
+def test_a_curve_over_steps_is_of_the_largest_epsilon_where_the_papers_is_not_there() -> None:
+    few = [s for s in attacked() if s.epsilon not in (0.06, 0.2)]
+    more = [replace(s, epsilon=0.01) for s in few if s.epsilon]
+    _, along = made(*few, *more)[:2]
+    assert [row[2] for row in along.rows] == ["8/255", "8/255"]
+
+
+def test_one_count_of_steps_makes_no_curve() -> None:
+    titles = [table.title for table in made(*(s for s in attacked() if s.steps in (None, 10)))]
+    assert [title for title in titles if "attack" in title] == [
+        "White-box attack over epsilon: still right, %"
+    ]
 
 
 def test_the_papers_curves_stand_beside_its_models() -> None:
