@@ -14,6 +14,7 @@ from .options import (
     Json,
     Labels,
     Model,
+    OnError,
     Weights,
     Words,
     numbers_of,
@@ -86,6 +87,7 @@ def whitebox(
     parity: Annotated[
         bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
     ] = True,
+    on_error: OnError = "fail",
     json: Json = None,
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
@@ -118,6 +120,7 @@ def whitebox(
             description=description,
             classes=classes,
             parity=parity,
+            on_error=on_error,
             progress=shown,
         )
         from ..workflow.report import report

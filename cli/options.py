@@ -81,6 +81,13 @@ Labels = Annotated[
         help="Classes of ImageNet's validation images that are not in class folders.",
     ),
 ]
+OnError = Annotated[
+    str,
+    typer.Option(
+        metavar="fail|skip",
+        help="What to do with a file that cannot be read or decoded; numbers count skips.",
+    ),
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
 ]

@@ -17,6 +17,7 @@ from .options import (
     Json,
     Labels,
     Model,
+    OnError,
     Perturbations,
     Precision,
     Seed,
@@ -68,13 +69,7 @@ def score(
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
-    on_error: Annotated[
-        str,
-        typer.Option(
-            metavar="fail|skip",
-            help="What to do with a file that cannot be read or decoded; numbers count skips.",
-        ),
-    ] = "fail",
+    on_error: OnError = "fail",
     json: Json = None,
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""

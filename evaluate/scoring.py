@@ -121,7 +121,7 @@ def score_shard(
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
         advance(_ended(batch))
-    _refuse_nothing_read(job, items, skipped, unread)
+    refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
 
@@ -133,16 +133,25 @@ def _ended(batch: ImageBatch) -> int:
     )
 
 
-def _refuse_nothing_read(
-    job: ScoringJob, items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int
+def refuse_nothing_read(
+    items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int, noun: str
 ) -> None:
-    """A lost disk whose folders are still in memory can be told by a whole shard only."""
+    """A lost disk whose folders are still in memory can be told by a whole shard only.
+
+    Args:
+        items: Of the shard.
+        skipped: Those that could not be had, and why.
+        unread: How many of these are there by their names, but not their bytes.
+        noun: What an item is.
+
+    Raises:
+        InputError: If not one of several can be read.
+    """
     if unread < 2 or unread < sum(not item.missing for item in items):
         return
     first = next(reason for item, reason in skipped if not item.missing)
     raise InputError(
-        f"None of {unread} {job.benchmark.tree.noun}s can be read, so the data seem to be gone. "
-        f"The first: {first}"
+        f"None of {unread} {noun}s can be read, so the data seem to be gone. The first: {first}"
     )
 
 

@@ -137,7 +137,7 @@ class _Finished(Mapping[Condition, "pa.Table"]):
         raise InputError(
             f"{shown(self._place(condition))} holds other images than {shown(self._place(other))}: "
             f"{len(foreign):,} of {len(ids):,} differ{example}. The data changed between them: "
-            "remove the one that is wrong; the same `evaluator score` command makes it again."
+            "remove the one that is wrong; the same command makes it again."
         )
 
     def _place(self, condition: Condition) -> Path:
@@ -226,6 +226,6 @@ def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{shown(path)} is damaged: {reason}. Remove it: the same `evaluator score` command makes "
+        f"{shown(path)} is damaged: {reason}. Remove it: the same command makes "
         "it again, and nothing else."
     )

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,20 +26,23 @@ from ..contracts import (
     Source,
 )
 from ..engine.torch_engine import exact_float32
-from ..errors import EngineMemoryError, InputError, shown
+from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
+from ..evaluate.report.attack_tables import epsilon_text
+from ..evaluate.scoring import refuse_nothing_read
 from ..evaluate.sources.items import select_items
 from ..evaluate.sources.opening import open_source
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256
 from ..records.running import Work, run_shards
 from ..records.shards import Pace, shards_of
+from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .beginning import begun_run
 from .circumstances import circumstances, default_folder
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
-from .selection import Selection, places_of, select
+from .selection import Selection, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
@@ -66,6 +69,22 @@ class _Job:
     items: Sequence[Item]
     room: Room
     traced: frozenset[str]
+    skip_bad_images: bool
+
+
+@dataclass
+class _Read:
+    """What was read for a shard.
+
+    Attributes:
+        digest: SHA-256 over (id, bytes).
+        skipped: Images that could not be had, and why.
+        unread: How many of these are there by their names, but not their bytes.
+    """
+
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    skipped: list[tuple[Item, str]] = field(default_factory=list)
+    unread: int = 0
 
 
 def attack_whitebox(
@@ -91,6 +110,7 @@ def attack_whitebox(
     description: str | Path | None = None,
     classes: str | Path | None = None,
     parity: bool = True,
+    on_error: str = "fail",
     progress: Progress | None = None,
 ) -> Run:
     """Attack a model with its own gradients; what is finished in the run is not attacked again.
@@ -117,6 +137,8 @@ def attack_whitebox(
         description: A TOML file on a model of the user's own.
         classes: A file that says what each output is.
         parity: Whether PyTorch on a GPU must have agreed with the CPU's.
+        on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
+            row that says so, and every number counts it.
         progress: Is told what happens.
 
     Raises:
@@ -126,6 +148,7 @@ def attack_whitebox(
         EngineError: If a loss or a gradient is not finite.
     """
     progress = OneAtATime(progress or Silence())
+    skip = skips_bad_files(on_error)
     settings = attack_settings(
         protocol,
         steps=steps,
@@ -149,9 +172,16 @@ def attack_whitebox(
     else:
         check_place(default_folder(subject, WHITEBOX.name, "") / MANIFEST)
     source = open_source(
-        places, IMAGENET.conditions, progress=progress, tree=IMAGENET.tree, labels=labels
+        places,
+        IMAGENET.conditions,
+        progress=progress,
+        tree=IMAGENET.tree,
+        labels=labels,
+        damaged_ok=skip,
     )
-    found = select(IMAGENET, source, {}, limit=limit, progress=progress, every=every)
+    found = select(
+        IMAGENET, source, {}, limit=limit, progress=progress, every=every, missing_ok=skip
+    )
     items = next(iter(found.items.values()))
     network = gradient_network(subject, device, parity=parity, progress=progress)
     batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
@@ -163,6 +193,7 @@ def attack_whitebox(
         items=items,
         room=Room(batch, progress.note),
         traced=traced_sample([item.id for item in items], settings.traced, seed),
+        skip_bad_images=skip,
     )
     key = RunKey(
         benchmark=WHITEBOX.name,
@@ -201,11 +232,14 @@ def _complete(
     job.room.size = run.manifest.batch_size
     shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
     check_finished(run, shards)
+    epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
     progress.note(
-        f"Attacking {job.spec.name}: {selection.count:,} images at {len(selection.conditions)} "
-        f"epsilons, into {shown(run.folder)}."
+        f"Attacking {job.spec.name}: {selection.count:,} images at epsilon {epsilons}, into "
+        f"{shown(run.folder)}."
     )
     run_shards(run, shards, _work(job, made), workers=1, progress=progress, verb="attack")
+    if (skipped := skipped_in(run, shards)) is not None:
+        progress.note(str(skipped))
 
 
 def _conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
@@ -225,7 +259,7 @@ def _every(subset: str | None) -> int:
 def _pace(job: _Job, progress: Progress) -> Pace:
     """How fast images are attacked here; and a warning where hardly one is right as it is."""
     tried = select_items(job.items, min(TRIED_IMAGES, len(job.items)))
-    images = list(_images(job, tried, hashlib.sha256()))
+    images = list(_images(job, tried, _Read()))
     right, done, seconds, size = 0, 0, 0.0, job.room.size
     while done < len(images):
         some = images[done : done + size]
@@ -263,7 +297,7 @@ def _right(job: _Job, images: "Sequence[CleanImage]") -> int:
     return int((found.logits.argmax(1) == labels).sum())
 
 
-def _images(job: _Job, items: Sequence[Item], digest: "hashlib._Hash") -> Iterator["CleanImage"]:
+def _images(job: _Job, items: Sequence[Item], read: _Read) -> Iterator["CleanImage"]:
     """The images as the model sees them, each read when it is asked for."""
     import numpy as np
 
@@ -272,10 +306,20 @@ def _images(job: _Job, items: Sequence[Item], digest: "hashlib._Hash") -> Iterat
     preprocessing = job.spec.preprocessing
     side = preprocessing.crop_px
     for item in items:
-        data = job.source.read(item)
-        digest.update(item.id.encode() + b"\0" + hashlib.sha256(data).digest())
-        pixels = np.empty((side, side, 3), np.uint8)
-        IMAGENET.decode(data, item, preprocessing, [pixels])
+        found, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
+        try:
+            data = job.source.read(item)
+            found.update(data)
+            IMAGENET.decode(data, item, preprocessing, [pixels])
+        except ImageError as error:
+            if not job.skip_bad_images:
+                advice = "To go on without such images, add --on-error skip."
+                raise ImageError(f"{error} {advice}") from error
+            read.skipped.append((item, shown(str(error))))
+            read.unread += isinstance(error, UnreadError)
+            continue
+        finally:
+            read.digest.update(item.id.encode() + b"\0" + found.digest())
         yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)
 
 
@@ -288,7 +332,7 @@ def _work(job: _Job, made: Provenance) -> Work:
         from ..attacks.pgd import AttackJob, attacked
         from ..attacks.records import attack_records
 
-        started, began, digest = datetime.now(UTC), time.monotonic(), hashlib.sha256()
+        started, began, read = datetime.now(UTC), time.monotonic(), _Read()
         items = job.items[shard.start : shard.stop]
         attack = AttackJob(
             network=job.network.network,
@@ -298,12 +342,14 @@ def _work(job: _Job, made: Provenance) -> Work:
             device=job.network.device.name,
             traced=job.traced,
         )
-        attempts = list(attacked(attack, _images(job, items, digest), advance))
-        table = pa.Table.from_batches([attack_records(items, attempts)])
+        attempts = list(attacked(attack, _images(job, items, read), advance))
+        advance(len(read.skipped))
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])
         return table, replace(
             made,
             batch_size=min(made.batch_size, job.room.size),
-            data_sha256=digest.hexdigest(),
+            data_sha256=read.digest.hexdigest(),
             started=started.isoformat("T", "seconds"),
             seconds=round(time.monotonic() - began, 3),
         )

@@ -3,8 +3,9 @@
     clean_accuracy          right without an attack
     accuracy_under_attack   right by the count of the protocol
     label_unchanged         right, and no iterate of any attempt was classified otherwise
+    target_reached          of targeted attacks: driven to the target, of those that are right
 
-All are shares of all images that were not skipped.
+All but the last are shares of all images that were not skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     Records = Mapping[Condition, pa.Table]
 
+OF_RIGHT, NONE_RIGHT = "target_reached", "no image is right without an attack"
+
 METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchanged"}
 """Of each epsilon and count of steps, and which counts they are made of."""
 
@@ -40,7 +43,7 @@ def benchmark_of(run: Run) -> Benchmark:
         conditions=epsilon_conditions(_epsilons_there(run)),
         protocol=run.key.protocol,
         schema=SCHEMA,
-        scores=partial(_scores, settings),
+        scores=partial(_scores, settings, run.key.limit),
     )
 
 
@@ -57,13 +60,15 @@ def _epsilons_there(run: Run) -> list[float]:
     return sorted(found)
 
 
-def _scores(settings: AttackSettings, records: "Records", beside: Beside) -> Iterator[Score]:
+def _scores(
+    settings: AttackSettings, limit: int | None, records: "Records", beside: Beside
+) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = attack_counts(table, settings)
         facts = Score(
             n=counts.n,
             skipped=counts.skipped,
-            complete=not counts.skipped and counts.n >= PUBLISHED_ITEMS,
+            complete=limit is None and not counts.skipped and counts.n >= PUBLISHED_ITEMS,
         )
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
@@ -75,10 +80,13 @@ def _of_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
     for metric, name in METRICS.items():
         for steps, count in zip(counts.steps, getattr(counts, name), strict=True):
             yield _rate(replace(facts, metric=metric, steps=steps), count)
+    of_right = replace(facts, metric=OF_RIGHT, n=counts.clean)
+    for steps, count in zip(counts.steps, counts.reached or (), strict=False):
+        yield _rate(replace(of_right, steps=steps), count)
 
 
 def _rate(facts: Score, count: int) -> Score:
     if not facts.n:
-        return replace(facts, reason=ALL_SKIPPED)
+        return replace(facts, reason=NONE_RIGHT if facts.metric == OF_RIGHT else ALL_SKIPPED)
     low, high = wilson_interval(count / facts.n, facts.n)
     return replace(facts, value=count / facts.n, low=low, high=high)

@@ -22,6 +22,7 @@ class JudgedAttack:
         steps: The count that is judged.
         trust: The diagnostics, the worst first.
         key: What the run is: whoever named a choice otherwise made another attack.
+        shown: Whether it has a table; of counts in between one line says what is wrong with them.
     """
 
     run: str
@@ -29,6 +30,7 @@ class JudgedAttack:
     steps: int
     trust: Trust
     key: RunKey
+    shown: bool = True
 
     def table(self) -> Table:
         """A row a diagnostic, its worst epsilon; what could not be measured is named below."""
@@ -81,16 +83,26 @@ def _step_text(settings: AttackSettings) -> str:
 
 
 def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAttack]:
-    """Each attack of these runs at its smallest and at its largest count of steps.
-
-    An accuracy is shown at either, and what is wrong with few steps may be right with many.
-    """
+    """Each attack of these runs at each count of steps: few may be too few where many are not."""
     for name, one in named:
         settings = one.run.key.attack
         if settings is None or not one.records.finished:
             continue
         tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
-        for steps in dict.fromkeys((settings.steps[0], settings.steps[-1])):
+        for steps in settings.steps:
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
             trust = trust_of(settings, tables, steps=steps)
-            yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key)
+            shown = steps in (settings.steps[0], settings.steps[-1])
+            yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key, shown)
+
+
+def judgement_tables(attacks: Sequence[JudgedAttack]) -> list[Table]:
+    """A table for the smallest and the largest count of each; lines for those in between."""
+    tables: list[Table] = []
+    for attack in attacks:
+        if attack.shown:
+            tables.append(attack.table())
+            continue
+        line = f"at {attack.steps} steps: {attack.trust.sentence}"
+        tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, line))
+    return tables

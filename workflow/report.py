@@ -15,7 +15,7 @@ from ..evaluate.report.tables import report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
-from .attack_trust import JudgedAttack, judged_attacks
+from .attack_trust import JudgedAttack, judged_attacks, judgement_tables
 from .baselines import normalized, read_baseline, told_baseline, told_other_videos
 from .report_rows import ReportRow, report_rows
 from .scored_runs import (
@@ -63,7 +63,7 @@ class Report:
             self.entries,
             all_published=self.all_published,
             left_out=self.notes,
-            besides=[attack.table() for attack in self.attacks],
+            besides=judgement_tables(self.attacks),
         )
 
     def markdown(self) -> str:

@@ -17,7 +17,7 @@ from ..contracts import (
     Shard,
     Silence,
 )
-from ..errors import ImageError, InputError, shown
+from ..errors import ImageError, shown
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
@@ -31,13 +31,11 @@ from ..storage.atomic import check_place
 from .beginning import run_of
 from .belief import believed_engine
 from .circumstances import circumstances, default_folder
-from .selection import Selection, check_crop, places_of, select
+from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ON_ERROR = ("fail", "skip")
 
 
 def score(
@@ -105,9 +103,7 @@ def score(
         UnavailableError: If the engine, the device or the weights are not here.
     """
     progress = OneAtATime(progress or Silence())
-    if on_error not in ON_ERROR:
-        raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
-    places = places_of(data)
+    skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = scored_benchmark(benchmark)
     subject = find_subject(
@@ -119,7 +115,6 @@ def score(
         check_run_folder(out)
     else:
         check_place(default_folder(subject, what.name, "") / MANIFEST)
-    skip = on_error == "skip"
     source = open_source(
         places,
         what.conditions,

@@ -10,6 +10,8 @@ from ..errors import InputError
 from ..evaluate.sources.items import ItemSource, select_items, shared_items
 from ..evaluate.sources.marks import refuse_lost_mark
 
+ON_ERROR = ("fail", "skip")
+
 Wanted = Mapping[str, Sequence[str | int] | None]
 
 
@@ -21,6 +23,17 @@ def places_of(data: str | Path | Sequence[str | Path]) -> list[Path]:
         (['noise.tar', 'blur.tar'], 'c')
     """
     return [Path(place) for place in ([data] if isinstance(data, str | Path) else data)]
+
+
+def skips_bad_files(on_error: str) -> bool:
+    """What ``--on-error`` says.
+
+    Raises:
+        InputError: If it is no word that it knows.
+    """
+    if on_error not in ON_ERROR:
+        raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
+    return on_error == "skip"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ QUANTITIES = {
     "accuracy_under_attack": Quantity(
         "accuracy under attack", better="higher", interval=WILSON_INTERVAL
     ),
+    "target_reached": Quantity("target reached", better="lower", interval=WILSON_INTERVAL),
     "label_unchanged": Quantity("label unchanged", better="higher", interval=WILSON_INTERVAL),
     "flip_probability": Quantity("flip probability", better="lower", interval=SEQUENCE_INTERVAL),
     "t5d": Quantity("T5D", "", better="lower", interval=SEQUENCE_INTERVAL),

@@ -17,7 +17,7 @@ def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(
     ]  # fmt: skip
     done = run(*words, "--json", tmp_path / "report.json")
     assert done.returncode == 0, done.stderr
-    assert "Attacking efficientnet_lite0: 3 images at 2 epsilons" in done.stderr
+    assert "Attacking efficientnet_lite0: 3 images at epsilon 0.002, 4/255, into" in done.stderr
     assert "White-box attack over epsilon: still right, %" in done.stdout
     assert "efficientnet_lite0, 2 steps: can the attack be believed?" in done.stdout
     document = json.loads((tmp_path / "report.json").read_text())

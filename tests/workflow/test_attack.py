@@ -17,7 +17,7 @@ from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.attacks.randomness import traced_sample
 from evaluator.contracts import Condition, Run, Silence
-from evaluator.errors import EngineError, InputError, RunMismatchError
+from evaluator.errors import EngineError, ImageError, InputError, RunMismatchError
 from evaluator.evaluate.classes import wnids
 from evaluator.evaluate.decode import photo_pixels
 from evaluator.evaluate.generate.photos import sample_photos
@@ -112,16 +112,19 @@ def test_the_reports_numbers_are_those_of_the_records(tree: Path, tmp_path: Path
     document = evaluator.report(run.folder).document()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     found = {(s["metric"], s["epsilon"], s["steps"]): s for s in document["scores"]}
-    assert len(found) == len(document["scores"]) == 1 + 2 * len(EPSILONS) * len(STEPS)
+    assert len(found) == len(document["scores"]) == 1 + 3 * len(EPSILONS) * len(STEPS)
     clean = found["clean_accuracy", None, None]
     assert (clean["value"], clean["n"]) == ((PHOTOS - WRONG) / PHOTOS, PHOTOS)
     for epsilon in EPSILONS:
         right = [row for row in rows(run, epsilon) if row["clean"] == row["label"]]
         for steps in STEPS:
-            reached = sum((row["target_step"] or 99) > steps for row in right)
+            missed = sum((row["target_step"] or 99) > steps for row in right)
             stayed = sum((row["changed_step"] or 99) > steps for row in right)
             score = found["accuracy_under_attack", epsilon, steps]
-            assert score["value"] == reached / PHOTOS
+            assert score["value"] == missed / PHOTOS
+            of_right = found["target_reached", epsilon, steps]
+            assert of_right["value"] == (len(right) - missed) / len(right)
+            assert of_right["n"] == len(right)
             assert score["low"] < score["value"] + 1e-9 < score["high"]
             assert found["label_unchanged", epsilon, steps]["value"] == stayed / PHOTOS
             assert (score["protocol"], score["restarts"]) == ("whitebox-1-paper", 1)
@@ -268,6 +271,38 @@ def test_the_standard_protocol_gives_the_worst_case_of_all_attempts(
         assert score.value == standing / PHOTOS
 
 
+def test_an_image_that_cannot_be_decoded_may_be_skipped_and_is_counted(
+    tree: Path, tmp_path: Path
+) -> None:
+    whole = rows(attack(tree, tmp_path / "whole"), EPSILONS[1])
+    bad = sorted(tree.rglob("*.jpg"))[3]
+    bad.write_bytes(bad.read_bytes()[:999])
+    with pytest.raises(ImageError, match=rf"{bad.name} .*To go on without such images, add --on"):
+        attack(tree, tmp_path / "run")
+    told = Silence()
+    run = attack(tree, tmp_path / "run", on_error="skip", progress=told)
+    assert any(note.startswith("2 images were skipped, and every number") for note in told.notes)
+    made = rows(run, EPSILONS[1])
+    assert [bool(row["error"]) for row in made] == [n == 3 for n in range(PHOTOS)]
+    assert [row for row in made if not row["error"]] == [
+        r for r in whole if r["id"] != made[3]["id"]
+    ]
+    for score in evaluator.report(run.folder).scores:
+        assert score.skipped == 1
+        assert score.metric == "target_reached" or score.n == PHOTOS - 1
+
+
+def test_between_the_smallest_and_the_largest_count_a_line_says_what_is_wrong(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = attack(tree, tmp_path / "run", steps=(2, 3, 4, 6), epsilons=[0.02], limit=2)
+    report = evaluator.report(run.folder)
+    judged = [t for t in report.tables() if t.title.endswith("can the attack be believed?")]
+    assert [table.title.split(": ")[0][-7:] for table in judged] == ["2 steps", "6 steps"]
+    assert [n[:10] for n in judged[0].notes if n.startswith("at ")] == ["at 3 steps", "at 4 steps"]
+    assert [one["steps"] for one in report.document()["attacks"]] == [2, 3, 4, 6]
+
+
 def test_every_second_image_is_that_of_the_sorted_ids(tree: Path, tmp_path: Path) -> None:
     run = attack(tree, tmp_path / "run", subset="every-second", epsilons=[0.01])
     ids = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.jpg"))
@@ -287,8 +322,9 @@ def test_an_accuracy_under_attack_never_stands_without_the_judgement(
     assert len(judged) == len(STEPS)
     (over, *_) = report.tables()
     assert {row[1] for row in over.rows} == {
-        "target not reached (the paper's count)",
+        "target not reached",
         "label never left",
+        "target reached, of those right",
     }
     few, many = report.document()["attacks"]
     assert (few["steps"], many["steps"]) == STEPS

@@ -10,7 +10,7 @@ from evaluator.evaluate.report.table import Table
 from evaluator.evaluate.report.tables import report_tables
 from evaluator.tests.score_rows import score
 
-PAPERS = "target not reached (the paper's count)"
+PAPERS = "target not reached"
 
 
 def attacked(protocol: str = "whitebox-1-paper", n: int = 20) -> Iterator[Score]:
