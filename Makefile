@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/evaluator export efficientnet_lite0
 	$(BIN)/evaluator data sample demo/imagenet
 	$(BIN)/evaluator data corrupt demo/imagenet demo/imagenet-c
-	$(BIN)/evaluator data perturb demo/imagenet demo/imagenet-p --limit 10
+	$(BIN)/evaluator data perturb demo/imagenet demo/imagenet-p
 	$(BIN)/evaluator score efficientnet_lite0 imagenet --data demo/imagenet --out demo/runs/imagenet
 	$(BIN)/evaluator score efficientnet_lite0 imagenet-c --data demo/imagenet-c --out demo/runs/imagenet-c
 	$(BIN)/evaluator score efficientnet_lite0 imagenet-p --data demo/imagenet-p --out demo/runs/imagenet-p

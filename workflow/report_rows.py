@@ -1,4 +1,8 @@
-"""Which runs of a report share a row: one model on one engine, one run of each benchmark."""
+"""Which runs of a report share a row: one model on one engine, one run of each benchmark.
+
+An attack needs gradients, which PyTorch alone has: it stands in the row of its model, whatever
+engine the benchmarks were scored on.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +30,8 @@ class ReportRow:
     def takes(self, one: ScoredRun, clean: ScoredRun | None) -> bool:
         """Whether a run is of the same model and engine, and its benchmark is not there yet."""
         names = {run.benchmark.name for run in self.runs}
+        if one.run.key.attack is not None:
+            return _model(one) == _model(self.first) and one.benchmark.name not in names
         same = identity(one.run) == identity(self.first.run) and clean is self.clean
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
@@ -35,7 +41,7 @@ class ReportRow:
 
 
 def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
-    """The rows, in the order of their first runs; runs without a record are in none.
+    """The rows, in the order of their first runs, attacks last; runs without a record are in none.
 
     Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
     rows stands in the one whose runs it resembles, else in the first.
@@ -43,7 +49,7 @@ def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
     cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
     used = {id(clean) for clean in cleans.values() if clean is not None}
     rows: list[ReportRow] = []
-    for one in scored:
+    for one in sorted(scored, key=lambda one: one.run.key.attack is not None):
         if id(one) not in cleans or id(one) in used:
             continue
         clean = cleans[id(one)]
@@ -76,6 +82,10 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
         return other.clean is not None, same_limit, other.run.manifest.items
 
     return max(fitting, key=rank, default=None)
+
+
+def _model(one: ScoredRun) -> tuple[object, ...]:
+    return one.run.key.weights_sha256, one.run.key.preprocessing
 
 
 def _kind(one: ScoredRun) -> tuple[bool, int | None]:

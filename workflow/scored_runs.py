@@ -127,9 +127,9 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
     details = (
         _name,
         lambda run: str(run.manifest.model.weights),
+        lambda run: run.key.attack.protocol if run.key.attack else "",
         lambda run: run.key.engine.backend,
         lambda run: run.key.engine.input_kind,
-        lambda run: run.key.attack.protocol if run.key.attack else "",
         lambda run: "generated" if run.key.generated else "",
         lambda run: f"limit {run.key.limit}" if run.key.limit else "",
         lambda run: run.folder.name,

@@ -34,7 +34,6 @@ DEFINITIONS = {
 def summary_tables(shown: Shown) -> list[Table]:
     """The table, if any of its numbers is there: the user's models first."""
     models = [*shown.entries, *shown.published]
-    beside = {entry.name for entry in shown.published}
     columns = [
         (benchmark, metric, keys)
         for benchmark, metric, keys in COLUMNS
@@ -46,7 +45,7 @@ def summary_tables(shown: Shown) -> list[Table]:
         Row((entry.name,), [entry.cell(entry.find(b, m, **keys)) for b, m, keys in columns])
         for entry in models
     ]
-    rows = [row for row in rows if row.words[0] not in beside or any(map(str, row.cells))]
+    rows = [row for row in rows if any(map(str, row.cells))]
     notes = (
         *(DEFINITIONS[metric] for _, metric, _ in columns if metric in DEFINITIONS),
         *refusals(shown.entries, columns),

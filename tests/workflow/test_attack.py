@@ -368,6 +368,26 @@ def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
     assert any(n.startswith("warning: 0 of 2 images are right without") for n in told.notes)
 
 
+def test_an_attack_stands_in_the_row_of_its_model_and_makes_none_among_the_benchmarks(
+    tree: Path, tmp_path: Path
+) -> None:
+    some: dict[str, Any] = {"limit": 2, "epsilons": [0.01]}
+    attack(tree, tmp_path / "runs" / "attack", **some)
+    attack(tree, tmp_path / "runs" / "other", protocol="standard", **{**some, "steps": (2,)})
+    attack_only = evaluator.report(tmp_path / "runs").tables()[0]
+    assert attack_only.title.startswith("White-box attack")
+    evaluator.score(
+        "small", "imagenet", tree, weights="random", crop_px=SIDE, engine="torch", device="cpu",
+        out=tmp_path / "runs" / "score",
+    )  # fmt: skip
+    report = evaluator.report(tmp_path / "runs")
+    first, second = report.entries
+    assert second.name == f"{first.name}, standard"
+    assert {score.benchmark for score in first.scores} == {"imagenet", "whitebox"}
+    summary = report.tables()[0]
+    assert [row[0] for row in summary.rows] == [first.name]
+
+
 def test_attacks_are_not_compared(tree: Path, tmp_path: Path) -> None:
     runs = [attack(tree, tmp_path / name, limit=1, epsilons=[0.01]).folder for name in "ab"]
     with pytest.raises(InputError, match="attacks are not compared here: `evaluator report`"):
