@@ -34,6 +34,7 @@ from .models import (
 from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
 from .progress import OneAtATime, Progress, Silence
 from .runs import RUN_FORMAT, Provenance, Run, RunKey, RunManifest, Shard
+from .transfer import TransferredImage, TransferSource
 
 __all__ = [
     "FLOAT32_PIXELS",
@@ -82,6 +83,8 @@ __all__ = [
     "Silence",
     "Source",
     "Stop",
+    "TransferSource",
+    "TransferredImage",
     "Tree",
     "WeightsKind",
     "WeightsOrigin",

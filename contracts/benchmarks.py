@@ -127,6 +127,7 @@ class Score:
     steps: int | None = None
     restarts: int | None = None
     source: str | None = None
+    source_model: str | None = None
     protocol: str | None = None
     rule: str | None = None
     stimuli: int | None = None

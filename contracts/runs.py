@@ -10,6 +10,7 @@ from .benchmarks import Condition
 from .engines import Device, EngineSpec
 from .models import ModelSpec, Preprocessing
 from .parity import ParityResult
+from .transfer import TransferSource
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class RunKey:
         subset: Which items of the data, before any limit: ``every-second``, or none for all.
         attack: What the images are put through, where that is an attack; its epsilon is a
             condition.
+        transfer: On which other model that attack was made, where it was.
     """
 
     benchmark: str
@@ -57,6 +59,7 @@ class RunKey:
     seed: int | None = None
     subset: str | None = None
     attack: AttackSettings | None = None
+    transfer: TransferSource | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Provenance:
         command: What was run.
         plan: The serialised engine that was used, if any.
         labels: The list of classes that was named for images without class folders, if any.
+        adversarial_parity: The same on adversarial images, where such are scored by an engine that
+            is not the reference.
     """
 
     host: str
@@ -92,11 +97,12 @@ class Provenance:
     command: str
     plan: str | None = None
     labels: str | None = None
+    adversarial_parity: ParityResult | None = None
 
 
-RUN_FORMAT = 4
+RUN_FORMAT = 5
 """Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
-folders the data were, one by one; 4: attacks, and subsets of the data."""
+folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks."""
 
 
 @dataclass(frozen=True)

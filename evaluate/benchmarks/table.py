@@ -9,6 +9,7 @@ from .imagenet import IMAGENET
 from .imagenet_a import IMAGENET_A
 from .imagenet_c import IMAGENET_C
 from .imagenet_p import IMAGENET_P
+from .transfer import TRANSFER
 from .whitebox import WHITEBOX
 
 _ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT, IMAGENET_A)
@@ -16,7 +17,7 @@ _ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT, IMAGENET_A)
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
 """What can be scored."""
 
-ATTACKS = {WHITEBOX.name: WHITEBOX}
+ATTACKS = {attack.name: attack for attack in (WHITEBOX, TRANSFER)}
 
 
 def find_benchmark(name: str) -> Benchmark:

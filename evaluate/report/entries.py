@@ -7,7 +7,10 @@ from ...contracts import Score
 from .marks import Cell, marks_of
 from .quantities import quantity_of
 
-KEYS = ("corruption", "perturbation", "severity", "rule", "stimuli", "category", "epsilon", "steps")
+KEYS = (
+    *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("epsilon", "steps", "source_model"),
+)
 """What tells the numbers of one metric apart."""
 
 Number = tuple[str, str, Mapping[str, object]]
