@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from .workflow.regression import assert_parity
     from .workflow.report import report
     from .workflow.scoring import score
+    from .workflow.transfer import attack_transfer
 
 _HOMES = {
     "assert_parity": ".workflow.regression",
+    "attack_transfer": ".workflow.transfer",
     "attack_whitebox": ".workflow.attack",
     "bench": ".workflow.bench",
     "check_parity": ".workflow.parity",
@@ -44,6 +46,7 @@ _HOMES = {
 
 __all__ = [
     "assert_parity",
+    "attack_transfer",
     "attack_whitebox",
     "bench",
     "check_parity",

@@ -45,6 +45,8 @@ class AttackJob:
         device: As PyTorch calls it.
         traced: The ids of the traced sample, ``randomness.traced_sample``.
         keep_images: Whether attempts hold the image that is judged.
+        keep_last: Whether they hold the last iterate instead; then every attempt makes its steps,
+            also where its goal is reached without one. To be had of traced images only.
     """
 
     network: nn.Module
@@ -54,6 +56,7 @@ class AttackJob:
     device: str = "cpu"
     traced: frozenset[str] = field(default_factory=frozenset)
     keep_images: bool = False
+    keep_last: bool = False
 
 
 def attacked(
@@ -143,7 +146,7 @@ class _Attack:
         for case in cases:
             idle = not case.left
             track = case.next_attempt(case.image.item.id in self._job.traced)
-            if idle or track.success is not None:
+            if idle or (track.success is not None and not self._job.keep_last):
                 self._end(track, None)
             else:
                 tracks.append(track)
@@ -218,6 +221,9 @@ class _Attack:
             return
         failed = [row for row, track in enumerate(batch.tracks) if track.judged is None]
         self._judge(batch.rows(failed))
+        if self._job.keep_last:
+            for row, track in enumerate(batch.tracks):
+                track.adversarial = batch.iterates[row].cpu().numpy().copy()
         for track, at_bound in zip(batch.tracks, shares_at_bound(batch).tolist(), strict=True):
             self._end(track, at_bound)
 

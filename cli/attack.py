@@ -1,4 +1,4 @@
-"""``evaluator attack whitebox``."""
+"""``evaluator attack whitebox`` and ``evaluator attack transfer``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,16 +11,59 @@ from .options import (
     CropPx,
     Description,
     Device,
+    Engine,
     Json,
     Labels,
     Model,
     OnError,
+    Precision,
     Weights,
     Words,
+    importable,
     numbers_of,
     pixel_units,
     words_of,
 )
+
+Photos = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="PATH",
+        help="ImageNet's validation photos: a folder, or a tar file, which is read in place; "
+        "repeat it for several.",
+    ),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        metavar="paper|standard",
+        help="paper: targeted at a random class, step 2/255. standard: untargeted, several "
+        "starts and losses, the worst case of each image.",
+    ),
+]
+Epsilons = Annotated[
+    Words | None,
+    typer.Option(metavar="A,B,...", help="Of [0, 1], such as 0.01 or 8/255; only these now."),
+]
+RelativeEpsilon = Annotated[
+    bool, typer.Option("--relative-epsilon", help="Epsilon as a share of the largest pixel.")
+]
+Steps = Annotated[Words | None, typer.Option(metavar="10,20,...", help="Counts that are answered.")]
+StepSize = Annotated[
+    str | None, typer.Option(metavar="S", help="Of [0, 1]; 2/225 is what the paper prints.")
+]
+Restarts = Annotated[int | None, typer.Option(help="Starts that are tried.")]
+Subset = Annotated[
+    str | None, typer.Option(metavar="every-second", help="Of the sorted images, as the paper.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")]
+Traced = Annotated[
+    int | None,
+    typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 300."),
+]
+AttackSeed = Annotated[
+    int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,47 +75,17 @@ app = typer.Typer(
 @app.command()
 def whitebox(
     model: Model,
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            metavar="PATH",
-            help="ImageNet's validation photos: a folder, or a tar file, which is read in place; "
-            "repeat it for several.",
-        ),
-    ],
-    protocol: Annotated[
-        str,
-        typer.Option(
-            metavar="paper|standard",
-            help="paper: targeted at a random class, step 2/255. standard: untargeted, several "
-            "starts and losses, the worst case of each image.",
-        ),
-    ] = "paper",
-    epsilon: Annotated[
-        Words | None,
-        typer.Option(metavar="A,B,...", help="Of [0, 1], such as 0.01 or 8/255; only these now."),
-    ] = None,
-    relative_epsilon: Annotated[
-        bool, typer.Option("--relative-epsilon", help="Epsilon as a share of the largest pixel.")
-    ] = False,
-    steps: Annotated[
-        Words | None, typer.Option(metavar="10,20,...", help="Counts that are answered.")
-    ] = None,
-    step_size: Annotated[
-        str | None, typer.Option(metavar="S", help="Of [0, 1]; 2/225 is what the paper prints.")
-    ] = None,
-    restarts: Annotated[int | None, typer.Option(help="Starts that are tried.")] = None,
-    subset: Annotated[
-        str | None, typer.Option(metavar="every-second", help="Of the sorted images, as the paper.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")] = None,
-    traced: Annotated[
-        int | None,
-        typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 300."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
-    ] = 0,
+    data: Photos,
+    protocol: Protocol = "paper",
+    epsilon: Epsilons = None,
+    relative_epsilon: RelativeEpsilon = False,
+    steps: Steps = None,
+    step_size: StepSize = None,
+    restarts: Restarts = None,
+    subset: Subset = None,
+    limit: Limit = None,
+    traced: Traced = None,
+    seed: AttackSeed = 0,
     labels: Labels = None,
     out: Annotated[
         Path | None,
@@ -127,6 +140,117 @@ def whitebox(
 
         result = report([run.folder])
         shown.note(f"Run: {run.folder}")
+    if not is_stdout(json):
+        print_tables(result.tables())
+    if json is not None:
+        write_json(json, result.document())
+
+
+@app.command()
+def transfer(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="The models that classify the images: each as MODEL elsewhere.",
+            callback=lambda names: [importable(name) for name in names],
+        ),
+    ],
+    data: Photos,
+    source: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that is attacked.")
+    ] = "resnext50_32x4d",
+    protocol: Protocol = "paper",
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="first-hit|last",
+            help="What is handed on. Default: the paper's first hit, else the last iterate.",
+        ),
+    ] = None,
+    epsilon: Epsilons = None,
+    relative_epsilon: RelativeEpsilon = False,
+    steps: Steps = None,
+    step_size: StepSize = None,
+    restarts: Restarts = None,
+    subset: Subset = None,
+    limit: Limit = None,
+    traced: Traced = None,
+    seed: AttackSeed = 0,
+    labels: Labels = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Each model has its run in it, under its name. Default: runs/<model>/"
+            "transfer-<hash>."
+        ),
+    ] = None,
+    engine: Engine = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    weights: Weights = "default",
+    source_weights: Annotated[
+        str,
+        typer.Option(metavar="default|random|FILE", help="Where the source's weights come from."),
+    ] = "default",
+    crop_px: CropPx = None,
+    source_crop_px: Annotated[
+        int | None, typer.Option(help="Another crop of the source than its training's.")
+    ] = None,
+    precision: Precision = None,
+    description: Description = None,
+    classes: Classes = None,
+    parity: Annotated[
+        bool,
+        typer.Option(help="Believe engines only where they agree, on adversarial images as well."),
+    ] = True,
+    on_error: OnError = "fail",
+    json: Json = None,
+) -> None:
+    """Attack one model, and let others classify the images. The same command continues."""
+    from ..workflow.transfer import attack_transfer
+    from .console import check_outputs, is_stdout, print_tables, progress, write_json
+
+    check_outputs(json)
+    with progress() as shown:
+        runs = attack_transfer(
+            models,
+            data,
+            source=importable(source),
+            protocol=protocol,
+            image=image,
+            epsilons=[
+                pixel_units(word, "--epsilon") for word in words_of(epsilon, "--epsilon") or ()
+            ],
+            steps=numbers_of(steps, "--steps"),
+            restarts=restarts,
+            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
+            relative_epsilon=relative_epsilon,
+            subset=subset,
+            limit=limit,
+            traced=traced,
+            seed=seed,
+            labels=labels,
+            out=out,
+            engine=engine,
+            device=device,
+            batch_size=batch_size,
+            weights=weights,
+            source_weights=source_weights,
+            crop_px=crop_px,
+            source_crop_px=source_crop_px,
+            precision=precision,
+            description=description,
+            classes=classes,
+            parity=parity,
+            on_error=on_error,
+            progress=shown,
+        )
+        from ..workflow.report import report
+
+        result = report([run.folder for run in runs])
+        for run in runs:
+            shown.note(f"Run: {run.folder}")
     if not is_stdout(json):
         print_tables(result.tables())
     if json is not None:

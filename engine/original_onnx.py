@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import Device, EngineSpec, ImageBatch, ModelSpec, ReadyOnnx
+from ..contracts import Device, EngineSpec, ImageBatch, InputKind, ModelSpec, ReadyOnnx
 from ..errors import EngineError, reason_of, shown
 from ..storage.documents import document_sha256
 from .bfloat16 import EXTERNAL_FOLDER
@@ -21,14 +21,16 @@ from .onnx_engine import onnx_versions
 
 
 class OriginalOnnx:
-    """A user's ONNX file as it is; takes pixels."""
+    """A user's ONNX file as it is; takes pixels, or images where it is opened for them."""
 
     callers = 1
     max_batch = 1024
 
-    def __init__(self, path: Path, model: ModelSpec, device: Device) -> None:
+    def __init__(
+        self, path: Path, model: ModelSpec, device: Device, *, input_kind: InputKind = "pixels"
+    ) -> None:
         assert isinstance(model.own, ReadyOnnx)
-        self.spec = original_spec(model)
+        self.spec = replace(original_spec(model), input_kind=input_kind)
         self.device = device
         self.versions = onnx_versions()
         self._model, self._own = model, model.own
@@ -61,9 +63,11 @@ class OriginalOnnx:
         result: npt.NDArray[np.float32] = logits if order is None else logits[:, order.indices]
         return result
 
-    def _prepared(self, pixels: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[Any]:
-        """What the graph takes, from pixels (N, S, S, 3)."""
-        images: npt.NDArray[Any] = pixels.astype(np.uint8 if "uint8" in kind else np.float32)
+    def _prepared(self, data: npt.NDArray[Any], kind: str) -> npt.NDArray[Any]:
+        """What the graph takes, from pixels (N, S, S, 3) or images (N, 3, S, S)."""
+        if self.spec.input_kind == "images":
+            data = data.transpose(0, 2, 3, 1) * np.float32(255)
+        images: npt.NDArray[Any] = data.astype(np.uint8 if "uint8" in kind else np.float32)
         if self._own.input != "pixels":
             images = images / np.float32(255)
         if self._own.input == "normalized":

@@ -7,11 +7,12 @@ that mixes the images of a batch can agree with its reference in one of them by 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import Engine, Flip, Gate, ImageBatch, Item
+from ..contracts import Engine, Flip, Gate, ImageBatch, InputKind, Item
 from ..errors import InputError
 from .tolerances import Tolerance
 
@@ -31,15 +32,17 @@ class ParityImages:
 
     Attributes:
         items: N of them; labels where they are known.
-        pixels: (N, S, S, 3) uint8.
+        data: pixels (N, S, S, 3) uint8, or images (N, 3, S, S) float32.
         clean: How many of the first are clean photos, on which accuracy is told.
         description: In words.
+        kind: Which of the two the data are; images can be given to engines of images only.
     """
 
     items: tuple[Item, ...]
-    pixels: npt.NDArray[np.uint8]
+    data: npt.NDArray[Any]
     clean: int
     description: str
+    kind: InputKind = "pixels"
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ def _in_batches(
     def filled() -> Iterator[ImageBatch]:
         for batch in batches:
             data = engine.allocate(len(batch))
-            pixels = images.pixels[list(batch)]
-            data[:] = pixels if engine.spec.input_kind == "pixels" else _images_from(pixels)
+            rows = images.data[list(batch)]
+            data[:] = rows if engine.spec.input_kind == images.kind else _images_from(rows)
             yield ImageBatch(
                 data, engine.spec.input_kind, tuple(images.items[index] for index in batch)
             )

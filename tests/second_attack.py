@@ -30,6 +30,13 @@ def papers_attack(
     network: nn.Module, image: torch.Tensor, identity: str, label: int, epsilon: float, steps: int
 ) -> tuple[int | None, int | None]:
     """The steps at which the target was reached and the label left, by a plain loop."""
+    return papers_walk(network, image, identity, label, epsilon, steps)[:2]
+
+
+def papers_walk(
+    network: nn.Module, image: torch.Tensor, identity: str, label: int, epsilon: float, steps: int
+) -> tuple[int | None, int | None, torch.Tensor]:
+    """The same, and the iterate at which it ended."""
     target = wrong_class(0, identity, 0, label=label, classes=1000)
     noise = torch.from_numpy(start_noise(0, identity, 0, tuple(image.shape[1:]))).float()[None]
     iterate, left = image + epsilon * noise, None
@@ -42,5 +49,5 @@ def papers_attack(
         predicted = int(network(iterate).argmax())
         left = step if left is None and predicted != label else left
         if predicted == target:
-            return step, left
-    return None, left
+            return step, left, iterate
+    return None, left, iterate

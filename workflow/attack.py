@@ -1,21 +1,16 @@
 """White-box attacks on a model: from words to a run on disk."""
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..attacks.protocols import attack_settings, check_epsilon, find_protocol
+from ..attacks.protocols import attack_settings, find_protocol
 from ..attacks.randomness import traced_sample
 from ..attacks.room import Room
 from ..contracts import (
-    AttackSettings,
-    Condition,
-    Item,
-    ModelSpec,
     OneAtATime,
     Progress,
     Provenance,
@@ -23,68 +18,37 @@ from ..contracts import (
     RunKey,
     Shard,
     Silence,
-    Source,
 )
 from ..engine.torch_engine import exact_float32
-from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
-from ..evaluate.benchmarks.imagenet import IMAGENET
-from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
+from ..errors import InputError, shown
+from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.report.attack_tables import epsilon_text
 from ..evaluate.scoring import refuse_nothing_read
-from ..evaluate.sources.items import select_items
-from ..evaluate.sources.opening import open_source
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256
 from ..records.running import Work, run_shards
-from ..records.shards import Pace, shards_of
+from ..records.shards import shards_of
 from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
+from .attack_data import (
+    CPU_BATCH,
+    CUDA_BATCH,
+    AttackedData,
+    ImageChoice,
+    ReadImages,
+    attacked_conditions,
+    every_of,
+    images_of,
+    pace_of,
+)
 from .beginning import begun_run
 from .circumstances import circumstances, default_folder
-from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
-from .selection import Selection, places_of, select, skips_bad_files
+from .gradients import gradient_network, refuse_without_gradients
+from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from ..attacks.attempts import CleanImage
-
-SUBSETS = {"every-second": 2}
-"""Which of the sorted images, by name: each n-th of them."""
-
-CPU_BATCH, CUDA_BATCH = 8, 64
-TRIED_IMAGES = 32
-"""How many images are classified before an attack begins, to find out whether any is right."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Everything that a shard is attacked with."""
-
-    network: GradientNetwork
-    settings: AttackSettings
-    spec: ModelSpec
-    source: Source
-    items: Sequence[Item]
-    room: Room
-    traced: frozenset[str]
-    skip_bad_images: bool
-
-
-@dataclass
-class _Read:
-    """What was read for a shard.
-
-    Attributes:
-        digest: SHA-256 over (id, bytes).
-        skipped: Images that could not be had, and why.
-        unread: How many of these are there by their names, but not their bytes.
-    """
-
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    skipped: list[tuple[Item, str]] = field(default_factory=list)
-    unread: int = 0
 
 
 def attack_whitebox(
@@ -158,11 +122,12 @@ def attack_whitebox(
         traced=traced,
         seed=seed,
     )
-    conditions = _conditions(epsilons or find_protocol(protocol).epsilons)
+    conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    every, places = _every(subset), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
+    every_of(subset)
+    images = ImageChoice(places_of(data), labels, subset, limit, skip)
     of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
     choice = ModelChoice(model, weights, of_weights, crop_px, None, None, description, classes)
     subject = find_subject(choice, progress)
@@ -171,24 +136,14 @@ def attack_whitebox(
         check_run_folder(out)
     else:
         check_place(default_folder(subject, WHITEBOX.name, "") / MANIFEST)
-    source = open_source(
-        places,
-        IMAGENET.conditions,
-        progress=progress,
-        tree=IMAGENET.tree,
-        labels=labels,
-        damaged_ok=skip,
-    )
-    found = select(
-        IMAGENET, source, {}, limit=limit, progress=progress, every=every, missing_ok=skip
-    )
+    source, found = images.selected(progress)
     items = next(iter(found.items.values()))
     network = gradient_network(subject, device, parity=parity, progress=progress)
     batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
-    job = _Job(
+    job = AttackedData(
         network=network,
         settings=settings,
-        spec=subject.spec,
+        preprocessing=subject.spec.preprocessing,
         source=source,
         items=items,
         room=Room(batch, progress.note),
@@ -211,13 +166,13 @@ def attack_whitebox(
     folder = out or default_folder(subject, WHITEBOX.name, key_sha256(key)[:8])
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
     with exact_float32():
-        pace = None if (folder / MANIFEST).is_file() else _pace(job, progress)
+        pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
         made = circumstances(
             network.believed,
             network.device,
             network.believed.loaded.placement.kind.versions(),
-            places,
+            images.places,
             labels,
             run.manifest.batch_size,
         )
@@ -226,7 +181,7 @@ def attack_whitebox(
 
 
 def _complete(
-    run: Run, selection: Selection, job: _Job, made: Provenance, progress: Progress
+    run: Run, selection: Selection, job: AttackedData, made: Provenance, progress: Progress
 ) -> None:
     """Make what is missing of the run."""
     job.room.size = run.manifest.batch_size
@@ -234,96 +189,15 @@ def _complete(
     check_finished(run, shards)
     epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
     progress.note(
-        f"Attacking {job.spec.name}: {selection.count:,} images at epsilon {epsilons}, into "
-        f"{shown(run.folder)}."
+        f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
+        f"into {shown(run.folder)}."
     )
     run_shards(run, shards, _work(job, made), workers=1, progress=progress, verb="attack")
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
 
 
-def _conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
-    for epsilon in epsilons:
-        check_epsilon(epsilon)
-    return epsilon_conditions(sorted(set(epsilons)))
-
-
-def _every(subset: str | None) -> int:
-    if subset is None:
-        return 1
-    if subset not in SUBSETS:
-        raise InputError(f"There is no subset {subset!r}. Expected {' or '.join(SUBSETS)}.")
-    return SUBSETS[subset]
-
-
-def _pace(job: _Job, progress: Progress) -> Pace:
-    """How fast images are attacked here; and a warning where hardly one is right as it is."""
-    tried = select_items(job.items, min(TRIED_IMAGES, len(job.items)))
-    images = list(_images(job, tried, _Read()))
-    right, done, seconds, size = 0, 0, 0.0, job.room.size
-    while done < len(images):
-        some = images[done : done + size]
-        began = time.monotonic()
-        try:
-            right += _right(job, some)
-        except EngineMemoryError:
-            if len(some) == 1:
-                raise
-            size = (len(some) + 1) // 2
-            continue
-        seconds += time.monotonic() - began
-        done += len(some)
-    if right <= len(tried) // 20:
-        progress.note(
-            f"warning: {right} of {len(tried)} images are right without an attack. An attack says "
-            "nothing of images that are wrong: look at the model, its weights and its "
-            "preprocessing with `evaluator score` first."
-        )
-    steps = job.settings.steps[-1] * job.settings.attempts
-    return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
-
-
-def _right(job: _Job, images: "Sequence[CleanImage]") -> int:
-    """How many images are right, at the cost of a step of each."""
-    import torch
-
-    from ..attacks.gradients import gradients_of
-
-    device = job.network.device.name
-    batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
-    labels = torch.tensor([image.label for image in images], device=device)
-    losses = [job.settings.losses[0]] * len(images)
-    found = gradients_of(job.network.network, batch, losses, labels)
-    return int((found.logits.argmax(1) == labels).sum())
-
-
-def _images(job: _Job, items: Sequence[Item], read: _Read) -> Iterator["CleanImage"]:
-    """The images as the model sees them, each read when it is asked for."""
-    import numpy as np
-
-    from ..attacks.attempts import CleanImage
-
-    preprocessing = job.spec.preprocessing
-    side = preprocessing.crop_px
-    for item in items:
-        found, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
-        try:
-            data = job.source.read(item)
-            found.update(data)
-            IMAGENET.decode(data, item, preprocessing, [pixels])
-        except ImageError as error:
-            if not job.skip_bad_images:
-                advice = "To go on without such images, add --on-error skip."
-                raise ImageError(f"{error} {advice}") from error
-            read.skipped.append((item, shown(str(error))))
-            read.unread += isinstance(error, UnreadError)
-            continue
-        finally:
-            read.digest.update(item.id.encode() + b"\0" + found.digest())
-        yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)
-
-
-def _work(job: _Job, made: Provenance) -> Work:
+def _work(job: AttackedData, made: Provenance) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
@@ -332,7 +206,7 @@ def _work(job: _Job, made: Provenance) -> Work:
         from ..attacks.pgd import AttackJob, attacked
         from ..attacks.records import attack_records
 
-        started, began, read = datetime.now(UTC), time.monotonic(), _Read()
+        started, began, read = datetime.now(UTC), time.monotonic(), ReadImages()
         items = job.items[shard.start : shard.stop]
         attack = AttackJob(
             network=job.network.network,
@@ -342,7 +216,7 @@ def _work(job: _Job, made: Provenance) -> Work:
             device=job.network.device.name,
             traced=job.traced,
         )
-        attempts = list(attacked(attack, _images(job, items, read), advance))
+        attempts = list(attacked(attack, images_of(job, items, read), advance))
         advance(len(read.skipped))
         refuse_nothing_read(items, read.skipped, read.unread, "image")
         table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])

@@ -5,7 +5,14 @@
     label_unchanged         right, and no iterate of any attempt was classified otherwise
     target_reached          of targeted attacks: driven to the target, of those that are right
 
-All but the last are shares of all images that were not skipped.
+Of an attack that was made on another model, its source:
+
+    accuracy_under_attack   right on what the source's attack handed on
+    label_unchanged         right on that, and without an attack
+    source_accuracy         the source's own accuracy under that attack, by the protocol's count
+    source_clean_accuracy   the source is right without an attack
+
+All but ``target_reached`` are shares of all images that were not skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +22,11 @@ from typing import TYPE_CHECKING
 
 from ..attacks.outcomes import AttackCounts, attack_counts
 from ..attacks.records import SCHEMA
-from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score
+from ..attacks.transferred import TRANSFER_SCHEMA, transfer_counts
+from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score, TransferSource
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
-from ..evaluate.benchmarks.whitebox import PUBLISHED_ITEMS, epsilon_conditions
+from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.metrics.error_rate import wilson_interval
 from ..records.reading import values_there
 
@@ -38,12 +46,16 @@ def benchmark_of(run: Run) -> Benchmark:
     benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
     if settings is None:
         return benchmark
+    transfer, published = run.key.transfer, benchmark.published_items
+    scores = partial(_scores, settings, run.key.limit)
+    if transfer is not None:
+        scores = partial(_transfer_scores, settings, transfer, run.key.limit)
     return replace(
         benchmark,
         conditions=epsilon_conditions(_epsilons_there(run)),
         protocol=run.key.protocol,
-        schema=SCHEMA,
-        scores=partial(_scores, settings, run.key.limit),
+        schema=SCHEMA if transfer is None else TRANSFER_SCHEMA,
+        scores=partial(scores, published),
     )
 
 
@@ -61,19 +73,46 @@ def _epsilons_there(run: Run) -> list[float]:
 
 
 def _scores(
-    settings: AttackSettings, limit: int | None, records: "Records", beside: Beside
+    settings: AttackSettings, limit: int | None, published: int, records: "Records", beside: Beside
 ) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = attack_counts(table, settings)
-        facts = Score(
-            n=counts.n,
-            skipped=counts.skipped,
-            complete=limit is None and not counts.skipped and counts.n >= PUBLISHED_ITEMS,
-        )
+        facts = _facts(counts, limit, published)
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
         epsilon = float(condition["epsilon"])
         yield from _of_epsilon(replace(facts, epsilon=epsilon, restarts=settings.restarts), counts)
+
+
+def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
+    whole = limit is None and not counts.skipped and counts.n >= published
+    return Score(n=counts.n, skipped=counts.skipped, complete=whole)
+
+
+def _transfer_scores(
+    settings: AttackSettings,
+    source: TransferSource,
+    limit: int | None,
+    published: int,
+    records: "Records",
+    beside: Beside,
+) -> Iterator[Score]:
+    for position, (condition, table) in enumerate(records.items()):
+        counts = transfer_counts(table, settings, source.image)
+        facts = _facts(counts.source, limit, published)
+        facts = replace(facts, source_model=source.model)
+        if position == 0:
+            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
+            yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
+        epsilon = float(condition["epsilon"])
+        facts = replace(facts, epsilon=epsilon, restarts=settings.restarts)
+        for metric, found in (
+            ("accuracy_under_attack", counts.right),
+            ("label_unchanged", counts.both),
+            ("source_accuracy", counts.source.under_attack),
+        ):
+            for steps, count in zip(settings.steps, found, strict=True):
+                yield _rate(replace(facts, metric=metric, steps=steps), count)
 
 
 def _of_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:

@@ -84,16 +84,27 @@ def _step_text(settings: AttackSettings) -> str:
 
 def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAttack]:
     """Each attack of these runs at each count of steps: few may be too few where many are not."""
+    judged: list[object] = []
     for name, one in named:
         settings = one.run.key.attack
         if settings is None or not one.records.finished:
             continue
+        if (transfer := one.run.key.transfer) is not None:
+            # The same attack on the same source, of which other models saw the images.
+            if (same := _attack_of(one.run.key)) in judged:
+                continue
+            judged.append(same)
+            name = f"{transfer.model}, attacked for transfer"
         tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
         for steps in settings.steps:
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
             trust = trust_of(settings, tables, steps=steps)
             shown = steps in (settings.steps[0], settings.steps[-1])
             yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key, shown)
+
+
+def _attack_of(key: RunKey) -> tuple[object, ...]:
+    return key.transfer, key.attack, key.ids_sha256, key.limit, key.subset
 
 
 def judgement_tables(attacks: Sequence[JudgedAttack]) -> list[Table]:

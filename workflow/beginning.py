@@ -51,6 +51,8 @@ def begun_run(
     pace: Pace | None,
     batch: int,
     asked_batch: int | None,
+    *,
+    like: Run | None = None,
 ) -> Run:
     """The run in this folder, begun in shards of this pace if it is not there.
 
@@ -62,13 +64,16 @@ def begun_run(
         pace: How fast they are done here; none where the run is there.
         batch: Frames in a batch.
         asked_batch: The user's choice, or none.
+        like: A run whose sizes a new one takes, so that one pass serves both.
 
     Raises:
         InputError: If the batch size is not the run's.
         RunMismatchError: If the folder holds a run of another identity.
     """
     size = batch  # of no account where the run is there: it keeps its own
-    if pace is not None:
+    if like is not None:
+        size, batch = like.manifest.shard_size, like.manifest.batch_size
+    elif pace is not None:
         items = max(1, batch // selection.frames)  # a video may be more than a batch
         size = shard_size(selection.count, len(selection.conditions), items, pace)
     created = datetime.now(UTC).isoformat("T", "seconds")

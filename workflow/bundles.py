@@ -90,7 +90,7 @@ def _export(export: _Export, progress: Progress) -> None:
         return
     if subject.kind.precision == "fp16":
         images = parity_images(subject.spec, export.photos)
-        photos = images.pixels[: images.clean]
+        photos = images.data[: images.clean]
     bundle = write_bundle(
         load_network(subject.spec, progress), subject.folder, subject.kind, photos
     )

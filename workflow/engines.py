@@ -12,6 +12,7 @@ from ..contracts import (
     Device,
     Engine,
     EngineSpec,
+    InputKind,
     LoadedNetwork,
     ModelSpec,
     Precision,
@@ -164,16 +165,22 @@ class Loaded:
             else self.placement.kind.remark(self.bundle, self.placement.device)
         )
 
-    def open(self, *, threads: int | None = None) -> Engine:
-        """The engine; ``threads`` of a CPU session that only one caller will use."""
+    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
+        """The engine.
+
+        Args:
+            threads: Of a CPU session that only one caller will use.
+            input_kind: What it takes, where it runs no bundle, which says so itself.
+        """
         if self.bundle is not None:
             opens = self.placement.kind.open_bundle
             assert opens is not None
             return opens(self.bundle, self.placement.device, threads=threads)
         if self.original is not None:
-            return OriginalOnnx(self.original.path, self.original.model, self.placement.device)
+            original, device = self.original, self.placement.device
+            return OriginalOnnx(original.path, original.model, device, input_kind=input_kind)
         assert self.network is not None
-        return TorchEngine(self.network, self.placement.device)
+        return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
 
 
 def placements(engine: str | None, device: str | None) -> list[Placement]:

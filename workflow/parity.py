@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,18 @@ def measure_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
+    return compared(subject, candidate, images, batch_size=batch_size, progress=progress)
+
+
+def compared(
+    subject: Subject,
+    candidate: Loaded,
+    images: ParityImages,
+    *,
+    batch_size: int | None = None,
+    progress: Progress,
+) -> ParityResult:
+    """Measure a candidate that is not the reference on these images, and keep the result."""
     progress.note(
         f"Parity of {candidate.placement} with {reference_name(subject.spec)}: "
         f"{images.description}."
@@ -152,13 +164,22 @@ def measure_parity(
     return result
 
 
-def stored_parity(subject: Subject, candidate: Loaded) -> ParityResult | None:
-    """The kept result for this engine, runtime and device, if there is one."""
+def stored_parity(
+    subject: Subject, candidate: Loaded, images: str | None = None
+) -> ParityResult | None:
+    """The kept result for this engine, runtime and device, if there is one.
+
+    Args:
+        subject: The model.
+        candidate: What was measured.
+        images: The description of the images, where they are no pixels of photos.
+    """
     path = _path(
         reference_spec(subject.spec, candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
+        images,
     )
     return read_document(path, ParityResult) if path.is_file() else None
 
@@ -181,11 +202,17 @@ def evidence_path(result: ParityResult) -> Path:
 
 
 def _kept_at(result: ParityResult) -> Path:
-    return _path(result.reference, result.candidate, result.versions, result.candidate_device)
+    images = result.images if result.reference.input_kind == "images" else None
+    spec = replace(result.reference, input_kind="pixels")
+    return _path(spec, result.candidate, result.versions, result.candidate_device, images)
 
 
 def _path(
-    reference: EngineSpec, candidate: EngineSpec, versions: Mapping[str, str], device: Device
+    reference: EngineSpec,
+    candidate: EngineSpec,
+    versions: Mapping[str, str],
+    device: Device,
+    images: str | None,
 ) -> Path:
     """Bound to the runtime's version and the device: a pass on one says nothing of another."""
     parts = {
@@ -194,6 +221,8 @@ def _path(
         "runtime": dict(versions),
         "device": [device.model, device.details],
     }
+    if images is not None:
+        parts["images"] = images
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 
@@ -212,19 +241,21 @@ def _reference(
 ) -> _Reference:
     loaded = reference_of(subject, candidate.weights_sha256, progress)
     place = loaded.placement
-    with loaded.open() as engine:
+    with loaded.open(input_kind=images.kind) as engine:
         parts = logits_of(engine, images, REFERENCE_BATCH)
         logits = _collected(parts, images, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
         versions |= {**decoder_versions(), **engine.versions}
-    return _Reference(loaded.spec, place.device, versions, logits)
+    spec = replace(loaded.spec, input_kind=images.kind)
+    return _Reference(spec, place.device, versions, logits)
 
 
 def _candidate_logits(
     candidate: Loaded, images: ParityImages, batch_size: int, progress: Progress
 ) -> tuple[Logits, Mapping[int, Logits]]:
     """The candidate's logits, and those of some images in other batches."""
-    with candidate.open(threads=os.cpu_count()) as engine:
+    kind = candidate.spec.input_kind
+    with candidate.open(threads=os.cpu_count(), input_kind=kind) as engine:
         logits = _collected(logits_of(engine, images, batch_size), images, "candidate", progress)
         return logits, logits_in_other_batches(engine, images, batch_size)
 
@@ -296,7 +327,7 @@ def _correct(logits: Logits, labels: Sequence[int | None]) -> int:
 
 
 def _sha256(images: ParityImages) -> str:
-    digest = hashlib.sha256(images.pixels.tobytes())
+    digest = hashlib.sha256(images.data.tobytes())
     digest.update("\0".join(item.id for item in images.items).encode())
     return digest.hexdigest()
 

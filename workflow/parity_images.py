@@ -52,7 +52,7 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
     origin = "sample photos" if data is None else "photos of --data"
     return ParityImages(
         items=(*items, *corrupted_items),
-        pixels=np.stack([*clean, *corrupted]),
+        data=np.stack([*clean, *corrupted]),
         clean=len(items),
         description=f"{len(items)} {origin} clean, {len(corrupted)} corrupted ({', '.join(names)})",
     )

@@ -128,6 +128,7 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
         _name,
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.attack.protocol if run.key.attack else "",
+        lambda run: f"from {run.key.transfer.model}" if run.key.transfer else "",
         lambda run: run.key.engine.backend,
         lambda run: run.key.engine.input_kind,
         lambda run: "generated" if run.key.generated else "",

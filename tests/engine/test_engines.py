@@ -54,7 +54,7 @@ def pixels() -> npt.NDArray[np.uint8]:
     from evaluator.workflow.parity_images import parity_images
 
     assert "efficientnet_lite0" in MODELS
-    return parity_images(model_spec("efficientnet_lite0")).pixels[:11]
+    return parity_images(model_spec("efficientnet_lite0")).data[:11]
 
 
 def batches(pixels: npt.NDArray[np.uint8], *sizes: int) -> Iterator[ImageBatch]:

@@ -1,0 +1,195 @@
+"""What every attack begins with: the images, the network, how fast it is here."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..attacks.protocols import check_epsilon
+from ..attacks.room import Room
+from ..contracts import AttackSettings, Condition, Item, Preprocessing, Progress, Source
+from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
+from ..evaluate.benchmarks.imagenet import IMAGENET
+from ..evaluate.benchmarks.whitebox import epsilon_conditions
+from ..evaluate.sources.items import select_items
+from ..evaluate.sources.opening import open_source
+from ..records.shards import Pace
+from .gradients import GradientNetwork
+from .selection import Selection, select
+
+if TYPE_CHECKING:
+    from ..attacks.attempts import CleanImage
+
+SUBSETS = {"every-second": 2}
+"""Which of the sorted images, by name: each n-th of them."""
+
+CPU_BATCH, CUDA_BATCH = 8, 64
+TRIED_IMAGES = 32
+"""How many images are classified before an attack begins, to find out whether any is right."""
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Which photos a user wants to be attacked.
+
+    Attributes:
+        places: Folders and tars.
+        labels: A list of the classes of images that are not in class folders.
+        subset: ``every-second`` of the sorted images; none for all.
+        limit: So many, evenly spaced.
+        skip: Whether to go on without images that cannot be read or decoded.
+    """
+
+    places: Sequence[Path]
+    labels: Path | None = None
+    subset: str | None = None
+    limit: int | None = None
+    skip: bool = False
+
+    def selected(self, progress: Progress) -> tuple[Source, Selection]:
+        """The source, and the images chosen of it, in the one condition that it has.
+
+        Raises:
+            InputError: If the data do not serve.
+        """
+        every = every_of(self.subset)
+        source = open_source(
+            self.places,
+            IMAGENET.conditions,
+            progress=progress,
+            tree=IMAGENET.tree,
+            labels=self.labels,
+            damaged_ok=self.skip,
+        )
+        found = select(
+            IMAGENET,
+            source,
+            {},
+            limit=self.limit,
+            progress=progress,
+            every=every,
+            missing_ok=self.skip,
+        )
+        return source, found
+
+
+@dataclass(frozen=True)
+class AttackedData:
+    """Everything that a shard is attacked with."""
+
+    network: GradientNetwork
+    settings: AttackSettings
+    preprocessing: Preprocessing
+    source: Source
+    items: Sequence[Item]
+    room: Room
+    traced: frozenset[str]
+    skip_bad_images: bool
+
+
+@dataclass
+class ReadImages:
+    """What was read for a shard.
+
+    Attributes:
+        digest: SHA-256 over (id, bytes).
+        skipped: Images that could not be had, and why.
+        unread: How many of these are there by their names, but not their bytes.
+    """
+
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    skipped: list[tuple[Item, str]] = field(default_factory=list)
+    unread: int = 0
+
+
+def attacked_conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
+    """The condition of each epsilon, once, in ascending order.
+
+    Raises:
+        InputError: If one is outside (0, 1].
+    """
+    for epsilon in epsilons:
+        check_epsilon(epsilon)
+    return epsilon_conditions(sorted(set(epsilons)))
+
+
+def every_of(subset: str | None) -> int:
+    """Each how many-th of the sorted images a subset is.
+
+    Raises:
+        InputError: If there is no such subset.
+    """
+    if subset is None:
+        return 1
+    if subset not in SUBSETS:
+        raise InputError(f"There is no subset {subset!r}. Expected {' or '.join(SUBSETS)}.")
+    return SUBSETS[subset]
+
+
+def pace_of(job: AttackedData, progress: Progress) -> Pace:
+    """How fast images are attacked here; and a warning where hardly one is right as it is."""
+    tried = select_items(job.items, min(TRIED_IMAGES, len(job.items)))
+    images = list(images_of(job, tried, ReadImages()))
+    right, done, seconds, size = 0, 0, 0.0, job.room.size
+    while done < len(images):
+        some = images[done : done + size]
+        began = time.monotonic()
+        try:
+            right += _right(job, some)
+        except EngineMemoryError:
+            if len(some) == 1:
+                raise
+            size = (len(some) + 1) // 2
+            continue
+        seconds += time.monotonic() - began
+        done += len(some)
+    if right <= len(tried) // 20:
+        progress.note(
+            f"warning: {right} of {len(tried)} images are right without an attack. An attack says "
+            "nothing of images that are wrong: look at the model, its weights and its "
+            "preprocessing with `evaluator score` first."
+        )
+    steps = job.settings.steps[-1] * job.settings.attempts
+    return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
+
+
+def _right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
+    """How many images are right, at the cost of a step of each."""
+    import torch
+
+    from ..attacks.gradients import gradients_of
+
+    device = job.network.device.name
+    batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
+    labels = torch.tensor([image.label for image in images], device=device)
+    losses = [job.settings.losses[0]] * len(images)
+    found = gradients_of(job.network.network, batch, losses, labels)
+    return int((found.logits.argmax(1) == labels).sum())
+
+
+def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Iterator["CleanImage"]:
+    """The images as the model sees them, each read when it is asked for."""
+    import numpy as np
+
+    from ..attacks.attempts import CleanImage
+
+    preprocessing = job.preprocessing
+    side = preprocessing.crop_px
+    for item in items:
+        found, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
+        try:
+            data = job.source.read(item)
+            found.update(data)
+            IMAGENET.decode(data, item, preprocessing, [pixels])
+        except ImageError as error:
+            if not job.skip_bad_images:
+                advice = "To go on without such images, add --on-error skip."
+                raise ImageError(f"{error} {advice}") from error
+            read.skipped.append((item, shown(str(error))))
+            read.unread += isinstance(error, UnreadError)
+            continue
+        finally:
+            read.digest.update(item.id.encode() + b"\0" + found.digest())
+        yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)

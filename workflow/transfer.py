@@ -1,0 +1,486 @@
+"""Attacks that are made on one model and classified by others: from words to runs on disk.
+
+The images of a shard are made once, and each victim classifies them as they come; nothing of them
+stays. A run belongs to a victim and holds the attack's own records as well, so that its report can
+say what the attack did to its source. A pass makes what any of the runs lacks.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..attacks.protocols import attack_settings, find_protocol
+from ..attacks.randomness import traced_sample
+from ..attacks.room import Room
+from ..attacks.transferred import check_transfer
+from ..contracts import (
+    Condition,
+    Engine,
+    OneAtATime,
+    Progress,
+    Run,
+    RunKey,
+    Shard,
+    Silence,
+    TransferredImage,
+    TransferSource,
+)
+from ..engine.torch_engine import exact_float32
+from ..errors import InputError, shown
+from ..evaluate.benchmarks.transfer import TRANSFER
+from ..evaluate.memory import BatchLimit
+from ..evaluate.report.attack_tables import epsilon_text
+from ..evaluate.scoring import refuse_nothing_read
+from ..records.reading import check_finished
+from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
+from ..records.running import Work, run_shards
+from ..records.shards import Pace, shard_path, shards_of, write_shard
+from ..records.skipped import skipped_in
+from ..storage.atomic import check_place
+from .attack_data import (
+    CPU_BATCH,
+    CUDA_BATCH,
+    AttackedData,
+    ImageChoice,
+    ReadImages,
+    attacked_conditions,
+    every_of,
+    images_of,
+    pace_of,
+)
+from .beginning import begun_run, images_per_second
+from .belief import believed_engine
+from .circumstances import circumstances, default_folder
+from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
+from .selection import Selection, places_of, skips_bad_files
+from .subject import ModelChoice, Subject, find_subject
+from .victims import OpenVictim, ShardOfVictim, Victim, believed_on_adversarial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..attacks.attempts import CleanImage
+    from ..contracts import Provenance
+
+PAPERS_SOURCE = "resnext50_32x4d"
+PAPERS_STEPS = (10,)
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """What all passes share."""
+
+    job: AttackedData
+    source: TransferSource
+    conditions: Sequence[Condition]
+    selection: Selection
+    images: ImageChoice
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Where runs lie, and how many images are attacked at a time: unless a run says otherwise."""
+
+    out: Path | None
+    batch: int
+    batch_size: int | None
+
+
+def attack_transfer(
+    models: str | Sequence[str],
+    data: str | Path | Sequence[str | Path],
+    *,
+    source: str = PAPERS_SOURCE,
+    protocol: str = "paper",
+    image: str | None = None,
+    epsilons: Sequence[float] | None = None,
+    steps: Sequence[int] | None = None,
+    restarts: int | None = None,
+    step_size: float | None = None,
+    relative_epsilon: bool = False,
+    subset: str | None = None,
+    limit: int | None = None,
+    traced: int | None = None,
+    seed: int = 0,
+    labels: str | Path | None = None,
+    out: str | Path | None = None,
+    engine: str | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    weights: str = "default",
+    source_weights: str = "default",
+    crop_px: int | None = None,
+    source_crop_px: int | None = None,
+    precision: str | None = None,
+    description: str | Path | None = None,
+    classes: str | Path | None = None,
+    parity: bool = True,
+    on_error: str = "fail",
+    progress: Progress | None = None,
+) -> tuple[Run, ...]:
+    """Attack one model, and let others classify what comes out; what is finished stays.
+
+    Args:
+        models: The victims, one or several; they need no gradients.
+        data: ImageNet's validation photos: folders and tar files.
+        source: The model that is attacked; its code is needed.
+        protocol: ``paper`` or ``standard``: how the source is attacked. The paper's transfer has
+            10 steps.
+        image: What is handed on: ``first-hit``, as in the paper, or the ``last`` iterate. Without
+            it, the former where the protocol aims at a target, else the latter.
+        epsilons: Of the L-infinity norm, in [0, 1] pixel units; no part of a run's identity.
+        steps: The counts for which there is an answer; one for last iterates.
+        restarts: Starts that are tried.
+        step_size: In [0, 1] pixel units.
+        relative_epsilon: Whether epsilon is a share of the largest value of each image.
+        subset: ``every-second`` of the sorted images; without it, all, as in the paper.
+        limit: So many images, evenly spaced.
+        traced: How many images do all steps, for the diagnostics that need them.
+        seed: Of starts, targets and the traced sample, and of random weights.
+        labels: A list of the classes of images that are not in class folders.
+        out: A folder in which each victim has its run, under its name; without it
+            ``runs/<model>/transfer-<hash of the key>``.
+        engine: Of the victims; without it, the best that is here and passes parity.
+        device: Without it, the first GPU that is here, else the CPU.
+        batch_size: Images that are attacked at a time.
+        weights: Of the victims: ``default``, ``random`` or a checkpoint's path.
+        source_weights: The same of the source.
+        crop_px: Another crop of the victims than their training's.
+        source_crop_px: The same of the source.
+        precision: In which the victims compute, on engines that run bundles.
+        description: A TOML file on a victim of the user's own.
+        classes: A file that says what each output of the victims is.
+        parity: Whether engines must agree with their reference, on adversarial images as well.
+        on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
+            row that says so, and every number counts it.
+        progress: Is told what happens.
+
+    Returns:
+        The run of each model, in their order.
+
+    Raises:
+        InputError: If the data, a model or a choice do not serve, or crops differ.
+        RunMismatchError: If a folder holds a run of another identity.
+        ParityError: If an engine does not agree with its reference.
+        UnavailableError: If an engine, the device or weights are not here.
+        EngineError: If a loss, a gradient or a logit is not finite.
+    """
+    progress = OneAtATime(progress or Silence())
+    skip = skips_bad_files(on_error)
+    settings = attack_settings(
+        protocol,
+        steps=steps or (PAPERS_STEPS if protocol == "paper" else None),
+        restarts=restarts,
+        step_size=step_size,
+        relative_epsilon=relative_epsilon or None,
+        traced=traced,
+        seed=seed,
+        attack_wrong=True,
+    )
+    handed = image or ("first-hit" if settings.stop == "target" else "last")
+    check_transfer(settings, cast(TransferredImage, handed))
+    conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
+    every_of(subset)
+    labels, out = (None if path is None else Path(path) for path in (labels, out))
+    images = ImageChoice(places_of(data), labels, subset, limit, skip)
+    of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
+    named = [models] if isinstance(models, str) else list(models)
+    attacked = find_subject(
+        ModelChoice(source, source_weights, seed if source_weights == "random" else 0,
+                    source_crop_px), progress
+    )  # fmt: skip
+    refuse_without_gradients(attacked)
+    subjects = [
+        find_subject(
+            ModelChoice(
+                name, weights, of_weights, crop_px, precision, "images", description, classes
+            ),
+            progress,
+        )
+        for name in named
+    ]
+    _check_models(attacked, subjects, progress)
+    _check_places(subjects, out)
+    data_source, selection = images.selected(progress)
+    victims = [
+        Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
+        for subject in subjects
+    ]
+    network = gradient_network(attacked, device, parity=parity, progress=progress)
+    items = next(iter(selection.items.values()))
+    ids = [item.id for item in items]
+    batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
+    job = AttackedData(
+        network=network,
+        settings=settings,
+        preprocessing=attacked.spec.preprocessing,
+        source=data_source,
+        items=items,
+        room=Room(batch, progress.note),
+        traced=frozenset(ids) if handed == "last" else traced_sample(ids, settings.traced, seed),
+        skip_bad_images=skip,
+    )
+    transfer = _Transfer(
+        job,
+        _source_of(attacked, network, cast(TransferredImage, handed)),
+        conditions,
+        Selection(TRANSFER, dict.fromkeys(conditions, items), selection.ids_sha256),
+        images,
+    )
+    largest = float(conditions[-1]["epsilon"])
+    with exact_float32(), ExitStack() as opened:
+        victims = believed_on_adversarial(
+            victims, job, transfer.source, largest, parity=parity, progress=progress
+        )
+        asked = _Asked(out, batch, batch_size)
+        at_work = _at_work(victims, transfer, asked, opened, progress)
+        _complete(at_work, transfer, progress)
+    return tuple(victim.run for victim in at_work)
+
+
+def _at_work(
+    victims: Sequence[Victim],
+    transfer: _Transfer,
+    asked: _Asked,
+    opened: ExitStack,
+    progress: Progress,
+) -> list[OpenVictim]:
+    """The victims with their engines and runs; new runs are cut as the first that is there."""
+    keys = [_key(victim, transfer) for victim in victims]
+    folders = [_folder(v.subject, key, asked.out) for v, key in zip(victims, keys, strict=True)]
+    engines = [
+        opened.enter_context(v.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
+        for v in victims
+    ]
+    like = next((open_run(f) for f in folders if (f / MANIFEST).is_file()), None)
+    sizes = [v.believed.loaded.placement.kind.batch_size(e.device) for v, e in
+             zip(victims, engines, strict=True)]  # fmt: skip
+    pace = None if like is not None else _pace(transfer.job, engines, sizes, progress)
+    found = []
+    for victim, key, folder, engine, size in zip(
+        victims, keys, folders, engines, sizes, strict=True
+    ):
+        run = begun_run(
+            folder,
+            key,
+            victim.subject,
+            transfer.selection,
+            pace,
+            asked.batch,
+            asked.batch_size,
+            like=like,
+        )
+        like = like or run
+        made = _made(victim, engine, run, transfer)
+        found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note)))
+    return found
+
+
+def _made(victim: Victim, engine: Engine, run: Run, transfer: _Transfer) -> "Provenance":
+    made = circumstances(
+        victim.believed,
+        engine.device,
+        {**engine.versions, **transfer.job.network.believed.loaded.placement.kind.versions()},
+        transfer.images.places,
+        transfer.images.labels,
+        run.manifest.batch_size,
+    )
+    return replace(made, adversarial_parity=victim.adversarial)
+
+
+def _check_models(source: Subject, victims: Sequence[Subject], progress: Progress) -> None:
+    """Refuse crops that differ, and names that stand twice; say where only the resize does.
+
+    Raises:
+        InputError: If the source's images are none that a victim takes.
+    """
+    if not victims:
+        raise InputError("There is no model to classify the images: name one or several.")
+    ours = source.spec.preprocessing
+    names = [victim.spec.name for victim in victims]
+    for victim in victims:
+        if names.count(victim.spec.name) > 1:
+            raise InputError(
+                f"{victim.spec.name} is named more than once: each has one run. Name it once, or "
+                "ask for the other in a command of its own."
+            )
+        theirs = victim.spec.preprocessing
+        if theirs.crop_px != ours.crop_px:
+            raise InputError(
+                f"{source.spec.name} is attacked on {ours.crop_px} px, {victim.spec.name} takes "
+                f"{theirs.crop_px} px, and an adversarial image cannot be resized. Choose one "
+                f"crop for both: --crop-px {ours.crop_px} here, or --source-crop-px "
+                f"{theirs.crop_px}; either is marked."
+            )
+        if (theirs.resize_px, theirs.interpolation) != (ours.resize_px, ours.interpolation):
+            progress.note(
+                f"{victim.spec.name} sees the photos as {source.spec.name} does: short side "
+                f"{ours.resize_px} px, {ours.interpolation}; its own is {theirs.resize_px} px, "
+                f"{theirs.interpolation}. Its clean accuracy here is of those."
+            )
+
+
+def _check_places(subjects: Sequence[Subject], out: Path | None) -> None:
+    for subject in subjects:
+        if out is not None:
+            check_run_folder(_place(subject, out))
+        else:
+            check_place(default_folder(subject, TRANSFER.name, "") / MANIFEST)
+
+
+def _place(subject: Subject, out: Path) -> Path:
+    return out / subject.spec.name.replace(":", "-").replace("/", "-")
+
+
+def _folder(subject: Subject, key: RunKey, out: Path | None) -> Path:
+    if out is not None:
+        return _place(subject, out)
+    return default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
+
+
+def _source_of(
+    subject: Subject, network: GradientNetwork, image: TransferredImage
+) -> TransferSource:
+    return TransferSource(
+        model=subject.spec.name,
+        weights=str(subject.spec.weights),
+        weights_sha256=network.believed.loaded.weights_sha256,
+        engine=network.spec,
+        preprocessing=subject.spec.preprocessing,
+        image=image,
+    )
+
+
+def _key(victim: Victim, transfer: _Transfer) -> RunKey:
+    job, images = transfer.job, transfer.images
+    return RunKey(
+        benchmark=TRANSFER.name,
+        protocol=f"{TRANSFER.protocol}-{job.settings.protocol}",
+        weights_sha256=victim.believed.loaded.weights_sha256,
+        engine=victim.spec,
+        preprocessing=victim.subject.spec.preprocessing,
+        ids_sha256=transfer.selection.ids_sha256,
+        generated=job.source.generated,
+        limit=images.limit,
+        seed=job.settings.seed,
+        subset=images.subset,
+        attack=job.settings,
+        transfer=transfer.source,
+    )
+
+
+def _pace(
+    job: AttackedData, engines: Sequence[Engine], sizes: Sequence[int], progress: Progress
+) -> Pace:
+    """How fast an image is attacked, and classified twice by every victim."""
+    seconds = 1 / pace_of(job, progress).items_per_second
+    for engine, size in zip(engines, sizes, strict=True):
+        seconds += 2 / images_per_second(engine, size)
+    return Pace(1 / seconds, 1)
+
+
+def _complete(victims: Sequence[OpenVictim], transfer: _Transfer, progress: Progress) -> None:
+    """Make what is missing of any of the runs."""
+    selection = transfer.selection
+    shards = {id(v): shards_of(selection.conditions, selection.count, v.cut[0]) for v in victims}
+    for victim in victims:
+        check_finished(victim.run, shards[id(victim)])
+    epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
+    names = ", ".join(victim.victim.subject.spec.name for victim in victims)
+    progress.note(
+        f"Attacking {transfer.source.model}, classified by {names}: {selection.count:,} images at "
+        f"epsilon {epsilons}, into {', '.join(shown(victim.run.folder) for victim in victims)}."
+    )
+    # In one order, so that processes that were given the same models lease the same run's shards.
+    for victim in sorted(victims, key=lambda victim: str(victim.run.folder)):
+        if all(shard_path(victim.run, shard).is_file() for shard in shards[id(victim)]):
+            continue
+        transfer.job.room.size = victim.cut[1]
+        work = _work(victim, victims, transfer)
+        run_shards(
+            victim.run,
+            shards[id(victim)],
+            work,
+            workers=1,
+            progress=progress,
+            verb="attack",
+            stop=partial(_stop, victims),
+        )
+    skipped = skipped_in(victims[0].run, shards[id(victims[0])])
+    if skipped is not None:
+        progress.note(str(skipped))
+
+
+def _stop(victims: Sequence[OpenVictim]) -> None:
+    for victim in victims:
+        victim.engine.stop()
+
+
+def _work(first: OpenVictim, victims: Sequence[OpenVictim], transfer: _Transfer) -> Work:
+    """What makes one shard of a run, and of the others that are cut alike and lack it as well."""
+    job, source = transfer.job, transfer.source
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        from ..attacks.pgd import AttackJob, attacked
+        from ..attacks.records import attack_records
+
+        started, began, read = datetime.now(UTC), time.monotonic(), ReadImages()
+        items = job.items[shard.start : shard.stop]
+        lacking = [v for v in victims if v is not first and _lacks(v, first, shard)]
+        asked = [ShardOfVictim(v, source, job.settings) for v in (first, *lacking)]
+        attack = AttackJob(
+            network=job.network.network,
+            settings=job.settings,
+            epsilon=float(shard.condition["epsilon"]),
+            room=job.room,
+            device=job.network.device.name,
+            traced=job.traced,
+            keep_images=True,
+            keep_last=source.image == "last",
+        )
+        attempts = []
+        for attempt in attacked(attack, _shown_to(asked, images_of(job, items, read)), advance):
+            for one in asked:
+                one.attempted(attempt)
+            attempts.append(replace(attempt, adversarial=None))
+        advance(len(read.skipped))
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        records = attack_records(items, attempts, read.skipped)
+        tables = [one.records(records) for one in asked]
+        provenances = [
+            replace(
+                one.victim.made,
+                batch_size=min(one.victim.made.batch_size, job.room.size),
+                data_sha256=read.digest.hexdigest(),
+                started=started.isoformat("T", "seconds"),
+                seconds=round(time.monotonic() - began, 3),
+            )
+            for one in asked
+        ]
+        for one, table, made in list(zip(asked, tables, provenances, strict=True))[1:]:
+            advance(0)  # raises where the work has become useless
+            write_shard(one.victim.run, shard, table, made)
+        return tables[0], provenances[0]
+
+    return work
+
+
+def _lacks(victim: OpenVictim, first: OpenVictim, shard: Shard) -> bool:
+    return victim.cut == first.cut and not shard_path(victim.run, shard).is_file()
+
+
+def _shown_to(
+    asked: Sequence[ShardOfVictim], images: "Iterator[CleanImage]"
+) -> "Iterator[CleanImage]":
+    for image in images:
+        for one in asked:
+            one.clean(image)
+        yield image
