@@ -13,7 +13,7 @@ Source: Orhan, arXiv 1907.07640, and ``evaluate_blackbox.py`` of eminorhan/resne
 hands back the clean image where the target was not reached.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,22 +86,18 @@ def _success(attempt: Attempt, settings: AttackSettings) -> int | None:
 def transfer_records(
     records: pa.RecordBatch,
     clean: Mapping[str, int],
-    victims: Mapping[str, Sequence[int | None]],
+    victims: Mapping[tuple[str, int], int],
 ) -> pa.Table:
     """The records of an attack with what the victim says.
 
     Args:
         records: Of the attack on the source, of ``records.SCHEMA``.
         clean: Of each image that was not skipped: the victim's class without an attack.
-        victims: Of each the victim's class for each attempt, in their order; none where nothing
-            was handed on.
+        victims: Its class of what was handed on, by image and attempt.
     """
     ids, attempts = records["id"].to_pylist(), records["attempt"].to_pylist()
     without = [clean.get(id) for id in ids]
-    under = [
-        None if attempt is None else victims[id][attempt]
-        for id, attempt in zip(ids, attempts, strict=True)
-    ]
+    under = [victims.get((id, attempt)) for id, attempt in zip(ids, attempts, strict=True)]
     columns = [*records.columns, pa.array(without, pa.int32()), pa.array(under, pa.int32())]
     return pa.Table.from_arrays(columns, schema=TRANSFER_SCHEMA)
 

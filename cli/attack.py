@@ -205,6 +205,13 @@ def transfer(
         typer.Option(help="Believe engines only where they agree, on adversarial images as well."),
     ] = True,
     on_error: OnError = "fail",
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the images there, losslessly, for further models; what is there is used.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
@@ -244,6 +251,7 @@ def transfer(
             classes=classes,
             parity=parity,
             on_error=on_error,
+            keep=keep,
             progress=shown,
         )
         from ..workflow.report import report

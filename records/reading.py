@@ -72,6 +72,16 @@ def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
     return RunRecords(_Finished(run, finished), begun, tuple(provenance))
 
 
+def read_shard(run: Run, shard: Shard) -> "tuple[pa.Table, Provenance]":
+    """One finished shard's records and provenance.
+
+    Raises:
+        InputError: If its file is damaged, was edited or is another shard's.
+    """
+    key = key_sha256(run.key)
+    return _table(run, shard, key), _provenance(run, shard, key)
+
+
 def values_there(run: Run, key: str) -> list[str]:
     """The values of a condition's key that a run has folders for, where a user chose them."""
     folders = (run.folder / RECORDS).glob(f"{key}=*")

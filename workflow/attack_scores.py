@@ -26,6 +26,7 @@ from ..attacks.transferred import TRANSFER_SCHEMA, transfer_counts
 from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score, TransferSource
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
+from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.metrics.error_rate import wilson_interval
 from ..records.reading import values_there
@@ -46,7 +47,8 @@ def benchmark_of(run: Run) -> Benchmark:
     benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
     if settings is None:
         return benchmark
-    transfer, published = run.key.transfer, benchmark.published_items
+    transfer = run.key.transfer if benchmark.name == TRANSFER.name else None
+    published = benchmark.published_items
     scores = partial(_scores, settings, run.key.limit)
     if transfer is not None:
         scores = partial(_transfer_scores, settings, transfer, run.key.limit)

@@ -122,13 +122,23 @@ def _name(run: Run) -> str:
     return f"{spec.name} ({', '.join(words)})" if words else spec.name
 
 
+def _source(run: Run) -> str:
+    """Where the images come from that it classified, where they were made on another model."""
+    transfer = run.key.transfer
+    return f"from {transfer.model}" if transfer and run.key.benchmark == "transfer" else ""
+
+
 def unique_names(runs: Sequence[Run]) -> list[str]:
     """The model's name, with as much more as tells the runs of one report apart."""
     details = (
         _name,
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.attack.protocol if run.key.attack else "",
-        lambda run: f"from {run.key.transfer.model}" if run.key.transfer else "",
+        lambda run: (
+            f"from {run.key.transfer.model}"
+            if run.key.benchmark == "transfer" and run.key.transfer
+            else ""
+        ),
         lambda run: run.key.engine.backend,
         lambda run: run.key.engine.input_kind,
         lambda run: "generated" if run.key.generated else "",

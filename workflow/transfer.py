@@ -1,19 +1,18 @@
 """Attacks that are made on one model and classified by others: from words to runs on disk.
 
 The images of a shard are made once, and each victim classifies them as they come; nothing of them
-stays. A run belongs to a victim and holds the attack's own records as well, so that its report can
-say what the attack did to its source. A pass makes what any of the runs lacks.
+stays unless it is asked for. A run belongs to a victim and holds the attack's own records as well,
+so that its report can say what the attack did to its source. A pass makes what any of the runs
+lacks.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from ..attacks.protocols import attack_settings, find_protocol
 from ..attacks.randomness import traced_sample
@@ -24,9 +23,9 @@ from ..contracts import (
     Engine,
     OneAtATime,
     Progress,
+    Provenance,
     Run,
     RunKey,
-    Shard,
     Silence,
     TransferredImage,
     TransferSource,
@@ -34,13 +33,13 @@ from ..contracts import (
 from ..engine.torch_engine import exact_float32
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
+from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.memory import BatchLimit
 from ..evaluate.report.attack_tables import epsilon_text
-from ..evaluate.scoring import refuse_nothing_read
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
-from ..records.running import Work, run_shards
-from ..records.shards import Pace, shard_path, shards_of, write_shard
+from ..records.running import run_shards
+from ..records.shards import Pace, shard_path, shards_of
 from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .attack_data import (
@@ -48,25 +47,19 @@ from .attack_data import (
     CUDA_BATCH,
     AttackedData,
     ImageChoice,
-    ReadImages,
     attacked_conditions,
     every_of,
-    images_of,
     pace_of,
 )
 from .beginning import begun_run, images_per_second
 from .belief import believed_engine
 from .circumstances import circumstances, default_folder
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
+from .kept_images import KeptImages, announce_size
 from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, Subject, find_subject
-from .victims import OpenVictim, ShardOfVictim, Victim, believed_on_adversarial
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ..attacks.attempts import CleanImage
-    from ..contracts import Provenance
+from .transfer_pass import Recipient, cut_of, shard_work
+from .victims import OpenVictim, Victim, believed_on_adversarial
 
 PAPERS_SOURCE = "resnext50_32x4d"
 PAPERS_STEPS = (10,)
@@ -81,6 +74,7 @@ class _Transfer:
     conditions: Sequence[Condition]
     selection: Selection
     images: ImageChoice
+    attacked: Subject
 
 
 @dataclass(frozen=True)
@@ -88,6 +82,7 @@ class _Asked:
     """Where runs lie, and how many images are attacked at a time: unless a run says otherwise."""
 
     out: Path | None
+    keep: Path | None
     batch: int
     batch_size: int | None
 
@@ -122,6 +117,7 @@ def attack_transfer(
     classes: str | Path | None = None,
     parity: bool = True,
     on_error: str = "fail",
+    keep: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run, ...]:
     """Attack one model, and let others classify what comes out; what is finished stays.
@@ -159,6 +155,7 @@ def attack_transfer(
         parity: Whether engines must agree with their reference, on adversarial images as well.
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it.
+        keep: A folder in which the images are kept, losslessly; what is there is not made again.
         progress: Is told what happens.
 
     Returns:
@@ -189,7 +186,7 @@ def attack_transfer(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
     every_of(subset)
-    labels, out = (None if path is None else Path(path) for path in (labels, out))
+    labels, out, keep = (None if path is None else Path(path) for path in (labels, out, keep))
     images = ImageChoice(places_of(data), labels, subset, limit, skip)
     of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
     named = [models] if isinstance(models, str) else list(models)
@@ -209,6 +206,8 @@ def attack_transfer(
     ]
     _check_models(attacked, subjects, progress)
     _check_places(subjects, out)
+    if keep is not None:
+        check_run_folder(keep)
     data_source, selection = images.selected(progress)
     victims = [
         Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
@@ -234,15 +233,16 @@ def attack_transfer(
         conditions,
         Selection(TRANSFER, dict.fromkeys(conditions, items), selection.ids_sha256),
         images,
+        attacked,
     )
     largest = float(conditions[-1]["epsilon"])
     with exact_float32(), ExitStack() as opened:
         victims = believed_on_adversarial(
             victims, job, transfer.source, largest, parity=parity, progress=progress
         )
-        asked = _Asked(out, batch, batch_size)
-        at_work = _at_work(victims, transfer, asked, opened, progress)
-        _complete(at_work, transfer, progress)
+        asked = _Asked(out, keep, batch, batch_size)
+        kept, at_work = _at_work(victims, transfer, asked, opened, progress)
+        _complete(at_work, kept, transfer, progress)
     return tuple(victim.run for victim in at_work)
 
 
@@ -252,19 +252,27 @@ def _at_work(
     asked: _Asked,
     opened: ExitStack,
     progress: Progress,
-) -> list[OpenVictim]:
-    """The victims with their engines and runs; new runs are cut as the first that is there."""
+) -> tuple[KeptImages | None, list[OpenVictim]]:
+    """The victims with their engines and runs; new runs are cut as the first that is there.
+
+    Raises:
+        InputError: If a run is cut otherwise than the images that are kept.
+    """
     keys = [_key(victim, transfer) for victim in victims]
     folders = [_folder(v.subject, key, asked.out) for v, key in zip(victims, keys, strict=True)]
     engines = [
         opened.enter_context(v.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
         for v in victims
     ]
-    like = next((open_run(f) for f in folders if (f / MANIFEST).is_file()), None)
+    places = [*([asked.keep] if asked.keep else []), *folders]
+    like = next((open_run(place) for place in places if (place / MANIFEST).is_file()), None)
     sizes = [v.believed.loaded.placement.kind.batch_size(e.device) for v, e in
              zip(victims, engines, strict=True)]  # fmt: skip
     pace = None if like is not None else _pace(transfer.job, engines, sizes, progress)
-    found = []
+    kept, found = None, []
+    if asked.keep is not None:
+        kept = _kept(asked.keep, transfer, pace, asked, like, progress)
+        like = kept.run
     for victim, key, folder, engine, size in zip(
         victims, keys, folders, engines, sizes, strict=True
     ):
@@ -279,12 +287,52 @@ def _at_work(
             like=like,
         )
         like = like or run
+        if kept is not None and cut_of(kept.run) != cut_of(run):
+            raise InputError(
+                f"{shown(run.folder)} is cut into shards of {run.manifest.shard_size} images, what "
+                f"is kept in {shown(kept.run.folder)} into {kept.run.manifest.shard_size}: choose "
+                "another --out, or another --keep."
+            )
         made = _made(victim, engine, run, transfer)
         found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note)))
-    return found
+    return kept, found
 
 
-def _made(victim: Victim, engine: Engine, run: Run, transfer: _Transfer) -> "Provenance":
+def _kept(
+    folder: Path,
+    transfer: _Transfer,
+    pace: Pace | None,
+    asked: _Asked,
+    like: Run | None,
+    progress: Progress,
+) -> KeptImages:
+    """The folder that keeps images: a run of the source under its own attack."""
+    job, subject = transfer.job, transfer.attacked
+    key = replace(
+        _key(Victim(subject, job.network.believed), transfer),
+        benchmark=WHITEBOX.name,
+        protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
+    )
+    run = begun_run(
+        folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
+    )
+    side = job.preprocessing.crop_px
+    shards = shards_of(transfer.conditions, len(job.items), run.manifest.shard_size)
+    missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
+    if missing:
+        announce_size(folder, missing * job.settings.attempts, side, progress)
+    made = circumstances(
+        job.network.believed,
+        job.network.device,
+        job.network.believed.loaded.placement.kind.versions(),
+        transfer.images.places,
+        transfer.images.labels,
+        run.manifest.batch_size,
+    )
+    return KeptImages(run, made, side)
+
+
+def _made(victim: Victim, engine: Engine, run: Run, transfer: _Transfer) -> Provenance:
     made = circumstances(
         victim.believed,
         engine.device,
@@ -387,12 +435,21 @@ def _pace(
     return Pace(1 / seconds, 1)
 
 
-def _complete(victims: Sequence[OpenVictim], transfer: _Transfer, progress: Progress) -> None:
+def _complete(
+    victims: Sequence[OpenVictim],
+    kept: KeptImages | None,
+    transfer: _Transfer,
+    progress: Progress,
+) -> None:
     """Make what is missing of any of the runs."""
     selection = transfer.selection
-    shards = {id(v): shards_of(selection.conditions, selection.count, v.cut[0]) for v in victims}
-    for victim in victims:
-        check_finished(victim.run, shards[id(victim)])
+    everyone: list[Recipient] = [*([kept] if kept else []), *victims]
+    shards = {
+        id(one): shards_of(selection.conditions, selection.count, one.run.manifest.shard_size)
+        for one in everyone
+    }
+    for one in everyone:
+        check_finished(one.run, shards[id(one)])
     epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
     names = ", ".join(victim.victim.subject.spec.name for victim in victims)
     progress.note(
@@ -400,87 +457,24 @@ def _complete(victims: Sequence[OpenVictim], transfer: _Transfer, progress: Prog
         f"epsilon {epsilons}, into {', '.join(shown(victim.run.folder) for victim in victims)}."
     )
     # In one order, so that processes that were given the same models lease the same run's shards.
-    for victim in sorted(victims, key=lambda victim: str(victim.run.folder)):
-        if all(shard_path(victim.run, shard).is_file() for shard in shards[id(victim)]):
+    for one in sorted(everyone, key=lambda one: (one is not kept, str(one.run.folder))):
+        if all(shard_path(one.run, shard).is_file() for shard in shards[id(one)]):
             continue
-        transfer.job.room.size = victim.cut[1]
-        work = _work(victim, victims, transfer)
+        transfer.job.room.size = one.run.manifest.batch_size
         run_shards(
-            victim.run,
-            shards[id(victim)],
-            work,
+            one.run,
+            shards[id(one)],
+            shard_work(one, everyone, kept, transfer.job, transfer.source),
             workers=1,
             progress=progress,
             verb="attack",
-            stop=partial(_stop, victims),
+            stop=partial(_stop, everyone),
         )
     skipped = skipped_in(victims[0].run, shards[id(victims[0])])
     if skipped is not None:
         progress.note(str(skipped))
 
 
-def _stop(victims: Sequence[OpenVictim]) -> None:
-    for victim in victims:
-        victim.engine.stop()
-
-
-def _work(first: OpenVictim, victims: Sequence[OpenVictim], transfer: _Transfer) -> Work:
-    """What makes one shard of a run, and of the others that are cut alike and lack it as well."""
-    job, source = transfer.job, transfer.source
-
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        from ..attacks.pgd import AttackJob, attacked
-        from ..attacks.records import attack_records
-
-        started, began, read = datetime.now(UTC), time.monotonic(), ReadImages()
-        items = job.items[shard.start : shard.stop]
-        lacking = [v for v in victims if v is not first and _lacks(v, first, shard)]
-        asked = [ShardOfVictim(v, source, job.settings) for v in (first, *lacking)]
-        attack = AttackJob(
-            network=job.network.network,
-            settings=job.settings,
-            epsilon=float(shard.condition["epsilon"]),
-            room=job.room,
-            device=job.network.device.name,
-            traced=job.traced,
-            keep_images=True,
-            keep_last=source.image == "last",
-        )
-        attempts = []
-        for attempt in attacked(attack, _shown_to(asked, images_of(job, items, read)), advance):
-            for one in asked:
-                one.attempted(attempt)
-            attempts.append(replace(attempt, adversarial=None))
-        advance(len(read.skipped))
-        refuse_nothing_read(items, read.skipped, read.unread, "image")
-        records = attack_records(items, attempts, read.skipped)
-        tables = [one.records(records) for one in asked]
-        provenances = [
-            replace(
-                one.victim.made,
-                batch_size=min(one.victim.made.batch_size, job.room.size),
-                data_sha256=read.digest.hexdigest(),
-                started=started.isoformat("T", "seconds"),
-                seconds=round(time.monotonic() - began, 3),
-            )
-            for one in asked
-        ]
-        for one, table, made in list(zip(asked, tables, provenances, strict=True))[1:]:
-            advance(0)  # raises where the work has become useless
-            write_shard(one.victim.run, shard, table, made)
-        return tables[0], provenances[0]
-
-    return work
-
-
-def _lacks(victim: OpenVictim, first: OpenVictim, shard: Shard) -> bool:
-    return victim.cut == first.cut and not shard_path(victim.run, shard).is_file()
-
-
-def _shown_to(
-    asked: Sequence[ShardOfVictim], images: "Iterator[CleanImage]"
-) -> "Iterator[CleanImage]":
-    for image in images:
-        for one in asked:
-            one.clean(image)
-        yield image
+def _stop(everyone: Sequence[Recipient]) -> None:
+    for one in everyone:
+        one.stop()

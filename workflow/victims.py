@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..attacks.attempts import Attempt, CleanImage
+from ..attacks.attempts import CleanImage
 from ..attacks.protocols import attack_settings
-from ..attacks.transferred import hands_on, transfer_records
+from ..attacks.transferred import transfer_records
 from ..contracts import (
     AttackSettings,
     Engine,
@@ -19,6 +19,7 @@ from ..contracts import (
     Progress,
     Provenance,
     Run,
+    Shard,
     TransferSource,
 )
 from ..engine.parity import ParityImages
@@ -83,10 +84,13 @@ class OpenVictim:
     limit: BatchLimit
     clean: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def cut(self) -> tuple[int, int]:
-        """How its run is cut: one pass serves all that are cut alike."""
-        return self.run.manifest.shard_size, self.run.manifest.batch_size
+    def begin(self, shard: Shard) -> "ShardOfVictim":
+        """Its part of a shard."""
+        return ShardOfVictim(self)
+
+    def stop(self) -> None:
+        """End what is computed now."""
+        self.engine.stop()
 
 
 class Classifier:
@@ -129,34 +133,35 @@ class Classifier:
 class ShardOfVictim:
     """What a victim says of the images of one shard."""
 
-    def __init__(self, victim: OpenVictim, source: TransferSource, settings: AttackSettings):
-        self.victim = victim
-        self._source, self._settings = source, settings
+    def __init__(self, victim: OpenVictim) -> None:
+        self.run, self.made = victim.run, victim.made
+        self._victim = victim
         self._clean, self._handed = Classifier(victim), Classifier(victim)
         self._new: list[str] = []
-        self._attempts: dict[str, list[int | None]] = {}
         self._places: list[tuple[str, int]] = []
 
     def clean(self, image: CleanImage) -> None:
         """One that is about to be attacked."""
-        if image.item.id not in self.victim.clean:
+        if image.item.id not in self._victim.clean:
             self._new.append(image.item.id)
             self._clean.add(image.item, image.image)
 
-    def attempted(self, attempt: Attempt) -> None:
-        """One attempt that ended; those on one image come in their order."""
-        of_image = self._attempts.setdefault(attempt.item.id, [])
-        if hands_on(attempt, self._settings, self._source.image):
-            self._places.append((attempt.item.id, len(of_image)))
-            self._handed.add(attempt.item, attempt.adversarial)
-        of_image.append(None)
+    def handed(self, item: Item, attempt: int, image: Any) -> None:
+        """What came out of an attempt on it."""
+        self._places.append((item.id, attempt))
+        self._handed.add(item, image)
 
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
         """The records of the attack, with what this victim says."""
-        self.victim.clean.update(zip(self._new, self._clean.classes(), strict=True))
-        for (id, position), found in zip(self._places, self._handed.classes(), strict=True):
-            self._attempts[id][position] = found
-        return transfer_records(attack, self.victim.clean, self._attempts)
+        self._victim.clean.update(zip(self._new, self._clean.classes(), strict=True))
+        found = dict(zip(self._places, self._handed.classes(), strict=True))
+        return transfer_records(attack, self._victim.clean, found)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def believed_on_adversarial(

@@ -92,7 +92,7 @@ def test_records_get_what_the_victim_says_of_each_attempt() -> None:
         {"id": "c", "attempt": 0, "label": 1},
     ]
     table = transfer_records(
-        pa.RecordBatch.from_pylist(rows, SCHEMA), {"a": 7, "c": 8}, {"a": [None, 3], "c": [4]}
+        pa.RecordBatch.from_pylist(rows, SCHEMA), {"a": 7, "c": 8}, {("a", 1): 3, ("c", 0): 4}
     )
     assert table.schema == TRANSFER_SCHEMA
     assert table["victim_clean"].to_pylist() == [7, 7, None, 8]
