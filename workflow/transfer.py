@@ -31,7 +31,7 @@ from ..contracts import (
     TransferSource,
 )
 from ..engine.torch_engine import exact_float32
-from ..errors import InputError, shown
+from ..errors import InputError, UnavailableError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.memory import BatchLimit
@@ -209,11 +209,11 @@ def attack_transfer(
     if keep is not None:
         check_run_folder(keep)
     data_source, selection = images.selected(progress)
+    network = _source_network(attacked, device, parity=parity, progress=progress)
     victims = [
         Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
         for subject in subjects
     ]
-    network = gradient_network(attacked, device, parity=parity, progress=progress)
     items = next(iter(selection.items.values()))
     ids = [item.id for item in items]
     batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
@@ -342,6 +342,20 @@ def _made(victim: Victim, engine: Engine, run: Run, transfer: _Transfer) -> Prov
         run.manifest.batch_size,
     )
     return replace(made, adversarial_parity=victim.adversarial)
+
+
+def _source_network(
+    subject: Subject, device: str | None, *, parity: bool, progress: Progress
+) -> GradientNetwork:
+    """The network to attack: before anything is exported, so that what it lacks is told at once.
+
+    Raises:
+        UnavailableError: If its weights or the device are not here.
+    """
+    try:
+        return gradient_network(subject, device, parity=parity, progress=progress)
+    except UnavailableError as error:
+        raise type(error)(f"{error} (Of the source: --source-weights.)") from error
 
 
 def _check_models(source: Subject, victims: Sequence[Subject], progress: Progress) -> None:

@@ -19,7 +19,7 @@ import evaluator
 from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.contracts import Condition, Run, Silence
-from evaluator.errors import InputError, ParityError, RunMismatchError
+from evaluator.errors import InputError, ParityError, RunMismatchError, UnavailableError
 from evaluator.evaluate.classes import wnids
 from evaluator.evaluate.decode import photo_pixels
 from evaluator.evaluate.generate.photos import sample_photos
@@ -305,6 +305,19 @@ def test_an_engine_that_disagrees_on_adversarial_images_alone_is_refused(
         )
     assert "does not agree with PyTorch" in one_line(error)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_source_without_weights_is_told_before_anything_is_made(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise UnavailableError("The weights of flat could not be had.")
+
+    monkeypatch.setattr("evaluator.workflow.transfer.gradient_network", no_network)
+    told = Silence()
+    with pytest.raises(UnavailableError, match=r"could not be had\. \(Of the source: --source-w"):
+        transfer(tree, "random", tmp_path / "a", EXPORTED, engine=None, progress=told)
+    assert not any("Engine:" in note for note in told.notes)
 
 
 def test_images_that_are_kept_are_classified_by_models_that_come_later(
