@@ -201,8 +201,9 @@ def attack_whitebox(
         room=Room(batch, progress.note),
         traced=traced_sample([item.id for item in items], settings.traced, seed),
         skip_bad_images=skip,
-        check=against
-        and CrossCheck.of(
+        check=None
+        if against is None
+        else CrossCheck.of(
             against,
             network,
             subject.spec,

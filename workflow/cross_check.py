@@ -211,7 +211,8 @@ class CrossCheck:
                 f"{self._allowed:.2g}"
             )
         if self._skipped:
-            text += f"; {len(self._skipped):,} more were skipped there"
+            many = "was" if len(self._skipped) == 1 else "were"
+            text += f"; {len(self._skipped):,} more {many} skipped there"
         self._progress.note(f"{text}.")
 
     def _differences(self, table: "pa.Table") -> list[Disagreement]:
