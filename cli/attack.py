@@ -101,6 +101,14 @@ def whitebox(
         bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
     ] = True,
     on_error: OnError = "fail",
+    check_against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run of imagenet by an engine: its predictions are compared with PyTorch's, "
+            "and the attack stops where parity's bounds cannot explain a difference.",
+        ),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
@@ -134,6 +142,7 @@ def whitebox(
             classes=classes,
             parity=parity,
             on_error=on_error,
+            check_against=check_against,
             progress=shown,
         )
         from ..workflow.report import report

@@ -82,6 +82,17 @@ def read_shard(run: Run, shard: Shard) -> "tuple[pa.Table, Provenance]":
     return _table(run, shard, key), _provenance(run, shard, key)
 
 
+def records_of_shard(run: Run, shard: Shard) -> "pa.Table | None":
+    """The records of one shard; none if it is not there.
+
+    Raises:
+        InputError: If its file is damaged, was edited or is another shard's.
+    """
+    if not shard_path(run, shard).is_file():
+        return None
+    return _table(run, shard, key_sha256(run.key))
+
+
 def values_there(run: Run, key: str) -> list[str]:
     """The values of a condition's key that a run has folders for, where a user chose them."""
     folders = (run.folder / RECORDS).glob(f"{key}=*")

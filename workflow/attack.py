@@ -43,6 +43,7 @@ from .attack_data import (
 )
 from .beginning import begun_run
 from .circumstances import circumstances, default_folder
+from .cross_check import CrossCheck, cross_checked, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, find_subject
@@ -75,6 +76,7 @@ def attack_whitebox(
     classes: str | Path | None = None,
     parity: bool = True,
     on_error: str = "fail",
+    check_against: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Attack a model with its own gradients; what is finished in the run is not attacked again.
@@ -103,6 +105,8 @@ def attack_whitebox(
         parity: Whether PyTorch on a GPU must have agreed with the CPU's.
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it.
+        check_against: A finished run of imagenet by any engine, whose predictions the clean ones
+            are compared with, photo by photo; no part of the run's identity.
         progress: Is told what happens.
 
     Raises:
@@ -110,6 +114,7 @@ def attack_whitebox(
         RunMismatchError: If ``out`` holds a run of another identity.
         UnavailableError: If the device or the weights are not here.
         EngineError: If a loss or a gradient is not finite.
+        ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = OneAtATime(progress or Silence())
     skip = skips_bad_files(on_error)
@@ -132,6 +137,7 @@ def attack_whitebox(
     choice = ModelChoice(model, weights, of_weights, crop_px, None, None, description, classes)
     subject = find_subject(choice, progress)
     refuse_without_gradients(subject)
+    against = None if check_against is None else run_to_check_against(check_against, subject.spec)
     if out is not None:
         check_run_folder(out)
     else:
@@ -149,6 +155,16 @@ def attack_whitebox(
         room=Room(batch, progress.note),
         traced=traced_sample([item.id for item in items], settings.traced, seed),
         skip_bad_images=skip,
+        check=None
+        if against is None
+        else CrossCheck.of(
+            against,
+            network,
+            subject.spec,
+            items=items,
+            generated=source.generated,
+            progress=progress,
+        ),
     )
     key = RunKey(
         benchmark=WHITEBOX.name,
@@ -192,7 +208,8 @@ def _complete(
         f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
         f"into {shown(run.folder)}."
     )
-    run_shards(run, shards, _work(job, made), workers=1, progress=progress, verb="attack")
+    with cross_checked(_work(job, made), job.check, run, shards) as work:
+        run_shards(run, shards, work, workers=1, progress=progress, verb="attack")
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
 

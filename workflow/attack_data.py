@@ -21,6 +21,7 @@ from .selection import Selection, select
 
 if TYPE_CHECKING:
     from ..attacks.attempts import CleanImage
+    from .cross_check import CrossCheck
 
 SUBSETS = {"every-second": 2}
 """Which of the sorted images, by name: each n-th of them."""
@@ -87,6 +88,7 @@ class AttackedData:
     room: Room
     traced: frozenset[str]
     skip_bad_images: bool
+    check: "CrossCheck | None" = None
 
 
 @dataclass

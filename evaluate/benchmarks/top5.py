@@ -151,13 +151,13 @@ def outcomes_of(records: pa.Table) -> Outcomes:
     top1, top5 = np.zeros(scored.size, bool), np.zeros(scored.size, bool)
     confidence = np.full(scored.size, np.nan, np.float32)
     if rows.num_rows:
-        ranked, labels = _matrix(rows["top5"]), rows["label"].to_numpy()
+        ranked, labels = matrix_of(rows["top5"]), rows["label"].to_numpy()
         top1[scored], top5[scored] = (top_k_correct(ranked, labels, k) for k in (1, 5))
-        confidence[scored] = _matrix(rows["probability"])[:, 0]
+        confidence[scored] = matrix_of(rows["probability"])[:, 0]
     return Outcomes(scored, top1, top5, confidence)
 
 
-def _matrix(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
+def matrix_of(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Lists of one length as rows."""
     values: npt.NDArray[Any] = pc.list_flatten(lists).to_numpy()
     return values.reshape(len(lists), -1)
