@@ -19,6 +19,7 @@ from .published import published_models, published_scores
 from .shape_bias_tables import shape_bias_tables
 from .summary import summary_tables
 from .table import Table
+from .transfer_tables import transfer_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
     "imagenet": imagenet_tables,
@@ -26,6 +27,7 @@ OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
     "whitebox": attack_tables,
+    "transfer": transfer_tables,
 }
 
 
@@ -44,7 +46,7 @@ def report_tables(
         left_out: What was found and is in no table, a line each.
         besides: Tables that the entries' numbers do not stand without.
     """
-    shown = Shown(entries, _published_beside(entries, all_published))
+    shown = Shown(entries, published_beside(entries, all_published))
     tables = [*summary_tables(shown), *paper_tables(shown)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(shown)
@@ -55,7 +57,8 @@ def report_tables(
     return [*tables, *besides, provenance_table(entries, left_out)]
 
 
-def _published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+def published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+    """The paper's models that stand beside these."""
     names = {entry.model for entry in entries}
     return [
         Entry(f"{model}, as published", model, tuple(published_scores(model)))
