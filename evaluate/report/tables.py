@@ -13,6 +13,7 @@ from .entries import Entry, Shown
 from .generic_tables import generic_tables
 from .imagenet_tables import imagenet_tables
 from .marks import counted
+from .paper_attack_table import paper_attack_table
 from .paper_tables import paper_tables
 from .perturbation_tables import perturbation_tables
 from .published import published_models, published_scores
@@ -47,7 +48,7 @@ def report_tables(
         besides: Tables that the entries' numbers do not stand without.
     """
     shown = Shown(entries, published_beside(entries, all_published))
-    tables = [*summary_tables(shown), *paper_tables(shown)]
+    tables = [*summary_tables(shown), *paper_tables(shown), *paper_attack_table(shown)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(shown)
     others = dict.fromkeys(score.benchmark for entry in entries for score in entry.scores)

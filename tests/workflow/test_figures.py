@@ -133,10 +133,13 @@ def test_models_that_share_no_stimulus_have_no_figure_of_examples(tmp_path: Path
     assert note == "No figure of examples: no stimulus was scored by all of the first models."
 
 
-def test_a_report_without_shape_bias_says_that_there_is_nothing_to_draw(tmp_path: Path) -> None:
+def test_a_report_without_shape_bias_and_attacks_says_that_there_is_nothing_to_draw(
+    tmp_path: Path,
+) -> None:
     write_run(tmp_path / "runs", conditions=CLEAN)
     found = drawn(tmp_path / "runs", tmp_path / "figures")
-    assert found == Figures(notes=("No figure: they are of shape bias, which no run has.",))
+    note = "No figure: they are of shape bias and of attacks, and no run has either."
+    assert found == Figures(notes=(note,))
     assert not (tmp_path / "figures").exists()
 
 
@@ -147,8 +150,8 @@ def test_a_bias_that_was_refused_is_no_bias_that_no_run_has(tmp_path: Path) -> N
     write_run(tmp_path / "a", records=lambda _: records, conditions=CLEAN, benchmark="cue-conflict")
     (note,) = drawn(tmp_path / "a", tmp_path / "figures").notes
     assert note.startswith(
-        "No figure: they are of shape bias, which was refused: no image was decided for its shape "
-        "or its texture; bicycle6-bicycle3.png is not there"
+        "No figure: they are of shape bias and of attacks; refused: no image was decided for its "
+        "shape or its texture; bicycle6-bicycle3.png is not there"
     )
     assert note.endswith("a tree that has it.")
 
