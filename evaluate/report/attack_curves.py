@@ -11,6 +11,7 @@ from ...contracts import Score
 from .attack_tables import CURVE_EPSILON, epsilon_text
 from .entries import Entry, Shown
 
+MOST_TICKS = 6
 WHITE_BOX, TRANSFER = "whitebox", "transfer"
 COUNTED = {
     (WHITE_BOX, "paper"): "right, target not reached",
@@ -80,20 +81,30 @@ class Panel:
     """One of a figure's axes.
 
     Attributes:
-        title: What the attack is.
+        attack: What it is.
+        fixed: The steps or the epsilon of its curves.
         curves: Accuracy under attack, of the user's models.
         unchanged: How often no iterate left the label, of those of which something else is counted.
         sources: Of the models that the attack was made on; one a transferred attack.
         published: The paper's curves.
+        source: The model that the attack was made on, where it is another one.
         over_steps: Whether it is over steps, and not over epsilon.
     """
 
-    title: str
+    attack: str
+    fixed: str
     curves: Sequence[Curve]
     unchanged: Sequence[Curve] = ()
     sources: Sequence[Curve] = ()
     published: Sequence[Curve] = ()
+    source: str | None = None
     over_steps: bool = False
+
+    @property
+    def ticks(self) -> list[float]:
+        """The counts of steps, where it is over them and they are few."""
+        counts = sorted({x for curve in (*self.curves, *self.published) for x, _ in curve.points})
+        return counts if self.over_steps and len(counts) <= MOST_TICKS else []
 
     @property
     def counted(self) -> str:
@@ -165,16 +176,17 @@ class _Attack:
 def _over_epsilon(shown: Shown, attack: _Attack) -> Panel:
     drawn = attack.over_epsilon(shown.entries, "accuracy_under_attack")
     steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
-    made = "white-box" if attack.source is None else f"made on {attack.source}"
     published = attack.over_epsilon(shown.published, "accuracy_under_attack")
     sources = attack.over_epsilon(shown.entries, "source_accuracy", "source_clean_accuracy")
     unchanged = attack.over_epsilon(shown.entries, "label_unchanged")
     return Panel(
-        f"{made}, {_listed(map(str, steps))} steps",
+        "white-box" if attack.source is None else f"transferred from {attack.source}",
+        f"{_listed(map(str, steps))} steps",
         drawn,
         unchanged=_counted_otherwise(unchanged) if attack.source is None else [],
         sources=list({tuple(curve.points): curve for curve in sources}.values()),
         published=_comparable(published, drawn),
+        source=attack.source,
     )
 
 
@@ -184,7 +196,8 @@ def _over_steps(shown: Shown, attack: _Attack) -> Panel:
     published = attack.over_steps(shown.published, "accuracy_under_attack")
     unchanged = attack.over_steps(shown.entries, "label_unchanged")
     return Panel(
-        f"white-box, epsilon {_listed(map(epsilon_text, epsilons))}",
+        "white-box",
+        f"epsilon {_listed(map(epsilon_text, epsilons))}",
         drawn,
         unchanged=_counted_otherwise(unchanged),
         published=_comparable(published, drawn),

@@ -17,18 +17,18 @@ from .entries import Entry, Shown
 from .marks import MARKS, Cell, legend
 from .published import SOURCE
 from .quantities import WILSON_INTERVAL
-from .transfer_tables import weakness
+from .transfer_tables import OF_SOURCE, weakness
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, LEFT, RIGHT, GAP = 7.2, 0.6, 0.12, 0.62
-COLUMNS, HEIGHT, LONE_WIDTH = 3, 1.95, 3.6
-TOP, HEADING, BELOW, LINE = 0.42, 0.3, 0.55, 0.16
+COLUMNS, HEIGHT = 3, 1.95
+TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
 """Inches."""
 
-LONGEST_NAME, LONGEST_TITLE, LONGEST_NOTE = 60, 34, 135
+LONGEST_NAME, LONGEST_TITLE, LONGEST_NOTE = 60, 36, 135
 MOST_MODELS = len(COLOURS)
 HOLLOW_MARKERS = "Dsp^v"
 """Of the paper's models that are not among the user's."""
@@ -114,8 +114,6 @@ def attack_figure(shown: Shown) -> "Figure | None":
 def _width(panels: int) -> float:
     """Of each panel, the same in all rows."""
     columns = min(panels, COLUMNS)
-    if columns == 1:
-        return LONE_WIDTH
     return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
 
 
@@ -149,6 +147,18 @@ def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
             axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
         _line(axes, curve, curve.entry.name, clip_on=False, zorder=3, **look)
     axes.set_xlim(left=0)
+    _tick(axes, panel.ticks)
+
+
+def _tick(axes: "Axes", ticks: Sequence[float]) -> None:
+    """At these, or at round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    if ticks:
+        axes.set_xticks([0, *ticks])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
@@ -158,8 +168,8 @@ def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
 
 def _head(axes: "Axes", panel: Panel, letter: str) -> None:
     """The letter of a panel, and what its attack is."""
-    lines = wrap(panel.title, LONGEST_TITLE)
-    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
+    title = f"{shortened(panel.attack, LONGEST_TITLE)}\n{panel.fixed}"
+    axes.set_title(title, loc="left", fontsize=7, color=INK, pad=6)
     if letter:
         axes.annotate(
             letter, (0, 1), xycoords="axes fraction", xytext=(-34, 6), textcoords="offset points",
@@ -174,15 +184,21 @@ def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str,
         lines.append((entry.name, looks.of_published(entry)))
     if any(p.published for p in panels) and _has_twin(panels, looks):
         look = {"color": MUTED, "linestyle": DASHED, "linewidth": 0.9}
-        lines.append((f"the same model as published ({SOURCE}), in its colour", look))
+        lines.append(
+            (f"the same model as published ({SOURCE}), by its count, in the model's colour", look)
+        )
     if any(panel.unchanged for panel in panels):
         lines.append(
             ("label left by no iterate, in the model's colour", {"color": MUTED, "linewidth": 0.6})
         )
-    for name in dict.fromkeys(str(c.scores[-1].source_model) for p in panels for c in p.sources):
-        look = {"color": MUTED, "linestyle": DOTTED, "linewidth": 1.3}
-        lines.append((f"{name} itself, under its own attack", look))
+    for text in dict.fromkeys(_source_line(c) for p in panels for c in p.sources):
+        lines.append((text, {"color": MUTED, "linestyle": DOTTED, "linewidth": 1.3}))
     return lines
+
+
+def _source_line(curve: Curve) -> str:
+    count = OF_SOURCE.get(curve.protocol, "under its own attack")
+    return f"{curve.scores[-1].source_model} itself, {count}"
 
 
 def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
@@ -224,6 +240,8 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
         c.protocol == "standard" for c in drawn
     ):
         notes.append("the paper's curves are not drawn beside attacks that are counted otherwise")
+    for source in (panel.source for panel in panels if panel.source and not panel.sources):
+        notes.append(f"how {source} itself fares under that attack is not known")
     for curve in (curve for panel in panels for curve in panel.sources):
         source, under = curve.scores[-1].source_model, [s for s in curve.scores if s.epsilon]
         notes += [text] if (text := weakness(str(source), under)) else []

@@ -18,10 +18,13 @@ from evaluator.contracts import Condition
 from evaluator.errors import OutputError, UnavailableError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.tests import stimuli
+from evaluator.tests.attack_scores import whitebox
+from evaluator.tests.score_rows import entry
 from evaluator.tests.second_cue_conflict import LEFTOVER
 from evaluator.tests.written_cue_runs import NAMES, records_of_logits, write_cue_run
 from evaluator.tests.written_runs import write_run
 from evaluator.workflow.figures import Figures
+from evaluator.workflow.report import Report
 
 CLEAN = (Condition(),)
 
@@ -197,3 +200,16 @@ def test_the_command_names_the_files_and_refuses_before_it_reads(tmp_path: Path)
     refused = run(tmp_path / "nothing", "--figures", tmp_path / "data" / "airplane" / NAMES[0])
     assert refused.returncode == 1
     assert "cannot be written" in refused.stderr
+
+
+def test_attacks_are_drawn_and_the_papers_beside_them_on_request(tmp_path: Path) -> None:
+    entries = (entry(*whitebox()),)
+    found = {
+        every: Report(entries, all_published=every).write_figures(tmp_path / str(every))
+        for every in (False, True)
+    }
+    for figures in found.values():
+        assert [path.name for path in figures.files] == ["attacks.png", "attacks.svg"]
+        assert figures.notes == ()
+    alone, beside = (figures.files[1].read_bytes() for figures in found.values())
+    assert alone != beside
