@@ -145,6 +145,16 @@ def attack_whitebox(
     source, found = images.selected(progress)
     items = next(iter(found.items.values()))
     network = gradient_network(subject, device, parity=parity, progress=progress)
+    check = None
+    if against is not None:
+        check = CrossCheck.of(
+            against,
+            network,
+            subject.spec,
+            items=items,
+            generated=source.generated,
+            progress=progress,
+        )
     batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
     job = AttackedData(
         network=network,
@@ -155,16 +165,7 @@ def attack_whitebox(
         room=Room(batch, progress.note),
         traced=traced_sample([item.id for item in items], settings.traced, seed),
         skip_bad_images=skip,
-        check=None
-        if against is None
-        else CrossCheck.of(
-            against,
-            network,
-            subject.spec,
-            items=items,
-            generated=source.generated,
-            progress=progress,
-        ),
+        check=check,
     )
     key = RunKey(
         benchmark=WHITEBOX.name,

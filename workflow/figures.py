@@ -1,6 +1,6 @@
 """The figures of a report, as files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from ..contracts import Condition, Progress
 from ..errors import InputError, shown
+from ..evaluate.report.attack_curves import TRANSFER, WHITE_BOX
+from ..evaluate.report.attack_figure import attack_figure
 from ..evaluate.report.drawing import check_drawing, files_of, style
-from ..evaluate.report.entries import Entry
+from ..evaluate.report.entries import Entry, Shown
 from ..evaluate.report.shape_bias_figure import shape_bias_figure
 from ..evaluate.report.shape_bias_tables import BENCHMARK, OF_CATEGORIES
 from ..evaluate.report.stimulus_examples import Example, Record, answers_of, chosen
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8
 EXAMPLES_NAME = "shape-bias-examples"
+ATTACKS_NAME = "attacks"
+DRAWN = (
+    (BENCHMARK, "shape_bias"),
+    (WHITE_BOX, "accuracy_under_attack"),
+    (TRANSFER, "accuracy_under_attack"),
+)
+"""Which numbers figures are of."""
+
 NO_EXAMPLES = "No figure of examples"
 CLEAN = Condition()
 
@@ -42,11 +52,11 @@ class Figures:
     notes: tuple[str, ...] = ()
 
 
-def write_figures(entries: Sequence[Entry], folder: Path, progress: Progress) -> Figures:
+def write_figures(of: Shown, folder: Path, progress: Progress) -> Figures:
     """Draw what there are numbers for, as PNG and SVG.
 
     Args:
-        entries: The models of a report.
+        of: The models of a report.
         folder: Where the files go; it is made.
         progress: Is told where an index of a tar is made.
 
@@ -57,12 +67,12 @@ def write_figures(entries: Sequence[Entry], folder: Path, progress: Progress) ->
     """
     check_drawing()
     with style():
-        drawn = dict(_bias_figures(entries))
+        drawn, note = _bias_figures(of.entries, progress)
+        attacks = attack_figure(of)
+        if attacks is not None:
+            drawn[ATTACKS_NAME] = attacks
         if not drawn:
-            return Figures(notes=(_why_no_figure(entries),))
-        figure, note = _examples_figure(entries, progress)
-        if figure is not None:
-            drawn[EXAMPLES_NAME] = figure
+            return Figures(notes=(_why_no_figure(of.entries),))
         files = {
             folder / f"{name}{suffix}": data
             for name, figure in drawn.items()
@@ -84,20 +94,34 @@ def check_figures(folder: Path) -> None:
     check_place(folder / f"{EXAMPLES_NAME}.png")
 
 
-def _bias_figures(entries: Sequence[Entry]) -> "Iterator[tuple[str, Figure]]":
-    """By the recommended protocol and by the paper's."""
+def _bias_figures(
+    entries: Sequence[Entry], progress: Progress
+) -> "tuple[dict[str, Figure], str | None]":
+    """By the recommended protocol and by the paper's; examples, and what is not shown of them."""
+    drawn = {}
     for rule, stimuli in OF_CATEGORIES:
         figure = shape_bias_figure(entries, rule, stimuli)
         if figure is not None:
-            yield f"shape-bias-{rule}-{stimuli}", figure
+            drawn[f"shape-bias-{rule}-{stimuli}"] = figure
+    if not drawn:
+        return {}, None
+    examples, note = _examples_figure(entries, progress)
+    if examples is not None:
+        drawn[EXAMPLES_NAME] = examples
+    return drawn, note
 
 
 def _why_no_figure(entries: Sequence[Entry]) -> str:
-    scores = [score for entry in entries for score in entry.of(BENCHMARK, "shape_bias")]
+    scores = [
+        score
+        for entry in entries
+        for benchmark, metric in DRAWN
+        for score in entry.of(benchmark, metric)
+    ]
     reasons = dict.fromkeys(score.reason for score in scores if score.reason is not None)
     if not reasons:
-        return "No figure: they are of shape bias, which no run has."
-    return f"No figure: they are of shape bias, which was refused: {'; '.join(reasons)}."
+        return "No figure: they are of shape bias and of attacks, and no run has either."
+    return f"No figure: they are of shape bias and of attacks; refused: {'; '.join(reasons)}."
 
 
 def _examples_figure(

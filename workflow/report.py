@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Beside, Progress, Score, Silence
 from ..errors import shown
-from ..evaluate.report.entries import KEYS, Entry
+from ..evaluate.report.entries import KEYS, Entry, Shown
 from ..evaluate.report.markdown import markdown_of
 from ..evaluate.report.published import published_models, published_scores
 from ..evaluate.report.table import Table
-from ..evaluate.report.tables import report_tables
+from ..evaluate.report.tables import published_beside, report_tables
 from ..records.run import MANIFEST, lost_records
 from ..storage.documents import plain
 from .advice import Neighbours, advised
@@ -79,7 +79,8 @@ class Report:
         """
         from .figures import write_figures
 
-        return write_figures(self.entries, Path(folder), progress or Silence())
+        of = Shown(self.entries, published_beside(self.entries, self.all_published))
+        return write_figures(of, Path(folder), progress or Silence())
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema`` and lists of what it shows.

@@ -1,4 +1,7 @@
-"""The paper's Table 1 with the user's models above it. Its Table 3: ``shape_bias_tables.py``."""
+"""The paper's Table 1 with the user's models above it.
+
+Its Table 2: ``paper_attack_table.py``; its Table 3: ``shape_bias_tables.py``.
+"""
 
 from collections.abc import Iterator
 

@@ -19,6 +19,9 @@ SOURCE = "arXiv 1907.07640"
 HENDRYCKS_ALEXNET = "AlexNet of Hendrycks & Dietterich (2019)"
 """By which the paper normalised mT5D. Its T5D is not published."""
 
+BLACK_BOX_SOURCE = "resnext50_32x4d"
+"""On which the paper made its black-box attacks."""
+
 _SUMMARY = {
     "mean_error": "mean_error_pct_unnormalised",
     "mce": "mCE",
@@ -65,8 +68,10 @@ def published_scores(model: str) -> Iterator[Score]:
     """The paper's numbers for a model, as fractions; none for a model that it does not have."""
     if model not in published_models():
         return
-    for scores in (_clean, _corrupted, _perturbed, _cue_conflict, _imagenet_a, _whitebox):
+    for scores in (_clean, _corrupted, _perturbed, _cue_conflict, _imagenet_a):
         yield from scores(model)
+    yield from _whitebox(model)
+    yield from _transfer(model)
 
 
 def _facts(model: str, benchmark: str, n: int = 50_000) -> Score:
@@ -138,6 +143,19 @@ def _whitebox(model: str) -> Iterator[Score]:
     for steps, value in raw["whitebox_top1_accuracy_pct_by_steps"].items():
         if steps != "10":  # as at that epsilon
             yield replace(under, epsilon=0.06, steps=int(steps), value=round(value / 100, 8))
+
+
+def _transfer(model: str) -> Iterator[Score]:
+    """10 steps at each epsilon, made on another model; of that one the paper has no numbers."""
+    raw = _raw(model)
+    facts = replace(
+        _facts(model, "transfer"), protocol="transfer-1-paper", source_model=BLACK_BOX_SOURCE
+    )
+    clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
+    yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
+    under = replace(facts, metric="accuracy_under_attack", steps=10, restarts=1)
+    for epsilon, value in raw["blackbox_top1_accuracy_pct_by_epsilon"].items():
+        yield replace(under, epsilon=float(epsilon), value=round(value / 100, 8))
 
 
 def _raw(model: str) -> Any:

@@ -78,6 +78,8 @@ QUANTITIES = {
     ),
     "target_reached": Quantity("target reached", better="lower", interval=WILSON_INTERVAL),
     "label_unchanged": Quantity("label unchanged", better="higher", interval=WILSON_INTERVAL),
+    "source_clean_accuracy": Quantity("source's clean accuracy", interval=WILSON_INTERVAL),
+    "source_accuracy": Quantity("source under its own attack", interval=WILSON_INTERVAL),
     "flip_probability": Quantity("flip probability", better="lower", interval=SEQUENCE_INTERVAL),
     "t5d": Quantity("T5D", "", better="lower", interval=SEQUENCE_INTERVAL),
     "mfr": Quantity("mFR", better="lower", interval=SEQUENCE_INTERVAL),

@@ -13,12 +13,14 @@ from .entries import Entry, Shown
 from .generic_tables import generic_tables
 from .imagenet_tables import imagenet_tables
 from .marks import counted
+from .paper_attack_table import paper_attack_table
 from .paper_tables import paper_tables
 from .perturbation_tables import perturbation_tables
 from .published import published_models, published_scores
 from .shape_bias_tables import shape_bias_tables
 from .summary import summary_tables
 from .table import Table
+from .transfer_tables import transfer_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
     "imagenet": imagenet_tables,
@@ -26,6 +28,7 @@ OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
     "whitebox": attack_tables,
+    "transfer": transfer_tables,
 }
 
 
@@ -44,8 +47,8 @@ def report_tables(
         left_out: What was found and is in no table, a line each.
         besides: Tables that the entries' numbers do not stand without.
     """
-    shown = Shown(entries, _published_beside(entries, all_published))
-    tables = [*summary_tables(shown), *paper_tables(shown)]
+    shown = Shown(entries, published_beside(entries, all_published))
+    tables = [*summary_tables(shown), *paper_tables(shown), *paper_attack_table(shown)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(shown)
     others = dict.fromkeys(score.benchmark for entry in entries for score in entry.scores)
@@ -55,7 +58,8 @@ def report_tables(
     return [*tables, *besides, provenance_table(entries, left_out)]
 
 
-def _published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+def published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+    """The paper's models that stand beside these."""
     names = {entry.model for entry in entries}
     return [
         Entry(f"{model}, as published", model, tuple(published_scores(model)))

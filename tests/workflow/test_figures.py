@@ -18,10 +18,13 @@ from evaluator.contracts import Condition
 from evaluator.errors import OutputError, UnavailableError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.tests import stimuli
+from evaluator.tests.attack_scores import whitebox
+from evaluator.tests.score_rows import entry
 from evaluator.tests.second_cue_conflict import LEFTOVER
 from evaluator.tests.written_cue_runs import NAMES, records_of_logits, write_cue_run
 from evaluator.tests.written_runs import write_run
 from evaluator.workflow.figures import Figures
+from evaluator.workflow.report import Report
 
 CLEAN = (Condition(),)
 
@@ -133,10 +136,13 @@ def test_models_that_share_no_stimulus_have_no_figure_of_examples(tmp_path: Path
     assert note == "No figure of examples: no stimulus was scored by all of the first models."
 
 
-def test_a_report_without_shape_bias_says_that_there_is_nothing_to_draw(tmp_path: Path) -> None:
+def test_a_report_without_shape_bias_and_attacks_says_that_there_is_nothing_to_draw(
+    tmp_path: Path,
+) -> None:
     write_run(tmp_path / "runs", conditions=CLEAN)
     found = drawn(tmp_path / "runs", tmp_path / "figures")
-    assert found == Figures(notes=("No figure: they are of shape bias, which no run has.",))
+    note = "No figure: they are of shape bias and of attacks, and no run has either."
+    assert found == Figures(notes=(note,))
     assert not (tmp_path / "figures").exists()
 
 
@@ -147,8 +153,8 @@ def test_a_bias_that_was_refused_is_no_bias_that_no_run_has(tmp_path: Path) -> N
     write_run(tmp_path / "a", records=lambda _: records, conditions=CLEAN, benchmark="cue-conflict")
     (note,) = drawn(tmp_path / "a", tmp_path / "figures").notes
     assert note.startswith(
-        "No figure: they are of shape bias, which was refused: no image was decided for its shape "
-        "or its texture; bicycle6-bicycle3.png is not there"
+        "No figure: they are of shape bias and of attacks; refused: no image was decided for its "
+        "shape or its texture; bicycle6-bicycle3.png is not there"
     )
     assert note.endswith("a tree that has it.")
 
@@ -194,3 +200,16 @@ def test_the_command_names_the_files_and_refuses_before_it_reads(tmp_path: Path)
     refused = run(tmp_path / "nothing", "--figures", tmp_path / "data" / "airplane" / NAMES[0])
     assert refused.returncode == 1
     assert "cannot be written" in refused.stderr
+
+
+def test_attacks_are_drawn_and_the_papers_beside_them_on_request(tmp_path: Path) -> None:
+    entries = (entry(*whitebox()),)
+    found = {
+        every: Report(entries, all_published=every).write_figures(tmp_path / str(every))
+        for every in (False, True)
+    }
+    for figures in found.values():
+        assert [path.name for path in figures.files] == ["attacks.png", "attacks.svg"]
+        assert figures.notes == ()
+    alone, beside = (figures.files[1].read_bytes() for figures in found.values())
+    assert alone != beside

@@ -24,7 +24,8 @@ def attacked(protocol: str = "whitebox-1-paper", n: int = 20) -> Iterator[Score]
 
 
 def made(*scores: Score, name: str = "m", published: bool = False) -> list[Table]:
-    return report_tables([Entry(name, name, scores)], all_published=published)
+    tables = report_tables([Entry(name, name, scores)], all_published=published)
+    return [table for table in tables if not table.title.startswith("Table 2")]
 
 
 def test_every_row_says_what_is_counted_and_after_how_many_steps() -> None:
@@ -82,7 +83,7 @@ def test_the_published_curves_agree_with_the_papers_table_2() -> None:
     found = {
         (s.epsilon, s.steps): s.value
         for s in published_scores("resnext101_32x48d_wsl")
-        if s.metric == "accuracy_under_attack"
+        if (s.benchmark, s.metric) == ("whitebox", "accuracy_under_attack")
     }
     assert len(found) == 6 + 4
     assert [round(100 * (found[0.06, steps] or 0), 1) for steps in (10, 50)] == [29.7, 0.0]
