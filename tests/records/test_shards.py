@@ -301,7 +301,7 @@ def test_an_id_that_stands_twice_in_a_condition_is_named(tmp_path: Path) -> None
 def test_a_run_of_the_older_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"another version .*format 1, this one reads 4.*score again into another --out",
+        match=r"another version .*format 1, this one reads 5.*score again into another --out",
     ):
         create_or_open(tmp_path / "run", replace(manifest(), schema=1))
 
