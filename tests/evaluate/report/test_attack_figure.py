@@ -128,7 +128,7 @@ def test_all_the_papers_models_are_grey_with_hollow_markers_of_their_own() -> No
 def test_intervals_are_bands() -> None:
     axes = made(entry(*whitebox())).axes[1]
     (band,) = (part for part in axes.collections if isinstance(part, PolyCollection))
-    corners = {(float(x), round(float(y), 6)) for x, y in band.get_paths()[0].vertices}
+    corners = {(float(x), round(float(y), 6)) for x, y in np.asarray(band.get_paths()[0].vertices)}
     assert corners == {(10, 42), (10, 45), (50, 38), (50, 41)}
 
 
