@@ -240,9 +240,8 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
         c.protocol == "standard" for c in drawn
     ):
         notes.append("the paper's curves are not drawn beside attacks that are counted otherwise")
-    for panel in panels:
-        if panel.source and not panel.sources:
-            notes.append(f"how {panel.source} itself fares under that attack is not known")
+    for panel in (panel for panel in panels if panel.source and not panel.sources):
+        notes.append(f"how {panel.source} itself fares under its own attack is not known")
     for curve in (curve for panel in panels for curve in panel.sources):
         source, under = curve.scores[-1].source_model, [s for s in curve.scores if s.epsilon]
         notes += [text] if (text := weakness(str(source), under)) else []

@@ -157,7 +157,7 @@ def test_a_source_is_drawn_once_where_models_share_it_and_warned_of_where_it_sta
         made(entry(*transfer(weak=0.43)))
     )
     unknown = made(entry(*(s for s in transfer() if s.metric != "source_accuracy")))
-    assert "how resnext50_32x4d itself fares under that attack is not known" in words(unknown)
+    assert "how resnext50_32x4d itself fares under its own attack is not known" in words(unknown)
 
 
 def test_marks_stand_behind_the_name_and_are_explained() -> None:

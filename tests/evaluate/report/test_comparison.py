@@ -30,6 +30,6 @@ def test_of_a_metric_that_nobody_named_no_sign_is_called_better() -> None:
 @pytest.mark.parametrize("metric", QUANTITIES)
 def test_every_error_is_better_when_it_is_lower(metric: str) -> None:
     bias = metric.removeprefix("category_") in ("shape_bias", "decided", "frac_correct")
+    others = metric.startswith("source_")  # of the model that an attack was made on
     right = "accuracy" in metric or metric in ("aurra", "label_unchanged")
-    other = metric.startswith("source_")  # of another model, which is no merit of this one
-    assert QUANTITIES[metric].better == ("" if bias or other else "higher" if right else "lower")
+    assert QUANTITIES[metric].better == ("" if bias or others else "higher" if right else "lower")

@@ -48,7 +48,7 @@ def test_beneath_each_model_stands_what_the_attack_made_of_its_source() -> None:
 
 def test_several_counts_of_steps_have_a_table_at_the_papers_epsilon_or_the_largest() -> None:
     few = entry(*transfer(steps=(10, 50), epsilons=(8 / 255, 0.05)), name="few")
-    over, along = made(entry(*transfer(steps=(10, 50))), few)
+    over, along = made(entry(*transfer(steps=(10, 50), epsilons=(0.06, 0.1))), few)
     assert {row[2] for row in over.rows} == {"10"}
     assert along.title == "Attack transferred from resnext50_32x4d over steps: still right, %"
     assert along.header == ("model", "what is counted", "epsilon", "10", "50")
@@ -70,6 +70,12 @@ def test_each_source_has_a_table_of_its_own() -> None:
     assert "from alexnet over" in other.title
     assert [row[0] for row in other.rows] == ["other", "other", "alexnet itself"]
     assert other.rows[-1][4:] == ("3.0", "3.0")
+    both = entry(*transfer(), *transfer(source="alexnet", steps=(5,), epsilons=(0.02,)))
+    one, other = made(both)
+    assert [(t.header[4:], t.rows[0][2]) for t in (one, other)] == [
+        (("0.01", "0.06"), "10"),
+        (("0.02",), "5"),
+    ]
 
 
 def test_a_source_that_the_attack_does_not_fool_is_warned_of() -> None:
