@@ -19,6 +19,7 @@ from ..attacks.randomness import traced_sample
 from ..attacks.room import Room
 from ..attacks.transferred import check_transfer
 from ..contracts import (
+    AttackSettings,
     Condition,
     Engine,
     OneAtATime,
@@ -180,7 +181,7 @@ def attack_transfer(
         seed=seed,
         attack_wrong=True,
     )
-    handed = image or ("first-hit" if settings.stop == "target" else "last")
+    handed = image or _own_image(settings)
     check_transfer(settings, cast(TransferredImage, handed))
     conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
     if batch_size is not None and batch_size < 1:
@@ -296,6 +297,18 @@ def _at_work(
         made = _made(victim, engine, run, transfer)
         found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note)))
     return kept, found
+
+
+def _protocol(settings: AttackSettings, source: TransferSource) -> str:
+    """Another image than the protocol's own is another number, of which the name says so."""
+    own = _own_image(settings)
+    other = "" if source.image == own else f"{source.image}-"
+    return f"{TRANSFER.protocol}-{other}{settings.protocol}"
+
+
+def _own_image(settings: AttackSettings) -> TransferredImage:
+    """What a protocol hands on unless the user says otherwise."""
+    return "first-hit" if settings.stop == "target" else "last"
 
 
 def _kept(
@@ -425,7 +438,7 @@ def _key(victim: Victim, transfer: _Transfer) -> RunKey:
     job, images = transfer.job, transfer.images
     return RunKey(
         benchmark=TRANSFER.name,
-        protocol=f"{TRANSFER.protocol}-{job.settings.protocol}",
+        protocol=_protocol(job.settings, transfer.source),
         weights_sha256=victim.believed.loaded.weights_sha256,
         engine=victim.spec,
         preprocessing=victim.subject.spec.preprocessing,

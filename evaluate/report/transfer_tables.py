@@ -32,12 +32,19 @@ OF_SOURCE = {
 }
 """Of each protocol, what is counted of the model that was attacked."""
 
+PROTOCOL = "transfer-1-"
 OF_PROTOCOL = {
     "paper": "by the paper's count, where the drawn target was not reached on {source}, the clean "
     "image is classified: an attack that fails on its source leaves all others as they were",
-    "standard": "by the standard count the attack leads away from the label, and has succeeded on "
-    "{source} once that has left it",
+    "last-paper": "unlike in the paper, the last iterate of every attempt is classified, whether "
+    "or not the drawn target was reached on {source}",
+    "standard": "by the standard count the attack leads away from the label, and the last iterate "
+    "of every attempt is classified",
+    "first-hit-standard": "the first iterate that leaves the label on {source} is classified, "
+    "which hardly fools another model; where none does, the clean image",
 }
+"""Of each protocol, and where it hands on another image than its own, what is classified."""
+
 PAPERS_SOURCE = (
     "as published: of its source the paper says only that it is right on fewer than 10 % at "
     "epsilon 0.01"
@@ -210,9 +217,10 @@ def _notes(of: Transferred) -> Iterator[str]:
         f"all are shares of all images; the attack was made on {of.source}, whose own accuracy "
         "under it stands beneath each model"
     )
-    for protocol in dict.fromkeys(of.protocol(model) for model in of.models):
-        if protocol in OF_PROTOCOL:
-            yield OF_PROTOCOL[protocol].format(source=of.source)
+    scores = [score for m in of.models for score in of.of(m, "accuracy_under_attack")]
+    for protocol in dict.fromkeys(str(score.protocol) for score in scores):
+        if (name := protocol.removeprefix(PROTOCOL)) in OF_PROTOCOL:
+            yield OF_PROTOCOL[name].format(source=of.source)
     if of.published:
         yield PAPERS_SOURCE
 

@@ -241,6 +241,18 @@ def test_last_iterates_are_handed_on_whatever_was_hit_before(
     assert {score.protocol for score in report.scores} == {"transfer-1-standard"}
 
 
+def test_another_image_than_the_protocols_own_is_another_protocol(
+    tree: Path, weights: str, tmp_path: Path
+) -> None:
+    some: dict[str, Any] = {"limit": 2, "epsilons": [0.06], "steps": (10,), "image": "last"}
+    (run,) = transfer(tree, weights, tmp_path / "runs", **some)
+    report = evaluator.report(run.folder)
+    assert {score.protocol for score in report.scores} == {"transfer-1-last-paper"}
+    text = report.markdown()
+    assert "the last iterate of every attempt is classified" in text
+    assert "the clean image is classified" not in text
+
+
 def test_a_model_attacked_with_its_own_images_falls_as_the_source_does(
     tree: Path, tmp_path: Path
 ) -> None:
