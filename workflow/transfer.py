@@ -6,10 +6,8 @@ so that its report can say what the attack did to its source. A pass makes what 
 lacks.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,14 +17,9 @@ from ..attacks.randomness import traced_sample
 from ..attacks.room import Room
 from ..attacks.transferred import check_transfer
 from ..contracts import (
-    AttackSettings,
-    Condition,
-    Engine,
     OneAtATime,
     Progress,
-    Provenance,
     Run,
-    RunKey,
     Silence,
     TransferredImage,
     TransferSource,
@@ -34,13 +27,11 @@ from ..contracts import (
 from ..engine.torch_engine import exact_float32
 from ..errors import InputError, UnavailableError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
-from ..evaluate.benchmarks.whitebox import WHITEBOX
-from ..evaluate.memory import BatchLimit
 from ..evaluate.report.attack_tables import epsilon_text
 from ..records.reading import check_finished
-from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
+from ..records.run import MANIFEST, check_run_folder
 from ..records.running import run_shards
-from ..records.shards import Pace, shard_path, shards_of
+from ..records.shards import shard_path, shards_of
 from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .attack_data import (
@@ -50,42 +41,19 @@ from .attack_data import (
     ImageChoice,
     attacked_conditions,
     every_of,
-    pace_of,
 )
-from .beginning import begun_run, images_per_second
 from .belief import believed_engine
-from .circumstances import circumstances, default_folder
+from .circumstances import default_folder
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
-from .kept_images import KeptImages, announce_size
+from .kept_images import KeptImages
 from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, Subject, find_subject
-from .transfer_pass import Recipient, cut_of, shard_work
+from .transfer_pass import Recipient, shard_work
+from .transfer_runs import Asked, Transfer, at_work, own_image, run_place
 from .victims import OpenVictim, Victim, believed_on_adversarial
 
 PAPERS_SOURCE = "resnext50_32x4d"
 PAPERS_STEPS = (10,)
-
-
-@dataclass(frozen=True)
-class _Transfer:
-    """What all passes share."""
-
-    job: AttackedData
-    source: TransferSource
-    conditions: Sequence[Condition]
-    selection: Selection
-    images: ImageChoice
-    attacked: Subject
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Where runs lie, and how many images are attacked at a time: unless a run says otherwise."""
-
-    out: Path | None
-    keep: Path | None
-    batch: int
-    batch_size: int | None
 
 
 def attack_transfer(
@@ -181,7 +149,7 @@ def attack_transfer(
         seed=seed,
         attack_wrong=True,
     )
-    handed = image or _own_image(settings)
+    handed = image or own_image(settings)
     check_transfer(settings, cast(TransferredImage, handed))
     conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
     if batch_size is not None and batch_size < 1:
@@ -228,7 +196,7 @@ def attack_transfer(
         traced=frozenset(ids) if handed == "last" else traced_sample(ids, settings.traced, seed),
         skip_bad_images=skip,
     )
-    transfer = _Transfer(
+    transfer = Transfer(
         job,
         _source_of(attacked, network, cast(TransferredImage, handed)),
         conditions,
@@ -241,120 +209,10 @@ def attack_transfer(
         victims = believed_on_adversarial(
             victims, job, transfer.source, largest, parity=parity, progress=progress
         )
-        asked = _Asked(out, keep, batch, batch_size)
-        kept, at_work = _at_work(victims, transfer, asked, opened, progress)
-        _complete(at_work, kept, transfer, progress)
-    return tuple(victim.run for victim in at_work)
-
-
-def _at_work(
-    victims: Sequence[Victim],
-    transfer: _Transfer,
-    asked: _Asked,
-    opened: ExitStack,
-    progress: Progress,
-) -> tuple[KeptImages | None, list[OpenVictim]]:
-    """The victims with their engines and runs; new runs are cut as the first that is there.
-
-    Raises:
-        InputError: If a run is cut otherwise than the images that are kept.
-    """
-    keys = [_key(victim, transfer) for victim in victims]
-    folders = [_folder(v.subject, key, asked.out) for v, key in zip(victims, keys, strict=True)]
-    engines = [
-        opened.enter_context(v.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
-        for v in victims
-    ]
-    places = [*([asked.keep] if asked.keep else []), *folders]
-    like = next((open_run(place) for place in places if (place / MANIFEST).is_file()), None)
-    sizes = [v.believed.loaded.placement.kind.batch_size(e.device) for v, e in
-             zip(victims, engines, strict=True)]  # fmt: skip
-    pace = None if like is not None else _pace(transfer.job, engines, sizes, progress)
-    kept, found = None, []
-    if asked.keep is not None:
-        kept = _kept(asked.keep, transfer, pace, asked, like, progress)
-        like = kept.run
-    for victim, key, folder, engine, size in zip(
-        victims, keys, folders, engines, sizes, strict=True
-    ):
-        run = begun_run(
-            folder,
-            key,
-            victim.subject,
-            transfer.selection,
-            pace,
-            asked.batch,
-            asked.batch_size,
-            like=like,
-        )
-        like = like or run
-        if kept is not None and cut_of(kept.run) != cut_of(run):
-            raise InputError(
-                f"{shown(run.folder)} is cut into shards of {run.manifest.shard_size} images, what "
-                f"is kept in {shown(kept.run.folder)} into {kept.run.manifest.shard_size}: choose "
-                "another --out, or another --keep."
-            )
-        made = _made(victim, engine, run, transfer)
-        found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note)))
-    return kept, found
-
-
-def _protocol(settings: AttackSettings, source: TransferSource) -> str:
-    """Another image than the protocol's own is another number, of which the name says so."""
-    own = _own_image(settings)
-    other = "" if source.image == own else f"{source.image}-"
-    return f"{TRANSFER.protocol}-{other}{settings.protocol}"
-
-
-def _own_image(settings: AttackSettings) -> TransferredImage:
-    """What a protocol hands on unless the user says otherwise."""
-    return "first-hit" if settings.stop == "target" else "last"
-
-
-def _kept(
-    folder: Path,
-    transfer: _Transfer,
-    pace: Pace | None,
-    asked: _Asked,
-    like: Run | None,
-    progress: Progress,
-) -> KeptImages:
-    """The folder that keeps images: a run of the source under its own attack."""
-    job, subject = transfer.job, transfer.attacked
-    key = replace(
-        _key(Victim(subject, job.network.believed), transfer),
-        benchmark=WHITEBOX.name,
-        protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
-    )
-    run = begun_run(
-        folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
-    )
-    side = job.preprocessing.crop_px
-    shards = shards_of(transfer.conditions, len(job.items), run.manifest.shard_size)
-    missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
-    if missing:
-        announce_size(folder, missing * job.settings.attempts, side, progress)
-    made = circumstances(
-        job.network.believed,
-        job.network.device,
-        job.network.believed.loaded.placement.kind.versions(),
-        transfer.images.places,
-        transfer.images.labels,
-        run.manifest.batch_size,
-    )
-    return KeptImages(run, made, side)
-
-
-def _made(victim: Victim, engine: Engine, run: Run, transfer: _Transfer) -> Provenance:
-    made = circumstances(
-        victim.believed,
-        engine.device,
-        {**engine.versions, **transfer.job.network.believed.loaded.placement.kind.versions()},
-        transfer.images.places,
-        transfer.images.labels,
-        run.manifest.batch_size,
-    )
-    return replace(made, adversarial_parity=victim.adversarial)
+        asked = Asked(out, keep, batch, batch_size)
+        kept, opened_victims = at_work(victims, transfer, asked, opened, progress)
+        _complete(opened_victims, kept, transfer, progress)
+    return tuple(victim.run for victim in opened_victims)
 
 
 def _source_network(
@@ -406,19 +264,9 @@ def _check_models(source: Subject, victims: Sequence[Subject], progress: Progres
 def _check_places(subjects: Sequence[Subject], out: Path | None) -> None:
     for subject in subjects:
         if out is not None:
-            check_run_folder(_place(subject, out))
+            check_run_folder(run_place(subject, out))
         else:
             check_place(default_folder(subject, TRANSFER.name, "") / MANIFEST)
-
-
-def _place(subject: Subject, out: Path) -> Path:
-    return out / subject.spec.name.replace(":", "-").replace("/", "-")
-
-
-def _folder(subject: Subject, key: RunKey, out: Path | None) -> Path:
-    if out is not None:
-        return _place(subject, out)
-    return default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
 
 
 def _source_of(
@@ -434,38 +282,10 @@ def _source_of(
     )
 
 
-def _key(victim: Victim, transfer: _Transfer) -> RunKey:
-    job, images = transfer.job, transfer.images
-    return RunKey(
-        benchmark=TRANSFER.name,
-        protocol=_protocol(job.settings, transfer.source),
-        weights_sha256=victim.believed.loaded.weights_sha256,
-        engine=victim.spec,
-        preprocessing=victim.subject.spec.preprocessing,
-        ids_sha256=transfer.selection.ids_sha256,
-        generated=job.source.generated,
-        limit=images.limit,
-        seed=job.settings.seed,
-        subset=images.subset,
-        attack=job.settings,
-        transfer=transfer.source,
-    )
-
-
-def _pace(
-    job: AttackedData, engines: Sequence[Engine], sizes: Sequence[int], progress: Progress
-) -> Pace:
-    """How fast an image is attacked, and classified twice by every victim."""
-    seconds = 1 / pace_of(job, progress).items_per_second
-    for engine, size in zip(engines, sizes, strict=True):
-        seconds += 2 / images_per_second(engine, size)
-    return Pace(1 / seconds, 1)
-
-
 def _complete(
     victims: Sequence[OpenVictim],
     kept: KeptImages | None,
-    transfer: _Transfer,
+    transfer: Transfer,
     progress: Progress,
 ) -> None:
     """Make what is missing of any of the runs."""
