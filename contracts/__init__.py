@@ -32,6 +32,7 @@ from .models import (
     WeightsOrigin,
 )
 from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
+from .probes import ProbeName, ProbeSettings
 from .progress import OneAtATime, Progress, Silence
 from .runs import RUN_FORMAT, Provenance, Run, RunKey, RunManifest, Shard
 from .transfer import TransferredImage, TransferSource
@@ -71,6 +72,8 @@ __all__ = [
     "ParityResult",
     "Precision",
     "Preprocessing",
+    "ProbeName",
+    "ProbeSettings",
     "Progress",
     "ProtocolName",
     "Provenance",

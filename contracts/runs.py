@@ -10,6 +10,7 @@ from .benchmarks import Condition
 from .engines import Device, EngineSpec
 from .models import ModelSpec, Preprocessing
 from .parity import ParityResult
+from .probes import ProbeSettings
 from .transfer import TransferSource
 
 
@@ -46,6 +47,7 @@ class RunKey:
         attack: What the images are put through, where that is an attack; its epsilon is a
             condition.
         transfer: On which other model that attack was made, where it was.
+        probe: Which extra run this is, beside the attack that it is to judge.
     """
 
     benchmark: str
@@ -60,6 +62,7 @@ class RunKey:
     subset: str | None = None
     attack: AttackSettings | None = None
     transfer: TransferSource | None = None
+    probe: ProbeSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,10 @@ class Provenance:
     adversarial_parity: ParityResult | None = None
 
 
-RUN_FORMAT = 5
+RUN_FORMAT = 6
 """Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
-folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks."""
+folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks; 6: probes
+of attacks."""
 
 
 @dataclass(frozen=True)
