@@ -105,8 +105,8 @@ class Provenance:
 
 RUN_FORMAT = 6
 """Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
-folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks; 6: probes
-of attacks."""
+folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks; 6:
+probes of attacks."""
 
 
 @dataclass(frozen=True)
