@@ -137,6 +137,22 @@ def transfer_counts(
     )
 
 
+def fooled_by_transfer(records: pa.Table) -> pa.Table:
+    """What the images did to the victim, as a probe of an attack on the victim itself.
+
+    Args:
+        records: Of ``TRANSFER_SCHEMA``.
+
+    Returns:
+        A row an attempt: ``id``, ``label``, ``error``, ``clean``, the victim's class without an
+        attack, and ``changed_step``, 1 where it takes the image for another class, else none.
+    """
+    fooled = pc.fill_null(pc.not_equal(records["victim"], records["label"]), False)
+    changed = pc.if_else(fooled, pa.scalar(1, pa.int32()), pa.scalar(None, pa.int32()))
+    columns = [records["id"], records["label"], records["error"], records["victim_clean"], changed]
+    return pa.table(columns, names=["id", "label", "error", "clean", "changed_step"])
+
+
 def _right(
     attempts: pa.Table, settings: AttackSettings, image: TransferredImage
 ) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[np.bool_]]]:

@@ -109,6 +109,20 @@ def whitebox(
             "and the attack stops where parity's bounds cannot explain a difference.",
         ),
     ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="Make what else judges the attack: noise, Square, twice the steps, no bound. "
+            "On a run that is there, only these.",
+        ),
+    ] = False,
+    probe_images: Annotated[
+        int | None, typer.Option(metavar="N", help="Images in a probe. Default: 200.")
+    ] = None,
+    probe_queries: Annotated[
+        int | None, typer.Option(metavar="N", help="Of Square, an image. Default: 1000.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
@@ -143,6 +157,9 @@ def whitebox(
             parity=parity,
             on_error=on_error,
             check_against=check_against,
+            probe=probe,
+            probe_images=probe_images,
+            probe_queries=probe_queries,
             progress=shown,
         )
         from ..workflow.report import report

@@ -54,15 +54,15 @@ def benchmark_of(run: Run) -> Benchmark:
         scores = partial(_transfer_scores, settings, transfer, run.key.limit)
     return replace(
         benchmark,
-        conditions=epsilon_conditions(_epsilons_there(run)),
+        conditions=epsilon_conditions(epsilons_there(run)),
         protocol=run.key.protocol,
         schema=SCHEMA if transfer is None else TRANSFER_SCHEMA,
         scores=partial(scores, published),
     )
 
 
-def _epsilons_there(run: Run) -> list[float]:
-    """Of the folders that attacks make; a copy of one under another name is none of them."""
+def epsilons_there(run: Run) -> list[float]:
+    """Those that a run has folders for; a copy of one under another name is none of them."""
     found = []
     for value in values_there(run, "epsilon"):
         try:

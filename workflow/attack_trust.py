@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..attacks.trust import HEADERS, Trust, trust_document, trust_of, trust_rows
+from ..attacks.trust import HEADERS, Diagnostic, Probes, Trust, trust_document, trust_of, trust_rows
 from ..contracts import AttackSettings, RunKey
 from ..evaluate.report.attack_tables import epsilon_text
 from ..evaluate.report.table import Table
 from ..storage.documents import plain
+from .probe_records import probes_of
 from .scored_runs import ScoredRun
 
 
@@ -37,15 +38,20 @@ class JudgedAttack:
         worst = {found.name: found for found in reversed(self.trust.diagnostics)}
         shown = [d for d in self.trust.diagnostics if worst[d.name] is d]
         measured = [d for d in shown if d.value is not None]
-        silent = [d.title for d in shown if d.value is None]
         notes = [self.trust.sentence, attack_text(self.key), self._basis()]
-        if silent:
-            notes.append(
-                f"nothing to judge by, or a run of its own was not made: {'; '.join(silent)}"
-            )
+        notes += self._silent([d for d in shown if d.value is None])
         rows = trust_rows(replace(self.trust, diagnostics=tuple(measured)))
         title = f"{self.name}: can the attack be believed?"
-        return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, len(HEADERS) - 1))
+        return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, 1, len(HEADERS) - 1))
+
+    def _silent(self, diagnostics: Sequence[Diagnostic]) -> Iterator[str]:
+        """What was not measured, those that ask for an extra run apart."""
+        titles = {d.name: d.title for d in diagnostics}
+        unprobed = [titles.pop(name) for name in self.trust.unprobed if name in titles]
+        if titles:
+            yield f"nothing to judge by: {'; '.join(titles.values())}"
+        if unprobed:
+            yield f"needs an extra run (--probe, or a transferred attack): {'; '.join(unprobed)}"
 
     def _basis(self) -> str:
         return (
@@ -89,7 +95,10 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
         settings = one.run.key.attack
         if settings is None or not one.records.finished:
             continue
-        if (transfer := one.run.key.transfer) is not None:
+        probes = Probes()
+        if (transfer := one.run.key.transfer) is None:
+            probes = probes_of(one, [other for _, other in named])
+        else:
             # The same attack on the same source, of which other models saw the images.
             if (same := _attack_of(one.run.key)) in judged:
                 continue
@@ -98,7 +107,7 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
         tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
         for steps in settings.steps:
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
-            trust = trust_of(settings, tables, steps=steps)
+            trust = trust_of(settings, tables, probes, steps=steps)
             shown = steps in (settings.steps[0], settings.steps[-1])
             yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key, shown)
 

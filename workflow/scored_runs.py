@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Benchmark, Condition, Run, Score
-from ..errors import shown
+from ..errors import InputError, shown
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
 from ..records.shards import shards_of
@@ -100,10 +100,15 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """The runs in these folders, each a run or a folder of runs.
 
     Raises:
-        InputError: If a folder holds no run, or a run is damaged.
+        InputError: If a folder holds no run, or a run is damaged or the probe of an attack.
     """
     scored = []
     for run in find_runs(list(folders)):
+        if run.key.probe is not None:
+            raise InputError(
+                f"{shown(run.folder)} is a probe, and says nothing without its attack: give the "
+                f"attack's run, {shown(run.folder.parent.parent)}."
+            )
         benchmark = benchmark_of(run)
         scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
     return scored

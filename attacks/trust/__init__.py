@@ -8,7 +8,7 @@ wrong, since no list of known faults is complete; what fails any of it should no
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...errors import InputError
@@ -38,7 +38,7 @@ COLUMNS = (
 )
 """What the records of an attack must have, beside the column of their goal."""
 
-HEADERS = ("diagnostic", "epsilon", "value", "95 % interval", "bound", "n", "verdict")
+HEADERS = ("diagnostic", "from", "epsilon", "value", "95 % interval", "bound", "n", "verdict")
 """Of the columns of ``trust_rows``."""
 
 _RANK: dict[Verdict, int] = {"failed": 0, "undecided": 1, "passed": 2}
@@ -54,11 +54,13 @@ class Trust:
         images: How many images were right from the start, so that there was something to attack.
         traced: How many of these made all steps whatever was hit: the sample that says what the
             last iterate forgot.
+        unprobed: The names of the diagnostics whose extra run was not made, at any epsilon.
     """
 
     diagnostics: tuple[Diagnostic, ...]
     images: int
     traced: int
+    unprobed: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -86,14 +88,13 @@ class Trust:
 
     def only(self, *needs: Needs) -> "Trust":
         """What those diagnostics say that are made of this: ``settings``, ``traces``, ``probe``."""
-        return Trust(
-            tuple(d for d in self.diagnostics if d.needs in needs), self.images, self.traced
-        )
+        kept = (d for d in self.diagnostics if d.needs in needs)
+        return replace(self, diagnostics=tuple(kept))
 
     def at(self, epsilon: float) -> "Trust":
         """What bears on the accuracy at one epsilon: its own, and what is of all epsilons."""
         kept = (d for d in self.diagnostics if d.epsilon in (None, epsilon))
-        return Trust(tuple(kept), self.images, self.traced)
+        return replace(self, diagnostics=tuple(kept))
 
 
 def trust_of(
@@ -123,8 +124,10 @@ def trust_of(
         epsilon: attempts_of(table, settings.stop, judged) for epsilon, table in tables.items()
     }
     found = list(_all_of(settings, tables, of_epsilon, probes or Probes(), judged))
-    found += not_run(found, sorted(tables), judged)
-    return Trust(tuple(sorted(found, key=_badness)), *_sampled(of_epsilon))
+    lacking = list(not_run(found, sorted(tables), judged))
+    unprobed = dict.fromkeys(d.name for d in lacking if d.epsilon is None)
+    ranked = tuple(sorted([*found, *lacking], key=_badness))
+    return Trust(ranked, *_sampled(of_epsilon), tuple(unprobed))
 
 
 def _all_of(
@@ -174,6 +177,7 @@ def _row(found: Diagnostic) -> tuple[str, ...]:
     )
     return (
         found.title,
+        found.needs,
         "" if found.epsilon is None else f"{found.epsilon:g}",
         "" if found.value is None else percent(found.value),
         interval,

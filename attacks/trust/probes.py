@@ -116,15 +116,16 @@ def _finds_more(
 def _twice_the_steps(
     tables: Tables, settings: Settings, steps: int, probed: Tables
 ) -> Iterator[Diagnostic]:
-    """By a probe; without one by the attack itself, where it went on for twice the steps."""
+    """By the attack itself where it went on for twice the steps, on all its images; else by a probe.
+
+    A probe of a fixed step goes on for twice the largest count, and answers the smaller ones.
+    """
     goes_on = settings.step_size is not None and max(settings.steps) >= 2 * steps
-    for epsilon, probe in _of_the_same(tables, probed, "twice_the_steps"):
-        longer = attempts_of(probe, settings.stop, ANY_STEP)
-        yield _gained(attempts_of(tables[epsilon], settings.stop, steps), longer, epsilon)
-    for epsilon in sorted(set(tables) - set(probed)) if goes_on else ():
-        longer = attempts_of(tables[epsilon], settings.stop, 2 * steps)
-        found = _gained(attempts_of(tables[epsilon], settings.stop, steps), longer, epsilon)
-        yield replace(found, needs="traces")
+    longer = tables if goes_on else dict(_of_the_same(tables, probed, "twice_the_steps"))
+    for epsilon, table in sorted(longer.items()):
+        shorter = attempts_of(tables[epsilon], settings.stop, steps)
+        found = _gained(shorter, attempts_of(table, settings.stop, 2 * steps), epsilon)
+        yield replace(found, needs="traces") if goes_on else found
 
 
 def _gained(shorter: Attempts, longer: Attempts, epsilon: float) -> Diagnostic:

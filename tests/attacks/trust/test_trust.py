@@ -152,6 +152,35 @@ def test_an_attack_that_went_on_for_less_than_twice_the_steps_says_nothing_of_th
     assert named(of(records(attacked()), asked, steps=30), "twice_the_steps").value is None
 
 
+def test_a_probe_of_twice_the_largest_count_answers_no_more_than_twice_a_smaller_one() -> None:
+    # Of a fixed step: 20 images at step 55, 20 at step 70, of a probe of 100 steps.
+    asked = Asked(steps=(30, 50), step_size=2 / 255, relative_step=None)
+    longer = [row | {"steps": 100, "loss": np.arange(100.0)} for row in attacked(300)]
+    standing = [row for row in longer[300:] if row["restart"] == 0]
+    for row, step in zip(standing, [55] * 20 + [70] * 20, strict=False):
+        row["changed_step"] = step
+    probes = Probes(twice_the_steps={EPSILON: records(longer)})
+    found = {
+        steps: named(
+            trust_of(asked, {EPSILON: records(attacked(300))}, probes, steps=steps),
+            "twice_the_steps",
+        )
+        for steps in asked.steps
+    }
+    assert {steps: d.value for steps, d in found.items()} == {30: 20 / 400, 50: 40 / 400}
+    assert {d.needs for d in found.values()} == {"probe"}
+
+
+def test_where_the_attack_went_on_itself_no_probe_is_asked() -> None:
+    asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None)
+    few = Probes(twice_the_steps={EPSILON: records(attacked(0))})
+    trust = trust_of(asked, {EPSILON: records(attacked(300))}, few, steps=10)
+    assert (named(trust, "twice_the_steps").needs, named(trust, "twice_the_steps").n) == (
+        "traces",
+        400,
+    )
+
+
 def test_a_way_that_only_rounding_makes_too_short_is_long_enough() -> None:
     # 49 steps of 2 epsilon / 49 sum up to a little less than 2 epsilon.
     epsilon, asked = 49 / 255, Asked(steps=(49,), relative_step=2.0)
@@ -370,7 +399,7 @@ def test_rows_and_document_say_the_same() -> None:
     assert {len(row) for row in rows} == {len(HEADERS)}
     assert rows[0] == (
         "images that stand while the steps turn back",
-        *("0.01", "10 %", "7.43 % to 13.3 %", "at most 2 %", "400", "failed"),
+        *("traces", "0.01", "10 %", "7.43 % to 13.3 %", "at most 2 %", "400", "failed"),
     )
     assert document["diagnostics"][0]["value"] == pytest.approx(0.1)
     assert replace(trust, diagnostics=()).verdict == "undecided"

@@ -1,0 +1,307 @@
+"""Probes beside an attack: made on its images, continued, refused, and counted in its judgement."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import evaluator
+from evaluator.contracts import Run, Silence
+from evaluator.errors import InputError, RunMismatchError
+from evaluator.evaluate.benchmarks.whitebox import epsilon_conditions
+from evaluator.evaluate.classes import wnids
+from evaluator.evaluate.decode import photo_pixels
+from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.sources.items import select_items
+from evaluator.exporter.spec import model_spec
+from evaluator.exporter.weights import load_network
+from evaluator.exporter.zoo import MODELS
+from evaluator.records.reading import read_run
+from evaluator.records.run import open_run
+from evaluator.tests.second_attack import Images, papers_attack
+from evaluator.tests.small import one_line, small_row
+from evaluator.workflow import probes
+from evaluator.workflow.attack_scores import epsilons_there
+
+SIDE, PHOTOS, PROBED, QUERIES = 32, 8, 5, 20
+EPSILONS, STEPS = (0.001, 0.05), (2, 4)
+NAMES = ("noise", "unbounded", "twice-the-steps", "gradient-free")
+Rows = list[dict[str, Any]]
+
+
+class Flat(nn.Module):
+    """Looks at each pixel by itself, so that it soon falls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * SIDE * SIDE, 1000)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(images.flatten(1))
+        return logits
+
+
+@pytest.fixture(autouse=True)
+def flat(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_row(monkeypatch)
+    row = replace(MODELS["small"], name="flat", architecture="flat", build=lambda _: Flat())
+    monkeypatch.setitem(MODELS, "flat", row)
+    monkeypatch.setattr(probes, "NOISE_QUERIES", 6)
+
+
+@pytest.fixture
+def network() -> Images:
+    spec = model_spec("flat", weights="random", crop_px=SIDE)
+    return Images(load_network(spec).network, spec.preprocessing)
+
+
+@pytest.fixture
+def images() -> dict[str, torch.Tensor]:
+    """Each photo as the network sees it, by the name of its file."""
+    spec, found = model_spec("flat", weights="random", crop_px=SIDE), {}
+    for photo in sample_photos()[:PHOTOS]:
+        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), spec.preprocessing)
+        found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
+    return found
+
+
+@pytest.fixture
+def tree(network: Images, images: dict[str, torch.Tensor], tmp_path: Path) -> Path:
+    """Photos under the classes that the network takes them for."""
+    for name, image in images.items():
+        place = tmp_path / "tree" / wnids()[int(network(image).argmax())] / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (photo,) = (one.path for one in sample_photos() if one.path.name == name)
+        shutil.copyfile(photo, place)
+    return tmp_path / "tree"
+
+
+def attack(tree: Path, out: Path, **more: Any) -> Run:
+    options: dict[str, Any] = {
+        "weights": "random", "crop_px": SIDE, "device": "cpu", "epsilons": EPSILONS,
+        "steps": STEPS, "batch_size": 2, "traced": 1,
+    }  # fmt: skip
+    return evaluator.attack_whitebox("flat", tree, out=out, **{**options, **more})
+
+
+def probed(tree: Path, out: Path, **more: Any) -> Run:
+    options = {"probe": True, "probe_images": PROBED, "probe_queries": QUERIES}
+    return attack(tree, out, **{**options, **more})
+
+
+def rows(run: Run, epsilon: float) -> Rows:
+    (condition,) = epsilon_conditions([epsilon])
+    found: Rows = read_run(run, (condition,)).finished[condition].to_pylist()
+    return found
+
+
+def probe_rows(run: Run, name: str, epsilon: float) -> Rows:
+    return rows(open_run(run.folder / "probes" / name), epsilon)
+
+
+def diagnostics(run: Run, *more: Run, steps: int = STEPS[-1]) -> dict[tuple[str, float], Any]:
+    """Of the attack at this count, by name and epsilon."""
+    report = evaluator.report([run.folder, *(one.folder for one in more)])
+    (judged,) = [a for a in report.attacks if a.run == str(run.folder) and a.steps == steps]
+    return {(d.name, d.epsilon): d for d in judged.trust.diagnostics}
+
+
+def changed(rows: Rows, steps: int = 10**9) -> set[str]:
+    """The images whose label was left by then."""
+    return {row["id"] for row in rows if 1 <= (row["changed_step"] or 0) <= steps}
+
+
+def test_probes_are_of_an_even_sample_of_the_attacks_images(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run")
+    ids = [row["id"] for row in rows(run, EPSILONS[0])]
+    for name in NAMES:
+        epsilons = [1.0] if name == "unbounded" else list(EPSILONS)
+        assert epsilons_there(open_run(run.folder / "probes" / name)) == epsilons
+        for epsilon in epsilons:
+            found = [row["id"] for row in probe_rows(run, name, epsilon)]
+            assert found == select_items(ids, PROBED)
+
+
+def test_twice_the_steps_and_no_bound_are_the_attack_itself(
+    network: Images, images: dict[str, torch.Tensor], tree: Path, tmp_path: Path
+) -> None:
+    run = probed(tree, tmp_path / "run")
+    for name, steps, epsilons in (
+        ("twice-the-steps", 2 * STEPS[-1], EPSILONS),
+        ("unbounded", STEPS[-1], (1.0,)),
+    ):
+        for epsilon in epsilons:
+            for row in probe_rows(run, name, epsilon):
+                image = images[row["id"].partition("/")[2]]
+                expected = papers_attack(network, image, row["id"], row["label"], epsilon, steps)
+                assert (row["target_step"], row["changed_step"]) == expected
+
+
+def test_what_the_probes_found_is_in_the_judgement(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run")
+    assert all(d.value is None for (name, _), d in diagnostics(
+        attack(tree, tmp_path / "alone")).items() if name in ("noise_finds_more", "unbounded")
+    )  # fmt: skip
+    for steps in STEPS:
+        found = diagnostics(run, steps=steps)
+        for epsilon in EPSILONS:
+            attacked = changed(rows(run, epsilon), steps)
+            for name, key in (
+                ("noise_finds_more", "noise"),
+                ("gradient_free_finds_more", "gradient-free"),
+            ):
+                more = changed(probe_rows(run, key, epsilon)) - attacked
+                assert found[name, epsilon].value == len(more) / PROBED
+                assert found[name, epsilon].n == PROBED
+    doubled = found["twice_the_steps", EPSILONS[0]]
+    assert (doubled.n, doubled.needs) == (PROBED, "probe")
+    assert found["unbounded", None].n == PROBED
+    assert found["transfer_finds_more", None].value is None
+
+
+def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run")
+    asked = 0
+    for epsilon in EPSILONS:
+        fell = changed(rows(run, epsilon), STEPS[0])
+        for row in probe_rows(run, "gradient-free", epsilon):
+            assert (row["steps"] == 0) == (row["id"] in fell)
+            asked += row["steps"] > 0
+    assert 0 < asked < PROBED * len(EPSILONS)  # both were seen
+
+
+def test_probes_are_added_to_an_attack_that_is_there_and_made_once(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = probed(tree, tmp_path / "whole")
+    run = attack(tree, tmp_path / "run")
+    calls = iter(range(99))
+    work = probes.query_work
+
+    def cut(*given: Any) -> Any:
+        inner = work(*given)
+
+        def once(*shard: Any) -> Any:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return inner(*shard)
+
+        return once
+
+    with monkeypatch.context() as patched:
+        patched.setattr(probes, "query_work", cut)
+        with pytest.raises(KeyboardInterrupt):
+            probed(tree, run.folder)
+    assert diagnostics(run)["noise_finds_more", None].value is None  # not finished anywhere
+    assert len(list((run.folder / "probes/noise").rglob("part-*"))) == 2
+    run = probed(tree, run.folder)
+    for name in NAMES:
+        for epsilon in [1.0] if name == "unbounded" else EPSILONS:
+            assert probe_rows(run, name, epsilon) == probe_rows(whole, name, epsilon)
+    told = Silence()
+    probed(tree, run.folder, progress=told)
+    assert not any("Probing" in note for note in told.notes)
+
+
+def test_a_later_epsilon_is_probed_as_well(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    attack(tree, run.folder)
+    assert diagnostics(run)["noise_finds_more", EPSILONS[1]].value is None
+    probed(tree, run.folder)
+    assert diagnostics(run)["noise_finds_more", EPSILONS[1]].n == PROBED
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"probe_images": 4}, f"probe.images is {PROBED} there, 4 here"),
+        ({"probe_queries": 7}, f"probe.queries is {QUERIES} there, 7 here"),
+    ],
+)
+def test_other_choices_are_refused_before_anything_is_attacked(
+    tree: Path, tmp_path: Path, more: dict[str, Any], named: str
+) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    with pytest.raises(RunMismatchError, match=named) as raised:
+        probed(tree, run.folder, **more)
+    assert one_line(raised.value)
+    assert f"remove {run.folder / 'probes'}" in str(raised.value)
+    assert epsilons_there(run) == [EPSILONS[0]]
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"probe_images": 0}, "A probe of 0 images is none"),
+        ({"probe_queries": 0}, "A probe of 0 queries is none"),
+        ({"probe": False}, "--probe-images is of probes: add --probe"),
+        ({"probe": False, "probe_images": None}, "--probe-queries is of probes: add --probe"),
+    ],
+)
+def test_choices_that_are_none_are_refused(
+    tree: Path, tmp_path: Path, more: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InputError, match=named) as raised:
+        probed(tree, tmp_path / "run", **more)
+    assert one_line(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_probe_by_itself_is_no_report(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    for place in (run.folder / "probes", run.folder / "probes" / "noise"):
+        with pytest.raises(InputError, match="is a probe, and says nothing") as raised:
+            evaluator.report(place)
+        assert str(run.folder) in str(raised.value)
+
+
+def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], seed=1)
+    shutil.copytree(run.folder / "probes", other.folder / "probes")
+    with pytest.raises(InputError, match="is no probe of the attack that it lies in") as raised:
+        evaluator.report(other.folder)
+    assert one_line(raised.value)
+
+
+@pytest.fixture
+def transferred(tree: Path, tmp_path: Path) -> Iterator[Run]:
+    """Images made on another network, by which some are fooled at the larger epsilon."""
+    (run,) = evaluator.attack_transfer(
+        "flat", tree, out=tmp_path / "transfer", source="small", source_weights="random",
+        source_crop_px=SIDE, weights="random", crop_px=SIDE, device="cpu", engine="torch",
+        epsilons=(EPSILONS[1], 0.5), protocol="standard", steps=(8,), restarts=1, traced=0,
+    )  # fmt: skip
+    yield run
+
+
+def test_a_transferred_attack_of_the_same_report_is_a_probe(
+    tree: Path, tmp_path: Path, transferred: Run
+) -> None:
+    run = attack(tree, tmp_path / "run")
+    found = diagnostics(run, transferred)
+    assert found["transfer_finds_more", EPSILONS[0]].value is None
+    fooled = {
+        row["id"]
+        for row in rows(transferred, EPSILONS[1])
+        if row["victim"] is not None and row["victim"] != row["label"]
+    }
+    more = fooled - changed(rows(run, EPSILONS[1]))
+    assert found["transfer_finds_more", EPSILONS[1]].value == len(more) / PHOTOS
+    assert fooled
+    other = attack(tree, tmp_path / "relative", relative_epsilon=True)
+    assert diagnostics(other, transferred)["transfer_finds_more", None].value is None
+
+
+def test_the_report_names_what_was_not_probed(tree: Path, tmp_path: Path) -> None:
+    (table,) = evaluator.report(attack(tree, tmp_path / "run", steps=(4,)).folder).tables()[-1:]
+    (line,) = [note for note in table.notes if note.startswith("needs an extra run (--probe")]
+    assert "images that stand without a bound, at epsilon 1" in line
+    (table,) = evaluator.report(probed(tree, tmp_path / "probed", steps=(4,)).folder).tables()[-1:]
+    (line,) = [note for note in table.notes if note.startswith("needs an extra run (--probe")]
+    assert line.endswith("transferred attack): images that only a transferred attack fools")

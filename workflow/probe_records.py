@@ -1,0 +1,105 @@
+"""The records of extra runs, as the attack that they are to judge needs them.
+
+Two kinds: probes in the folder of the attack (``workflow/probes.py``), and transferred attacks on
+the same model among the runs of a report: what was made on another model and fools this one, where
+its own gradients did not, speaks against the search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+from ..attacks.transferred import fooled_by_transfer
+from ..attacks.trust import Probes
+from ..contracts import Preprocessing, ProbeName, Run, RunKey
+from ..errors import InputError, shown
+from ..evaluate.benchmarks.transfer import TRANSFER
+from ..evaluate.benchmarks.whitebox import epsilon_conditions
+from ..records.reading import read_run
+from ..records.run import MANIFEST, open_run
+from .attack_scores import epsilons_there
+from .probes import probe_folder
+from .scored_runs import ScoredRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Tables = Mapping[float, pa.Table]
+
+
+def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
+    """What extra runs say beside an attack, at the epsilons that are finished in both.
+
+    Args:
+        attack: A white-box attack.
+        others: Runs of the same report, among which transferred attacks may be.
+
+    Raises:
+        InputError: If a probe is another attack's, or its records are damaged.
+    """
+    epsilons = {float(c["epsilon"]) for c in attack.records.finished}
+    found = {name: _tables(attack.run, name) for name in get_args(ProbeName)}
+    unbounded = list(found["unbounded"].values())
+    return Probes(
+        noise=_at(epsilons, found["noise"]),
+        transfer=_at(epsilons, _transferred(attack, others)),
+        gradient_free=_at(epsilons, found["gradient-free"]),
+        twice_the_steps=_at(epsilons, found["twice-the-steps"]),
+        unbounded=unbounded[0] if unbounded else None,
+    )
+
+
+def _at(epsilons: set[float], tables: "Tables") -> "Tables":
+    return {epsilon: table for epsilon, table in tables.items() if epsilon in epsilons}
+
+
+def _tables(attack: Run, name: ProbeName) -> "Tables":
+    """The finished records of a probe, by epsilon."""
+    folder = probe_folder(attack.folder, name)
+    if not (folder / MANIFEST).is_file():
+        return {}
+    probe = open_run(folder)
+    ours, theirs = attack.key, probe.key
+    if theirs.probe is None or theirs.probe.name != name or _of(theirs) != _of(ours):
+        raise InputError(
+            f"{shown(folder)} is no probe of the attack that it lies in. Remove it, and make it "
+            "again with --probe."
+        )
+    finished = read_run(probe, epsilon_conditions(epsilons_there(probe))).finished
+    return {float(condition["epsilon"]): table for condition, table in finished.items()}
+
+
+def _of(key: RunKey) -> RunKey:
+    """What an attack and its probes share."""
+    assert key.attack is not None
+    return replace(key, attack=replace(key.attack, steps=(1,), traced=0), probe=None)
+
+
+def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
+    """What transferred attacks on the same model and the same images found, by epsilon."""
+    import pyarrow as pa
+
+    found: dict[float, list[pa.Table]] = {}
+    for other in others:
+        if other.run.key.benchmark == TRANSFER.name and _of_the_same(attack.run, other.run):
+            for condition, table in other.records.finished.items():
+                found.setdefault(float(condition["epsilon"]), []).append(fooled_by_transfer(table))
+    return {epsilon: pa.concat_tables(tables) for epsilon, tables in found.items()}
+
+
+def _of_the_same(attack: Run, transfer: Run) -> bool:
+    """Whether a transferred attack is on this model, within as much, on photos of these pixels."""
+    ours, theirs = attack.key, transfer.key
+    assert theirs.transfer is not None and ours.attack is not None and theirs.attack is not None
+    return (
+        (ours.weights_sha256, ours.ids_sha256, ours.generated)
+        == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
+        and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
+        and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)
+        and ours.preprocessing == theirs.preprocessing
+    )
+
+
+def _pixels(preprocessing: Preprocessing) -> tuple[object, ...]:
+    """What decides which pixels a photo becomes, whatever is then done to them."""
+    return preprocessing.resize_px, preprocessing.crop_px, preprocessing.interpolation

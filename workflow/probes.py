@@ -1,0 +1,295 @@
+"""Extra runs beside an attack, in its folder: what may find images that it missed.
+
+``RUN/probes/<name>`` is a run of its own, of an even sample of the attack's images at the same
+epsilons, in the attack's settings or in none where it asks for no gradient. So probes are sealed,
+continued and shared among processes as attacks are, and ``workflow/probe_records.py`` reads them
+where the attack is judged.
+
+A search without gradients costs hundreds of passes for an image that stands, and can say nothing of
+one that the attack has fooled already: of those it is not asked.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..attacks.trust.attempts import attempts_of
+from ..contracts import (
+    AttackSettings,
+    Condition,
+    ProbeName,
+    ProbeSettings,
+    Progress,
+    Provenance,
+    Run,
+    RunKey,
+    Shard,
+)
+from ..errors import InputError, RunMismatchError, shown
+from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
+from ..evaluate.scoring import refuse_nothing_read
+from ..evaluate.sources.items import select_items
+from ..records.reading import check_finished, read_run
+from ..records.run import MANIFEST, open_run
+from ..records.running import Work, run_shards
+from ..records.shards import Pace, shard_path, shards_of
+from ..storage.documents import document_differences
+from .attack_data import AttackedData, ReadImages, images_of, pace_of
+from .attack_pass import attack_work
+from .beginning import begun_run
+from .circumstances import ShardClock
+from .selection import Selection
+from .subject import Subject
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IMAGES = 200
+"""In a probe, unless the user says otherwise: the fewest that can show a share of 2 % absent."""
+
+NOISE_QUERIES = 100
+SQUARE_QUERIES = 1000
+"""AutoAttack's standard version has 5000."""
+
+FORWARD_SHARE = 1 / 3
+"""Of the time of a step, what its pass without a gradient takes."""
+
+
+@dataclass(frozen=True)
+class ProbeChoice:
+    """What a user may choose of probes.
+
+    Attributes:
+        images: Of how many images they are.
+        queries: How often the search without gradients may ask the network about each.
+    """
+
+    images: int = IMAGES
+    queries: int = SQUARE_QUERIES
+
+    @classmethod
+    def of(cls, wanted: bool, images: int | None, queries: int | None) -> "ProbeChoice | None":
+        """What was asked for; none where no probe was.
+
+        Raises:
+            InputError: If there are choices of probes, and no probes.
+        """
+        chosen = {"images": images, "queries": queries}
+        if wanted:
+            return cls(**{name: n for name, n in chosen.items() if n is not None})
+        for name, n in chosen.items():
+            if n is not None:
+                raise InputError(f"--probe-{name} is of probes: add --probe, or leave it out.")
+        return None
+
+    def settings(self) -> tuple[ProbeSettings, ...]:
+        """Every probe, the cheapest first.
+
+        Raises:
+            InputError: If there are no images, or no queries.
+        """
+        asked: Mapping[ProbeName, int | None] = {
+            "noise": NOISE_QUERIES,
+            "unbounded": None,
+            "twice-the-steps": None,
+            "gradient-free": self.queries,
+        }
+        return tuple(ProbeSettings(name, self.images, queries) for name, queries in asked.items())
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One that is to be made.
+
+    Attributes:
+        settings: Which.
+        key: Of its run.
+        folder: Of its run.
+    """
+
+    settings: ProbeSettings
+    key: RunKey
+    folder: Path
+
+    @property
+    def attack(self) -> AttackSettings:
+        """The attack that it makes; of one without gradients, that which it is to judge."""
+        assert self.key.attack is not None
+        return self.key.attack
+
+
+def probe_folder(attack: Path, name: ProbeName) -> Path:
+    """Where a probe lies, in the folder of its attack."""
+    return attack / "probes" / name
+
+
+def planned_probes(folder: Path, key: RunKey, choice: ProbeChoice) -> list[Probe]:
+    """The probes of an attack; before it is made, so that what cannot be is told at once.
+
+    Args:
+        folder: Of the attack's run.
+        key: Of the attack's run.
+        choice: The user's.
+
+    Raises:
+        InputError: If there are no images, or no queries.
+        RunMismatchError: If a probe that is there was made with other choices.
+    """
+    assert key.attack is not None
+    found = []
+    for settings in choice.settings():
+        of_probe = replace(key, attack=_attack(key.attack, settings.name), probe=settings)
+        probe = Probe(settings, of_probe, probe_folder(folder, settings.name))
+        if (probe.folder / MANIFEST).is_file():
+            _refuse_other(probe)
+        found.append(probe)
+    return found
+
+
+def _refuse_other(probe: Probe) -> None:
+    differences = list(document_differences(open_run(probe.folder).key, probe.key))
+    if differences:
+        raise RunMismatchError(
+            f"{shown(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
+            f"Repeat what it was made with, or remove {shown(probe.folder.parent)}."
+        )
+
+
+def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
+    """What a probe attacks with: nothing of it needs the diagnostics of a traced sample."""
+    last = settings.steps[-1]
+    steps = {"twice-the-steps": (2 * last,), "unbounded": (last,)}
+    if name not in steps:
+        return settings
+    return replace(settings, steps=steps[name], traced=0)
+
+
+def make_probes(
+    probes: Sequence[Probe],
+    attack: Run,
+    subject: Subject,
+    selection: Selection,
+    job: AttackedData,
+    made: Provenance,
+    progress: Progress,
+) -> None:
+    """Make what is missing of the probes of an attack that is finished.
+
+    Args:
+        probes: As they were planned.
+        attack: The attack's run.
+        subject: The model.
+        selection: Of the attack.
+        job: What the attack was made with.
+        made: The circumstances.
+        progress: Is told what happens.
+    """
+    pace: Pace | None = None
+    for probe in probes:
+        items = select_items(job.items, probe.settings.images)
+        conditions = _conditions(probe, selection)
+        chosen = Selection(WHITEBOX, dict.fromkeys(conditions, items), selection.ids_sha256)
+        of_probe = replace(
+            job, settings=probe.attack, items=items, traced=frozenset[str](), check=None
+        )
+        if not (probe.folder / MANIFEST).is_file():
+            pace = pace or pace_of(job, progress)
+        run = begun_run(
+            probe.folder,
+            probe.key,
+            subject,
+            chosen,
+            None if pace is None else _pace(pace, job.settings, probe),
+            attack.manifest.batch_size,
+            None,
+        )
+        shards = shards_of(conditions, chosen.count, run.manifest.shard_size)
+        check_finished(run, shards)
+        if all(shard_path(run, shard).is_file() for shard in shards):
+            continue
+        progress.note(f"Probing the attack: {_what(probe.settings)}, on {chosen.count:,} images.")
+        work = attack_work(of_probe, made)
+        if probe.settings.queries is not None:
+            asked = _standing(attack, conditions) if _of_standing(probe) else {}
+            work = query_work(of_probe, probe.settings, asked, made)
+        run_shards(run, shards, work, workers=1, progress=progress, verb="probe")
+
+
+def _conditions(probe: Probe, selection: Selection) -> Sequence[Condition]:
+    if probe.settings.name == "unbounded":
+        return epsilon_conditions([1.0])
+    return selection.conditions
+
+
+def _pace(attacking: Pace, settings: AttackSettings, probe: Probe) -> Pace:
+    """How fast images are probed, from how fast they are attacked."""
+    steps = settings.steps[-1] * settings.attempts
+    theirs = probe.attack.steps[-1] * probe.attack.attempts
+    if probe.settings.queries is not None:
+        theirs = max(1, round(probe.settings.queries * FORWARD_SHARE))
+    return replace(attacking, items_per_second=attacking.items_per_second * steps / theirs)
+
+
+def _what(settings: ProbeSettings) -> str:
+    words: Mapping[ProbeName, str] = {
+        "noise": f"noise, {settings.queries:,} draws" if settings.queries else "noise",
+        "unbounded": "without a bound",
+        "twice-the-steps": "twice the steps",
+        "gradient-free": f"Square, without gradients, at most {settings.queries:,} queries",
+    }
+    return words[settings.name]
+
+
+def _of_standing(probe: Probe) -> bool:
+    return probe.settings.name == "gradient-free"
+
+
+def _standing(attack: Run, conditions: Sequence[Condition]) -> Mapping[Condition, frozenset[str]]:
+    """The images of each epsilon whose label the attack had not changed at its smallest count."""
+    settings = attack.key.attack
+    assert settings is not None
+    finished = read_run(attack, tuple(conditions)).finished
+    return {
+        condition: frozenset(
+            image
+            for image, fell in attempts_of(table, "label", settings.steps[0]).by_id().items()
+            if not fell
+        )
+        for condition, table in finished.items()
+    }
+
+
+def query_work(
+    job: AttackedData,
+    probe: ProbeSettings,
+    asked: Mapping[Condition, frozenset[str]],
+    made: Provenance,
+) -> Work:
+    """What makes one shard of a probe that asks for no gradient."""
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
+        from ..attacks.queries import QueryJob, queried
+        from ..attacks.records import query_records
+
+        clock, read = ShardClock(), ReadImages()
+        items = job.items[shard.start : shard.stop]
+        of_images = QueryJob(
+            network=job.network.network,
+            probe=probe,
+            seed=job.settings.seed,
+            epsilon=float(shard.condition["epsilon"]),
+            room=job.room,
+            device=job.network.device.name,
+            relative_epsilon=job.settings.relative_epsilon,
+            asked=asked.get(shard.condition),
+        )
+        found = list(queried(of_images, images_of(job, items, read), advance))
+        advance(len(read.skipped))
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        table = pa.Table.from_batches([query_records(items, found, read.skipped)])
+        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+
+    return work
