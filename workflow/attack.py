@@ -1,11 +1,7 @@
 """White-box attacks on a model: from words to a run on disk."""
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..attacks.protocols import attack_settings, find_protocol
 from ..attacks.randomness import traced_sample
@@ -16,17 +12,15 @@ from ..contracts import (
     Provenance,
     Run,
     RunKey,
-    Shard,
     Silence,
 )
 from ..engine.torch_engine import exact_float32
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.report.attack_tables import epsilon_text
-from ..evaluate.scoring import refuse_nothing_read
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, check_run_folder, key_sha256
-from ..records.running import Work, run_shards
+from ..records.running import run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
@@ -35,21 +29,17 @@ from .attack_data import (
     CUDA_BATCH,
     AttackedData,
     ImageChoice,
-    ReadImages,
     attacked_conditions,
     every_of,
-    images_of,
     pace_of,
 )
+from .attack_pass import attack_work
 from .beginning import begun_run
 from .circumstances import circumstances, default_folder
 from .cross_check import CrossCheck, cross_checked, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, find_subject
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def attack_whitebox(
@@ -209,41 +199,7 @@ def _complete(
         f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
         f"into {shown(run.folder)}."
     )
-    with cross_checked(_work(job, made), job.check, run, shards) as work:
+    with cross_checked(attack_work(job, made), job.check, run, shards) as work:
         run_shards(run, shards, work, workers=1, progress=progress, verb="attack")
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))
-
-
-def _work(job: AttackedData, made: Provenance) -> Work:
-    """What makes one shard: its records, and under which circumstances they were made."""
-
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        import pyarrow as pa
-
-        from ..attacks.pgd import AttackJob, attacked
-        from ..attacks.records import attack_records
-
-        started, began, read = datetime.now(UTC), time.monotonic(), ReadImages()
-        items = job.items[shard.start : shard.stop]
-        attack = AttackJob(
-            network=job.network.network,
-            settings=job.settings,
-            epsilon=float(shard.condition["epsilon"]),
-            room=job.room,
-            device=job.network.device.name,
-            traced=job.traced,
-        )
-        attempts = list(attacked(attack, images_of(job, items, read), advance))
-        advance(len(read.skipped))
-        refuse_nothing_read(items, read.skipped, read.unread, "image")
-        table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])
-        return table, replace(
-            made,
-            batch_size=min(made.batch_size, job.room.size),
-            data_sha256=read.digest.hexdigest(),
-            started=started.isoformat("T", "seconds"),
-            seconds=round(time.monotonic() - began, 3),
-        )
-
-    return work

@@ -21,6 +21,7 @@ from .selection import Selection, select
 
 if TYPE_CHECKING:
     from ..attacks.attempts import CleanImage
+    from ..attacks.pgd import AttackJob
     from .cross_check import CrossCheck
 
 SUBSETS = {"every-second": 2}
@@ -169,6 +170,20 @@ def _right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
     losses = [job.settings.losses[0]] * len(images)
     found = gradients_of(job.network.network, batch, losses, labels)
     return int((found.logits.argmax(1) == labels).sum())
+
+
+def attack_of(job: AttackedData, condition: Condition) -> "AttackJob":
+    """What images are attacked with under a condition."""
+    from ..attacks.pgd import AttackJob
+
+    return AttackJob(
+        network=job.network.network,
+        settings=job.settings,
+        epsilon=float(condition["epsilon"]),
+        room=job.room,
+        device=job.network.device.name,
+        traced=job.traced,
+    )
 
 
 def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Iterator["CleanImage"]:

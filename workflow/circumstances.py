@@ -5,7 +5,10 @@ import platform
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..contracts import Device, Provenance
@@ -60,3 +63,26 @@ def circumstances(
         command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
         labels=None if labels is None else shown(labels.absolute()),
     )
+
+
+class ShardClock:
+    """Since when a shard is being made, of which its provenance speaks once it is finished."""
+
+    def __init__(self) -> None:
+        self._started, self._began = datetime.now(UTC), time.monotonic()
+
+    def provenance(self, made: Provenance, batch_size: int, data_sha256: str) -> Provenance:
+        """Of the shard, which is finished now.
+
+        Args:
+            made: What the provenances of all shards share.
+            batch_size: That there was memory for.
+            data_sha256: Of what was read for the shard.
+        """
+        return replace(
+            made,
+            batch_size=min(made.batch_size, batch_size),
+            data_sha256=data_sha256,
+            started=self._started.isoformat("T", "seconds"),
+            seconds=round(time.monotonic() - self._began, 3),
+        )

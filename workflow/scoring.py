@@ -1,10 +1,7 @@
 """Scoring a model on a benchmark: from words to a run on disk."""
 
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +27,7 @@ from ..records.skipped import skipped_in
 from ..storage.atomic import check_place
 from .beginning import run_of
 from .belief import believed_engine
-from .circumstances import circumstances, default_folder
+from .circumstances import ShardClock, circumstances, default_folder
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -188,14 +185,8 @@ def _work(job: ScoringJob, made: Provenance) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        started, began = datetime.now(UTC), time.monotonic()
+        clock = ShardClock()
         table, data_sha256 = score_shard(job, shard, advance)
-        return table, replace(
-            made,
-            batch_size=min(job.batch_size, job.limit.size),
-            data_sha256=data_sha256,
-            started=started.isoformat("T", "seconds"),
-            seconds=round(time.monotonic() - began, 3),
-        )
+        return table, clock.provenance(made, job.limit.size, data_sha256)
 
     return work

@@ -1,10 +1,8 @@
 """One pass over a shard: attacked once, or read as it was kept, for everyone who lacks it."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..attacks.transferred import hands_on
@@ -13,7 +11,8 @@ from ..errors import InputError, shown
 from ..evaluate.scoring import refuse_nothing_read
 from ..records.running import Work
 from ..records.shards import shard_path, write_shard
-from .attack_data import AttackedData, ReadImages, images_of
+from .attack_data import AttackedData, ReadImages, attack_of, images_of
+from .circumstances import ShardClock
 from .kept_images import KeptImages
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def shard_work(
     """
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        started, began, read = datetime.now(UTC), time.monotonic(), ReadImages()
+        clock, read = ShardClock(), ReadImages()
         lacking = [r for r in everyone if r is not first and _lacks(r, first, shard)]
         with ExitStack() as stack:
             parts = [stack.enter_context(r.begin(shard)) for r in (first, *lacking)]
@@ -89,14 +88,7 @@ def shard_work(
                 records = _attacked(shard, parts, job, source, read, advance)
             tables = [part.records(records) for part in parts]
         made = [
-            replace(
-                part.made,
-                batch_size=min(part.made.batch_size, job.room.size),
-                data_sha256=read.digest.hexdigest(),
-                started=started.isoformat("T", "seconds"),
-                seconds=round(time.monotonic() - began, 3),
-            )
-            for part in parts
+            clock.provenance(part.made, job.room.size, read.digest.hexdigest()) for part in parts
         ]
         for part, table, provenance in list(zip(parts, tables, made, strict=True))[1:]:
             advance(0)  # raises where the work has become useless
@@ -115,19 +107,12 @@ def _attacked(
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
     """Make the images, and hand each on as its attempt ends; the records of the attack."""
-    from ..attacks.pgd import AttackJob, attacked
+    from ..attacks.pgd import attacked
     from ..attacks.records import attack_records
 
     items = job.items[shard.start : shard.stop]
-    attack = AttackJob(
-        network=job.network.network,
-        settings=job.settings,
-        epsilon=float(shard.condition["epsilon"]),
-        room=job.room,
-        device=job.network.device.name,
-        traced=job.traced,
-        keep_images=True,
-        keep_last=source.image == "last",
+    attack = replace(
+        attack_of(job, shard.condition), keep_images=True, keep_last=source.image == "last"
     )
     attempts, counts = [], dict[str, int]()
     for attempt in attacked(attack, _shown_to(parts, images_of(job, items, read)), advance):

@@ -1,0 +1,39 @@
+"""One shard of a white-box attack: its images attacked, its records and their circumstances."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..contracts import Provenance, Shard
+from ..evaluate.scoring import refuse_nothing_read
+from ..records.running import Work
+from .attack_data import AttackedData, ReadImages, attack_of, images_of
+from .circumstances import ShardClock
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def attack_work(job: AttackedData, made: Provenance) -> Work:
+    """What makes one shard: its records, and under which circumstances they were made.
+
+    Args:
+        job: What the images are attacked with.
+        made: What the provenances of all shards share.
+    """
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
+        from ..attacks.pgd import attacked
+        from ..attacks.records import attack_records
+
+        clock, read = ShardClock(), ReadImages()
+        items = job.items[shard.start : shard.stop]
+        attack = attack_of(job, shard.condition)
+        attempts = list(attacked(attack, images_of(job, items, read), advance))
+        advance(len(read.skipped))
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])
+        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+
+    return work
