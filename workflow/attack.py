@@ -38,6 +38,7 @@ from .beginning import begun_run
 from .circumstances import circumstances, default_folder
 from .cross_check import CrossCheck, cross_checked, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
+from .probes import ProbeChoice, make_probes, planned_probes
 from .selection import Selection, places_of, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -67,6 +68,9 @@ def attack_whitebox(
     parity: bool = True,
     on_error: str = "fail",
     check_against: str | Path | None = None,
+    probe: bool = False,
+    probe_images: int | None = None,
+    probe_queries: int | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Attack a model with its own gradients; what is finished in the run is not attacked again.
@@ -97,6 +101,9 @@ def attack_whitebox(
             row that says so, and every number counts it.
         check_against: A finished run of imagenet by any engine, whose predictions the clean ones
             are compared with, photo by photo; no part of the run's identity.
+        probe: Whether to make the extra runs that judge the attack as well.
+        probe_images: Of how many images they are; without it, 200.
+        probe_queries: How often a search without gradients may ask about each; without it, 1000.
         progress: Is told what happens.
 
     Raises:
@@ -117,6 +124,7 @@ def attack_whitebox(
         traced=traced,
         seed=seed,
     )
+    probe_choice = ProbeChoice.of(probe, probe_images, probe_queries)
     conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
@@ -171,6 +179,7 @@ def attack_whitebox(
         attack=settings,
     )
     folder = out or default_folder(subject, WHITEBOX.name, key_sha256(key)[:8])
+    probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
@@ -184,6 +193,7 @@ def attack_whitebox(
             run.manifest.batch_size,
         )
         _complete(run, selection, job, made, progress)
+        make_probes(probes, run, subject, selection, job, made, progress)
     return run
 
 

@@ -1,9 +1,9 @@
-"""One shard of a white-box attack: its images attacked, its records and their circumstances."""
+"""One shard of an attack or a probe: its images attacked, its records and their circumstances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ..contracts import Provenance, Shard
+from ..contracts import Condition, ProbeSettings, Provenance, Shard
 from ..evaluate.scoring import refuse_nothing_read
 from ..records.running import Work
 from .attack_data import AttackedData, ReadImages, attack_of, images_of
@@ -34,6 +34,48 @@ def attack_work(job: AttackedData, made: Provenance) -> Work:
         advance(len(read.skipped))
         refuse_nothing_read(items, read.skipped, read.unread, "image")
         table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])
+        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+
+    return work
+
+
+def query_work(
+    job: AttackedData,
+    probe: ProbeSettings,
+    asked: Mapping[Condition, frozenset[str]],
+    made: Provenance,
+) -> Work:
+    """What makes one shard of a probe that asks for no gradient.
+
+    Args:
+        job: What the images of the attack that it is to judge are attacked with.
+        probe: Which one.
+        asked: Of each condition the images that are worth asking about; all where it is not there.
+        made: What the provenances of all shards share.
+    """
+
+    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
+        from ..attacks.queries import QueryJob, queried
+        from ..attacks.records import query_records
+
+        clock, read = ShardClock(), ReadImages()
+        items = job.items[shard.start : shard.stop]
+        of_images = QueryJob(
+            network=job.network.network,
+            probe=probe,
+            seed=job.settings.seed,
+            epsilon=float(shard.condition["epsilon"]),
+            room=job.room,
+            device=job.network.device.name,
+            relative_epsilon=job.settings.relative_epsilon,
+            asked=asked.get(shard.condition),
+        )
+        found = list(queried(of_images, images_of(job, items, read), advance))
+        advance(len(read.skipped))
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        table = pa.Table.from_batches([query_records(items, found, read.skipped)])
         return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
 
     return work

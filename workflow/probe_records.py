@@ -90,7 +90,9 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 def _of_the_same(attack: Run, transfer: Run) -> bool:
     """Whether a transferred attack is on this model, within as much, on photos of these pixels."""
     ours, theirs = attack.key, transfer.key
-    assert theirs.transfer is not None and ours.attack is not None and theirs.attack is not None
+    assert theirs.transfer is not None
+    assert ours.attack is not None
+    assert theirs.attack is not None
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)

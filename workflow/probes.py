@@ -9,10 +9,9 @@ A search without gradients costs hundreds of passes for an image that stands, an
 one that the attack has fooled already: of those it is not asked.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..attacks.trust.attempts import attempts_of
 from ..contracts import (
@@ -24,26 +23,20 @@ from ..contracts import (
     Provenance,
     Run,
     RunKey,
-    Shard,
 )
 from ..errors import InputError, RunMismatchError, shown
 from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
-from ..evaluate.scoring import refuse_nothing_read
 from ..evaluate.sources.items import select_items
 from ..records.reading import check_finished, read_run
 from ..records.run import MANIFEST, open_run
-from ..records.running import Work, run_shards
+from ..records.running import run_shards
 from ..records.shards import Pace, shard_path, shards_of
 from ..storage.documents import document_differences
-from .attack_data import AttackedData, ReadImages, images_of, pace_of
-from .attack_pass import attack_work
+from .attack_data import AttackedData, pace_of
+from .attack_pass import attack_work, query_work
 from .beginning import begun_run
-from .circumstances import ShardClock
 from .selection import Selection
 from .subject import Subject
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 IMAGES = 200
 """In a probe, unless the user says otherwise: the fewest that can show a share of 2 % absent."""
@@ -73,11 +66,13 @@ class ProbeChoice:
         """What was asked for; none where no probe was.
 
         Raises:
-            InputError: If there are choices of probes, and no probes.
+            InputError: If there are choices of probes and no probes, or one is none.
         """
         chosen = {"images": images, "queries": queries}
         if wanted:
-            return cls(**{name: n for name, n in chosen.items() if n is not None})
+            found = cls(**{name: n for name, n in chosen.items() if n is not None})
+            found.settings()  # refuses what is none
+            return found
         for name, n in chosen.items():
             if n is not None:
                 raise InputError(f"--probe-{name} is of probes: add --probe, or leave it out.")
@@ -258,38 +253,3 @@ def _standing(attack: Run, conditions: Sequence[Condition]) -> Mapping[Condition
         )
         for condition, table in finished.items()
     }
-
-
-def query_work(
-    job: AttackedData,
-    probe: ProbeSettings,
-    asked: Mapping[Condition, frozenset[str]],
-    made: Provenance,
-) -> Work:
-    """What makes one shard of a probe that asks for no gradient."""
-
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        import pyarrow as pa
-
-        from ..attacks.queries import QueryJob, queried
-        from ..attacks.records import query_records
-
-        clock, read = ShardClock(), ReadImages()
-        items = job.items[shard.start : shard.stop]
-        of_images = QueryJob(
-            network=job.network.network,
-            probe=probe,
-            seed=job.settings.seed,
-            epsilon=float(shard.condition["epsilon"]),
-            room=job.room,
-            device=job.network.device.name,
-            relative_epsilon=job.settings.relative_epsilon,
-            asked=asked.get(shard.condition),
-        )
-        found = list(queried(of_images, images_of(job, items, read), advance))
-        advance(len(read.skipped))
-        refuse_nothing_read(items, read.skipped, read.unread, "image")
-        table = pa.Table.from_batches([query_records(items, found, read.skipped)])
-        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
-
-    return work

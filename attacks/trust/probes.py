@@ -116,7 +116,7 @@ def _finds_more(
 def _twice_the_steps(
     tables: Tables, settings: Settings, steps: int, probed: Tables
 ) -> Iterator[Diagnostic]:
-    """By the attack itself where it went on for twice the steps, on all its images; else by a probe.
+    """By the attack itself where it went on for twice the steps, on all its images; or a probe.
 
     A probe of a fixed step goes on for twice the largest count, and answers the smaller ones.
     """

@@ -1,7 +1,6 @@
 """Probes beside an attack: made on its images, continued, refused, and counted in its judgement."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -270,14 +269,14 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def transferred(tree: Path, tmp_path: Path) -> Iterator[Run]:
+def transferred(tree: Path, tmp_path: Path) -> Run:
     """Images made on another network, by which some are fooled at the larger epsilon."""
     (run,) = evaluator.attack_transfer(
         "flat", tree, out=tmp_path / "transfer", source="small", source_weights="random",
         source_crop_px=SIDE, weights="random", crop_px=SIDE, device="cpu", engine="torch",
         epsilons=(EPSILONS[1], 0.5), protocol="standard", steps=(8,), restarts=1, traced=0,
     )  # fmt: skip
-    yield run
+    return run
 
 
 def test_a_transferred_attack_of_the_same_report_is_a_probe(

@@ -9,8 +9,11 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import cross_entropy
 
+from evaluator.attacks.trust import Diagnostic, Trust, trust_of
+
 Row = dict[str, Any]
 STEPS = 50
+EPSILON = 0.01
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -202,3 +205,14 @@ def noise(
         for i, is_so in enumerate(fooled.tolist())
     ]
     return records(rows).select(PROBE_COLUMNS)
+
+
+def of(table: pa.Table, asked: Asked | None = None, steps: int | None = None) -> Trust:
+    """The judgement of one table at ``EPSILON``."""
+    return trust_of(asked or Asked(), {EPSILON: table}, steps=steps)
+
+
+def named(trust: Trust, name: str) -> Diagnostic:
+    """The one diagnostic of that name."""
+    (found,) = [d for d in trust.diagnostics if d.name == name]
+    return found
