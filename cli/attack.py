@@ -1,7 +1,8 @@
 """``evaluator attack whitebox`` and ``evaluator attack transfer``."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,8 +23,11 @@ from .options import (
     importable,
     numbers_of,
     pixel_units,
-    words_of,
+    pixel_units_of,
 )
+
+if TYPE_CHECKING:
+    from ..contracts import Progress, Run
 
 Photos = Annotated[
     list[Path],
@@ -70,6 +74,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Attack a model with gradients, in PyTorch, and say whether the attack can be believed.",
 )
+
+
+def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Path | None) -> None:
+    """Attack, and report on the runs that there are then."""
+    from .console import check_outputs, is_stdout, print_tables, progress, write_json
+
+    check_outputs(json)
+    with progress() as shown:
+        runs = attack(shown)
+        from ..workflow.report import report
+
+        result = report([run.folder for run in runs])
+        for run in runs:
+            shown.note(f"Run: {run.folder}")
+    if not is_stdout(json):
+        print_tables(result.tables())
+    if json is not None:
+        write_json(json, result.document())
 
 
 @app.command()
@@ -127,17 +149,13 @@ def whitebox(
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
     from ..workflow.attack import attack_whitebox
-    from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
-    check_outputs(json)
-    with progress() as shown:
+    def attack(shown: "Progress") -> "tuple[Run, ...]":
         run = attack_whitebox(
             model,
             data,
             protocol=protocol,
-            epsilons=[
-                pixel_units(word, "--epsilon") for word in words_of(epsilon, "--epsilon") or ()
-            ],
+            epsilons=pixel_units_of(epsilon, "--epsilon"),
             steps=numbers_of(steps, "--steps"),
             restarts=restarts,
             step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
@@ -162,14 +180,9 @@ def whitebox(
             probe_queries=probe_queries,
             progress=shown,
         )
-        from ..workflow.report import report
+        return (run,)
 
-        result = report([run.folder])
-        shown.note(f"Run: {run.folder}")
-    if not is_stdout(json):
-        print_tables(result.tables())
-    if json is not None:
-        write_json(json, result.document())
+    _attack_and_report(attack, json)
 
 
 @app.command()
@@ -242,19 +255,15 @@ def transfer(
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
     from ..workflow.transfer import attack_transfer
-    from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
-    check_outputs(json)
-    with progress() as shown:
-        runs = attack_transfer(
+    def attack(shown: "Progress") -> "tuple[Run, ...]":
+        return attack_transfer(
             models,
             data,
             source=importable(source),
             protocol=protocol,
             image=image,
-            epsilons=[
-                pixel_units(word, "--epsilon") for word in words_of(epsilon, "--epsilon") or ()
-            ],
+            epsilons=pixel_units_of(epsilon, "--epsilon"),
             steps=numbers_of(steps, "--steps"),
             restarts=restarts,
             step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
@@ -280,12 +289,5 @@ def transfer(
             keep=keep,
             progress=shown,
         )
-        from ..workflow.report import report
 
-        result = report([run.folder for run in runs])
-        for run in runs:
-            shown.note(f"Run: {run.folder}")
-    if not is_stdout(json):
-        print_tables(result.tables())
-    if json is not None:
-        write_json(json, result.document())
+    _attack_and_report(attack, json)

@@ -148,3 +148,13 @@ def pixel_units(text: str, option: str) -> float:
         return float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
+
+
+def pixel_units_of(values: Sequence[str] | None, option: str) -> list[float] | None:
+    """The same for several.
+
+    Raises:
+        InputError: If a word is neither, or there is no word.
+    """
+    words = words_of(values, option)
+    return None if words is None else [pixel_units(word, option) for word in words]

@@ -1,9 +1,9 @@
 """White-box attacks on a model: from words to a run on disk."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..attacks.protocols import attack_settings, find_protocol
 from ..attacks.randomness import traced_sample
 from ..attacks.room import Room
 from ..contracts import (
@@ -15,31 +15,23 @@ from ..contracts import (
     Silence,
 )
 from ..engine.torch_engine import exact_float32
-from ..errors import InputError, shown
+from ..errors import shown
 from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.report.attack_tables import epsilon_text
 from ..records.reading import check_finished
-from ..records.run import MANIFEST, check_run_folder, key_sha256
+from ..records.run import MANIFEST, key_sha256
 from ..records.running import run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
-from ..storage.atomic import check_place
-from .attack_data import (
-    CPU_BATCH,
-    CUDA_BATCH,
-    AttackedData,
-    ImageChoice,
-    attacked_conditions,
-    every_of,
-    pace_of,
-)
+from .attack_choice import AttackChoice
+from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_of
 from .attack_pass import attack_work
 from .beginning import begun_run
-from .circumstances import circumstances, default_folder
-from .cross_check import CrossCheck, cross_checked, run_to_check_against
+from .circumstances import check_run_place, default_folder
+from .cross_check import check_of, cross_checked, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .probes import ProbeChoice, make_probes, planned_probes
-from .selection import Selection, places_of, skips_bad_files
+from .selection import Selection
 from .subject import ModelChoice, find_subject
 
 
@@ -114,46 +106,32 @@ def attack_whitebox(
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = OneAtATime(progress or Silence())
-    skip = skips_bad_files(on_error)
-    settings = attack_settings(
-        protocol,
+    choice = AttackChoice(
+        protocol=protocol,
+        epsilons=epsilons,
         steps=steps,
         restarts=restarts,
         step_size=step_size,
-        relative_epsilon=relative_epsilon or None,
+        relative_epsilon=relative_epsilon,
         traced=traced,
         seed=seed,
+        batch_size=batch_size,
     )
     probe_choice = ProbeChoice.of(probe, probe_images, probe_queries)
-    conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    labels, out = (None if path is None else Path(path) for path in (labels, out))
-    every_of(subset)
-    images = ImageChoice(places_of(data), labels, subset, limit, skip)
-    of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
-    choice = ModelChoice(model, weights, of_weights, crop_px, None, None, description, classes)
-    subject = find_subject(choice, progress)
+    settings, conditions = choice.settings(), choice.conditions()
+    images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
+    out = None if out is None else Path(out)
+    named = ModelChoice(
+        model, weights, choice.seed_of(weights), crop_px, None, None, description, classes
+    )
+    subject = find_subject(named, progress)
     refuse_without_gradients(subject)
     against = None if check_against is None else run_to_check_against(check_against, subject.spec)
-    if out is not None:
-        check_run_folder(out)
-    else:
-        check_place(default_folder(subject, WHITEBOX.name, "") / MANIFEST)
+    check_run_place(subject, WHITEBOX.name, out)
     source, found = images.selected(progress)
     items = next(iter(found.items.values()))
     network = gradient_network(subject, device, parity=parity, progress=progress)
-    check = None
-    if against is not None:
-        check = CrossCheck.of(
-            against,
-            network,
-            subject.spec,
-            items=items,
-            generated=source.generated,
-            progress=progress,
-        )
-    batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
+    batch = choice.batch_on(network.device)
     job = AttackedData(
         network=network,
         settings=settings,
@@ -162,39 +140,36 @@ def attack_whitebox(
         items=items,
         room=Room(batch, progress.note),
         traced=traced_sample([item.id for item in items], settings.traced, seed),
-        skip_bad_images=skip,
-        check=check,
+        skip_bad_images=images.skip,
     )
-    key = RunKey(
-        benchmark=WHITEBOX.name,
-        protocol=f"{WHITEBOX.protocol}-{settings.protocol}",
-        weights_sha256=network.believed.loaded.weights_sha256,
-        engine=network.spec,
-        preprocessing=subject.spec.preprocessing,
-        ids_sha256=found.ids_sha256,
-        generated=source.generated,
-        limit=limit,
-        seed=seed,
-        subset=subset,
-        attack=settings,
-    )
+    job = replace(job, check=check_of(against, job, subject.spec, progress))
+    key = _key(job, images, found.ids_sha256)
     folder = out or default_folder(subject, WHITEBOX.name, key_sha256(key)[:8])
     probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
-        made = circumstances(
-            network.believed,
-            network.device,
-            network.believed.loaded.placement.kind.versions(),
-            images.places,
-            labels,
-            run.manifest.batch_size,
-        )
+        made = attack_circumstances(network, images, run.manifest.batch_size)
         _complete(run, selection, job, made, progress)
         make_probes(probes, run, subject, selection, job, made, progress)
     return run
+
+
+def _key(job: AttackedData, images: ImageChoice, ids_sha256: str) -> RunKey:
+    return RunKey(
+        benchmark=WHITEBOX.name,
+        protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
+        weights_sha256=job.network.believed.loaded.weights_sha256,
+        engine=job.network.spec,
+        preprocessing=job.preprocessing,
+        ids_sha256=ids_sha256,
+        generated=job.source.generated,
+        limit=images.limit,
+        seed=job.settings.seed,
+        subset=images.subset,
+        attack=job.settings,
+    )
 
 
 def _complete(

@@ -5,19 +5,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ..attacks.protocols import check_epsilon
 from ..attacks.room import Room
-from ..contracts import AttackSettings, Condition, Item, Preprocessing, Progress, Source
+from ..contracts import AttackSettings, Condition, Item, Preprocessing, Progress, Provenance, Source
 from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.sources.items import select_items
 from ..evaluate.sources.opening import open_source
 from ..records.shards import Pace
+from .circumstances import circumstances
 from .gradients import GradientNetwork
-from .selection import Selection, select
+from .selection import Selection, places_of, select, skips_bad_files
 
 if TYPE_CHECKING:
     from ..attacks.attempts import CleanImage
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 SUBSETS = {"every-second": 2}
 """Which of the sorted images, by name: each n-th of them."""
 
-CPU_BATCH, CUDA_BATCH = 8, 64
 TRIED_IMAGES = 32
 """How many images are classified before an attack begins, to find out whether any is right."""
 
@@ -49,6 +49,27 @@ class ImageChoice:
     subset: str | None = None
     limit: int | None = None
     skip: bool = False
+
+    def __post_init__(self) -> None:
+        every_of(self.subset)
+
+    @classmethod
+    def of(
+        cls,
+        data: str | Path | Sequence[str | Path],
+        *,
+        labels: str | Path | None,
+        subset: str | None,
+        limit: int | None,
+        on_error: str,
+    ) -> Self:
+        """From what a user writes.
+
+        Raises:
+            InputError: If there is no such subset, or no such way to treat bad files.
+        """
+        named = None if labels is None else Path(labels)
+        return cls(places_of(data), named, subset, limit, skips_bad_files(on_error))
 
     def selected(self, progress: Progress) -> tuple[Source, Selection]:
         """The source, and the images chosen of it, in the one condition that it has.
@@ -116,6 +137,20 @@ def attacked_conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
     for epsilon in epsilons:
         check_epsilon(epsilon)
     return epsilon_conditions(sorted(set(epsilons)))
+
+
+def attack_circumstances(
+    network: GradientNetwork, images: ImageChoice, batch_size: int
+) -> Provenance:
+    """What the provenances of all shards of a network under its own attack share."""
+    return circumstances(
+        network.believed,
+        network.device,
+        network.believed.loaded.placement.kind.versions(),
+        images.places,
+        images.labels,
+        batch_size,
+    )
 
 
 def every_of(subset: str | None) -> int:

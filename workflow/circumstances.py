@@ -14,6 +14,8 @@ from pathlib import Path
 from ..contracts import Device, Provenance
 from ..errors import shown
 from ..evaluate.jpeg import decoder_versions
+from ..records.run import MANIFEST, check_run_folder
+from ..storage.atomic import check_place
 from .belief import Believed
 from .subject import Subject
 
@@ -24,6 +26,19 @@ def default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
     """``runs/<model>/<benchmark>-<digits>``, in the working directory."""
     model = subject.spec.name.replace(":", "-")
     return Path("runs") / model / f"{benchmark}-{digits}"
+
+
+def check_run_place(subject: Subject, benchmark: str, out: Path | None) -> None:
+    """Refuse a place where a run cannot be, before the work.
+
+    Raises:
+        InputError: If the folder holds something else.
+        OutputError: If nothing can be written there.
+    """
+    if out is not None:
+        check_run_folder(out)
+    else:
+        check_place(default_folder(subject, benchmark, "") / MANIFEST)
 
 
 def circumstances(

@@ -39,6 +39,8 @@ from .scored_runs import ScoredRun
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .attack_data import AttackedData
+
 MOST_LINES = 10
 """How many differences are told one by one."""
 
@@ -286,6 +288,26 @@ class CrossCheck:
         more = len(self._found) - MOST_LINES
         if more > 0:
             self._progress.note(f"and {more:,} more")
+
+
+def check_of(
+    against: ScoredRun | None, job: "AttackedData", spec: ModelSpec, progress: Progress
+) -> CrossCheck | None:
+    """The comparison of an attack with a run, if one was given.
+
+    Raises:
+        InputError: If the run is of other weights, of other photos, or lacks one.
+    """
+    if against is None:
+        return None
+    return CrossCheck.of(
+        against,
+        job.network,
+        spec,
+        items=job.items,
+        generated=job.source.generated,
+        progress=progress,
+    )
 
 
 @contextmanager

@@ -20,14 +20,13 @@ from ..evaluate.memory import BatchLimit
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.opening import open_source
 from ..records.reading import check_finished
-from ..records.run import MANIFEST, check_run_folder, key_sha256, open_run
+from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.running import Work, run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
-from ..storage.atomic import check_place
 from .beginning import run_of
 from .belief import believed_engine
-from .circumstances import ShardClock, circumstances, default_folder
+from .circumstances import ShardClock, check_run_place, circumstances, default_folder
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -108,10 +107,7 @@ def score(
         progress,
     )
     check_crop(subject.spec, what)
-    if out is not None:
-        check_run_folder(out)
-    else:
-        check_place(default_folder(subject, what.name, "") / MANIFEST)
+    check_run_place(subject, what.name, out)
     source = open_source(
         places,
         what.conditions,

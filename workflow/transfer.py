@@ -8,11 +8,11 @@ lacks.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from ..attacks.protocols import attack_settings, find_protocol
 from ..attacks.randomness import traced_sample
 from ..attacks.room import Room
 from ..attacks.transferred import check_transfer
@@ -29,24 +29,17 @@ from ..errors import InputError, UnavailableError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.report.attack_tables import epsilon_text
 from ..records.reading import check_finished
-from ..records.run import MANIFEST, check_run_folder
+from ..records.run import check_run_folder
 from ..records.running import run_shards
 from ..records.shards import shard_path, shards_of
 from ..records.skipped import skipped_in
-from ..storage.atomic import check_place
-from .attack_data import (
-    CPU_BATCH,
-    CUDA_BATCH,
-    AttackedData,
-    ImageChoice,
-    attacked_conditions,
-    every_of,
-)
+from .attack_choice import AttackChoice
+from .attack_data import AttackedData, ImageChoice
 from .belief import believed_engine
-from .circumstances import default_folder
+from .circumstances import check_run_place
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
 from .kept_images import KeptImages
-from .selection import Selection, places_of, skips_bad_files
+from .selection import Selection
 from .subject import ModelChoice, Subject, find_subject
 from .transfer_pass import Recipient, shard_work
 from .transfer_runs import Asked, Transfer, at_work, own_image, run_place
@@ -138,54 +131,44 @@ def attack_transfer(
         EngineError: If a loss, a gradient or a logit is not finite.
     """
     progress = OneAtATime(progress or Silence())
-    skip = skips_bad_files(on_error)
-    settings = attack_settings(
-        protocol,
+    choice = AttackChoice(
+        protocol=protocol,
+        epsilons=epsilons,
         steps=steps or (PAPERS_STEPS if protocol == "paper" else None),
         restarts=restarts,
         step_size=step_size,
-        relative_epsilon=relative_epsilon or None,
+        relative_epsilon=relative_epsilon,
         traced=traced,
         seed=seed,
-        attack_wrong=True,
+        batch_size=batch_size,
     )
-    handed = image or own_image(settings)
-    check_transfer(settings, cast(TransferredImage, handed))
-    conditions = attacked_conditions(epsilons or find_protocol(protocol).epsilons)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    every_of(subset)
-    labels, out, keep = (None if path is None else Path(path) for path in (labels, out, keep))
-    images = ImageChoice(places_of(data), labels, subset, limit, skip)
-    of_weights = seed if weights == "random" else 0  # other weights refuse one that is theirs
-    named = [models] if isinstance(models, str) else list(models)
-    attacked = find_subject(
-        ModelChoice(source, source_weights, seed if source_weights == "random" else 0,
-                    source_crop_px), progress
-    )  # fmt: skip
+    settings, conditions = choice.settings(attack_wrong=True), choice.conditions()
+    handed = cast(TransferredImage, image or own_image(settings))
+    check_transfer(settings, handed)
+    images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
+    out, keep = (None if path is None else Path(path) for path in (out, keep))
+    named = ModelChoice(source, source_weights, choice.seed_of(source_weights), source_crop_px)
+    attacked = find_subject(named, progress)
     refuse_without_gradients(attacked)
-    subjects = [
-        find_subject(
-            ModelChoice(
-                name, weights, of_weights, crop_px, precision, "images", description, classes
-            ),
-            progress,
-        )
-        for name in named
-    ]
+    asked_as = ModelChoice(
+        "", weights, choice.seed_of(weights), crop_px, precision, "images", description, classes
+    )
+    names = [models] if isinstance(models, str) else models
+    subjects = [find_subject(replace(asked_as, model=name), progress) for name in names]
     _check_models(attacked, subjects, progress)
-    _check_places(subjects, out)
+    for subject in subjects:
+        check_run_place(subject, TRANSFER.name, None if out is None else run_place(subject, out))
     if keep is not None:
         check_run_folder(keep)
-    data_source, selection = images.selected(progress)
+    data_source, found = images.selected(progress)
     network = _source_network(attacked, device, parity=parity, progress=progress)
     victims = [
         Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
         for subject in subjects
     ]
-    items = next(iter(selection.items.values()))
+    items = next(iter(found.items.values()))
     ids = [item.id for item in items]
-    batch = batch_size or (CPU_BATCH if network.device.name == "cpu" else CUDA_BATCH)
+    batch = choice.batch_on(network.device)
     job = AttackedData(
         network=network,
         settings=settings,
@@ -194,16 +177,10 @@ def attack_transfer(
         items=items,
         room=Room(batch, progress.note),
         traced=frozenset(ids) if handed == "last" else traced_sample(ids, settings.traced, seed),
-        skip_bad_images=skip,
+        skip_bad_images=images.skip,
     )
-    transfer = Transfer(
-        job,
-        _source_of(attacked, network, cast(TransferredImage, handed)),
-        conditions,
-        Selection(TRANSFER, dict.fromkeys(conditions, items), selection.ids_sha256),
-        images,
-        attacked,
-    )
+    selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
+    transfer = Transfer(job, _source_of(job, attacked, handed), selection, images, attacked)
     largest = float(conditions[-1]["epsilon"])
     with exact_float32(), ExitStack() as opened:
         victims = believed_on_adversarial(
@@ -261,23 +238,13 @@ def _check_models(source: Subject, victims: Sequence[Subject], progress: Progres
             )
 
 
-def _check_places(subjects: Sequence[Subject], out: Path | None) -> None:
-    for subject in subjects:
-        if out is not None:
-            check_run_folder(run_place(subject, out))
-        else:
-            check_place(default_folder(subject, TRANSFER.name, "") / MANIFEST)
-
-
-def _source_of(
-    subject: Subject, network: GradientNetwork, image: TransferredImage
-) -> TransferSource:
+def _source_of(job: AttackedData, subject: Subject, image: TransferredImage) -> TransferSource:
     return TransferSource(
         model=subject.spec.name,
         weights=str(subject.spec.weights),
-        weights_sha256=network.believed.loaded.weights_sha256,
-        engine=network.spec,
-        preprocessing=subject.spec.preprocessing,
+        weights_sha256=job.network.believed.loaded.weights_sha256,
+        engine=job.network.spec,
+        preprocessing=job.preprocessing,
         image=image,
     )
 

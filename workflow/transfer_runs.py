@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..contracts import (
     AttackSettings,
-    Condition,
     Engine,
     Progress,
     Provenance,
@@ -23,11 +22,7 @@ from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..evaluate.memory import BatchLimit
 from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.shards import Pace, shard_path, shards_of
-from .attack_data import (
-    AttackedData,
-    ImageChoice,
-    pace_of,
-)
+from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_of
 from .beginning import begun_run, images_per_second
 from .circumstances import circumstances, default_folder
 from .kept_images import KeptImages, announce_size
@@ -43,7 +38,6 @@ class Transfer:
 
     job: AttackedData
     source: TransferSource
-    conditions: Sequence[Condition]
     selection: Selection
     images: ImageChoice
     attacked: Subject
@@ -171,18 +165,11 @@ def _kept(
         folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
     )
     side = job.preprocessing.crop_px
-    shards = shards_of(transfer.conditions, len(job.items), run.manifest.shard_size)
+    shards = shards_of(transfer.selection.conditions, len(job.items), run.manifest.shard_size)
     missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
     if missing:
         announce_size(folder, missing * job.settings.attempts, side, progress)
-    made = circumstances(
-        job.network.believed,
-        job.network.device,
-        job.network.believed.loaded.placement.kind.versions(),
-        transfer.images.places,
-        transfer.images.labels,
-        run.manifest.batch_size,
-    )
+    made = attack_circumstances(job.network, transfer.images, run.manifest.batch_size)
     return KeptImages(run, made, side)
 
 
