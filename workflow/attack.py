@@ -30,7 +30,7 @@ from .beginning import begun_run
 from .circumstances import check_run_place, default_folder
 from .cross_check import check_of, cross_checked, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
-from .probes import ProbeChoice, make_probes, planned_probes
+from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
 from .selection import Selection
 from .subject import ModelChoice, find_subject
 
@@ -152,7 +152,8 @@ def attack_whitebox(
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
         made = attack_circumstances(network, images, run.manifest.batch_size)
         _complete(run, selection, job, made, progress)
-        make_probes(probes, run, subject, selection, job, made, progress)
+        attack = FinishedAttack(run, subject, selection, job, made)
+        make_probes(probes, attack, pace, progress)
     return run
 
 

@@ -17,6 +17,7 @@ from ..attacks.trust.attempts import attempts_of
 from ..contracts import (
     AttackSettings,
     Condition,
+    Item,
     ProbeName,
     ProbeSettings,
     Progress,
@@ -25,15 +26,16 @@ from ..contracts import (
     RunKey,
 )
 from ..errors import InputError, RunMismatchError, shown
-from ..evaluate.benchmarks.whitebox import WHITEBOX, epsilon_conditions
+from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.sources.items import select_items
 from ..records.reading import check_finished, read_run
 from ..records.run import MANIFEST, open_run
-from ..records.running import run_shards
+from ..records.running import Work, run_shards
 from ..records.shards import Pace, shard_path, shards_of
 from ..storage.documents import document_differences
 from .attack_data import AttackedData, pace_of
 from .attack_pass import attack_work, query_work
+from .attack_scores import epsilons_there
 from .beginning import begun_run
 from .selection import Selection
 from .subject import Subject
@@ -114,6 +116,25 @@ class Probe:
         return self.key.attack
 
 
+@dataclass(frozen=True)
+class FinishedAttack:
+    """An attack that is to be probed.
+
+    Attributes:
+        run: Its run.
+        subject: The model.
+        selection: Its images at each epsilon.
+        job: What they were attacked with.
+        made: The circumstances.
+    """
+
+    run: Run
+    subject: Subject
+    selection: Selection
+    job: AttackedData
+    made: Provenance
+
+
 def probe_folder(attack: Path, name: ProbeName) -> Path:
     """Where a probe lies, in the folder of its attack."""
     return attack / "probes" / name
@@ -161,60 +182,48 @@ def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
 
 
 def make_probes(
-    probes: Sequence[Probe],
-    attack: Run,
-    subject: Subject,
-    selection: Selection,
-    job: AttackedData,
-    made: Provenance,
-    progress: Progress,
+    probes: Sequence[Probe], attack: FinishedAttack, pace: Pace | None, progress: Progress
 ) -> None:
-    """Make what is missing of the probes of an attack that is finished.
+    """Make what is missing of the probes of an attack.
 
     Args:
         probes: As they were planned.
-        attack: The attack's run.
-        subject: The model.
-        selection: Of the attack.
-        job: What the attack was made with.
-        made: The circumstances.
+        attack: The attack.
+        pace: How fast images are attacked here, where that is known.
         progress: Is told what happens.
     """
-    pace: Pace | None = None
     for probe in probes:
-        items = select_items(job.items, probe.settings.images)
-        conditions = _conditions(probe, selection)
-        chosen = Selection(WHITEBOX, dict.fromkeys(conditions, items), selection.ids_sha256)
-        of_probe = replace(
-            job, settings=probe.attack, items=items, traced=frozenset[str](), check=None
-        )
-        if not (probe.folder / MANIFEST).is_file():
-            pace = pace or pace_of(job, progress)
+        if pace is None and not (probe.folder / MANIFEST).is_file():
+            pace = pace_of(attack.job, progress)
+        items = select_items(attack.job.items, probe.settings.images)
+        conditions = attack.selection.conditions
+        if probe.settings.name == "unbounded":
+            conditions = list(epsilon_conditions([1.0]))
+        selection = replace(attack.selection, items=dict.fromkeys(conditions, items))
         run = begun_run(
             probe.folder,
             probe.key,
-            subject,
-            chosen,
-            None if pace is None else _pace(pace, job.settings, probe),
-            attack.manifest.batch_size,
+            attack.subject,
+            selection,
+            None if pace is None else _pace(pace, attack.job.settings, probe),
+            attack.run.manifest.batch_size,
             None,
         )
-        shards = shards_of(conditions, chosen.count, run.manifest.shard_size)
+        shards = shards_of(conditions, selection.count, run.manifest.shard_size)
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):
             continue
-        progress.note(f"Probing the attack: {_what(probe.settings)}, on {chosen.count:,} images.")
-        work = attack_work(of_probe, made)
-        if probe.settings.queries is not None:
-            asked = _standing(attack, conditions) if _of_standing(probe) else {}
-            work = query_work(of_probe, probe.settings, asked, made)
+        progress.note(f"Probing the attack: {_what(probe.settings)}, {len(items):,} images.")
+        work = _work(probe, attack, items)
         run_shards(run, shards, work, workers=1, progress=progress, verb="probe")
 
 
-def _conditions(probe: Probe, selection: Selection) -> Sequence[Condition]:
-    if probe.settings.name == "unbounded":
-        return epsilon_conditions([1.0])
-    return selection.conditions
+def _work(probe: Probe, attack: FinishedAttack, items: Sequence[Item]) -> Work:
+    job = replace(attack.job, settings=probe.attack, items=items, traced=frozenset(), check=None)
+    if probe.settings.queries is None:
+        return attack_work(job, attack.made)
+    searched = probe.settings.name == "gradient-free"
+    return query_work(job, probe.settings, _standing(attack.run) if searched else {}, attack.made)
 
 
 def _pace(attacking: Pace, settings: AttackSettings, probe: Probe) -> Pace:
@@ -227,24 +236,19 @@ def _pace(attacking: Pace, settings: AttackSettings, probe: Probe) -> Pace:
 
 
 def _what(settings: ProbeSettings) -> str:
-    words: Mapping[ProbeName, str] = {
-        "noise": f"noise, {settings.queries:,} draws" if settings.queries else "noise",
-        "unbounded": "without a bound",
+    return {
+        "noise": f"noise, {settings.queries} draws",
+        "unbounded": "epsilon 1",
         "twice-the-steps": "twice the steps",
-        "gradient-free": f"Square, without gradients, at most {settings.queries:,} queries",
-    }
-    return words[settings.name]
+        "gradient-free": f"Square, up to {settings.queries} queries where the attack left some",
+    }[settings.name]
 
 
-def _of_standing(probe: Probe) -> bool:
-    return probe.settings.name == "gradient-free"
-
-
-def _standing(attack: Run, conditions: Sequence[Condition]) -> Mapping[Condition, frozenset[str]]:
+def _standing(attack: Run) -> Mapping[Condition, frozenset[str]]:
     """The images of each epsilon whose label the attack had not changed at its smallest count."""
     settings = attack.key.attack
     assert settings is not None
-    finished = read_run(attack, tuple(conditions)).finished
+    finished = read_run(attack, epsilon_conditions(epsilons_there(attack))).finished
     return {
         condition: frozenset(
             image
