@@ -55,14 +55,33 @@ def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         >>> dlr(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
         tensor([-0.6667])
     """
-    count = logits.shape[1]
-    if count < 2:
+    margin = margins(logits, labels)
+    if logits.shape[1] == 2:
+        return -margin
+    ranked = logits.topk(3, dim=1).values
+    return -margin / (ranked[:, 0] - ranked[:, 2] + _SMALLEST)
+
+
+def margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """By how much the label's logit is above the largest other one.
+
+    Args:
+        logits: (N, C).
+        labels: (N,).
+
+    Returns:
+        (N,).
+
+    Raises:
+        InputError: If there is a single class.
+
+    Example:
+        >>> margins(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
+        tensor([2.])
+    """
+    if logits.shape[1] < 2:
         raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
     own = logits.gather(1, labels[:, None])[:, 0]
     # The index picks one of equal logits: a maximum's own gradient would be shared among them.
     others = logits.detach().scatter(1, labels[:, None], -torch.inf).argmax(dim=1)
-    margin = own - logits.gather(1, others[:, None])[:, 0]
-    if count == 2:
-        return -margin
-    ranked = logits.topk(3, dim=1).values
-    return -margin / (ranked[:, 0] - ranked[:, 2] + _SMALLEST)
+    return own - logits.gather(1, others[:, None])[:, 0]

@@ -35,11 +35,11 @@ def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.
     return (both - agreeing).double() / (2 * products.shape[1])
 
 
-def distances(batch: "Batch") -> "torch.Tensor":
-    """L-infinity and L2 between the iterates and the clean images: (N, 2)."""
+def distances(images: "torch.Tensor", clean: "torch.Tensor") -> "torch.Tensor":
+    """L-infinity and L2 between images and what they were made of: (N, 2)."""
     import torch
 
-    moved = (batch.iterates - batch.clean).flatten(1)
+    moved = (images - clean).flatten(1)
     return torch.stack([moved.abs().amax(dim=1).double(), gradient_norms(moved)], dim=1)
 
 

@@ -23,11 +23,12 @@ import torch
 from torch import nn
 
 from ..contracts import AttackSettings
-from ..errors import EngineError, EngineMemoryError, reason_of, shown
+from ..errors import EngineMemoryError
 from .attempts import Attempt, Case, CleanImage, Track
 from .descent import Batch, Descent, joined
-from .gradients import Gradients, gradients_of, logits_of
+from .gradients import Gradients, gradients_of
 from .measures import distances, gradient_norms, shares_at_bound, turned_shares, zero_shares
+from .passes import check_finite, logits_in_room, refuse_single
 from .protocols import check_epsilon
 from .randomness import start_noise
 from .room import Room
@@ -135,7 +136,7 @@ class _Attack:
         if not images:
             return False
         logits = self._logits(self._tensor([image.image for image in images]), images)
-        _check(torch.isfinite(logits).all(dim=1).tolist(), "logit", [(i, 0) for i in images])
+        check_finite(torch.isfinite(logits).all(dim=1).tolist(), "logit", [(i, 0) for i in images])
         for image, clean in zip(images, logits.argmax(dim=1).tolist(), strict=True):
             self._ready.append(Case(image, clean, logits.shape[1], self._job.settings))
         return True
@@ -194,7 +195,7 @@ class _Attack:
         """Test the last iterates, which need no gradient."""
         batch, self._last = joined(self._last), []
         logits = self._logits(batch.iterates, [track.case.image for track in batch.tracks])
-        _check(torch.isfinite(logits).all(dim=1).tolist(), "logit", _places(batch))
+        check_finite(torch.isfinite(logits).all(dim=1).tolist(), "logit", _places(batch))
         self._tested(batch, logits.argmax(dim=1).tolist())
         self._finish(batch)
 
@@ -209,7 +210,7 @@ class _Attack:
         """Note how far these iterates are, and keep them where images are kept."""
         if not len(batch):
             return
-        measured = distances(batch).tolist()
+        measured = distances(batch.iterates, batch.clean).tolist()
         for row, (track, (linf, l2)) in enumerate(zip(batch.tracks, measured, strict=True)):
             track.judged = linf, l2
             if self._job.keep_images:
@@ -240,32 +241,15 @@ class _Attack:
         try:
             return gradients_of(self._job.network, batch.iterates, losses, batch.classes())
         except EngineMemoryError as error:
-            self._refuse_single(len(batch), batch.tracks[0].case.image, error)
+            refuse_single(len(batch), batch.tracks[0].case.image, self._job.device, error)
         # Outside of the handler, whose exception keeps the graph of the pass in memory.
         self._job.room.halve(len(batch))
         self._active, self._parked = [], [batch, *self._parked]
         return None
 
     def _logits(self, images: torch.Tensor, names: Sequence[CleanImage]) -> torch.Tensor:
-        """The logits (N, C) of images; in parts where there is no memory for them at once."""
-        parts: list[torch.Tensor] = []
-        while (done := sum(len(part) for part in parts)) < len(images):
-            some = images[done : done + self._job.room.size]
-            try:
-                parts.append(logits_of(self._job.network, some))
-                continue
-            except EngineMemoryError as error:
-                self._refuse_single(len(some), names[done], error)
-            self._job.room.halve(len(some))
-        return torch.cat(parts)
-
-    def _refuse_single(self, count: int, image: CleanImage, error: EngineMemoryError) -> None:
-        if count == 1:
-            raise EngineMemoryError(
-                f"There is no memory on {self._job.device} to attack a single image, "
-                f"{shown(image.item.id)}: {reason_of(error)}. Close what else uses the device, or "
-                "choose another --device."
-            ) from error
+        job = self._job
+        return logits_in_room(job.network, images, names, room=job.room, device=job.device)
 
     def _tensor(self, arrays: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._job.device)
@@ -296,22 +280,12 @@ def _numbers(batch: Batch, found: Gradients, directions: torch.Tensor) -> list[l
     ]
     numbers: list[list[float]] = torch.stack([column.double() for column in columns]).tolist()
     for what, good in zip(("logit", "loss", "gradient"), numbers, strict=False):
-        _check(good, what, _places(batch))
+        check_finite(good, what, _places(batch))
     return numbers[3:]
 
 
 def _places(batch: Batch) -> list[tuple[CleanImage, int]]:
     return [(track.case.image, track.steps) for track in batch.tracks]
-
-
-def _check(finite: Sequence[float], what: str, places: Sequence[tuple[CleanImage, int]]) -> None:
-    for good, (image, step) in zip(finite, places, strict=True):
-        if not good:
-            raise EngineError(
-                f"PyTorch gave a {what} that is not finite for {shown(image.item.id)} at step "
-                f"{step}: no attack on such a network can be believed. Look whether its weights "
-                "are sound, and whether it divides by what can be zero."
-            )
 
 
 def _count(batches: Sequence[Batch]) -> int:

@@ -1,4 +1,4 @@
-"""Random numbers of an attack, from (seed, image, restart) alone.
+"""Random numbers of an attack, from (seed, image, restart) alone; of a probe, (seed, image, query).
 
 So a start and a target do not depend on the batch, on the order of the images, on epsilon, or on
 whether a run was resumed. A stream is numpy's Philox under a key that is a SHA-256; only its raw
@@ -18,13 +18,37 @@ def start_noise(
     seed: int, identity: str, restart: int, shape: tuple[int, ...]
 ) -> "npt.NDArray[np.float64]":
     """Uniform numbers in [-1, 1) that a start adds to its image, times epsilon."""
-    import numpy as np
+    return _uniform(_bits(seed, "start", identity, restart), shape)
 
-    size = int(np.prod(shape))
-    raw = _bits(seed, "start", identity, restart).random_raw(size)
-    unit = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    noise: npt.NDArray[np.float64] = (2 * unit - 1).reshape(shape)
-    return noise
+
+def query_noise(
+    seed: int, identity: str, query: int, shape: tuple[int, ...]
+) -> "npt.NDArray[np.float64]":
+    """Uniform numbers in [-1, 1) that a query adds to its image, times epsilon."""
+    return _uniform(_bits(seed, "noise", identity, query), shape)
+
+
+def stripe_signs(seed: int, identity: str, columns: int) -> "npt.NDArray[np.float64]":
+    """-1 or 1 for each channel and column of the first query of a square attack: (3, columns)."""
+    return _signs(_bits(seed, "square", identity, 1).random_raw(3 * columns)).reshape(3, columns)
+
+
+def square_draw(
+    seed: int, identity: str, query: int, places: int
+) -> "tuple[int, int, npt.NDArray[np.float64]]":
+    """Where a later query puts its square, and which way it moves each channel.
+
+    Args:
+        seed: Of the attack.
+        identity: Of the image.
+        query: From 2.
+        places: How many rows it may begin at, and as many columns.
+
+    Returns:
+        Its first row, its first column, -1 or 1 for each channel: (3,).
+    """
+    words = _bits(seed, "square", identity, query).random_raw(5)
+    return int(words[0]) % places, int(words[1]) % places, _signs(words[2:])
 
 
 def wrong_class(seed: int, identity: str, restart: int, *, label: int, classes: int) -> int:
@@ -42,6 +66,23 @@ def traced_sample(identities: Iterable[str], count: int, seed: int) -> frozenset
     """``count`` of the images: those whose hashes come first, in whatever order they are given."""
     ranked = sorted(identities, key=lambda identity: _digest(seed, "traced", identity, 0))
     return frozenset(ranked[:count])
+
+
+def _uniform(bits: Any, shape: tuple[int, ...]) -> "npt.NDArray[np.float64]":
+    import numpy as np
+
+    raw = bits.random_raw(int(np.prod(shape)))
+    unit = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    uniform: npt.NDArray[np.float64] = (2 * unit - 1).reshape(shape)
+    return uniform
+
+
+def _signs(words: Any) -> "npt.NDArray[np.float64]":
+    """1 where a word's highest bit is set, else -1."""
+    import numpy as np
+
+    signs: npt.NDArray[np.float64] = np.where(words >> np.uint64(63), 1.0, -1.0)
+    return signs
 
 
 def _bits(seed: int, purpose: str, identity: str, restart: int) -> Any:

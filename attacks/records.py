@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ..contracts import Item
 from .attempts import Attempt
+from .searches import Queried
 
 SCHEMA = pa.schema(
     [
@@ -41,6 +42,14 @@ SCHEMA = pa.schema(
 """``Attempt`` says what the columns are; ``attempt`` counts those of an image, from 0. A skipped
 image is a row that says why in ``error``."""
 
+QUERY_SCHEMA = pa.schema(
+    [
+        SCHEMA.field(name)
+        for name in ("id", "label", "error", "clean", "changed_step", "last", "steps", "linf", "l2")
+    ]
+)
+"""Of an attack that takes no gradients: a row an image, ``Queried`` says what the columns are."""
+
 
 def attack_records(
     items: Sequence[Item], attempts: Iterable[Attempt], skipped: Iterable[tuple[Item, str]] = ()
@@ -64,3 +73,20 @@ def attack_records(
 def _row(attempt: Attempt) -> dict[str, Any]:
     of_item = {"id": attempt.item.id, "label": attempt.item.label, "error": None}
     return {name: of_item.get(name, getattr(attempt, name, None)) for name in SCHEMA.names}
+
+
+def query_records(
+    items: Sequence[Item], queried: Iterable[Queried], skipped: Iterable[tuple[Item, str]] = ()
+) -> pa.RecordBatch:
+    """Records of images that a network was asked about, in their order.
+
+    Args:
+        items: All that were to be asked about.
+        queried: What became of them, in any order.
+        skipped: Those that could not be had, and why.
+    """
+    rows = {one.item.id: {**vars(one), "label": one.item.label} for one in queried}
+    rows |= {item.id: {"label": item.label, "error": reason} for item, reason in skipped}
+    return pa.RecordBatch.from_pylist(
+        [{**rows[item.id], "id": item.id} for item in items], QUERY_SCHEMA
+    )

@@ -12,9 +12,12 @@ from torch import nn
 from evaluator.attacks.attempts import Attempt, CleanImage
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.attacks.protocols import attack_settings
+from evaluator.attacks.queries import QueryJob, queried
 from evaluator.attacks.records import attack_records
 from evaluator.attacks.room import Room
-from evaluator.contracts import AttackSettings, Item
+from evaluator.attacks.searches import Queried
+from evaluator.contracts import AttackSettings, Item, ProbeSettings
+from evaluator.contracts.probes import ProbeName
 
 CLASSES, SIDE_PX = 10, 6
 Float = npt.NDArray[np.floating[Any]]
@@ -113,6 +116,24 @@ def attempts_on(
     job = AttackJob(network, settings, epsilon, Room(batch), **options)
     order = {image.item.id: number for number, image in enumerate(images)}
     return sorted(attacked(job, images), key=lambda attempt: order[attempt.item.id])
+
+
+def queried_on(
+    network: nn.Module,
+    images: Sequence[CleanImage],
+    probe: ProbeName,
+    epsilon: float = 0.03,
+    *,
+    queries: int = 30,
+    batch: int = 4,
+    seed: int = 0,
+    **options: Any,
+) -> list[Queried]:
+    """What became of each image that the network was asked about, in their order."""
+    settings = ProbeSettings(probe, images=len(images) or 1, queries=queries)
+    job = QueryJob(network, settings, seed, epsilon, Room(batch), **options)
+    order = {image.item.id: number for number, image in enumerate(images)}
+    return sorted(queried(job, images), key=lambda one: order[one.item.id])
 
 
 def stacked(images: Sequence[CleanImage]) -> torch.Tensor:

@@ -5,7 +5,14 @@ import hashlib
 import numpy as np
 from scipy import stats
 
-from evaluator.attacks.randomness import start_noise, traced_sample, wrong_class
+from evaluator.attacks.randomness import (
+    query_noise,
+    square_draw,
+    start_noise,
+    stripe_signs,
+    traced_sample,
+    wrong_class,
+)
 
 
 def test_a_start_is_pinned() -> None:
@@ -31,6 +38,41 @@ def test_starts_are_uniform_and_differ_by_seed_image_and_restart() -> None:
         assert stats.kstest(noise, stats.uniform(-1, 2).cdf).pvalue > 1e-3
     correlation = np.corrcoef(drawn) - np.eye(4)
     assert np.abs(correlation).max() < 0.05
+
+
+def test_the_noise_of_queries_is_uniform_and_of_its_own() -> None:
+    named = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2)]
+    drawn = [query_noise(*each, (3, 50, 50)).ravel() for each in named]
+    drawn.append(start_noise(0, "a", 1, (3, 50, 50)).ravel())
+    for noise in drawn:
+        assert -1 <= noise.min() < noise.max() < 1
+        assert stats.kstest(noise, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    correlation = np.corrcoef(drawn) - np.eye(5)
+    assert np.abs(correlation).max() < 0.05
+
+
+def test_squares_are_uniform_over_their_places_and_signs() -> None:
+    drawn = [square_draw(0, "a", query, 5) for query in range(2, 8002)]
+    tops, lefts = np.array([draw[:2] for draw in drawn]).T
+    signs = np.array([draw[2] for draw in drawn])
+    assert set(np.unique(signs)) == {-1, 1}
+    cells = np.unique(np.column_stack([tops, lefts, signs]), axis=0, return_counts=True)[1]
+    assert len(cells) == 5 * 5 * 2**3
+    assert stats.chisquare(cells).pvalue > 1e-3
+    stripes = np.array([stripe_signs(0, str(name), 2).ravel() for name in range(2000)])
+    counts = np.unique(stripes, axis=0, return_counts=True)[1]
+    assert len(counts) == 2**6
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_draws_of_queries_are_pinned() -> None:
+    top, left, signs = square_draw(7, "n01/a.JPEG", 2, 25)
+    assert (top, left, signs.tolist()) == (18, 11, [-1.0, 1.0, -1.0])
+    assert stripe_signs(7, "n01/a.JPEG", 2).tolist() == [[1.0, -1.0], [1.0, -1.0], [1.0, -1.0]]
+    assert query_noise(7, "n01/a.JPEG", 2, (2,)).tolist() == [
+        -0.4288392135432817,
+        0.37378557907235765,
+    ]
 
 
 def test_targets_are_uniform_over_the_wrong_classes() -> None:

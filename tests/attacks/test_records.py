@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.attacks.outcomes import AttackCounts, attack_counts
-from evaluator.attacks.records import SCHEMA, attack_records
+from evaluator.attacks.records import QUERY_SCHEMA, SCHEMA, attack_records, query_records
+from evaluator.attacks.trust.attempts import attempts_of
 from evaluator.contracts import AttackSettings, Item
 from evaluator.errors import InputError
 from evaluator.tests.attacks.attacked_networks import (
@@ -17,6 +18,7 @@ from evaluator.tests.attacks.attacked_networks import (
     attempts_on,
     paper,
     photos,
+    queried_on,
     standard,
 )
 from evaluator.tests.small import one_line
@@ -59,6 +61,39 @@ def test_rows_follow_the_items_whatever_ended_first() -> None:
     items = [image.item for image in images]
     scrambled = [attempts[n] for n in (3, 9, 0, 1, 2, 8, 7, 4, 6, 5)]
     assert attack_records(items, scrambled).equals(attack_records(items, attempts))
+
+
+def test_a_row_says_what_became_of_an_image_that_was_asked_about() -> None:
+    network = Network(seed=3)
+    images = photos(network, 12, wrong=(4,))
+    found = queried_on(network, images, "gradient-free")
+    lost = Item("n0/12.JPEG", 3, "DATA/12.JPEG")
+    items = [lost, *(image.item for image in images)]
+    records = query_records(items, reversed(found), [(lost, "It is damaged.")])
+    assert records.schema == QUERY_SCHEMA
+    for field in QUERY_SCHEMA:
+        assert field == SCHEMA.field(field.name)
+    first, *rows = records.to_pylist()
+    named = {"id": lost.id, "label": 3, "error": "It is damaged."}
+    assert first == {**dict.fromkeys(QUERY_SCHEMA.names), **named}
+    for row, one in zip(rows, found, strict=True):
+        assert (row["id"], row["label"], row["error"]) == (one.item.id, one.item.label, None)
+        assert (row["linf"], row["l2"]) == (np.float32(one.linf), np.float32(one.l2))
+        for name in ("clean", "changed_step", "last", "steps"):
+            assert row[name] == getattr(one, name)
+    assert {row["changed_step"] for row in rows} > {None, 0}
+
+
+def test_what_a_search_found_can_be_held_against_an_attack() -> None:
+    network = Network(seed=3)
+    images = photos(network, 12, wrong=(4,))
+    found = queried_on(network, images, "gradient-free")
+    records = query_records([image.item for image in images], found)
+    fell = attempts_of(pa.Table.from_batches([records]), "label", 2**31 - 1).by_id()
+    assert fell == {
+        one.item.id: one.changed_step is not None for one in found if one.changed_step != 0
+    }
+    assert len(fell) == 11
 
 
 def row(
