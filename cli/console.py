@@ -82,6 +82,7 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self._rates: dict[str, _Rate] = {}
+        self._ended: set[str] = set()
         self._last = 0.0
 
     def note(self, text: str) -> None:
@@ -89,12 +90,19 @@ class PlainProgress:
         say(text)
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        """Print a line if the last one is some seconds old, or the step has ended."""
+        """Print a line if the last one is some seconds old, or the step has just ended."""
+        if done < total:
+            self._ended.discard(step)
+        elif step in self._ended:
+            return
         rate = self._rates.setdefault(step, _Rate(done))
         now = time.monotonic()
         if done < total and now - self._last < PLAIN_SECONDS:
             return
         self._last = now
+        if done >= total:  # another step of that name has a rate of its own
+            self._ended.add(step)
+            del self._rates[step]
         left = rate.seconds_left(done, total)
         ending = f", {left:.0f} s left" if left else ""
         self.note(f"{step}: {done:,} of {total:,} {unit} {rate.text(done, unit)}{ending}".rstrip())

@@ -215,7 +215,7 @@ def make_probes(
             continue
         progress.note(f"Probing the attack: {_what(probe.settings)}, {len(items):,} images.")
         work = _work(probe, attack, items)
-        run_shards(run, shards, work, workers=1, progress=progress, verb="probe")
+        run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
 
 
 def _work(probe: Probe, attack: FinishedAttack, items: Sequence[Item]) -> Work:

@@ -228,7 +228,7 @@ def test_other_choices_are_refused_before_anything_is_attacked(
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     with pytest.raises(RunMismatchError, match=named) as raised:
         probed(tree, run.folder, **more)
-    assert one_line(raised.value)
+    assert one_line(raised)
     assert f"remove {run.folder / 'probes'}" in str(raised.value)
     assert epsilons_there(run) == [EPSILONS[0]]
 
@@ -247,7 +247,7 @@ def test_choices_that_are_none_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=named) as raised:
         probed(tree, tmp_path / "run", **more)
-    assert one_line(raised.value)
+    assert one_line(raised)
     assert not (tmp_path / "run").exists()
 
 
@@ -265,7 +265,7 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     shutil.copytree(run.folder / "probes", other.folder / "probes")
     with pytest.raises(InputError, match="is no probe of the attack that it lies in") as raised:
         evaluator.report(other.folder)
-    assert one_line(raised.value)
+    assert one_line(raised)
 
 
 @pytest.fixture
@@ -298,9 +298,13 @@ def test_a_transferred_attack_of_the_same_report_is_a_probe(
 
 
 def test_the_report_names_what_was_not_probed(tree: Path, tmp_path: Path) -> None:
-    (table,) = evaluator.report(attack(tree, tmp_path / "run", steps=(4,)).folder).tables()[-1:]
-    (line,) = [note for note in table.notes if note.startswith("needs an extra run (--probe")]
-    assert "images that stand without a bound, at epsilon 1" in line
-    (table,) = evaluator.report(probed(tree, tmp_path / "probed", steps=(4,)).folder).tables()[-1:]
-    (line,) = [note for note in table.notes if note.startswith("needs an extra run (--probe")]
-    assert line.endswith("transferred attack): images that only a transferred attack fools")
+    def told(run: Run) -> str:
+        (judged,) = evaluator.report(run.folder).attacks
+        begins = "needs an extra run (--probe, or a transferred attack): "
+        (line,) = [note for note in judged.table().notes if note.startswith(begins)]
+        return line.removeprefix(begins)
+
+    without = told(attack(tree, tmp_path / "run", steps=(4,)))
+    assert "images that stand without a bound, at epsilon 1" in without
+    probes_made = told(probed(tree, tmp_path / "probed", steps=(4,)))
+    assert probes_made == "images that only a transferred attack fools"
