@@ -30,6 +30,8 @@ from .room import Room
 from .searches import Queried, Search
 from .square import square_of, with_squares
 
+__all__ = ["Queried", "QueryJob", "queried"]
+
 
 @dataclass(frozen=True)
 class QueryJob:

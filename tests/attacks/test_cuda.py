@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from evaluator.contracts import AttackSettings
+from evaluator.contracts.probes import ProbeName
 from evaluator.tests.attacks.attacked_networks import (
     Network,
     attempts_on,
     paper,
     photos,
+    queried_on,
     standard,
     table,
 )
@@ -48,3 +50,16 @@ def test_in_float32_the_same_batches_give_the_same_bits() -> None:
     images = photos(on_cpu, 25, wrong=(0, 9), dtype=np.float32)
     runs = [table(images, attempts_on(network, images, paper(), device="cuda")) for _ in range(2)]
     assert runs[0].equals(runs[1])
+
+
+@pytest.mark.parametrize("probe", ["noise", "gradient-free"])
+def test_what_is_asked_without_gradients_is_answered_as_on_the_cpu(probe: ProbeName) -> None:
+    network = Network(seed=3)
+    images = photos(network, 25, wrong=(0, 9))
+    expected = queried_on(network, images, probe)
+    found = queried_on(network.to("cuda"), images, probe, batch=7, device="cuda")
+    for one, other in zip(found, expected, strict=True):
+        for name in ("item", "clean", "changed_step", "last", "steps"):
+            assert getattr(one, name) == getattr(other, name)
+        assert one.linf == pytest.approx(other.linf)
+        assert one.l2 == pytest.approx(other.l2)
