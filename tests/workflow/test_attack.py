@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ import torch
 from torch.nn import functional
 
 import evaluator
-from evaluator.attacks.attempts import Attempt
-from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.attacks.randomness import traced_sample
 from evaluator.contracts import Condition, Run, Silence
 from evaluator.errors import EngineError, ImageError, InputError, RunMismatchError
@@ -24,6 +21,7 @@ from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.records.reading import read_run
+from evaluator.tests.interrupted import interrupted
 from evaluator.tests.ready_graphs import ReadyGraph, description
 from evaluator.tests.second_attack import Images, papers_attack
 from evaluator.tests.small import one_line, small_row
@@ -137,18 +135,8 @@ def test_an_attack_that_was_interrupted_is_continued_and_can_be_extended(
     whole = attack(tree, tmp_path / "whole")
     size = whole.manifest.shard_size
     assert size < PHOTOS
-    calls = iter(range(99))
-
-    def impatient(job: AttackJob, *given: Any) -> Iterator[Attempt]:
-        if next(calls):  # the second shard
-            raise KeyboardInterrupt
-        return attacked(job, *given)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
-        patched.setattr("evaluator.workflow.beginning.shard_size", lambda *_: size)
-        with pytest.raises(KeyboardInterrupt):
-            attack(tree, tmp_path / "cut")
+    with interrupted(monkeypatch, after=1, shard_size=size):
+        attack(tree, tmp_path / "cut")
     (note,) = evaluator.report(tmp_path / "cut").notes
     assert note == (
         f"left out of {tmp_path / 'cut'}, since it is not finished: epsilon={EPSILONS[0]} "

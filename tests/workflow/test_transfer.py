@@ -1,7 +1,6 @@
 """Attacks made on one model and classified by others: made once, counted right, continued."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,50 +12,37 @@ import pytest
 import torch
 from PIL import Image
 from pyarrow import feather
-from torch import nn
 
 import evaluator
 from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.pgd import AttackJob, attacked
-from evaluator.contracts import Condition, Run, Silence
+from evaluator.contracts import Silence
 from evaluator.errors import InputError, ParityError, RunMismatchError, UnavailableError
-from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.decode import photo_pixels
 from evaluator.evaluate.generate.photos import sample_photos
-from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.exporter.zoo import MODELS
 from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
-from evaluator.tests.second_attack import Images, papers_walk
-from evaluator.tests.small import checkpoint, one_line, small_row, small_tensors
+from evaluator.tests.interrupted import interrupted
+from evaluator.tests.second_attack import papers_walk
+from evaluator.tests.small import checkpoint, one_line, small_tensors
+from evaluator.tests.transfers import (
+    EPSILONS,
+    EXPORTED,
+    PHOTOS,
+    SIDE,
+    STEPS,
+    images_of_photos,
+    labelled_tree,
+    network_of,
+    rows,
+    transfer,
+    transfer_rows,
+)
 from evaluator.workflow.attack_scores import benchmark_of
-
-SIDE, PHOTOS = 32, 6
-EPSILONS, STEPS = (0.004, 0.3), (3, 12)
-EXPORTED = "torchvision:shufflenet_v2_x0_5"  # which the process that exports knows as well
-
-
-class Flat(nn.Module):
-    """Looks at each pixel by itself, so that any target is soon reached."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(3 * SIDE * SIDE, 1000)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(images.flatten(1))
-        return logits
 
 
 @pytest.fixture(autouse=True)
 def rows_of_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source, and two victims that are alike."""
-    small_row(monkeypatch)
-    for name in ("first", "second"):
-        monkeypatch.setitem(MODELS, name, replace(MODELS["small"], name=name))
-    flat = replace(MODELS["small"], name="flat", architecture="flat", build=lambda _: Flat())
-    monkeypatch.setitem(MODELS, "flat", flat)
+    transfer_rows(monkeypatch)
 
 
 @pytest.fixture
@@ -64,50 +50,14 @@ def weights(tmp_path: Path) -> str:
     return checkpoint(tmp_path / "victim.pt", small_tensors())
 
 
-def network_of(weights: str, name: str = "") -> Images:
-    name = name or ("flat" if weights == "random" else "small")
-    spec = model_spec(name, weights=weights, crop_px=SIDE)
-    return Images(load_network(spec).network, spec.preprocessing)
-
-
 @pytest.fixture
 def images() -> dict[str, torch.Tensor]:
-    spec = model_spec("small", weights="random", crop_px=SIDE)
-    found = {}
-    for photo in sample_photos()[:PHOTOS]:
-        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), spec.preprocessing)
-        found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
-    return found
+    return images_of_photos()
 
 
 @pytest.fixture
 def tree(images: dict[str, torch.Tensor], weights: str, tmp_path: Path) -> Path:
-    """Photos under the classes that the victim takes them for, the last under the source's."""
-    victim, source = network_of(weights), network_of("random")
-    for position, photo in enumerate(sample_photos()[:PHOTOS]):
-        names = source if position == PHOTOS - 1 else victim
-        label = int(names(images[photo.path.name]).argmax())
-        place = tmp_path / "tree" / wnids()[label] / photo.path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, place)
-    return tmp_path / "tree"
-
-
-def transfer(
-    tree: Path, weights: str, out: Path, models: Any = "first", **more: Any
-) -> tuple[Run, ...]:
-    options: dict[str, Any] = {
-        "source": "flat", "source_weights": "random", "source_crop_px": SIDE, "weights": weights,
-        "crop_px": SIDE, "device": "cpu", "engine": "torch", "epsilons": EPSILONS, "steps": STEPS,
-        "batch_size": 1, "traced": 1,
-    }  # fmt: skip
-    return evaluator.attack_transfer(models, tree, out=out, **{**options, **more})
-
-
-def rows(run: Run, epsilon: float) -> list[dict[str, Any]]:
-    condition = Condition((("epsilon", epsilon),))
-    found: list[dict[str, Any]] = read_run(run, (condition,)).finished[condition].to_pylist()
-    return found
+    return labelled_tree(images, weights, tmp_path / "tree")
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
@@ -206,18 +156,9 @@ def test_an_attack_that_was_interrupted_is_continued(
     whole = transfer(tree, weights, tmp_path / "whole", models=["first", "second"])
     size = whole[0].manifest.shard_size
     assert size < PHOTOS
-    calls = iter(range(99))
-
-    def impatient(job: AttackJob, *given: Any) -> Iterator[Attempt]:
-        if next(calls) > 1:  # the sample's is none where the engine is the reference
-            raise KeyboardInterrupt
-        return attacked(job, *given)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
-        patched.setattr("evaluator.workflow.beginning.shard_size", lambda *_: size)
-        with pytest.raises(KeyboardInterrupt):
-            transfer(tree, weights, tmp_path / "cut", models=["first", "second"])
+    # The sample's attack is none where the engine is the reference.
+    with interrupted(monkeypatch, after=2, shard_size=size):
+        transfer(tree, weights, tmp_path / "cut", models=["first", "second"])
     lost = next((tmp_path / "cut/second/records").glob("**/part-*.parquet"))
     lost.unlink()  # as if it was killed between the two
     cut = transfer(tree, weights, tmp_path / "cut", models=["first", "second"])
