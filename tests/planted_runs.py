@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from evaluator.contracts import (
     Condition,
@@ -19,11 +18,10 @@ from evaluator.contracts import (
     Run,
     Silence,
 )
-from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shards_of, write_shard
+from evaluator.tests.labelled_photos import images_of_photos
 from evaluator.tests.second_attack import Images
 
 FP32, FP16 = 1e-3, 6e-2  # parity's bounds of the worst image
@@ -34,12 +32,8 @@ Rows = list[dict[str, Any]]
 
 def logits_of_photos(network: Images, preprocessing: Preprocessing) -> Logits:
     """Of each sample photo by the name of its file, from a plain pass of the network."""
-    found = {}
-    for photo in sample_photos():
-        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), preprocessing)
-        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
-        found[photo.path.name] = network(image)[0].detach().double().numpy()
-    return found
+    images = images_of_photos(preprocessing)
+    return {name: network(image)[0].detach().double().numpy() for name, image in images.items()}
 
 
 def room_of(logits: Logits) -> float:

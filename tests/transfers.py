@@ -1,6 +1,5 @@
 """What tests of transferred attacks share: a source, victims that are alike, photos for them."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,11 @@ import torch
 from torch import nn
 
 import evaluator
-from evaluator.contracts import Condition, Run
-from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.contracts import Run
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.exporter.zoo import MODELS
-from evaluator.records.reading import read_run
+from evaluator.tests.labelled_photos import images_of_photos, tree_of
 from evaluator.tests.second_attack import Images
 from evaluator.tests.small import small_row
 
@@ -53,26 +49,18 @@ def network_of(weights: str, name: str = "") -> Images:
     return Images(load_network(spec).network, spec.preprocessing)
 
 
-def images_of_photos() -> dict[str, torch.Tensor]:
-    """Each as the networks see it, by the name of its file."""
-    spec = model_spec("small", weights="random", crop_px=SIDE)
-    found = {}
-    for photo in sample_photos()[:PHOTOS]:
-        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), spec.preprocessing)
-        found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
-    return found
+def images_seen() -> dict[str, torch.Tensor]:
+    """Each photo as the networks see it, by the name of its file."""
+    return images_of_photos(
+        model_spec("small", weights="random", crop_px=SIDE).preprocessing, PHOTOS
+    )
 
 
 def labelled_tree(images: dict[str, torch.Tensor], weights: str, folder: Path) -> Path:
     """Photos under the classes that the victim takes them for, the last under the source's."""
-    victim, source = network_of(weights), network_of("random")
-    for position, photo in enumerate(sample_photos()[:PHOTOS]):
-        names = source if position == PHOTOS - 1 else victim
-        label = int(names(images[photo.path.name]).argmax())
-        place = folder / wnids()[label] / photo.path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, place)
-    return folder
+    networks = [network_of(weights)] * (PHOTOS - 1) + [network_of("random")]
+    named = zip(images.items(), networks, strict=True)
+    return tree_of({name: int(network(image).argmax()) for (name, image), network in named}, folder)
 
 
 def transfer(
@@ -84,9 +72,3 @@ def transfer(
         "batch_size": 1, "traced": 1,
     }  # fmt: skip
     return evaluator.attack_transfer(models, tree, out=out, **{**options, **more})
-
-
-def rows(run: Run, epsilon: float) -> list[dict[str, Any]]:
-    condition = Condition((("epsilon", epsilon),))
-    found: list[dict[str, Any]] = read_run(run, (condition,)).finished[condition].to_pylist()
-    return found

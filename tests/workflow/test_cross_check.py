@@ -13,14 +13,13 @@ import evaluator
 from evaluator.cli import app
 from evaluator.contracts import Bundle, Condition, EngineSpec, Run, Silence
 from evaluator.errors import InputError, ParityError
-from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
 from evaluator.records.shards import shards_of
 from evaluator.tests.interrupted import interrupted
+from evaluator.tests.labelled_photos import tree_of
 from evaluator.tests.planted_runs import (
     FP16,
     FP32,
@@ -65,12 +64,8 @@ def room(logits: Logits) -> float:
 @pytest.fixture
 def tree(logits: Logits, tmp_path: Path) -> Path:
     """Photos under the classes that the network takes them for."""
-    for photo in sample_photos()[:PHOTOS]:
-        label = int(logits[photo.path.name].argmax())
-        place = tmp_path / "tree" / wnids()[label] / photo.path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, place)
-    return tmp_path / "tree"
+    labels = {name: int(row.argmax()) for name, row in list(logits.items())[:PHOTOS]}
+    return tree_of(labels, tmp_path / "tree")
 
 
 def score(tree: Path, out: Path, **more: Any) -> Run:

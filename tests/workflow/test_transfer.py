@@ -2,25 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from pyarrow import feather
 
 import evaluator
 from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.contracts import Silence
-from evaluator.errors import InputError, ParityError, RunMismatchError, UnavailableError
-from evaluator.evaluate.generate.photos import sample_photos
-from evaluator.records.reading import read_run
-from evaluator.records.run import open_run
+from evaluator.errors import InputError, RunMismatchError, UnavailableError
 from evaluator.tests.interrupted import interrupted
 from evaluator.tests.second_attack import papers_walk
 from evaluator.tests.small import checkpoint, one_line, small_tensors
@@ -28,16 +20,14 @@ from evaluator.tests.transfers import (
     EPSILONS,
     EXPORTED,
     PHOTOS,
-    SIDE,
     STEPS,
-    images_of_photos,
+    images_seen,
     labelled_tree,
     network_of,
-    rows,
     transfer,
     transfer_rows,
 )
-from evaluator.workflow.attack_scores import benchmark_of
+from evaluator.tests.whitebox_runs import rows
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +42,7 @@ def weights(tmp_path: Path) -> str:
 
 @pytest.fixture
 def images() -> dict[str, torch.Tensor]:
-    return images_of_photos()
+    return images_seen()
 
 
 @pytest.fixture
@@ -204,62 +194,6 @@ def test_a_model_attacked_with_its_own_images_falls_as_the_source_does(
             assert row["victim"] == row["target"] == row["last"]
 
 
-def test_parity_on_adversarial_images_is_measured_kept_and_recorded(
-    tree: Path, tmp_path: Path
-) -> None:
-    told = Silence()
-    (run,) = transfer(
-        tree,
-        "random",
-        tmp_path / "runs",
-        EXPORTED,
-        engine="onnxruntime",
-        progress=told,
-        limit=2,
-        epsilons=[0.1, 0.21],
-    )
-    assert any("the same attacked on flat at epsilon 0.21" in note for note in told.notes)
-    for made in read_run(run, benchmark_of(run).conditions).provenance:
-        assert made.parity is not None
-        assert made.adversarial_parity is not None
-        assert made.adversarial_parity.passed
-        assert made.adversarial_parity.n == 2 * len(sample_photos())
-        assert made.adversarial_parity.candidate == run.key.engine
-        assert made.adversarial_parity.images_sha256 != made.parity.images_sha256
-    again = Silence()
-    transfer(
-        tree, "random", tmp_path / "runs", EXPORTED, engine="onnxruntime", progress=again, limit=2,
-        epsilons=[0.05, 0.21],
-    )  # fmt: skip
-    assert not any("the same attacked" in note for note in again.notes)
-
-
-def test_an_engine_that_disagrees_on_adversarial_images_alone_is_refused(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from evaluator.engine import onnx_engine
-
-    given = onnx_engine.OnnxEngine._logits
-
-    def rounding(self: Any, batch: Any) -> Any:
-        """Sees whole pixels only, which photos are and adversarial images are not."""
-        return given(self, replace(batch, data=np.round(batch.data * 255) / np.float32(255)))
-
-    monkeypatch.setattr(onnx_engine.OnnxEngine, "_logits", rounding)
-    with pytest.raises(ParityError, match=r"^On adversarial images: onnxruntime on cpu") as error:
-        transfer(
-            tree,
-            "random",
-            tmp_path / "runs",
-            EXPORTED,
-            engine="onnxruntime",
-            limit=2,
-            epsilons=[0.22],
-        )
-    assert "does not agree with PyTorch" in one_line(error)
-    assert not (tmp_path / "runs").exists()
-
-
 def test_a_source_without_weights_is_told_before_anything_is_made(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,92 +205,6 @@ def test_a_source_without_weights_is_told_before_anything_is_made(
     with pytest.raises(UnavailableError, match=r"could not be had\. \(Of the source: --source-w"):
         transfer(tree, "random", tmp_path / "a", EXPORTED, engine=None, progress=told)
     assert not any("Engine:" in note for note in told.notes)
-
-
-def test_images_that_are_kept_are_classified_by_models_that_come_later(
-    tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = Silence()
-    transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept", progress=told)
-    size = PHOTOS * len(EPSILONS) * 3 * SIDE**2 * 4
-    assert any(
-        f"Keeping {PHOTOS * len(EPSILONS)} images at most, {size / 1e9:.3g} GB" in note
-        for note in told.notes
-    )
-    (expected,) = transfer(tree, weights, tmp_path / "b", models="second")
-
-    def never(*_: Any) -> Iterator[Attempt]:
-        raise AssertionError("attacked again")
-
-    monkeypatch.setattr("evaluator.attacks.pgd.attacked", never)
-    (later,) = transfer(tree, weights, tmp_path / "a", models="second", keep=tmp_path / "kept")
-    for epsilon in EPSILONS:
-        assert rows(later, epsilon) == rows(expected, epsilon)
-
-
-def test_what_is_kept_is_a_run_of_its_source_and_its_images_are_exact(
-    images: dict[str, torch.Tensor], tree: Path, weights: str, tmp_path: Path
-) -> None:
-    transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept", traced=0)
-    report = evaluator.report(tmp_path / "kept")
-    assert {score.benchmark for score in report.scores} == {"whitebox"}
-    assert {score.model for score in report.scores} == {"flat"}
-    source, kept = network_of("random"), 0
-    label_of = {row["id"]: row["label"] for row in rows(open_run(tmp_path / "kept"), EPSILONS[0])}
-    for epsilon in EPSILONS:
-        parts = sorted((tmp_path / f"kept/images/epsilon={epsilon}").glob("part-*.arrow"))
-        for row in (row for part in parts for row in feather.read_table(part).to_pylist()):
-            image = images[row["id"].partition("/")[2]]
-            step, _, adversarial = papers_walk(
-                source, image, row["id"], label_of[row["id"]], epsilon, STEPS[-1]
-            )
-            assert step
-            assert np.array_equal(np.float32(row["image"]), adversarial.detach().numpy().ravel())
-            kept += 1
-    assert kept
-
-
-def test_images_may_be_kept_of_runs_that_are_there_already(
-    tree: Path, weights: str, tmp_path: Path
-) -> None:
-    transfer(tree, weights, tmp_path / "a")
-    transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept")
-    for epsilon in EPSILONS:
-        assert rows(open_run(tmp_path / "kept"), epsilon)
-
-
-def test_kept_images_that_do_not_serve_are_named(
-    tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    some: dict[str, Any] = {"keep": tmp_path / "kept", "epsilons": EPSILONS[1:]}
-    transfer(tree, weights, tmp_path / "a", **some)
-    with pytest.raises(RunMismatchError, match="another identity"):
-        transfer(tree, weights, tmp_path / "b", **some, seed=3)
-    transfer(tree, weights, tmp_path / "c", epsilons=EPSILONS[1:], batch_size=4)
-    with pytest.raises(InputError, match="choose another --out, or another --keep"):
-        transfer(tree, weights, tmp_path / "c", **some, batch_size=None)
-    image = next((tmp_path / "kept/images").glob("**/part-*.arrow"))
-    whole = image.read_bytes()
-    image.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"arrow is damaged: .* Remove it and") as error:
-        transfer(tree, weights, tmp_path / "d", **some)
-    one_line(error)
-    image.write_bytes(whole)
-    photo = min(tree.glob("*/*"))
-    Image.open(photo).rotate(90).save(photo)
-    with pytest.raises(InputError, match="not those that were attacked: the data changed") as error:
-        transfer(tree, weights, tmp_path / "e", **some)
-    one_line(error)
-
-
-def test_images_that_do_not_fit_are_not_kept(
-    tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match=r"1e-06 GB free\. Attack fewer") as error:
-        transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept")
-    one_line(error)
-    assert not (tmp_path / "a").exists()
 
 
 def test_other_sources_and_other_images_are_other_runs(

@@ -20,7 +20,7 @@ from evaluator.tests.transfers import (
     EPSILONS,
     PHOTOS,
     SIDE,
-    images_of_photos,
+    images_seen,
     labelled_tree,
     network_of,
     transfer,
@@ -42,7 +42,7 @@ def weights(tmp_path: Path) -> str:
 
 @pytest.fixture
 def tree(weights: str, tmp_path: Path) -> Path:
-    return labelled_tree(images_of_photos(), weights, tmp_path / "tree")
+    return labelled_tree(images_seen(), weights, tmp_path / "tree")
 
 
 @pytest.fixture
