@@ -68,6 +68,14 @@ Traced = Annotated[
 AttackSeed = Annotated[
     int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
 ]
+CheckAgainst = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="A run of imagenet, of the attacked model by an engine: its predictions are compared "
+        "with PyTorch's, and the attack stops where parity's bounds cannot explain a difference.",
+    ),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,14 +131,7 @@ def whitebox(
         bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
     ] = True,
     on_error: OnError = "fail",
-    check_against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="A run of imagenet by an engine: its predictions are compared with PyTorch's, "
-            "and the attack stops where parity's bounds cannot explain a difference.",
-        ),
-    ] = None,
+    check_against: CheckAgainst = None,
     probe: Annotated[
         bool,
         typer.Option(
@@ -251,6 +252,7 @@ def transfer(
             help="Keep the images there, losslessly, for further models; what is there is used.",
         ),
     ] = None,
+    check_against: CheckAgainst = None,
     json: Json = None,
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
@@ -287,6 +289,7 @@ def transfer(
             parity=parity,
             on_error=on_error,
             keep=keep,
+            check_against=check_against,
             progress=shown,
         )
 

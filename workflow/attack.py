@@ -28,7 +28,8 @@ from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_o
 from .attack_pass import attack_work
 from .beginning import begun_run
 from .circumstances import check_run_place, default_folder
-from .cross_check import check_of, cross_checked, run_to_check_against
+from .compared_shards import cross_checked
+from .cross_check import check_of, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
 from .selection import Selection

@@ -1,9 +1,10 @@
 """The two paths against each other: PyTorch's clean predictions and an engine's run of the photos.
 
 An attack classifies every photo in PyTorch before it is attacked. Where a run of ``imagenet`` by an
-engine is given, both are compared photo by photo, shard by shard. Every difference is told with its
-margin; one that engines within the bounds of parity cannot have ends the work, before anything is
-written of its shard. Two things do (``engine/contradiction.py`` derives them):
+engine is given, both are compared photo by photo; ``compared_shards.py`` sees that every shard is.
+Every difference is told with its margin; one that engines within the bounds of parity cannot have
+ends the work, before anything is written of its shard. Two things do (``engine/contradiction.py``
+derives them):
 
 * a margin above ``sqrt(2) (t + t') |S|``, with t the bound of the worst image for what the engine
   computes, t' that for the PyTorch that attacks (0 if it is the reference itself), and ``|S|`` the
@@ -13,23 +14,21 @@ written of its shard. Two things do (``engine/contradiction.py`` derives them):
   the engine leaves to chance. A run without a parity result has none, and is held to the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Item, ModelSpec, Progress, Provenance, Run, Shard
+from ..contracts import Item, ModelSpec, Progress, Provenance, Run
 from ..engine.contradiction import allowed_margin, too_many
 from ..engine.tolerances import tolerance_of
 from ..errors import InputError, ParityError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.margins import margins_over
-from ..records.reading import read_run, records_of_shard
+from ..records.reading import read_run
 from ..records.run import open_run
-from ..records.running import Work
 from ..storage.documents import document_differences
 from .completing import completing_command
 from .gradients import GradientNetwork
@@ -71,8 +70,13 @@ class Disagreement:
         return f"{'more than ' if self.at_least else ''}{self.margin:.2g}"
 
 
-def run_to_check_against(path: str | Path, spec: ModelSpec) -> ScoredRun:
+def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "model") -> ScoredRun:
     """An engine's run of the photos, which a model's clean predictions can be compared with.
+
+    Args:
+        path: Its folder.
+        spec: The model that is attacked.
+        role: What it is called where there are others.
 
     Raises:
         InputError: If it is no run of imagenet, not finished, or of other pixels.
@@ -87,7 +91,7 @@ def run_to_check_against(path: str | Path, spec: ModelSpec) -> ScoredRun:
     if differences:
         raise InputError(
             f"{_named(run)} is of other pixels: {'; '.join(differences)}. Score the photos with "
-            "the model as it is attacked."
+            f"the {role}, {spec.name}, as it is attacked."
         )
     scored = ScoredRun(run, IMAGENET, read_run(run, IMAGENET.conditions))
     if scored.missing:
@@ -143,6 +147,7 @@ class CrossCheck:
         items: Sequence[Item],
         generated: Mapping[str, Any] | None,
         progress: Progress,
+        role: str = "model",
     ) -> "CrossCheck":
         """A comparison of a network's predictions with those of a run.
 
@@ -153,6 +158,7 @@ class CrossCheck:
             items: The photos that will be compared.
             generated: What is said of how they were made, if they were.
             progress: Is told what differs.
+            role: What the model is called where there are others.
 
         Raises:
             InputError: If the run is of other weights, of other photos, or lacks one.
@@ -162,7 +168,8 @@ class CrossCheck:
         if run.key.weights_sha256 != here:
             raise InputError(
                 f"{_named(run)} is of other weights: they are {run.key.weights_sha256[:12]}... "
-                f"there and {here[:12]}... here. Give a run of the weights that are attacked."
+                f"there and {here[:12]}... here. Give a run of the {role}, {spec.name}, with the "
+                "weights that are attacked."
             )
         if run.key.generated != generated:
             raise InputError(
@@ -291,9 +298,21 @@ class CrossCheck:
 
 
 def check_of(
-    against: ScoredRun | None, job: "AttackedData", spec: ModelSpec, progress: Progress
+    against: ScoredRun | None,
+    job: "AttackedData",
+    spec: ModelSpec,
+    progress: Progress,
+    *,
+    role: str = "model",
 ) -> CrossCheck | None:
     """The comparison of an attack with a run, if one was given.
+
+    Args:
+        against: As ``run_to_check_against`` gives it.
+        job: What is attacked.
+        spec: The model that is.
+        progress: Is told what differs.
+        role: What the model is called where there are others.
 
     Raises:
         InputError: If the run is of other weights, of other photos, or lacks one.
@@ -307,42 +326,8 @@ def check_of(
         items=job.items,
         generated=job.source.generated,
         progress=progress,
+        role=role,
     )
-
-
-@contextmanager
-def cross_checked(
-    work: Work, check: CrossCheck | None, run: Run, shards: Sequence[Shard]
-) -> Iterator[Work]:
-    """Work that compares each shard before it is written; with no check, the work as it is.
-
-    Shards that are there are compared when it begins, and what other processes made when it ends.
-
-    Raises:
-        ParityError: If predictions and run contradict each other.
-    """
-    if check is None:
-        yield work
-        return
-    compared: set[Shard] = set()
-
-    def compare_those_there() -> None:
-        for shard in shards:
-            if shard in compared or (table := records_of_shard(run, shard)) is None:
-                continue
-            check.compare(table, kept_in=run.folder)
-            compared.add(shard)
-
-    def comparing(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        table, made = work(shard, advance)
-        check.compare(table)
-        compared.add(shard)
-        return table, made
-
-    compare_those_there()
-    yield comparing
-    compare_those_there()
-    check.tell()
 
 
 def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:

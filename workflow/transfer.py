@@ -37,6 +37,8 @@ from .attack_choice import AttackChoice
 from .attack_data import AttackedData, ImageChoice
 from .belief import believed_engine
 from .circumstances import check_run_place
+from .compared_shards import comparing
+from .cross_check import check_of, run_to_check_against
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
 from .kept_images import KeptImages
 from .selection import Selection
@@ -80,6 +82,7 @@ def attack_transfer(
     parity: bool = True,
     on_error: str = "fail",
     keep: str | Path | None = None,
+    check_against: str | Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run, ...]:
     """Attack one model, and let others classify what comes out; what is finished stays.
@@ -118,6 +121,8 @@ def attack_transfer(
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it.
         keep: A folder in which the images are kept, losslessly; what is there is not made again.
+        check_against: A finished run of imagenet by any engine of the source, whose predictions
+            the source's clean ones are compared with, photo by photo; no part of a run's identity.
         progress: Is told what happens.
 
     Returns:
@@ -126,7 +131,8 @@ def attack_transfer(
     Raises:
         InputError: If the data, a model or a choice do not serve, or crops differ.
         RunMismatchError: If a folder holds a run of another identity.
-        ParityError: If an engine does not agree with its reference.
+        ParityError: If an engine does not agree with its reference, or PyTorch and the run of
+            ``check_against`` contradict each other.
         UnavailableError: If an engine, the device or weights are not here.
         EngineError: If a loss, a gradient or a logit is not finite.
     """
@@ -150,6 +156,9 @@ def attack_transfer(
     named = ModelChoice(source, source_weights, choice.seed_of(source_weights), source_crop_px)
     attacked = find_subject(named, progress)
     refuse_without_gradients(attacked)
+    against = None
+    if check_against is not None:
+        against = run_to_check_against(check_against, attacked.spec, role="source")
     asked_as = ModelChoice(
         "", weights, choice.seed_of(weights), crop_px, precision, "images", description, classes
     )
@@ -162,10 +171,6 @@ def attack_transfer(
         check_run_folder(keep)
     data_source, found = images.selected(progress)
     network = _source_network(attacked, device, parity=parity, progress=progress)
-    victims = [
-        Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
-        for subject in subjects
-    ]
     items = next(iter(found.items.values()))
     ids = [item.id for item in items]
     batch = choice.batch_on(network.device)
@@ -179,6 +184,11 @@ def attack_transfer(
         traced=frozenset(ids) if handed == "last" else traced_sample(ids, settings.traced, seed),
         skip_bad_images=images.skip,
     )
+    job = replace(job, check=check_of(against, job, attacked.spec, progress, role="source"))
+    victims = [
+        Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
+        for subject in subjects
+    ]
     selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
     transfer = Transfer(job, _source_of(job, attacked, handed), selection, images, attacked)
     largest = float(conditions[-1]["epsilon"])
@@ -271,19 +281,22 @@ def _complete(
         f"epsilon {epsilons}, into {', '.join(shown(victim.run.folder) for victim in victims)}."
     )
     # In one order, so that processes that were given the same models lease the same run's shards.
-    for one in sorted(everyone, key=lambda one: (one is not kept, str(one.run.folder))):
-        if all(shard_path(one.run, shard).is_file() for shard in shards[id(one)]):
-            continue
-        transfer.job.room.size = one.run.manifest.batch_size
-        run_shards(
-            one.run,
-            shards[id(one)],
-            shard_work(one, everyone, kept, transfer.job, transfer.source),
-            workers=1,
-            progress=progress,
-            verb="attack",
-            stop=partial(_stop, everyone),
-        )
+    ordered = sorted(everyone, key=lambda one: (one is not kept, str(one.run.folder)))
+    job = transfer.job
+    with comparing(job.check, [(one.run, shards[id(one)]) for one in ordered]) as compare:
+        for one in ordered:
+            if all(shard_path(one.run, shard).is_file() for shard in shards[id(one)]):
+                continue
+            job.room.size = one.run.manifest.batch_size
+            run_shards(
+                one.run,
+                shards[id(one)],
+                shard_work(one, everyone, kept, job, transfer.source, compare=compare),
+                workers=1,
+                progress=progress,
+                verb="attack",
+                stop=partial(_stop, everyone),
+            )
     skipped = skipped_in(victims[0].run, shards[id(victims[0])])
     if skipped is not None:
         progress.note(str(skipped))

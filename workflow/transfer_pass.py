@@ -13,6 +13,7 @@ from ..records.running import Work
 from ..records.shards import shard_path, write_shard
 from .attack_data import AttackedData, ReadImages, attack_of, images_of
 from .circumstances import ShardClock
+from .compared_shards import Compare
 from .kept_images import KeptImages
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def shard_work(
     kept: KeptImages | None,
     job: AttackedData,
     source: TransferSource,
+    *,
+    compare: Compare,
 ) -> Work:
     """What makes one shard of a run, and of the others that are cut alike and lack it as well.
 
@@ -75,9 +78,12 @@ def shard_work(
         kept: Where images are kept; what is there is not made again.
         job: What the source is attacked with.
         source: The model that is attacked, and which images are handed on.
+        compare: Is given the records of the attack before anyone keeps anything of the shard.
     """
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
         clock, read = ShardClock(), ReadImages()
         lacking = [r for r in everyone if r is not first and _lacks(r, first, shard)]
         with ExitStack() as stack:
@@ -86,6 +92,7 @@ def shard_work(
                 records = _again(kept, shard, parts, job, read, advance)
             else:
                 records = _attacked(shard, parts, job, source, read, advance)
+            compare(pa.Table.from_batches([records]), shard, [part.run for part in parts])
             tables = [part.records(records) for part in parts]
         made = [
             clock.provenance(part.made, job.room.size, read.digest.hexdigest()) for part in parts

@@ -1,42 +1,47 @@
 """PyTorch's clean predictions against an engine's run of the same photos: told, listed, stopped."""
 
-import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 import evaluator
-from evaluator.attacks.pgd import attacked
 from evaluator.cli import app
-from evaluator.contracts import Bundle, Condition, Device, EngineSpec, ParityResult, Run, Silence
+from evaluator.contracts import Bundle, Condition, EngineSpec, Run, Silence
 from evaluator.errors import InputError, ParityError
-from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.records.reading import read_run
-from evaluator.records.run import create_or_open, open_run
-from evaluator.records.shards import shards_of, write_shard
+from evaluator.records.run import open_run
+from evaluator.records.shards import shards_of
+from evaluator.tests.interrupted import interrupted
+from evaluator.tests.labelled_photos import tree_of
+from evaluator.tests.planted_runs import (
+    FP16,
+    FP32,
+    Logits,
+    Rows,
+    as_it_is,
+    compared,
+    logits_of_photos,
+    prefer,
+    rewritten,
+    room_of,
+)
 from evaluator.tests.second_attack import Images
 from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack_scores import benchmark_of
-from evaluator.workflow.cross_check import CrossCheck, cross_checked, run_to_check_against
+from evaluator.workflow.compared_shards import cross_checked
+from evaluator.workflow.cross_check import CrossCheck, run_to_check_against
 from evaluator.workflow.gradients import GradientNetwork, gradient_network
 from evaluator.workflow.subject import ModelChoice, find_subject
 
 SIDE, PHOTOS = 32, 7
 EPSILONS = (0.004, 0.02)
-FP32, FP16 = 1e-3, 6e-2  # parity's bounds of the worst image
-
-Rows = list[dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -45,35 +50,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def logits(small: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Of each sample photo by the name of its file, from a plain pass of the network."""
+def logits(small: str) -> Logits:
     spec = model_spec(small, weights="random", crop_px=SIDE)
     network = Images(load_network(spec).network, spec.preprocessing)
-    found = {}
-    for photo in sample_photos():
-        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), spec.preprocessing)
-        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
-        found[photo.path.name] = network(image)[0].detach().double().numpy()
-    return found
+    return logits_of_photos(network, spec.preprocessing)
 
 
 @pytest.fixture
-def room(logits: dict[str, np.ndarray[Any, Any]]) -> float:
-    """The largest margin that the bounds of float32 leave room for, worked out by hand."""
-    everything = np.stack(list(logits.values()))
-    signal = everything - everything.mean(axis=0)
-    return math.sqrt(2) * FP32 * float(np.sqrt((signal**2).sum(axis=1)).max())
+def room(logits: Logits) -> float:
+    return room_of(logits)
 
 
 @pytest.fixture
-def tree(logits: dict[str, np.ndarray[Any, Any]], tmp_path: Path) -> Path:
+def tree(logits: Logits, tmp_path: Path) -> Path:
     """Photos under the classes that the network takes them for."""
-    for photo in sample_photos()[:PHOTOS]:
-        label = int(logits[photo.path.name].argmax())
-        place = tmp_path / "tree" / wnids()[label] / photo.path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(photo.path, place)
-    return tmp_path / "tree"
+    labels = {name: int(row.argmax()) for name, row in list(logits.items())[:PHOTOS]}
+    return tree_of(labels, tmp_path / "tree")
 
 
 def score(tree: Path, out: Path, **more: Any) -> Run:
@@ -92,65 +84,6 @@ def attack(tree: Path, out: Path, against: Path, **more: Any) -> tuple[Run, list
     }  # fmt: skip
     run = evaluator.attack_whitebox("small", tree, out=out, **{**options, **more})
     return run, compared(told)
-
-
-def compared(told: Silence) -> list[str]:
-    words = ("PyTorch says", "compared with")
-    return [n for n in told.notes if n.startswith("and ") or any(word in n for word in words)]
-
-
-def rewritten(
-    run: Run,
-    folder: Path,
-    change: Callable[[Rows], None],
-    *,
-    shard: int = 99,
-    agreements: Sequence[float] = (),
-    **key: Any,
-) -> Path:
-    """A run like another one, with other records or another key, whose marks are in order.
-
-    With ``agreements`` each shard has a parity whose agreement is at least that.
-    """
-    read = read_run(run, (Condition(),))
-    table, made = read.finished[Condition()], read.provenance[0]
-    rows = table.to_pylist()
-    change(rows)
-    changed = pa.Table.from_pylist(rows, schema=table.schema)
-    manifest = replace(run.manifest, key=replace(run.key, **key), shard_size=shard, seal="")
-    new = create_or_open(folder, manifest)
-    for part in shards_of([Condition()], len(rows), shard):
-        if agreements:
-            made = replace(made, parity=parity_of(made.device, agreements[part.index]))
-        write_shard(new, part, changed.slice(part.start, part.size), made)
-    return folder
-
-
-def parity_of(device: Device, agreement_low: float) -> ParityResult:
-    torch_spec, onnx = EngineSpec("torch", "0" * 64), EngineSpec("onnxruntime", "1" * 64)
-    return ParityResult(
-        "small", torch_spec, device, onnx, device, {}, "photos", "2" * 64, n=100, batch_size=4,
-        gates=(), agreement=1.0, agreement_low=agreement_low, agreement_high=1.0, kl=0.0, flips=(),
-        labelled=0, reference_correct=0, candidate_correct=0,
-    )  # fmt: skip
-
-
-def prefer(margins: dict[int, float]) -> Callable[[Rows], None]:
-    """In these rows the second class becomes the first one, by a margin over what was first."""
-
-    def change(rows: Rows) -> None:
-        for position, margin in margins.items():
-            row = rows[position]
-            first, second, *others = row["top5"]
-            row["top5"] = [second, first, *others]
-            _, _, *rest = row["probability"]
-            row["probability"] = [0.4, 0.4 * math.exp(-margin), *rest]
-
-    return change
-
-
-def as_it_is(rows: Rows) -> None:
-    pass
 
 
 def test_an_honest_run_differs_nowhere(tree: Path, tmp_path: Path) -> None:
@@ -360,20 +293,11 @@ def test_what_an_attack_has_already_is_compared_when_it_goes_on(
     tree: Path, tmp_path: Path, room: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evaluator.workflow.beginning.shard_size", lambda *_: 3)
-    calls = iter(range(99))
-
-    def impatient(*given: Any) -> Any:
-        if next(calls):
-            raise KeyboardInterrupt
-        return attacked(*given)
-
     honest = score(tree, tmp_path / "engine")
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 1.1 * room}))
     out = tmp_path / "attack"
-    with monkeypatch.context() as patched:
-        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
-        with pytest.raises(KeyboardInterrupt):
-            attack(tree, out, None)  # type: ignore[arg-type]
+    with interrupted(monkeypatch, after=1):
+        attack(tree, out, None)  # type: ignore[arg-type]
     assert len(list(out.rglob("*.parquet"))) == 1
     with pytest.raises(ParityError, match=rf"the records that {out} has already are not conf") as e:
         attack(tree, out, planted, epsilons=EPSILONS[:1])

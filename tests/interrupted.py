@@ -1,0 +1,33 @@
+"""Attacks that are interrupted after some of their shards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from evaluator.attacks.attempts import Attempt
+from evaluator.attacks.pgd import AttackJob, attacked
+
+
+@contextmanager
+def interrupted(
+    monkeypatch: pytest.MonkeyPatch, *, after: int, shard_size: int | None = None
+) -> Iterator[None]:
+    """What is attacked within ends as by Ctrl-C, once so many shards were attacked.
+
+    With ``shard_size`` runs that begin within have shards of that many images.
+    """
+    calls = iter(range(99))
+
+    def impatient(job: AttackJob, *given: Any) -> Iterator[Attempt]:
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return attacked(job, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
+        if shard_size is not None:
+            patched.setattr("evaluator.workflow.beginning.shard_size", lambda *_: shard_size)
+        with pytest.raises(KeyboardInterrupt):
+            yield
