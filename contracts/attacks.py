@@ -10,6 +10,9 @@ AttackLoss = Literal["cross_entropy", "dlr"]
 ProtocolName = Literal["paper", "standard"]
 Stop = Literal["target", "label"]
 
+PRINTED_OF = 225
+"""Of what the paper's text prints the step, 2/225; its code has 2/255. Source: arXiv 1907.07640."""
+
 
 @dataclass(frozen=True)
 class AttackSettings:
@@ -112,3 +115,18 @@ class AttackSettings:
 
 def _listed(values: tuple[object, ...]) -> str:
     return ", ".join(str(value) for value in values) or "No"
+
+
+def epsilon_text(epsilon: float) -> str:
+    """An epsilon, or the size of a step, as people write it.
+
+    Example:
+        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(2 / 225), epsilon_text(0.123456)
+        ('0.06', '8/255', '2/225', '0.1235')
+    """
+    if float(f"{epsilon:.3g}") == epsilon:
+        return f"{epsilon:.3g}"
+    for whole in (255, PRINTED_OF):
+        if (part := round(epsilon * whole)) / whole == epsilon:
+            return f"{part}/{whole}"
+    return f"{epsilon:.4g}"

@@ -23,12 +23,20 @@ from typing import TYPE_CHECKING
 from ..attacks.outcomes import AttackCounts, attack_counts
 from ..attacks.records import SCHEMA
 from ..attacks.transferred import TRANSFER_SCHEMA, transfer_counts
-from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score, TransferSource
+from ..contracts import (
+    AttackSettings,
+    Benchmark,
+    Beside,
+    Condition,
+    Run,
+    Score,
+    TransferSource,
+    wilson_interval,
+)
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
-from ..evaluate.metrics.error_rate import wilson_interval
 from ..records.reading import values_there
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ model, over epsilon under attacks on the model itself, and over the number of st
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...contracts import Score
-from .attack_tables import CURVE_EPSILON, epsilon_text
+from ...contracts import Score, epsilon_text
+from .attack_tables import CURVE_EPSILON
 from .entries import Entry, Shown
 
 MOST_TICKS = 6

@@ -7,11 +7,13 @@ the target was reached at all.
 
 from collections.abc import Iterator, Sequence
 
-from ...contracts import Score
+from ...contracts import Score, epsilon_text
 from .entries import Entry, Shown
 from .grids import Row, table_of_rows
 from .marks import Cell
 from .table import Table
+
+__all__ = ["CURVE_EPSILON", "attack_tables", "epsilon_text"]
 
 BENCHMARK = "whitebox"
 CURVE_EPSILON = 0.06
@@ -43,19 +45,6 @@ def attack_tables(shown: Shown) -> list[Table]:
         return []
     models = [*entries, *shown.published_with(BENCHMARK, "accuracy_under_attack")]
     return [*_over_epsilon(models), *_over_steps(models)]
-
-
-def epsilon_text(epsilon: float) -> str:
-    """An epsilon as people write it.
-
-    Example:
-        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(0.123456)
-        ('0.06', '8/255', '0.1235')
-    """
-    if float(f"{epsilon:.3g}") == epsilon:
-        return f"{epsilon:.3g}"
-    of_255 = round(epsilon * 255)
-    return f"{of_255}/255" if of_255 / 255 == epsilon else f"{epsilon:.4g}"
 
 
 def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:

@@ -8,8 +8,8 @@ that is much.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...contracts import Score
-from .attack_tables import CURVE_EPSILON, epsilon_text
+from ...contracts import Score, epsilon_text
+from .attack_tables import CURVE_EPSILON
 from .entries import Entry, Number, Shown, refusals
 from .grids import Row, table_of_rows
 from .marks import Cell, percent
