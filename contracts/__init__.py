@@ -8,7 +8,15 @@ N images, C classes, S the crop of the model in pixels. Two image contracts, nev
 Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
 """
 
-from .attacks import AttackLoss, AttackSettings, ProtocolName, Stop, epsilon_text
+from .attacks import (
+    MOST_ATTEMPTS,
+    SMALLEST_FLOAT32,
+    AttackLoss,
+    AttackSettings,
+    ProtocolName,
+    Stop,
+    epsilon_text,
+)
 from .benchmarks import Benchmark, Beside, Condition, Extent, Item, Score, Source, Tree
 from .differences import Difference
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
@@ -40,9 +48,11 @@ from .transfer import TransferredImage, TransferSource
 
 __all__ = [
     "FLOAT32_PIXELS",
+    "MOST_ATTEMPTS",
     "ONNX_REFERENCE",
     "PASSED_AGAINST_ONNX",
     "RUN_FORMAT",
+    "SMALLEST_FLOAT32",
     "Z_95",
     "AttackLoss",
     "AttackSettings",

@@ -218,7 +218,7 @@ def test_attacks_by_one_protocol_are_told_apart(tree: Path, tmp_path: Path) -> N
     assert told == {
         "a": "the attack: paper, towards a drawn class by cross-entropy, step 2/255, 1 start, "
         "absolute epsilon, seed 0; images: all, limit 2",
-        "b": "the attack: paper, towards a drawn class by cross-entropy, step 0.008889, 2 starts, "
+        "b": "the attack: paper, towards a drawn class by cross-entropy, step 2/225, 2 starts, "
         "epsilon times the largest value, seed 3; images: every-second, limit 2",
         "c": "the attack: standard, away from the label by cross-entropy and dlr, step 2.5 epsilon "
         "/ steps, 5 starts, absolute epsilon, seed 0; images: all, limit 2",
@@ -400,6 +400,9 @@ def test_attacks_are_not_compared(tree: Path, tmp_path: Path) -> None:
         ({"epsilons": [0.0]}, r"An epsilon of 0 is outside \(0, 1\]"),
         ({"epsilons": [0.01, 1.5]}, r"An epsilon of 1\.5 is outside"),
         ({"epsilons": [float("nan")]}, r"An epsilon of nan is outside"),
+        ({"epsilons": 0.01}, r"epsilons=0\.01 is no list: expected one, such as \[0\.01\]"),
+        ({"epsilons": "8/255"}, r"epsilons='8/255' is no list"),
+        ({"steps": 10}, r"steps=10 is no list: expected one, such as \[10\]"),
         ({"steps": (0,)}, "0 steps: expected counts of at least 1"),
         ({"steps": (5, 2)}, "ascending"),
         ({"restarts": 0}, "0 restarts: expected at least 1"),
