@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from .attack_curves import Curve, Panel, panels_of
+from .attack_curves import TRANSFER, WHITE_BOX, Curve, Panel, panels_of
+from .attack_deviations import deviation_notes, is_like_papers
 from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
 from .entries import Entry, Shown
 from .marks import MARKS, Cell, legend
@@ -236,15 +237,18 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     drawn = [curve for panel in panels for curve in panel.curves]
     if any(curve.protocol == "paper" for curve in drawn):
         notes.append(PAPERS_COUNT)
-    if not any(panel.published for panel in panels) and any(
-        c.protocol == "standard" for c in drawn
-    ):
-        notes.append("the paper's curves are not drawn beside attacks that are counted otherwise")
+    for benchmark in (TRANSFER, WHITE_BOX):
+        notes += deviation_notes(looks.entries, benchmark)
+    alike = any(is_like_papers(curve.under_attack) for curve in drawn)
+    if not any(panel.published for panel in panels) and not alike:
+        notes.append(
+            "the paper's curves are not drawn beside attacks that are made or counted otherwise"
+        )
     for panel in (panel for panel in panels if panel.source and not panel.sources):
         notes.append(f"how {panel.source} itself fares under its own attack is not known")
     for curve in (curve for panel in panels for curve in panel.sources):
-        source, under = curve.scores[-1].source_model, [s for s in curve.scores if s.epsilon]
-        notes += [text] if (text := weakness(str(source), under)) else []
+        source = str(curve.scores[-1].source_model)
+        notes += [text] if (text := weakness(source, curve.under_attack)) else []
     if left_out:
         notes.append(f"{left_out} further models are in the tables only")
     return [line for note in notes for line in wrap(note, LONGEST_NOTE)]

@@ -8,6 +8,7 @@ the target was reached at all.
 from collections.abc import Iterator, Sequence
 
 from ...contracts import Score, epsilon_text
+from .attack_deviations import deviation_notes
 from .entries import Entry, Shown
 from .grids import Row, table_of_rows
 from .marks import Cell
@@ -62,7 +63,7 @@ def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:
             "White-box attack over epsilon: still right, %",
             (*header, *map(epsilon_text, epsilons)),
             rows,
-            NOTES,
+            (*NOTES, *deviation_notes(models, BENCHMARK)),
         )
 
 
@@ -79,7 +80,10 @@ def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
     if rows and len(counts) > 1:
         header = ("model", "what is counted", "epsilon")
         yield table_of_rows(
-            "White-box attack over steps: still right, %", (*header, *map(str, counts)), rows, NOTES
+            "White-box attack over steps: still right, %",
+            (*header, *map(str, counts)),
+            rows,
+            (*NOTES, *deviation_notes(models, BENCHMARK)),
         )
 
 

@@ -224,6 +224,11 @@ def test_attacks_by_one_protocol_are_told_apart(tree: Path, tmp_path: Path) -> N
         "/ steps, 5 starts, absolute epsilon, seed 0; images: all, limit 2",
     }
     document = json.loads(json.dumps(report.document(), allow_nan=False))
+    steps = {(s["run"][-1], s["step_size"], s["relative_epsilon"]) for s in document["scores"]}
+    assert steps == {
+        *(("a", None, None), ("a", 2 / 255, False), ("b", None, None), ("b", 2 / 225, True)),
+        *(("c", None, None), ("c", 2.5 * 0.01 / 5, False)),
+    }
     of = {one["run"][-1]: one for one in document["attacks"]}
     assert of["b"]["settings"]["relative_epsilon"] is True
     assert (of["b"]["subset"], of["b"]["limit"]) == ("every-second", 2)

@@ -86,8 +86,25 @@ def test_a_standard_attack_says_so_and_has_no_curve_of_the_paper_beside_it() -> 
     (axes,) = figure.axes
     assert axes.get_ylabel() == "right, label never left, %"
     assert [line.get_gid() for line in axes.get_lines()] == ["mine"]
-    assert "not drawn beside attacks that are counted otherwise" in words(figure)
+    assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
     assert "target not reached" not in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "told"),
+    [
+        ({"step_size": 2 / 225}, "steps of 2/225, not of 2/255"),
+        ({"relative_epsilon": True}, "epsilon is a share of each image's largest value"),
+        ({"restarts": 5}, "5 starts, not 1"),
+    ],
+)
+def test_an_attack_made_otherwise_has_no_curve_of_the_paper_beside_it(
+    made_by: dict[str, Any], told: str
+) -> None:
+    figure = made(Entry("mine", PAPERS, tuple(whitebox(**made_by))), all_published=True)
+    assert not any("published" in str(line.get_gid()) for line in figure.axes[0].get_lines())
+    assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
+    assert f"mine: unlike the paper's attack: {told}" in words(figure)
 
 
 def test_attacks_that_count_different_things_are_told_apart_in_the_legend() -> None:
