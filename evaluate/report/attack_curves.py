@@ -190,7 +190,7 @@ def _over_epsilon(shown: Shown, attack: _Attack) -> Panel:
         f"{_listed(map(str, steps))} steps",
         drawn,
         unchanged=_counted_otherwise(unchanged) if attack.source is None else [],
-        sources=list({tuple(curve.points): curve for curve in sources}.values()),
+        sources=list({(c.protocol, *c.points): c for c in sources}.values()),
         published=_comparable(published, drawn),
         source=attack.source,
     )

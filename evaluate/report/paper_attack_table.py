@@ -38,8 +38,8 @@ COUNT = (
     "class drawn at random; that a target is not reached is no accuracy against an adversary"
 )
 MADE = (
-    f"all but the last two at epsilon {EPSILON}, by steps of 2/255 from one start; black-box: made "
-    f"on {BLACK_BOX_SOURCE}, where its target was not reached the clean image is classified"
+    f"all but ALP and Denoising at epsilon {EPSILON}, by steps of 2/255 from one start; black-box: "
+    f"made on {BLACK_BOX_SOURCE}, where its target was not reached the clean image is classified"
 )
 COMPARATORS = (
     "Denoising (ResNet-152), feature denoising, is of another attack: targeted, epsilon 16/255, "

@@ -94,6 +94,22 @@ def test_an_attack_that_is_not_the_papers_is_told_beneath_its_numbers() -> None:
     assert f"m: {relative}" in made(*standard)[0].notes
 
 
+def test_more_images_than_the_papers_are_no_part_of_them() -> None:
+    (over, *_) = made(*(replace(s, skipped=1) for s in attacked(n=49_999)))
+    assert "* not the whole benchmark: 49,999 instead of 25,000 images a condition" in over.notes
+
+
+def test_a_refused_number_has_its_reason_below() -> None:
+    scores = [
+        replace(s, value=None, reason="all were skipped") if s.epsilon == 0.2 else s
+        for s in attacked()
+    ]
+    over, along = made(*scores)[:2]
+    assert over.rows[0][-1] == "refused"
+    assert over.notes[-1] == "m: accuracy under attack, label unchanged refused: all were skipped"
+    assert not any("refused" in note for note in along.notes)
+
+
 def test_without_an_attack_of_the_users_there_is_no_table() -> None:
     tables = made(score("imagenet", "top1_error", 0.2), published=True)
     assert not any("attack" in table.title for table in tables)
