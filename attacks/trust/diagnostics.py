@@ -304,10 +304,11 @@ def percent(share: float) -> str:
     """A fraction as it is printed.
 
     Example:
-        >>> percent(0.3125), percent(1.0), percent(0.0049)
-        ('31.2 %', '100 %', '0.49 %')
+        >>> percent(0.3125), percent(1.0), percent(0.0049), percent(19.6)
+        ('31.2 %', '100 %', '0.49 %', '1,960 %')
     """
-    return f"{100 * share:.3g} %"
+    digits = ",.0f" if share >= 9.995 else ".3g"  # which would have an exponent from 1,000 on
+    return f"{100 * share:{digits}} %"
 
 
 def number(count: int) -> str:

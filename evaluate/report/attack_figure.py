@@ -255,8 +255,8 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     drawn = [curve for panel in panels for curve in panel.curves]
     if any(curve.protocol == "paper" for curve in drawn):
         notes.append(PAPERS_COUNT)
-    for benchmark in (TRANSFER, WHITE_BOX):
-        notes += deviation_notes(looks.entries, benchmark)
+    for attack, benchmark in (("transferred", TRANSFER), ("white-box", WHITE_BOX)):
+        notes += [f"{attack}: {note}" for note in deviation_notes(looks.entries, benchmark)]
     alike = any(is_like_papers(curve.under_attack) for curve in drawn)
     if not any(panel.published for panel in panels) and not alike:
         notes.append(

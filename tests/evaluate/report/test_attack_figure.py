@@ -107,7 +107,7 @@ def test_an_attack_made_otherwise_has_no_curve_of_the_paper_beside_it(
     figure = made(Entry("mine", PAPERS, tuple(whitebox(**made_by))), all_published=True)
     assert not any("published" in str(line.get_gid()) for line in figure.axes[0].get_lines())
     assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
-    assert f"mine: unlike the paper's attack: {told}" in words(figure)
+    assert f"white-box: mine: unlike the paper's attack: {told}" in words(figure)
 
 
 def test_attacks_that_count_different_things_are_told_apart_in_the_legend() -> None:
