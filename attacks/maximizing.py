@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..contracts import SMALLEST_FLOAT32
 from ..errors import EngineError, InputError
 from .penultimate import Bounds
 
@@ -52,7 +53,7 @@ class MaximizingSettings:
         if self.steps < 1:
             raise InputError(f"{self.steps} steps are none. Expected 1 or more; the paper has 500.")
         for name, value in (("step size", self.step_size), ("epsilon", self.epsilon)):
-            if not 0 < value < math.inf:
+            if not SMALLEST_FLOAT32 <= value < math.inf:
                 raise InputError(
                     f"The {name} {value:g} moves nothing. Expected a number above 0, in [0, 1] "
                     "pixel units."

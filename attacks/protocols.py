@@ -11,12 +11,15 @@ case of each image); Madry et al., ICLR 2018 (a step of 2.5 epsilon over the num
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from numbers import Real
+from typing import Any, TypeVar
 
-from ..contracts import AttackSettings
+from ..contracts import SMALLEST_FLOAT32, AttackSettings
 from ..errors import InputError
+
+Value = TypeVar("Value")
 
 PRINTED_STEP = 2 / 225
 """What the paper's text says; its code has 2/255."""
@@ -102,18 +105,37 @@ def attack_settings(protocol: str, **choices: Any) -> AttackSettings:
             named[other] = None
     for name in ("steps", "losses"):
         if name in named:
-            named[name] = tuple(named[name])
+            named[name] = tuple(check_list(name, named[name]))
     return replace(settings, **named)
 
 
-def check_epsilon(epsilon: float) -> None:
+def check_list(name: str, values: Iterable[Value]) -> Iterable[Value]:
+    """Refuse a single value where there may be several; what passes is handed back.
+
+    Raises:
+        InputError: If it is a single one.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(f"{name}={values!r} is no list: expected one, such as [{values}].")
+    return values
+
+
+def check_epsilon(epsilon: object) -> None:
     """Refuse what is no share of the range of pixels.
 
     Raises:
-        InputError: If it is outside (0, 1].
+        InputError: If it is outside (0, 1], or so small that float32 loses it.
     """
-    if not (math.isfinite(epsilon) and 0 < epsilon <= 1):
+    if not isinstance(epsilon, Real):
+        raise InputError(f"An epsilon of {epsilon!r} is no number: expected one such as 0.01.")
+    size = float(epsilon)
+    if not (math.isfinite(size) and 0 < size <= 1):
         raise InputError(
-            f"An epsilon of {epsilon:g} is outside (0, 1]: pixels are in [0, 1]. Values out of 255 "
+            f"An epsilon of {size:g} is outside (0, 1]: pixels are in [0, 1]. Values out of 255 "
             "are written as fractions, like 8/255."
+        )
+    if size < SMALLEST_FLOAT32:
+        raise InputError(
+            f"An epsilon of {size:g} is below {SMALLEST_FLOAT32:.3g}: float32, in which pixels "
+            "are attacked, loses its digits."
         )

@@ -11,6 +11,7 @@ from .options import (
     CropPx,
     Description,
     Device,
+    Labels,
     Model,
     Seed,
     Weights,
@@ -44,9 +45,14 @@ def maximize(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Where the two photos are the first ones. Default: sample photos."),
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Where the two photos are the first ones: a folder, or a tar file; repeat it for "
+            "several. Default: sample photos.",
+        ),
     ] = None,
+    labels: Labels = None,
     steps: Annotated[int, typer.Option(min=1, help="All are made.")] = 500,
     step_size: Annotated[
         str, typer.Option(metavar="NUMBER", help="In [0, 1] pixel units.")
@@ -73,7 +79,8 @@ def maximize(
             out=out,
             units=numbers_of(units, "--units"),
             starts=start or None,
-            data=data,
+            data=data or None,
+            labels=labels,
             steps=steps,
             step_size=pixel_units(step_size, "--step-size"),
             epsilon=pixel_units(epsilon, "--epsilon"),

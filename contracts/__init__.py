@@ -8,10 +8,19 @@ N images, C classes, S the crop of the model in pixels. Two image contracts, nev
 Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
 """
 
-from .attacks import AttackLoss, AttackSettings, ProtocolName, Stop
+from .attacks import (
+    MOST_ATTEMPTS,
+    SMALLEST_FLOAT32,
+    AttackLoss,
+    AttackSettings,
+    ProtocolName,
+    Stop,
+    epsilon_text,
+)
 from .benchmarks import Benchmark, Beside, Condition, Extent, Item, Score, Source, Tree
 from .differences import Difference
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
+from .intervals import Z_95, wilson_interval
 from .models import (
     FLOAT32_PIXELS,
     Bundle,
@@ -39,9 +48,12 @@ from .transfer import TransferredImage, TransferSource
 
 __all__ = [
     "FLOAT32_PIXELS",
+    "MOST_ATTEMPTS",
     "ONNX_REFERENCE",
     "PASSED_AGAINST_ONNX",
     "RUN_FORMAT",
+    "SMALLEST_FLOAT32",
+    "Z_95",
     "AttackLoss",
     "AttackSettings",
     "Backend",
@@ -91,4 +103,6 @@ __all__ = [
     "Tree",
     "WeightsKind",
     "WeightsOrigin",
+    "epsilon_text",
+    "wilson_interval",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from ..errors import InputError
@@ -9,6 +10,16 @@ from ..errors import InputError
 AttackLoss = Literal["cross_entropy", "dlr"]
 ProtocolName = Literal["paper", "standard"]
 Stop = Literal["target", "label"]
+
+MOST_ATTEMPTS = 2**15
+"""On an image: their records count them from 0 in 16 bits, of which one is a sign."""
+
+SMALLEST_FLOAT32 = 2.0**-126
+"""The smallest number that float32 holds with all its digits; below it they are lost, one by one.
+"""
+
+PRINTED_OF = 225
+"""Of what the paper's text prints the step, 2/225; its code has 2/255. Source: arXiv 1907.07640."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,16 @@ class AttackSettings:
         self._check_counts()
         self._check_step()
         self._check_losses()
+        most = MOST_ATTEMPTS // len(self.losses)
+        if self.restarts > most:
+            raise InputError(
+                f"{self.restarts} restarts: expected at most {most}, so many attempts on an image "
+                "can be recorded."
+            )
 
     def _check_counts(self) -> None:
+        if not all(isinstance(count, Integral) for count in self.steps):
+            raise InputError(f"{_listed(self.steps)} steps: expected whole numbers.")
         if not self.steps or min(self.steps) < 1:
             raise InputError(f"{_listed(self.steps)} steps: expected counts of at least 1.")
         if any(
@@ -79,6 +98,11 @@ class AttackSettings:
             )
         if not (math.isfinite(sizes[0]) and sizes[0] > 0):
             raise InputError(f"A step of {sizes[0]:g}: expected a positive number.")
+        if not SMALLEST_FLOAT32 <= sizes[0] <= 1 / SMALLEST_FLOAT32:
+            raise InputError(
+                f"A step of {sizes[0]:g}: expected one between {SMALLEST_FLOAT32:.3g} and "
+                f"{1 / SMALLEST_FLOAT32:.3g}, which float32 can compute with."
+            )
         if self.relative_step is not None and len(self.steps) > 1:
             raise InputError(
                 f"{_listed(self.steps)} steps of a size that depends on their number are different "
@@ -112,3 +136,18 @@ class AttackSettings:
 
 def _listed(values: tuple[object, ...]) -> str:
     return ", ".join(str(value) for value in values) or "No"
+
+
+def epsilon_text(epsilon: float) -> str:
+    """An epsilon, or the size of a step, as people write it.
+
+    Example:
+        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(2 / 225), epsilon_text(0.123456)
+        ('0.06', '8/255', '2/225', '0.1235')
+    """
+    if float(f"{epsilon:.3g}") == epsilon:
+        return f"{epsilon:.3g}"
+    for whole in (255, PRINTED_OF):
+        if (part := round(epsilon * whole)) / whole == epsilon:
+            return f"{part}/{whole}"
+    return f"{epsilon:.4g}"

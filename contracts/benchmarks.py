@@ -126,6 +126,8 @@ class Score:
     epsilon: float | None = None
     steps: int | None = None
     restarts: int | None = None
+    step_size: float | None = None
+    relative_epsilon: bool | None = None
     source: str | None = None
     source_model: str | None = None
     protocol: str | None = None
@@ -143,6 +145,7 @@ class Score:
     generated: bool = False
     simulated: bool = False
     parity: str = ""
+    adversarial_parity: str | None = None
     reason: str | None = None
 
 

@@ -19,7 +19,7 @@ RECORDS = "records"
 
 _ADVICE = (
     "It says what the records beside it are, and without it as it was they say nothing: put the "
-    "original back, or score again into another --out."
+    "original back, or make the run again in another --out."
 )
 
 
@@ -37,7 +37,7 @@ def open_run(folder: Path) -> Run:
     if not (folder / MANIFEST).is_file():
         raise InputError(
             f"{shown(folder)} is no run: it has no {MANIFEST}. "
-            "Give a folder that `evaluator score` made."
+            "Give a folder that `evaluator score` or `evaluator attack` made."
         )
     return Run(folder, read_sealed(folder / MANIFEST, RunManifest, advice=_ADVICE))
 
@@ -57,7 +57,10 @@ def find_runs(folders: list[Path]) -> list[Run]:
         found = [place for place in _places(folder) if (place / MANIFEST).is_file()]
         if not found:
             lost = [f"{shown(place)} holds records." for place in lost_records([folder])]
-            advice = "Make one with `evaluator score MODEL imagenet-c --data PATH`."
+            advice = (
+                "Make one with `evaluator score MODEL imagenet-c --data PATH` or "
+                "`evaluator attack whitebox MODEL --data PATH`."
+            )
             raise InputError(
                 f"{shown(folder)} holds no run: no {MANIFEST} lies in it or below. "
                 f"{f'{lost[0]} Restore its {MANIFEST}.' if lost else advice}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ..attacks.protocols import check_epsilon
+from ..attacks.protocols import check_epsilon, check_list
 from ..attacks.room import Room
 from ..contracts import AttackSettings, Condition, Item, Preprocessing, Progress, Provenance, Source
 from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
@@ -132,9 +132,9 @@ def attacked_conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
     """The condition of each epsilon, once, in ascending order.
 
     Raises:
-        InputError: If one is outside (0, 1].
+        InputError: If one is outside (0, 1], or there is no list of them.
     """
-    for epsilon in epsilons:
+    for epsilon in check_list("epsilons", epsilons):
         check_epsilon(epsilon)
     return epsilon_conditions(sorted(set(epsilons)))
 

@@ -23,12 +23,20 @@ from typing import TYPE_CHECKING
 from ..attacks.outcomes import AttackCounts, attack_counts
 from ..attacks.records import SCHEMA
 from ..attacks.transferred import TRANSFER_SCHEMA, transfer_counts
-from ..contracts import AttackSettings, Benchmark, Beside, Condition, Run, Score, TransferSource
+from ..contracts import (
+    AttackSettings,
+    Benchmark,
+    Beside,
+    Condition,
+    Run,
+    Score,
+    TransferSource,
+    wilson_interval,
+)
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.benchmarks.top5 import ALL_SKIPPED
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
-from ..evaluate.metrics.error_rate import wilson_interval
 from ..records.reading import values_there
 
 if TYPE_CHECKING:
@@ -82,13 +90,24 @@ def _scores(
         facts = _facts(counts, limit, published)
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
-        epsilon = float(condition["epsilon"])
-        yield from _of_epsilon(replace(facts, epsilon=epsilon, restarts=settings.restarts), counts)
+        yield from _of_epsilon(_at(facts, settings, float(condition["epsilon"])), counts)
 
 
 def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
     whole = limit is None and not counts.skipped and counts.n >= published
     return Score(n=counts.n, skipped=counts.skipped, complete=whole)
+
+
+def _at(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
+    """What the numbers at one epsilon share; a step that depends on the image has no size."""
+    of_image = settings.relative_epsilon and settings.step_size is None
+    return replace(
+        facts,
+        epsilon=epsilon,
+        restarts=settings.restarts,
+        step_size=None if of_image else settings.step_px(epsilon),
+        relative_epsilon=settings.relative_epsilon,
+    )
 
 
 def _transfer_scores(
@@ -106,8 +125,7 @@ def _transfer_scores(
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
             yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
-        epsilon = float(condition["epsilon"])
-        facts = replace(facts, epsilon=epsilon, restarts=settings.restarts)
+        facts = _at(facts, settings, float(condition["epsilon"]))
         for metric, found in (
             ("accuracy_under_attack", counts.right),
             ("label_unchanged", counts.both),

@@ -39,7 +39,8 @@ from .maximized import (
     write_results,
 )
 from .maximized_parts import begin, check_folder, made_before, read_part, remove_parts, write_part
-from .starts import Start, read_starts
+from .selection import places_of
+from .starts import FirstPhotos, Start, read_starts
 from .subject import ModelChoice, find_subject
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def maximize(
     out: str | Path,
     units: Sequence[int] | None = None,
     starts: Sequence[str | Path] | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
+    labels: str | Path | None = None,
     steps: int = 500,
     step_size: float = 1 / 255,
     epsilon: float = 4.0,
@@ -94,7 +96,10 @@ def maximize(
         out: The folder for grids, arrays and their document; a new or an empty one.
         units: Which; without it, drawn as in the paper: 1062 and five more of 2048.
         starts: Photos, or ``noise``; without it, two photos and the paper's noise.
-        data: Where the two photos are the first ones; without it, the sample photos.
+        data: Where the two photos are the first ones of the sorted class folders: folders and tar
+            files; without it, the sample photos.
+        labels: A list of the classes of photos that are not in class folders; those of a folder
+            without any are sorted by name.
         steps: All are made.
         step_size: In [0, 1] pixel units.
         epsilon: Largest change, in the same units; the paper's 4 is no bound.
@@ -122,8 +127,9 @@ def maximize(
     refuse_without_gradients(subject)
     check_folder(folder)
     place = placements("torch", device)[0].device
-    first = None if data is None else Path(data).expanduser()
-    begun, images = read_starts(starts, first, subject.spec.preprocessing)
+    begun, images = read_starts(
+        starts, _first_photos(data, labels), subject.spec.preprocessing, progress
+    )
     if place.name == "cpu":
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
     loaded = load_network(subject.spec, progress)
@@ -137,6 +143,17 @@ def maximize(
         size = batch_size or (CPU_BATCH if place.name == "cpu" else CUDA_BATCH)
         job = _Job(loaded, found, key, begun, images, place, size)
         return MaximizedImages(folder, _made(job, folder, progress), created=True)
+
+
+def _first_photos(
+    data: str | Path | Sequence[str | Path] | None, labels: str | Path | None
+) -> FirstPhotos | None:
+    if data is None:
+        if labels is not None:
+            raise InputError(f"--labels {shown(labels)} is for the photos of --data. Name them.")
+        return None
+    places = [place.expanduser() for place in places_of(data)]
+    return FirstPhotos(places, None if labels is None else Path(labels).expanduser())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ..contracts import (
     ReadyOnnx,
     Silence,
     WeightsOrigin,
+    wilson_interval,
 )
 from ..engine.malloc import give_back_freed_memory
 from ..engine.parity import (
@@ -34,7 +35,6 @@ from ..engine.parity import (
 from ..engine.tolerances import tolerance_of
 from ..errors import InputError
 from ..evaluate.jpeg import decoder_versions
-from ..evaluate.metrics.error_rate import wilson_interval
 from ..exporter.graph import affine_of, preprocessing_in_graph
 from ..storage.atomic import file_written_whole
 from ..storage.cache import cache_folder

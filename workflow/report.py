@@ -21,6 +21,7 @@ from .report_rows import ReportRow, report_rows
 from .scored_runs import (
     ScoredRun,
     changed_crop,
+    changed_source_crop,
     facts_of,
     read_runs,
     unique_names,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", *KEYS, "restarts"),
+    *("metric", *KEYS, "restarts", "step_size", "relative_epsilon"),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""
@@ -169,8 +170,9 @@ def _entries(
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, Neighbours(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
+        of_source = "^" if any(changed_source_crop(one.run) for one in row.runs) else ""
         model = row.first.run.manifest.model.name
-        yield Entry(name, model, tuple(scores), marks)
+        yield Entry(name, model, tuple(scores), marks, of_source)
 
 
 def _scores(one: ScoredRun, near: Neighbours) -> Iterator[Score]:

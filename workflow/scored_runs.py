@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import Benchmark, Condition, Run, Score
 from ..errors import InputError, shown
+from ..evaluate.benchmarks.transfer import TRANSFER
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
 from ..records.shards import shards_of
@@ -66,8 +67,22 @@ def facts_of(one: ScoredRun) -> Score:
         benchmark=run.key.benchmark,
         protocol=run.key.protocol,
         parity=", ".join(dict.fromkeys(shard.parity_status for shard in made)),
+        adversarial_parity=_adversarial_parity(one),
         generated=bool(run.key.generated),
     )
+
+
+def _adversarial_parity(one: ScoredRun) -> str | None:
+    """Whether the engine agreed on adversarial images, where it classifies such."""
+    if one.run.key.benchmark != TRANSFER.name:
+        return None
+    words = []
+    for shard in one.records.provenance:
+        if (result := shard.adversarial_parity) is not None:
+            words.append("passed" if result.passed else "failed")
+        elif shard.parity_status != "reference":
+            words.append("not checked")
+    return ", ".join(dict.fromkeys(words)) or None
 
 
 def shards_of_other_bytes(a: ScoredRun, b: ScoredRun) -> int:
@@ -94,6 +109,17 @@ def changed_crop(run: Run) -> bool:
     """Whether the model takes another crop than it was trained with, which is a mark."""
     spec = run.manifest.model
     return spec.preprocessing.crop_px != spec.trained_crop_px
+
+
+def changed_source_crop(run: Run) -> bool:
+    """The same of the model that was attacked, as far as its training is known here."""
+    if run.key.transfer is None:
+        return False
+    from ..exporter.zoo import MODELS
+
+    known = MODELS.get(run.key.transfer.model)
+    crop_px = run.key.transfer.preprocessing.crop_px
+    return known is not None and crop_px != known.preprocessing.crop_px
 
 
 def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:

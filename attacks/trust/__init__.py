@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ...contracts import epsilon_text
 from ...errors import InputError
 from .attempts import Attempts, Settings, attempts_of, check_columns
 from .curves import curve_diagnostics
@@ -178,7 +179,7 @@ def _row(found: Diagnostic) -> tuple[str, ...]:
     return (
         found.title,
         found.needs,
-        "" if found.epsilon is None else f"{found.epsilon:g}",
+        "" if found.epsilon is None else epsilon_text(found.epsilon),
         "" if found.value is None else percent(found.value),
         interval,
         f"{'at least' if CHECKS[found.name].at_least else 'at most'} {percent(found.bound)}",

@@ -6,9 +6,10 @@ larger one does not is no matter of chance: what was found is still there, and w
 
 from collections.abc import Iterator, Mapping
 
+from ...contracts import epsilon_text, wilson_interval
 from .attempts import Attempts
 from .diagnostics import TOLERANCE, Diagnostic, judged, of_share, percent, undecided
-from .shares import verdict_of, wilson_interval
+from .shares import verdict_of
 
 SPAN = 4 / 255
 """Ours: below it a curve may be flat; the smallest epsilon in common use for ImageNet."""
@@ -42,14 +43,16 @@ def _flat_curve(least: Attempts, most: Attempts, epsilons: list[float]) -> Diagn
     before, after = least.by_id(), most.by_id()
     common = [image for image in after if image in before]
     gained = sum(after[image] and not before[image] for image in common)
-    words = {"smallest": epsilons[0], "largest": epsilons[-1]}
+    words = {"smallest": epsilon_text(epsilons[0]), "largest": epsilon_text(epsilons[-1])}
     if not common:
         return undecided(name, "no image was attacked at both ends", None, steps)
     standing = sum(not after[image] for image in common)
-    low, high = wilson_interval(standing, len(common))
+    low, high = wilson_interval(standing / len(common), len(common))
     nothing_left = verdict_of(low, high, TOLERANCE)
     if nothing_left == "passed":
-        sentence = f"At epsilon {epsilons[-1]:g} nearly all images fall: {percent(high)} may stand."
+        sentence = (
+            f"At epsilon {words['largest']} nearly all images fall: {percent(high)} may stand."
+        )
         return judged(
             name, gained / len(common), "passed", sentence, epsilon=None, steps=steps, n=len(common)
         )
@@ -65,5 +68,5 @@ def _flat_curve(least: Attempts, most: Attempts, epsilons: list[float]) -> Diagn
     if found.verdict == "failed" and nothing_left == "undecided":
         return undecided(name, "too few images stand at the largest epsilon", None, steps)
     if found.verdict == "failed" and epsilons[-1] < SPAN:
-        return undecided(name, f"all epsilons are below {SPAN:.3g}", None, steps)
+        return undecided(name, f"all epsilons are below {epsilon_text(SPAN)}", None, steps)
     return found

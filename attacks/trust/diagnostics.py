@@ -12,7 +12,8 @@ NeurIPS 2022; AutoAttack's flags, ``flags_doc.md`` of fra31/auto-attack.
 from dataclasses import dataclass
 from typing import Literal
 
-from .shares import Verdict, verdict_of, wilson_interval
+from ...contracts import wilson_interval
+from .shares import Verdict, verdict_of
 
 Needs = Literal["settings", "traces", "probe"]
 
@@ -140,7 +141,7 @@ CHECKS: dict[str, Check] = {
     "flat_curve": Check(
         "images that the largest epsilon fools beyond the smallest",
         "traces",
-        "More epsilon does not help: from {smallest:g} to {largest:g} only {share} more of the "
+        "More epsilon does not help: from {smallest} to {largest} only {share} more of the "
         "images fall, and {stand} stand.",
         _CARLINI.format("section 5.2 (a larger budget strictly increases success)"),
         at_least=True,
@@ -193,7 +194,7 @@ CHECKS: dict[str, Check] = {
     "travel_budget": Check(
         "how far the steps can go, over the width of the bound",
         "settings",
-        "{Steps} too short for epsilon {epsilon:g}: at {step:.3g} each they travel {travel:.3g}, "
+        "{Steps} too short for epsilon {epsilon}: at {step:.3g} each they travel {travel:.3g}, "
         "and {width:.3g} lie between one side of the bound and the other.",
         _CARLINI.format("section 4.8 (iterations by step size and distortion)"),
         bound=1.0,
@@ -246,7 +247,7 @@ def of_share(
     check = CHECKS[name]
     if n == 0:
         return undecided(name, f"there are no {check.unit} to judge it by", epsilon, steps)
-    low, high = wilson_interval(count, n)
+    low, high = wilson_interval(count / n, n)
     verdict = verdict_of(low, high, check.bound, at_least=check.at_least)
     share = count / n
     said = {"share": percent(share), "n": n, "Steps": steps_are(steps), **words}
@@ -303,10 +304,11 @@ def percent(share: float) -> str:
     """A fraction as it is printed.
 
     Example:
-        >>> percent(0.3125), percent(1.0), percent(0.0049)
-        ('31.2 %', '100 %', '0.49 %')
+        >>> percent(0.3125), percent(1.0), percent(0.0049), percent(19.6)
+        ('31.2 %', '100 %', '0.49 %', '1,960 %')
     """
-    return f"{100 * share:.3g} %"
+    digits = ",.0f" if share >= 9.995 else ".3g"  # which would have an exponent from 1,000 on
+    return f"{100 * share:{digits}} %"
 
 
 def number(count: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ...contracts import epsilon_text
 from ...errors import InputError, shown
 from .attempts import Attempts, Bools, Floats, Settings
 from .diagnostics import (
@@ -70,15 +71,13 @@ def _travel_budget(attempts: Attempts, settings: Settings, epsilon: float) -> Di
     """From a start anywhere within epsilon, the far side is 2 epsilon away."""
     step, width = step_of(settings, epsilon), 2 * epsilon
     travel = attempts.steps * step
-    said = {"step": step, "travel": travel, "width": width, "epsilon": epsilon}
+    said = {"step": step, "travel": travel, "width": width, "epsilon": epsilon_text(epsilon)}
     verdict: Verdict = "passed" if travel >= width * (1 - 1e-9) else "failed"
     if verdict == "failed":
         fault = CHECKS["travel_budget"].fault
         sentence = fault.format(Steps=steps_are(attempts.steps), **said)
     else:
-        sentence = (
-            "The steps travel {travel:.3g}, at least the {width:.3g} that epsilon {epsilon:g} "
-        )
+        sentence = "The steps travel {travel:.3g}, at least the {width:.3g} that epsilon {epsilon} "
         sentence = (sentence + "is wide.").format(**said)
     return judged(
         "travel_budget",

@@ -19,11 +19,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import Benchmark, Beside, Condition, Difference, ImageBatch, Score
+from ...contracts import (
+    Benchmark,
+    Beside,
+    Condition,
+    Difference,
+    ImageBatch,
+    Score,
+    wilson_interval,
+)
 from ..classes import imagenet_a_index
 from ..decode import decode_photo
 from ..metrics.calibration import IMAGES_A_BIN, rms_calibration_error_as_published
-from ..metrics.error_rate import wilson_interval
 from ..metrics.mean_interval import mean_interval
 from ..metrics.response_rate import aurra
 from ..trees import IMAGES_IN_CLASS_FOLDERS

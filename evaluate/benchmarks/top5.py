@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import ImageBatch, Score
+from ...contracts import ImageBatch, Score, wilson_interval
 from ..metrics.calibration import ece, rms_calibration_error
-from ..metrics.error_rate import error_rate, top_k_correct, wilson_interval
+from ..metrics.error_rate import error_rate, top_k_correct
 
 SCHEMA = pa.schema(
     [

@@ -19,8 +19,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from ...contracts import Z_95
 from ...errors import InputError
-from .error_rate import Z_95
 
 Interval = tuple[float, float]
 Bounds = tuple[float, float]

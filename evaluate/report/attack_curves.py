@@ -7,8 +7,9 @@ model, over epsilon under attacks on the model itself, and over the number of st
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...contracts import Score
-from .attack_tables import CURVE_EPSILON, epsilon_text
+from ...contracts import Score, epsilon_text
+from .attack_deviations import is_like_papers
+from .attack_tables import CURVE_EPSILON
 from .entries import Entry, Shown
 
 MOST_TICKS = 6
@@ -55,6 +56,11 @@ class Curve:
             if self.over_steps
             else f"{last.steps} steps"
         )
+
+    @property
+    def under_attack(self) -> list[Score]:
+        """Without the one of no attack."""
+        return [score for score in self.scores if score.epsilon]
 
     @property
     def points(self) -> list[tuple[float, float]]:
@@ -184,7 +190,7 @@ def _over_epsilon(shown: Shown, attack: _Attack) -> Panel:
         f"{_listed(map(str, steps))} steps",
         drawn,
         unchanged=_counted_otherwise(unchanged) if attack.source is None else [],
-        sources=list({tuple(curve.points): curve for curve in sources}.values()),
+        sources=list({(c.protocol, *c.points): c for c in sources}.values()),
         published=_comparable(published, drawn),
         source=attack.source,
     )
@@ -211,8 +217,8 @@ def _counted_otherwise(unchanged: Sequence[Curve]) -> list[Curve]:
 
 
 def _comparable(published: Sequence[Curve], drawn: Sequence[Curve]) -> Sequence[Curve]:
-    """The paper's curves, where one of the user's is counted as they are."""
-    return published if any(curve.protocol == "paper" for curve in drawn) else []
+    """The paper's curves, where one of the user's is made and counted as they are."""
+    return published if any(is_like_papers(curve.under_attack) for curve in drawn) else []
 
 
 def _listed(words: Iterable[str]) -> str:

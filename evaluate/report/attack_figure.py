@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from .attack_curves import Curve, Panel, panels_of
+from .attack_curves import TRANSFER, WHITE_BOX, Curve, Panel, panels_of
+from .attack_deviations import deviation_notes, is_like_papers
 from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
 from .entries import Entry, Shown
 from .marks import MARKS, Cell, legend
@@ -28,7 +29,7 @@ COLUMNS, HEIGHT = 3, 1.95
 TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
 """Inches."""
 
-LONGEST_NAME, LONGEST_TITLE, LONGEST_NOTE = 60, 36, 135
+LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE, LONGEST_NOTE = 60, 36, 115, 135
 MOST_MODELS = len(COLOURS)
 HOLLOW_MARKERS = "Dsp^v"
 """Of the paper's models that are not among the user's."""
@@ -74,7 +75,16 @@ class _Looks:
         return {**look, **hollow, "color": MUTED, "marker": marker}
 
     def _twin(self, published: Entry) -> Entry:
-        return next(entry for entry in self.entries if entry.model == published.model)
+        """Of several rows of that model, one that was attacked as the paper's were."""
+        same = [entry for entry in self.entries if entry.model == published.model]
+        return next(filter(_is_attacked_alike, same), same[0])
+
+
+def _is_attacked_alike(entry: Entry) -> bool:
+    found = (
+        score for name in (TRANSFER, WHITE_BOX) for score in entry.of(name, "accuracy_under_attack")
+    )
+    return any(is_like_papers([score]) for score in found)
 
 
 def attack_figure(shown: Shown) -> "Figure | None":
@@ -168,8 +178,8 @@ def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
 
 def _head(axes: "Axes", panel: Panel, letter: str) -> None:
     """The letter of a panel, and what its attack is."""
-    title = f"{shortened(panel.attack, LONGEST_TITLE)}\n{panel.fixed}"
-    axes.set_title(title, loc="left", fontsize=7, color=INK, pad=6)
+    lines = (shortened(line, LONGEST_TITLE) for line in (panel.attack, panel.fixed))
+    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
     if letter:
         axes.annotate(
             letter, (0, 1), xycoords="axes fraction", xytext=(-34, 6), textcoords="offset points",
@@ -177,8 +187,17 @@ def _head(axes: "Axes", panel: Panel, letter: str) -> None:
         )  # fmt: skip
 
 
-def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
-    """A line each for the models, and for the kinds of curves: the text, and how it is drawn."""
+def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any] | None]]:
+    """The lines of text, and how each is drawn; a long one goes on in a line that is not."""
+    return [
+        (line, look if number == 0 else None)
+        for text, look in _explained(panels, looks)
+        for number, line in enumerate(wrap(text, LONGEST_LINE))
+    ]
+
+
+def _explained(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
+    """The models, and the kinds of curves: the text, and how it is drawn."""
     lines = [(_model_line(entry, panels), looks.of(entry)) for entry in looks.entries]
     for entry in looks.others:
         lines.append((entry.name, looks.of_published(entry)))
@@ -236,22 +255,28 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     drawn = [curve for panel in panels for curve in panel.curves]
     if any(curve.protocol == "paper" for curve in drawn):
         notes.append(PAPERS_COUNT)
-    if not any(panel.published for panel in panels) and any(
-        c.protocol == "standard" for c in drawn
-    ):
-        notes.append("the paper's curves are not drawn beside attacks that are counted otherwise")
+    for attack, benchmark in (("transferred", TRANSFER), ("white-box", WHITE_BOX)):
+        notes += [f"{attack}: {note}" for note in deviation_notes(looks.entries, benchmark)]
+    alike = any(is_like_papers(curve.under_attack) for curve in drawn)
+    if not any(panel.published for panel in panels) and not alike:
+        notes.append(
+            "the paper's curves are not drawn beside attacks that are made or counted otherwise"
+        )
     for panel in (panel for panel in panels if panel.source and not panel.sources):
         notes.append(f"how {panel.source} itself fares under its own attack is not known")
     for curve in (curve for panel in panels for curve in panel.sources):
-        source, under = curve.scores[-1].source_model, [s for s in curve.scores if s.epsilon]
-        notes += [text] if (text := weakness(str(source), under)) else []
+        source = str(curve.scores[-1].source_model)
+        notes += [text] if (text := weakness(source, curve.under_attack)) else []
     if left_out:
         notes.append(f"{left_out} further models are in the tables only")
     return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
 
 
 def _below(
-    figure: "Figure", top: float, lines: Sequence[tuple[str, dict[str, Any]]], notes: Sequence[str]
+    figure: "Figure",
+    top: float,
+    lines: Sequence[tuple[str, dict[str, Any] | None]],
+    notes: Sequence[str],
 ) -> None:
     """The legend, then the notes."""
     from matplotlib.lines import Line2D
@@ -260,6 +285,8 @@ def _below(
     for number, (text, look) in enumerate(lines):
         y = 1 - (top + LINE * number) / height
         figure.text(0.62 / WIDTH, y, text, va="center", fontsize=7.5)
+        if look is None:
+            continue
         ends = [0.16 / WIDTH, 0.34 / WIDTH, 0.52 / WIDTH]
         figure.add_artist(Line2D(ends, [y] * 3, markevery=[1], **look))
     for number, note in enumerate(notes):

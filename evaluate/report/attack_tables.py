@@ -6,12 +6,16 @@ the target was reached at all.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
-from ...contracts import Score
-from .entries import Entry, Shown
+from ...contracts import Score, epsilon_text
+from .attack_deviations import deviation_notes
+from .entries import Entry, Number, Shown, refusals
 from .grids import Row, table_of_rows
 from .marks import Cell
 from .table import Table
+
+__all__ = ["CURVE_EPSILON", "attack_tables", "epsilon_text"]
 
 BENCHMARK = "whitebox"
 CURVE_EPSILON = 0.06
@@ -45,41 +49,29 @@ def attack_tables(shown: Shown) -> list[Table]:
     return [*_over_epsilon(models), *_over_steps(models)]
 
 
-def epsilon_text(epsilon: float) -> str:
-    """An epsilon as people write it.
-
-    Example:
-        >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(0.123456)
-        ('0.06', '8/255', '0.1235')
-    """
-    if float(f"{epsilon:.3g}") == epsilon:
-        return f"{epsilon:.3g}"
-    of_255 = round(epsilon * 255)
-    return f"{of_255}/255" if of_255 / 255 == epsilon else f"{epsilon:.4g}"
-
-
 def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:
     epsilons = sorted({s.epsilon for m in models for s in _under_attack(m) if s.epsilon})
-    rows = []
+    rows, refused = [], []
     for model in models:
         steps = min((score.steps or 0 for score in _under_attack(model)), default=0)
         for metric, count in _counts(model):
             cells = [model.cell(model.find(BENCHMARK, "clean_accuracy"), interval=False)]
             cells += [_cell(model, metric, epsilon, steps) for epsilon in epsilons]
             rows.append(Row((model.name, count, str(steps)), cells))
+        refused += _refused(model, epsilons, [steps])
     if rows and epsilons:
         header = ("model", "what is counted", "steps", "clean %")
         yield table_of_rows(
             "White-box attack over epsilon: still right, %",
             (*header, *map(epsilon_text, epsilons)),
             rows,
-            NOTES,
+            _notes(models, refused),
         )
 
 
 def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
     counts = sorted({s.steps for m in models for s in _under_attack(m) if s.steps})
-    rows = []
+    rows, refused = [], []
     for model in models:
         found = sorted({s.epsilon for s in _under_attack(model) if s.epsilon})
         epsilon = CURVE_EPSILON if CURVE_EPSILON in found else max(found, default=0.0)
@@ -87,11 +79,28 @@ def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
             cells = [_cell(model, metric, epsilon, steps) for steps in counts]
             if any(map(str, cells)):
                 rows.append(Row((model.name, count, epsilon_text(epsilon)), cells))
+        refused += _refused(model, [epsilon], counts)
     if rows and len(counts) > 1:
         header = ("model", "what is counted", "epsilon")
         yield table_of_rows(
-            "White-box attack over steps: still right, %", (*header, *map(str, counts)), rows, NOTES
+            "White-box attack over steps: still right, %",
+            (*header, *map(str, counts)),
+            rows,
+            _notes(models, refused),
         )
+
+
+def _notes(models: Sequence[Entry], refused: Sequence[str]) -> list[str]:
+    """What is counted, in what attacks are not the paper's, and why numbers were refused."""
+    return [*NOTES, *deviation_notes(models, BENCHMARK), *refused]
+
+
+def _refused(model: Entry, epsilons: Sequence[float], counts: Sequence[int]) -> list[str]:
+    numbers: list[Number] = [(BENCHMARK, "clean_accuracy", {})]
+    for metric in COUNTS["paper"]:
+        for epsilon, steps in product(epsilons, counts):
+            numbers.append((BENCHMARK, metric, {"epsilon": epsilon, "steps": steps}))
+    return refusals([model], numbers)
 
 
 def _under_attack(model: Entry) -> Iterator[Score]:

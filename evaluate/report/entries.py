@@ -13,6 +13,9 @@ KEYS = (
 )
 """What tells the numbers of one metric apart."""
 
+NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
+"""The numbers in a model's row that are of another one, on which its attack was made."""
+
 Number = tuple[str, str, Mapping[str, object]]
 """Benchmark, metric, and which of the metric's numbers."""
 
@@ -26,12 +29,14 @@ class Entry:
         model: Its name in the zoo.
         scores: Of all its runs.
         marks: That hold for all its numbers.
+        source_marks: The same of the model that an attack on it was made on.
     """
 
     name: str
     model: str
     scores: tuple[Score, ...]
     marks: str = ""
+    source_marks: str = ""
 
     def find(self, benchmark: str, metric: str, **keys: object) -> Score | None:
         """The number of a metric that has these keys and no others.
@@ -60,7 +65,10 @@ class Entry:
         if score.value is None:
             return Cell("refused")
         ends = (score.low, score.high) if interval else (None, None)
-        marks = marks_of(score, score.parity) + self.marks
+        if score.metric in NUMBERS_OF_SOURCE:  # which PyTorch computed, at its own crop
+            marks = marks_of(score) + self.source_marks
+        else:
+            marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
         return Cell(quantity_of(score.metric).text(score.value, *ends), marks, score)
 
 

@@ -91,10 +91,12 @@ def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
     wholes: dict[str, str] = {}
     for number in sorted(numbers, key=lambda n: len(find_benchmark(n.benchmark).conditions)):
         whole = number.stimuli or find_benchmark(number.benchmark).published_items
-        size = f"{whole:,} {_noun(number)}"
+        # A white-box attack may be of more than the paper's photos, and some of them be skipped.
+        part = f"{'of' if number.n <= whole else 'instead of'} {whole:,}"
+        size = f"{part} {_noun(number)}"
         counts.setdefault(size, set()).add(number.n)
-        wholes[size] = counted(f"{whole:,}", number)
-    return "; ".join(f"{_span(found)} of {wholes[size]}" for size, found in counts.items())
+        wholes[size] = counted(part, number)
+    return "; ".join(f"{_span(found)} {wholes[size]}" for size, found in counts.items())
 
 
 def _most_skipped(numbers: Sequence[Score | Difference]) -> str:

@@ -7,6 +7,7 @@ one that has no module has the table of ``generic_tables.py``.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from ...contracts import Score
 from .attack_tables import attack_tables
 from .corruption_tables import corruption_tables
 from .entries import Entry, Shown
@@ -77,7 +78,14 @@ def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> 
             score.run,
             f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
             f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
-            f"{' and '.join(score.devices)}, parity {score.parity}, "
+            f"{' and '.join(score.devices)}, {_parity(score)}, "
             f"{counted(f'{most:,}', score)}",
         )
     return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
+
+
+def _parity(score: Score) -> str:
+    """How far the engine is believed, on photos and where it needs it on adversarial images."""
+    adversarial = score.adversarial_parity
+    on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
+    return f"parity {score.parity}{on_adversarial}"

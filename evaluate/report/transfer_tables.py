@@ -8,8 +8,9 @@ that is much.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...contracts import Score
-from .attack_tables import CURVE_EPSILON, epsilon_text
+from ...contracts import Score, epsilon_text
+from .attack_deviations import deviation_notes
+from .attack_tables import CURVE_EPSILON
 from .entries import Entry, Number, Shown, refusals
 from .grids import Row, table_of_rows
 from .marks import Cell, percent
@@ -197,7 +198,12 @@ def _table(of: Transferred, over: str, header: Sequence[str], lines: Sequence[_L
         f"Attack transferred from {of.source} over {over}: still right, %",
         ("model", "what is counted", *header),
         [row for line in lines for row in _rows(of, line)],
-        (*_warnings(of, lines), *_notes(of), *_refusals(of, lines)),
+        (
+            *_warnings(of, lines),
+            *deviation_notes(of.entries, BENCHMARK),
+            *_notes(of),
+            *_refusals(of, lines),
+        ),
     )
 
 

@@ -86,7 +86,7 @@ def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: s
     Raises:
         InputError: If there is no list, it is not one of those known, or lacks an image.
     """
-    labels = labels or _labels_beside(folder)
+    labels = labels or labels_beside(folder)
     if labels is None:
         raise InputError(
             f"{where} holds images without class folders, so their classes are not known. Give "
@@ -138,7 +138,12 @@ def read_labels(path: Path) -> Labels:
     return _numbered(path, {wnid: wnid for wnid in wnids()}, rows)
 
 
-def _labels_beside(folder: Path) -> Labels | None:
+def labels_beside(folder: Path) -> Labels | None:
+    """The list of a usual name in the folder or beside it, if any.
+
+    Raises:
+        InputError: If it cannot be read, or is none of those known.
+    """
     places = (place / name for place in (folder, folder.absolute().parent) for name in USUAL_NAMES)
     found = next((place for place in places if place.is_file()), None)
     return None if found is None else read_labels(found)

@@ -280,6 +280,8 @@ def test_no_image_leaves_the_bounds(
         ({"steps": 0}, "0 steps are none. Expected 1 or more"),
         ({"step_size": 0.0}, "step size 0 moves nothing. Expected a number above 0"),
         ({"step_size": float("nan")}, "step size nan moves nothing"),
+        ({"step_size": 1e-320}, "step size 9.99989e-321 moves nothing"),
+        ({"epsilon": 1e-320}, "epsilon 9.99989e-321 moves nothing"),
         ({"epsilon": -1.0}, "epsilon -1 moves nothing"),
         ({"epsilon": float("inf")}, "epsilon inf moves nothing"),
     ],

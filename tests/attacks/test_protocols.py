@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from evaluator.attacks.protocols import (
@@ -11,7 +12,8 @@ from evaluator.attacks.protocols import (
     check_epsilon,
     find_protocol,
 )
-from evaluator.contracts import AttackSettings
+from evaluator.attacks.records import SCHEMA
+from evaluator.contracts import MOST_ATTEMPTS, SMALLEST_FLOAT32, AttackSettings
 from evaluator.errors import InputError
 from evaluator.storage.documents import canonical_bytes, document_from_bytes
 from evaluator.tests.small import one_line
@@ -87,7 +89,14 @@ def test_settings_are_a_document() -> None:
         ({"steps": (10, 10)}, "10, 10 steps: expected each count once, in ascending order"),
         ({"steps": (20, 10)}, "20, 10 steps: expected each count once, in ascending order"),
         ({"restarts": 0}, "0 restarts: expected at least 1"),
+        ({"restarts": 2**15 + 1}, "32769 restarts: expected at most 32768, so many attempts"),
         ({"traced": -1}, "-1 traced images"),
+        ({"steps": 10}, "steps=10 is no list: expected one, such as [10]"),
+        ({"steps": "10"}, "steps='10' is no list"),
+        ({"steps": (10.5,)}, "10.5 steps: expected whole numbers"),
+        ({"step_size": 1e-320}, "A step of 9.99989e-321: expected one between 1.18e-38 and"),
+        ({"step_size": 1e39}, "A step of 1e+39: expected one between"),
+        ({"relative_step": 1e-320, "steps": (10,)}, "A step of 9.99989e-321: expected one"),
         ({"step_size": 0.0}, "A step of 0: expected a positive number"),
         ({"step_size": float("nan")}, "A step of nan"),
         ({"relative_step": -2.5, "steps": (10,)}, "A step of -2.5"),
@@ -105,6 +114,32 @@ def test_what_no_attack_can_be_is_refused_in_one_line(choices: Any, message: str
     with pytest.raises(InputError) as caught:
         attack_settings("paper", **choices)
     assert message in one_line(caught)
+
+
+def test_attempts_are_as_many_as_their_records_can_count() -> None:
+    settings = attack_settings("standard", restarts=2**14)
+    assert settings.attempts == MOST_ATTEMPTS
+    for column in ("attempt", "restart"):
+        pa.array([MOST_ATTEMPTS - 1], SCHEMA.field(column).type)
+        with pytest.raises(pa.ArrowInvalid):
+            pa.array([MOST_ATTEMPTS], SCHEMA.field(column).type)
+    with pytest.raises(InputError, match="16385 restarts: expected at most 16384"):
+        attack_settings("standard", restarts=2**14 + 1)
+
+
+@pytest.mark.parametrize("epsilon", [1e-320, 1e-38])
+def test_an_epsilon_that_float32_does_not_hold_is_refused(epsilon: float) -> None:
+    check_epsilon(SMALLEST_FLOAT32)
+    with pytest.raises(InputError, match=r"An epsilon of \S+ is below 1\.18e-38") as caught:
+        check_epsilon(epsilon)
+    assert one_line(caught)
+
+
+@pytest.mark.parametrize("epsilon", ["8/255", None, 1j])
+def test_an_epsilon_that_is_no_number_is_refused(epsilon: Any) -> None:
+    with pytest.raises(InputError, match="is no number") as caught:
+        check_epsilon(epsilon)
+    assert one_line(caught)
 
 
 def test_an_unknown_protocol_is_answered_with_a_near_one() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import dataset
 
 from evaluator.contracts import (
+    RUN_FORMAT,
     Condition,
     Device,
     EngineSpec,
@@ -301,7 +302,8 @@ def test_an_id_that_stands_twice_in_a_condition_is_named(tmp_path: Path) -> None
 def test_a_run_of_the_older_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"another version .*format 1, this one reads 5.*score again into another --out",
+        match=rf"another version .*format 1, this one reads {RUN_FORMAT}\).*"
+        r"make the run again in another --out\.",
     ):
         create_or_open(tmp_path / "run", replace(manifest(), schema=1))
 
@@ -351,7 +353,7 @@ def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
     create_or_open(tmp_path, manifest())
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace('"limit": null', '"limit": 5'))
-    advice = r".*put the original back, or score again into another --out\."
+    advice = r".*put the original back, or make the run again in another --out\."
     with pytest.raises(InputError, match=r"run\.json was edited" + advice):
         open_run(tmp_path)
     path.write_text("{")
@@ -368,9 +370,10 @@ def test_runs_are_found_at_any_depth_each_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no run"):
+    commands = "evaluator score MODEL .* or `evaluator attack whitebox MODEL"
+    with pytest.raises(InputError, match=f"holds no run: .*{commands}"):
         find_runs([tmp_path])
     with pytest.raises(InputError, match="is no folder"):
         find_runs([tmp_path / "missing"])
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match=r"is no run: .* `evaluator score` or `evaluator attack`"):
         open_run(tmp_path)

@@ -85,12 +85,17 @@ def test_attacks_by_one_protocol_are_told_apart(tree: Path, tmp_path: Path) -> N
     assert told == {
         "a": "the attack: paper, towards a drawn class by cross-entropy, step 2/255, 1 start, "
         "absolute epsilon, seed 0; images: all, limit 2",
-        "b": "the attack: paper, towards a drawn class by cross-entropy, step 0.008889, 2 starts, "
+        "b": "the attack: paper, towards a drawn class by cross-entropy, step 2/225, 2 starts, "
         "epsilon times the largest value, seed 3; images: every-second, limit 2",
         "c": "the attack: standard, away from the label by cross-entropy and dlr, step 2.5 epsilon "
         "/ steps, 5 starts, absolute epsilon, seed 0; images: all, limit 2",
     }
     document = json.loads(json.dumps(report.document(), allow_nan=False))
+    steps = {(s["run"][-1], s["step_size"], s["relative_epsilon"]) for s in document["scores"]}
+    assert steps == {
+        *(("a", None, None), ("a", 2 / 255, False), ("b", None, None), ("b", 2 / 225, True)),
+        *(("c", None, None), ("c", 2.5 * 0.01 / 5, False)),
+    }
     of = {one["run"][-1]: one for one in document["attacks"]}
     assert of["b"]["settings"]["relative_epsilon"] is True
     assert (of["b"]["subset"], of["b"]["limit"]) == ("every-second", 2)

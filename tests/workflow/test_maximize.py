@@ -1,6 +1,8 @@
 """Maximizing images from a model's name to files: what is written, kept, refused, continued."""
 
 import json
+import shutil
+import tarfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,13 @@ def make(out: Path, **more: Any) -> MaximizedImages:
     return evaluator.maximize("small", out=out, **{**options, **more})
 
 
+def tar_of_tree(tree: Path, path: Path) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for file in sorted(tree.rglob("*.JPEG"), reverse=True):
+            tar.add(file, file.relative_to(tree))
+    return path
+
+
 def files_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -79,6 +88,43 @@ def test_grids_arrays_and_a_document_are_written(tmp_path: Path) -> None:
         with Image.open(made.folder / name) as grid:
             grid.load()
             assert grid.mode == "RGB"
+
+
+def test_photos_are_taken_from_tars_as_from_the_folder(photos: Path, tmp_path: Path) -> None:
+    of_folder = make(tmp_path / "folder", data=photos, steps=1)
+    archive = tar_of_tree(photos, tmp_path / "all.tar")
+    for data in (archive, str(archive), [archive]):
+        out = tmp_path / f"out{len(files_in(tmp_path))}"
+        made = make(out, data=data, steps=1)
+        assert made.document.key == of_folder.document.key
+        assert [s.name for s in made.document.starts] == [s.name for s in of_folder.document.starts]
+        assert made.document.starts[0].location.startswith(f"{archive}: n")
+    kept = make(tmp_path / "folder", data=archive, steps=1)
+    assert not kept.created
+
+
+def test_flat_photos_are_sorted_by_class_where_a_list_says_it_else_by_name(
+    photos: Path, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    files = sorted(photos.rglob("*.JPEG"))[:2]
+    first, second = (f"ILSVRC2012_val_0000000{number}.JPEG" for number in (1, 2))
+    for name, file in zip((second, first), files, strict=True):
+        shutil.copyfile(file, flat / name)
+    listed = tmp_path / "classes.txt"
+    listed.write_text(f"{second} n01440764\n{first} n01443537\n")
+    by_name = make(tmp_path / "by_name", data=flat, steps=1)
+    assert [s.name for s in by_name.document.starts] == [first, second, "noise"]
+    by_class = make(tmp_path / "by_class", data=flat, labels=listed, steps=1)
+    assert [s.name for s in by_class.document.starts] == [second, first, "noise"]
+    shutil.copyfile(listed, flat / "val.txt")
+    beside = make(tmp_path / "beside", data=flat, steps=1)
+    assert beside.document.key == by_class.document.key
+    (flat / first).rename(flat / "a.JPEG")
+    (flat / second).rename(flat / "b.JPEG")
+    other = make(tmp_path / "other", data=flat, steps=1)
+    assert other.document.key == by_name.document.key
 
 
 def test_starts_are_two_photos_as_the_model_sees_them_and_the_papers_noise(
@@ -306,7 +352,9 @@ def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
         ({"starts": ["noise", "noise"]}, "The start noise is there twice."),
         ({"starts": ["nowhere.jpg"]}, "--start nowhere.jpg is no file. Expected a photo, or the"),
         ({"starts": ["noise"], "data": "photos"}, "--data photos is for the photos that are taken"),
-        ({"data": "nowhere"}, "nowhere is no folder."),
+        ({"data": "nowhere"}, "nowhere"),
+        ({"data": []}, "No data are named."),
+        ({"labels": "list.txt"}, "--labels list.txt is for the photos of --data."),
         ({"steps": 0}, "0 steps are none."),
         ({"epsilon": 0.0}, "The epsilon 0 moves nothing."),
         ({"step_size": -1.0}, "The step size -1 moves nothing."),

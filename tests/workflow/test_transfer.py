@@ -184,6 +184,24 @@ def test_another_image_than_the_protocols_own_is_another_protocol(
     assert "the clean image is classified" not in text
 
 
+def test_the_source_is_marked_by_its_own_crop_as_far_as_its_training_is_known(
+    tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = transfer(tree, weights, tmp_path / "runs", limit=2, epsilons=[0.06], steps=(3,))
+
+    def marks() -> tuple[str, str]:
+        (entry,) = evaluator.report(run.folder).entries
+        return entry.marks, entry.source_marks
+
+    assert run.key.transfer is not None
+    assert marks() == ("^", "^")
+    trained = replace(MODELS["flat"], preprocessing=run.key.transfer.preprocessing)
+    monkeypatch.setitem(MODELS, "flat", trained)
+    assert marks() == ("^", "")
+    monkeypatch.delitem(MODELS, "flat")
+    assert marks() == ("^", "")
+
+
 def test_a_model_attacked_with_its_own_images_falls_as_the_source_does(
     tree: Path, tmp_path: Path
 ) -> None:

@@ -55,6 +55,8 @@ def test_parity_on_adversarial_images_is_measured_kept_and_recorded(
         assert made.adversarial_parity.n == 2 * len(sample_photos())
         assert made.adversarial_parity.candidate == run.key.engine
         assert made.adversarial_parity.images_sha256 != made.parity.images_sha256
+    (ran,) = (t for t in evaluator.report(run.folder).tables() if t.title == "What ran")
+    assert "parity passed, on adversarial images passed, " in ran.rows[0][1]
     again = Silence()
     transfer(
         tree, "random", tmp_path / "runs", EXPORTED, engine="onnxruntime", progress=again, limit=2,

@@ -258,6 +258,19 @@ def test_a_curve_must_fall_while_something_stands(
     assert named(trust_of(Asked(), tables), "flat_curve").verdict == verdict
 
 
+def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
+    table = records(attacked(300))
+    long = trust_of(Asked(relative_step=None, step_size=2 / 255), {0.002: table})
+    trust = trust_of(Asked(relative_step=1.0), {4 / 255: table, 8 / 255: table})
+    assert {row[1] for row in trust_rows(trust)} == {"", "4/255", "8/255"}
+    assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
+    short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
+    assert "too short for epsilon 8/255: " in short[0].sentence
+    assert [row[2] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
+    enough = trust_of(Asked(), {4 / 255: table})
+    assert "that epsilon 4/255 is wide" in named(enough, "travel_budget").sentence
+
+
 def test_any_smaller_epsilon_counts_against_a_larger_one() -> None:
     tables = {
         0.01: records(attacked(340)),

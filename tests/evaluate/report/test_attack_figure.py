@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from evaluator.evaluate.report.attack_figure import attack_figure
 from evaluator.evaluate.report.drawing import COLOURS, MARKERS, MUTED, files_of, style
@@ -86,8 +89,25 @@ def test_a_standard_attack_says_so_and_has_no_curve_of_the_paper_beside_it() -> 
     (axes,) = figure.axes
     assert axes.get_ylabel() == "right, label never left, %"
     assert [line.get_gid() for line in axes.get_lines()] == ["mine"]
-    assert "not drawn beside attacks that are counted otherwise" in words(figure)
+    assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
     assert "target not reached" not in words(figure)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "told"),
+    [
+        ({"step_size": 2 / 225}, "steps of 2/225, not of 2/255"),
+        ({"relative_epsilon": True}, "epsilon is a share of each image's largest value"),
+        ({"restarts": 5}, "5 starts, not 1"),
+    ],
+)
+def test_an_attack_made_otherwise_has_no_curve_of_the_paper_beside_it(
+    made_by: dict[str, Any], told: str
+) -> None:
+    figure = made(Entry("mine", PAPERS, tuple(whitebox(**made_by))), all_published=True)
+    assert not any("published" in str(line.get_gid()) for line in figure.axes[0].get_lines())
+    assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
+    assert f"white-box: mine: unlike the paper's attack: {told}" in words(figure)
 
 
 def test_attacks_that_count_different_things_are_told_apart_in_the_legend() -> None:
@@ -183,6 +203,51 @@ def test_there_is_no_figure_without_an_attack_that_has_a_number() -> None:
     for scores in ([score("imagenet", "top1_error", 0.2)], refused):
         entries = [entry(*scores)]
         assert attack_figure(Shown(entries, published_beside(entries, True))) is None
+
+
+def test_long_legends_and_titles_stay_on_the_page_and_off_each_other() -> None:
+    long = "torchvision:efficientnet_v2_l (checkpoint_of_mine_epoch_90.pt, limit 1000, run-1)"
+    figure = made(
+        entry(*whitebox(step_size=2 / 225, n=50_000), *transfer(), name=f"{long} 1"),
+        entry(
+            *whitebox("standard", epsilons=(4 / 255, 8 / 255), steps=(50, 60)),
+            *transfer("standard", steps=(40,)),
+            name=f"{long} 2",
+        ),
+        *(
+            entry(*whitebox(epsilons=(k / 100 + 0.001,), steps=(10 * k, 300)), name=f"m{k}")
+            for k in range(4)
+        ),
+    )
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    for text in figure.texts:
+        assert text.get_window_extent(renderer).x1 <= figure.bbox.width
+    heads = [
+        text.get_window_extent(renderer)
+        for one in figure.axes
+        for text in one.findobj(Text)
+        if isinstance(text, Text) and text.get_text() == one.get_title(loc="left")
+    ]
+    assert len(heads) == 3
+    assert all(head.x1 < after.x0 for head, after in pairwise(heads))
+    assert heads[-1].x1 <= figure.bbox.width
+
+
+def test_the_papers_curve_has_the_colour_of_the_row_that_is_attacked_alike() -> None:
+    rows = [
+        Entry(protocol, PAPERS, tuple(whitebox(protocol))) for protocol in ("standard", "paper")
+    ]
+    axes = made(*rows).axes[0]
+    (published,) = lines(axes, f"{PAPERS}, as published")
+    assert published.get_color() == lines(axes, "paper")[0].get_color() == COLOURS[1]
+
+
+def test_sources_that_are_counted_otherwise_are_drawn_apart() -> None:
+    figure = made(entry(*transfer()), entry(*transfer("standard"), name="other"))
+    assert len(lines(figure.axes[0], "source")) == 2
+    for count in ("target not reached", "label never left"):
+        assert f"resnext50_32x4d itself, under its own attack: {count}" in words(figure)
 
 
 def test_nothing_stands_outside_the_page_or_on_other_text() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from evaluator.contracts import Score
 from evaluator.evaluate.report.entries import Entry
@@ -72,6 +73,41 @@ def test_the_papers_curves_stand_beside_its_models() -> None:
     assert over.rows[-1] == (name, PAPERS, "10", "84.2", *printed)
     assert along.header[3:] == ("10", "20", "30", "40", "50")
     assert along.rows[-1] == (name, PAPERS, "0.06", "40.7", "10.2", "2.7", "0.8", "0.3")
+
+
+def test_an_attack_that_is_not_the_papers_is_told_beneath_its_numbers() -> None:
+    steps: dict[str, Any] = {"step_size": 2 / 225, "relative_epsilon": True}
+    told = [
+        [note for note in table.notes if note.startswith("m:")]
+        for table in made(*(replace(s, **steps) for s in attacked(n=50_000)))[:2]
+    ]
+    relative = "epsilon is a share of each image's largest value"
+    assert told == 2 * [
+        [
+            "m: unlike the paper's attack: steps of 2/225, not of 2/255; "
+            f"{relative}; 50,000 images, not every second, 25,000"
+        ]
+    ]
+    papers = (replace(s, step_size=2 / 255, relative_epsilon=False) for s in attacked())
+    assert not any(note.startswith("m:") for note in made(*papers)[0].notes)
+    standard = [replace(s, **steps) for s in attacked("whitebox-1-standard", n=50_000)]
+    assert f"m: {relative}" in made(*standard)[0].notes
+
+
+def test_more_images_than_the_papers_are_no_part_of_them() -> None:
+    (over, *_) = made(*(replace(s, skipped=1) for s in attacked(n=49_999)))
+    assert "* not the whole benchmark: 49,999 instead of 25,000 images a condition" in over.notes
+
+
+def test_a_refused_number_has_its_reason_below() -> None:
+    scores = [
+        replace(s, value=None, reason="all were skipped") if s.epsilon == 0.2 else s
+        for s in attacked()
+    ]
+    over, along = made(*scores)[:2]
+    assert over.rows[0][-1] == "refused"
+    assert over.notes[-1] == "m: accuracy under attack, label unchanged refused: all were skipped"
+    assert not any("refused" in note for note in along.notes)
 
 
 def test_without_an_attack_of_the_users_there_is_no_table() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -100,8 +101,34 @@ def test_another_protocol_another_epsilon_or_more_starts_are_left_out() -> None:
     assert left_out == [
         "left out, other, white-box: it is by the protocol whitebox-1-standard, which counts "
         "otherwise",
-        "left out, starts, white-box: it was made with 5 starts",
+        "left out, starts, white-box: it was made otherwise: 5 starts, not 1",
     ]
+
+
+def test_another_step_or_kind_of_epsilon_is_left_out_and_told() -> None:
+    papers: dict[str, Any] = {"step_size": 2 / 255, "relative_epsilon": False}
+    table = made(
+        entry(*whitebox(**papers), *transfer(**papers)),
+        entry(*whitebox(step_size=2 / 225), name="printed"),
+        entry(*transfer(relative_epsilon=True), name="relative"),
+        entry(*whitebox(step_size=0.001, relative_epsilon=True, restarts=2), name="both"),
+    )
+    assert [row[0] for row in table.rows[:2]] == ["m", "resnext101_32x8d, as printed"]
+    assert "" not in table.rows[0]
+    relative = "epsilon is a share of each image's largest value"
+    assert [note for note in table.notes if note.startswith("left out")] == [
+        "left out, printed, white-box: it was made otherwise: steps of 2/225, not of 2/255",
+        f"left out, relative, black-box: it was made otherwise: {relative}",
+        "left out, both, white-box: it was made otherwise: 2 starts, not 1; steps of 0.001, not of "
+        f"2/255; {relative}",
+    ]
+
+
+def test_more_images_than_the_papers_every_second_are_told() -> None:
+    table = made(entry(*whitebox(n=50_000), *transfer()), entry(*whitebox(), name="half"))
+    assert [row[0] for row in table.rows[:2]] == ["m", "half"]
+    told = [note for note in table.notes if "every second" in note]
+    assert told == ["m, white-box: of 50,000 images, not every second, 25,000"]
 
 
 def test_an_attack_made_on_another_model_is_left_out_and_named() -> None:

@@ -129,6 +129,42 @@ def test_a_refused_number_has_its_reason_below() -> None:
     assert any("accuracy under attack" in n and "all were skipped" in n for n in table.notes)
 
 
+def test_a_source_is_marked_by_its_own_crop_and_not_by_the_engine_that_it_did_not_run_on() -> None:
+    scores = tuple(transfer(parity="not checked"))
+    (table,) = made(Entry("m", "m", scores, "^"), Entry("other", "other", scores, "", "^"))
+    assert table.rows[0][4:] == ("68.0!^", "63.0!^")
+    assert table.rows[2][3:] == ("77.0", "5.0", "5.0")
+    assert table.rows[3][4:] == ("68.0!", "63.0!")
+    assert table.rows[5][3:] == ("77.0^", "5.0^", "5.0^")
+
+
+def test_an_engine_that_was_not_checked_on_adversarial_images_is_marked() -> None:
+    for words in ("not checked", "failed", "passed, not checked"):
+        (table,) = made(entry(*transfer(adversarial_parity=words)))
+        assert table.rows[0][4:] == ("68.0!", "63.0!")
+    (table,) = made(entry(*transfer(adversarial_parity="passed")))
+    assert table.rows[0][4:] == ("68.0", "63.0")
+
+
+def test_what_ran_says_that_engines_agreed_on_adversarial_images() -> None:
+    for found, words in ((None, "parity passed, "), ("passed", "adversarial images passed, ")):
+        ran = report_tables([entry(*transfer(adversarial_parity=found))])[-1]
+        assert ran.title == "What ran"
+        assert words in ran.rows[0][1]
+        assert ("adversarial" in ran.rows[0][1]) == (found is not None)
+
+
+def test_a_transferred_attack_that_is_not_the_papers_is_told() -> None:
+    (table,) = made(
+        entry(*transfer(step_size=2 / 255)),
+        entry(*transfer("last-paper", step_size=0.01), name="last"),
+    )
+    assert [note for note in table.notes if "unlike the paper's" in note] == [
+        "last: unlike the paper's attack: steps of 0.01, not of 2/255; the last iterate is handed "
+        "on, whether or not the target was reached"
+    ]
+
+
 def test_without_a_transferred_attack_there_is_no_table() -> None:
     assert made(entry(score("imagenet", "top1_error", 0.2)), published=True) == []
 
