@@ -8,7 +8,7 @@ from evaluator.cli import console
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("evaluator.cli.console.time.monotonic", lambda: now[0])
     return now
 
 

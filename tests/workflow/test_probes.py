@@ -1,83 +1,56 @@
 """Probes beside an attack: made on its images, continued, refused, and counted in its judgement."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import evaluator
 from evaluator.contracts import Run, Silence
 from evaluator.errors import InputError, RunMismatchError
-from evaluator.evaluate.benchmarks.whitebox import epsilon_conditions
-from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.evaluate.sources.items import select_items
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.exporter.zoo import MODELS
-from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
+from evaluator.tests.interrupted import interrupted
+from evaluator.tests.labelled_photos import images_of_photos, tree_of
 from evaluator.tests.second_attack import Images, papers_attack
-from evaluator.tests.small import one_line, small_row
+from evaluator.tests.small import one_line
+from evaluator.tests.transfers import SIDE, network_of, transfer_rows
+from evaluator.tests.whitebox_runs import rows
 from evaluator.workflow import probes
 from evaluator.workflow.attack_scores import epsilons_there
 
-SIDE, PHOTOS, PROBED, QUERIES = 32, 8, 5, 20
+PHOTOS, PROBED, QUERIES = 8, 5, 20
 EPSILONS, STEPS = (0.001, 0.05), (2, 4)
 NAMES = ("noise", "unbounded", "twice-the-steps", "gradient-free")
 Rows = list[dict[str, Any]]
 
 
-class Flat(nn.Module):
-    """Looks at each pixel by itself, so that it soon falls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(3 * SIDE * SIDE, 1000)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(images.flatten(1))
-        return logits
-
-
 @pytest.fixture(autouse=True)
-def flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    small_row(monkeypatch)
-    row = replace(MODELS["small"], name="flat", architecture="flat", build=lambda _: Flat())
-    monkeypatch.setitem(MODELS, "flat", row)
+def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    transfer_rows(monkeypatch)
     monkeypatch.setattr(probes, "NOISE_QUERIES", 6)
 
 
 @pytest.fixture
 def network() -> Images:
-    spec = model_spec("flat", weights="random", crop_px=SIDE)
-    return Images(load_network(spec).network, spec.preprocessing)
+    return network_of("random", "flat")
 
 
 @pytest.fixture
 def images() -> dict[str, torch.Tensor]:
     """Each photo as the network sees it, by the name of its file."""
-    spec, found = model_spec("flat", weights="random", crop_px=SIDE), {}
-    for photo in sample_photos()[:PHOTOS]:
-        pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), spec.preprocessing)
-        found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
-    return found
+    spec = model_spec("flat", weights="random", crop_px=SIDE)
+    return images_of_photos(spec.preprocessing, PHOTOS)
 
 
 @pytest.fixture
 def tree(network: Images, images: dict[str, torch.Tensor], tmp_path: Path) -> Path:
     """Photos under the classes that the network takes them for."""
-    for name, image in images.items():
-        place = tmp_path / "tree" / wnids()[int(network(image).argmax())] / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (photo,) = (one.path for one in sample_photos() if one.path.name == name)
-        shutil.copyfile(photo, place)
-    return tmp_path / "tree"
+    labels = {name: int(network(image).argmax()) for name, image in images.items()}
+    return tree_of(labels, tmp_path / "tree")
 
 
 def attack(tree: Path, out: Path, **more: Any) -> Run:
@@ -93,17 +66,13 @@ def probed(tree: Path, out: Path, **more: Any) -> Run:
     return attack(tree, out, **{**options, **more})
 
 
-def rows(run: Run, epsilon: float) -> Rows:
-    (condition,) = epsilon_conditions([epsilon])
-    found: Rows = read_run(run, (condition,)).finished[condition].to_pylist()
-    return found
-
-
 def probe_rows(run: Run, name: str, epsilon: float) -> Rows:
     return rows(open_run(run.folder / "probes" / name), epsilon)
 
 
-def diagnostics(run: Run, *more: Run, steps: int = STEPS[-1]) -> dict[tuple[str, float], Any]:
+def diagnostics(
+    run: Run, *more: Run, steps: int = STEPS[-1]
+) -> dict[tuple[str, float | None], Any]:
     """Of the attack at this count, by name and epsilon."""
     report = evaluator.report([run.folder, *(one.folder for one in more)])
     (judged,) = [a for a in report.attacks if a.run == str(run.folder) and a.steps == steps]
@@ -179,25 +148,12 @@ def test_probes_are_added_to_an_attack_that_is_there_and_made_once(
 ) -> None:
     whole = probed(tree, tmp_path / "whole")
     run = attack(tree, tmp_path / "run")
-    calls = iter(range(99))
-    work = probes.query_work
-
-    def cut(*given: Any) -> Any:
-        inner = work(*given)
-
-        def once(*shard: Any) -> Any:
-            if next(calls) == 2:
-                raise KeyboardInterrupt
-            return inner(*shard)
-
-        return once
-
-    with monkeypatch.context() as patched:
-        patched.setattr(probes, "query_work", cut)
-        with pytest.raises(KeyboardInterrupt):
-            probed(tree, run.folder)
-    assert diagnostics(run)["noise_finds_more", None].value is None  # not finished anywhere
-    assert len(list((run.folder / "probes/noise").rglob("part-*"))) == 2
+    with interrupted(monkeypatch, after=1):
+        probed(tree, run.folder)
+    cut = open_run(run.folder / "probes" / "unbounded")
+    assert len(list(cut.folder.rglob("part-*"))) == 1
+    assert diagnostics(run)["noise_finds_more", EPSILONS[0]].n == PROBED
+    assert diagnostics(run)["unbounded", None].value is None
     run = probed(tree, run.folder)
     for name in NAMES:
         for epsilon in [1.0] if name == "unbounded" else EPSILONS:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from evaluator.attacks.attempts import Attempt
 from evaluator.attacks.pgd import AttackJob, attacked
 from evaluator.contracts import Silence
 from evaluator.errors import InputError, RunMismatchError, UnavailableError
+from evaluator.exporter.zoo import MODELS
 from evaluator.tests.interrupted import interrupted
 from evaluator.tests.second_attack import papers_walk
 from evaluator.tests.small import checkpoint, one_line, small_tensors

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import evaluator
 from evaluator.contracts import Silence
 from evaluator.errors import ParityError
 from evaluator.evaluate.generate.photos import sample_photos
