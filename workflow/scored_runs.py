@@ -113,7 +113,7 @@ def changed_crop(run: Run) -> bool:
 
 def changed_source_crop(run: Run) -> bool:
     """The same of the model that was attacked, as far as its training is known here."""
-    if run.key.transfer is None:
+    if run.key.transfer is None or run.key.benchmark != TRANSFER.name:
         return False
     from ..exporter.zoo import MODELS
 
