@@ -13,11 +13,11 @@ from ..contracts import (
     Run,
     RunKey,
     Silence,
+    epsilon_text,
 )
 from ..engine.torch_engine import exact_float32
 from ..errors import shown
 from ..evaluate.benchmarks.whitebox import WHITEBOX
-from ..evaluate.report.attack_tables import epsilon_text
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256
 from ..records.running import run_shards

@@ -67,7 +67,8 @@ class AttackChoice:
         Raises:
             InputError: If the protocol is unknown, or an epsilon is outside (0, 1].
         """
-        return attacked_conditions(self.epsilons or find_protocol(self.protocol).epsilons)
+        own = find_protocol(self.protocol).epsilons
+        return attacked_conditions(own if self.epsilons is None else self.epsilons)
 
     def seed_of(self, weights: str) -> int:
         """Of a model's weights: others than random ones refuse a seed that is theirs."""

@@ -132,11 +132,13 @@ def attacked_conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
     """The condition of each epsilon, once, in ascending order.
 
     Raises:
-        InputError: If one is outside (0, 1], or there is no list of them.
+        InputError: If one is outside (0, 1], or there is no list of them, or none in it.
     """
     for epsilon in check_list("epsilons", epsilons):
         check_epsilon(epsilon)
-    return epsilon_conditions(sorted(set(epsilons)))
+    if not (different := sorted(set(epsilons))):
+        raise InputError("There is no epsilon to attack at: name one or several, such as 8/255.")
+    return epsilon_conditions(different)
 
 
 def attack_circumstances(

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks.trust import HEADERS, Diagnostic, Probes, Trust, trust_document, trust_of, trust_rows
-from ..contracts import AttackSettings, RunKey
-from ..evaluate.report.attack_tables import epsilon_text
+from ..contracts import AttackSettings, RunKey, epsilon_text
 from ..evaluate.report.table import Table
 from ..storage.documents import plain
 from .probe_records import probes_of
@@ -55,8 +54,8 @@ class JudgedAttack:
 
     def _basis(self) -> str:
         return (
-            f"judged at {self.steps} steps by the {self.trust.images:,} images that were right, "
-            f"{self.trust.traced:,} of which made all steps; of several epsilons the worst is "
+            f"judged at {self.steps} steps by the images that were right, {self.trust.images:,}, "
+            f"of which {self.trust.traced:,} made all steps; of several epsilons the worst is "
             "shown; definitions, bounds and sources: docs/protocols.md"
         )
 

@@ -23,11 +23,11 @@ from ..contracts import (
     Silence,
     TransferredImage,
     TransferSource,
+    epsilon_text,
 )
 from ..engine.torch_engine import exact_float32
 from ..errors import InputError, UnavailableError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
-from ..evaluate.report.attack_tables import epsilon_text
 from ..records.reading import check_finished
 from ..records.run import check_run_folder
 from ..records.running import run_shards

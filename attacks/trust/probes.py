@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ...contracts import epsilon_text
 from ...errors import InputError
 from .attempts import Attempts, Settings, attempts_of
 from .diagnostics import CHECKS, Diagnostic, of_share, undecided
@@ -85,8 +86,8 @@ def not_run(
 def _of_the_same(tables: Tables, probed: Tables, name: str) -> "Iterator[tuple[float, pa.Table]]":
     if strange := sorted(set(probed) - set(tables)):
         raise InputError(
-            f"The probe {name} is of epsilon {strange[0]:g}, at which nothing was attacked; "
-            f"expected one of {', '.join(f'{epsilon:g}' for epsilon in sorted(tables))}."
+            f"The probe {name} is of epsilon {epsilon_text(strange[0])}, at which nothing was "
+            f"attacked; expected one of {', '.join(map(epsilon_text, sorted(tables)))}."
         )
     yield from sorted(probed.items())
 

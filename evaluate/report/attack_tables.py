@@ -15,8 +15,6 @@ from .grids import Row, table_of_rows
 from .marks import Cell
 from .table import Table
 
-__all__ = ["CURVE_EPSILON", "attack_tables", "epsilon_text"]
-
 BENCHMARK = "whitebox"
 CURVE_EPSILON = 0.06
 """Of the paper's curve over steps; where it is not there, the largest that is stands for it."""

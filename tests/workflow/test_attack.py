@@ -236,6 +236,7 @@ def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
         ({"epsilons": [float("nan")]}, r"An epsilon of nan is outside"),
         ({"epsilons": 0.01}, r"epsilons=0\.01 is no list: expected one, such as \[0\.01\]"),
         ({"epsilons": "8/255"}, r"epsilons='8/255' is no list"),
+        ({"epsilons": []}, "There is no epsilon to attack at"),
         ({"steps": 10}, r"steps=10 is no list: expected one, such as \[10\]"),
         ({"steps": (0,)}, "0 steps: expected counts of at least 1"),
         ({"steps": (5, 2)}, "ascending"),
