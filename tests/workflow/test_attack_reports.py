@@ -138,7 +138,7 @@ def test_an_accuracy_under_attack_never_stands_without_the_judgement(
     assert travel["epsilon"] == 0.02
     # Of several epsilons the table has the worst.
     rows = [row for row in report.attacks[0].table().rows if row[0] == travel["title"]]
-    assert [(row[1], row[-1]) for row in rows] == [("0.02", "failed")]
+    assert [(row[2], row[-1]) for row in rows] == [("0.02", "failed")]
 
 
 def test_an_attack_stands_in_the_row_of_its_model_and_makes_none_among_the_benchmarks(
