@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.attacks.gradients import gradients_of
-from evaluator.attacks.losses import dlr, losses_of
+from evaluator.attacks.losses import dlr, losses_of, margins
 from evaluator.contracts import AttackLoss
 from evaluator.errors import InputError
 
@@ -61,6 +61,11 @@ def test_two_classes_give_the_margin_and_its_gradient() -> None:
     assert loss.tolist() == [-2, 3]
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert gradient.tolist() == [[-1, 1], [-1, 1]]
+
+
+def test_a_margin_is_to_the_largest_other_logit_whatever_the_signs() -> None:
+    logits = torch.tensor([[-1.0, -3.0, -2.0], [2.0, 5.0, 4.0], [1.0, 1.0, 0.0]])
+    assert margins(logits, torch.tensor([0, 2, 0])).tolist() == [1, -1, 0]
 
 
 def test_a_single_class_is_refused() -> None:

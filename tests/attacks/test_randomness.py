@@ -65,6 +65,12 @@ def test_squares_are_uniform_over_their_places_and_signs() -> None:
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
+def test_squares_differ_by_seed_image_and_query() -> None:
+    named = [(0, "a", 2), (1, "a", 2), (0, "b", 2), (0, "a", 3)]
+    assert len({square_draw(*each, 10_000)[:2] for each in named}) == 4
+    assert len({str(stripe_signs(seed, name, 50)) for seed, name, _ in named[:3]}) == 3
+
+
 def test_draws_of_queries_are_pinned() -> None:
     top, left, signs = square_draw(7, "n01/a.JPEG", 2, 25)
     assert (top, left, signs.tolist()) == (18, 11, [-1.0, 1.0, -1.0])
