@@ -262,7 +262,7 @@ def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
     table = records(attacked(300))
     long = trust_of(Asked(relative_step=None, step_size=2 / 255), {0.002: table})
     trust = trust_of(Asked(relative_step=1.0), {4 / 255: table, 8 / 255: table})
-    assert {row[1] for row in trust_rows(trust)} == {"", "4/255", "8/255"}
+    assert {row[2] for row in trust_rows(trust)} == {"", "4/255", "8/255"}
     assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
     short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
     assert "too short for epsilon 8/255: " in short[0].sentence
