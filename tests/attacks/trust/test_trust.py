@@ -266,7 +266,7 @@ def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
     assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
     short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
     assert "too short for epsilon 8/255: " in short[0].sentence
-    assert [row[2] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
+    assert [row[3] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
     enough = trust_of(Asked(), {4 / 255: table})
     assert "that epsilon 4/255 is wide" in named(enough, "travel_budget").sentence
 
