@@ -194,6 +194,8 @@ def test_other_choices_are_refused_before_anything_is_attacked(
     [
         ({"probe_images": 0}, "A probe of 0 images is none"),
         ({"probe_queries": 0}, "A probe of 0 queries is none"),
+        ({"probe_images": 2.5}, "A probe of 2.5 images is none: expected a whole number"),
+        ({"probe_queries": 2.5}, "A probe of 2.5 queries is none: expected a whole number"),
         ({"probe": False}, "--probe-images is of probes: add --probe"),
         ({"probe": False, "probe_images": None}, "--probe-queries is of probes: add --probe"),
     ],
