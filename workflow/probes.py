@@ -174,11 +174,11 @@ def _refuse_other(probe: Probe) -> None:
 
 def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
     """What a probe attacks with: nothing of it needs the diagnostics of a traced sample."""
-    last = settings.steps[-1]
-    steps = {"twice-the-steps": (2 * last,), "unbounded": (last,)}
-    if name not in steps:
-        return settings
-    return replace(settings, steps=steps[name], traced=0)
+    if name == "twice-the-steps":
+        return replace(settings, steps=tuple(2 * count for count in settings.steps), traced=0)
+    if name == "unbounded":
+        return replace(settings, relative_epsilon=False, traced=0)
+    return settings
 
 
 def make_probes(

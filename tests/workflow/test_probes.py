@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import evaluator
 from evaluator.contracts import Run, Silence
@@ -84,6 +85,11 @@ def changed(rows: Rows, steps: int = 10**9) -> set[str]:
     return {row["id"] for row in rows if 1 <= (row["changed_step"] or 0) <= steps}
 
 
+def reached(rows: Rows, steps: int) -> set[str]:
+    """The images whose target was reached by then."""
+    return {row["id"] for row in rows if 1 <= (row["target_step"] or 0) <= steps}
+
+
 def test_probes_are_of_an_even_sample_of_the_attacks_images(tree: Path, tmp_path: Path) -> None:
     run = probed(tree, tmp_path / "run")
     ids = [row["id"] for row in rows(run, EPSILONS[0])]
@@ -108,6 +114,32 @@ def test_twice_the_steps_and_no_bound_are_the_attack_itself(
                 image = images[row["id"].partition("/")[2]]
                 expected = papers_attack(network, image, row["id"], row["label"], epsilon, steps)
                 assert (row["target_step"], row["changed_step"]) == expected
+
+
+def test_twice_the_steps_answers_twice_each_count_however_many_starts_there_are(
+    tree: Path, tmp_path: Path
+) -> None:
+    # An attack that was asked for 4 and 8 steps, of the same images.
+    more: dict[str, Any] = {"restarts": 3, "epsilons": EPSILONS[1:], "step_size": 0.004}
+    run = probed(tree, tmp_path / "run", probe_images=PHOTOS, **more)
+    longer = rows(attack(tree, tmp_path / "longer", steps=(4, 8), traced=0, **more), EPSILONS[1])
+    made = probe_rows(run, "twice-the-steps", EPSILONS[1])
+    names = ("id", "restart", "target_step", "changed_step", "steps")
+    assert [[row[name] for name in names] for row in made] == [
+        [row[name] for name in names] for row in longer
+    ]
+    for steps in STEPS:
+        gained = reached(longer, 2 * steps) - reached(rows(run, EPSILONS[1]), steps)
+        found = diagnostics(run, steps=steps)["twice_the_steps", EPSILONS[1]]
+        assert (found.value, found.n) == (len(gained) / PHOTOS, PHOTOS)
+
+
+def test_without_a_bound_a_relative_epsilon_is_none(tree: Path, tmp_path: Path) -> None:
+    for photo in tree.rglob("*.jpg"):
+        dark = Image.open(photo).point(lambda value: value // 4)
+        dark.save(photo, quality=95)
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1], relative_epsilon=True)
+    assert all(row["linf"] > 0.5 for row in probe_rows(run, "unbounded", 1.0) if row["steps"])
 
 
 def test_what_the_probes_found_is_in_the_judgement(tree: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
 
 def test_a_smaller_count_is_judged_by_its_own_steps() -> None:
     # 60 of 300 fall at step 10, the last of ten; 40 more at step 15.
-    asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None)
+    asked = Asked(steps=(10, 20, 50), step_size=2 / 255, relative_step=None)
     rows = [attempt(i, 10 if i < 60 else 1 + i % 9) for i in range(300)]
     rows += [attempt(i, 15) for i in range(300, 340)] + [attempt(i) for i in range(340, 400)]
     trust = of(records(rows), asked, steps=10)
