@@ -88,7 +88,10 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 
 
 def _of_the_same(attack: Run, transfer: Run) -> bool:
-    """Whether a transferred attack is on this model, within as much, on photos of these pixels."""
+    """Whether a transferred attack is on this model, within as much, on photos of these pixels.
+
+    What was made on this model itself is no transferred attack on it.
+    """
     ours, theirs = attack.key, transfer.key
     assert theirs.transfer is not None
     assert ours.attack is not None
@@ -96,6 +99,7 @@ def _of_the_same(attack: Run, transfer: Run) -> bool:
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
+        and theirs.transfer.weights_sha256 != ours.weights_sha256
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
         and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)
         and ours.preprocessing == theirs.preprocessing

@@ -258,15 +258,21 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     assert one_line(raised)
 
 
+def transfer_of(source: str, tree: Path, out: Path, **more: Any) -> Run:
+    """Images that were made on a network, classified by the one that is attacked here."""
+    options: dict[str, Any] = {
+        "source_weights": "random", "source_crop_px": SIDE, "weights": "random", "crop_px": SIDE,
+        "device": "cpu", "engine": "torch", "epsilons": (EPSILONS[1], 0.5),
+        "protocol": "standard", "steps": (8,), "restarts": 1, "traced": 0,
+    }  # fmt: skip
+    (run,) = evaluator.attack_transfer("flat", tree, out=out, source=source, **options | more)
+    return run
+
+
 @pytest.fixture
 def transferred(tree: Path, tmp_path: Path) -> Run:
-    """Images made on another network, by which some are fooled at the larger epsilon."""
-    (run,) = evaluator.attack_transfer(
-        "flat", tree, out=tmp_path / "transfer", source="small", source_weights="random",
-        source_crop_px=SIDE, weights="random", crop_px=SIDE, device="cpu", engine="torch",
-        epsilons=(EPSILONS[1], 0.5), protocol="standard", steps=(8,), restarts=1, traced=0,
-    )  # fmt: skip
-    return run
+    """By which some are fooled at the larger epsilon."""
+    return transfer_of("small", tree, tmp_path / "transfer")
 
 
 def test_a_transferred_attack_of_the_same_report_is_a_probe(
@@ -285,6 +291,14 @@ def test_a_transferred_attack_of_the_same_report_is_a_probe(
     assert fooled
     other = attack(tree, tmp_path / "relative", relative_epsilon=True)
     assert diagnostics(other, transferred)["transfer_finds_more", None].value is None
+
+
+def test_what_was_made_on_the_same_model_is_no_transferred_attack(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = attack(tree, tmp_path / "run")
+    itself = transfer_of("flat", tree, tmp_path / "transfer")
+    assert diagnostics(run, itself).get(("transfer_finds_more", EPSILONS[1])) is None
 
 
 def test_the_report_names_what_was_not_probed(tree: Path, tmp_path: Path) -> None:
