@@ -10,7 +10,7 @@ from PIL import Image
 
 import evaluator
 from evaluator.contracts import Run, Silence
-from evaluator.errors import InputError, RunMismatchError
+from evaluator.errors import InputError, OutputError, RunMismatchError
 from evaluator.evaluate.sources.items import select_items
 from evaluator.exporter.spec import model_spec
 from evaluator.records.run import open_run
@@ -164,6 +164,28 @@ def test_what_the_probes_found_is_in_the_judgement(tree: Path, tmp_path: Path) -
     assert found["transfer_finds_more", None].value is None
 
 
+def test_a_judgement_says_how_much_was_probed(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = attack(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    (few, _) = evaluator.report(run.folder).attacks
+    assert few.document()["probes"] == []
+    assert not any(note.startswith("probes: ") for note in few.table().notes)
+    with interrupted(monkeypatch, after=1, shard_size=PHOTOS):
+        probed(tree, run.folder, epsilons=EPSILONS[:1])
+    (some, _) = evaluator.report(run.folder).attacks
+    assert "probes: noise, 6 draws, 5 images; epsilon 1, 5 images" in some.table().notes
+    (judged, _) = evaluator.report(probed(tree, run.folder, epsilons=EPSILONS[:1]).folder).attacks
+    assert (
+        "probes: noise, 6 draws, 5 images; epsilon 1, 5 images; twice the steps, 5 images; "
+        "Square, up to 20 queries where the attack left some, 5 images"
+    ) in judged.table().notes
+    assert judged.document()["probes"] == [
+        {"name": name, "images": PROBED, "queries": queries}
+        for name, queries in zip(NAMES, (6, None, None, QUERIES), strict=True)
+    ]
+
+
 def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Path) -> None:
     run = probed(tree, tmp_path / "run")
     asked = 0
@@ -258,6 +280,26 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     assert one_line(raised)
 
 
+def test_a_probe_of_other_counts_of_steps_is_refused(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], steps=(40,))
+    shutil.copytree(run.folder / "probes", other.folder / "probes")
+    with pytest.raises(InputError, match="is no probe of the attack that it lies in"):
+        evaluator.report(other.folder)
+
+
+def test_a_probe_without_its_manifest_is_refused_before_anything_is_attacked(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    noise = run.folder / "probes" / "noise"
+    (noise / "run.json").unlink()
+    with pytest.raises(OutputError, match=f"{noise} is there and is no run") as raised:
+        probed(tree, run.folder)
+    assert one_line(raised).endswith("Remove it, and --probe makes it again.")
+    assert epsilons_there(run) == [EPSILONS[0]]
+
+
 def transfer_of(source: str, tree: Path, out: Path, **more: Any) -> Run:
     """Images that were made on a network, classified by the one that is attacked here."""
     options: dict[str, Any] = {
@@ -304,7 +346,7 @@ def test_what_was_made_on_the_same_model_is_no_transferred_attack(
 def test_the_report_names_what_was_not_probed(tree: Path, tmp_path: Path) -> None:
     def told(run: Run) -> str:
         (judged,) = evaluator.report(run.folder).attacks
-        begins = "needs an extra run (--probe, or a transferred attack): "
+        begins = "needs an extra run (attack whitebox --probe, or a transferred attack): "
         (line,) = [note for note in judged.table().notes if note.startswith(begins)]
         return line.removeprefix(begins)
 
