@@ -137,7 +137,7 @@ def whitebox(
         typer.Option(
             "--probe",
             help="Make what else judges the attack: noise, Square, twice the steps, no bound. "
-            "On a run that is there, only these.",
+            "On a run that is finished, only these.",
         ),
     ] = False,
     probe_images: Annotated[

@@ -1,6 +1,7 @@
 """Extra runs that say whether an attack can be believed."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from ..errors import InputError
@@ -26,7 +27,9 @@ class ProbeSettings:
     queries: int | None = None
 
     def __post_init__(self) -> None:
-        if self.images < 1:
-            raise InputError(f"A probe of {self.images} images is none: expected 1 or more.")
-        if self.queries is not None and self.queries < 1:
-            raise InputError(f"A probe of {self.queries} queries is none: expected 1 or more.")
+        counts: dict[str, object] = {"images": self.images, "queries": self.queries}
+        for what, count in counts.items():
+            if count is not None and not (isinstance(count, Integral) and int(count) >= 1):
+                raise InputError(
+                    f"A probe of {count} {what} is none: expected a whole number, 1 or more."
+                )

@@ -76,16 +76,20 @@ def lost_records(folders: list[Path]) -> list[Path]:
     return [place for place in dict.fromkeys(places) if not (place / MANIFEST).is_file()]
 
 
-def check_run_folder(folder: Path) -> None:
+def check_run_folder(
+    folder: Path, advice: str = "Choose a new or an empty folder for --out."
+) -> None:
     """Find out, before an engine is made for it, that a run can be or be made here.
+
+    Args:
+        folder: Of the run.
+        advice: What to do where it holds something else.
 
     Raises:
         OutputError: If the folder cannot be written, or holds something else.
     """
     if folder.exists() and not _is_run_or_empty(folder):
-        raise OutputError(
-            f"{shown(folder)} is there and is no run. Choose a new or an empty folder for --out."
-        )
+        raise OutputError(f"{shown(folder)} is there and is no run. {advice}")
     check_place(folder / MANIFEST)
 
 

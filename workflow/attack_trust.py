@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..attacks.trust import HEADERS, Diagnostic, Probes, Trust, trust_document, trust_of, trust_rows
-from ..contracts import AttackSettings, RunKey, epsilon_text
+from ..contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
 from ..evaluate.report.table import Table
 from ..storage.documents import plain
-from .probe_records import probes_of
+from .probe_records import probes_of, probes_there
+from .probes import probe_text
 from .scored_runs import ScoredRun
 
 
@@ -23,6 +24,7 @@ class JudgedAttack:
         trust: The diagnostics, the worst first.
         key: What the run is: whoever named a choice otherwise made another attack.
         shown: Whether it has a table; of counts in between one line says what is wrong with them.
+        probes: The extra runs beside it that it was judged by.
     """
 
     run: str
@@ -31,6 +33,7 @@ class JudgedAttack:
     trust: Trust
     key: RunKey
     shown: bool = True
+    probes: tuple[ProbeSettings, ...] = ()
 
     def table(self) -> Table:
         """A row a diagnostic, its worst epsilon; what could not be measured is named below."""
@@ -38,6 +41,8 @@ class JudgedAttack:
         shown = [d for d in self.trust.diagnostics if worst[d.name] is d]
         measured = [d for d in shown if d.value is not None]
         notes = [self.trust.sentence, attack_text(self.key), self._basis()]
+        if self.probes:
+            notes.append(f"probes: {'; '.join(map(probe_text, self.probes))}")
         notes += self._silent([d for d in shown if d.value is None])
         rows = trust_rows(replace(self.trust, diagnostics=tuple(measured)))
         title = f"{self.name}: can the attack be believed?"
@@ -50,7 +55,8 @@ class JudgedAttack:
         if titles:
             yield f"nothing to judge by: {'; '.join(titles.values())}"
         if unprobed:
-            yield f"needs an extra run (--probe, or a transferred attack): {'; '.join(unprobed)}"
+            runs = "attack whitebox --probe, or a transferred attack"
+            yield f"needs an extra run ({runs}): {'; '.join(unprobed)}"
 
     def _basis(self) -> str:
         return (
@@ -63,7 +69,11 @@ class JudgedAttack:
         """All diagnostics, for programs."""
         made = {"run": self.run, "model": self.name, "steps": self.steps}
         chosen = {"subset": self.key.subset, "limit": self.key.limit}
-        return {**made, "settings": plain(self.key.attack), **chosen, **trust_document(self.trust)}
+        probes = [plain(probe) for probe in self.probes]
+        return {
+            **made, "settings": plain(self.key.attack), **chosen, "probes": probes,
+            **trust_document(self.trust),
+        }  # fmt: skip
 
 
 def attack_text(key: RunKey) -> str:
@@ -94,9 +104,10 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
         settings = one.run.key.attack
         if settings is None or not one.records.finished:
             continue
-        probes = Probes()
+        probes, made = Probes(), tuple[ProbeSettings, ...]()
         if (transfer := one.run.key.transfer) is None:
             probes = probes_of(one, [other for _, other in named])
+            made = probes_there(one)
         else:
             # The same attack on the same source, of which other models saw the images.
             if (same := _attack_of(one.run.key)) in judged:
@@ -108,7 +119,9 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
             trust = trust_of(settings, tables, probes, steps=steps)
             shown = steps in (settings.steps[0], settings.steps[-1])
-            yield JudgedAttack(str(one.run.folder), called, steps, trust, one.run.key, shown)
+            yield JudgedAttack(
+                str(one.run.folder), called, steps, trust, one.run.key, shown, probes=made
+            )
 
 
 def _attack_of(key: RunKey) -> tuple[object, ...]:

@@ -7,18 +7,18 @@ its own gradients did not, speaks against the search.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from ..attacks.transferred import fooled_by_transfer
 from ..attacks.trust import Probes
-from ..contracts import Preprocessing, ProbeName, Run, RunKey
+from ..contracts import Preprocessing, ProbeName, ProbeSettings, Run
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
-from ..records.reading import read_run
+from ..records.reading import RunRecords, read_run
 from ..records.run import MANIFEST, open_run
 from .attack_scores import epsilons_there
-from .probes import probe_folder
+from .probes import PROBES, probe_folder, probe_key
 from .scored_runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
         InputError: If a probe is another attack's, or its records are damaged.
     """
     epsilons = {float(c["epsilon"]) for c in attack.records.finished}
-    found = {name: _tables(attack.run, name) for name in get_args(ProbeName)}
+    found = {name: _tables(attack.run, name) for name in PROBES}
     unbounded = list(found["unbounded"].values())
     return Probes(
         noise=_at(epsilons, found["noise"]),
@@ -49,30 +49,45 @@ def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
     )
 
 
+def probes_there(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
+    """The probes of an attack that have an epsilon finished, each of as many images as it has."""
+    settings = []
+    for name in PROBES:
+        probe = _probe(attack.run, name)
+        if probe is not None and probe.key.probe is not None and _records(probe).finished:
+            settings.append(replace(probe.key.probe, images=probe.manifest.items))
+    return tuple(settings)
+
+
 def _at(epsilons: set[float], tables: "Tables") -> "Tables":
     return {epsilon: table for epsilon, table in tables.items() if epsilon in epsilons}
 
 
 def _tables(attack: Run, name: ProbeName) -> "Tables":
     """The finished records of a probe, by epsilon."""
+    if (probe := _probe(attack, name)) is None:
+        return {}
+    finished = _records(probe).finished
+    return {float(condition["epsilon"]): table for condition, table in finished.items()}
+
+
+def _records(probe: Run) -> RunRecords:
+    return read_run(probe, epsilon_conditions(epsilons_there(probe)))
+
+
+def _probe(attack: Run, name: ProbeName) -> Run | None:
+    """The run of a probe, if it is there."""
     folder = probe_folder(attack.folder, name)
     if not (folder / MANIFEST).is_file():
-        return {}
+        return None
     probe = open_run(folder)
-    ours, theirs = attack.key, probe.key
-    if theirs.probe is None or theirs.probe.name != name or _of(theirs) != _of(ours):
+    made = probe.key.probe
+    if made is None or made.name != name or probe.key != probe_key(attack.key, made):
         raise InputError(
             f"{shown(folder)} is no probe of the attack that it lies in. Remove it, and make it "
             "again with --probe."
         )
-    finished = read_run(probe, epsilon_conditions(epsilons_there(probe))).finished
-    return {float(condition["epsilon"]): table for condition, table in finished.items()}
-
-
-def _of(key: RunKey) -> RunKey:
-    """What an attack and its probes share."""
-    assert key.attack is not None
-    return replace(key, attack=replace(key.attack, steps=(1,), traced=0), probe=None)
+    return probe
 
 
 def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
@@ -88,7 +103,10 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 
 
 def _of_the_same(attack: Run, transfer: Run) -> bool:
-    """Whether a transferred attack is on this model, within as much, on photos of these pixels."""
+    """Whether a transferred attack is on this model, within as much, on photos of these pixels.
+
+    What was made on this model itself is no transferred attack on it.
+    """
     ours, theirs = attack.key, transfer.key
     assert theirs.transfer is not None
     assert ours.attack is not None
@@ -96,6 +114,7 @@ def _of_the_same(attack: Run, transfer: Run) -> bool:
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
+        and theirs.transfer.weights_sha256 != ours.weights_sha256
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
         and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)
         and ours.preprocessing == theirs.preprocessing

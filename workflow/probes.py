@@ -29,7 +29,7 @@ from ..errors import InputError, RunMismatchError, shown
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.sources.items import select_items
 from ..records.reading import check_finished, read_run
-from ..records.run import MANIFEST, open_run
+from ..records.run import MANIFEST, check_run_folder, open_run
 from ..records.running import Work, run_shards
 from ..records.shards import Pace, shard_path, shards_of
 from ..storage.documents import document_differences
@@ -39,6 +39,9 @@ from .attack_scores import epsilons_there
 from .beginning import begun_run
 from .selection import Selection
 from .subject import Subject
+
+PROBES: tuple[ProbeName, ...] = ("noise", "unbounded", "twice-the-steps", "gradient-free")
+"""The cheapest first."""
 
 IMAGES = 200
 """In a probe, unless the user says otherwise: the fewest that can show a share of 2 % absent."""
@@ -86,13 +89,8 @@ class ProbeChoice:
         Raises:
             InputError: If there are no images, or no queries.
         """
-        asked: Mapping[ProbeName, int | None] = {
-            "noise": NOISE_QUERIES,
-            "unbounded": None,
-            "twice-the-steps": None,
-            "gradient-free": self.queries,
-        }
-        return tuple(ProbeSettings(name, self.images, queries) for name, queries in asked.items())
+        asked = {"noise": NOISE_QUERIES, "gradient-free": self.queries}
+        return tuple(ProbeSettings(name, self.images, asked.get(name)) for name in PROBES)
 
 
 @dataclass(frozen=True)
@@ -150,20 +148,28 @@ def planned_probes(folder: Path, key: RunKey, choice: ProbeChoice) -> list[Probe
 
     Raises:
         InputError: If there are no images, or no queries.
+        OutputError: If something else lies where a probe is to be.
         RunMismatchError: If a probe that is there was made with other choices.
     """
-    assert key.attack is not None
     found = []
     for settings in choice.settings():
-        of_probe = replace(key, attack=_attack(key.attack, settings.name), probe=settings)
-        probe = Probe(settings, of_probe, probe_folder(folder, settings.name))
-        if (probe.folder / MANIFEST).is_file():
-            _refuse_other(probe)
+        place = probe_folder(folder, settings.name)
+        probe = Probe(settings, probe_key(key, settings), place)
+        _refuse_other(probe)
         found.append(probe)
     return found
 
 
+def probe_key(attack: RunKey, settings: ProbeSettings) -> RunKey:
+    """What a probe of an attack is."""
+    assert attack.attack is not None
+    return replace(attack, attack=_attack(attack.attack, settings.name), probe=settings)
+
+
 def _refuse_other(probe: Probe) -> None:
+    check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
+    if not (probe.folder / MANIFEST).is_file():
+        return
     differences = list(document_differences(open_run(probe.folder).key, probe.key))
     if differences:
         raise RunMismatchError(
@@ -174,11 +180,11 @@ def _refuse_other(probe: Probe) -> None:
 
 def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
     """What a probe attacks with: nothing of it needs the diagnostics of a traced sample."""
-    last = settings.steps[-1]
-    steps = {"twice-the-steps": (2 * last,), "unbounded": (last,)}
-    if name not in steps:
-        return settings
-    return replace(settings, steps=steps[name], traced=0)
+    if name == "twice-the-steps":
+        return replace(settings, steps=tuple(2 * count for count in settings.steps), traced=0)
+    if name == "unbounded":
+        return replace(settings, relative_epsilon=False, traced=0)
+    return settings
 
 
 def make_probes(
@@ -213,7 +219,8 @@ def make_probes(
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):
             continue
-        progress.note(f"Probing the attack: {_what(probe.settings)}, {len(items):,} images.")
+        words = probe_text(replace(probe.settings, images=len(items)))
+        progress.note(f"Probing the attack: {words}.")
         work = _work(probe, attack, items)
         run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
 
@@ -235,13 +242,15 @@ def _pace(attacking: Pace, settings: AttackSettings, probe: Probe) -> Pace:
     return replace(attacking, items_per_second=attacking.items_per_second * steps / theirs)
 
 
-def _what(settings: ProbeSettings) -> str:
-    return {
+def probe_text(settings: ProbeSettings) -> str:
+    """What a probe is, and of how much, in words."""
+    what = {
         "noise": f"noise, {settings.queries} draws",
         "unbounded": "epsilon 1",
         "twice-the-steps": "twice the steps",
         "gradient-free": f"Square, up to {settings.queries} queries where the attack left some",
     }[settings.name]
+    return f"{what}, {settings.images:,} image{'s' if settings.images > 1 else ''}"
 
 
 def _standing(attack: Run) -> Mapping[Condition, frozenset[str]]:

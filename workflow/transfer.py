@@ -140,7 +140,7 @@ def attack_transfer(
     choice = AttackChoice(
         protocol=protocol,
         epsilons=epsilons,
-        steps=steps or (PAPERS_STEPS if protocol == "paper" else None),
+        steps=PAPERS_STEPS if steps is None and protocol == "paper" else steps,
         restarts=restarts,
         step_size=step_size,
         relative_epsilon=relative_epsilon,

@@ -34,7 +34,8 @@ class Settings(Protocol):
         steps: The counts that are answered, ascending.
         step_size: In pixel units, or none where it is relative.
         relative_step: Step times steps over epsilon.
-        restarts: How many an image may have.
+        restarts: How many starts an image may have.
+        attempts: The same, each with every loss.
     """
 
     @property
@@ -49,6 +50,8 @@ class Settings(Protocol):
     def relative_step(self) -> float | None: ...  # noqa: D102
     @property
     def restarts(self) -> int: ...  # noqa: D102
+    @property
+    def attempts(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Tables = Mapping[float, "pa.Table"]
 
 ANY_STEP = 2**31 - 1
-"""A probe's own count of steps is its own matter: whatever it found is there."""
+"""What another attack's count of steps is: whatever it found is there."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Probes:
         transfer: Images made on another model, within the same epsilon.
         gradient_free: An attack that takes no gradients, such as Square.
         twice_the_steps: The same attack with twice the steps.
-        unbounded: The same attack at epsilon 1.
+        unbounded: The same attack at epsilon 1, which answers the same counts of steps.
     """
 
     noise: Tables = field(default_factory=dict)
@@ -65,7 +65,7 @@ def probe_diagnostics(
             yield _finds_more(name, tables[epsilon], probe, epsilon, steps)
     yield from _twice_the_steps(tables, settings, steps, probes.twice_the_steps)
     if probes.unbounded is not None:
-        attempts = attempts_of(probes.unbounded, settings.stop, ANY_STEP)
+        attempts = attempts_of(probes.unbounded, settings.stop, steps)
         standing = int((~attempts.fell).sum())
         yield of_share("unbounded", standing, attempts.images, epsilon=None, steps=steps)
 
@@ -117,16 +117,26 @@ def _finds_more(
 def _twice_the_steps(
     tables: Tables, settings: Settings, steps: int, probed: Tables
 ) -> Iterator[Diagnostic]:
-    """By the attack itself where it went on for twice the steps, on all its images; or a probe.
+    """By the attack itself where it answers twice the steps, on all its images; or a probe.
 
-    A probe of a fixed step goes on for twice the largest count, and answers the smaller ones.
+    A probe of a fixed step answers twice each count.
     """
-    goes_on = settings.step_size is not None and max(settings.steps) >= 2 * steps
+    goes_on = _answers(settings, 2 * steps)
     longer = tables if goes_on else dict(_of_the_same(tables, probed, "twice_the_steps"))
     for epsilon, table in sorted(longer.items()):
         shorter = attempts_of(tables[epsilon], settings.stop, steps)
         found = _gained(shorter, attempts_of(table, settings.stop, 2 * steps), epsilon)
         yield replace(found, needs="traces") if goes_on else found
+
+
+def _answers(settings: Settings, count: int) -> bool:
+    """Whether an attack says what falls within so many steps.
+
+    An attempt that follows a success makes no more steps than a count that it leaves undecided.
+    """
+    if settings.step_size is None or max(settings.steps) < count:
+        return False
+    return settings.attempts == 1 or count in settings.steps
 
 
 def _gained(shorter: Attempts, longer: Attempts, epsilon: float) -> Diagnostic:

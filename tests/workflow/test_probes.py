@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import evaluator
 from evaluator.contracts import Run, Silence
-from evaluator.errors import InputError, RunMismatchError
+from evaluator.errors import InputError, OutputError, RunMismatchError
 from evaluator.evaluate.sources.items import select_items
 from evaluator.exporter.spec import model_spec
 from evaluator.records.run import open_run
@@ -84,6 +85,11 @@ def changed(rows: Rows, steps: int = 10**9) -> set[str]:
     return {row["id"] for row in rows if 1 <= (row["changed_step"] or 0) <= steps}
 
 
+def reached(rows: Rows, steps: int) -> set[str]:
+    """The images whose target was reached by then."""
+    return {row["id"] for row in rows if 1 <= (row["target_step"] or 0) <= steps}
+
+
 def test_probes_are_of_an_even_sample_of_the_attacks_images(tree: Path, tmp_path: Path) -> None:
     run = probed(tree, tmp_path / "run")
     ids = [row["id"] for row in rows(run, EPSILONS[0])]
@@ -110,6 +116,32 @@ def test_twice_the_steps_and_no_bound_are_the_attack_itself(
                 assert (row["target_step"], row["changed_step"]) == expected
 
 
+def test_twice_the_steps_answers_twice_each_count_however_many_starts_there_are(
+    tree: Path, tmp_path: Path
+) -> None:
+    # An attack that was asked for 4 and 8 steps, of the same images.
+    more: dict[str, Any] = {"restarts": 3, "epsilons": EPSILONS[1:], "step_size": 0.004}
+    run = probed(tree, tmp_path / "run", probe_images=PHOTOS, **more)
+    longer = rows(attack(tree, tmp_path / "longer", steps=(4, 8), traced=0, **more), EPSILONS[1])
+    made = probe_rows(run, "twice-the-steps", EPSILONS[1])
+    names = ("id", "restart", "target_step", "changed_step", "steps")
+    assert [[row[name] for name in names] for row in made] == [
+        [row[name] for name in names] for row in longer
+    ]
+    for steps in STEPS:
+        gained = reached(longer, 2 * steps) - reached(rows(run, EPSILONS[1]), steps)
+        found = diagnostics(run, steps=steps)["twice_the_steps", EPSILONS[1]]
+        assert (found.value, found.n) == (len(gained) / PHOTOS, PHOTOS)
+
+
+def test_without_a_bound_a_relative_epsilon_is_none(tree: Path, tmp_path: Path) -> None:
+    for photo in tree.rglob("*.jpg"):
+        dark = Image.open(photo).point(lambda value: value // 4)
+        dark.save(photo, quality=95)
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1], relative_epsilon=True)
+    assert all(row["linf"] > 0.5 for row in probe_rows(run, "unbounded", 1.0) if row["steps"])
+
+
 def test_what_the_probes_found_is_in_the_judgement(tree: Path, tmp_path: Path) -> None:
     run = probed(tree, tmp_path / "run")
     assert all(d.value is None for (name, _), d in diagnostics(
@@ -130,6 +162,28 @@ def test_what_the_probes_found_is_in_the_judgement(tree: Path, tmp_path: Path) -
     assert (doubled.n, doubled.needs) == (PROBED, "probe")
     assert found["unbounded", None].n == PROBED
     assert found["transfer_finds_more", None].value is None
+
+
+def test_a_judgement_says_how_much_was_probed(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = attack(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    (few, _) = evaluator.report(run.folder).attacks
+    assert few.document()["probes"] == []
+    assert not any(note.startswith("probes: ") for note in few.table().notes)
+    with interrupted(monkeypatch, after=1, shard_size=PHOTOS):
+        probed(tree, run.folder, epsilons=EPSILONS[:1])
+    (some, _) = evaluator.report(run.folder).attacks
+    assert "probes: noise, 6 draws, 5 images; epsilon 1, 5 images" in some.table().notes
+    (judged, _) = evaluator.report(probed(tree, run.folder, epsilons=EPSILONS[:1]).folder).attacks
+    assert (
+        "probes: noise, 6 draws, 5 images; epsilon 1, 5 images; twice the steps, 5 images; "
+        "Square, up to 20 queries where the attack left some, 5 images"
+    ) in judged.table().notes
+    assert judged.document()["probes"] == [
+        {"name": name, "images": PROBED, "queries": queries}
+        for name, queries in zip(NAMES, (6, None, None, QUERIES), strict=True)
+    ]
 
 
 def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Path) -> None:
@@ -194,6 +248,8 @@ def test_other_choices_are_refused_before_anything_is_attacked(
     [
         ({"probe_images": 0}, "A probe of 0 images is none"),
         ({"probe_queries": 0}, "A probe of 0 queries is none"),
+        ({"probe_images": 2.5}, "A probe of 2.5 images is none: expected a whole number"),
+        ({"probe_queries": 2.5}, "A probe of 2.5 queries is none: expected a whole number"),
         ({"probe": False}, "--probe-images is of probes: add --probe"),
         ({"probe": False, "probe_images": None}, "--probe-queries is of probes: add --probe"),
     ],
@@ -224,15 +280,41 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     assert one_line(raised)
 
 
+def test_a_probe_of_other_counts_of_steps_is_refused(tree: Path, tmp_path: Path) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], steps=(40,))
+    shutil.copytree(run.folder / "probes", other.folder / "probes")
+    with pytest.raises(InputError, match="is no probe of the attack that it lies in"):
+        evaluator.report(other.folder)
+
+
+def test_a_probe_without_its_manifest_is_refused_before_anything_is_attacked(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
+    noise = run.folder / "probes" / "noise"
+    (noise / "run.json").unlink()
+    with pytest.raises(OutputError, match=f"{noise} is there and is no run") as raised:
+        probed(tree, run.folder)
+    assert one_line(raised).endswith("Remove it, and --probe makes it again.")
+    assert epsilons_there(run) == [EPSILONS[0]]
+
+
+def transfer_of(source: str, tree: Path, out: Path, **more: Any) -> Run:
+    """Images that were made on a network, classified by the one that is attacked here."""
+    options: dict[str, Any] = {
+        "source_weights": "random", "source_crop_px": SIDE, "weights": "random", "crop_px": SIDE,
+        "device": "cpu", "engine": "torch", "epsilons": (EPSILONS[1], 0.5),
+        "protocol": "standard", "steps": (8,), "restarts": 1, "traced": 0,
+    }  # fmt: skip
+    (run,) = evaluator.attack_transfer("flat", tree, out=out, source=source, **options | more)
+    return run
+
+
 @pytest.fixture
 def transferred(tree: Path, tmp_path: Path) -> Run:
-    """Images made on another network, by which some are fooled at the larger epsilon."""
-    (run,) = evaluator.attack_transfer(
-        "flat", tree, out=tmp_path / "transfer", source="small", source_weights="random",
-        source_crop_px=SIDE, weights="random", crop_px=SIDE, device="cpu", engine="torch",
-        epsilons=(EPSILONS[1], 0.5), protocol="standard", steps=(8,), restarts=1, traced=0,
-    )  # fmt: skip
-    return run
+    """By which some are fooled at the larger epsilon."""
+    return transfer_of("small", tree, tmp_path / "transfer")
 
 
 def test_a_transferred_attack_of_the_same_report_is_a_probe(
@@ -253,10 +335,18 @@ def test_a_transferred_attack_of_the_same_report_is_a_probe(
     assert diagnostics(other, transferred)["transfer_finds_more", None].value is None
 
 
+def test_what_was_made_on_the_same_model_is_no_transferred_attack(
+    tree: Path, tmp_path: Path
+) -> None:
+    run = attack(tree, tmp_path / "run")
+    itself = transfer_of("flat", tree, tmp_path / "transfer")
+    assert diagnostics(run, itself).get(("transfer_finds_more", EPSILONS[1])) is None
+
+
 def test_the_report_names_what_was_not_probed(tree: Path, tmp_path: Path) -> None:
     def told(run: Run) -> str:
         (judged,) = evaluator.report(run.folder).attacks
-        begins = "needs an extra run (--probe, or a transferred attack): "
+        begins = "needs an extra run (attack whitebox --probe, or a transferred attack): "
         (line,) = [note for note in judged.table().notes if note.startswith(begins)]
         return line.removeprefix(begins)
 

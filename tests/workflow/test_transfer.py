@@ -246,6 +246,7 @@ def test_other_sources_and_other_images_are_other_runs(
         ({"image": "last"}, "3, 12 steps are different images"),
         ({"image": "worst"}, "Unknown image 'worst'"),
         ({"steps": (0,)}, "0 steps: expected counts of at least 1"),
+        ({"steps": ()}, "No steps: expected counts of at least 1"),
         ({"restarts": 0}, "0 restarts"),
         ({"epsilons": [1.5]}, r"1.5 is outside \(0, 1\]"),
         ({"batch_size": 0}, "--batch-size 0"),

@@ -52,6 +52,11 @@ class Asked:
     relative_step: float | None = 2.5
     restarts: int = 2
 
+    @property
+    def attempts(self) -> int:
+        """Each start has one loss."""
+        return self.restarts
+
 
 def attempt(image: int, hit: int | None = None, **changes: Any) -> Row:
     """A sound search: its loss rests after 20 of 50 steps, its pixels end at the bound."""

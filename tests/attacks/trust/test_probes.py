@@ -8,6 +8,7 @@ from evaluator.tests.attacks.trust.attacked import (
     EPSILON,
     Asked,
     attacked,
+    attempt,
     named,
     of,
     probe,
@@ -67,13 +68,39 @@ def test_a_probe_of_twice_the_largest_count_answers_no_more_than_twice_a_smaller
 
 
 def test_where_the_attack_went_on_itself_no_probe_is_asked() -> None:
-    asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None)
+    asked = Asked(steps=(10, 20, 50), step_size=2 / 255, relative_step=None)
     few = Probes(twice_the_steps={EPSILON: records(attacked(0))})
     trust = trust_of(asked, {EPSILON: records(attacked(300))}, few, steps=10)
     assert (named(trust, "twice_the_steps").needs, named(trust, "twice_the_steps").n) == (
         "traces",
         400,
     )
+
+
+@pytest.mark.parametrize(("restarts", "needs"), [(1, "traces"), (2, "probe")])
+def test_several_attempts_answer_no_count_that_was_not_asked_for(restarts: int, needs: str) -> None:
+    # A second start makes ten steps where the first one succeeded within 50: never twenty.
+    asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None, restarts=restarts)
+    probes = Probes(twice_the_steps={EPSILON: records(attacked(300))})
+    trust = trust_of(asked, {EPSILON: records(attacked(300))}, probes, steps=10)
+    assert named(trust, "twice_the_steps").needs == needs
+    without = named(trust_of(asked, {EPSILON: records(attacked(300))}, steps=10), "twice_the_steps")
+    assert (without.value is None) == (needs == "probe")
+
+
+def test_without_a_bound_each_count_of_steps_is_judged_by_itself() -> None:
+    # Without a bound 100 images fall at step 10, 100 at step 30.
+    asked = Asked(steps=(20, 50), step_size=2 / 255, relative_step=None)
+    rows = [attempt(image, 10 if image < 100 else 30) for image in range(200)]
+    found = {
+        steps: named(
+            trust_of(asked, {EPSILON: records(attacked())}, Probes(unbounded=records(rows)),
+                     steps=steps),
+            "unbounded",
+        ).value
+        for steps in asked.steps
+    }  # fmt: skip
+    assert found == {20: 0.5, 50: 0.0}
 
 
 def test_noise_that_fools_as_many_as_a_blind_attack_is_as_strong() -> None:

@@ -94,7 +94,7 @@ def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
 
 def test_a_smaller_count_is_judged_by_its_own_steps() -> None:
     # 60 of 300 fall at step 10, the last of ten; 40 more at step 15.
-    asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None)
+    asked = Asked(steps=(10, 20, 50), step_size=2 / 255, relative_step=None)
     rows = [attempt(i, 10 if i < 60 else 1 + i % 9) for i in range(300)]
     rows += [attempt(i, 15) for i in range(300, 340)] + [attempt(i) for i in range(340, 400)]
     trust = of(records(rows), asked, steps=10)
@@ -266,7 +266,7 @@ def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
     assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
     short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
     assert "too short for epsilon 8/255: " in short[0].sentence
-    assert [row[2] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
+    assert [row[3] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
     enough = trust_of(Asked(), {4 / 255: table})
     assert "that epsilon 4/255 is wide" in named(enough, "travel_budget").sentence
 
