@@ -102,8 +102,8 @@ class _Crew:
         atexit.register(self._join)
         for _ in range(self._running):
             thread = threading.Thread(target=self._labour, name=THREAD_NAME, daemon=True)
+            self._threads.append(thread)  # before an interrupt can come while it starts
             thread.start()
-            self._threads.append(thread)
         # A wait without an end cannot be interrupted everywhere.
         while not self._over.wait(0.5):
             pass
@@ -111,16 +111,20 @@ class _Crew:
     def end(self, stop: Callable[[], None]) -> None:
         self._tally.stop()
         deadline = time.monotonic() + GRACE_SECONDS
-        if any(thread.is_alive() for thread in self._threads):
+        if self._alive():
             stop()
-        for thread in self._threads:
+        for thread in self._alive():
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not any(thread.is_alive() for thread in self._threads):
+        if not self._alive():
             atexit.unregister(self._join)
 
     def _join(self) -> None:
-        for thread in self._threads:
+        for thread in self._alive():
             thread.join()
+
+    def _alive(self) -> list[threading.Thread]:
+        """Those that can be waited for: one that never started cannot."""
+        return [thread for thread in self._threads if thread.is_alive()]
 
     def raise_first(self) -> None:
         if self._errors:

@@ -286,3 +286,28 @@ def test_a_shard_whose_half_written_file_was_taken_away_is_written_again(
     write_shard(run, shard, rows_of(shard), provenance())
     assert taken
     assert names(run) == {"part-00000.parquet"}
+
+
+def test_an_interrupt_while_a_thread_starts_waits_for_what_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, computed = threading.Event(), []
+
+    class Interrupted(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            if self.name == THREAD_NAME:  # the leases have a thread as well
+                began.wait(9)
+                raise KeyboardInterrupt
+
+    def slow(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
+        began.set()
+        time.sleep(0.3)
+        computed.append(shard)
+        return work(shard, advance)
+
+    monkeypatch.setattr("evaluator.records.running.threading.Thread", Interrupted)
+    run = the_run(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
+    assert len(computed) == 1
