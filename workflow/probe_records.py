@@ -105,7 +105,8 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 def _of_the_same(attack: Run, transfer: Run) -> bool:
     """Whether a transferred attack is on this model, within as much, on photos of these pixels.
 
-    What was made on this model itself is no transferred attack on it.
+    What was made on this model itself is no transferred attack on it, and what rounding to half
+    precision turned is no fault of a search in float32.
     """
     ours, theirs = attack.key, transfer.key
     assert theirs.transfer is not None
@@ -114,6 +115,7 @@ def _of_the_same(attack: Run, transfer: Run) -> bool:
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
+        and theirs.engine.precision == ours.engine.precision
         and theirs.transfer.weights_sha256 != ours.weights_sha256
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
         and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)

@@ -219,18 +219,38 @@ def make_probes(
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):
             continue
+        asked = _standing(attack.run) if probe.settings.name == "gradient-free" else {}
         words = probe_text(replace(probe.settings, images=len(items)))
-        progress.note(f"Probing the attack: {words}.")
-        work = _work(probe, attack, items)
+        most = _most(probe, conditions, frozenset(item.id for item in items), asked)
+        progress.note(f"Probing the attack: {words}; at most {most}.")
+        work = _work(probe, attack, items, asked)
         run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
 
 
-def _work(probe: Probe, attack: FinishedAttack, items: Sequence[Item]) -> Work:
+def _most(
+    probe: Probe,
+    conditions: Sequence[Condition],
+    ids: frozenset[str],
+    asked: Mapping[Condition, frozenset[str]],
+) -> str:
+    """What a probe costs where nothing falls early."""
+    if probe.settings.queries is None:
+        steps = probe.attack.steps[-1] * probe.attack.attempts
+        return f"{steps * len(ids) * len(conditions):,} steps"
+    images = sum(len(ids & asked.get(condition, ids)) for condition in conditions)
+    return f"{probe.settings.queries * images:,} forward passes"
+
+
+def _work(
+    probe: Probe,
+    attack: FinishedAttack,
+    items: Sequence[Item],
+    asked: Mapping[Condition, frozenset[str]],
+) -> Work:
     job = replace(attack.job, settings=probe.attack, items=items, traced=frozenset(), check=None)
     if probe.settings.queries is None:
         return attack_work(job, attack.made)
-    searched = probe.settings.name == "gradient-free"
-    return query_work(job, probe.settings, _standing(attack.run) if searched else {}, attack.made)
+    return query_work(job, probe.settings, asked, attack.made)
 
 
 def _pace(attacking: Pace, settings: AttackSettings, probe: Probe) -> Pace:

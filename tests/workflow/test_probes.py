@@ -1,6 +1,7 @@
 """Probes beside an attack: made on its images, continued, refused, and counted in its judgement."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from evaluator.tests.transfers import SIDE, network_of, transfer_rows
 from evaluator.tests.whitebox_runs import rows
 from evaluator.workflow import probes
 from evaluator.workflow.attack_scores import epsilons_there
+from evaluator.workflow.probe_records import probes_of
+from evaluator.workflow.scored_runs import read_runs
 
 PHOTOS, PROBED, QUERIES = 8, 5, 20
 EPSILONS, STEPS = (0.001, 0.05), (2, 4)
@@ -187,7 +190,8 @@ def test_a_judgement_says_how_much_was_probed(
 
 
 def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Path) -> None:
-    run = probed(tree, tmp_path / "run")
+    told = Silence()
+    run = probed(tree, tmp_path / "run", progress=told)
     asked = 0
     for epsilon in EPSILONS:
         fell = changed(rows(run, epsilon), STEPS[0])
@@ -195,6 +199,13 @@ def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Pa
             assert (row["steps"] == 0) == (row["id"] in fell)
             asked += row["steps"] > 0
     assert 0 < asked < PROBED * len(EPSILONS)  # both were seen
+    costs = [note.rpartition("; at most ")[2] for note in told.notes if "Probing" in note]
+    assert costs == [
+        f"{6 * PROBED * len(EPSILONS)} forward passes.",
+        f"{STEPS[-1] * PROBED} steps.",
+        f"{2 * STEPS[-1] * PROBED * len(EPSILONS)} steps.",
+        f"{QUERIES * asked} forward passes.",
+    ]
 
 
 def test_probes_are_added_to_an_attack_that_is_there_and_made_once(
@@ -333,6 +344,19 @@ def test_a_transferred_attack_of_the_same_report_is_a_probe(
     assert fooled
     other = attack(tree, tmp_path / "relative", relative_epsilon=True)
     assert diagnostics(other, transferred)["transfer_finds_more", None].value is None
+
+
+def test_what_rounding_turned_is_no_fault_of_the_attack(
+    tree: Path, tmp_path: Path, transferred: Run
+) -> None:
+    (one,), (other,) = (
+        read_runs([run.folder]) for run in (attack(tree, tmp_path / "run"), transferred)
+    )
+    assert list(probes_of(one, [other]).transfer) == [EPSILONS[1]]
+    manifest = other.run.manifest
+    rounded = replace(manifest.key, engine=replace(manifest.key.engine, precision="fp16"))
+    half = replace(other, run=replace(other.run, manifest=replace(manifest, key=rounded)))
+    assert not probes_of(one, [half]).transfer
 
 
 def test_what_was_made_on_the_same_model_is_no_transferred_attack(
