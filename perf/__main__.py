@@ -2,6 +2,7 @@
 
 from . import (
     attack,
+    batches,
     decoding,
     export_memory,
     flips,
@@ -27,3 +28,4 @@ perturbed_report.main()
 export_memory.main()
 video.main()
 attack.main()
+batches.main()

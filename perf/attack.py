@@ -40,10 +40,10 @@ EPSILON = 0.01
 AT_LEAST = {"curve": 4.0, "steps": 0.95}
 
 
-def photos(loaded: LoadedNetwork) -> list[CleanImage]:
+def photos(loaded: LoadedNetwork, count: int = IMAGES) -> list[CleanImage]:
     """Some of the sample photos, decoded."""
     found = []
-    for photo in sample_photos()[:IMAGES]:
+    for photo in sample_photos()[:count]:
         pixels = photo_pixels(photo.path.read_bytes(), photo.id, loaded.spec.preprocessing)
         image = pixels.transpose(2, 0, 1).astype(np.float32) / 255
         found.append(CleanImage(Item(photo.id, photo.label, photo.id), image))
