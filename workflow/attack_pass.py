@@ -12,6 +12,8 @@ from .circumstances import ShardClock
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Advance = Callable[[int], None]
+
 
 def attack_work(job: AttackedData, made: Provenance) -> Work:
     """What makes one shard: its records, and under which circumstances they were made.
@@ -21,22 +23,16 @@ def attack_work(job: AttackedData, made: Provenance) -> Work:
         made: What the provenances of all shards share.
     """
 
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        import pyarrow as pa
-
+    def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
         from ..attacks.pgd import attacked
         from ..attacks.records import attack_records
 
-        clock, read = ShardClock(), ReadImages()
         items = job.items[shard.start : shard.stop]
         attack = attack_of(job, shard.condition)
         attempts = list(attacked(attack, images_of(job, items, read), advance))
-        advance(len(read.skipped))
-        refuse_nothing_read(items, read.skipped, read.unread, "image")
-        table = pa.Table.from_batches([attack_records(items, attempts, read.skipped)])
-        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+        return attack_records(items, attempts, read.skipped)
 
-    return work
+    return _work(job, made, records)
 
 
 def query_work(
@@ -54,13 +50,10 @@ def query_work(
         made: What the provenances of all shards share.
     """
 
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        import pyarrow as pa
-
+    def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
         from ..attacks.queries import QueryJob, queried
         from ..attacks.records import query_records
 
-        clock, read = ShardClock(), ReadImages()
         items = job.items[shard.start : shard.stop]
         of_images = QueryJob(
             network=job.network.network,
@@ -73,9 +66,24 @@ def query_work(
             asked=asked.get(shard.condition),
         )
         found = list(queried(of_images, images_of(job, items, read), advance))
+        return query_records(items, found, read.skipped)
+
+    return _work(job, made, records)
+
+
+def _work(
+    job: AttackedData,
+    made: Provenance,
+    records: "Callable[[Shard, ReadImages, Advance], pa.RecordBatch]",
+) -> Work:
+    def work(shard: Shard, advance: Advance) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
+        clock, read = ShardClock(), ReadImages()
+        table = pa.Table.from_batches([records(shard, read, advance)])
         advance(len(read.skipped))
+        items = job.items[shard.start : shard.stop]
         refuse_nothing_read(items, read.skipped, read.unread, "image")
-        table = pa.Table.from_batches([query_records(items, found, read.skipped)])
         return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
 
     return work
