@@ -7,12 +7,11 @@ epsilon or starts that are not the paper's are told wherever its numbers stand b
 from collections.abc import Iterable, Iterator
 
 from ...contracts import Score, epsilon_text
+from ..benchmarks.whitebox import PUBLISHED_ITEMS
 from .entries import Entry
 
 PAPERS_STEP = 2 / 255
 """Of its code; its text prints 2/225. Source: ``evaluate_whitebox.py`` of eminorhan/resnext-wsl."""
-PAPERS_WHITE_BOX = 25_000
-"""Every second of the sorted validation photos. Source: Orhan, arXiv 1907.07640."""
 
 UNDER_ATTACK = "accuracy_under_attack"
 RELATIVE = "epsilon is a share of each image's largest value"
@@ -46,10 +45,10 @@ def of_other_images(score: Score) -> list[str]:
     if (
         not _by_papers_protocol(score)
         or score.benchmark != "whitebox"
-        or score.n <= PAPERS_WHITE_BOX
+        or score.n <= PUBLISHED_ITEMS
     ):
         return []
-    return [f"{score.n:,} images, not every second, {PAPERS_WHITE_BOX:,}"]
+    return [f"{score.n:,} images, not every second, {PUBLISHED_ITEMS:,}"]
 
 
 def is_like_papers(scores: Iterable[Score]) -> bool:
