@@ -18,6 +18,7 @@ from .options import (
     Model,
     OnError,
     Precision,
+    VerifyData,
     Weights,
     Words,
     importable,
@@ -132,6 +133,7 @@ def whitebox(
     ] = True,
     on_error: OnError = "fail",
     check_against: CheckAgainst = None,
+    verify_data: VerifyData = False,
     probe: Annotated[
         bool,
         typer.Option(
@@ -176,6 +178,7 @@ def whitebox(
             parity=parity,
             on_error=on_error,
             check_against=check_against,
+            verify_data=verify_data,
             probe=probe,
             probe_images=probe_images,
             probe_queries=probe_queries,
@@ -253,6 +256,7 @@ def transfer(
         ),
     ] = None,
     check_against: CheckAgainst = None,
+    verify_data: VerifyData = False,
     json: Json = None,
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
@@ -290,6 +294,7 @@ def transfer(
             on_error=on_error,
             keep=keep,
             check_against=check_against,
+            verify_data=verify_data,
             progress=shown,
         )
 

@@ -88,6 +88,13 @@ OnError = Annotated[
         help="What to do with a file that cannot be read or decoded; numbers count skips.",
     ),
 ]
+VerifyData = Annotated[
+    bool,
+    typer.Option(
+        "--verify-data",
+        help="Compare every image of an existing run with the data, not only a sample.",
+    ),
+]
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
 ]

@@ -22,6 +22,7 @@ from .options import (
     Precision,
     Seed,
     Severities,
+    VerifyData,
     Weights,
     numbers_of,
     words_of,
@@ -70,6 +71,7 @@ def score(
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
     on_error: OnError = "fail",
+    verify_data: VerifyData = False,
     json: Json = None,
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""
@@ -100,6 +102,7 @@ def score(
             input_kind=input_kind,
             parity=parity,
             on_error=on_error,
+            verify_data=verify_data,
             progress=shown,
         )
         from ..workflow.report import report  # late: the first batch need not wait for it

@@ -43,7 +43,7 @@ from .models import (
 from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
 from .probes import ProbeName, ProbeSettings
 from .progress import OneAtATime, Progress, Silence
-from .runs import RUN_FORMAT, Provenance, Run, RunKey, RunManifest, Shard
+from .runs import RUN_FORMAT, DataFingerprint, Provenance, Run, RunKey, RunManifest, Shard
 from .transfer import TransferredImage, TransferSource
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Bundle",
     "ClassOrder",
     "Condition",
+    "DataFingerprint",
     "Device",
     "Difference",
     "Engine",

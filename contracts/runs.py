@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .attacks import AttackSettings
 from .benchmarks import Condition
@@ -103,10 +103,30 @@ class Provenance:
     adversarial_parity: ParityResult | None = None
 
 
-RUN_FORMAT = 6
+@dataclass(frozen=True)
+class DataFingerprint:
+    """Which bytes the names of a condition's images stood for when the condition was begun.
+
+    Attributes:
+        files: SHA-256 of the bytes of an even sample of the files, by id; ``None`` for a file that
+            could not be read.
+        data: Folders and tar files that the sample was read from.
+        schema: Version of the format.
+        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+    """
+
+    files: Mapping[str, str | None]
+    data: tuple[str, ...]
+    schema: int = 1
+    seal: str = ""
+
+
+RUN_FORMAT = 7
 """Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
 folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks; 6:
-probes of attacks."""
+probes of attacks; 7: a fingerprint of the data of each condition."""
+
+FIRST_FORMAT_WITH_FINGERPRINTS = 7
 
 
 @dataclass(frozen=True)
@@ -133,6 +153,8 @@ class RunManifest:
     schema: int = RUN_FORMAT
     seal: str = ""
 
+    readable_schemas: ClassVar[tuple[int, ...]] = (6, RUN_FORMAT)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -145,3 +167,8 @@ class Run:
     def key(self) -> RunKey:
         """What the run is."""
         return self.manifest.key
+
+    @property
+    def has_fingerprints(self) -> bool:
+        """Whether its format has a fingerprint of the data of each condition."""
+        return self.manifest.schema >= FIRST_FORMAT_WITH_FINGERPRINTS

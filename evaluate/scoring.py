@@ -34,6 +34,7 @@ from ..errors import (
 from .decode import Pixels
 from .memory import BatchLimit, answers
 from .packing import Packing, Placed
+from .sources.digests import digest_entry
 
 T = TypeVar("T")
 
@@ -227,7 +228,7 @@ def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
             placed.kept = False
             skipped.append((placed.item, shown(str(error))))
             unread += isinstance(error, UnreadError)
-        fingerprint += placed.item.id.encode() + b"\0" + read.digest()
+        fingerprint += digest_entry(placed.item, read)
     return _Decoded(bytes(fingerprint), skipped, unread)
 
 

@@ -82,6 +82,15 @@ def read_shard(run: Run, shard: Shard) -> "tuple[pa.Table, Provenance]":
     return _table(run, shard, key), _provenance(run, shard, key)
 
 
+def read_provenance(run: Run, shard: Shard) -> Provenance:
+    """The provenance of a finished shard.
+
+    Raises:
+        InputError: If its file is damaged or is another shard's.
+    """
+    return _provenance(run, shard, key_sha256(run.key))
+
+
 def records_of_shard(run: Run, shard: Shard) -> "pa.Table | None":
     """The records of one shard; none if it is not there.
 

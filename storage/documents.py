@@ -84,7 +84,7 @@ def _check_schema(data: bytes, kind: type[Sealed], name: str, advice: str) -> No
         return  # it will be told
     if expected is None or not isinstance(document, dict) or "seal" not in document:
         return  # no document of ours
-    if (written := document.get("schema", 1)) != expected:
+    if (written := document.get("schema", 1)) not in getattr(kind, "readable_schemas", (expected,)):
         raise InputError(
             f"{name} was written by another version of evaluator (format {written}, this "
             f"one reads {expected}). {advice}"

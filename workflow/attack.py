@@ -32,6 +32,7 @@ from .compared_shards import cross_checked
 from .cross_check import check_of, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
+from .run_data import RunData, unused_or_same
 from .selection import Selection
 from .subject import ModelChoice, find_subject
 
@@ -61,6 +62,7 @@ def attack_whitebox(
     parity: bool = True,
     on_error: str = "fail",
     check_against: str | Path | None = None,
+    verify_data: bool = False,
     probe: bool = False,
     probe_images: int | None = None,
     probe_queries: int | None = None,
@@ -94,6 +96,8 @@ def attack_whitebox(
             row that says so, and every number counts it.
         check_against: A finished run of imagenet by any engine, whose predictions the clean ones
             are compared with, photo by photo; no part of the run's identity.
+        verify_data: Whether to compare every file of the shards that are finished with what was
+            read for them; without it, a sample of the files is compared.
         probe: Whether to make the extra runs that judge the attack as well.
         probe_images: Of how many images they are; without it, 200.
         probe_queries: How often a search without gradients may ask about each; without it, 1000.
@@ -101,7 +105,7 @@ def attack_whitebox(
 
     Raises:
         InputError: If the data, the model or a choice do not serve.
-        RunMismatchError: If ``out`` holds a run of another identity.
+        RunMismatchError: If ``out`` holds a run of another identity, or of other images.
         UnavailableError: If the device or the weights are not here.
         EngineError: If a loss or a gradient is not finite.
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
@@ -145,15 +149,18 @@ def attack_whitebox(
     )
     job = replace(job, check=check_of(against, job, subject.spec, progress))
     key = _key(job, images, found.ids_sha256)
-    folder = out or default_folder(subject, WHITEBOX.name, key_sha256(key)[:8])
-    probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
+    folder = out or unused_or_same(
+        default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), source, selection, progress
+    )
+    probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
+        RunData(run, source, selection, images.places, progress).begin(every_file=verify_data)
         made = attack_circumstances(network, images, run.manifest.batch_size)
         _complete(run, selection, job, made, progress)
-        attack = FinishedAttack(run, subject, selection, job, made)
+        attack = FinishedAttack(run, subject, selection, job, made, images.places)
         make_probes(probes, attack, pace, progress)
     return run
 

@@ -13,6 +13,7 @@ from ..contracts import AttackSettings, Condition, Item, Preprocessing, Progress
 from ..errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
+from ..evaluate.sources.digests import digest_entry
 from ..evaluate.sources.items import select_items
 from ..evaluate.sources.opening import open_source
 from ..records.shards import Pace
@@ -245,5 +246,5 @@ def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Ite
             read.unread += isinstance(error, UnreadError)
             continue
         finally:
-            read.digest.update(item.id.encode() + b"\0" + found.digest())
+            read.digest.update(digest_entry(item, found))
         yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)

@@ -33,6 +33,7 @@ from ..storage.documents import document_differences
 from .completing import completing_command
 from .gradients import GradientNetwork
 from .parity_images import parity_images
+from .run_data import differing_image, made_of_other_images
 from .scored_runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def check_of(
     """
     if against is None:
         return None
-    return CrossCheck.of(
+    check = CrossCheck.of(
         against,
         job.network,
         spec,
@@ -328,6 +329,12 @@ def check_of(
         progress=progress,
         role=role,
     )
+    (condition,) = IMAGENET.conditions
+    photos = {condition: job.source.items(condition)}  # all: the run may have others than these
+    if (difference := differing_image(against.run, job.source, photos)) is not None:
+        words = made_of_other_images(against.run, difference, "photo")
+        raise InputError(f"{words}. Score the photos that are attacked.")
+    return check
 
 
 def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:

@@ -37,6 +37,7 @@ from .attack_data import AttackedData, pace_of
 from .attack_pass import attack_work, query_work
 from .attack_scores import epsilons_there
 from .beginning import begun_run
+from .run_data import RunData
 from .selection import Selection
 from .subject import Subject
 
@@ -124,6 +125,7 @@ class FinishedAttack:
         selection: Its images at each epsilon.
         job: What they were attacked with.
         made: The circumstances.
+        places: Folders and tar files that its images come from.
     """
 
     run: Run
@@ -131,6 +133,7 @@ class FinishedAttack:
     selection: Selection
     job: AttackedData
     made: Provenance
+    places: Sequence[Path]
 
 
 def probe_folder(attack: Path, name: ProbeName) -> Path:
@@ -215,6 +218,7 @@ def make_probes(
             attack.run.manifest.batch_size,
             None,
         )
+        RunData(run, attack.job.source, selection, attack.places, progress).begin()
         shards = shards_of(conditions, selection.count, run.manifest.shard_size)
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..contracts import Benchmark, Condition, Run, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
+from ..records.fingerprints import differing_file
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
 from ..records.shards import shards_of
@@ -96,12 +97,14 @@ def shards_of_other_bytes(a: ScoredRun, b: ScoredRun) -> int:
 
 def told_other_bytes(one: ScoredRun, other: ScoredRun, names: tuple[str, str]) -> str | None:
     """That two runs, called by these names, read other bytes under the same names, if so."""
+    difference = differing_file(one.run, other.run, one.benchmark.conditions)
     shards = shards_of_other_bytes(one, other)
-    if not shards:
+    if difference is None and not shards:
         return None
+    what = f"in {shards} shards" if difference is None else f"first {shown(difference)}"
     return (
         f"the files of {one.benchmark.title} that {names[0]} read are not those that {names[1]} "
-        f"read, under the same names, in {shards} shards"
+        f"read, under the same names, {what}"
     )
 
 

@@ -27,6 +27,7 @@ from ..records.skipped import skipped_in
 from .beginning import run_of
 from .belief import believed_engine
 from .circumstances import ShardClock, check_run_place, circumstances, default_folder
+from .run_data import RunData, unused_or_same
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -57,6 +58,7 @@ def score(
     input_kind: str | None = None,
     parity: bool = True,
     on_error: str = "fail",
+    verify_data: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Score a model on a benchmark; what is finished in the run already is not scored again.
@@ -87,6 +89,8 @@ def score(
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it. No part of the run's identity: what
             was skipped stays so until its shard is removed.
+        verify_data: Whether to compare every file of the shards that are finished with what was
+            read for them; without it, a sample of each condition's files is compared.
         progress: Is told what happens.
 
     Returns:
@@ -94,7 +98,7 @@ def score(
 
     Raises:
         InputError: If the data, the model or a name do not serve.
-        RunMismatchError: If ``out`` holds a run of another identity.
+        RunMismatchError: If ``out`` holds a run of another identity, or of other images.
         ParityError: If the engine does not agree with its reference.
         UnavailableError: If the engine, the device or the weights are not here.
     """
@@ -131,9 +135,13 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    folder = out or default_folder(subject, what.name, key_sha256(key)[:8])
+    folder = out or unused_or_same(
+        default_folder(subject, what.name, key_sha256(key)[:8]), source, selection, progress
+    )
     with believed.loaded.open() as opened, decoders_of(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
+        images = RunData(run, source, selection, places, progress)
+        images.check(every_file=verify_data)
         job = ScoringJob(
             benchmark=what,
             engine=opened,
@@ -150,12 +158,17 @@ def score(
         made = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )
-        _complete(run, selection, job, made, progress)
+        _complete(run, selection, job, made, images, progress)
     return run
 
 
 def _complete(
-    run: Run, selection: Selection, job: ScoringJob, made: Provenance, progress: Progress
+    run: Run,
+    selection: Selection,
+    job: ScoringJob,
+    made: Provenance,
+    images: RunData,
+    progress: Progress,
 ) -> None:
     """Make what is missing of the run, and say what was skipped."""
     shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
@@ -165,7 +178,7 @@ def _complete(
         run_shards(
             run,
             shards,
-            _work(job, made),
+            _work(job, made, images),
             workers=engine.callers,
             progress=progress,
             noun=noun,
@@ -177,11 +190,12 @@ def _complete(
         progress.note(str(skipped))
 
 
-def _work(job: ScoringJob, made: Provenance) -> Work:
+def _work(job: ScoringJob, made: Provenance, images: RunData) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         clock = ShardClock()
+        images.begin_condition(shard.condition)
         table, data_sha256 = score_shard(job, shard, advance)
         return table, clock.provenance(made, job.limit.size, data_sha256)
 

@@ -83,6 +83,7 @@ def attack_transfer(
     on_error: str = "fail",
     keep: str | Path | None = None,
     check_against: str | Path | None = None,
+    verify_data: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Run, ...]:
     """Attack one model, and let others classify what comes out; what is finished stays.
@@ -123,6 +124,8 @@ def attack_transfer(
         keep: A folder in which the images are kept, losslessly; what is there is not made again.
         check_against: A finished run of imagenet by any engine of the source, whose predictions
             the source's clean ones are compared with, photo by photo; no part of a run's identity.
+        verify_data: Whether to compare every file of the shards that are finished with what was
+            read for them; without it, a sample of the files is compared.
         progress: Is told what happens.
 
     Returns:
@@ -130,7 +133,7 @@ def attack_transfer(
 
     Raises:
         InputError: If the data, a model or a choice do not serve, or crops differ.
-        RunMismatchError: If a folder holds a run of another identity.
+        RunMismatchError: If a folder holds a run of another identity, or of other images.
         ParityError: If an engine does not agree with its reference, or PyTorch and the run of
             ``check_against`` contradict each other.
         UnavailableError: If an engine, the device or weights are not here.
@@ -196,7 +199,7 @@ def attack_transfer(
         victims = believed_on_adversarial(
             victims, job, transfer.source, largest, parity=parity, progress=progress
         )
-        asked = Asked(out, keep, batch, batch_size)
+        asked = Asked(out, keep, batch, batch_size, verify_data)
         kept, opened_victims = at_work(victims, transfer, asked, opened, progress)
         _complete(opened_victims, kept, transfer, progress)
     return tuple(victim.run for victim in opened_victims)

@@ -26,6 +26,7 @@ from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_o
 from .beginning import begun_run, images_per_second
 from .circumstances import circumstances, default_folder
 from .kept_images import KeptImages, announce_size
+from .run_data import RunData, unused_or_same
 from .selection import Selection
 from .subject import Subject
 from .transfer_pass import cut_of
@@ -51,6 +52,7 @@ class Asked:
     keep: Path | None
     batch: int
     batch_size: int | None
+    verify_data: bool
 
 
 def at_work(
@@ -66,7 +68,10 @@ def at_work(
         InputError: If a run is cut otherwise than the images that are kept.
     """
     keys = [_key(victim, transfer) for victim in victims]
-    folders = [_folder(v.subject, key, asked.out) for v, key in zip(victims, keys, strict=True)]
+    folders = [
+        _folder(victim.subject, key, asked.out, transfer, progress)
+        for victim, key in zip(victims, keys, strict=True)
+    ]
     engines = [
         opened.enter_context(v.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
         for v in victims
@@ -94,6 +99,7 @@ def at_work(
             like=like,
         )
         like = like or run
+        _begin_data(run, transfer, asked, progress)
         if kept is not None and cut_of(kept.run) != cut_of(run):
             raise InputError(
                 f"{shown(run.folder)} is cut into shards of {run.manifest.shard_size} images, what "
@@ -110,10 +116,22 @@ def run_place(subject: Subject, out: Path) -> Path:
     return out / subject.spec.name.replace(":", "-").replace("/", "-")
 
 
-def _folder(subject: Subject, key: RunKey, out: Path | None) -> Path:
+def _folder(
+    subject: Subject, key: RunKey, out: Path | None, transfer: Transfer, progress: Progress
+) -> Path:
     if out is not None:
         return run_place(subject, out)
-    return default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
+    default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
+    return unused_or_same(default, transfer.job.source, transfer.selection, progress)
+
+
+def _begin_data(
+    run: Run, transfer: Transfer, asked: Asked, progress: Progress, *, option: str = "--out"
+) -> None:
+    """Compare the images with those of a run, or record them."""
+    source, places = transfer.job.source, transfer.images.places
+    data = RunData(run, source, transfer.selection, places, progress, option=option)
+    data.begin(every_file=asked.verify_data)
 
 
 def _key(victim: Victim, transfer: Transfer) -> RunKey:
@@ -164,6 +182,7 @@ def _kept(
     run = begun_run(
         folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
     )
+    _begin_data(run, transfer, asked, progress, option="--keep")
     side = job.preprocessing.crop_px
     shards = shards_of(transfer.selection.conditions, len(job.items), run.manifest.shard_size)
     missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())

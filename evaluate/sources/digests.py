@@ -1,0 +1,74 @@
+"""SHA-256 of items' bytes: of an even sample of a condition, and of all items of a shard.
+
+Names do not say what an image is: a folder of denoised photos has the names of the originals. So a
+run keeps the digests of a sample of each condition's files, and of all files of each shard.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ...contracts import Item, Source
+from ...errors import ImageError
+from .items import select_items
+
+SAMPLE = 32
+"""Files of a condition whose bytes are compared whenever it is used again."""
+
+READERS = 16
+"""Files that are read at once: a network file system answers many as fast as one."""
+
+
+def sample_digests(source: Source, items: Sequence[Item]) -> dict[str, str | None]:
+    """SHA-256 of an even sample of the items, by id; ``None`` for one that cannot be read.
+
+    Raises:
+        InputError: If the data are gone.
+    """
+    return file_digests(source, select_items(items, SAMPLE))
+
+
+def file_digests(source: Source, items: Sequence[Item]) -> dict[str, str | None]:
+    """SHA-256 of the bytes of each item, by id; ``None`` for one that cannot be read.
+
+    Raises:
+        InputError: If the data are gone.
+    """
+    contents = _contents(source, items)
+    return {
+        item.id: None if content is None else content.hexdigest()
+        for item, content in zip(items, contents, strict=True)
+    }
+
+
+def shard_digest(source: Source, items: Sequence[Item]) -> str:
+    """SHA-256 over (id, bytes) of the items, as the provenance of a shard has it.
+
+    Raises:
+        InputError: If the data are gone.
+    """
+    digest = hashlib.sha256()
+    for item, content in zip(items, _contents(source, items), strict=True):
+        digest.update(digest_entry(item, content or hashlib.sha256()))
+    return digest.hexdigest()
+
+
+def digest_entry(item: Item, content: "hashlib._Hash") -> bytes:
+    """The part of a shard's digest that comes from one item.
+
+    Args:
+        item: The item.
+        content: SHA-256 over its bytes; over nothing if it could not be read.
+    """
+    return item.id.encode() + b"\0" + content.digest()
+
+
+def _contents(source: Source, items: Sequence[Item]) -> "list[hashlib._Hash | None]":
+    def content(item: Item) -> "hashlib._Hash | None":
+        try:
+            return hashlib.sha256(source.read(item))
+        except ImageError:
+            return None
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(content, items))

@@ -1,0 +1,142 @@
+"""Attacks, probes, cross-checks and saved images are of the bytes of their photos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import evaluator
+from evaluator.contracts import Run, Silence
+from evaluator.errors import InputError, RunMismatchError
+from evaluator.evaluate.benchmarks.imagenet import IMAGENET
+from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.records.fingerprints import fingerprint_path
+from evaluator.records.run import open_run
+from evaluator.tests.labelled_photos import tree_of
+from evaluator.tests.small import one_line
+from evaluator.tests.transfers import SIDE, transfer, transfer_rows
+from evaluator.tests.whitebox_runs import rows
+from evaluator.workflow.probe_records import probes_of
+from evaluator.workflow.scored_runs import read_runs
+
+EPSILONS = (0.004,)
+OTHER = "was made of other images under these names"
+
+
+@pytest.fixture(autouse=True)
+def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    transfer_rows(monkeypatch)
+
+
+def turned(tree: Path, folder: Path) -> Path:
+    """Other images under the names of a tree."""
+    for photo in tree.glob("*/*"):
+        copy = folder / photo.relative_to(tree)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(photo).rotate(90).save(copy)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    labels = {photo.path.name: number for number, photo in enumerate(sample_photos()[:3])}
+    return tree_of(labels, tmp_path / "photos")
+
+
+@pytest.fixture
+def processed(photos: Path, tmp_path: Path) -> Path:
+    return turned(photos, tmp_path / "processed")
+
+
+def attack(tree: Path, out: Path | None, **more: Any) -> Run:
+    options: dict[str, Any] = {
+        "weights": "random", "crop_px": SIDE, "device": "cpu", "epsilons": EPSILONS,
+        "steps": (2,), "batch_size": 2, "traced": 1,
+    }  # fmt: skip
+    return evaluator.attack_whitebox("small", tree, out=out, **{**options, **more})
+
+
+def transferred(tree: Path, out: Path | None, **more: Any) -> Run:
+    (run,) = transfer(tree, "random", out, epsilons=EPSILONS, steps=(2,), **more)  # type: ignore[arg-type]
+    return run
+
+
+def score(tree: Path, out: Path) -> Run:
+    return evaluator.score(
+        "small", "imagenet", tree, weights="random", crop_px=SIDE, engine="torch", device="cpu",
+        out=out,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [attack, transferred])
+def test_an_attack_on_other_images_has_a_run_of_its_own(
+    make: Any, photos: Path, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = make(photos, None), make(processed, None)
+    assert second.folder.name == f"{first.folder.name}-2"
+    fresh = make(processed, tmp_path / "fresh")
+    assert rows(second, EPSILONS[0]) == rows(fresh, EPSILONS[0])
+    assert make(photos, None).folder == first.folder
+    assert make(processed, None).folder == second.folder
+
+
+@pytest.mark.parametrize("make", [attack, transferred])
+def test_other_images_and_epsilons_never_enter_an_attack_that_was_named(
+    make: Any, photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    run = make(photos, tmp_path / "run")
+    before = rows(run, EPSILONS[0])
+    for more in ({}, {"verify_data": True}):
+        with pytest.raises(RunMismatchError, match=rf"{OTHER} \({photos}\): .* differs"):
+            make(processed, tmp_path / "run", **more)
+    assert rows(run, EPSILONS[0]) == before
+    told = Silence()
+    make(photos, tmp_path / "run", verify_data=True, progress=told)
+    assert any("Verified: 3 images of" in note for note in told.notes)
+
+
+def test_saved_images_are_not_continued_with_other_photos(
+    photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    transferred(photos, tmp_path / "a", keep=tmp_path / "kept")
+    with pytest.raises(RunMismatchError, match=rf"kept {OTHER}.*Choose another --keep") as error:
+        transferred(processed, tmp_path / "b", keep=tmp_path / "kept")
+    one_line(error)
+
+
+def test_a_cross_check_with_a_run_of_other_photos_is_refused(
+    photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    against = score(processed, tmp_path / "scored")
+    with pytest.raises(InputError, match=r"was made of other photos under these names.*differs"):
+        attack(photos, tmp_path / "run", check_against=against.folder)
+    assert not (tmp_path / "run").exists()
+    # The run may hold more photos than are attacked.
+    attack(processed, tmp_path / "run", check_against=against.folder, limit=1)
+
+
+def test_a_probe_of_other_images_is_named(photos: Path, processed: Path, tmp_path: Path) -> None:
+    probing = {"probe": True, "probe_images": 2, "probe_queries": 3}
+    run = attack(photos, tmp_path / "run", **probing)
+    other = attack(processed, tmp_path / "other", **probing)
+    probe, foreign = (open_run(each.folder / "probes/noise") for each in (run, other))
+    (condition,) = IMAGENET.conditions
+    fingerprint_path(foreign, condition).replace(fingerprint_path(probe, condition))
+    (read,) = read_runs([run.folder])
+    with pytest.raises(InputError, match=r"noise was made of other images than the attack"):
+        probes_of(read, [])
+    with pytest.raises(RunMismatchError, match=OTHER):
+        attack(photos, tmp_path / "run", **probing)
+
+
+def test_a_transferred_attack_on_other_photos_is_no_probe(
+    photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    run = attack(photos, tmp_path / "run")
+    same = transferred(photos, tmp_path / "same", models="small")
+    other = transferred(processed, tmp_path / "other", models="small")
+    (read,) = read_runs([run.folder])
+    assert probes_of(read, read_runs([same.folder])).transfer
+    assert not probes_of(read, read_runs([other.folder])).transfer
