@@ -15,6 +15,9 @@ from .run import RECORDS
 FINGERPRINTS = "fingerprints"
 FINGERPRINT = "fingerprint.json"
 
+SAMPLE = 32
+"""Files of a condition whose bytes are compared whenever it is used again."""
+
 _ADVICE = (
     "It describes the data of the records next to it: restore the original file, or remove "
     "the run and make it again."

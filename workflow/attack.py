@@ -32,7 +32,7 @@ from .compared_shards import cross_checked
 from .cross_check import check_of, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
-from .run_data import RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, unused_or_same
 from .selection import Selection
 from .subject import ModelChoice, find_subject
 
@@ -150,14 +150,16 @@ def attack_whitebox(
     job = replace(job, check=check_of(against, job, subject.spec, progress))
     key = _key(job, images, found.ids_sha256)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
+    at_hand = ImagesAtHand.of(source, selection, images.places)
     folder = out or unused_or_same(
-        default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), source, selection, progress
+        default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress
     )
     probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
-        RunData(run, source, selection, images.places, progress).begin(every_file=verify_data)
+        run_data = RunData(run, at_hand, progress, conditions=selection.conditions)
+        run_data.begin(every_file=verify_data)
         made = attack_circumstances(network, images, run.manifest.batch_size)
         _complete(run, selection, job, made, progress)
         attack = FinishedAttack(run, subject, selection, job, made, images.places)

@@ -33,7 +33,7 @@ from ..storage.documents import document_differences
 from .completing import completing_command
 from .gradients import GradientNetwork
 from .parity_images import parity_images
-from .run_data import differing_image, made_of_other_images
+from .run_data import ImagesAtHand, differing_image, made_of_other_images
 from .scored_runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -330,8 +330,9 @@ def check_of(
         role=role,
     )
     (condition,) = IMAGENET.conditions
-    photos = {condition: job.source.items(condition)}  # all: the run may have others than these
-    if (difference := differing_image(against.run, job.source, photos)) is not None:
+    # All photos: the run may have others than those that are attacked.
+    photos = ImagesAtHand(job.source, {condition: job.source.items(condition)})
+    if (difference := differing_image(against.run, photos)) is not None:
         words = made_of_other_images(against.run, difference, "photo")
         raise InputError(f"{words}. Score the photos that are attacked.")
     return check

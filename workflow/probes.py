@@ -37,7 +37,7 @@ from .attack_data import AttackedData, pace_of
 from .attack_pass import attack_work, query_work
 from .attack_scores import epsilons_there
 from .beginning import begun_run
-from .run_data import RunData
+from .run_data import ImagesAtHand, RunData
 from .selection import Selection
 from .subject import Subject
 
@@ -218,7 +218,8 @@ def make_probes(
             attack.run.manifest.batch_size,
             None,
         )
-        RunData(run, attack.job.source, selection, attack.places, progress).begin()
+        images = ImagesAtHand.of(attack.job.source, selection, attack.places)
+        RunData(run, images, progress, conditions=conditions).begin()
         shards = shards_of(conditions, selection.count, run.manifest.shard_size)
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):

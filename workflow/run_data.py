@@ -9,11 +9,14 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Self
 
 from ..contracts import Condition, DataFingerprint, Item, Progress, Run, Shard, Source
 from ..errors import RunMismatchError, shown
-from ..evaluate.sources.digests import file_digests, sample_digests, shard_digest
+from ..evaluate.sources.digests import file_digests, shard_digest
+from ..evaluate.sources.items import select_items
 from ..records.fingerprints import (
+    SAMPLE,
     begin_fingerprint,
     can_be_compared,
     first_difference,
@@ -26,32 +29,87 @@ from ..records.run import MANIFEST, open_run
 from ..records.shards import shard_path, shards_of
 from .selection import Selection
 
+Difference = tuple[Condition, str, DataFingerprint]
+"""A condition, the id of its first image that differs, and the fingerprint that it differs from."""
+
+
+class ImagesAtHand:
+    """The images that a command was given; each is read once to be compared.
+
+    Args:
+        source: Where they are.
+        items: Those of each condition, sorted by id.
+        places: The folders and tar files of the source.
+        noun: What an item is called.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        items: Mapping[Condition, Sequence[Item]],
+        places: Sequence[Path] = (),
+        noun: str = "image",
+    ) -> None:
+        self.items, self.noun = items, noun
+        self.places = tuple(shown(place.absolute()) for place in places)
+        self._source = source
+        self._digests: dict[tuple[Condition, str], str | None] = {}
+
+    @classmethod
+    def of(cls, source: Source, selection: Selection, places: Sequence[Path]) -> Self:
+        """Those of a selection, whose conditions are the data's or an attack's."""
+        there = source.conditions()
+        items = {_data_condition(c, there): items for c, items in selection.items.items()}
+        return cls(source, items, places, selection.benchmark.tree.noun)
+
+    def condition(self, condition: Condition) -> Condition:
+        """The condition of the data: an attack has clean images at every epsilon."""
+        return _data_condition(condition, self.items)
+
+    def other_conditions(self) -> list[Condition]:
+        """Conditions of the data that were not asked for."""
+        return [c for c in self._source.conditions() if c not in self.items]
+
+    def sample(self, condition: Condition) -> dict[str, str | None]:
+        """SHA-256 of an even sample of a condition's files, by id."""
+        ids = [item.id for item in select_items(self.items[condition], SAMPLE)]
+        return self.digests(condition, ids)
+
+    def digests(self, condition: Condition, ids: Iterable[str]) -> dict[str, str | None]:
+        """SHA-256 of the files with these ids; ids that are not there are left out."""
+        chosen = self.items.get(condition)
+        items = _with_ids(self._source.items(condition) if chosen is None else chosen, ids)
+        unread = [item for item in items if (condition, item.id) not in self._digests]
+        digests = file_digests(self._source, unread)
+        self._digests.update(((condition, name), digest) for name, digest in digests.items())
+        return {item.id: self._digests[condition, item.id] for item in items}
+
+    def shard_digest(self, condition: Condition, start: int, stop: int) -> str:
+        """SHA-256 over (id, bytes) of a range of a condition's items."""
+        return shard_digest(self._source, self.items[condition][start:stop])
+
 
 class RunData:
     """The images of a run, compared with those at hand.
 
     Args:
         run: The run.
-        source: Where the images at hand are.
-        selection: Which of them the run has. Its conditions are those of the data, or those of an
-            attack, which has the same images at every epsilon.
-        places: The folders and tar files of the source.
+        images: The images at hand.
         progress: Progress callback.
+        conditions: Conditions of the run, which may be those of an attack.
         option: The option that names the folder of the run.
     """
 
     def __init__(
         self,
         run: Run,
-        source: Source,
-        selection: Selection,
-        places: Sequence[Path],
+        images: ImagesAtHand,
         progress: Progress,
         *,
+        conditions: Sequence[Condition],
         option: str = "--out",
     ) -> None:
-        self._run, self._source, self._selection = run, source, selection
-        self._places = tuple(shown(place.absolute()) for place in places)
+        self._run, self._images, self._conditions = run, images, conditions
         self._progress, self._option = progress, option
         self._begun: set[Condition] = set()
         self._lock = Lock()
@@ -68,7 +126,7 @@ class RunData:
             OutputError: If a fingerprint cannot be written.
         """
         self.check(every_file=every_file)
-        for condition in data_items(self._source, self._selection):
+        for condition in self._images.items:
             self.begin_condition(condition)
 
     def check(self, *, every_file: bool = False) -> None:
@@ -82,18 +140,17 @@ class RunData:
             RunMismatchError: If an image differs.
             InputError: If a fingerprint or a shard is damaged, or a fingerprint is missing.
         """
-        conditions = data_items(self._source, self._selection)
-        known = [condition for condition in conditions if has_fingerprint(self._run, condition)]
-        difference = differing_image(self._run, self._source, conditions)
-        if difference is not None:
+        known = [c for c in self._images.items if has_fingerprint(self._run, c)]
+        if (difference := differing_image(self._run, self._images)) is not None:
             raise self._mismatch(difference)
         self._begun.update(known)
         if every_file:
-            self._verify_all()
-        elif not all([can_be_compared(self._run, condition) for condition in conditions]):
+            self._check_every_file()
+        elif not all([can_be_compared(self._run, c) for c in self._images.items]):
+            noun = self._images.noun
             self._progress.note(
                 f"{shown(self._run.folder)} was begun by an older version, which did not record "
-                f"the content of its {self._noun}s: they cannot be compared with these. "
+                f"the content of its {noun}s: they cannot be compared with these {noun}s. "
                 "--verify-data compares them all."
             )
 
@@ -104,7 +161,7 @@ class RunData:
             RunMismatchError: If an image differs.
             OutputError: If the fingerprint cannot be written.
         """
-        condition = data_condition(self._source, condition)
+        condition = self._images.condition(condition)
         with self._lock:
             if condition in self._begun:
                 return
@@ -112,91 +169,74 @@ class RunData:
                 self._record(condition)
             self._begun.add(condition)
 
-    def _verify_all(self) -> None:
-        """Compare every file of the shards that are finished with their digests."""
-        selection = self._selection
-        size = self._run.manifest.shard_size
-        shards = shards_of(selection.conditions, selection.count, size)
-        finished = [shard for shard in shards if shard_path(self._run, shard).is_file()]
-        ranges: dict[tuple[Condition, int, int], list[Shard]] = {}
-        for shard in finished:
-            condition = data_condition(self._source, shard.condition)
-            ranges.setdefault((condition, shard.start, shard.stop), []).append(shard)
-        total, done = sum(stop - start for _, start, stop in ranges), 0
-        items = data_items(self._source, self._selection)
-        for (condition, start, stop), same in ranges.items():
-            self._verify(items[condition][start:stop], same)
-            done += stop - start
-            self._progress.advance("verify", done, total, f"{self._noun}s")
-        for condition in dict.fromkeys(condition for condition, _, _ in ranges):
-            self._record(condition)
-        self._progress.note(
-            f"Verified: {total:,} {self._noun}s of {len(finished):,} finished shards are unchanged."
-        )
-
-    def _verify(self, items: Sequence[Item], shards: Sequence[Shard]) -> None:
-        digest = shard_digest(self._source, items)
-        for shard in shards:
-            provenance = read_provenance(self._run, shard)
-            if provenance.data_sha256 == digest:
-                continue
-            condition = f" ({shard.condition})" if shard.condition.values else ""
-            raise RunMismatchError(
-                f"{shown(self._run.folder)} was made of other {self._noun}s under these names "
-                f"({', '.join(provenance.data)}): of {shown(items[0].id)} to "
-                f"{shown(items[-1].id)}{condition}, at least one differs. {self._advice}"
-            )
-
     def _record(self, condition: Condition) -> None:
-        items = data_items(self._source, self._selection)[condition]
-        files = sample_digests(self._source, items)
-        recorded = begin_fingerprint(self._run, condition, DataFingerprint(files, self._places))
-        difference = first_difference(recorded, files)
-        if difference is not None:
+        files = self._images.sample(condition)
+        fingerprint = DataFingerprint(files, self._images.places)
+        recorded = begin_fingerprint(self._run, condition, fingerprint)
+        if (difference := first_difference(recorded, files)) is not None:
             raise self._mismatch((condition, difference, recorded))
 
-    def _mismatch(self, difference: "Difference") -> RunMismatchError:
-        return RunMismatchError(
-            f"{made_of_other_images(self._run, difference, self._noun)}. {self._advice}"
+    def _check_every_file(self) -> None:
+        """Compare every file of the shards that are finished with their digests."""
+        ranges = self._finished_ranges()
+        total, done, noun = sum(stop - start for _, start, stop in ranges), 0, self._images.noun
+        for (condition, start, stop), shards in ranges.items():
+            digest = self._images.shard_digest(condition, start, stop)
+            for shard in shards:
+                self._check_shard(shard, digest)
+            done += stop - start
+            self._progress.advance("verify", done, total, f"{noun}s")
+        for condition in dict.fromkeys(condition for condition, _, _ in ranges):
+            self._record(condition)
+        self._progress.note(f"Verified: all {total:,} {noun}s of finished shards are unchanged.")
+
+    def _finished_ranges(self) -> dict[tuple[Condition, int, int], list[Shard]]:
+        """Ranges of a condition's items, each with the finished shards that are of it."""
+        manifest = self._run.manifest
+        ranges: dict[tuple[Condition, int, int], list[Shard]] = {}
+        for shard in shards_of(self._conditions, manifest.items, manifest.shard_size):
+            if shard_path(self._run, shard).is_file():
+                condition = self._images.condition(shard.condition)
+                ranges.setdefault((condition, shard.start, shard.stop), []).append(shard)
+        return ranges
+
+    def _check_shard(self, shard: Shard, digest: str) -> None:
+        provenance = read_provenance(self._run, shard)
+        if provenance.data_sha256 == digest:
+            return
+        items = self._images.items[self._images.condition(shard.condition)]
+        where = f" ({shard.condition})" if shard.condition.values else ""
+        raise RunMismatchError(
+            f"{shown(self._run.folder)} was made of other {self._images.noun}s under these names "
+            f"({', '.join(provenance.data)}): of {shown(items[shard.start].id)} to "
+            f"{shown(items[shard.stop - 1].id)}{where}, at least one differs. {self._advice}"
         )
+
+    def _mismatch(self, difference: Difference) -> RunMismatchError:
+        words = made_of_other_images(self._run, difference, self._images.noun)
+        return RunMismatchError(f"{words}. {self._advice}")
 
     @property
     def _advice(self) -> str:
-        return f"Choose another {self._option}, or give the {self._noun}s of that run."
-
-    @property
-    def _noun(self) -> str:
-        return self._selection.benchmark.tree.noun
+        return f"Choose another {self._option}, or give the {self._images.noun}s of that run."
 
 
-Difference = tuple[Condition, str, DataFingerprint]
-"""A condition, the id of its first image that differs, and the fingerprint that it differs from."""
-
-
-def differing_image(
-    run: Run, source: Source, items: Mapping[Condition, Sequence[Item]]
-) -> Difference | None:
+def differing_image(run: Run, images: ImagesAtHand) -> Difference | None:
     """The first image at hand that is not the one that the run was made of.
 
     Compared are the samples of these conditions that the run has; if it has none of them, that of
     another condition which the data have as well.
 
-    Args:
-        run: The run.
-        source: Where the images at hand are.
-        items: Those of some conditions.
-
     Raises:
         InputError: If a fingerprint is damaged.
     """
-    known = [condition for condition in items if has_fingerprint(run, condition)]
+    known = [condition for condition in images.items if has_fingerprint(run, condition)]
     if not known:
-        others = (c for c in source.conditions() if c not in items and has_fingerprint(run, c))
+        others = (c for c in images.other_conditions() if has_fingerprint(run, c))
         known = list(itertools.islice(others, 1))
     for condition in known:
         fingerprint = read_fingerprint(run, condition)
-        chosen = items[condition] if condition in items else source.items(condition)
-        here = file_digests(source, _with_ids(chosen, fingerprint.files))
+        here = images.digests(condition, fingerprint.files)
         if (name := first_difference(fingerprint, here)) is not None:
             return condition, name, fingerprint
     return None
@@ -212,32 +252,26 @@ def made_of_other_images(run: Run, difference: Difference, noun: str = "image") 
     )
 
 
-def unused_or_same(default: Path, source: Source, selection: Selection, progress: Progress) -> Path:
+def unused_or_same(default: Path, images: ImagesAtHand, progress: Progress) -> Path:
     """The default folder, with a number after it if runs of other images are in those before.
 
     Raises:
         InputError: If a run that is there is damaged.
     """
-    noun, items = selection.benchmark.tree.noun, data_items(source, selection)
     for number in itertools.count(1):
         folder = default if number == 1 else default.with_name(f"{default.name}-{number}")
         if not (folder / MANIFEST).is_file():
             return folder
         run = open_run(folder)
-        if (difference := differing_image(run, source, items)) is None:
+        if (difference := differing_image(run, images)) is None:
             return folder
-        progress.note(f"{made_of_other_images(run, difference, noun)}; it is left as it is.")
+        words = made_of_other_images(run, difference, images.noun)
+        progress.note(f"{words}; it is left as it is.")
     raise AssertionError("unreachable")
 
 
-def data_condition(source: Source, condition: Condition) -> Condition:
-    """The condition of the data: an attack has clean images at every epsilon."""
-    return condition if condition in source.conditions() else Condition()
-
-
-def data_items(source: Source, selection: Selection) -> dict[Condition, Sequence[Item]]:
-    """The items of each condition of the data."""
-    return {data_condition(source, c): items for c, items in selection.items.items()}
+def _data_condition(condition: Condition, of_data: Iterable[Condition]) -> Condition:
+    return condition if condition in of_data else Condition()
 
 
 def _with_ids(items: Sequence[Item], ids: Iterable[str]) -> list[Item]:

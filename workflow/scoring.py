@@ -27,7 +27,7 @@ from ..records.skipped import skipped_in
 from .beginning import run_of
 from .belief import believed_engine
 from .circumstances import ShardClock, check_run_place, circumstances, default_folder
-from .run_data import RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, unused_or_same
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -135,13 +135,14 @@ def score(
         generated=source.generated,
         limit=limit,
     )
+    images = ImagesAtHand.of(source, selection, places)
     folder = out or unused_or_same(
-        default_folder(subject, what.name, key_sha256(key)[:8]), source, selection, progress
+        default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
     with believed.loaded.open() as opened, decoders_of(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
-        images = RunData(run, source, selection, places, progress)
-        images.check(every_file=verify_data)
+        run_data = RunData(run, images, progress, conditions=selection.conditions)
+        run_data.check(every_file=verify_data)
         job = ScoringJob(
             benchmark=what,
             engine=opened,
@@ -158,7 +159,7 @@ def score(
         made = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )
-        _complete(run, selection, job, made, images, progress)
+        _complete(run, selection, job, made, run_data, progress)
     return run
 
 
@@ -167,7 +168,7 @@ def _complete(
     selection: Selection,
     job: ScoringJob,
     made: Provenance,
-    images: RunData,
+    run_data: RunData,
     progress: Progress,
 ) -> None:
     """Make what is missing of the run, and say what was skipped."""
@@ -178,7 +179,7 @@ def _complete(
         run_shards(
             run,
             shards,
-            _work(job, made, images),
+            _work(job, made, run_data),
             workers=engine.callers,
             progress=progress,
             noun=noun,
@@ -190,12 +191,12 @@ def _complete(
         progress.note(str(skipped))
 
 
-def _work(job: ScoringJob, made: Provenance, images: RunData) -> Work:
+def _work(job: ScoringJob, made: Provenance, run_data: RunData) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         clock = ShardClock()
-        images.begin_condition(shard.condition)
+        run_data.begin_condition(shard.condition)
         table, data_sha256 = score_shard(job, shard, advance)
         return table, clock.provenance(made, job.limit.size, data_sha256)
 

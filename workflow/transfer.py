@@ -41,6 +41,7 @@ from .compared_shards import comparing
 from .cross_check import check_of, run_to_check_against
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
 from .kept_images import KeptImages
+from .run_data import ImagesAtHand
 from .selection import Selection
 from .subject import ModelChoice, Subject, find_subject
 from .transfer_pass import Recipient, shard_work
@@ -193,7 +194,10 @@ def attack_transfer(
         for subject in subjects
     ]
     selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
-    transfer = Transfer(job, _source_of(job, attacked, handed), selection, images, attacked)
+    at_hand = ImagesAtHand.of(data_source, selection, images.places)
+    transfer = Transfer(
+        job, _source_of(job, attacked, handed), selection, images, attacked, at_hand
+    )
     largest = float(conditions[-1]["epsilon"])
     with exact_float32(), ExitStack() as opened:
         victims = believed_on_adversarial(

@@ -26,7 +26,7 @@ from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_o
 from .beginning import begun_run, images_per_second
 from .circumstances import circumstances, default_folder
 from .kept_images import KeptImages, announce_size
-from .run_data import RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, unused_or_same
 from .selection import Selection
 from .subject import Subject
 from .transfer_pass import cut_of
@@ -42,6 +42,7 @@ class Transfer:
     selection: Selection
     images: ImageChoice
     attacked: Subject
+    at_hand: ImagesAtHand
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,15 @@ def _folder(
     if out is not None:
         return run_place(subject, out)
     default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
-    return unused_or_same(default, transfer.job.source, transfer.selection, progress)
+    return unused_or_same(default, transfer.at_hand, progress)
 
 
 def _begin_data(
     run: Run, transfer: Transfer, asked: Asked, progress: Progress, *, option: str = "--out"
 ) -> None:
     """Compare the images with those of a run, or record them."""
-    source, places = transfer.job.source, transfer.images.places
-    data = RunData(run, source, transfer.selection, places, progress, option=option)
+    conditions = transfer.selection.conditions
+    data = RunData(run, transfer.at_hand, progress, conditions=conditions, option=option)
     data.begin(every_file=asked.verify_data)
 
 

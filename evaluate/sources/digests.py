@@ -1,4 +1,4 @@
-"""SHA-256 of items' bytes: of an even sample of a condition, and of all items of a shard.
+"""SHA-256 of items' bytes: of single files, and of all items of a shard.
 
 Names do not say what an image is: a folder of denoised photos has the names of the originals. So a
 run keeps the digests of a sample of each condition's files, and of all files of each shard.
@@ -10,22 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...contracts import Item, Source
 from ...errors import ImageError
-from .items import select_items
-
-SAMPLE = 32
-"""Files of a condition whose bytes are compared whenever it is used again."""
 
 READERS = 16
 """Files that are read at once: a network file system answers many as fast as one."""
-
-
-def sample_digests(source: Source, items: Sequence[Item]) -> dict[str, str | None]:
-    """SHA-256 of an even sample of the items, by id; ``None`` for one that cannot be read.
-
-    Raises:
-        InputError: If the data are gone.
-    """
-    return file_digests(source, select_items(items, SAMPLE))
 
 
 def file_digests(source: Source, items: Sequence[Item]) -> dict[str, str | None]:

@@ -22,7 +22,7 @@ from evaluator.records.run import MANIFEST, open_run
 from evaluator.storage.documents import read_document, sealed, write_document
 from evaluator.tests import small_bundle as small
 from evaluator.tests.small import one_line
-from evaluator.workflow.run_data import RunData
+from evaluator.workflow.run_data import ImagesAtHand, RunData
 from evaluator.workflow.selection import select
 
 COUNT = 40  # more than are sampled
@@ -211,7 +211,7 @@ def test_every_file_is_compared_on_request(model: str, photos: Path, tmp_path: P
     tree = Path(shutil.copytree(photos, tmp_path / "tree"))
     run, told = score(model, tree, tmp_path / "run", batch_size=8), Silence()
     score(model, tree, run.folder, verify_data=True, progress=told)
-    assert any(f"Verified: {COUNT} images of " in note for note in told.notes)
+    assert any(f"Verified: all {COUNT} images of " in note for note in told.notes)
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*.png"))
     unsampled = next(n for n in names if n not in read_fingerprint(run, CLEAN).files)
     change(tree, Path(unsampled).name)
@@ -280,7 +280,8 @@ def test_of_processes_that_begin_at_once_the_first_decides(
     recorded = read_fingerprint(run, CLEAN)
     source = open_source([processed], IMAGENET.conditions, progress=Silence())
     selection = select(IMAGENET, source, {}, limit=None, progress=Silence())
-    late = RunData(run, source, selection, [processed], Silence())
+    images = ImagesAtHand.of(source, selection, [processed])
+    late = RunData(run, images, Silence(), conditions=selection.conditions)
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):
         late.begin_condition(CLEAN)  # it found no fingerprint when it looked
     assert read_fingerprint(run, CLEAN) == recorded

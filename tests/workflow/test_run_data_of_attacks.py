@@ -94,7 +94,7 @@ def test_other_images_and_epsilons_never_enter_an_attack_that_was_named(
     assert rows(run, EPSILONS[0]) == before
     told = Silence()
     make(photos, tmp_path / "run", verify_data=True, progress=told)
-    assert any("Verified: 3 images of" in note for note in told.notes)
+    assert any("Verified: all 3 images of" in note for note in told.notes)
 
 
 def test_saved_images_are_not_continued_with_other_photos(
