@@ -109,7 +109,7 @@ class DataFingerprint:
 
     Attributes:
         files: SHA-256 of the bytes of an even sample of the files, by id; ``None`` for a file that
-            could not be read.
+            could not be read or decoded.
         data: Folders and tar files that the sample was read from.
         schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.

@@ -4,7 +4,7 @@ A fingerprint is written when a condition is begun and never changed. Of several
 begin a condition at once, the first one's stays, and the others compare theirs with it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..contracts import Condition, DataFingerprint, Run
@@ -85,16 +85,14 @@ def differing_file(one: Run, other: Run, conditions: Iterable[Condition]) -> str
     for condition in conditions:
         if has_fingerprint(one, condition) and has_fingerprint(other, condition):
             files = read_fingerprint(other, condition).files
-            name = first_difference(read_fingerprint(one, condition), files)
-            if name is not None:
+            for name in differences(read_fingerprint(one, condition), files):
                 return name
     return None
 
 
-def first_difference(fingerprint: DataFingerprint, files: Mapping[str, str | None]) -> str | None:
-    """The first id whose digests differ; files that could not be read are not compared."""
+def differences(fingerprint: DataFingerprint, files: Mapping[str, str | None]) -> Iterator[str]:
+    """The ids whose digests differ; files that could not be read are not compared."""
     for name, digest in fingerprint.files.items():
         other = files.get(name)
         if digest is not None and other is not None and digest != other:
-            return name
-    return None
+            yield name

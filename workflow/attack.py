@@ -17,6 +17,7 @@ from ..contracts import (
 )
 from ..engine.torch_engine import exact_float32
 from ..errors import shown
+from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import WHITEBOX
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256
@@ -150,7 +151,7 @@ def attack_whitebox(
     job = replace(job, check=check_of(against, job, subject.spec, progress))
     key = _key(job, images, found.ids_sha256)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
-    at_hand = ImagesAtHand.of(source, selection, images.places)
+    at_hand = ImagesAtHand.of(IMAGENET, source, selection, job.preprocessing, images.places)
     folder = out or unused_or_same(
         default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress
     )

@@ -331,7 +331,8 @@ def check_of(
     )
     (condition,) = IMAGENET.conditions
     # All photos: the run may have others than those that are attacked.
-    photos = ImagesAtHand(job.source, {condition: job.source.items(condition)})
+    items = {condition: job.source.items(condition)}
+    photos = ImagesAtHand(IMAGENET, job.source, items, job.preprocessing)
     if (difference := differing_image(against.run, photos)) is not None:
         words = made_of_other_images(against.run, difference, "photo")
         raise InputError(f"{words}. Score the photos that are attacked.")

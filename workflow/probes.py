@@ -26,6 +26,7 @@ from ..contracts import (
     RunKey,
 )
 from ..errors import InputError, RunMismatchError, shown
+from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
 from ..evaluate.sources.items import select_items
 from ..records.reading import check_finished, read_run
@@ -218,7 +219,8 @@ def make_probes(
             attack.run.manifest.batch_size,
             None,
         )
-        images = ImagesAtHand.of(attack.job.source, selection, attack.places)
+        source, preprocessing = attack.job.source, attack.job.preprocessing
+        images = ImagesAtHand.of(IMAGENET, source, selection, preprocessing, attack.places)
         RunData(run, images, progress, conditions=conditions).begin()
         shards = shards_of(conditions, selection.count, run.manifest.shard_size)
         check_finished(run, shards)

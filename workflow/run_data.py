@@ -11,7 +11,19 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
-from ..contracts import Condition, DataFingerprint, Item, Progress, Run, Shard, Source
+import numpy as np
+
+from ..contracts import (
+    Benchmark,
+    Condition,
+    DataFingerprint,
+    Item,
+    Preprocessing,
+    Progress,
+    Run,
+    Shard,
+    Source,
+)
 from ..errors import RunMismatchError, shown
 from ..evaluate.sources.digests import file_digests, shard_digest
 from ..evaluate.sources.items import select_items
@@ -19,7 +31,7 @@ from ..records.fingerprints import (
     SAMPLE,
     begin_fingerprint,
     can_be_compared,
-    first_difference,
+    differences,
     has_fingerprint,
     has_shards,
     read_fingerprint,
@@ -37,30 +49,39 @@ class ImagesAtHand:
     """The images that a command was given; each is read once to be compared.
 
     Args:
+        benchmark: The benchmark that they are of; for an attack, that of the clean images.
         source: Where they are.
         items: Those of each condition, sorted by id.
+        preprocessing: Of the model.
         places: The folders and tar files of the source.
-        noun: What an item is called.
     """
 
     def __init__(
         self,
+        benchmark: Benchmark,
         source: Source,
         items: Mapping[Condition, Sequence[Item]],
+        preprocessing: Preprocessing,
         places: Sequence[Path] = (),
-        noun: str = "image",
     ) -> None:
-        self.items, self.noun = items, noun
+        self.items, self.noun = items, benchmark.tree.noun
         self.places = tuple(shown(place.absolute()) for place in places)
-        self._source = source
+        self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
         self._digests: dict[tuple[Condition, str], str | None] = {}
 
     @classmethod
-    def of(cls, source: Source, selection: Selection, places: Sequence[Path]) -> Self:
+    def of(
+        cls,
+        benchmark: Benchmark,
+        source: Source,
+        selection: Selection,
+        preprocessing: Preprocessing,
+        places: Sequence[Path],
+    ) -> Self:
         """Those of a selection, whose conditions are the data's or an attack's."""
         there = source.conditions()
         items = {_data_condition(c, there): items for c, items in selection.items.items()}
-        return cls(source, items, places, selection.benchmark.tree.noun)
+        return cls(benchmark, source, items, preprocessing, places)
 
     def condition(self, condition: Condition) -> Condition:
         """The condition of the data: an attack has clean images at every epsilon."""
@@ -71,18 +92,34 @@ class ImagesAtHand:
         return [c for c in self._source.conditions() if c not in self.items]
 
     def sample(self, condition: Condition) -> dict[str, str | None]:
-        """SHA-256 of an even sample of a condition's files, by id."""
-        ids = [item.id for item in select_items(self.items[condition], SAMPLE)]
-        return self.digests(condition, ids)
+        """SHA-256 of an even sample of a condition's files, by id.
+
+        ``None`` for damaged files: somebody may repair them, and continue the run.
+        """
+        items = select_items(self.items[condition], SAMPLE)
+        return file_digests(self._source, items, self._decode)
+
+    def is_intact(self, condition: Condition, id: str) -> bool:
+        """Whether an image can be decoded."""
+        items = _with_ids(self._listed(condition), [id])
+        return file_digests(self._source, items, self._decode).get(id) is not None
 
     def digests(self, condition: Condition, ids: Iterable[str]) -> dict[str, str | None]:
         """SHA-256 of the files with these ids; ids that are not there are left out."""
-        chosen = self.items.get(condition)
-        items = _with_ids(self._source.items(condition) if chosen is None else chosen, ids)
+        items = _with_ids(self._listed(condition), ids)
         unread = [item for item in items if (condition, item.id) not in self._digests]
         digests = file_digests(self._source, unread)
         self._digests.update(((condition, name), digest) for name, digest in digests.items())
         return {item.id: self._digests[condition, item.id] for item in items}
+
+    def _listed(self, condition: Condition) -> Sequence[Item]:
+        chosen = self.items.get(condition)
+        return self._source.items(condition) if chosen is None else chosen
+
+    def _decode(self, data: bytes, item: Item) -> None:
+        side_px = self._preprocessing.crop_px
+        frames = np.empty((item.frames, side_px, side_px, 3), np.uint8)
+        self._benchmark.decode(data, item, self._preprocessing, list(frames))
 
     def shard_digest(self, condition: Condition, start: int, stop: int) -> str:
         """SHA-256 over (id, bytes) of a range of a condition's items."""
@@ -173,8 +210,8 @@ class RunData:
         files = self._images.sample(condition)
         fingerprint = DataFingerprint(files, self._images.places)
         recorded = begin_fingerprint(self._run, condition, fingerprint)
-        if (difference := first_difference(recorded, files)) is not None:
-            raise self._mismatch((condition, difference, recorded))
+        for name in differences(recorded, files):
+            raise self._mismatch((condition, name, recorded))
 
     def _check_every_file(self) -> None:
         """Compare every file of the shards that are finished with their digests."""
@@ -237,8 +274,9 @@ def differing_image(run: Run, images: ImagesAtHand) -> Difference | None:
     for condition in known:
         fingerprint = read_fingerprint(run, condition)
         here = images.digests(condition, fingerprint.files)
-        if (name := first_difference(fingerprint, here)) is not None:
-            return condition, name, fingerprint
+        for name in differences(fingerprint, here):
+            if images.is_intact(condition, name):  # a damaged file is no other image
+                return condition, name, fingerprint
     return None
 
 

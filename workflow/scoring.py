@@ -135,7 +135,7 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    images = ImagesAtHand.of(source, selection, places)
+    images = ImagesAtHand.of(what, source, selection, subject.spec.preprocessing, places)
     folder = out or unused_or_same(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )

@@ -27,6 +27,7 @@ from ..contracts import (
 )
 from ..engine.torch_engine import exact_float32
 from ..errors import InputError, UnavailableError, shown
+from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..records.reading import check_finished
 from ..records.run import check_run_folder
@@ -194,7 +195,7 @@ def attack_transfer(
         for subject in subjects
     ]
     selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
-    at_hand = ImagesAtHand.of(data_source, selection, images.places)
+    at_hand = ImagesAtHand.of(IMAGENET, data_source, selection, job.preprocessing, images.places)
     transfer = Transfer(
         job, _source_of(job, attacked, handed), selection, images, attacked, at_hand
     )

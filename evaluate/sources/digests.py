@@ -5,23 +5,33 @@ run keeps the digests of a sample of each condition's files, and of all files of
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ...contracts import Item, Source
 from ...errors import ImageError
 
+Decode = Callable[[bytes, Item], None]
+"""Raises ``ImageError`` if an item's bytes cannot be decoded."""
+
 READERS = 16
 """Files that are read at once: a network file system answers many as fast as one."""
 
 
-def file_digests(source: Source, items: Sequence[Item]) -> dict[str, str | None]:
+def file_digests(
+    source: Source, items: Sequence[Item], decode: Decode | None = None
+) -> dict[str, str | None]:
     """SHA-256 of the bytes of each item, by id; ``None`` for one that cannot be read.
+
+    Args:
+        source: Where the items are.
+        items: The items.
+        decode: If given, items that it cannot decode have no digest either.
 
     Raises:
         InputError: If the data are gone.
     """
-    contents = _contents(source, items)
+    contents = _contents(source, items, decode)
     return {
         item.id: None if content is None else content.hexdigest()
         for item, content in zip(items, contents, strict=True)
@@ -50,10 +60,15 @@ def digest_entry(item: Item, content: "hashlib._Hash") -> bytes:
     return item.id.encode() + b"\0" + content.digest()
 
 
-def _contents(source: Source, items: Sequence[Item]) -> "list[hashlib._Hash | None]":
+def _contents(
+    source: Source, items: Sequence[Item], decode: Decode | None = None
+) -> "list[hashlib._Hash | None]":
     def content(item: Item) -> "hashlib._Hash | None":
         try:
-            return hashlib.sha256(source.read(item))
+            data = source.read(item)
+            if decode is not None:
+                decode(data, item)
+            return hashlib.sha256(data)
         except ImageError:
             return None
 

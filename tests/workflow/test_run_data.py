@@ -14,7 +14,7 @@ from PIL import Image
 
 import evaluator
 from evaluator.contracts import Condition, Run, RunManifest, Silence
-from evaluator.errors import InputError, RunMismatchError
+from evaluator.errors import ImageError, InputError, RunMismatchError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.sources.opening import open_source
 from evaluator.records.fingerprints import fingerprint_path, read_fingerprint
@@ -272,6 +272,38 @@ def test_a_file_that_could_not_be_read_is_not_compared(
     assert score(large_model, tree, run.folder, **options).folder == run.folder
 
 
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_damaged_file_may_be_repaired(
+    model: str, photos: Path, tmp_path: Path, on_error: str
+) -> None:
+    tree = Path(shutil.copytree(photos, tmp_path / "tree"))
+    damaged = tree / "n01440764/000.png"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:99])
+    run, options = tmp_path / "run", {"on_error": on_error, "batch_size": 4}
+    if on_error == "fail":
+        with pytest.raises(ImageError, match=r"000\.png"):
+            score(model, tree, run, **options)
+    else:
+        score(model, tree, run, **options)
+        (run / "records/part-00000.parquet").unlink()  # as the note about skipped images says
+    assert read_fingerprint(open_run(run), CLEAN).files["n01440764/000.png"] is None
+    damaged.write_bytes(whole)
+    repaired = score(model, tree, run, **options)
+    assert records(repaired) == records(score(model, photos, tmp_path / "whole", batch_size=4))
+
+
+def test_a_file_that_is_damaged_later_is_no_other_image(
+    model: str, photos: Path, tmp_path: Path
+) -> None:
+    tree = Path(shutil.copytree(photos, tmp_path / "tree"))
+    run = half_done(model, tree, tmp_path / "run")
+    damaged = tree / "n01440764/000.png"
+    damaged.write_bytes(damaged.read_bytes()[:99])
+    score(model, tree, run.folder, on_error="skip")
+    assert records(run)[0]["error"]
+
+
 def test_of_processes_that_begin_at_once_the_first_decides(
     model: str, photos: Path, processed: Path, tmp_path: Path
 ) -> None:
@@ -280,7 +312,8 @@ def test_of_processes_that_begin_at_once_the_first_decides(
     recorded = read_fingerprint(run, CLEAN)
     source = open_source([processed], IMAGENET.conditions, progress=Silence())
     selection = select(IMAGENET, source, {}, limit=None, progress=Silence())
-    images = ImagesAtHand.of(source, selection, [processed])
+    preprocessing = run.key.preprocessing
+    images = ImagesAtHand.of(IMAGENET, source, selection, preprocessing, [processed])
     late = RunData(run, images, Silence(), conditions=selection.conditions)
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):
         late.begin_condition(CLEAN)  # it found no fingerprint when it looked
