@@ -17,7 +17,7 @@ from ..storage.documents import plain
 from .advice import Neighbours, advised
 from .attack_trust import JudgedAttack, judged_attacks, judgement_tables
 from .baselines import normalized, read_baseline, told_baseline, told_other_videos
-from .report_rows import ReportRow, report_rows
+from .report_rows import ReportRow, notes_on_clean_runs, report_rows
 from .scored_runs import (
     ScoredRun,
     changed_crop,
@@ -133,7 +133,7 @@ def report(
         all_published,
         attacks=tuple(judged_attacks([(name, one) for name, row in named for one in row.runs])),
     )
-    notes = [*_left_out(scored, lost_records(folders))]
+    notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     if baseline is not None:
         told = told_baseline(baseline, found.scores)
         notes += [*([told] if told else []), *told_other_videos(baseline, scored)]

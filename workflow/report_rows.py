@@ -4,9 +4,12 @@ An attack needs gradients, which PyTorch alone has: it stands in the row of its 
 engine the benchmarks were scored on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..errors import shown
+from ..evaluate.benchmarks.imagenet import IMAGENET
+from ..records.fingerprints import differing_file
 from .scored_runs import CLEAN_BENCHMARK, ScoredRun, identity
 
 
@@ -31,7 +34,8 @@ class ReportRow:
         """Whether a run is of the same model and engine, and its benchmark is not there yet."""
         names = {run.benchmark.name for run in self.runs}
         if one.run.key.attack is not None:
-            return _model(one) == _model(self.first) and one.benchmark.name not in names
+            same = _model(one) == _model(self.first) and one.benchmark.name not in names
+            return same and not any(_of_other_photos(one, run) for run in [*self.runs, clean])
         same = identity(one.run) == identity(self.first.run) and clean is self.clean
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
@@ -67,9 +71,37 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
 
     Of several, one that is finished, of the same limit, and the largest, in this order.
     """
+
+    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
+        same_limit = other.run.key.limit == one.run.key.limit
+        return other.clean is not None, same_limit, other.run.manifest.items
+
+    return max(_fitting_clean_runs(one, scored), key=rank, default=None)
+
+
+def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Which clean run was taken where there are several, of different images."""
+    for one in scored:
+        clean = clean_run_of(one, scored)
+        if clean is None or one.run.key.attack is not None:
+            continue
+        others = [
+            shown(other.run.folder)
+            for other in _fitting_clean_runs(one, scored)
+            if _of_other_photos(other, clean)
+        ]
+        if others:
+            yield (
+                f"the clean errors that {shown(one.run.folder)} is compared with are those of "
+                f"{shown(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
+                "runs that belong together."
+            )
+
+
+def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
     if one.benchmark.name == CLEAN_BENCHMARK:
-        return None
-    fitting = [
+        return []
+    return [
         other
         for other in scored
         if other.benchmark.name == CLEAN_BENCHMARK
@@ -77,11 +109,12 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
         and identity(other.run) == identity(one.run)
     ]
 
-    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
-        same_limit = other.run.key.limit == one.run.key.limit
-        return other.clean is not None, same_limit, other.run.manifest.items
 
-    return max(fitting, key=rank, default=None)
+def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
+    """Whether two runs of clean photos, or attacks on them, were made of different images."""
+    if other is None:
+        return False
+    return differing_file(one.run, other.run, IMAGENET.conditions) is not None
 
 
 def _model(one: ScoredRun) -> tuple[object, ...]:

@@ -320,6 +320,23 @@ def test_of_processes_that_begin_at_once_the_first_decides(
     assert read_fingerprint(run, CLEAN) == recorded
 
 
+def test_a_report_says_which_of_several_clean_runs_it_took(
+    large_model: str, photos: Path, processed: Path, corrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    for tree in (photos, processed):
+        score(large_model, tree, tmp_path / f"runs/{tree.name}", limit=2)
+    cells = score(
+        large_model, corrupted["first"], tmp_path / "runs/cells", benchmark="imagenet-c"
+    ).folder
+    (note,) = evaluator.report(tmp_path / "runs").notes
+    assert note.startswith(
+        f"the clean errors that {cells} is compared with are those of {tmp_path}/runs/photos; of "
+        f"other images are {tmp_path}/runs/processed."
+    )
+    shutil.rmtree(tmp_path / "runs/processed")
+    assert not evaluator.report(tmp_path / "runs").notes
+
+
 def test_a_comparison_says_that_the_images_differ(
     model: str, photos: Path, processed: Path, tmp_path: Path
 ) -> None:

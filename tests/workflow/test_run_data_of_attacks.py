@@ -1,5 +1,6 @@
 """Attacks, probes, cross-checks and saved images are of the bytes of their photos."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def test_other_images_and_epsilons_never_enter_an_attack_that_was_named(
     told = Silence()
     make(photos, tmp_path / "run", verify_data=True, progress=told)
     assert any("Verified: all 3 images of" in note for note in told.notes)
+
+
+def test_an_attack_does_not_stand_in_the_row_of_a_run_of_other_images(
+    photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    score(photos, tmp_path / "runs/scored")
+    attack(processed, tmp_path / "runs/attacked")
+    assert len(evaluator.report(tmp_path / "runs").entries) == 2
+    shutil.rmtree(tmp_path / "runs/attacked")
+    attack(photos, tmp_path / "runs/attacked")
+    assert len(evaluator.report(tmp_path / "runs").entries) == 1
 
 
 def test_saved_images_are_not_continued_with_other_photos(
