@@ -1,16 +1,24 @@
 # Everything that is done to this project. `make demo` and `make test` need Python 3.11+ and nothing else.
 
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+
+# `make demo PYTHON=python3.13` makes .venv again if it is of another Python; without PYTHON, .venv
+# stays what it is. Its packages are those that were tested.
+VERSION := -c 'import platform; print(platform.python_version())'
+ifdef PYTHON
+READY := $(VENV)/.ready-$(shell $(PYTHON) $(VERSION))
+else
+PYTHON := python3
+READY := $(or $(wildcard $(VENV)/.ready-*),$(VENV)/.ready-$(shell $(PYTHON) $(VERSION)))
+endif
 
 .PHONY: demo test check bench clean
 
-$(READY): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $(READY)
+$(READY): pyproject.toml constraints.txt
+	[ -e $@ ] || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $(VENV)/.ready-$$($(BIN)/python $(VERSION))
 
 # Real weights, real photos: export, prove parity, corrupt, perturb, score, attack, report. Ten minutes at most.
 demo: $(READY)

@@ -77,7 +77,7 @@ def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
         with (
             _nothing_reported(location),
             av.open(
-                io.BytesIO(data), format="mov", options=limits, metadata_errors="replace"
+                io.BytesIO(data), format="mov", options=limits, **lenient_metadata()
             ) as container,
         ):
             yield container
@@ -213,6 +213,16 @@ def _wrong_count(got: str, expected: int, location: str) -> ImageError:
         f"{location} has {got}, expected {expected}: it is damaged, or of another benchmark. "
         "Restore it; with frames missing, each pair behind them would be another."
     )
+
+
+def lenient_metadata() -> dict[str, str]:
+    """Arguments of ``av.open`` with which a title that is not UTF-8 is no error.
+
+    PyAV up to 18 raises ``UnicodeDecodeError`` without them. PyAV 19 never does, and takes no such
+    argument. Its ``open`` has no signature to ask, so the container is asked, which stores it.
+    """
+    container: Any = pyav().container.Container
+    return {"metadata_errors": "replace"} if hasattr(container, "metadata_errors") else {}
 
 
 def pyav() -> Any:

@@ -246,6 +246,18 @@ def test_each_image_has_a_seed_of_its_own() -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
+@pytest.mark.parametrize("corruption", BENCHMARK_CORRUPTIONS)
+def test_what_the_package_uses_is_not_about_to_be_removed(corruption: str) -> None:
+    # The tool silences the package's warnings, so only this test hears what the next release of
+    # NumPy, SciPy, OpenCV or scikit-image takes away.
+    from imagecorruptions import corrupt
+
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
+    with warnings.catch_warnings(action="error"):
+        for severity in (1, 5):
+            corrupt(pixels, severity, corruption)
+
+
 def test_the_caller_s_random_numbers_and_warnings_are_left_alone(source: Path) -> None:
     clean = np.asarray(clean_crop(next(source.glob("*/*"))))
     np.random.seed(7)
