@@ -13,7 +13,7 @@ PYTHON := python3
 READY := $(or $(wildcard $(VENV)/.ready-*),$(VENV)/.ready-$(shell $(PYTHON) $(VERSION)))
 endif
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-slow check bench clean
 
 $(READY): pyproject.toml constraints.txt
 	[ -e $@ ] || $(PYTHON) -m venv --clear $(VENV)
@@ -34,9 +34,17 @@ demo: $(READY)
 	$(BIN)/evaluator report demo/runs --markdown demo/report.md --json demo/report.json
 	@echo "The report is in demo/report.md and demo/report.json."
 
-# The slow tests (gigabytes, and minutes each) are run by .ci/run: `python -m pytest -m slow`.
+# With FILE=tests/x.py only what is in this file or folder, by one process.
+FILE :=
+PYTEST := $(BIN)/python -m pytest --durations 10 $(if $(FILE),,-n logical --maxprocesses 8 --dist worksteal)
+
+# All tests but the slow ones.
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow' $(FILE)
+
+# The slow ones, and those of hypothesis with ten times as many examples. .ci/run runs them too.
+test-slow: $(READY)
+	$(PYTEST) -m 'slow or hypothesis' --hypothesis-profile thorough $(FILE)
 
 # mypy knows the package only where a folder has its name: hence the link.
 check: $(READY)
@@ -50,4 +58,4 @@ bench: $(READY)
 	$(BIN)/python -m perf
 
 clean:
-	rm -rf $(VENV) .check build dist *.egg-info demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .check build dist *.egg-info demo .mypy_cache .ruff_cache .test-cache

@@ -1,24 +1,46 @@
 """What many tests share: a cache of their own, real photos, and one exported network."""
 
+import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# Threads of small networks wait for each other; workers and other programs share the processors.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
 
 import evaluator
 from evaluator.contracts import Bundle
+from evaluator.exporter.bundle import cached_bundle_folder, open_bundle
+from evaluator.exporter.spec import model_spec
 from evaluator.tests.doctored import doctored
 from evaluator.tests.evaluate.generate.made_trees import photos_in
+from evaluator.tests.examples import FAST, THOROUGH
+from evaluator.tests.shared_cache import EVERYTHING, ROOT, digest, shared, source_digest, versions
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # other work may share the machine
-hypothesis.settings.load_profile("untimed")
+collect_ignore = ["wheel"]  # run against the built wheel, outside the tree: see .ci/run
+
+hypothesis.configuration.set_hypothesis_home_dir(ROOT / "hypothesis")
+# Other work may share the machine: nothing has a deadline.
+hypothesis.settings.register_profile(
+    "fast", deadline=None, max_examples=FAST, derandomize=True, database=None
+)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=THOROUGH)
+hypothesis.settings.load_profile("fast")
 
 # What a shell runs in the background ignores Ctrl-C, and so does every process that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+GENERATORS = (
+    "imagecorruptions-imaug", "av", "numpy", "numba", "opencv-python", "Pillow", "scikit-image",
+    "scipy", "simplejpeg", "foolbox",
+)  # fmt: skip
+"""Packages that generated data depend on."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +52,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_exports() -> Iterator[None]:
+    """Networks that are known by name are exported once, into the cache that all tests share."""
+    from evaluator.tests.shared_exports import exported_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluator.workflow.bundles.in_child", exported_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty labelled photos in class folders."""
@@ -39,11 +71,29 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def three_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first three of them."""
+    return photos_in(tmp_path_factory.mktemp("data") / "imagenet", 3)
+
+
+@pytest.fixture(scope="session")
 def corrupted(photos: Path) -> Path:
-    """The photos under all 15 corruptions at all 5 severities."""
-    folder = photos.parent / "imagenet-c"
-    assert evaluator.corrupt_photos(photos, folder) == 20 * 75
-    return folder
+    """The photos under all 15 corruptions at all 5 severities. Copy the tree to change it."""
+
+    def make(folder: Path) -> None:
+        assert evaluator.corrupt_photos(photos, folder / "tree") == 20 * 75
+
+    return _generated("corrupted", make, photos.parent / "imagenet-c")
+
+
+@pytest.fixture(scope="session")
+def three_corrupted(three_photos: Path) -> Path:
+    """Three photos under the same."""
+
+    def make(folder: Path) -> None:
+        assert evaluator.corrupt_photos(three_photos, folder / "tree") == 3 * 75
+
+    return _generated("three-corrupted", make, three_photos.parent / "imagenet-c")
 
 
 @pytest.fixture(scope="session")
@@ -55,18 +105,40 @@ def two_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def perturbed(two_photos: Path) -> Path:
     """Both under all ten perturbations, by two processes. Copy the tree before you change it."""
-    folder = two_photos.parent / "imagenet-p"
-    assert evaluator.perturb_photos(two_photos, folder, workers=2) == 2 * 10
+
+    def make(folder: Path) -> None:
+        assert evaluator.perturb_photos(two_photos, folder / "tree", workers=2) == 2 * 10
+
+    return _generated("perturbed", make, two_photos.parent / "imagenet-p")
+
+
+def _generated(name: str, make: Callable[[Path], None], folder: Path) -> Path:
+    """A copy of generated data, whose original is in the cache that all tests share."""
+    sources = source_digest("evaluate", "storage", "contracts", "errors.py", "workflow/data.py")
+    product = shared(name, digest(sources, versions(*GENERATORS)), make)
+    shutil.copytree(product / "tree", folder, copy_function=shutil.copyfile)
     return folder
 
 
 @pytest.fixture(scope="session")
-def bundle(cache: Path) -> Bundle:
+def bundle(cache: Path, shared_exports: None) -> Bundle:
     """EfficientNet-Lite0 with real weights, exported and found to agree with PyTorch."""
-    exported = evaluator.export_model("efficientnet_lite0")
-    assert exported.created
-    assert exported.parity.passed
-    return exported.bundle
+    from evaluator.tests.shared_exports import PACKAGES
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EVALUATOR_CACHE", str(folder))
+            exported = evaluator.export_model("efficientnet_lite0")
+        assert exported.created
+        assert exported.parity.passed
+
+    key = digest(source_digest(*EVERYTHING), versions(*PACKAGES, "onnxruntime-gpu", "onnxruntime"))
+    product = shared("efficientnet_lite0", key, make)
+    for place in ("bundles", "parity"):
+        shutil.copytree(
+            product / place, cache / place, copy_function=shutil.copyfile, dirs_exist_ok=True
+        )
+    return open_bundle(cached_bundle_folder(model_spec("efficientnet_lite0")))
 
 
 @pytest.fixture(scope="session")

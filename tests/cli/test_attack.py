@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.tests.cli.test_cli import error_of, run
+from evaluator.tests.command_line import error_of, run
 
 
 def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(

@@ -16,30 +16,8 @@ from PIL import Image
 
 from evaluator.contracts import Bundle
 from evaluator.evaluate.benchmarks.table import BENCHMARKS
+from evaluator.tests.command_line import Done, error_of, run, run_process
 from evaluator.tests.written_runs import write_run
-
-Done = subprocess.CompletedProcess[str]
-
-
-def run(*words: str | Path, cwd: Path | None = None) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "evaluator", *map(str, words)],
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        cwd=cwd,
-        check=False,
-    )
-
-
-def error_of(done: Done, code: int = 1) -> str:
-    """The one line of an error."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert done.stderr.splitlines()[-1] == lines[0]
-    return lines[0].removeprefix("error: ")
 
 
 @pytest.fixture
@@ -75,7 +53,7 @@ def test_models_are_listed_for_people_and_programs(tmp_path: Path) -> None:
 
 
 def test_the_road_from_export_to_report(
-    bundle: Bundle, photos: Path, corrupted: Path, tmp_path: Path
+    bundle: Bundle, photos: Path, three_corrupted: Path, tmp_path: Path
 ) -> None:
     exported = run("export", "efficientnet_lite0", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
@@ -86,7 +64,8 @@ def test_the_road_from_export_to_report(
     assert clean.returncode == 0, clean.stderr
     assert "10.0 [2.8, 30.1]*" in clean.stdout
     cells = ("--corruptions", "fog,brightness", "--severities", "1", "--severities", "2")
-    c = run("score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, *cells, cwd=tmp_path)
+    words = ("score", "efficientnet_lite0", "imagenet-c", "--data", three_corrupted)
+    c = run(*words, *cells, cwd=tmp_path)
     assert c.returncode == 0, c.stderr
     assert "refused: 71 of 75 cells are missing" in c.stdout
     report = run("report", "runs", "--json", "r.json", "--markdown", "r.md", cwd=tmp_path)
@@ -100,32 +79,33 @@ def test_the_road_from_export_to_report(
     assert mce["value"] is None
     assert "Complete the run with: evaluator score efficientnet_lite0" in mce["reason"]
     assert "| efficientnet\\_lite0 | 10.0 [2.8, 30.1]\\* |" in (tmp_path / "r.md").read_text()
-    for stdout in ("-", "/dev/stdout"):
-        only_json = run("report", "runs", "--json", stdout, cwd=tmp_path)
-        assert json.loads(only_json.stdout)["scores"] == scores
+    only_json = run("report", "runs", "--json", "-", cwd=tmp_path)
+    assert json.loads(only_json.stdout)["scores"] == scores
+    only_json = run_process("report", "runs", "--json", "/dev/stdout", cwd=tmp_path)
+    assert json.loads(only_json.stdout)["scores"] == scores
     with (tmp_path / "file").open("w") as file:
-        words = ["report", "runs", "--markdown", "/dev/stdout"]
-        subprocess.run([sys.executable, "-m", "evaluator", *words], cwd=tmp_path, stdout=file)
+        line = ["report", "runs", "--markdown", "/dev/stdout"]
+        subprocess.run([sys.executable, "-m", "evaluator", *line], cwd=tmp_path, stdout=file)
     assert (tmp_path / "file").read_text() == (tmp_path / "r.md").read_text()
 
 
 def test_the_command_that_a_refusal_gives_completes_the_run(
-    bundle: Bundle, corrupted: Path, tmp_path: Path
+    bundle: Bundle, three_corrupted: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "a folder"
-    shutil.copytree(corrupted / "fog", data / "fog")
-    shutil.copy(corrupted / "generated.json", data)
+    shutil.copytree(three_corrupted / "fog", data / "fog")
+    shutil.copy(three_corrupted / "generated.json", data)
     out = tmp_path / "the run"
     first = run(
         "score", "efficientnet_lite0", "imagenet-c", "--data", data, "--severities", "1",
-        "--out", out, "--limit", "8",
+        "--out", out, "--limit", "2",
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
     scores = json.loads(run("report", out, "--json", "-").stdout)["scores"]
     (reason,) = (s["reason"] for s in scores if s["metric"] == "mce")
     command = reason.split("Complete the run with: ")[1]
     for corruption in ("snow", "frost"):  # the rest of the archive arrives
-        shutil.copytree(corrupted / corruption, data / corruption)
+        shutil.copytree(three_corrupted / corruption, data / corruption)
     import shlex
 
     words = shlex.split(command)[1:]
@@ -217,8 +197,10 @@ def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle
     assert f"Did you mean {tree.parent}/imagenet/val?" in message
 
 
-def test_a_tree_of_imagenet_c_is_known_for_what_it_is(corrupted: Path, tmp_path: Path) -> None:
-    message = error_of(score(corrupted, "--out", tmp_path / "run"))
+def test_a_tree_of_imagenet_c_is_known_for_what_it_is(
+    three_corrupted: Path, tmp_path: Path
+) -> None:
+    message = error_of(score(three_corrupted, "--out", tmp_path / "run"))
     assert "It looks like a part of ImageNet-C, which is scored as `imagenet-c`." in message
     assert "emove" not in message
 
@@ -320,9 +302,10 @@ def test_unusual_images_and_names_are_scored(tree: Path, bundle: Bundle) -> None
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_at_once_and_says_how_to_continue(
-    bundle: Bundle, corrupted: Path, tmp_path: Path, sent: signal.Signals
+    bundle: Bundle, three_corrupted: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    words = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted, "--engine", "torch"]
+    words = ["score", "efficientnet_lite0", "imagenet-c", "--data", three_corrupted]
+    words += ["--engine", "torch"]
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "evaluator", *map(str, words), "--out", str(out)],
@@ -342,12 +325,12 @@ def test_an_interrupt_ends_at_once_and_says_how_to_continue(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
 def test_a_terminal_shows_a_bar_and_a_pipe_plain_lines(
-    bundle: Bundle, corrupted: Path, tmp_path: Path
+    bundle: Bundle, three_corrupted: Path, tmp_path: Path
 ) -> None:
     import pty
 
-    words: list[str | Path] = ["score", "efficientnet_lite0", "imagenet-c", "--data", corrupted]
-    words += ["--engine", "onnxruntime", "--severities", "1"]
+    words: list[str | Path] = ["score", "efficientnet_lite0", "imagenet-c"]
+    words += ["--data", three_corrupted, "--engine", "onnxruntime", "--severities", "1,2"]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "evaluator", *map(str, words), "--out", str(tmp_path / "terminal")],
@@ -364,11 +347,11 @@ def test_a_terminal_shows_a_bar_and_a_pipe_plain_lines(
             break
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert b"/300" in shown
+    assert b"/90" in shown
     assert b"images/s" in shown
     assert b"\x1b[" in shown
     piped = run(*words, "--out", tmp_path / "pipe")
-    assert "score: 300 of 300 images" in piped.stderr
+    assert "score: 90 of 90 images" in piped.stderr
     assert "\x1b[" not in piped.stderr
 
 

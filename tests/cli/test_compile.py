@@ -13,7 +13,7 @@ import pytest
 
 from evaluator.contracts import Bundle
 from evaluator.engine.devices import cuda_devices
-from evaluator.tests.cli.test_cli import Done, error_of, run
+from evaluator.tests.command_line import Done, error_of, run
 from evaluator.tests.small_bundle import small_bundle
 
 pytest.importorskip("tensorrt_rtx")
