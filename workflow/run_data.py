@@ -68,6 +68,7 @@ class ImagesAtHand:
         self.places = tuple(shown(place.absolute()) for place in places)
         self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
         self._digests: dict[tuple[Condition, str], str | None] = {}
+        self._shard_digests: dict[tuple[Condition, int, int], str] = {}
 
     @classmethod
     def of(
@@ -112,6 +113,14 @@ class ImagesAtHand:
         self._digests.update(((condition, name), digest) for name, digest in digests.items())
         return {item.id: self._digests[condition, item.id] for item in items}
 
+    def shard_digest(self, condition: Condition, start: int, stop: int) -> str:
+        """SHA-256 over (id, bytes) of a range of a condition's items."""
+        key = condition, start, stop
+        if key not in self._shard_digests:
+            items = self.items[condition][start:stop]
+            self._shard_digests[key] = shard_digest(self._source, items)
+        return self._shard_digests[key]
+
     def _listed(self, condition: Condition) -> Sequence[Item]:
         chosen = self.items.get(condition)
         return self._source.items(condition) if chosen is None else chosen
@@ -120,10 +129,6 @@ class ImagesAtHand:
         side_px = self._preprocessing.crop_px
         frames = np.empty((item.frames, side_px, side_px, 3), np.uint8)
         self._benchmark.decode(data, item, self._preprocessing, list(frames))
-
-    def shard_digest(self, condition: Condition, start: int, stop: int) -> str:
-        """SHA-256 over (id, bytes) of a range of a condition's items."""
-        return shard_digest(self._source, self.items[condition][start:stop])
 
 
 class RunData:
