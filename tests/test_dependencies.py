@@ -81,6 +81,14 @@ def test_the_pythons_that_were_run_are_the_same_everywhere() -> None:
     assert ", ".join(PYTHONS[:-1]) + f" and {PYTHONS[-1]}" in (ROOT / "README.md").read_text()
 
 
+def test_torch_without_cuda_is_asked_for_in_the_same_range() -> None:
+    # A newer one would be replaced at once by PyPI's, which brings CUDA.
+    asked = re.findall(r"'(torch\w*<[\d.]+)'", (ROOT / "README.md").read_text())
+    bounds = [f"{r.name}<{s.version}" for r in requirements() for s in r.specifier if "<" in str(s)]
+    assert len(asked) == 2
+    assert set(asked) <= set(bounds)
+
+
 def commands(folder: Path, *words: str) -> str:
     """What `make check` would do in a folder."""
     shutil.copy(ROOT / "Makefile", folder)
