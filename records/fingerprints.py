@@ -1,14 +1,17 @@
 """Fingerprints of a run's data: ``RUN/fingerprints/<condition>/fingerprint.json``.
 
-A fingerprint is written when a condition is begun and never changed. Of several processes that
-begin a condition at once, the first one's stays, and the others compare theirs with it.
+A fingerprint is written before the first shard of a condition. Of several processes that begin a
+condition at once, the first one's stays, and the others compare theirs with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Condition, DataFingerprint, Run
-from ..errors import InputError, shown
+from ..errors import InputError, reason_of, shown
+from ..storage.atomic import remove
 from ..storage.documents import read_sealed, sealed, write_document
 from .run import RECORDS
 
@@ -19,9 +22,29 @@ SAMPLE = 32
 """Files of a condition whose bytes are compared whenever it is used again."""
 
 _ADVICE = (
-    "It describes the data of the records next to it: restore the original file, or remove "
-    "the run and make it again."
+    "It describes the data of the records next to it: restore the original file, or remove it and "
+    "repeat the command with --verify-data, which compares every file and writes it again."
 )
+
+
+@dataclass(frozen=True)
+class FileComparison:
+    """Files that have the same names in two places.
+
+    Attributes:
+        same: How many have the same bytes.
+        different: Ids of those that have other bytes.
+        unread: Ids of those that could not be read here.
+    """
+
+    same: int = 0
+    different: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> bool:
+        """Whether any file was compared."""
+        return bool(self.same or self.different)
 
 
 def fingerprint_path(run: Run, condition: Condition) -> Path:
@@ -30,8 +53,19 @@ def fingerprint_path(run: Run, condition: Condition) -> Path:
 
 
 def has_fingerprint(run: Run, condition: Condition) -> bool:
-    """Whether the fingerprint of a condition is there."""
-    return fingerprint_path(run, condition).is_file()
+    """Whether the fingerprint of a condition is there.
+
+    Raises:
+        InputError: If that cannot be found out, for lack of permission say.
+    """
+    path = fingerprint_path(run, condition)
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+    return True
 
 
 def read_fingerprint(run: Run, condition: Condition) -> DataFingerprint:
@@ -55,44 +89,97 @@ def begin_fingerprint(
     return read_fingerprint(run, condition)
 
 
-def has_shards(run: Run, condition: Condition) -> bool:
-    """Whether a shard of the condition is finished; of no condition, any shard of the run."""
-    folder = run.folder / RECORDS / condition.folder
-    return any(folder.glob("**/part-*.parquet"))
-
-
-def can_be_compared(run: Run, condition: Condition) -> bool:
-    """Whether the images of a condition are known; not in a run of a format without fingerprints.
+def remove_unused(run: Run, condition: Condition) -> None:
+    """Remove the fingerprint of a condition that has no shard: it describes nothing.
 
     Raises:
-        InputError: If the run's format has fingerprints, and this one is missing.
+        OutputError: If it cannot be removed.
     """
-    if has_fingerprint(run, condition) or not has_shards(run, condition):
-        return True
-    if run.has_fingerprints:
-        raise InputError(f"{shown(fingerprint_path(run, condition))} is missing. {_ADVICE}")
-    return False
+    if has_fingerprint(run, condition) and not is_used(run, condition):
+        remove(fingerprint_path(run, condition))
 
 
-def differing_file(one: Run, other: Run, conditions: Iterable[Condition]) -> str | None:
-    """The first file whose bytes differ between two runs under the same name.
+def leave_out(run: Run, condition: Condition, ids: Iterable[str]) -> None:
+    """Take files that turned out to be damaged out of a fingerprint: they may be repaired.
 
-    Only files in the samples of both are compared; ``None`` if none of them differs.
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    fingerprint = read_fingerprint(run, condition)
+    files = {**fingerprint.files, **dict.fromkeys(ids)}
+    if files != fingerprint.files:
+        changed = sealed(replace(fingerprint, files=files))
+        write_document(fingerprint_path(run, condition), changed)
+
+
+def is_used(run: Run, condition: Condition) -> bool:
+    """Whether a shard of the condition is finished, or some process makes one now.
+
+    Of a condition without values, any shard of the run: those of an attack are its epsilons.
+    """
+    folder = run.folder / RECORDS / condition.folder
+    return any(any(folder.glob(f"**/{name}")) for name in ("part-*.parquet", ".part-*.lease"))
+
+
+def recorded_places(run: Run) -> set[str]:
+    """The folders and tar files that the images of the run's conditions came from.
 
     Raises:
         InputError: If a fingerprint is damaged or was edited.
     """
+    paths = (run.folder / FINGERPRINTS).glob(f"**/{FINGERPRINT}")
+    read = (read_sealed(path, DataFingerprint, advice=_ADVICE) for path in paths)
+    return {place for fingerprint in read for place in fingerprint.data}
+
+
+def conditions_without_fingerprint(run: Run) -> list[str]:
+    """The folders of conditions that have finished shards, and whose images are not known.
+
+    Raises:
+        InputError: If the run's format has fingerprints, and one is missing.
+    """
+    if has_fingerprint(run, Condition()):
+        return []
+    records = run.folder / RECORDS
+    folders = sorted({path.parent for path in records.glob("**/part-*.parquet")})
+    paths = {f: run.folder / FINGERPRINTS / f.relative_to(records) / FINGERPRINT for f in folders}
+    missing = {folder: path for folder, path in paths.items() if not path.is_file()}
+    if missing and run.has_fingerprints:
+        raise InputError(f"{shown(next(iter(missing.values())))} is missing. {_ADVICE}")
+    return [str(folder.relative_to(records)) for folder in missing]
+
+
+def compare_runs(one: Run, other: Run, conditions: Iterable[Condition]) -> FileComparison:
+    """Compare the files that are in the samples of both runs, until one of them differs.
+
+    Raises:
+        InputError: If a fingerprint is damaged or was edited.
+    """
+    same = 0
     for condition in conditions:
         if has_fingerprint(one, condition) and has_fingerprint(other, condition):
             files = read_fingerprint(other, condition).files
-            for name in differences(read_fingerprint(one, condition), files):
-                return name
-    return None
+            result = compare_files(read_fingerprint(one, condition), files)
+            if result.different:
+                return result
+            same += result.same
+    return FileComparison(same)
 
 
-def differences(fingerprint: DataFingerprint, files: Mapping[str, str | None]) -> Iterator[str]:
-    """The ids whose digests differ; files that could not be read are not compared."""
-    for name, digest in fingerprint.files.items():
-        other = files.get(name)
-        if digest is not None and other is not None and digest != other:
-            yield name
+def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None]) -> FileComparison:
+    """Compare digests of files with those of a fingerprint.
+
+    Args:
+        fingerprint: What was recorded.
+        files: Digests by id; ``None`` for files that cannot be read. Other ids are left out.
+    """
+    pairs = {
+        name: (digest, files[name])
+        for name, digest in fingerprint.files.items()
+        if digest is not None and name in files
+    }
+    return FileComparison(
+        same=sum(there == here for there, here in pairs.values()),
+        different=tuple(n for n, (there, here) in pairs.items() if here not in (None, there)),
+        unread=tuple(name for name, (_, here) in pairs.items() if here is None),
+    )

@@ -33,7 +33,7 @@ from .compared_shards import cross_checked
 from .cross_check import check_of, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
 from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
-from .run_data import ImagesAtHand, RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, find_folder
 from .selection import Selection
 from .subject import ModelChoice, find_subject
 
@@ -152,7 +152,7 @@ def attack_whitebox(
     key = _key(job, images, found.ids_sha256)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
     at_hand = ImagesAtHand.of(IMAGENET, source, selection, job.preprocessing, images.places)
-    folder = out or unused_or_same(
+    folder = out or find_folder(
         default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress
     )
     probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
@@ -160,10 +160,10 @@ def attack_whitebox(
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
         run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
         run_data = RunData(run, at_hand, progress, conditions=selection.conditions)
-        run_data.begin(every_file=verify_data)
+        run_data.check(every_file=verify_data)
         made = attack_circumstances(network, images, run.manifest.batch_size)
-        _complete(run, selection, job, made, progress)
-        attack = FinishedAttack(run, subject, selection, job, made, images.places)
+        _complete(run, selection, job, made, run_data, progress)
+        attack = FinishedAttack(run, subject, selection, job, made, images.places, verify_data)
         make_probes(probes, attack, pace, progress)
     return run
 
@@ -185,7 +185,12 @@ def _key(job: AttackedData, images: ImageChoice, ids_sha256: str) -> RunKey:
 
 
 def _complete(
-    run: Run, selection: Selection, job: AttackedData, made: Provenance, progress: Progress
+    run: Run,
+    selection: Selection,
+    job: AttackedData,
+    made: Provenance,
+    run_data: RunData,
+    progress: Progress,
 ) -> None:
     """Make what is missing of the run."""
     job.room.size = run.manifest.batch_size
@@ -196,7 +201,10 @@ def _complete(
         f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
         f"into {shown(run.folder)}."
     )
-    with cross_checked(attack_work(job, made), job.check, run, shards) as work:
+    with (
+        run_data.watched(attack_work(job, made)) as watched,
+        cross_checked(watched, job.check, run, shards) as work,
+    ):
         run_shards(run, shards, work, workers=1, progress=progress, verb="attack")
     if (skipped := skipped_in(run, shards)) is not None:
         progress.note(str(skipped))

@@ -254,6 +254,12 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
     for name in common:
         if other := told_other_bytes(b.runs[name], a.runs[name], ("B", "A")):
             yield f"{other}: the difference is not of the models alone"
+        elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
+            yield (
+                f"whether A and B read the same files of {a.runs[name].benchmark.title} is not "
+                "known for sure: one of them was begun by a version that did not record their "
+                "content"
+            )
 
 
 def _with_items(one: ScoredRun) -> Score:

@@ -27,13 +27,14 @@ from ..engine.tolerances import tolerance_of
 from ..errors import InputError, ParityError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.margins import margins_over
+from ..records.fingerprints import conditions_without_fingerprint
 from ..records.reading import read_run
 from ..records.run import open_run
 from ..storage.documents import document_differences
 from .completing import completing_command
 from .gradients import GradientNetwork
 from .parity_images import parity_images
-from .run_data import ImagesAtHand, differing_image, made_of_other_images
+from .run_data import ImagesAtHand, differing_image
 from .scored_runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -334,8 +335,12 @@ def check_of(
     items = {condition: job.source.items(condition)}
     photos = ImagesAtHand(IMAGENET, job.source, items, job.preprocessing)
     if (difference := differing_image(against.run, photos)) is not None:
-        words = made_of_other_images(against.run, difference, "photo")
-        raise InputError(f"{words}. Score the photos that are attacked.")
+        raise InputError(f"{difference}. Score the photos that are attacked.")
+    if conditions_without_fingerprint(against.run):
+        progress.note(
+            f"{_named(against.run)} was scored by an older version, which did not record the "
+            "content of its photos: they cannot be compared with those that are attacked."
+        )
     return check
 
 

@@ -26,6 +26,7 @@ from ..errors import InputError, reason_of, shown
 from ..records.reading import read_shard
 from ..records.shards import shard_path
 from ..storage.atomic import file_written_whole, make_folder
+from .run_data import RunData
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,11 +44,13 @@ class KeptImages:
         run: Of the source, under its own attack.
         made: What the provenances of its shards share.
         side: Of the images, in pixels.
+        data: Its photos, compared with those at hand.
     """
 
     run: Run
     made: Provenance
     side: int
+    data: RunData
 
     def begin(self, shard: Shard) -> "ShardOfKept":
         """Keep the images of a shard."""

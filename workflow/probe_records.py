@@ -16,7 +16,7 @@ from ..errors import InputError, shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
 from ..evaluate.benchmarks.transfer import TRANSFER
 from ..evaluate.benchmarks.whitebox import epsilon_conditions
-from ..records.fingerprints import differing_file
+from ..records.fingerprints import compare_runs
 from ..records.reading import RunRecords, read_run
 from ..records.run import MANIFEST, open_run
 from .attack_scores import epsilons_there
@@ -89,10 +89,10 @@ def _probe(attack: Run, name: ProbeName) -> Run | None:
             f"{shown(folder)} is no probe of the attack that it lies in. Remove it, and make it "
             "again with --probe."
         )
-    if (image := differing_file(attack, probe, IMAGENET.conditions)) is not None:
+    if different := compare_runs(attack, probe, IMAGENET.conditions).different:
         raise InputError(
             f"{shown(folder)} was made of other images than the attack that it lies in: "
-            f"{shown(image)} differs. Remove it, and make it again with --probe."
+            f"{shown(different[0])} differs. Remove it, and make it again with --probe."
         )
     return probe
 
@@ -127,7 +127,7 @@ def _of_the_same(attack: Run, transfer: Run) -> bool:
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
         and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)
         and ours.preprocessing == theirs.preprocessing
-        and differing_file(attack, transfer, IMAGENET.conditions) is None
+        and not compare_runs(attack, transfer, IMAGENET.conditions).different
     )
 
 

@@ -127,6 +127,7 @@ class FinishedAttack:
         job: What they were attacked with.
         made: The circumstances.
         places: Folders and tar files that its images come from.
+        verify_data: Whether to compare every image of finished shards.
     """
 
     run: Run
@@ -135,6 +136,7 @@ class FinishedAttack:
     job: AttackedData
     made: Provenance
     places: Sequence[Path]
+    verify_data: bool
 
 
 def probe_folder(attack: Path, name: ProbeName) -> Path:
@@ -221,7 +223,8 @@ def make_probes(
         )
         source, preprocessing = attack.job.source, attack.job.preprocessing
         images = ImagesAtHand.of(IMAGENET, source, selection, preprocessing, attack.places)
-        RunData(run, images, progress, conditions=conditions).begin()
+        run_data = RunData(run, images, progress, conditions=conditions)
+        run_data.check(every_file=attack.verify_data)
         shards = shards_of(conditions, selection.count, run.manifest.shard_size)
         check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):
@@ -230,8 +233,8 @@ def make_probes(
         words = probe_text(replace(probe.settings, images=len(items)))
         most = _most(probe, conditions, frozenset(item.id for item in items), asked)
         progress.note(f"Probing the attack: {words}; at most {most}.")
-        work = _work(probe, attack, items, asked)
-        run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
+        with run_data.watched(_work(probe, attack, items, asked)) as work:
+            run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
 
 
 def _most(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import shown
 from ..evaluate.benchmarks.imagenet import IMAGENET
-from ..records.fingerprints import differing_file
+from ..records.fingerprints import compare_runs
 from .scored_runs import CLEAN_BENCHMARK, ScoredRun, identity
 
 
@@ -35,7 +35,7 @@ class ReportRow:
         names = {run.benchmark.name for run in self.runs}
         if one.run.key.attack is not None:
             same = _model(one) == _model(self.first) and one.benchmark.name not in names
-            return same and not any(_of_other_photos(one, run) for run in [*self.runs, clean])
+            return same and not any(_of_other_photos(one, run) for run in [*self.runs, self.clean])
         same = identity(one.run) == identity(self.first.run) and clean is self.clean
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
@@ -114,7 +114,7 @@ def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
     """Whether two runs of clean photos, or attacks on them, were made of different images."""
     if other is None:
         return False
-    return differing_file(one.run, other.run, IMAGENET.conditions) is not None
+    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)
 
 
 def _model(one: ScoredRun) -> tuple[object, ...]:

@@ -6,10 +6,12 @@ each condition whenever it is used again, and every file with ``--verify-data``.
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,29 +22,37 @@ from ..contracts import (
     Item,
     Preprocessing,
     Progress,
+    Provenance,
     Run,
     Shard,
     Source,
 )
-from ..errors import RunMismatchError, shown
+from ..errors import ImageError, RunMismatchError, shown
 from ..evaluate.sources.digests import file_digests, shard_digest
 from ..evaluate.sources.items import select_items
 from ..records.fingerprints import (
     SAMPLE,
     begin_fingerprint,
-    can_be_compared,
-    differences,
+    compare_files,
+    conditions_without_fingerprint,
     has_fingerprint,
-    has_shards,
+    is_used,
+    leave_out,
     read_fingerprint,
+    recorded_places,
+    remove_unused,
 )
 from ..records.reading import read_provenance
 from ..records.run import MANIFEST, open_run
+from ..records.running import Work
 from ..records.shards import shard_path, shards_of
+from ..records.skipped import skipped_in
 from .selection import Selection
 
-Difference = tuple[Condition, str, DataFingerprint]
-"""A condition, the id of its first image that differs, and the fingerprint that it differs from."""
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Digests = dict[str, str | None]
 
 
 class ImagesAtHand:
@@ -67,7 +77,7 @@ class ImagesAtHand:
         self.items, self.noun = items, benchmark.tree.noun
         self.places = tuple(shown(place.absolute()) for place in places)
         self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
-        self._digests: dict[tuple[Condition, str], str | None] = {}
+        self._digests: dict[Condition, Digests] = {}
         self._shard_digests: dict[tuple[Condition, int, int], str] = {}
 
     @classmethod
@@ -88,30 +98,38 @@ class ImagesAtHand:
         """The condition of the data: an attack has clean images at every epsilon."""
         return _data_condition(condition, self.items)
 
-    def other_conditions(self) -> list[Condition]:
+    def other_conditions(self) -> Iterator[Condition]:
         """Conditions of the data that were not asked for."""
-        return [c for c in self._source.conditions() if c not in self.items]
+        return (c for c in self._source.conditions() if c not in self.items)
 
-    def sample(self, condition: Condition) -> dict[str, str | None]:
-        """SHA-256 of an even sample of a condition's files, by id.
+    def sample(self, condition: Condition) -> Digests:
+        """SHA-256 of an even sample of a condition's files, by id."""
+        ids = [item.id for item in select_items(self.items[condition], SAMPLE)]
+        return self.digests({condition: ids})[condition]
 
-        ``None`` for damaged files: somebody may repair them, and continue the run.
+    def digests(self, ids: Mapping[Condition, Iterable[str]]) -> dict[Condition, Digests]:
+        """SHA-256 of the files with these ids of each condition; less those that are not there.
+
+        Raises:
+            InputError: If the data are gone.
         """
-        items = select_items(self.items[condition], SAMPLE)
-        return file_digests(self._source, items, self._decode)
+        items = {c: self._with_ids(c, wanted) for c, wanted in ids.items()}
+        unread = [
+            (condition, item)
+            for condition, wanted in items.items()
+            for item in wanted
+            if item.id not in self._digests.setdefault(condition, {})
+        ]
+        digests = file_digests(self._source, [item for _, item in unread])
+        for (condition, item), digest in zip(unread, digests, strict=True):
+            self._digests[condition][item.id] = digest
+        return {c: {item.id: self._digests[c][item.id] for item in w} for c, w in items.items()}
 
-    def is_intact(self, condition: Condition, id: str) -> bool:
-        """Whether an image can be decoded."""
-        items = _with_ids(self._listed(condition), [id])
-        return file_digests(self._source, items, self._decode).get(id) is not None
-
-    def digests(self, condition: Condition, ids: Iterable[str]) -> dict[str, str | None]:
-        """SHA-256 of the files with these ids; ids that are not there are left out."""
-        items = _with_ids(self._listed(condition), ids)
-        unread = [item for item in items if (condition, item.id) not in self._digests]
-        digests = file_digests(self._source, unread)
-        self._digests.update(((condition, name), digest) for name, digest in digests.items())
-        return {item.id: self._digests[condition, item.id] for item in items}
+    def damaged(self, condition: Condition, ids: Iterable[str]) -> list[str]:
+        """Those of the images that cannot be read or decoded."""
+        items = self._with_ids(condition, ids)
+        digests = file_digests(self._source, items, self._decode)
+        return [item.id for item, digest in zip(items, digests, strict=True) if digest is None]
 
     def shard_digest(self, condition: Condition, start: int, stop: int) -> str:
         """SHA-256 over (id, bytes) of a range of a condition's items."""
@@ -121,14 +139,43 @@ class ImagesAtHand:
             self._shard_digests[key] = shard_digest(self._source, items)
         return self._shard_digests[key]
 
-    def _listed(self, condition: Condition) -> Sequence[Item]:
-        chosen = self.items.get(condition)
-        return self._source.items(condition) if chosen is None else chosen
+    def _with_ids(self, condition: Condition, ids: Iterable[str]) -> list[Item]:
+        items = self.items.get(condition)
+        return _with_ids(self._source.items(condition) if items is None else items, ids)
 
     def _decode(self, data: bytes, item: Item) -> None:
         side_px = self._preprocessing.crop_px
         frames = np.empty((item.frames, side_px, side_px, 3), np.uint8)
         self._benchmark.decode(data, item, self._preprocessing, list(frames))
+
+
+@dataclass(frozen=True)
+class DifferingImage:
+    """An image at hand that is not the one that a run was made of.
+
+    Attributes:
+        run: The run.
+        id: Of the image.
+        condition: Of the image.
+        recorded: What the run knows of the condition's images.
+        readable: Whether it can be read at all.
+        noun: What an image is called.
+    """
+
+    run: Run
+    id: str
+    condition: Condition
+    recorded: DataFingerprint
+    readable: bool
+    noun: str
+
+    def __str__(self) -> str:
+        where = f" ({self.condition})" if self.condition.values else ""
+        return (
+            f"{shown(self.run.folder)} was made of other {self.noun}s under these names "
+            f"({', '.join(self.recorded.data)}): {shown(self.id)}{where} "
+            f"{'differs' if self.readable else 'cannot be read here'}"
+        )
 
 
 class RunData:
@@ -153,23 +200,8 @@ class RunData:
     ) -> None:
         self._run, self._images, self._conditions = run, images, conditions
         self._progress, self._option = progress, option
-        self._begun: set[Condition] = set()
+        self._recorded: set[Condition] = set()
         self._lock = Lock()
-
-    def begin(self, *, every_file: bool = False) -> None:
-        """Compare the images that the run has, and record those of its other conditions.
-
-        Args:
-            every_file: As for ``check``.
-
-        Raises:
-            RunMismatchError: If an image differs.
-            InputError: If a fingerprint or a shard is damaged, or a fingerprint is missing.
-            OutputError: If a fingerprint cannot be written.
-        """
-        self.check(every_file=every_file)
-        for condition in self._images.items:
-            self.begin_condition(condition)
 
     def check(self, *, every_file: bool = False) -> None:
         """Compare the images of the conditions that the run has already.
@@ -182,41 +214,79 @@ class RunData:
             RunMismatchError: If an image differs.
             InputError: If a fingerprint or a shard is damaged, or a fingerprint is missing.
         """
-        known = [c for c in self._images.items if has_fingerprint(self._run, c)]
-        if (difference := differing_image(self._run, self._images)) is not None:
-            raise self._mismatch(difference)
-        self._begun.update(known)
+        for condition in self._images.items:
+            remove_unused(self._run, condition)
+        self._refuse_difference()
         if every_file:
             self._check_every_file()
-        elif not all([can_be_compared(self._run, c) for c in self._images.items]):
-            noun = self._images.noun
+            return
+        noun = self._images.noun
+        if conditions_without_fingerprint(self._run):
             self._progress.note(
                 f"{shown(self._run.folder)} was begun by an older version, which did not record "
                 f"the content of its {noun}s: they cannot be compared with these {noun}s. "
                 "--verify-data compares them all."
             )
+        others = recorded_places(self._run)
+        if others and others.isdisjoint(self._images.places) and not self._any_known():
+            self._progress.note(
+                f"{shown(self._run.folder)} has other conditions, of {noun}s in "
+                f"{', '.join(sorted(others))}: none of them can be compared with these {noun}s."
+            )
 
-    def begin_condition(self, condition: Condition) -> None:
-        """Record the fingerprint of a condition, or compare with the one that another process did.
+    @contextmanager
+    def watched(self, work: Work) -> Iterator[Work]:
+        """Work that records the images of each condition before its first shard.
+
+        At the end the images are compared again: other processes may have made some of the shards.
 
         Raises:
             RunMismatchError: If an image differs.
-            OutputError: If the fingerprint cannot be written.
+            OutputError: If a fingerprint cannot be written.
         """
-        condition = self._images.condition(condition)
-        with self._lock:
-            if condition in self._begun:
-                return
-            if has_fingerprint(self._run, condition) or not has_shards(self._run, condition):
-                self._record(condition)
-            self._begun.add(condition)
+
+        def watching(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+            condition = self._images.condition(shard.condition)
+            self._record(condition)
+            try:
+                table, provenance = work(shard, advance)
+            except ImageError:
+                self._leave_out_damaged(condition)
+                raise
+            if table["error"].null_count < table.num_rows:
+                self._leave_out_damaged(condition)
+            return table, provenance
+
+        yield watching
+        self._refuse_difference()
+
+    def _refuse_difference(self) -> None:
+        difference = differing_image(self._run, self._images)
+        if difference is not None:
+            raise RunMismatchError(f"{difference}. {self._advice}")
+
+    def _any_known(self) -> bool:
+        conditions = [*self._images.items, *self._images.other_conditions()]
+        return any(_is_known(self._run, condition) for condition in conditions)
 
     def _record(self, condition: Condition) -> None:
+        with self._lock:
+            if condition in self._recorded:
+                return
+            if self._run.has_fingerprints or not is_used(self._run, condition):
+                self._begin(condition)
+            self._recorded.add(condition)
+
+    def _begin(self, condition: Condition) -> None:
         files = self._images.sample(condition)
         fingerprint = DataFingerprint(files, self._images.places)
-        recorded = begin_fingerprint(self._run, condition, fingerprint)
-        for name in differences(recorded, files):
-            raise self._mismatch((condition, name, recorded))
+        begin_fingerprint(self._run, condition, fingerprint)
+        self._refuse_difference()
+
+    def _leave_out_damaged(self, condition: Condition) -> None:
+        if has_fingerprint(self._run, condition):
+            ids = read_fingerprint(self._run, condition).files
+            leave_out(self._run, condition, self._images.damaged(condition, ids))
 
     def _check_every_file(self) -> None:
         """Compare every file of the shards that are finished with their digests."""
@@ -229,8 +299,11 @@ class RunData:
             done += stop - start
             self._progress.advance("verify", done, total, f"{noun}s")
         for condition in dict.fromkeys(condition for condition, _, _ in ranges):
-            self._record(condition)
-        self._progress.note(f"Verified: all {total:,} {noun}s of finished shards are unchanged.")
+            self._begin(condition)
+        if total:
+            self._progress.note(
+                f"Verified: all {total:,} {noun}s of finished shards are unchanged."
+            )
 
     def _finished_ranges(self) -> dict[tuple[Condition, int, int], list[Shard]]:
         """Ranges of a condition's items, each with the finished shards that are of it."""
@@ -248,69 +321,72 @@ class RunData:
             return
         items = self._images.items[self._images.condition(shard.condition)]
         where = f" ({shard.condition})" if shard.condition.values else ""
+        advice = self._advice
+        if skipped_in(self._run, [shard]) is not None:
+            advice = (
+                f"Some were skipped: if they were repaired, remove "
+                f"{shown(shard_path(self._run, shard))} and repeat the command. Otherwise, {advice}"
+            )
         raise RunMismatchError(
             f"{shown(self._run.folder)} was made of other {self._images.noun}s under these names "
             f"({', '.join(provenance.data)}): of {shown(items[shard.start].id)} to "
-            f"{shown(items[shard.stop - 1].id)}{where}, at least one differs. {self._advice}"
+            f"{shown(items[shard.stop - 1].id)}{where}, at least one differs. {advice}"
         )
-
-    def _mismatch(self, difference: Difference) -> RunMismatchError:
-        words = made_of_other_images(self._run, difference, self._images.noun)
-        return RunMismatchError(f"{words}. {self._advice}")
 
     @property
     def _advice(self) -> str:
         return f"Choose another {self._option}, or give the {self._images.noun}s of that run."
 
 
-def differing_image(run: Run, images: ImagesAtHand) -> Difference | None:
+def differing_image(run: Run, images: ImagesAtHand) -> DifferingImage | None:
     """The first image at hand that is not the one that the run was made of.
 
-    Compared are the samples of these conditions that the run has; if it has none of them, that of
-    another condition which the data have as well.
+    Compared are the samples of these conditions that the run has, and that of one other condition
+    that both have. Images that are damaged or cannot be read are no other images, unless no image
+    of their condition is the same.
 
     Raises:
-        InputError: If a fingerprint is damaged.
+        InputError: If a fingerprint is damaged, or the data are gone.
     """
-    known = [condition for condition in images.items if has_fingerprint(run, condition)]
-    if not known:
-        others = (c for c in images.other_conditions() if has_fingerprint(run, c))
-        known = list(itertools.islice(others, 1))
-    for condition in known:
-        fingerprint = read_fingerprint(run, condition)
-        here = images.digests(condition, fingerprint.files)
-        for name in differences(fingerprint, here):
-            if images.is_intact(condition, name):  # a damaged file is no other image
-                return condition, name, fingerprint
+    others = (c for c in images.other_conditions() if _is_known(run, c))
+    known = [c for c in images.items if _is_known(run, c)] + list(itertools.islice(others, 1))
+    recorded = {condition: read_fingerprint(run, condition) for condition in known}
+    here = images.digests({condition: r.files for condition, r in recorded.items()})
+    for condition, fingerprint in recorded.items():
+        result = compare_files(fingerprint, here[condition])
+        damaged = images.damaged(condition, result.different)
+        different = [name for name in result.different if name not in damaged]
+        unread = [*damaged, *result.unread]
+        if different or (unread and not result.same):
+            name = (different or unread)[0]
+            return DifferingImage(
+                run, name, condition, fingerprint, name not in result.unread, images.noun
+            )
     return None
 
 
-def made_of_other_images(run: Run, difference: Difference, noun: str = "image") -> str:
-    """That a run was made of other images, without a full stop."""
-    condition, name, fingerprint = difference
-    where = f" ({condition})" if condition.values else ""
-    return (
-        f"{shown(run.folder)} was made of other {noun}s under these names "
-        f"({', '.join(fingerprint.data)}): {shown(name)}{where} differs"
-    )
-
-
-def unused_or_same(default: Path, images: ImagesAtHand, progress: Progress) -> Path:
-    """The default folder, with a number after it if runs of other images are in those before.
+def find_folder(default: Path, images: ImagesAtHand, progress: Progress) -> Path:
+    """The folder of the run of these images: the default one, or one with a number after it.
 
     Raises:
         InputError: If a run that is there is damaged.
     """
-    for number in itertools.count(1):
-        folder = default if number == 1 else default.with_name(f"{default.name}-{number}")
+    numbered = (default.with_name(f"{default.name}-{number}") for number in itertools.count(2))
+    folders = [default, *itertools.takewhile(lambda f: f.exists(), numbered)]
+    for folder in folders:
         if not (folder / MANIFEST).is_file():
+            continue
+        difference = differing_image(open_run(folder), images)
+        if difference is None:
             return folder
-        run = open_run(folder)
-        if (difference := differing_image(run, images)) is None:
-            return folder
-        words = made_of_other_images(run, difference, images.noun)
-        progress.note(f"{words}; it is left as it is.")
-    raise AssertionError("unreachable")
+        progress.note(f"{difference}; it is left as it is.")
+    unused = (f for f in folders if not (f / MANIFEST).is_file())
+    return next(unused, default.with_name(f"{default.name}-{len(folders) + 1}"))
+
+
+def _is_known(run: Run, condition: Condition) -> bool:
+    """Whether the run has records of a condition's images, and says what they were made of."""
+    return has_fingerprint(run, condition) and is_used(run, condition)
 
 
 def _data_condition(condition: Condition, of_data: Iterable[Condition]) -> Condition:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..contracts import Benchmark, Condition, Run, Score
 from ..errors import InputError, shown
 from ..evaluate.benchmarks.transfer import TRANSFER
-from ..records.fingerprints import differing_file
+from ..records.fingerprints import compare_runs
 from ..records.reading import RunRecords, read_run
 from ..records.run import find_runs
 from ..records.shards import shards_of
@@ -97,11 +97,11 @@ def shards_of_other_bytes(a: ScoredRun, b: ScoredRun) -> int:
 
 def told_other_bytes(one: ScoredRun, other: ScoredRun, names: tuple[str, str]) -> str | None:
     """That two runs, called by these names, read other bytes under the same names, if so."""
-    difference = differing_file(one.run, other.run, one.benchmark.conditions)
+    files = compare_runs(one.run, other.run, one.benchmark.conditions)
     shards = shards_of_other_bytes(one, other)
-    if difference is None and not shards:
+    if not files.different and not shards:
         return None
-    what = f"in {shards} shards" if difference is None else f"first {shown(difference)}"
+    what = f"first {shown(files.different[0])}" if files.different else f"in {shards} shards"
     return (
         f"the files of {one.benchmark.title} that {names[0]} read are not those that {names[1]} "
         f"read, under the same names, {what}"

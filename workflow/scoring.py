@@ -27,7 +27,7 @@ from ..records.skipped import skipped_in
 from .beginning import run_of
 from .belief import believed_engine
 from .circumstances import ShardClock, check_run_place, circumstances, default_folder
-from .run_data import ImagesAtHand, RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, find_folder
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 
@@ -136,7 +136,7 @@ def score(
         limit=limit,
     )
     images = ImagesAtHand.of(what, source, selection, subject.spec.preprocessing, places)
-    folder = out or unused_or_same(
+    folder = out or find_folder(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
     with believed.loaded.open() as opened, decoders_of(opened) as decoders:
@@ -176,27 +176,27 @@ def _complete(
     check_finished(run, shards)
     engine, noun = job.engine, job.benchmark.tree.noun
     try:
-        run_shards(
-            run,
-            shards,
-            _work(job, made, run_data),
-            workers=engine.callers,
-            progress=progress,
-            noun=noun,
-            stop=engine.stop,
-        )
+        with run_data.watched(_work(job, made)) as work:
+            run_shards(
+                run,
+                shards,
+                work,
+                workers=engine.callers,
+                progress=progress,
+                noun=noun,
+                stop=engine.stop,
+            )
     except ImageError as error:
         raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
     if (skipped := skipped_in(run, shards, noun)) is not None:
         progress.note(str(skipped))
 
 
-def _work(job: ScoringJob, made: Provenance, run_data: RunData) -> Work:
+def _work(job: ScoringJob, made: Provenance) -> Work:
     """What makes one shard: its records, and under which circumstances they were made."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         clock = ShardClock()
-        run_data.begin_condition(shard.condition)
         table, data_sha256 = score_shard(job, shard, advance)
         return table, clock.provenance(made, job.limit.size, data_sha256)
 

@@ -296,15 +296,19 @@ def _complete(
             if all(shard_path(one.run, shard).is_file() for shard in shards[id(one)]):
                 continue
             job.room.size = one.run.manifest.batch_size
-            run_shards(
-                one.run,
-                shards[id(one)],
-                shard_work(one, everyone, kept, job, transfer.source, compare=compare),
-                workers=1,
-                progress=progress,
-                verb="attack",
-                stop=partial(_stop, everyone),
-            )
+            work = shard_work(one, everyone, kept, job, transfer.source, compare=compare)
+            with ExitStack() as watching:
+                for other in everyone:
+                    work = watching.enter_context(other.data.watched(work))
+                run_shards(
+                    one.run,
+                    shards[id(one)],
+                    work,
+                    workers=1,
+                    progress=progress,
+                    verb="attack",
+                    stop=partial(_stop, everyone),
+                )
     skipped = skipped_in(victims[0].run, shards[id(victims[0])])
     if skipped is not None:
         progress.note(str(skipped))

@@ -15,6 +15,7 @@ from .attack_data import AttackedData, ReadImages, attack_of, images_of
 from .circumstances import ShardClock
 from .compared_shards import Compare
 from .kept_images import KeptImages
+from .run_data import RunData
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,10 @@ class Recipient(Protocol):
     @property
     def run(self) -> Run:
         """Where its records belong."""
+
+    @property
+    def data(self) -> RunData:
+        """The photos of the run, compared with those at hand."""
 
     def begin(self, shard: Shard) -> PartOfShard:
         """Its part of a shard."""

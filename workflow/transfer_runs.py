@@ -26,7 +26,7 @@ from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_o
 from .beginning import begun_run, images_per_second
 from .circumstances import circumstances, default_folder
 from .kept_images import KeptImages, announce_size
-from .run_data import ImagesAtHand, RunData, unused_or_same
+from .run_data import ImagesAtHand, RunData, find_folder
 from .selection import Selection
 from .subject import Subject
 from .transfer_pass import cut_of
@@ -100,7 +100,7 @@ def at_work(
             like=like,
         )
         like = like or run
-        _begin_data(run, transfer, asked, progress)
+        data = _checked_data(run, transfer, asked, progress)
         if kept is not None and cut_of(kept.run) != cut_of(run):
             raise InputError(
                 f"{shown(run.folder)} is cut into shards of {run.manifest.shard_size} images, what "
@@ -108,7 +108,7 @@ def at_work(
                 "another --out, or another --keep."
             )
         made = _made(victim, engine, run, transfer)
-        found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note)))
+        found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note), data))
     return kept, found
 
 
@@ -123,16 +123,17 @@ def _folder(
     if out is not None:
         return run_place(subject, out)
     default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
-    return unused_or_same(default, transfer.at_hand, progress)
+    return find_folder(default, transfer.at_hand, progress)
 
 
-def _begin_data(
+def _checked_data(
     run: Run, transfer: Transfer, asked: Asked, progress: Progress, *, option: str = "--out"
-) -> None:
-    """Compare the images with those of a run, or record them."""
+) -> RunData:
+    """The images of a run, which are those at hand."""
     conditions = transfer.selection.conditions
     data = RunData(run, transfer.at_hand, progress, conditions=conditions, option=option)
-    data.begin(every_file=asked.verify_data)
+    data.check(every_file=asked.verify_data)
+    return data
 
 
 def _key(victim: Victim, transfer: Transfer) -> RunKey:
@@ -183,14 +184,14 @@ def _kept(
     run = begun_run(
         folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
     )
-    _begin_data(run, transfer, asked, progress, option="--keep")
+    data = _checked_data(run, transfer, asked, progress, option="--keep")
     side = job.preprocessing.crop_px
     shards = shards_of(transfer.selection.conditions, len(job.items), run.manifest.shard_size)
     missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
     if missing:
         announce_size(folder, missing * job.settings.attempts, side, progress)
     made = attack_circumstances(job.network, transfer.images, run.manifest.batch_size)
-    return KeptImages(run, made, side)
+    return KeptImages(run, made, side, data)
 
 
 def _made(victim: Victim, engine: Engine, run: Run, transfer: Transfer) -> Provenance:

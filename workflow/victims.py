@@ -33,6 +33,7 @@ from .attack_data import AttackedData
 from .belief import Believed, failure
 from .engines import is_reference
 from .parity import compared, stored_parity
+from .run_data import RunData
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class OpenVictim:
         run: Where its records belong.
         made: What the provenances of its shards share.
         limit: How many images it has memory for.
+        data: The photos of the run, compared with those at hand.
         clean: Its class of each clean image that it has seen: the same at every epsilon.
     """
 
@@ -82,6 +84,7 @@ class OpenVictim:
     run: Run
     made: Provenance
     limit: BatchLimit
+    data: RunData
     clean: dict[str, int] = field(default_factory=dict)
 
     def begin(self, shard: Shard) -> "ShardOfVictim":

@@ -20,8 +20,8 @@ READERS = 16
 
 def file_digests(
     source: Source, items: Sequence[Item], decode: Decode | None = None
-) -> dict[str, str | None]:
-    """SHA-256 of the bytes of each item, by id; ``None`` for one that cannot be read.
+) -> list[str | None]:
+    """SHA-256 of the bytes of each item; ``None`` for one that cannot be read.
 
     Args:
         source: Where the items are.
@@ -32,10 +32,7 @@ def file_digests(
         InputError: If the data are gone.
     """
     contents = _contents(source, items, decode)
-    return {
-        item.id: None if content is None else content.hexdigest()
-        for item, content in zip(items, contents, strict=True)
-    }
+    return [None if content is None else content.hexdigest() for content in contents]
 
 
 def shard_digest(source: Source, items: Sequence[Item]) -> str:

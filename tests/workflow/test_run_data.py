@@ -15,15 +15,12 @@ from PIL import Image
 import evaluator
 from evaluator.contracts import Condition, Run, RunManifest, Silence
 from evaluator.errors import ImageError, InputError, RunMismatchError
-from evaluator.evaluate.benchmarks.imagenet import IMAGENET
-from evaluator.evaluate.sources.opening import open_source
-from evaluator.records.fingerprints import fingerprint_path, read_fingerprint
+from evaluator.records.fingerprints import begin_fingerprint, fingerprint_path, read_fingerprint
 from evaluator.records.run import MANIFEST, open_run
+from evaluator.records.running import run_shards
 from evaluator.storage.documents import read_document, sealed, write_document
 from evaluator.tests import small_bundle as small
 from evaluator.tests.small import one_line
-from evaluator.workflow.run_data import ImagesAtHand, RunData
-from evaluator.workflow.selection import select
 
 COUNT = 40  # more than are sampled
 CLEAN = Condition()
@@ -207,6 +204,22 @@ def test_a_new_condition_of_other_data_does_not_enter_a_run(
         score(large_model, corrupted["second"], first.folder, corruptions=["snow"], **options)
 
 
+def test_conditions_of_separate_trees_are_one_run_with_a_note(
+    large_model: str, corrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    # As of noise.tar and then blur.tar: nothing can be compared.
+    for cell in ("fog", "snow"):
+        shutil.copytree(corrupted["first"] / cell, tmp_path / cell / cell)
+    options: dict[str, Any] = {"benchmark": "imagenet-c", "out": tmp_path / "run"}
+    told = Silence()
+    score(large_model, tmp_path / "fog", **options)
+    score(large_model, tmp_path / "snow", progress=told, **options)
+    assert any(
+        f"has other conditions, of images in {tmp_path}/fog: none of them can be compared" in note
+        for note in told.notes
+    )
+
+
 def test_every_file_is_compared_on_request(model: str, photos: Path, tmp_path: Path) -> None:
     tree = Path(shutil.copytree(photos, tmp_path / "tree"))
     run, told = score(model, tree, tmp_path / "run", batch_size=8), Silence()
@@ -235,10 +248,24 @@ def test_a_run_of_the_format_before_is_continued_with_a_note(
     assert not fingerprint_path(run, CLEAN).exists()
     with pytest.raises(RunMismatchError, match="at least one differs"):
         score(model, processed, out, verify_data=True)
+    (note,) = (
+        n for n in evaluator.compare(out, score(model, photos, tmp_path / "new").folder).notes
+    )
+    assert "whether A and B read the same files of ImageNet validation is not known" in note
     # What was compared whole is known from then on.
     score(model, photos, out, verify_data=True)
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):
         score(model, processed, out)
+
+
+def test_a_new_condition_of_an_old_run_has_the_note_too(
+    large_model: str, corrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"benchmark": "imagenet-c", "out": tmp_path / "run"}
+    age(score(large_model, corrupted["first"], corruptions=["fog"], **options))
+    told = Silence()
+    score(large_model, corrupted["first"], corruptions=["snow"], progress=told, **options)
+    assert any("was begun by an older version, which did not record" in n for n in told.notes)
 
 
 def test_a_fingerprint_that_is_missing_or_edited_is_named(
@@ -250,7 +277,9 @@ def test_a_fingerprint_that_is_missing_or_edited_is_named(
     path.unlink()
     with pytest.raises(InputError, match=r"fingerprint\.json is missing\. It describes") as error:
         score(model, photos, run.folder, limit=2)
-    one_line(error)
+    assert "repeat the command with --verify-data" in one_line(error)
+    score(model, photos, run.folder, limit=2, verify_data=True)
+    assert json.loads(path.read_text()) == document
     document["files"] = dict.fromkeys(document["files"], "0" * 64)
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"fingerprint\.json was edited"):
@@ -286,7 +315,11 @@ def test_a_damaged_file_may_be_repaired(
             score(model, tree, run, **options)
     else:
         score(model, tree, run, **options)
-        (run / "records/part-00000.parquet").unlink()  # as the note about skipped images says
+        damaged.write_bytes(whole)
+        skipped = run / "records/part-00000.parquet"
+        with pytest.raises(RunMismatchError, match=rf"if they were repaired, remove {skipped}"):
+            score(model, tree, run, verify_data=True, **options)
+        skipped.unlink()  # as the note about skipped images says as well
     assert read_fingerprint(open_run(run), CLEAN).files["n01440764/000.png"] is None
     damaged.write_bytes(whole)
     repaired = score(model, tree, run, **options)
@@ -304,20 +337,67 @@ def test_a_file_that_is_damaged_later_is_no_other_image(
     assert records(run)[0]["error"]
 
 
-def test_of_processes_that_begin_at_once_the_first_decides(
+def test_what_another_process_made_of_other_images_is_refused_at_the_end(
+    model: str, photos: Path, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    def after_another_process(*given: Any, **more: Any) -> None:
+        monkeypatch.undo()
+        score(model, photos, out)  # every shard, while this process waits
+        run_shards(*given, **more)
+
+    monkeypatch.setattr("evaluator.workflow.scoring.run_shards", after_another_process)
+    with pytest.raises(RunMismatchError, match=r"000\.png differs"):
+        score(model, processed, out)
+    assert records(open_run(out)) == records(score(model, photos, tmp_path / "undisturbed"))
+
+
+def test_of_processes_that_begin_a_condition_at_once_the_first_decides(
+    model: str, photos: Path, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = score(model, photos, tmp_path / "run")
+    recorded = read_fingerprint(run, CLEAN)
+    shutil.rmtree(run.folder)
+
+    def after_another_process(there: Run, condition: Condition, mine: Any) -> Any:
+        begin_fingerprint(there, condition, recorded)
+        return begin_fingerprint(there, condition, mine)
+
+    monkeypatch.setattr("evaluator.workflow.run_data.begin_fingerprint", after_another_process)
+    with pytest.raises(RunMismatchError, match=r"000\.png differs"):
+        score(model, processed, run.folder)
+    assert not list(run.folder.glob("records/**/*.parquet"))
+
+
+def test_images_of_which_nothing_was_made_do_not_bind_a_run(
     model: str, photos: Path, processed: Path, tmp_path: Path
 ) -> None:
     run = score(model, photos, tmp_path / "run")
-    shutil.rmtree(run.folder / "records")
-    recorded = read_fingerprint(run, CLEAN)
-    source = open_source([processed], IMAGENET.conditions, progress=Silence())
-    selection = select(IMAGENET, source, {}, limit=None, progress=Silence())
-    preprocessing = run.key.preprocessing
-    images = ImagesAtHand.of(IMAGENET, source, selection, preprocessing, [processed])
-    late = RunData(run, images, Silence(), conditions=selection.conditions)
+    shutil.rmtree(run.folder / "records")  # as if it had been interrupted at once
+    again = score(model, processed, run.folder)
+    assert records(again) == records(score(model, processed, tmp_path / "fresh"))
+
+
+def test_a_run_is_found_again_although_the_one_before_it_was_removed(
+    model: str, photos: Path, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = score(model, photos, None), score(model, processed, None)
+    shutil.rmtree(first.folder)
+    assert score(model, processed, None).folder == second.folder
+    assert score(model, photos, None).folder == first.folder
+
+
+def test_a_tree_of_damaged_files_is_not_that_of_a_run(
+    model: str, photos: Path, tmp_path: Path
+) -> None:
+    run = score(model, photos, tmp_path / "run")
+    pointers = Path(shutil.copytree(photos, tmp_path / "pointers"))
+    for path in pointers.rglob("*.png"):
+        path.write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):
-        late.begin_condition(CLEAN)  # it found no fingerprint when it looked
-    assert read_fingerprint(run, CLEAN) == recorded
+        score(model, pointers, run.folder)
 
 
 def test_a_report_says_which_of_several_clean_runs_it_took(

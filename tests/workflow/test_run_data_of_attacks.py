@@ -63,9 +63,9 @@ def transferred(tree: Path, out: Path | None, **more: Any) -> Run:
     return run
 
 
-def score(tree: Path, out: Path) -> Run:
+def score(tree: Path, out: Path, benchmark: str = "imagenet", crop_px: int = SIDE) -> Run:
     return evaluator.score(
-        "small", "imagenet", tree, weights="random", crop_px=SIDE, engine="torch", device="cpu",
+        "small", benchmark, tree, weights="random", crop_px=crop_px, engine="torch", device="cpu",
         out=out,
     )  # fmt: skip
 
@@ -98,15 +98,31 @@ def test_other_images_and_epsilons_never_enter_an_attack_that_was_named(
     assert any("Verified: all 3 images of" in note for note in told.notes)
 
 
-def test_an_attack_does_not_stand_in_the_row_of_a_run_of_other_images(
+def test_an_attack_does_not_stand_in_the_row_of_runs_of_other_images(
     photos: Path, processed: Path, tmp_path: Path
 ) -> None:
-    score(photos, tmp_path / "runs/scored")
-    attack(processed, tmp_path / "runs/attacked")
-    assert len(evaluator.report(tmp_path / "runs").entries) == 2
-    shutil.rmtree(tmp_path / "runs/attacked")
-    attack(photos, tmp_path / "runs/attacked")
-    assert len(evaluator.report(tmp_path / "runs").entries) == 1
+    fog, runs = tmp_path / "corrupted/fog/1/n01440764", tmp_path / "runs"
+    fog.mkdir(parents=True)
+    Image.new("RGB", (224, 224), "gray").save(fog / "one.png")
+    score(photos, runs / "clean", crop_px=224)
+    score(tmp_path / "corrupted", runs / "cells", "imagenet-c", crop_px=224)
+    attack(processed, runs / "attacked", crop_px=224, limit=1)
+    assert len(evaluator.report(runs).entries) == 2
+    shutil.rmtree(runs / "attacked")
+    attack(photos, runs / "attacked", crop_px=224, limit=1)
+    assert len(evaluator.report(runs).entries) == 1
+
+
+def test_a_transfer_that_was_refused_does_not_bind_its_other_runs(
+    photos: Path, processed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    options: dict[str, Any] = {"epsilons": EPSILONS, "steps": (2,)}
+    transfer(photos, "random", out, "second", **options)
+    with pytest.raises(RunMismatchError, match=OTHER):
+        transfer(processed, "random", out, ("first", "second"), **options)
+    first, _ = transfer(photos, "random", out, ("first", "second"), **options)
+    assert rows(first, EPSILONS[0])
 
 
 def test_saved_images_are_not_continued_with_other_photos(
@@ -122,7 +138,7 @@ def test_a_cross_check_with_a_run_of_other_photos_is_refused(
     photos: Path, processed: Path, tmp_path: Path
 ) -> None:
     against = score(processed, tmp_path / "scored")
-    with pytest.raises(InputError, match=r"was made of other photos under these names.*differs"):
+    with pytest.raises(InputError, match=rf"{OTHER}.*differs. Score the photos"):
         attack(photos, tmp_path / "run", check_against=against.folder)
     assert not (tmp_path / "run").exists()
     # The run may hold more photos than are attacked.
@@ -141,6 +157,18 @@ def test_a_probe_of_other_images_is_named(photos: Path, processed: Path, tmp_pat
         probes_of(read, [])
     with pytest.raises(RunMismatchError, match=OTHER):
         attack(photos, tmp_path / "run", **probing)
+
+
+def test_every_file_of_a_probe_is_compared_on_request(photos: Path, tmp_path: Path) -> None:
+    probing = {"probe": True, "probe_images": 2, "probe_queries": 3}
+    run = attack(photos, tmp_path / "run", **probing)
+    for manifest in run.folder.glob("**/fingerprint.json"):
+        manifest.unlink()
+    name = sorted(path.relative_to(photos) for path in photos.glob("*/*"))[0]
+    Image.open(photos / name).rotate(90).save(photos / name)
+    shutil.rmtree(run.folder / "records")
+    with pytest.raises(RunMismatchError, match=r"noise was made of other images .* at least one"):
+        attack(photos, tmp_path / "run", verify_data=True, **probing)
 
 
 def test_a_transferred_attack_on_other_photos_is_no_probe(
