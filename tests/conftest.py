@@ -21,6 +21,7 @@ from evaluator.tests.doctored import doctored
 from evaluator.tests.evaluate.generate.made_trees import photos_in
 from evaluator.tests.examples import FAST, THOROUGH
 from evaluator.tests.shared_cache import EVERYTHING, ROOT, digest, shared, source_digest, versions
+from evaluator.tests.toy import RANDOM, TOY
 
 collect_ignore = ["wheel"]  # run against the built wheel, outside the tree: see .ci/run
 
@@ -142,7 +143,26 @@ def bundle(cache: Path, shared_exports: None) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def faulty(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy(cache: Path, shared_exports: None) -> Bundle:
+    """SqueezeNet with random weights, for 64 px: for all that needs no real network.
+
+    ``evaluator.export_model(TOY, **RANDOM)`` gives it again (``tests/toy.py``).
+    """
+    exported = evaluator.export_model(TOY, **RANDOM)
+    assert exported.parity.passed
+    return exported.bundle
+
+
+@pytest.fixture
+def exports_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports run in this process, where another would import PyTorch for a tiny network."""
+    monkeypatch.setattr(
+        "evaluator.workflow.bundles.in_child", lambda work, export, progress: work(export, progress)
+    )
+
+
+@pytest.fixture(scope="session")
+def faulty(toy: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose graph takes BGR: its manifest is in order, its logits are wrong."""
     import numpy as np
     import onnx
@@ -156,4 +176,4 @@ def faulty(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
         first.input[0] = "bgr"
         graph.node.insert(position, swap)
 
-    return doctored(bundle, tmp_path_factory.mktemp("faulty") / "bundle", bgr)
+    return doctored(toy, tmp_path_factory.mktemp("faulty") / "bundle", bgr)

@@ -69,9 +69,9 @@ def _can_be_shared(argument: Any) -> bool:
     """Whether the model is known by name, and the user gave no file that the bundle depends on."""
     if not isinstance(argument, bundles._Export):
         return False
-    spec = argument.subject.spec
+    spec, kind = argument.subject.spec, argument.subject.kind
     known = spec.own is None and spec.weights.kind in ("package", "random")
-    return known and argument.photos is None
+    return known and (argument.photos is None or kind.precision != "fp16")
 
 
 def _plain_name(name: str) -> str:

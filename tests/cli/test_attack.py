@@ -13,11 +13,11 @@ def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(
 ) -> None:
     words: list[str | Path] = [
         "attack", "whitebox", "efficientnet_lite0", "--data", photos, "--epsilon", "0.002,4/255",
-        "--steps", "2,4", "--limit", "3", "--traced", "1", "--out", tmp_path / "run",
+        "--steps", "1,2", "--limit", "2", "--traced", "1", "--out", tmp_path / "run",
     ]  # fmt: skip
     done = run(*words, "--json", tmp_path / "report.json")
     assert done.returncode == 0, done.stderr
-    assert "Attacking efficientnet_lite0: 3 images at epsilon 0.002, 4/255, into" in done.stderr
+    assert "Attacking efficientnet_lite0: 2 images at epsilon 0.002, 4/255, into" in done.stderr
     assert "White-box attack over epsilon: still right, %" in done.stdout
     assert "efficientnet_lite0, 2 steps: can the attack be believed?" in done.stdout
     document = json.loads((tmp_path / "report.json").read_text())

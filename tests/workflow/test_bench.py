@@ -24,7 +24,7 @@ from evaluator.workflow.bench_parts import Bed, bed_of, timed
 class Slow(OnnxEngine):
     """An engine that sleeps before each answer."""
 
-    sleep_seconds = 0.2
+    sleep_seconds = 0.05
 
     def stream(
         self, batches: Iterable[ImageBatch]
@@ -51,7 +51,7 @@ def bed(engine: Engine, photos: Path, bundle: Bundle, stack: ExitStack) -> Bed:
 
 
 def test_a_bench_tells_all_its_parts_and_needs_no_parity(bundle: Bundle) -> None:
-    result = evaluator.bench("efficientnet_lite0", engine="onnxruntime", device="cpu", seconds=1)
+    result = evaluator.bench("efficientnet_lite0", engine="onnxruntime", device="cpu", seconds=0.2)
     assert result.parity == "passed"  # known from the export; nothing was measured for it
     assert (result.batch_size, result.images) == (4, 20)
     assert result.data == "20 sample photos as JPEGs of 224 px"
@@ -73,14 +73,14 @@ def test_photos_of_a_folder_are_decoded_through_a_single_caller(photos: Path) ->
         engine="torch",
         device="cpu",
         batch_size=2,
-        seconds=1,
+        seconds=0.2,
     )
     assert (result.parity, result.callers) == ("reference", 1)
     assert result.data == "20 images of --data as photos"
 
 
 def test_the_engine_and_the_data_side_are_told_apart(bundle: Bundle, photos: Path) -> None:
-    # 2 callers x 2 images in at least 0.2 s: 20 images/s at most; the data side does not sleep.
+    # 2 callers x 2 images in at least 0.05 s: 80 images/s at most; the data side does not sleep.
     with ExitStack() as stack:
         engine = stack.enter_context(Slow(bundle, cpu()))
         times = timed(bed(engine, photos, bundle, stack), 0.1, Silence())
@@ -144,6 +144,6 @@ def test_flat_photos_are_benched_with_a_list_of_their_classes(photos: Path, tmp_
         labels=labels,
         engine="onnxruntime",
         device="cpu",
-        seconds=1,
+        seconds=0.2,
     )
     assert result.images == len(found)

@@ -15,10 +15,11 @@ import pytest
 from evaluator.contracts import Bundle, GraphKind, Silence
 from evaluator.errors import InputError, OutputError
 from evaluator.storage.lock import locked
+from evaluator.tests.toy import RANDOM, TOY
 from evaluator.workflow.bundles import bundle_lock, bundle_of
 from evaluator.workflow.subject import ModelChoice, Subject, find_subject
 
-SMALL = ModelChoice("torchvision:squeezenet1_1", "random")
+SMALL = ModelChoice(TOY, **RANDOM)
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def subject(tmp_path: Path) -> Subject:
 
 
 def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
-    bundle: Bundle, tmp_path: Path
+    toy: Bundle, tmp_path: Path
 ) -> None:
-    subject = replace(find_subject(ModelChoice("efficientnet_lite0")), folder=tmp_path / "bundle")
+    subject = replace(find_subject(SMALL), folder=tmp_path / "bundle")
     progress, found = Silence(), []
     waiting = threading.Thread(target=lambda: found.append(bundle_of(subject, progress)))
     with locked(bundle_lock(subject.folder)):
@@ -38,12 +39,10 @@ def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
         deadline = time.monotonic() + 30
         while not progress.notes and time.monotonic() < deadline:
             time.sleep(0.01)
-        shutil.copytree(bundle.folder, subject.folder)
+        shutil.copytree(toy.folder, subject.folder)
     waiting.join(60)
-    assert progress.notes == [
-        "Another process exports efficientnet_lite0 just now; waiting for it."
-    ]
-    assert found == [(replace(bundle, folder=subject.folder), False)]
+    assert progress.notes == [f"Another process exports {TOY} just now; waiting for it."]
+    assert found == [(replace(toy, folder=subject.folder), False)]
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next(subject: Subject) -> None:
@@ -59,7 +58,9 @@ def test_what_a_killed_export_left_is_removed_by_the_next(subject: Subject) -> N
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_an_export_that_is_broken_off_leaves_nothing(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -102,14 +103,14 @@ def test_a_place_that_holds_something_else_is_refused_before_the_work(subject: S
     ],
 )
 def test_another_graph_of_the_same_model_is_not_taken(
-    kind: GraphKind, told: str, bundle: Bundle
+    kind: GraphKind, told: str, toy: Bundle
 ) -> None:
-    model = bundle.model
+    model = toy.model
     with pytest.raises(InputError, match=told):
-        bundle_of(Subject(model.spec, kind, bundle.folder), Silence())
+        bundle_of(Subject(model.spec, kind, toy.folder), Silence())
     with pytest.raises(InputError, match="asked for was"):
         find_subject(
-            ModelChoice(str(bundle.folder), precision=kind.precision, input_kind=kind.input_kind)
+            ModelChoice(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
         )
 
 

@@ -1,6 +1,7 @@
 """From real weights and real photos to a report: every number equals a second implementation."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,48 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+@dataclass(frozen=True)
+class Data:
+    """Clean photos, the same ones corrupted, and how many."""
+
+    photos: Path
+    corrupted: Path
+    count: int
+
+
+@pytest.fixture(scope="module", params=[3, pytest.param(20, marks=pytest.mark.slow)])
+def data(request: pytest.FixtureRequest) -> Data:
+    """All 75 conditions of three photos, and of twenty."""
+    names = ("three_photos", "three_corrupted") if request.param == 3 else ("photos", "corrupted")
+    photos, corrupted = map(request.getfixturevalue, names)
+    return Data(photos, corrupted, request.param)
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def runs(
-    request: pytest.FixtureRequest, folder: Path, bundle: Bundle, photos: Path, corrupted: Path
+    request: pytest.FixtureRequest, folder: Path, bundle: Bundle, data: Data
 ) -> tuple[Run, Run]:
-    engine, out = request.param, folder / request.param
+    engine, out = request.param, folder / f"{request.param}-{data.count}"
     clean = evaluator.score(
-        "efficientnet_lite0", "imagenet", photos, engine=engine, out=out / "clean"
+        "efficientnet_lite0", "imagenet", data.photos, engine=engine, out=out / "clean"
     )
     run = evaluator.score(
-        "efficientnet_lite0", "imagenet-c", corrupted, engine=engine, out=out / "c"
+        "efficientnet_lite0", "imagenet-c", data.corrupted, engine=engine, out=out / "c"
     )
     return clean, run
 
 
 @pytest.fixture(scope="module")
-def expected_clean(photos: Path) -> second.Results:
-    network = second.efficientnet_lite0()
-    return second.logits_of_tree(network, second.clean_transform("efficientnet_lite0"), photos)
+def expected_clean(data: Data) -> second.Results:
+    network, transform = second.efficientnet_lite0(), second.clean_transform("efficientnet_lite0")
+    return second.logits_of_tree(network, transform, data.photos)
 
 
 @pytest.fixture(scope="module")
-def expected_c(corrupted: Path) -> dict[tuple[str, int], second.Results]:
+def expected_c(data: Data) -> dict[tuple[str, int], second.Results]:
     network = second.efficientnet_lite0()
-    return second.imagenet_c(network, second.stimulus_transform("efficientnet_lite0"), corrupted)
+    transform = second.stimulus_transform("efficientnet_lite0")
+    return second.imagenet_c(network, transform, data.corrupted)
 
 
 def values(document: dict[str, Any], metric: str) -> dict[tuple[str | None, int | None], float]:
@@ -105,25 +124,25 @@ def test_every_record_equals_the_second_implementation(
             np.testing.assert_allclose(softmax[row["top5"]], ranked, atol=1e-6)
 
 
-def test_a_run_is_read_in_one_line_by_others(runs: tuple[Run, Run]) -> None:
+def test_a_run_is_read_in_one_line_by_others(runs: tuple[Run, Run], data: Data) -> None:
     from pyarrow import dataset
 
     table = dataset.dataset(runs[1].folder / "records", partitioning="hive").to_table()
-    assert table.num_rows == 1500
+    assert table.num_rows == 75 * data.count
     assert set(table.column_names) == {
         "id", "label", "top5", "probability", "error", "corruption", "severity"
     }  # fmt: skip
 
 
-def test_the_report_marks_what_it_is_not(runs: tuple[Run, Run]) -> None:
+def test_the_report_marks_what_it_is_not(runs: tuple[Run, Run], data: Data) -> None:
     report = evaluator.report([run.folder for run in runs])
     for score in report.scores:
         assert not score.complete
-        assert score.n == 20
+        assert score.n == data.count
         assert score.generated == (score.benchmark == "imagenet-c")
         assert score.parity in ("passed", "reference")
     text = report.markdown()
-    assert "20 of 50,000 images a condition" in text
+    assert f"{data.count} of 50,000 images a condition" in text
     assert "generated data, not the published benchmark" in text
 
 
@@ -140,10 +159,10 @@ def test_the_reports_json_has_the_keys_of_the_format(runs: tuple[Run, Run]) -> N
     }  # fmt: skip
 
 
-def test_provenance_says_what_ran_on_what(runs: tuple[Run, Run], corrupted: Path) -> None:
+def test_provenance_says_what_ran_on_what(runs: tuple[Run, Run], data: Data) -> None:
     for made in read_run(runs[1], IMAGENET_C.conditions).provenance:
         assert made.device.name == "cpu"
-        assert made.data == (str(corrupted),)
+        assert made.data == (str(data.corrupted),)
         assert made.parity_status == ("reference" if made.parity is None else "passed")
         assert {"python", "evaluator", "numpy", "Pillow"} <= made.versions.keys()
         assert len(made.data_sha256) == 64

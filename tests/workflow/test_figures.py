@@ -3,8 +3,6 @@
 import builtins
 import io
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from evaluator.errors import OutputError, UnavailableError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.tests import stimuli
 from evaluator.tests.attack_scores import whitebox
+from evaluator.tests.command_line import run
 from evaluator.tests.score_rows import entry
 from evaluator.tests.second_cue_conflict import LEFTOVER
 from evaluator.tests.written_cue_runs import NAMES, records_of_logits, write_cue_run
@@ -186,18 +185,15 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_names_the_files_and_refuses_before_it_reads(tmp_path: Path) -> None:
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "evaluator", "report", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     runs, folder = tmp_path / "runs", tmp_path / "figures"
     write_cue_run(runs, write_stimuli(tmp_path / "data"))
-    done = run(runs, "--figures", folder, "--json", "-")
+    done = run("report", runs, "--figures", folder, "--json", "-")
     assert done.returncode == 0
     assert done.stdout.startswith("{")
     names = [line.removeprefix("Figure: ") for line in done.stderr.splitlines()]
     assert sorted(names) == sorted(map(str, folder.iterdir()))
-    refused = run(tmp_path / "nothing", "--figures", tmp_path / "data" / "airplane" / NAMES[0])
+    place = tmp_path / "data" / "airplane" / NAMES[0]
+    refused = run("report", tmp_path / "nothing", "--figures", place)
     assert refused.returncode == 1
     assert "cannot be written" in refused.stderr
 

@@ -23,8 +23,10 @@ from evaluator.exporter.description import read_description
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights import load_network
 from evaluator.records.reading import read_run
+from evaluator.tests.command_line import run
 from evaluator.tests.doctored import doctored
 from evaluator.tests.ready_graphs import ReadyGraph, description
+from evaluator.tests.toy import RANDOM, TOY
 
 SQUEEZENET = """
 [preprocessing]
@@ -105,7 +107,7 @@ def probabilities(run: Run) -> list[list[float]]:
 
 
 def test_a_factory_walks_the_whole_road_and_its_classes_may_be_in_another_order(
-    at_home: Path, photos: Path, tmp_path: Path
+    at_home: Path, photos: Path, tmp_path: Path, exports_here: None
 ) -> None:
     told = Silence()
     exported = evaluator.export_model(
@@ -132,21 +134,22 @@ def test_a_factory_walks_the_whole_road_and_its_classes_may_be_in_another_order(
     assert {(score.model, score.parity) for score in report.scores} == {("my-normalized", "passed")}
 
 
-def test_a_model_of_the_zoo_takes_a_class_file_too(at_home: Path, tmp_path: Path) -> None:
+def test_a_model_of_the_zoo_takes_a_class_file_too(
+    at_home: Path, tmp_path: Path, exports_here: None
+) -> None:
     exported = evaluator.export_model(
-        "torchvision:squeezenet1_1", weights="random", crop_px=64, classes=Path("classes.txt"),
-        out=tmp_path / "bundle",
-    )  # fmt: skip
+        TOY, classes=Path("classes.txt"), out=tmp_path / "bundle", **RANDOM
+    )
     assert exported.parity.passed
     assert exported.bundle.model.spec.class_order is not None
 
 
 def test_the_report_says_which_command_completes_the_run(
-    at_home: Path, photos: Path, tmp_path: Path
+    at_home: Path, three_photos: Path, tmp_path: Path, exports_here: None
 ) -> None:
     corrupted = tmp_path / "imagenet-c"
-    for photo in sorted(photos.rglob("*.JPEG"))[:3]:
-        stimulus = corrupted / "fog" / "1" / photo.relative_to(photos)
+    for photo in three_photos.rglob("*.JPEG"):
+        stimulus = corrupted / "fog" / "1" / photo.relative_to(three_photos)
         stimulus.parent.mkdir(parents=True)
         Image.open(photo).resize((224, 224)).save(stimulus)
     run = evaluator.score(
@@ -168,7 +171,7 @@ def test_the_report_says_which_command_completes_the_run(
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SqueezeNet as torch exports it: normalised images in, probabilities out, data beside it."""
     folder = tmp_path_factory.mktemp("ready")
-    spec = model_spec("torchvision:squeezenet1_1", weights="random", crop_px=64)
+    spec = model_spec(TOY, **RANDOM)
     network = nn.Sequential(load_network(spec).network, nn.Softmax(1)).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own deprecations
@@ -196,10 +199,7 @@ def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
     assert {gate.name for gate in parity.gates} >= {"preprocessing", "worst class"}
 
     run = evaluator.score(str(ready), "imagenet", photos, out=tmp_path / "run")
-    known = evaluator.score(
-        "torchvision:squeezenet1_1", "imagenet", photos, weights="random", crop_px=64,
-        out=tmp_path / "known",
-    )  # fmt: skip
+    known = evaluator.score(TOY, "imagenet", photos, out=tmp_path / "known", **RANDOM)
     np.testing.assert_allclose(probabilities(run), probabilities(known), rtol=1e-4)
     report = evaluator.report([run.folder])
     assert {score.parity for score in report.scores} == {PASSED_AGAINST_ONNX}
@@ -265,7 +265,7 @@ def test_the_reference_of_a_bundle_is_the_original_and_no_other_file(small: Path
 # ---------------------------------------------------------------------------- the command line
 
 
-def command(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def process(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "evaluator", *map(str, words)],
         capture_output=True, text=True, cwd=cwd, check=False,
@@ -280,11 +280,11 @@ def test_a_factory_in_the_current_directory_is_found_by_the_command_line(tmp_pat
     )
     description(tmp_path / "mine.toml", 'name = "normalized"')
     words = ("export", "cwd_nets:make", "--description", "mine.toml")
-    done = command(*words, "--weights", "random", cwd=tmp_path)
+    done = process(*words, "--weights", "random", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "normalized-" in done.stdout.splitlines()[0]
     assert "hello" not in done.stdout
-    refused = command(*words, cwd=tmp_path)
+    refused = run(*words, cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("error: cwd_nets:make needs --weights FILE")
     shutil.rmtree(Path(done.stdout.splitlines()[0]))

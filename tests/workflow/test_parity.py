@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import evaluator
 from evaluator.contracts import Bundle
 from evaluator.errors import InputError
+from evaluator.exporter.spec import model_spec
+from evaluator.exporter.weights import load_network
 from evaluator.tests.doctored import doctored
+from evaluator.tests.toy import CROP_PX, RANDOM, TOY
 from evaluator.workflow.parity import evidence_path
+from evaluator.workflow.parity_images import parity_images
 
 
 def failed(folder: Path) -> set[str]:
@@ -61,14 +66,17 @@ def tf32(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
+@pytest.mark.parametrize("network", ["toy", pytest.param("bundle", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("edit", "gate"),
     [(wrong_deviation, "preprocessing"), (mixed_batch, "batch independence"), (tf32, "all")],
 )
 def test_a_doctored_graph_fails_and_keeps_its_evidence(
-    edit: Callable[[Any], None], gate: str, bundle: Bundle, tmp_path: Path
-) -> None:
-    assert gate in failed(doctored(bundle, tmp_path / "bundle", edit))
+    edit: Callable[[Any], None], gate: str, network: str, tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    whole: Bundle = request.getfixturevalue(network)
+    assert gate in failed(doctored(whole, tmp_path / "bundle", edit))
 
 
 def test_a_result_is_kept_for_its_engine_and_found_again(
@@ -90,54 +98,45 @@ def test_the_reference_has_nothing_to_be_compared_with(bundle: Bundle) -> None:
         evaluator.check_parity("efficientnet_lite0", engine="torch", device="cpu")
 
 
-def test_weights_that_changed_since_the_export_are_found_out(tmp_path: Path, photos: Path) -> None:
-    import torch
-
-    from evaluator.exporter.spec import model_spec
-    from evaluator.exporter.weights import load_network
-
+def test_weights_that_changed_since_the_export_are_found_out(
+    tmp_path: Path, exports_here: None
+) -> None:
     weights = tmp_path / "mine.pth"
-    torch.save(
-        load_network(model_spec("torchvision:resnet18", weights="random")).network.state_dict(),
-        weights,
-    )
+    torch.save(load_network(model_spec(TOY, **RANDOM)).network.state_dict(), weights)
     exported = evaluator.export_model(
-        "torchvision:resnet18", weights=str(weights), out=tmp_path / "bundle"
+        TOY, weights=str(weights), crop_px=CROP_PX, out=tmp_path / "bundle"
     )
     assert exported.parity.passed
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(InputError, match="is not the file that torchvision:resnet18 was made from"):
+    with pytest.raises(InputError, match=f"is not the file that {TOY} was made from"):
         evaluator.check_parity(str(tmp_path / "bundle"), engine="onnxruntime")
     weights.unlink()
     with pytest.raises(InputError, match="are gone"):
         evaluator.check_parity(str(tmp_path / "bundle"), engine="onnxruntime")
 
 
-def test_real_weights_that_get_almost_nothing_right_are_warned_of(tmp_path: Path) -> None:
-    import torch
-
-    from evaluator.exporter.spec import model_spec
-    from evaluator.exporter.weights import load_network
-
+def test_real_weights_that_get_almost_nothing_right_are_warned_of(
+    tmp_path: Path, exports_here: None
+) -> None:
     # Real weights with their classes in another order: what a wrong class map looks like.
     tensors = load_network(model_spec("efficientnet_lite0")).network.state_dict()
     for name in ("_fc.weight", "_fc.bias"):
         tensors[name] = tensors[name].flip(0)
     torch.save(tensors, tmp_path / "flipped.pth")
     exported = evaluator.export_model(
-        "efficientnet_lite0", weights=str(tmp_path / "flipped.pth"), out=tmp_path / "bundle"
-    )
+        "efficientnet_lite0", weights=str(tmp_path / "flipped.pth"), crop_px=96,
+        out=tmp_path / "bundle",
+    )  # fmt: skip
     assert exported.parity.passed
     assert exported.warning is not None
     assert "0 of 20 labelled photos" in exported.warning
-    random = evaluator.export_model("torchvision:resnet18", weights="random", out=tmp_path / "r")
-    assert random.warning is None
+
+
+def test_random_weights_that_get_almost_nothing_right_are_not(toy: Bundle) -> None:
+    assert evaluator.export_model(TOY, **RANDOM).warning is None
 
 
 def test_a_slow_model_is_compared_on_fewer_images() -> None:
-    from evaluator.exporter.spec import model_spec
-    from evaluator.workflow.parity_images import parity_images
-
     slow = parity_images(model_spec("resnext101_32x32d_wsl", weights="random"))
     fast = parity_images(model_spec("resnext101_32x16d_wsl", weights="random"))
     assert (len(slow.items), len(fast.items)) == (40, 100)

@@ -11,6 +11,7 @@ from evaluator.cli import app
 from evaluator.contracts import Bundle
 from evaluator.engine.devices import cuda_devices
 from evaluator.errors import InputError, ParityError
+from evaluator.tests.toy import RANDOM, TOY, WORDS
 from evaluator.workflow.regression import previous_parity
 
 BACKENDS = [
@@ -21,10 +22,10 @@ BACKENDS = [
 
 
 @pytest.fixture(scope="module")
-def earlier(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def earlier(toy: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result that was kept."""
     path = tmp_path_factory.mktemp("earlier") / "parity.json"
-    words = ["parity", str(bundle.folder), "--engine", "onnxruntime", "--device", "cpu"]
+    words = ["parity", str(toy.folder), "--engine", "onnxruntime", "--device", "cpu"]
     assert CliRunner().invoke(app, [*words, "--json", str(path)]).exit_code == 0
     return path
 
@@ -38,8 +39,8 @@ def test_every_backend_agrees_with_pytorch(engine: str, device: str, bundle: Bun
     assert result.candidate.backend == engine
 
 
-def test_a_result_is_not_worse_than_itself(bundle: Bundle, earlier: Path) -> None:
-    evaluator.assert_parity(str(bundle.folder), engine="onnxruntime", device="cpu", against=earlier)
+def test_a_result_is_not_worse_than_itself(toy: Bundle, earlier: Path) -> None:
+    evaluator.assert_parity(str(toy.folder), engine="onnxruntime", device="cpu", against=earlier)
 
 
 def test_a_graph_that_does_not_agree_fails(faulty: Path) -> None:
@@ -51,17 +52,13 @@ def test_a_pass_that_is_worse_than_before_fails_and_names_what_changed(earlier: 
     # float16 passes its own bounds; against float32's result it is a thousand times worse.
     with pytest.raises(ParityError, match=r"agrees less.*all .*precision is fp32 there, fp16 here"):
         evaluator.assert_parity(
-            "efficientnet_lite0",
-            engine="onnxruntime",
-            device="cpu",
-            precision="fp16",
-            against=earlier,
+            TOY, engine="onnxruntime", device="cpu", precision="fp16", against=earlier, **RANDOM
         )
 
 
 def test_a_worse_result_never_replaces_the_one_that_it_was_compared_with(earlier: Path) -> None:
     before = earlier.read_bytes()
-    words = ["parity", "efficientnet_lite0", "--engine", "onnxruntime", "--device", "cpu"]
+    words = ["parity", TOY, *WORDS, "--engine", "onnxruntime", "--device", "cpu"]
     words += ["--precision", "fp16", "--against", str(earlier), "--json", str(earlier)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
@@ -71,7 +68,7 @@ def test_a_worse_result_never_replaces_the_one_that_it_was_compared_with(earlier
 
 
 def test_a_program_that_reads_the_json_is_told_on_the_other_stream(earlier: Path) -> None:
-    words = ["parity", "efficientnet_lite0", "--engine", "onnxruntime", "--device", "cpu"]
+    words = ["parity", TOY, *WORDS, "--engine", "onnxruntime", "--device", "cpu"]
     words += ["--precision", "fp16", "--against", str(earlier), "--json", "-"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
@@ -101,10 +98,10 @@ def test_an_earlier_result_that_was_edited_is_refused(
     assert previous_parity(earlier).passed
 
 
-def test_another_model_or_no_result_is_refused(bundle: Bundle, earlier: Path) -> None:
+def test_another_model_or_no_result_is_refused(toy: Bundle, earlier: Path) -> None:
     with pytest.raises(InputError, match="another architecture or preprocessing"):
         evaluator.assert_parity(
-            "efficientnet_lite0", engine="onnxruntime", device="cpu", crop_px=192, against=earlier
+            TOY, engine="onnxruntime", device="cpu", weights="random", crop_px=48, against=earlier
         )
     with pytest.raises(InputError, match="is not a valid ParityResult"):
-        evaluator.assert_parity("resnet50", against=bundle.folder / "model.json")
+        evaluator.assert_parity("resnet50", against=toy.folder / "model.json")

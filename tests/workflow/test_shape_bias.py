@@ -112,6 +112,7 @@ def answers() -> second.Answers:
     return second.answers_of_tar(second_implementation.efficientnet_lite0(), Path(REAL))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
 def test_on_the_real_stimuli_every_number_equals_the_second_implementation(
     tmp_path: Path, bundle: Bundle, answers: second.Answers, engine: str
@@ -123,6 +124,7 @@ def test_on_the_real_stimuli_every_number_equals_the_second_implementation(
     check_numbers(run, answers)
 
 
+@pytest.mark.slow
 def test_on_the_real_stimuli_the_rules_disagree_about_some(answers: second.Answers) -> None:
     assert len(answers) == 160
     assert 10 < sum(one.mean != one.argmax for one in answers.values()) < 80

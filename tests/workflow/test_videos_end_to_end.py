@@ -20,9 +20,10 @@ from evaluator.records.reading import read_run
 from evaluator.records.run import open_run
 from evaluator.tests import second_imagenet_p as second
 from evaluator.tests import second_implementation
+from evaluator.tests.command_line import run as run_command
 from evaluator.tests.evaluate.videos import video
 
-ENGINES = ("onnxruntime", "torch")
+ENGINES = ("onnxruntime", pytest.param("torch", marks=pytest.mark.slow))
 MODEL = "efficientnet_lite0"
 COUNT = 2
 
@@ -120,19 +121,11 @@ def test_a_run_that_was_killed_ends_with_the_rows_of_an_undisturbed_one(
     perturbed: Path, tmp_path: Path, bundle: Bundle, expected: dict[str, list[second.Video]]
 ) -> None:
     out, names = tmp_path / "run", ("snow", "brightness", "rotate")
-    words = [
-        "score",
-        MODEL,
-        "imagenet-p",
-        "--data",
-        perturbed,
-        "--engine",
-        "onnxruntime",
-        "--out",
-        out,
-    ]
+    words: list[str | Path] = [
+        "score", MODEL, "imagenet-p", "--data", perturbed, "--engine", "onnxruntime",
+        "--out", out, "--perturbations", ",".join(names),
+    ]  # fmt: skip
     command = [sys.executable, "-m", "evaluator", *map(str, words)]
-    command += ["--perturbations", ",".join(names)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(out.rglob("part-*.parquet")) and process.poll() is None:
         time.sleep(0.02)
@@ -140,7 +133,7 @@ def test_a_run_that_was_killed_ends_with_the_rows_of_an_undisturbed_one(
     assert process.wait() == -signal.SIGKILL
     there = {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
     assert 0 < len(there) < COUNT * len(names)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_command(*words)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in there} == there
     finished = read_run(open_run(out), IMAGENET_P.conditions).finished
