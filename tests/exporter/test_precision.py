@@ -1,9 +1,7 @@
 """Graphs in every precision and input kind: what they hold, what they take, what they give."""
 
-import hashlib
-import os
-import subprocess
-import sys
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,58 +17,30 @@ from evaluator.contracts import GraphKind, InputKind, LoadedNetwork, Precision
 from evaluator.errors import InputError
 from evaluator.exporter.onnx_export import write_onnx
 from evaluator.exporter.overflow import largest_activation
-from evaluator.exporter.spec import model_spec
+from evaluator.tests.exporter.normalised_network import PHOTOS, normalised
 
 KINDS = [GraphKind(p, i) for p in get_args(Precision) for i in get_args(InputKind)]
 FLOATS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-PHOTOS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 
-class Residual(nn.Module):
-    """A convolution, its normalisation, and the input once more."""
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[GraphKind], Path]:
+    """From a kind to the network's graph of that kind, which is exported once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(16, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
+    @functools.cache
+    def graph(kind: GraphKind) -> Path:
+        path = tmp_path_factory.mktemp("exported") / "model.onnx"
+        write_onnx(normalised(), path, kind, PHOTOS)
+        return path
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return images + torch.relu(self.norm(self.convolution(images)))
-
-
-def small(*, gain: float = 1.0) -> LoadedNetwork:
-    """A small network whose normalisation has statistics; ``gain`` is that of its first layer."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        norm, residual = nn.BatchNorm2d(16), Residual()
-        network = nn.Sequential(
-            nn.Conv2d(3, 16, 3, stride=2),
-            norm,
-            residual,
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(16, 1000),
-        )
-        for statistics in (norm, residual.norm):
-            assert statistics.running_mean is not None
-            assert statistics.running_var is not None
-            statistics.running_mean.normal_(0, 0.1)
-            statistics.running_var.uniform_(0.5, 2)
-    norm.weight.data.fill_(gain)
-    spec = model_spec("alexnet", weights="random", crop_px=32)
-    return LoadedNetwork(spec, network.eval().requires_grad_(False), "0" * 64)
-
-
-def exported(kind: GraphKind, folder: Path) -> Any:
-    write_onnx(small(), folder / "model.onnx", kind, PHOTOS)
-    return onnx.load(str(folder / "model.onnx"))
+    return graph
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_graph_takes_its_input_gives_float32_logits_and_computes_in_its_precision(
-    kind: GraphKind, tmp_path: Path
+    kind: GraphKind, exported: Callable[[GraphKind], Path]
 ) -> None:
-    model = exported(kind, tmp_path)
+    model = onnx.load(exported(kind))
     (taken,), (given,) = model.graph.input, model.graph.output
     expected = {
         "pixels": (TensorProto.UINT8, ["N", 32, 32, 3]),
@@ -90,14 +60,16 @@ def test_a_graph_takes_its_input_gives_float32_logits_and_computes_in_its_precis
 @pytest.mark.parametrize("input_kind", get_args(InputKind))
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-6), ("fp16", 2e-3)])
 def test_logits_are_those_of_the_eager_network(
-    precision: Precision, bound: float, input_kind: InputKind, tmp_path: Path
+    precision: Precision,
+    bound: float,
+    input_kind: InputKind,
+    exported: Callable[[GraphKind], Path],
 ) -> None:
-    exported(GraphKind(precision, input_kind), tmp_path)
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(exported(GraphKind(precision, input_kind)))
     images = PHOTOS.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
     taken = PHOTOS if input_kind == "pixels" else images
     (logits,) = session.run(None, {input_kind: taken})
-    loaded = small()
+    loaded = normalised()
     mean = torch.tensor(loaded.spec.preprocessing.mean).reshape(1, 3, 1, 1)
     std = torch.tensor(loaded.spec.preprocessing.std).reshape(1, 3, 1, 1)
     expected = loaded.network((torch.from_numpy(images) - mean) / std).numpy()
@@ -106,38 +78,11 @@ def test_logits_are_those_of_the_eager_network(
     assert error < bound
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from evaluator.contracts import GraphKind
-from evaluator.exporter.onnx_export import write_onnx
-from evaluator.tests.exporter.test_precision import PHOTOS, small
-Path(sys.argv[1]).mkdir(parents=True)
-write_onnx(small(), Path(sys.argv[1]) / "model.onnx", GraphKind("fp16"), PHOTOS)
-"""
-
-
-def test_another_process_in_another_folder_writes_the_same_bytes(tmp_path: Path) -> None:
-    exported(GraphKind("fp16"), tmp_path)
-    elsewhere = tmp_path / "another" / "place"
-    path = os.pathsep.join(sys.path)
-    environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(elsewhere)],
-        env=environment,
-        cwd=tmp_path,
-        check=True,
-    )
-    for name in ("model.onnx", "model.onnx.data"):
-        ours, theirs = (tmp_path / name).read_bytes(), (elsewhere / name).read_bytes()
-        assert hashlib.sha256(ours).digest() == hashlib.sha256(theirs).digest()
-
-
 # ------------------------------------------------------------------------------------- overflow
 
 
 def test_the_largest_activation_is_that_of_any_operation() -> None:
-    loaded = small(gain=100.0)
+    loaded = normalised(gain=100.0)
     seen: list[float] = []
 
     def watch(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
@@ -154,21 +99,21 @@ def test_an_overflow_of_float16_is_refused_and_its_layer_named(tmp_path: Path) -
     with pytest.raises(
         InputError, match=r"fp16: aten\.\S+ in (0|2) gives values on 6 photos up to .*e\+05"
     ):
-        write_onnx(small(gain=1e5), tmp_path / "model.onnx", GraphKind("fp16"), PHOTOS)
+        write_onnx(normalised(gain=1e5), tmp_path / "model.onnx", GraphKind("fp16"), PHOTOS)
     assert not list(tmp_path.iterdir())
     # bfloat16 has float32's range.
-    write_onnx(small(gain=1e5), tmp_path / "model.onnx", GraphKind("bf16"), None)
+    write_onnx(normalised(gain=1e5), tmp_path / "model.onnx", GraphKind("bf16"), None)
 
 
 def test_a_weight_beyond_float16_is_refused_by_name() -> None:
-    loaded = small()
+    loaded = normalised()
     loaded.network.get_parameter("5.weight").data[3, 3] = 7e4
     with pytest.raises(InputError, match=r"5\.weight has weights up to 7e\+04"):
         largest_activation(loaded, PHOTOS)
 
 
 def test_a_value_that_is_not_a_number_is_no_small_one() -> None:
-    loaded = small()
+    loaded = normalised()
     loaded.network.get_parameter("0.bias").data[0] = torch.nan
     with pytest.raises(InputError, match="cannot be exported in fp16"):
         largest_activation(loaded, PHOTOS)
@@ -185,7 +130,7 @@ def test_a_network_that_casts_by_itself_is_refused(tmp_path: Path) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return nn.functional.linear(images.flatten(1).float(), self.weight)
 
-    spec = small().spec
+    spec = normalised().spec
     loaded = LoadedNetwork(spec, Stubborn().eval(), "0" * 64)
     with pytest.raises(InputError, match="keeps another precision"):
         write_onnx(loaded, tmp_path / "model.onnx", GraphKind("bf16"))

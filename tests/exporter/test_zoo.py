@@ -129,7 +129,10 @@ def test_efficientnet_lite_is_resized_as_timm_resizes_it(name: str, crop_pct: fl
     assert math.floor(crop_px / crop_pct) == resize_px
 
 
-@pytest.mark.parametrize("name", list(LITE)[1:])  # the first is scored in test_cli.py
+@pytest.mark.parametrize(  # the first is scored in test_cli.py
+    "name",
+    ["efficientnet_lite1", pytest.param("efficientnet_lite2", marks=pytest.mark.slow)],
+)
 def test_real_weights_get_most_labelled_photos_right(name: str, photos: Path) -> None:
     loaded = load_network(model_spec(name))
     preprocessing = loaded.spec.preprocessing
@@ -180,6 +183,7 @@ def test_efficientnet_lite_pads_for_the_crop_that_it_is_built_for(name: str, sid
             assert relative_error(own(images), expected) > 1e-3
 
 
+@pytest.mark.slow
 def test_efficientnet_lite1_at_another_crop_says_the_same_as_onnx(tmp_path: Path) -> None:
     loaded = load_network(model_spec("efficientnet_lite1", crop_px=224))
     assert loaded.spec.preprocessing.resize_px == 254  # 272 * 224 / 240 = 253.87
