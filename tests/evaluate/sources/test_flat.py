@@ -1,5 +1,7 @@
 """ImageNet's validation images without class folders, and the lists that say their classes."""
 
+import functools
+import io
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +51,7 @@ def images(folder: Path, numbers: tuple[int, ...] = NUMBERS) -> Path:
     return folder
 
 
-def write_meta(path: Path, ids: dict[int, int] = DEVKIT_ID, **changed: str) -> None:
+def write_meta(path: Path | io.BytesIO, ids: dict[int, int] = DEVKIT_ID, **changed: str) -> None:
     """As the devkit's: 1000 classes, and above them synsets that are no classes."""
     kind = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
     rows = [(ids[i], changed.get(wnid, wnid), "words", 0) for i, wnid in enumerate(wnids())]
@@ -58,10 +60,18 @@ def write_meta(path: Path, ids: dict[int, int] = DEVKIT_ID, **changed: str) -> N
     scipy.io.savemat(path, {"synsets": np.array(rows, kind).reshape(-1, 1)})
 
 
+@functools.cache
+def meta() -> bytes:
+    """The devkit's ``meta.mat``."""
+    file = io.BytesIO()
+    write_meta(file)
+    return file.getvalue()
+
+
 def write_devkit(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / GROUND_TRUTH).write_text("".join(f"{DEVKIT_ID[index]}\n" for index in CLASSES))
-    write_meta(folder / "meta.mat")
+    (folder / "meta.mat").write_bytes(meta())
     return folder / GROUND_TRUTH
 
 
@@ -69,6 +79,7 @@ def lines(*words: str) -> str:
     return "".join(f"{word}\n" for word in words)
 
 
+@functools.cache
 def text_of(form: str) -> str:
     """A list of all classes, in one of the forms of text."""
     pairs = list(zip((name(n) for n in range(1, 50_001)), WNIDS, CLASSES, strict=True))
@@ -181,6 +192,12 @@ def test_a_meta_of_other_classes_is_named(tmp_path: Path) -> None:
         (lines(*(f"{name(n + 1)} {n % 999}" for n in range(50_000))), "each class has 50"),
         (lines(*["n01440764"] * 50_000), "each class has 50"),
         ("\0" * 100, "line 1"),
+    ],
+    ids=[
+        *("empty", "a word", "another class", "40,000 lines", "50,001 lines"),
+        *("an empty line at the end", "two classes", "index 1000", "index -1", "no index"),
+        *("a gap", "a contradiction", "Kaggle without a class", "Kaggle with a word"),
+        *("999 classes", "one class", "zeros"),
     ],
 )
 def test_a_bad_list_is_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
