@@ -88,10 +88,10 @@ def corrupted(photos: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def three_corrupted(three_photos: Path) -> Path:
-    """Three photos under the same."""
+    """Three photos under the same, by two processes."""
 
     def make(folder: Path) -> None:
-        assert evaluator.corrupt_photos(three_photos, folder / "tree") == 3 * 75
+        assert evaluator.corrupt_photos(three_photos, folder / "tree", workers=2) == 3 * 75
 
     return _generated("three-corrupted", make, three_photos.parent / "imagenet-c")
 

@@ -1,8 +1,10 @@
 """An outcome belongs to its image: no batch, order, resume, epsilon of others or lack of memory."""
 
+import functools
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -29,27 +31,33 @@ SETTINGS = [
 ]
 
 
+NETWORK = Network(seed=3)
+IMAGES = photos(NETWORK, 25, wrong=(0, 9))
+TRACED = frozenset({IMAGES[4].item.id, IMAGES[9].item.id, IMAGES[20].item.id})
+
+
+@functools.cache
+def records_of(settings: AttackSettings, batch: int, traced: frozenset[str]) -> pa.Table:
+    """The attack's records, with which others are compared."""
+    attempts = attempts_on(NETWORK, IMAGES, settings, 0.03, batch=batch, traced=traced)
+    return table(IMAGES, attempts)
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 40])
 def test_records_are_the_same_for_any_batches(settings: AttackSettings, batch: int) -> None:
-    network = Network(seed=3)
-    images = photos(network, 25, wrong=(0, 9))
-    traced = frozenset({images[4].item.id, images[9].item.id, images[20].item.id})
-    expected = table(images, attempts_on(network, images, settings, 0.03, batch=5, traced=traced))
-    found = attempts_on(network, images, settings, 0.03, batch=batch, traced=traced)
-    assert table(images, found).equals(expected)
+    found = attempts_on(NETWORK, IMAGES, settings, 0.03, batch=batch, traced=TRACED)
+    assert table(IMAGES, found).equals(records_of(settings, 5, TRACED))
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_records_are_the_same_in_any_order_and_after_a_resume(settings: AttackSettings) -> None:
-    network = Network(seed=3)
-    images = photos(network, 25, wrong=(0, 9))
-    expected = table(images, attempts_on(network, images, settings, 0.03))
-    shuffled = [images[n] for n in np.random.default_rng(1).permutation(len(images))]
-    assert table(images, attempts_on(network, shuffled, settings, 0.03)).equals(expected)
+    expected = records_of(settings, 4, frozenset())
+    shuffled = [IMAGES[n] for n in np.random.default_rng(1).permutation(len(IMAGES))]
+    assert table(IMAGES, attempts_on(NETWORK, shuffled, settings, 0.03)).equals(expected)
     # Two shards, the second in another process, as it may be.
-    halves = [attempts_on(network, part, settings, 0.03) for part in (images[13:], images[:13])]
-    assert table(images, halves[0] + halves[1]).equals(expected)
+    halves = [attempts_on(NETWORK, part, settings, 0.03) for part in (IMAGES[13:], IMAGES[:13])]
+    assert table(IMAGES, halves[0] + halves[1]).equals(expected)
 
 
 def test_adversarial_images_are_the_same_for_any_batches() -> None:
@@ -99,13 +107,11 @@ def test_start_and_target_do_not_depend_on_epsilon() -> None:
 def test_want_of_memory_halves_the_batch_and_loses_nothing(
     settings: AttackSettings, room: int
 ) -> None:
-    images = photos(Network(seed=3), 25, wrong=(0, 9))
-    expected = table(images, attempts_on(Network(seed=3), images, settings, 0.03))
     heard: list[str] = []
-    network, limit = Counted(Network(seed=3), room=room), Room(11, heard.append)
+    network, limit = Counted(NETWORK, room=room), Room(11, heard.append)
     done: list[int] = []
-    found = list(attacked(AttackJob(network, settings, 0.03, limit), images, done.append))
-    assert table(images, found).equals(expected)
+    found = list(attacked(AttackJob(network, settings, 0.03, limit), IMAGES, done.append))
+    assert table(IMAGES, found).equals(records_of(settings, 4, frozenset()))
     assert sum(done) == 25
     assert limit.size == {1: 1, 2: 2, 3: 3, 5: 3}[room]
     assert max(size for size, _ in network.passes) <= room

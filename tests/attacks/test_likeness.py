@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.attacks.likeness import correlation, likenesses, pair_count, ssim
@@ -69,7 +69,6 @@ def test_correlation_is_numpys() -> None:
     assert correlation(one, np.full_like(one, 0.1)) is None
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 999))
 def test_likeness_is_symmetric_and_an_image_is_most_like_itself(seed: int) -> None:
     one, other = image(seed, 16), image(seed + 1, 16)

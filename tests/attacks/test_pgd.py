@@ -29,6 +29,7 @@ from evaluator.tests.attacks.attacked_networks import (
     standard,
     table,
 )
+from evaluator.tests.examples import examples
 
 
 def test_gradients_that_are_masked_show_as_zero() -> None:
@@ -106,7 +107,7 @@ def test_nothing_leaves_epsilon_or_the_range_of_pixels(
         assert iterate.max() <= 1
 
 
-@hypothesis_settings(max_examples=25)
+@hypothesis_settings(max_examples=examples(6))
 @given(seed=st.integers(0, 10_000), epsilon=st.floats(0.005, 0.1))
 def test_more_steps_or_restarts_never_raise_accuracy(seed: int, epsilon: float) -> None:
     network = Network(seed % 7)

@@ -72,9 +72,9 @@ def all_logits(
     return np.concatenate([logits for _, logits in engine.stream(batches(pixels, *sizes))])
 
 
-def test_logits_equal_a_plain_pytorch_program(
-    engine: Engine, pixels: npt.NDArray[np.uint8]
-) -> None:
+@pytest.fixture(scope="module")
+def plain_logits(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What a plain PyTorch program gives."""
     import torch
 
     network = second.efficientnet_lite0()
@@ -82,11 +82,18 @@ def test_logits_equal_a_plain_pytorch_program(
     from PIL import Image
 
     with torch.no_grad():
-        expected = torch.cat([network(transform(Image.fromarray(p))[None]) for p in pixels]).numpy()
+        logits = torch.cat([network(transform(Image.fromarray(p))[None]) for p in pixels])
+    result: npt.NDArray[np.float32] = logits.numpy()
+    return result
+
+
+def test_logits_equal_a_plain_pytorch_program(
+    engine: Engine, pixels: npt.NDArray[np.uint8], plain_logits: npt.NDArray[np.float32]
+) -> None:
     found = all_logits(engine, pixels, 4, 4, 3)
     assert found.dtype == np.float32
     assert found.shape == (11, 1000)
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(found, plain_logits, atol=2e-4)
 
 
 def test_batches_come_back_in_order_with_their_items(

@@ -1,7 +1,9 @@
 """Each gate catches the fault it is for, on a network with real weights."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +34,12 @@ BATCH = 8
 
 
 class Faulty(OnnxEngine):
-    """ONNX Runtime with a fault in what goes in or comes out."""
+    """ONNX Runtime with a fault in what goes in or comes out.
+
+    Most faults are in what comes out: what the graph gives for a batch is computed once for all.
+    """
+
+    answers: ClassVar[dict[bytes, Logits]] = {}
 
     def __init__(
         self,
@@ -47,7 +54,10 @@ class Faulty(OnnxEngine):
     def stream(self, batches: Iterable[ImageBatch]) -> Iterator[tuple[ImageBatch, Logits]]:
         for batch in batches:
             data = batch.data if self._before is None else self._before(batch.data)
-            ((_, logits),) = super().stream([replace(batch, data=data)])
+            key = hashlib.sha256(data.tobytes()).digest()
+            if key not in self.answers:
+                ((_, self.answers[key]),) = super().stream([replace(batch, data=data)])
+            logits = self.answers[key].copy()
             yield batch, logits if self._after is None else self._after(logits)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
@@ -111,7 +111,6 @@ def refusal(decode: Callable[[], object], location: str = LOCATION) -> str:
 # ------------------------------------------------------------------- the same as torchvision
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     short=st.integers(1, 400),
     ratio=st.floats(1, 12),
@@ -141,7 +140,6 @@ def test_the_thinnest_photos_are_cropped_as_by_torchvision(
     np.testing.assert_array_equal(photo_pixels(data, LOCATION, how), torchvision_pixels(data, how))
 
 
-@settings(max_examples=60, deadline=None)
 @given(crop_px=st.integers(1, 40), extra=st.integers(0, 40), width=st.integers(1, 90))
 @example(crop_px=7, extra=1, width=9)  # a margin of half a pixel, rounded to even
 def test_an_odd_margin_is_cut_as_by_torchvision(crop_px: int, extra: int, width: int) -> None:

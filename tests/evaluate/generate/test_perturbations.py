@@ -176,9 +176,7 @@ def test_the_same_frames_are_the_same_bytes_without_a_time_or_a_version(
 # ------------------------------------------------------------------- the same bytes, whatever else
 
 
-@pytest.mark.parametrize(
-    ("count", "calls"), [(4, 2), pytest.param(8, 4, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("count", "calls"), [(4, 2), pytest.param(8, 4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "settings"), [("rotate", PLAIN), ("shot_noise", GRAIN)])
 def test_the_same_frames_are_the_same_bytes_on_every_processor(
     name: str, settings: dict[str, str], count: int, calls: int, source: Path

@@ -21,6 +21,7 @@ from evaluator.evaluate.generate.sequences import (
     motion_blurred,
     tilt_matrix,
 )
+from evaluator.tests.examples import examples
 
 Pixels = npt.NDArray[np.uint8]
 Images = npt.NDArray[np.float64]
@@ -161,7 +162,7 @@ def slow_motion_blur(pixels: Pixels, radius: int, sigma: float, degrees: float) 
     radius=st.sampled_from([3, 10, 14]),
     sigma=st.sampled_from([1.0, 3.0, 4.0]),
 )
-@settings(max_examples=12)
+@settings(max_examples=examples(5))
 def test_motion_blur_is_imagemagick_s_kernel(degrees: int, radius: int, sigma: float) -> None:
     pixels = cropped(photo())[100:124, 90:120]
     fast = motion_blurred(pixels, radius=radius, sigma=sigma, degrees=degrees)
