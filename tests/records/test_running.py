@@ -74,9 +74,16 @@ def test_three_processes_make_every_shard_exactly_once(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("seed", "signals"),
+    [
+        (0, 4),
+        pytest.param(0, 12, marks=pytest.mark.slow),
+        pytest.param(1, 12, marks=pytest.mark.slow),
+    ],
+)
 def test_processes_that_are_killed_at_random_lose_and_double_nothing(
-    tmp_path: Path, seed: int
+    tmp_path: Path, seed: int, signals: int
 ) -> None:
     chance = random.Random(seed)
     run, journal = the_run(tmp_path / "run"), tmp_path / "journal"
@@ -96,7 +103,7 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
     chance.shuffle(kinds)
     sent: list[signal.Signals] = []
     try:
-        while any(process.poll() is None for process in processes) and len(sent) < 12:
+        while any(process.poll() is None for process in processes) and len(sent) < signals:
             time.sleep(chance.uniform(0.05, 0.5))
             place = chance.randrange(3)
             kind = kinds[len(sent) % 3]
@@ -127,9 +134,12 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
 
 
 @posix
-def test_processes_that_are_killed_while_they_write_leave_nothing_half(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.slow)])
+def test_processes_that_are_killed_while_they_write_leave_nothing_half(
+    tmp_path: Path, times: int
+) -> None:
     chance, run = random.Random(0), the_run(tmp_path / "run")
-    for _ in range(3):  # they compute nothing: writing is all that takes time
+    for _ in range(times):  # they compute nothing: writing is all that takes time
         processes = [begin(run.folder, tmp_path / "journal", 0, SHORT) for _ in range(2)]
         before = len(names(run))
         while len(names(run)) <= before and any(p.poll() is None for p in processes):
@@ -234,17 +244,17 @@ def test_a_program_that_was_interrupted_ends_after_the_batches_that_are_computed
     tmp_path: Path,
 ) -> None:
     program = """
-import signal, sys, threading, time
+import signal, sys, threading
 from pathlib import Path
 from evaluator.tests.records.sharing import *
 
 def slow(shard, advance):
     began.set()
-    time.sleep(3)
+    told.wait(60)
     print("computed", flush=True)
     advance(1)
 
-began = threading.Event()
+began, told = threading.Event(), threading.Event()
 main = threading.main_thread().ident
 threading.Thread(
     target=lambda: began.wait() and signal.pthread_kill(main, signal.SIGINT), daemon=True
@@ -255,6 +265,7 @@ try:
     run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
 except KeyboardInterrupt:
     print("interrupted", flush=True)
+    told.set()
 """
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "run"],
