@@ -36,6 +36,11 @@ IMAGES = photos(NETWORK, 25, wrong=(0, 9))
 TRACED = frozenset({IMAGES[4].item.id, IMAGES[9].item.id, IMAGES[20].item.id})
 
 
+def slow(*values: int) -> list[Any]:
+    """Values for the slow tier alone."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 @functools.cache
 def records_of(settings: AttackSettings, batch: int, traced: frozenset[str]) -> pa.Table:
     """The attack's records, with which others are compared."""
@@ -44,7 +49,7 @@ def records_of(settings: AttackSettings, batch: int, traced: frozenset[str]) -> 
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("batch", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("batch", [1, 7, 40, *slow(2, 3)])
 def test_records_are_the_same_for_any_batches(settings: AttackSettings, batch: int) -> None:
     found = attempts_on(NETWORK, IMAGES, settings, 0.03, batch=batch, traced=TRACED)
     assert table(IMAGES, found).equals(records_of(settings, 5, TRACED))
@@ -103,7 +108,7 @@ def test_start_and_target_do_not_depend_on_epsilon() -> None:
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("room", [1, 2, 3, 5])
+@pytest.mark.parametrize("room", [1, 3, *slow(2, 5)])
 def test_want_of_memory_halves_the_batch_and_loses_nothing(
     settings: AttackSettings, room: int
 ) -> None:

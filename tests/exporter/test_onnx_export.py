@@ -263,7 +263,10 @@ def small(network: nn.Module, crop_px: int = 32) -> LoadedNetwork:
     "network",
     [
         torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32),
-        torchvision.models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4]),
+        pytest.param(
+            torchvision.models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4]),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["vit", "swin"],
 )

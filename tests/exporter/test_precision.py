@@ -36,7 +36,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[GraphKind], 
     return graph
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] if kind == GraphKind("bf16", "images") else [])
+        for kind in KINDS
+    ],
+    ids=str,
+)
 def test_a_graph_takes_its_input_gives_float32_logits_and_computes_in_its_precision(
     kind: GraphKind, exported: Callable[[GraphKind], Path]
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_curved_network_raises_nothing() -> None:
     assert failed(trust(curved)[0]) == set()
 
 
-@pytest.mark.parametrize("network", [quantised, saturated])
+@pytest.mark.parametrize("network", [quantised, pytest.param(saturated, marks=pytest.mark.slow)])
 def test_masked_gradients_are_seen(network: Network) -> None:
     # Nothing moves from the random start: nothing reaches the bound, no epsilon is enough, and
     # noise, which tries a hundred corners, does better.

@@ -102,8 +102,21 @@ def test_another_name_is_refused_with_what_was_expected(name: str) -> None:
         attributes(name)
 
 
-@pytest.mark.parametrize("form", ["flat", "nested", "flat tar", "nested tar"])
-@pytest.mark.parametrize(("there", "scored"), [(1200, 1200), (1201, 1201), (1280, 1201)])
+FORMS = ("flat", "nested", "flat tar", "nested tar")
+
+
+@pytest.mark.parametrize(
+    ("form", "there", "scored"),
+    [
+        *((form, 1280, 1201) for form in FORMS),
+        *(("flat", there, there) for there in (1200, 1201)),
+        *(
+            pytest.param(form, there, there, marks=pytest.mark.slow)
+            for form in FORMS[1:]
+            for there in (1200, 1201)
+        ),
+    ],
+)
 def test_all_trees_and_forms_give_the_same_stimuli(
     tmp_path: Path, form: str, there: int, scored: int
 ) -> None:

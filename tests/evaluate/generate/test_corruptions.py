@@ -324,7 +324,7 @@ def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     kill_midway(made, *command, "--workers", "2")
     assert (made / "generated.json").is_file()
     assert files(made).items() < files(tree, *names).items()
-    write_corrupted(source, made, corruptions=names, progress=Silence())
+    write_corrupted(source, made, corruptions=names, workers=1, progress=Silence())
     assert files(made) == files(tree, *names)
     assert not leftovers(made)
 
