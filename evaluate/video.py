@@ -215,7 +215,7 @@ def _wrong_count(got: str, expected: int, location: str) -> ImageError:
     )
 
 
-def lenient_metadata() -> dict[str, str]:
+def lenient_metadata() -> dict[str, Any]:
     """Arguments of ``av.open`` with which a title that is not UTF-8 is no error.
 
     PyAV up to 18 raises ``UnicodeDecodeError`` without them. PyAV 19 never does, and takes no such
