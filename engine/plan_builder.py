@@ -7,7 +7,10 @@ TensorRT 11 knows. TF32 is on by default in all of them and is always set here, 
 through this file, and compares each attribute that is taken from them with what the three have.
 """
 
+import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,23 @@ class Serialized:
     layers: int
 
 
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep Python's garbage collector from running meanwhile.
+
+    TensorRT calls the logger while it holds a lock, and to free an earlier builder it takes the
+    same one: a collection in the logger that finds such a builder would wait for ever.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@no_collection()
 def plan_from_onnx(
     trt: Any, job: BuildJob, progress: BuildProgress, timings: Path | None = None
 ) -> Serialized:
@@ -166,6 +186,7 @@ def _add_profile(builder: Any, network: Any, config: Any, batches: Profile) -> N
     config.add_optimization_profile(profile)
 
 
+@no_collection()
 def deserialises(trt: Any, data: memoryview) -> bool:
     """Whether the GPU that is here takes a plan."""
     log = logger(trt, [])

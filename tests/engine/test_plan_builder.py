@@ -1,6 +1,7 @@
 """Real plans, built by TensorRT-RTX without a GPU."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from evaluator.engine.plan_builder import (
     configured,
     deserialises,
     logger,
+    no_collection,
     parsed_network,
     plan_from_onnx,
 )
@@ -37,6 +39,7 @@ def job(graph: Path, **changes: Any) -> BuildJob:
     return BuildJob(RTX, plan_key(**changes), graph, "small")
 
 
+@no_collection()
 def parsed(graph: Path, **changes: Any) -> tuple[Any, Any, list[str]]:
     """The network and the configuration of a build that does not take place."""
     errors: list[str] = []
@@ -51,6 +54,43 @@ def refusal(graph: Path, **changes: Any) -> str:
         plan_from_onnx(trt, job(graph, **changes), BuildProgress())
     assert str(caught.value).isprintable()
     return str(caught.value)
+
+
+BUILD_BESIDE_GARBAGE = """
+import gc, sys
+from pathlib import Path
+import tensorrt_rtx as trt
+from evaluator.engine import plan_builder
+from evaluator.engine.build_progress import BuildProgress
+from evaluator.errors import EngineError
+from evaluator.tests.engine.test_plan_builder import job
+
+class Allocating(trt.ILogger):
+    def log(self, severity, message):
+        self.kept = [[] for _ in range(50_000)]  # enough for a collection
+
+plan_builder.logger = lambda *_: Allocating()
+gc.set_threshold(20_000, 1, 1)
+gc.collect()
+gc.disable()
+old = [trt.Builder(Allocating())]
+old.append(old)  # only a collection frees it
+del old
+gc.enable()
+try:
+    plan_builder.plan_from_onnx(trt, job(Path(sys.argv[1])), BuildProgress())
+except EngineError:
+    print("refused", gc.isenabled())
+"""
+
+
+def test_a_collection_during_a_build_does_not_wait_for_the_lock_of_the_build(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    words = [sys.executable, "-c", BUILD_BESIDE_GARBAGE, str(tmp_path / "model.onnx")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == "refused True\n", done.stderr
 
 
 @pytest.mark.parametrize("input_kind", ["pixels", "images"])
