@@ -154,7 +154,7 @@ def measured_interval(metric: str, videos: Videos, baseline: Videos) -> Interval
 def _jackknife(value: Callable[[int | None], float], photos: int) -> Interval:
     """Leave out one photo after the other, in all perturbations and both models."""
     whole = value(None)
-    left_out = [value(photo) for photo in range(photos)]
+    left_out = [value(photo) for photo in range(photos)] if photos > 1 else [whole]
     middle = sum(left_out) / photos
     spread = sum((one - middle) ** 2 for one in left_out)
     margin = Z_95 * ((photos - 1) / photos * spread) ** 0.5

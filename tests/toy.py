@@ -5,5 +5,3 @@ from typing import Any
 TOY = "torchvision:squeezenet1_1"
 CROP_PX = 64
 RANDOM: dict[str, Any] = {"weights": "random", "crop_px": CROP_PX}
-WORDS = ("--weights", "random", "--crop-px", str(CROP_PX))
-"""The same for the command line."""

@@ -11,6 +11,7 @@ import pytest
 import evaluator
 from evaluator.contracts import Bundle, Run, Silence
 from evaluator.errors import InputError, ParityError, RunMismatchError, UnavailableError
+from evaluator.tests.toy import TOY
 
 CELLS: dict[str, list[Any]] = {"corruptions": ["fog", "contrast"], "severities": [1, 5]}
 
@@ -255,10 +256,10 @@ def test_a_model_of_another_crop_is_told_how_to_take_stored_stimuli(
 
 def test_a_changed_crop_marks_the_bundle_and_every_number(photos: Path, tmp_path: Path) -> None:
     exported = evaluator.export_model(
-        "efficientnet_lite0", crop_px=128, out=tmp_path / "bundle", data=photos
+        TOY, weights="random", crop_px=64, out=tmp_path / "bundle", data=photos
     )
-    assert exported.bundle.model.spec.preprocessing.crop_px == 128
-    assert exported.bundle.model.spec.preprocessing.resize_px == 146
+    assert exported.bundle.model.spec.preprocessing.crop_px == 64
+    assert exported.bundle.model.spec.preprocessing.resize_px == 73
     assert exported.bundle.model.spec.trained_crop_px == 224
     run = evaluator.score(
         str(tmp_path / "bundle"), "imagenet", photos, engine="onnxruntime", out=tmp_path / "run"
