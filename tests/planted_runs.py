@@ -18,6 +18,7 @@ from evaluator.contracts import (
     Run,
     Silence,
 )
+from evaluator.records.fingerprints import begin_fingerprint, read_fingerprint
 from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shards_of, write_shard
@@ -68,6 +69,7 @@ def rewritten(
     changed = pa.Table.from_pylist(rows, schema=table.schema)
     manifest = replace(run.manifest, key=replace(run.key, **key), shard_size=shard, seal="")
     new = create_or_open(folder, manifest)
+    begin_fingerprint(new, Condition(), read_fingerprint(run, Condition()))
     for part in shards_of([Condition()], len(rows), shard):
         if agreements:
             made = replace(made, parity=parity_of(made.device, agreements[part.index]))

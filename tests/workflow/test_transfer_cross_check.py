@@ -71,7 +71,8 @@ def score(tree: Path, out: Path, model: str, **more: Any) -> Run:
 
 def kept_of(folder: Path) -> list[str]:
     """Whatever a folder has of images: records, and images."""
-    found = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    about = {"run.json", "fingerprint.json"}
+    found = (p for p in folder.rglob("*") if p.is_file() and p.name not in about)
     return sorted(p.relative_to(folder).as_posix() for p in found)
 
 
