@@ -32,8 +32,9 @@ from .circumstances import check_run_place, default_folder
 from .compared_shards import cross_checked
 from .cross_check import check_of, run_to_check_against
 from .gradients import gradient_network, refuse_without_gradients
+from .images_at_hand import ImagesAtHand
 from .probes import FinishedAttack, ProbeChoice, make_probes, planned_probes
-from .run_data import ImagesAtHand, RunData, find_folder
+from .run_data import RunData, find_folder
 from .selection import Selection
 from .subject import ModelChoice, find_subject
 

@@ -33,8 +33,9 @@ from ..records.run import open_run
 from ..storage.documents import document_differences
 from .completing import completing_command
 from .gradients import GradientNetwork
+from .images_at_hand import ImagesAtHand
 from .parity_images import parity_images
-from .run_data import ImagesAtHand, differing_image
+from .run_data import differing_image
 from .scored_runs import ScoredRun
 
 if TYPE_CHECKING:

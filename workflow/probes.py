@@ -38,7 +38,8 @@ from .attack_data import AttackedData, pace_of
 from .attack_pass import attack_work, query_work
 from .attack_scores import epsilons_there
 from .beginning import begun_run
-from .run_data import ImagesAtHand, RunData
+from .images_at_hand import ImagesAtHand
+from .run_data import RunData
 from .selection import Selection
 from .subject import Subject
 

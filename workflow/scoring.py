@@ -27,7 +27,8 @@ from ..records.skipped import skipped_in
 from .beginning import run_of
 from .belief import believed_engine
 from .circumstances import ShardClock, check_run_place, circumstances, default_folder
-from .run_data import ImagesAtHand, RunData, find_folder
+from .images_at_hand import ImagesAtHand
+from .run_data import RunData, find_folder
 from .selection import Selection, check_crop, places_of, select, skips_bad_files
 from .subject import ModelChoice, find_subject
 

@@ -41,8 +41,8 @@ from .circumstances import check_run_place
 from .compared_shards import comparing
 from .cross_check import check_of, run_to_check_against
 from .gradients import GradientNetwork, gradient_network, refuse_without_gradients
+from .images_at_hand import ImagesAtHand
 from .kept_images import KeptImages
-from .run_data import ImagesAtHand
 from .selection import Selection
 from .subject import ModelChoice, Subject, find_subject
 from .transfer_pass import Recipient, shard_work

@@ -25,8 +25,9 @@ from ..records.shards import Pace, shard_path, shards_of
 from .attack_data import AttackedData, ImageChoice, attack_circumstances, pace_of
 from .beginning import begun_run, images_per_second
 from .circumstances import circumstances, default_folder
+from .images_at_hand import ImagesAtHand
 from .kept_images import KeptImages, announce_size
-from .run_data import ImagesAtHand, RunData, find_folder
+from .run_data import RunData, find_folder
 from .selection import Selection
 from .subject import Subject
 from .transfer_pass import cut_of
