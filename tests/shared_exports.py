@@ -1,8 +1,9 @@
 """Exports of networks that are known by name, taken from the cache that all tests share.
 
 ``workflow/bundles.py`` exports in one place, in a child process. ``exported_once`` stands in its
-place: the first call for a model and a kind of graph has the child export into the shared cache;
-each call copies the bundle from there to where it is asked for, and repeats the child's notes.
+place: the first call for a model and a kind of graph exports into the shared cache; each call
+copies the bundle from there to where it is asked for, and repeats the notes of the export. Small
+networks are exported in this process, which has imported PyTorch already.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.contracts import Progress
+from evaluator.exporter.cost import gmac_of
 from evaluator.storage.atomic import folder_written_whole
 from evaluator.storage.documents import document_sha256, plain
 from evaluator.tests.shared_cache import digest, shared, source_digest, versions
@@ -35,6 +37,8 @@ PACKAGES = (
 
 NOTES = "notes.json"
 
+SMALL_GMAC = 1.0
+
 
 def exported_once(work: Callable[[Any, Progress], Any], argument: Any, progress: Progress) -> Any:
     """What ``in_child`` does, with the shared cache in front of it."""
@@ -46,7 +50,9 @@ def exported_once(work: Callable[[Any, Progress], Any], argument: Any, progress:
     def make(folder: Path) -> None:
         notes = _Notes(progress)
         subject = replace(argument.subject, folder=folder / "bundle")
-        in_child(work, replace(argument, subject=subject), notes)
+        small = gmac_of(subject.spec) < SMALL_GMAC
+        export = replace(argument, subject=subject)
+        work(export, notes) if small else in_child(work, export, notes)
         (folder / NOTES).write_text(json.dumps(notes.notes))
         made_now.append(folder)
 

@@ -92,9 +92,11 @@ def test_an_honest_run_differs_nowhere(tree: Path, tmp_path: Path) -> None:
     assert told == [f"7 clean predictions compared with {run.folder}: 0 differ."]
 
 
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_onnx_runtime_differs_nowhere_on_real_weights(
-    bundle: Bundle, photos: Path, tmp_path: Path
+    bundle: Bundle, count: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    photos = request.getfixturevalue("three_photos" if count == 3 else "photos")
     run = evaluator.score(
         "efficientnet_lite0", "imagenet", photos, engine="onnxruntime", device="cpu",
         out=tmp_path / "engine",
@@ -106,7 +108,7 @@ def test_onnx_runtime_differs_nowhere_on_real_weights(
         "efficientnet_lite0", photos, out=tmp_path / "attack", epsilons=[0.01], steps=[1],
         traced=0, device="cpu", check_against=run.folder, progress=told,
     )  # fmt: skip
-    assert compared(told) == [f"20 clean predictions compared with {run.folder}: 0 differ."]
+    assert compared(told) == [f"{count} clean predictions compared with {run.folder}: 0 differ."]
 
 
 def test_a_comparison_is_no_part_of_the_attacks_identity(tree: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.records.reading import read_run
 from evaluator.tests import second_implementation as second
 
-ENGINES = ("onnxruntime", "torch")
+ENGINES = ("onnxruntime", pytest.param("torch", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module")

@@ -69,11 +69,16 @@ def few(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tree_of(photos, tmp_path_factory.mktemp("few"), parts=2)
 
 
+@pytest.fixture(scope="module")
+def answers_of_few(few: Path) -> dict[str, second.Answer]:
+    return answers_of(few)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_records_and_numbers_equal_the_second_implementation(
-    tmp_path: Path, bundle: Bundle, few: Path, engine: str
+    tmp_path: Path, bundle: Bundle, few: Path, answers_of_few: dict[str, second.Answer], engine: str
 ) -> None:
-    check(tmp_path, few, answers_of(few), engine)
+    check(tmp_path, few, answers_of_few, engine)
 
 
 @pytest.mark.slow

@@ -35,10 +35,10 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("engine", "device"), BACKENDS)
-def test_every_backend_agrees_with_pytorch(engine: str, device: str, bundle: Bundle) -> None:
+def test_every_backend_agrees_with_pytorch(engine: str, device: str) -> None:
     if device != "cpu" and not cuda_devices():
         pytest.skip("this machine has no CUDA device")
-    result = evaluator.assert_parity(str(bundle.folder), engine=engine, device=device)
+    result = evaluator.assert_parity(MODEL, engine=engine, device=device, crop_px=CROP_PX)
     assert result.passed
     assert result.candidate.backend == engine
 
