@@ -36,15 +36,16 @@ demo: $(READY)
 
 # With FILE=tests/x.py only what is in this file or folder, by one process.
 FILE :=
-PYTEST := $(BIN)/python -m pytest --durations 10 $(if $(FILE),,-n logical --maxprocesses 8 --dist worksteal)
+PYTEST := $(BIN)/python -m pytest --durations 10 $(if $(FILE),$(FILE),-n logical --maxprocesses 8)
 
-# All tests but the slow ones.
+# All tests but the slow ones. Workers that have nothing left take over tests of others.
 test: $(READY)
-	$(PYTEST) -m 'not slow' $(FILE)
+	$(PYTEST) -m 'not slow' --dist worksteal
 
-# The slow ones, and those of hypothesis with ten times as many examples. .ci/run runs them too.
+# The slow ones, and those of hypothesis with ten times as many examples. .ci/run runs them too. What
+# the tests of a file share takes minutes, so each file has one worker.
 test-slow: $(READY)
-	$(PYTEST) -m 'slow or hypothesis' --hypothesis-profile thorough $(FILE)
+	$(PYTEST) -m 'slow or hypothesis' --hypothesis-profile thorough --dist loadfile
 
 # mypy knows the package only where a folder has its name: hence the link.
 check: $(READY)
