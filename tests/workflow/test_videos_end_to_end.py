@@ -144,6 +144,7 @@ def test_a_broken_video_ends_the_run_and_skipping_it_goes_on_where_it_was(
     assert str(scores["mfr", None].reason).endswith("--on-error skip")
 
 
+@pytest.mark.slow  # test_unbreakable.py kills runs of images in the fast tier
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_a_run_that_was_killed_ends_with_the_rows_of_an_undisturbed_one(
     data: Data, tmp_path: Path, bundle: Bundle, expected: dict[str, list[second.Video]]
