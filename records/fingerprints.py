@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Condition, DataFingerprint, Run
-from ..errors import InputError, reason_of, shown
-from ..storage.atomic import remove
+from ..errors import InputError, OutputError, reason_of, shown
+from ..storage.atomic import remove, remove_leftovers
 from ..storage.documents import read_sealed, sealed, write_document
 from .run import RECORDS
 
@@ -85,8 +85,18 @@ def begin_fingerprint(
     Raises:
         OutputError: If it cannot be written.
     """
-    write_document(fingerprint_path(run, condition), sealed(fingerprint), first=True)
+    try:
+        write_document(fingerprint_path(run, condition), sealed(fingerprint), first=True)
+    except OutputError:
+        if not has_fingerprint(run, condition):  # another process may have tidied meanwhile
+            raise
     return read_fingerprint(run, condition)
+
+
+def tidy(run: Run, condition: Condition) -> None:
+    """Remove what killed processes had half written of a fingerprint that is there."""
+    if has_fingerprint(run, condition):
+        remove_leftovers(fingerprint_path(run, condition))
 
 
 def remove_unused(run: Run, condition: Condition) -> None:

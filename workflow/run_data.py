@@ -31,6 +31,7 @@ from ..records.fingerprints import (
     read_fingerprint,
     recorded_places,
     remove_unused,
+    tidy,
 )
 from ..records.reading import read_provenance
 from ..records.run import MANIFEST, open_run
@@ -153,6 +154,8 @@ class RunData:
 
         yield watching
         self._refuse_difference()
+        for condition in self._images.items:
+            tidy(self._run, condition)
 
     def _refuse_difference(self) -> None:
         difference = differing_image(self._run, self._images)

@@ -370,6 +370,16 @@ def test_of_processes_that_begin_a_condition_at_once_the_first_decides(
     assert not list(run.folder.glob("records/**/*.parquet"))
 
 
+def test_what_a_killed_process_had_half_written_is_removed(
+    model: str, photos: Path, tmp_path: Path
+) -> None:
+    run = half_done(model, photos, tmp_path / "run")
+    leftover = run.folder / "fingerprints/.fingerprint.json.0123abcd.tmp"
+    leftover.write_text("{")
+    score(model, photos, run.folder)
+    assert not leftover.exists()
+
+
 def test_images_of_which_nothing_was_made_do_not_bind_a_run(
     model: str, photos: Path, processed: Path, tmp_path: Path
 ) -> None:
