@@ -119,6 +119,7 @@ def two_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photos_in(tmp_path_factory.mktemp("data") / "imagenet", 2)
 
 
+# Takes 15 s where the shared cache is empty: ten slow encodings of two photos.
 @pytest.fixture(scope="session")
 def perturbed(two_photos: Path) -> Path:
     """Both under all ten perturbations, by two processes. Copy the tree before you change it."""
@@ -137,6 +138,7 @@ def _generated(name: str, make: Callable[[Path], None], folder: Path) -> Path:
     return folder
 
 
+# Takes 15 s where the shared cache is empty: an export, and its parity in PyTorch.
 @pytest.fixture(scope="session")
 def bundle(cache: Path, shared_exports: None) -> Bundle:
     """EfficientNet-Lite0 with real weights, exported and found to agree with PyTorch."""

@@ -300,7 +300,9 @@ def test_unusual_images_and_names_are_scored(tree: Path, bundle: Bundle) -> None
     assert f"{folder.name}/cmyk\nnewline.JPEG" in ids
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_ends_at_once_and_says_how_to_continue(
     bundle: Bundle, three_corrupted: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:

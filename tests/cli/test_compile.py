@@ -134,6 +134,7 @@ def test_a_wrong_option_is_a_usage_error() -> None:
     assert run("cache", "prune", "--older-than", "-1").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_killed_build_leaves_nothing_half_written_and_no_lock(
     building: "subprocess.Popen[str]", tmp_path: Path

@@ -61,6 +61,7 @@ def test_bad_input_is_one_line(tmp_path: Path, words: list[str], message: str) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # workflow/test_maximize.py has the same without a process
 def test_a_command_that_was_killed_leaves_whole_files_and_is_continued(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["maximize", *MODEL, "--out", str(out), "--units", "1,2,3"]

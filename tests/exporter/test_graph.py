@@ -88,6 +88,7 @@ def test_what_was_exported_is_read_back_exactly(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bias, affine_of(UNEQUAL)[1])
 
 
+@pytest.mark.slow
 def test_what_was_exported_is_read_back_from_a_transformer_too(tmp_path: Path) -> None:
     # It asks for the number of images: the graph has a Shape of its input beside the Cast.
     network = torchvision.models.VisionTransformer(32, 16, 1, 2, 8, 16, num_classes=5)

@@ -51,9 +51,17 @@ def write_both(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, exported in this process."""
+    folder = tmp_path_factory.mktemp("first")
+    write_both(folder)
+    return folder / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def twins(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same model, exported by two processes that have nothing else in common."""
-    first, second = (tmp_path_factory.mktemp(name) for name in ("first", "a second place"))
+    second = tmp_path_factory.mktemp("a second place")
     environment = {
         **os.environ,
         "PYTHONHASHSEED": "4242",
@@ -61,10 +69,8 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         "HOME": str(second),
     }
     command = [sys.executable, "-c", EXPORT, str(second)]
-    other = subprocess.Popen(command, cwd=second, env=environment)
-    write_both(first)
-    assert other.wait(timeout=300) == 0
-    return first / "model.onnx", second / "model.onnx"
+    subprocess.run(command, cwd=second, env=environment, timeout=300, check=True)
+    return twin, second / "model.onnx"
 
 
 def lively(network: nn.Module, side: int) -> nn.Module:
@@ -131,6 +137,7 @@ def agrees_with_torch(name: str, folder: Path, crop_px: int | None = None) -> No
     assert relative_error(logits, expected) <= 1e-4
 
 
+@pytest.mark.slow  # test_bundle.py compares two exports of one process in the fast tier
 def test_two_exports_have_the_same_bytes(twins: tuple[Path, Path]) -> None:
     first, second = twins
     assert sorted(file.name for file in first.parent.iterdir()) == [
@@ -141,6 +148,7 @@ def test_two_exports_have_the_same_bytes(twins: tuple[Path, Path]) -> None:
         assert (first.parent / name).read_bytes() == (second.parent / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_exports_in_float16_have_the_same_bytes(twins: tuple[Path, Path]) -> None:
     first, second = (path.parent.with_name(f"{path.parent.name} fp16") for path in twins)
     for name in ("model.onnx", "model.onnx.data"):
@@ -156,37 +164,37 @@ def messages(message: Any) -> Iterator[Any]:
                 yield from messages(inner)
 
 
-def test_the_file_tells_nothing_of_where_it_was_made(twins: tuple[Path, Path]) -> None:
-    graph = onnx.load(twins[0], load_external_data=False)
+def test_the_file_tells_nothing_of_where_it_was_made(twin: Path) -> None:
+    graph = onnx.load(twin, load_external_data=False)
     for message in messages(graph):
         told = {field.name for field, value in message.ListFields() if value}
         assert not told & {"metadata_props", "doc_string", "producer_name", "producer_version"}
-    content = twins[0].read_bytes()
+    content = twin.read_bytes()
     repository = Path(__file__).resolve().parents[2]
-    for trace in (str(repository), str(twins[0].parent), "site-packages", ".py", "torch.nn"):
+    for trace in (str(repository), str(twin.parent), "site-packages", ".py", "torch.nn"):
         assert trace.encode() not in content
 
 
 def test_the_weights_lie_beside_the_graph_under_a_name_without_a_folder(
-    twins: tuple[Path, Path],
+    twin: Path,
 ) -> None:
-    graph = onnx.load(twins[0], load_external_data=False)
+    graph = onnx.load(twin, load_external_data=False)
     outside = [tensor for tensor in graph.graph.initializer if tensor.external_data]
     entries = {entry.value for t in outside for entry in t.external_data if entry.key == "location"}
     assert entries == {"model.onnx.data"}
     # 11,689,512 parameters and 9,600 running means, variances and counters, of which biases remain.
-    assert (twins[0].parent / "model.onnx.data").stat().st_size > 4 * 11_600_000
-    assert twins[0].stat().st_size < 200_000
+    assert (twin.parent / "model.onnx.data").stat().st_size > 4 * 11_600_000
+    assert twin.stat().st_size < 200_000
 
 
-def test_the_checker_of_onnx_passes(twins: tuple[Path, Path]) -> None:
-    onnx.checker.check_model(str(twins[0]), full_check=True)
-    graph = onnx.load(twins[0], load_external_data=False)
+def test_the_checker_of_onnx_passes(twin: Path) -> None:
+    onnx.checker.check_model(str(twin), full_check=True)
+    graph = onnx.load(twin, load_external_data=False)
     assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", OPSETS["fp32"])]
 
 
-def test_pixels_go_in_and_a_thousand_logits_come_out(twins: tuple[Path, Path]) -> None:
-    session = session_of(twins[0])
+def test_pixels_go_in_and_a_thousand_logits_come_out(twin: Path) -> None:
+    session = session_of(twin)
     (pixels,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (pixels.name, pixels.type) == ("pixels", "tensor(uint8)")
     assert (logits.name, logits.type) == ("logits", "tensor(float)")
@@ -196,9 +204,9 @@ def test_pixels_go_in_and_a_thousand_logits_come_out(twins: tuple[Path, Path]) -
     assert logits.shape == [batch, 1000]
 
 
-def test_a_batch_of_any_size_gives_the_logits_of_torch(twins: tuple[Path, Path]) -> None:
+def test_a_batch_of_any_size_gives_the_logits_of_torch(twin: Path) -> None:
     loaded = load_network(model_spec("torchvision:resnet18", weights="random"))
-    session, pixels = session_of(twins[0]), photos(5, 224)
+    session, pixels = session_of(twin), photos(5, 224)
     expected = logits_in_torch(loaded.network, loaded.spec.preprocessing, pixels)
     for n in (1, 3, 5):
         (logits,) = session.run(None, {"pixels": pixels[:n]})
@@ -207,8 +215,8 @@ def test_a_batch_of_any_size_gives_the_logits_of_torch(twins: tuple[Path, Path])
         assert np.linalg.norm(logits - expected[:n]) / scale <= 1e-5
 
 
-def test_no_batchnorm_is_left_in_the_graph(twins: tuple[Path, Path]) -> None:
-    graph = onnx.load(twins[0], load_external_data=False)
+def test_no_batchnorm_is_left_in_the_graph(twin: Path) -> None:
+    graph = onnx.load(twin, load_external_data=False)
     operators = [node.op_type for node in graph.graph.node]
     assert "BatchNormalization" not in operators
     assert operators.count("Conv") == 20
@@ -259,14 +267,12 @@ def small(network: nn.Module, crop_px: int = 32) -> LoadedNetwork:
     return LoadedNetwork(replace(spec, name="small"), network.eval().requires_grad_(False), "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [
         torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32),
-        pytest.param(
-            torchvision.models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4]),
-            marks=pytest.mark.slow,
-        ),
+        torchvision.models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4]),
     ],
     ids=["vit", "swin"],
 )

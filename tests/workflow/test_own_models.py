@@ -272,6 +272,7 @@ def process(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow  # two processes that import torch
 def test_a_factory_in_the_current_directory_is_found_by_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "cwd_nets.py").write_text(
         "print('hello')\nfrom torch import nn\ndef make():\n"

@@ -115,6 +115,7 @@ def test_weights_that_changed_since_the_export_are_found_out(
         evaluator.check_parity(str(tmp_path / "bundle"), engine="onnxruntime")
 
 
+@pytest.mark.slow
 def test_real_weights_that_get_almost_nothing_right_are_warned_of(
     tmp_path: Path, exports_here: None
 ) -> None:

@@ -52,7 +52,7 @@ def tree(images: dict[str, torch.Tensor], weights: str, tmp_path: Path) -> Path:
     return labelled_tree(images, weights, tmp_path / "tree")
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["torch", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_every_class_is_that_of_a_plain_loop_over_two_networks(
     images: dict[str, torch.Tensor], tree: Path, tmp_path: Path, engine: str
 ) -> None:

@@ -237,6 +237,7 @@ def test_an_interrupt_ends_the_call_and_what_was_made_is_whole(
     assert made.items() <= files(tree).items()
 
 
+@pytest.mark.slow  # test_corruptions.py kills one in the fast tier
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process as POSIX does")
 def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     source: Path, tree: Path, tmp_path: Path
