@@ -185,8 +185,9 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
-    ready: Path, photos: Path, tmp_path: Path
+    ready: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / "cache"))  # other tests export it too
     told = Silence()
     exported = evaluator.export_model(str(ready), progress=told)
     assert any("exists only as ONNX" in note for note in told.notes)
