@@ -29,12 +29,14 @@ def packages_on(python: str) -> tuple[str, dict[str, str]]:
         [*command, "--report", "-", ".[dev]"], cwd=ROOT, check=True, stdout=subprocess.PIPE
     ).stdout
     report = json.loads(output)
-    found = {}
+    versions = {}
     for item in report["install"]:
         name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()
         if not NOT_OURS.match(name):
-            found[name] = item["metadata"]["version"].partition("+")[0]  # +cpu is a torch as well
-    return report["environment"]["python_version"], found
+            versions[name] = item["metadata"]["version"].partition("+")[
+                0
+            ]  # +cpu is a torch as well
+    return report["environment"]["python_version"], versions
 
 
 def lines_of(packages: dict[str, dict[str, str]]) -> list[str]:
@@ -45,7 +47,7 @@ def lines_of(packages: dict[str, dict[str, str]]) -> list[str]:
     """
     pythons = list(packages)
     lines = []
-    for name in sorted({name for found in packages.values() for name in found}):
+    for name in sorted({name for versions in packages.values() for name in versions}):
         pythons_of: dict[str, list[str]] = defaultdict(list)
         for python in pythons:
             pythons_of[packages[python].get(name, "")].append(python)
@@ -60,9 +62,9 @@ def lines_of(packages: dict[str, dict[str, str]]) -> list[str]:
 
 def main(commands: list[str]) -> None:
     """Write the file for these Pythons."""
-    found = [packages_on(command) for command in commands]
-    found.sort(key=lambda pair: [int(part) for part in pair[0].split(".")])
-    packages = dict(found)
+    resolved = [packages_on(command) for command in commands]
+    resolved.sort(key=lambda pair: [int(part) for part in pair[0].split(".")])
+    packages = dict(resolved)
     commands = [f"python{python}" for python in packages]
     header = HEADER.format(pythons=", ".join(packages), commands=" ".join(commands))
     (ROOT / "constraints.txt").write_text(header + "\n".join([*lines_of(packages), ""]))

@@ -38,8 +38,10 @@ def applies(requirement: Requirement, python: str) -> bool:
 def constraints(python: str) -> dict[str, str]:
     """The version of each package in constraints.txt on one Python."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    found = [Requirement(line) for line in lines if not line.startswith("#")]
-    versions = [(r.name, str(r.specifier).removeprefix("==")) for r in found if applies(r, python)]
+    requirements = [Requirement(line) for line in lines if not line.startswith("#")]
+    versions = [
+        (r.name, str(r.specifier).removeprefix("==")) for r in requirements if applies(r, python)
+    ]
     assert len(dict(versions)) == len(versions)
     return dict(versions)
 
@@ -61,8 +63,8 @@ def test_every_upper_bound_has_its_reason_beside_it() -> None:
     count = 0
     for line in text.splitlines():
         code, _, comment = line.partition("#")
-        found = [Requirement(quoted) for quoted in re.findall('"([^"]+)"', code)]
-        bounds = {str(r.specifier) for r in found if re.search("<|==", str(r.specifier))}
+        quoted_ranges = [Requirement(quoted) for quoted in re.findall('"([^"]+)"', code)]
+        bounds = {str(r.specifier) for r in quoted_ranges if re.search("<|==", str(r.specifier))}
         if not code.strip():
             commented = "#"
         elif bounds:
