@@ -12,19 +12,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .workflow.attack import attack_whitebox
-    from .workflow.bench import bench
-    from .workflow.compare import compare
-    from .workflow.compile import compile_model
+    from .workflow.attack.transfer.attack import attack_transfer
+    from .workflow.attack.whitebox import attack_whitebox
+    from .workflow.bench.bench import bench
     from .workflow.data import corrupt_photos, perturb_photos, sample_photos
-    from .workflow.export import export_model
-    from .workflow.maximize import maximize
-    from .workflow.models import list_models
-    from .workflow.parity import check_parity
-    from .workflow.regression import assert_parity
-    from .workflow.report import report
-    from .workflow.scoring import score
-    from .workflow.transfer import attack_transfer
+    from .workflow.maximize.maximize import maximize
+    from .workflow.models.compile import compile_model
+    from .workflow.models.export import export_model
+    from .workflow.models.listing import list_models
+    from .workflow.models.parity import check_parity
+    from .workflow.models.parity_baseline import assert_parity
+    from .workflow.report.compare import compare
+    from .workflow.report.report import report
+    from .workflow.score import score
 
 _HOMES = {
     "assert_parity": ".workflow.regression",

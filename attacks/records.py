@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..contracts import Item
-from .attempts import Attempt
-from .searches import Queried
+from .pgd.attempts import Attempt
+from .queries.query_state import Queried
 
 SCHEMA = pa.schema(
     [

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..engine.malloc import share_one_arena
 from ..errors import EvaluatorError
+from ..system.malloc import share_one_arena
 from . import (
     attack,
     bench,

@@ -92,7 +92,7 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
     check_outputs(json)
     with progress() as shown:
         runs = attack(shown)
-        from ..workflow.report import report
+        from ..workflow.report.report import report
 
         result = report([run.folder for run in runs])
         for run in runs:
@@ -151,7 +151,7 @@ def whitebox(
     json: Json = None,
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
-    from ..workflow.attack import attack_whitebox
+    from ..workflow.attack.whitebox import attack_whitebox
 
     def attack(shown: "Progress") -> "tuple[Run, ...]":
         run = attack_whitebox(
@@ -260,7 +260,7 @@ def transfer(
     json: Json = None,
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
-    from ..workflow.transfer import attack_transfer
+    from ..workflow.attack.transfer.attack import attack_transfer
 
     def attack(shown: "Progress") -> "tuple[Run, ...]":
         return attack_transfer(

@@ -23,7 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..engine.throughput import Rate
-    from ..workflow.bench import Bench
+    from ..workflow.bench.bench import Bench
 
 
 def bench(
@@ -58,7 +58,7 @@ def bench(
     json: Json = None,
 ) -> None:
     """Measure how fast a model runs here, and what holds it up. It tells no accuracy."""
-    from ..workflow.bench import bench as measure
+    from ..workflow.bench.bench import bench as measure
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
@@ -89,7 +89,7 @@ def bench(
 
 def print_bench(result: "Bench") -> None:
     """The rates of the parts, and what else there is to know in notes."""
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
     from .console import print_tables
 
     threads = f"{result.callers} caller{'s' if result.callers > 1 else ''}"

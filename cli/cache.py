@@ -81,7 +81,7 @@ def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
 
 def _print(title: str, entries: "Sequence[Entry]") -> None:
     from ..errors import shown
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
     from ..storage.cache import cache_folder
     from .console import print_tables
 

@@ -19,7 +19,7 @@ def compare(
     json: Json = None,
 ) -> None:
     """Show by how much model B is worse or better than A on the same images, with intervals."""
-    from ..workflow.compare import compare as make_comparison
+    from ..workflow.report.compare import compare as make_comparison
     from .console import check_outputs, is_stdout, print_tables, write_json, write_text
 
     check_outputs(markdown, json)

@@ -8,7 +8,7 @@ import typer
 from .options import Classes, CropPx, Description, InputKind, Json, Model, Precision, Seed, Weights
 
 if TYPE_CHECKING:
-    from ..workflow.compile import Compiled
+    from ..workflow.models.compile import Compiled
 
 
 def compile_(
@@ -45,7 +45,7 @@ def compile_(
     json: Json = None,
 ) -> None:
     """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
-    from ..workflow.compile import compile_model
+    from ..workflow.models.compile import compile_model
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
@@ -87,7 +87,7 @@ def _document(compiled: "Compiled") -> dict[str, object]:
 
 def _print(compiled: "Compiled") -> None:
     from ..errors import shown
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
     from .console import print_tables
 
     manifest, key = compiled.plan.manifest, compiled.plan.key

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
 
 PLAIN_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""

@@ -43,7 +43,7 @@ def corrupt(
     workers: Workers = None,
 ) -> None:
     """Write an ImageNet-C-style tree of clean photos, marked as generated."""
-    from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
+    from ..evaluate.layouts import CORRUPTIONS, SEVERITIES
     from ..workflow.data import corrupt_photos
     from .console import progress
 

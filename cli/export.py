@@ -5,16 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    Classes,
-    CropPx,
-    Description,
-    InputKind,
-    Model,
-    Precision,
-    Seed,
-    Weights,
-)
+from .options import Classes, CropPx, Description, InputKind, Model, Precision, Seed, Weights
 
 
 def export(
@@ -34,7 +25,7 @@ def export(
     ] = None,
 ) -> None:
     """Export a model to ONNX, and prove that it agrees with PyTorch."""
-    from ..workflow.export import export_model
+    from ..workflow.models.export import export_model
     from .console import progress
     from .parity import print_parity
 

@@ -20,9 +20,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..attacks.likeness import Likeness
-    from ..evaluate.report.table import Table
-    from ..workflow.maximized import MaximizedDocument
+    from ..attacks.maximizing.similarity import Likeness
+    from ..reporting.table import Table
+    from ..workflow.maximize.results import MaximizedDocument
 
 
 def maximize(
@@ -70,7 +70,7 @@ def maximize(
     batch_size: BatchSize = None,
 ) -> None:
     """Make images that maximize units before the last layer, as in the paper's Figures 2 and 3."""
-    from ..workflow.maximize import maximize as make
+    from ..workflow.maximize.maximize import maximize as make
     from .console import print_tables, progress
 
     with progress() as shown:
@@ -100,8 +100,8 @@ def maximize(
 
 
 def _images_table(document: "MaximizedDocument") -> "Table":
-    from ..evaluate.report.table import Table
-    from ..workflow.maximized import criterion
+    from ..reporting.table import Table
+    from ..workflow.maximize.results import criterion
 
     reached = sum(image.reached for image in document.images)
     rows = tuple(
@@ -138,7 +138,7 @@ def _images_table(document: "MaximizedDocument") -> "Table":
 
 
 def _likeness_table(document: "MaximizedDocument") -> "Table":
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
 
     found = [
         *(

@@ -5,8 +5,8 @@ from .options import Json
 
 def models(json: Json = None) -> None:
     """List the models known by name: size, input, weights, licence."""
-    from ..evaluate.report.table import Table
-    from ..workflow.models import list_models
+    from ..reporting.table import Table
+    from ..workflow.models.listing import list_models
     from .console import is_stdout, print_tables, write_json
 
     rows = list_models()

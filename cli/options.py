@@ -17,7 +17,7 @@ def importable(model: str) -> str:
     Only then: a file that happens to have a library's name should not stand in its place.
     """
     from ..exporter.factories import is_factory
-    from ..exporter.zoo import KNOWN_PREFIXES
+    from ..exporter.zoo.table import KNOWN_PREFIXES
 
     if is_factory(model) and not model.startswith(KNOWN_PREFIXES):
         sys.path.insert(0, os.getcwd())

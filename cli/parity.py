@@ -23,7 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..contracts import Gate, ParityResult
-    from ..workflow.regression import Regression
+    from ..workflow.models.parity_baseline import Regression
 
 FAILED = 3
 MOST_FLIPS = 5
@@ -54,8 +54,8 @@ def parity(
     json: Json = None,
 ) -> None:
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
-    from ..workflow.parity import check_parity
-    from ..workflow.regression import (
+    from ..workflow.models.parity import check_parity
+    from ..workflow.models.parity_baseline import (
         compare_parity,
         parity_document,
         previous_parity,
@@ -103,7 +103,7 @@ def _same(json: Path, against: Path | None) -> bool:
 
 def print_regression(regression: "Regression") -> None:
     """Each error beside what it was, and what changed."""
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
     from .console import print_tables
 
     title = "Against the earlier result: " + ("not worse" if regression.passed else "WORSE")
@@ -115,7 +115,7 @@ def print_regression(regression: "Regression") -> None:
 
 def print_parity(result: "ParityResult") -> None:
     """Every gate with its bound, value and verdict, and what else a reader wants to know."""
-    from ..evaluate.report.table import Table
+    from ..reporting.table import Table
     from .console import print_tables
 
     notes = [

@@ -30,7 +30,7 @@ def report(
     json: Json = None,
 ) -> None:
     """Show what runs add up to, beside the published numbers."""
-    from ..workflow.report import report as make_report
+    from ..workflow.report.report import report as make_report
     from .console import (
         check_outputs,
         is_stdout,
@@ -43,7 +43,7 @@ def report(
 
     check_outputs(markdown, json)
     if figures is not None:
-        from ..workflow.figures import check_figures
+        from ..workflow.report.figures import check_figures
 
         check_figures(figures)
     result = make_report(runs, all_published=published, normalize_by=normalize_by)

@@ -75,7 +75,7 @@ def score(
     json: Json = None,
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""
-    from ..workflow.scoring import score as score_model
+    from ..workflow.score import score as score_model
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
     check_outputs(json)
@@ -105,7 +105,7 @@ def score(
             verify_data=verify_data,
             progress=shown,
         )
-        from ..workflow.report import report  # late: the first batch need not wait for it
+        from ..workflow.report.report import report  # late: the first batch need not wait for it
 
         result = report([run.folder])
         shown.note(f"Run: {run.folder}")

@@ -17,10 +17,16 @@ from .attacks import (
     Stop,
     epsilon_text,
 )
-from .benchmarks import Benchmark, Beside, Condition, Extent, Item, Score, Source, Tree
-from .differences import Difference
+from .benchmark_info import (
+    ALEXNET_ERROR,
+    ALEXNET_FLIP_PROBABILITY,
+    BENCHMARK_INFO,
+    BenchmarkInfo,
+)
+from .benchmarks import Benchmark, Beside, Tree
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .intervals import Z_95, wilson_interval
+from .items import Condition, Extent, Item, Source
 from .models import (
     FLOAT32_PIXELS,
     Bundle,
@@ -44,9 +50,13 @@ from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResul
 from .probes import ProbeName, ProbeSettings
 from .progress import OneAtATime, Progress, Silence
 from .runs import RUN_FORMAT, DataFingerprint, Provenance, Run, RunKey, RunManifest, Shard
+from .scores import Difference, Score
 from .transfer import TransferredImage, TransferSource
 
 __all__ = [
+    "ALEXNET_ERROR",
+    "ALEXNET_FLIP_PROBABILITY",
+    "BENCHMARK_INFO",
     "FLOAT32_PIXELS",
     "MOST_ATTEMPTS",
     "ONNX_REFERENCE",
@@ -58,6 +68,7 @@ __all__ = [
     "AttackSettings",
     "Backend",
     "Benchmark",
+    "BenchmarkInfo",
     "Beside",
     "Bundle",
     "ClassOrder",

@@ -1,11 +1,13 @@
-"""What is scored: items, their conditions, sources, benchmarks, and the numbers that come out."""
+"""Benchmarks as data: how their items are laid out, what is recorded, and what is computed."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from .differences import Difference
+from .benchmark_info import BenchmarkInfo
+from .items import Condition, Item
+from .scores import Difference, Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,138 +17,11 @@ if TYPE_CHECKING:
     from .engines import ImageBatch
     from .models import Preprocessing
 
-    Records = Mapping["Condition", pa.Table]
+    Records = Mapping[Condition, pa.Table]
     Decode = Callable[
-        [bytes, "Item", Preprocessing, Sequence[npt.NDArray[np.uint8]]],
+        [bytes, Item, Preprocessing, Sequence[npt.NDArray[np.uint8]]],
         None,
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Where an item's bytes are inside a larger file.
-
-    Attributes:
-        path: Of the file, a tar.
-        offset: Of the first byte.
-        size: In bytes.
-    """
-
-    path: str
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to score.
-
-    Attributes:
-        id: The same in every condition, so that images can be paired: ``<wnid>/<file>``.
-        label: Class index, or none.
-        location: Where its bytes are, in words that a user can act on.
-        attributes: What a benchmark needs beside the label.
-        frames: 1 for an image.
-        extent: Where its bytes are inside the file that ``location`` begins with; none where
-            ``location`` is a file of its own.
-        missing: Whether other conditions have it and this one does not: it cannot be read.
-    """
-
-    id: str
-    label: int | None
-    location: str
-    attributes: tuple[tuple[str, str], ...] = ()
-    frames: int = 1
-    extent: Extent | None = None
-    missing: bool = False
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a set of items was put through, as ordered key-value pairs; none for clean images.
-
-    Example:
-        >>> fog = Condition((("corruption", "fog"), ("severity", 3)))
-        >>> str(fog), fog.folder
-        ('corruption=fog, severity=3', 'corruption=fog/severity=3')
-    """
-
-    values: tuple[tuple[str, str | int | float], ...] = ()
-
-    def __str__(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in self.values) or "clean"
-
-    @property
-    def folder(self) -> str:
-        """Its place in a run: Hive partitions, empty for a benchmark without conditions."""
-        return "/".join(f"{key}={value}" for key, value in self.values)
-
-    def __getitem__(self, key: str) -> str | int | float:
-        return dict(self.values)[key]
-
-
-class Source(Protocol):
-    """Where the bytes of a benchmark's items come from."""
-
-    def conditions(self) -> Sequence[Condition]:
-        """Those of the benchmark's conditions that are there."""
-
-    def items(self, condition: Condition) -> Sequence[Item]:
-        """The items of one condition, sorted by id."""
-
-    def read(self, item: Item) -> bytes:
-        """The encoded bytes of one item; several threads may ask at once."""
-
-    @property
-    def generated(self) -> Mapping[str, Any] | None:
-        """How the data were made, where the tool made them itself."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One number, with everything that says what it is; a row of the report's JSON.
-
-    The first block says which run it came from, the second which condition, the third the number.
-    ``value`` is none where the number is refused, and ``reason`` says why. Rates are fractions.
-    """
-
-    run: str = ""
-    model: str = ""
-    weights: str = ""
-    engine: str = ""
-    devices: tuple[str, ...] = ()
-    precision: str = ""
-    crop_px: int = 0
-    benchmark: str = ""
-
-    metric: str = ""
-    corruption: str | None = None
-    perturbation: str | None = None
-    severity: int | None = None
-    epsilon: float | None = None
-    steps: int | None = None
-    restarts: int | None = None
-    step_size: float | None = None
-    relative_epsilon: bool | None = None
-    source: str | None = None
-    source_model: str | None = None
-    protocol: str | None = None
-    rule: str | None = None
-    stimuli: int | None = None
-    category: str | None = None
-    normalize_by: str | None = None
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    skipped: int = 0
-    complete: bool = False
-    generated: bool = False
-    simulated: bool = False
-    parity: str = ""
-    adversarial_parity: str | None = None
-    reason: str | None = None
 
 
 def _one_frame(condition: Condition) -> int:
@@ -209,10 +84,8 @@ class Benchmark:
     """A benchmark as data: what is scored, what is recorded of it, what is made of the records.
 
     Attributes:
-        name: As the command line says it.
-        title: As its authors say it.
+        info: What is published of it.
         conditions: All that the published benchmark has, in its order.
-        published_items: The number of items in each condition.
         stimuli_px: The side at which the stimuli are stored; none for photos, which are resized.
         tree: How the items of a condition lie in its folder.
         protocol: Changes whenever the same model and data could give another number.
@@ -226,10 +99,8 @@ class Benchmark:
         differences: The same for two models, A and B, with their paired differences.
     """
 
-    name: str
-    title: str
+    info: BenchmarkInfo
     conditions: tuple[Condition, ...]
-    published_items: int
     stimuli_px: int | None
     tree: Tree
     protocol: str
@@ -238,3 +109,13 @@ class Benchmark:
     record: "Callable[[npt.NDArray[np.float32], ImageBatch], pa.RecordBatch]"
     scores: "Callable[[Records, Beside], Iterable[Score]]"
     differences: "Callable[[Records, Records, Beside, Beside], Iterable[Difference]]"
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+        return self.info.name
+
+    @property
+    def title(self) -> str:
+        """Name that its authors use."""
+        return self.info.title

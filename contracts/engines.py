@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from .benchmarks import Item
+from .items import Item
 from .models import InputKind, Precision
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Backend = str
-"""The name of a runtime; which there are stands in one table, ``workflow/engines.py``."""
+"""The name of a runtime; which there are stands in one table, ``workflow/models/engines.py``."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .attacks import AttackSettings
-from .benchmarks import Condition
 from .engines import Device, EngineSpec
+from .items import Condition
 from .models import ModelSpec, Preprocessing
 from .parity import ParityResult
 from .probes import ProbeSettings

@@ -24,7 +24,7 @@ from ..errors import (
     shown,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
-from .feeding import answered, buffer, bundle_spec
+from .engine_io import answered, buffer, bundle_spec
 
 
 class OnnxEngine:

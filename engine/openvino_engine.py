@@ -29,7 +29,7 @@ from ..errors import (
     reason_of,
     shown,
 )
-from .feeding import answered, buffer, bundle_spec
+from .engine_io import answered, buffer, bundle_spec
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 """As OpenVINO calls them."""

@@ -16,7 +16,7 @@ from ..contracts import Device, EngineSpec, ImageBatch, InputKind, ModelSpec, Re
 from ..errors import EngineError, reason_of, shown
 from ..storage.documents import document_sha256
 from .bfloat16 import EXTERNAL_FOLDER
-from .feeding import answered, buffer
+from .engine_io import answered, buffer
 from .onnx_engine import onnx_versions
 
 

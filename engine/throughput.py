@@ -1,6 +1,6 @@
 """How fast, from what was timed: rates, percentiles, when it is steady, and what holds it up.
 
-Only arithmetic lives here: the clock is read in ``workflow/bench_parts.py``.
+Only arithmetic lives here: the clock is read in ``workflow/bench/timing.py``.
 """
 
 import statistics

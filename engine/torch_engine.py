@@ -14,8 +14,8 @@ import numpy.typing as npt
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
 from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
-from .feeding import answered, buffer
-from .malloc import keep_freed_memory
+from ..system.malloc import keep_freed_memory
+from .engine_io import answered, buffer
 
 
 class TorchEngine:

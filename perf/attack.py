@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.attacks.attempts import Attempt, CleanImage
-from evaluator.attacks.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import Attempt, CleanImage
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 from evaluator.attacks.protocols import attack_settings
-from evaluator.attacks.room import Room
 from evaluator.contracts import AttackSettings, Item, LoadedNetwork
-from evaluator.engine.malloc import keep_freed_memory
 from evaluator.evaluate.decode import photo_pixels
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
+from evaluator.system.batch_limit import Room
+from evaluator.system.malloc import keep_freed_memory
 
 MODEL = "efficientnet_lite0"
 IMAGES, ROUNDS = 8, 3

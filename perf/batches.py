@@ -9,15 +9,15 @@ is (``tests/attacks/test_independence.py``).
     python -m perf.batches      EfficientNet-Lite0, 10 photos, minutes
 """
 
-from evaluator.attacks.attempts import Attempt
-from evaluator.attacks.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import Attempt
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 from evaluator.attacks.protocols import attack_settings
-from evaluator.attacks.room import Room
 from evaluator.contracts import Device
-from evaluator.engine.malloc import keep_freed_memory
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.workflow.gradients import frozen_network
+from evaluator.exporter.weights.weights import load_network
+from evaluator.system.batch_limit import Room
+from evaluator.system.malloc import keep_freed_memory
+from evaluator.workflow.models.gradient_model import frozen_network
 
 from .attack import MODEL, photos
 

@@ -27,13 +27,13 @@ from torchvision import datasets, transforms
 
 from evaluator.contracts import Condition, EngineSpec, ImageBatch, Preprocessing, Shard
 from evaluator.engine.devices import cpu
-from evaluator.engine.feeding import buffer
-from evaluator.engine.malloc import keep_freed_memory
+from evaluator.engine.engine_io import buffer
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.classes import wnids
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.evaluate.scoring import ScoringJob, score_shard
 from evaluator.evaluate.sources.folder import FolderSource
+from evaluator.system.malloc import keep_freed_memory
 
 IMAGES, SHARD, BATCH = 1500, 100, 4
 ROUNDS, CORES = 5, 2

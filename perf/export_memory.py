@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from evaluator.exporter.zoo import find_model
+from evaluator.exporter.zoo.table import find_model
 
 MODEL = "resnext101_32x48d_wsl"
 FIXED_GB = 0.8

@@ -26,7 +26,7 @@ from pathlib import Path
 from evaluator.contracts import Silence
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
-from evaluator.workflow.selection import select
+from evaluator.workflow.runs.selection import select
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

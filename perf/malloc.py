@@ -1,4 +1,4 @@
-"""Claim: keeping freed memory makes eager PyTorch on the CPU faster; see ``engine/malloc.py``.
+"""Claim: keeping freed memory makes eager PyTorch on the CPU faster; see ``system/malloc.py``.
 
 glibc's thresholds cannot be set back, so each side runs in processes of its own, in turns. The
 network runs in a thread, as it does in the scoring loop: the main thread, whose arena is another,
@@ -15,9 +15,9 @@ ROUNDS = 3
 
 MEASURE = """
 import resource, sys, threading, time
-from evaluator.engine.malloc import keep_freed_memory
+from evaluator.system.malloc import keep_freed_memory
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
 if sys.argv[1] == "before": keep_freed_memory()
 import torch
 network = load_network(model_spec("efficientnet_lite0")).network

@@ -28,7 +28,7 @@ from evaluator.contracts import (
 from evaluator.evaluate.benchmarks.imagenet_p import (
     CONDITIONS,
     FRAME_SCHEMA,
-    PUBLISHED_ITEMS,
+    INFO,
     TRANSLATE_FRAMES,
     frames_of,
 )
@@ -64,14 +64,14 @@ def made_up_run(folder: Path) -> Run:
     weights = WeightsOrigin("random", "seed 0")
     key = RunKey("imagenet-p", "imagenet-p-1", "", EngineSpec("torch", ""), PREPROCESSING, "")
     model = ModelSpec("made-up", "made-up", weights, PREPROCESSING, 224, 1000, "", "")
-    manifest = RunManifest(key, model, PUBLISHED_ITEMS, SHARD, 4, "2026-01-01T00:00:00+00:00")
+    manifest = RunManifest(key, model, INFO.published_items, SHARD, 4, "2026-01-01T00:00:00+00:00")
     run = create_or_open(folder, manifest)
     device = Device("cpu", "none", "")
     made = Provenance("here", device, {}, None, "reference", 4, ("/data",), "", "", 60.0, "")
-    labels = np.repeat(np.arange(1000, dtype=np.int32), PUBLISHED_ITEMS // 1000)
+    labels = np.repeat(np.arange(1000, dtype=np.int32), INFO.published_items // 1000)
     names = [f"n{label:08d}/ILSVRC2012_val_{i:08d}.mp4" for i, label in enumerate(labels)]
     ids, top5 = pa.array(names), made_up(DIFFERENT_VIDEOS, TRANSLATE_FRAMES)
-    for shard in shards_of(CONDITIONS, PUBLISHED_ITEMS, SHARD):
+    for shard in shards_of(CONDITIONS, INFO.published_items, SHARD):
         here = slice(shard.start, shard.stop)
         videos = np.arange(shard.start, shard.stop) % DIFFERENT_VIDEOS
         frames = top5[videos, : frames_of(shard.condition)]

@@ -29,7 +29,7 @@ from evaluator.contracts import (
     RunManifest,
     WeightsOrigin,
 )
-from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_ERROR, CONDITIONS, PUBLISHED_ITEMS
+from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_ERROR, CONDITIONS, INFO
 from evaluator.evaluate.benchmarks.top5 import SCHEMA
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shards_of, write_shard
@@ -58,17 +58,17 @@ def made_up_run(folder: Path) -> Run:
     weights = WeightsOrigin("random", "seed 0")
     key = RunKey("imagenet-c", "imagenet-c-1", "", EngineSpec("torch", ""), PREPROCESSING, "")
     model = ModelSpec("made-up", "made-up", weights, PREPROCESSING, 224, 1000, "", "")
-    manifest = RunManifest(key, model, PUBLISHED_ITEMS, SHARD, 4, "2026-01-01T00:00:00+00:00")
+    manifest = RunManifest(key, model, INFO.published_items, SHARD, 4, "2026-01-01T00:00:00+00:00")
     run = create_or_open(folder, manifest)
     device = Device("cpu", "none", "")
     made = Provenance("here", device, {}, None, "reference", 4, ("/data",), "", "", 60.0, "")
     chance = np.random.default_rng(0)
-    labels = np.repeat(np.arange(1000, dtype=np.int32), PUBLISHED_ITEMS // 1000)
+    labels = np.repeat(np.arange(1000, dtype=np.int32), INFO.published_items // 1000)
     names = [f"n{label:08d}/ILSVRC2012_val_{i:08d}.JPEG" for i, label in enumerate(labels)]
-    ids, difficulty = pa.array(names), chance.normal(size=PUBLISHED_ITEMS)
+    ids, difficulty = pa.array(names), chance.normal(size=INFO.published_items)
     for condition in CONDITIONS:
         table = records(chance, ids, labels, difficulty - 1 + 0.4 * int(condition["severity"]))
-        for shard in shards_of([condition], PUBLISHED_ITEMS, SHARD):
+        for shard in shards_of([condition], INFO.published_items, SHARD):
             write_shard(run, shard, table.slice(shard.start, shard.size), made)
     return run
 

@@ -29,15 +29,16 @@ from typing import Any
 
 import evaluator
 from evaluator.contracts import Condition, Silence
-from evaluator.engine.malloc import keep_freed_memory
-from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, CORRUPTIONS
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.benchmarks.table import find_benchmark
+from evaluator.evaluate.layouts import CORRUPTIONS
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.workflow.bench_parts import bed_of, engine_part, rate_of_callers
-from evaluator.workflow.engines import placements, ready
-from evaluator.workflow.subject import ModelChoice, find_subject
+from evaluator.exporter.weights.weights import load_network
+from evaluator.system.malloc import keep_freed_memory
+from evaluator.workflow.bench.timing import bed_of, engine_part, rate_of_callers
+from evaluator.workflow.models.engines import placements, ready
+from evaluator.workflow.models.resolve import ModelChoice, find_subject
 
 ROUNDS = 5
 BATCHES = (4, 16, 64)

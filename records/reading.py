@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import InputError, reason_of, shown
 from ..storage.documents import document_from_bytes
+from .checksum import ShardMark, mark_with, records_sha256
 from .run import RECORDS, key_sha256
-from .seal import ShardMark, mark_with, records_sha256
 from .shards import MARK_KEY, PROVENANCE_KEY, shard_path, shards_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import OutputError
 from ..storage.atomic import file_written_whole
 from ..storage.documents import canonical_bytes
+from .checksum import mark_of
 from .run import RECORDS
-from .seal import mark_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

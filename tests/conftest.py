@@ -75,7 +75,7 @@ def shared_exports() -> Iterator[None]:
     from evaluator.tests.shared_exports import exported_once
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluator.workflow.bundles.in_child", exported_once)
+        patch.setattr("evaluator.workflow.models.bundles.in_child", exported_once)
         yield
 
 
@@ -175,7 +175,8 @@ def toy(cache: Path, shared_exports: None) -> Bundle:
 def exports_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports run in this process, where another would import PyTorch for a tiny network."""
     monkeypatch.setattr(
-        "evaluator.workflow.bundles.in_child", lambda work, export, progress: work(export, progress)
+        "evaluator.workflow.models.bundles.in_child",
+        lambda work, export, progress: work(export, progress),
     )
 
 

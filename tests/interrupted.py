@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evaluator.attacks.attempts import Attempt
-from evaluator.attacks.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import Attempt
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def interrupted(
         return attacked(job, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr("evaluator.attacks.pgd.attacked", impatient)
+        patched.setattr("evaluator.attacks.pgd.pgd.attacked", impatient)
         if shard_size is not None:
-            patched.setattr("evaluator.workflow.beginning.shard_size", lambda *_: shard_size)
+            patched.setattr("evaluator.workflow.runs.start.shard_size", lambda *_: shard_size)
         with pytest.raises(KeyboardInterrupt):
             yield

@@ -6,7 +6,7 @@ from typing import Any
 from evaluator.contracts import Score
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.imagenet_p import PERTURBATIONS
-from evaluator.evaluate.report.entries import Entry
+from evaluator.reporting.entries import Entry
 
 FACTS: Mapping[str, Any] = {
     "run": "runs/m",

@@ -24,7 +24,7 @@ ROOT = Path(os.environ.get("EVALUATOR_TEST_CACHE", PACKAGE / ".test-cache"))
 
 EVERYTHING = (
     "__init__.py", "attacks", "cli", "contracts", "engine", "errors.py", "evaluate", "exporter",
-    "records", "storage", "workflow",
+    "records", "reporting", "storage", "system", "workflow",
 )  # fmt: skip
 """All folders and files of the package that are not tests."""
 

@@ -1,7 +1,7 @@
 """Exports of networks that are known by name, taken from the cache that all tests share.
 
-``workflow/bundles.py`` exports in one place, in a child process. ``exported_once`` stands in its
-place: the first call for a model and a kind of graph exports into the shared cache; each call
+``workflow/models/bundles.py`` exports in one place, in a child process. ``exported_once`` replaces
+it: the first call for a model and a kind of graph exports into the shared cache; each call
 copies the bundle from there to where it is asked for, and repeats the notes of the export. Small
 networks are exported in this process, which has imported PyTorch already.
 """
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.contracts import Progress
-from evaluator.exporter.cost import gmac_of
+from evaluator.exporter.graph.cost import gmac_of
 from evaluator.storage.atomic import folder_written_whole
 from evaluator.storage.documents import document_sha256, plain
+from evaluator.system.child_process import in_child
 from evaluator.tests.shared_cache import digest, shared, source_digest, versions
-from evaluator.workflow import bundles
-from evaluator.workflow.child import in_child
+from evaluator.workflow.models import bundles
 
 SOURCES = (
     "exporter", "contracts", "storage", "errors.py", "evaluate/classes.py", "evaluate/decode.py",
-    "evaluate/jpeg.py", "evaluate/generate", "evaluate/sources", "workflow/bundles.py",
-    "workflow/child.py", "workflow/parity_images.py",
+    "evaluate/jpeg.py", "evaluate/generate", "evaluate/sources", "workflow/models/bundles.py",
+    "system/child_process.py", "workflow/models/parity_images.py",
 )  # fmt: skip
 """All that runs in the child."""
 

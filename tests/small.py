@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from evaluator.errors import EvaluatorError
-from evaluator.exporter.zoo import MODELS
+from evaluator.exporter.zoo.table import MODELS
 
 Tensors = dict[str, torch.Tensor]
 

@@ -82,6 +82,11 @@ def test_help_loads_no_framework(words: list[str]) -> None:
     assert done.stdout
 
 
+def test_no_folder_hides_a_public_function() -> None:
+    # Importing a subpackage sets its name on the package, over a function of that name.
+    assert not {path.name for path in ROOT.iterdir() if path.is_dir()} & set(evaluator.__all__)
+
+
 def test_importing_the_package_loads_nothing() -> None:
     code = (
         "import sys, evaluator; assert not [m for m in sys.modules if m.startswith('evaluator.')]"
@@ -91,7 +96,7 @@ def test_importing_the_package_loads_nothing() -> None:
 
 def test_scoring_with_onnx_runtime_needs_no_torch_module_of_ours_at_import() -> None:
     code = (
-        "import sys, evaluator.workflow.scoring, evaluator.workflow.report\n"
+        "import sys, evaluator.workflow.score, evaluator.workflow.report.report\n"
         "assert not {'torch', 'torchvision', 'onnx', 'onnxruntime'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,8 +11,8 @@ from torch import nn
 import evaluator
 from evaluator.contracts import Run
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.exporter.zoo import MODELS
+from evaluator.exporter.weights.weights import load_network
+from evaluator.exporter.zoo.table import MODELS
 from evaluator.tests.labelled_photos import images_of_photos, tree_of
 from evaluator.tests.second_attack import Images
 from evaluator.tests.small import small_row

@@ -8,7 +8,7 @@ import torch
 import evaluator
 from evaluator.contracts import Condition, Run
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
 from evaluator.records.reading import read_run
 from evaluator.tests.labelled_photos import images_of_photos, tree_of
 from evaluator.tests.second_attack import Images

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contracts import ParityResult, Progress, Silence
-from ..engine.plan import PlanManifest, manifest_path
-from ..engine.plan_cache import PLANS, TIMING
+from ..engine.plans.cache import PLANS, TIMING
+from ..engine.plans.plan import PlanManifest, manifest_path
 from ..errors import EvaluatorError, InputError
 from ..evaluate.sources.tar_index import INDEXES, index_lock
 from ..exporter.bundle import read_manifest
 from ..storage.atomic import remove, target_of_temporary
 from ..storage.cache import cache_folder
 from ..storage.documents import read_document, read_sealed
+from ..storage.hash_cache import ROOM as STAMPS
+from ..storage.hash_cache import Stamp
 from ..storage.lock import locked
-from ..storage.stamps import ROOM as STAMPS
-from ..storage.stamps import Stamp
-from .bundles import LOCKS, bundle_lock
+from .models.bundles import LOCKS, bundle_lock
 
 DAY_SECONDS = 24 * 60 * 60
 LOCK = ".lock"

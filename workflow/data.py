@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..contracts import Progress, Silence
-from ..evaluate.benchmarks.imagenet_c import CORRUPTIONS, SEVERITIES
 from ..evaluate.generate.corruptions import write_corrupted
 from ..evaluate.generate.perturbations import write_perturbed
 from ..evaluate.generate.photos import write_sample
 from ..evaluate.generate.sequences import PERTURBATIONS
+from ..evaluate.layouts import CORRUPTIONS, SEVERITIES
 
 
 def sample_photos(folder: str | Path) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import Benchmark, Condition, ImageBatch, Tree
+from ...contracts import BENCHMARK_INFO, Benchmark, Condition, ImageBatch, Tree
 from ...errors import InputError
 from ..decode import decode_stimulus
 from ..metrics.shape_bias import RULES
@@ -27,7 +27,7 @@ from .categories import CATEGORIES
 from .shape_bias_scores import LEFTOVER, shape_bias_differences, shape_bias_scores
 from .top5 import records_of, top5_columns
 
-PUBLISHED_ITEMS = 1201
+INFO = BENCHMARK_INFO["cue-conflict"]
 STIMULI_PX = 224
 
 SCHEMA = pa.schema(
@@ -89,10 +89,8 @@ def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatc
 
 
 CUE_CONFLICT = Benchmark(
-    name="cue-conflict",
-    title="Cue conflict",
+    info=INFO,
     conditions=(Condition(),),
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=STIMULI_PX,
     tree=Tree(
         folders=lambda: dict.fromkeys(CATEGORIES),

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from ...contracts import Benchmark, Beside, Condition, Difference, Score
+from ...contracts import BENCHMARK_INFO, Benchmark, Beside, Condition, Difference, Score
 from ..decode import decode_photo
-from ..trees import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .pairs import error_differences, pair_of
 from .top5 import SCHEMA, calibration_scores, error_scores, outcomes_of, record_top5
 
-PUBLISHED_ITEMS = 50_000
+INFO = BENCHMARK_INFO["imagenet"]
 CLEAN = Condition()
 UNFINISHED = "the run is not finished"
 
@@ -23,8 +23,8 @@ Records = Mapping[Condition, pa.Table]
 def _scores(records: Records, beside: Beside) -> Iterator[Score]:
     if CLEAN in records:
         outcomes = outcomes_of(records[CLEAN])
-        yield from error_scores(outcomes, PUBLISHED_ITEMS)
-        yield from calibration_scores(outcomes, PUBLISHED_ITEMS)
+        yield from error_scores(outcomes, INFO.published_items)
+        yield from calibration_scores(outcomes, INFO.published_items)
     else:
         for metric in ("top1_error", "top5_error"):
             yield Score(metric=metric, reason=UNFINISHED)
@@ -34,17 +34,15 @@ def _differences(
     a: Records, b: Records, beside_a: Beside, beside_b: Beside
 ) -> Iterator[Difference]:
     if CLEAN in a and CLEAN in b:
-        yield from error_differences(*pair_of(a[CLEAN], b[CLEAN]), PUBLISHED_ITEMS)
+        yield from error_differences(*pair_of(a[CLEAN], b[CLEAN]), INFO.published_items)
     else:
         for metric in ("top1_error", "top5_error"):
             yield Difference(metric=metric, reason=UNFINISHED)
 
 
 IMAGENET = Benchmark(
-    name="imagenet",
-    title="ImageNet validation",
+    info=INFO,
     conditions=(CLEAN,),
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=None,
     tree=IMAGES_IN_CLASS_FOLDERS,
     protocol="imagenet-1",

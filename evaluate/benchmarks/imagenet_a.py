@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...contracts import (
+    BENCHMARK_INFO,
     Benchmark,
     Beside,
     Condition,
@@ -30,15 +31,15 @@ from ...contracts import (
 )
 from ..classes import imagenet_a_index
 from ..decode import decode_photo
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.calibration import IMAGES_A_BIN, rms_calibration_error_as_published
 from ..metrics.mean_interval import mean_interval
 from ..metrics.response_rate import aurra
-from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .imagenet import CLEAN, UNFINISHED
 from .pairs import pair_of
 from .top5 import ALL_SKIPPED, SCHEMA, Outcomes, outcomes_of, record_top5
 
-PUBLISHED_ITEMS = 7_500
+INFO = BENCHMARK_INFO["imagenet-a"]
 ONE_BIN = (
     f"the published calibration error leaves out its last bin, and below {2 * IMAGES_A_BIN} images "
     "there is no other"
@@ -64,7 +65,7 @@ def _scores(records: Records, beside: Beside) -> Iterator[Score]:
         return
     n, right = outcomes.n, outcomes.top1[outcomes.scored]
     confidence = outcomes.confidence[outcomes.scored]
-    facts = Score(n=n, skipped=outcomes.skipped, complete=n == PUBLISHED_ITEMS)
+    facts = Score(n=n, skipped=outcomes.skipped, complete=n == INFO.published_items)
     accuracy = _accuracy(outcomes)
     low, high = wilson_interval(accuracy, n)
     yield replace(facts, metric="accuracy", value=accuracy, low=low, high=high)
@@ -87,7 +88,7 @@ def _differences(
         metric="accuracy",
         n=of_a.n,
         skipped=of_a.skipped,
-        complete=of_a.n == PUBLISHED_ITEMS,
+        complete=of_a.n == INFO.published_items,
         only_a_right=int(np.count_nonzero(of_a.top1 & ~of_b.top1)),
         only_b_right=int(np.count_nonzero(of_b.top1 & ~of_a.top1)),
     )
@@ -105,10 +106,8 @@ def _accuracy(outcomes: Outcomes) -> float:
 
 
 IMAGENET_A = Benchmark(
-    name="imagenet-a",
-    title="ImageNet-A",
+    info=INFO,
     conditions=(CLEAN,),
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=None,
     tree=replace(
         IMAGES_IN_CLASS_FOLDERS,

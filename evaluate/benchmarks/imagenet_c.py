@@ -9,8 +9,9 @@ Perturbations", ICLR 2019.
 
 from collections.abc import Iterator, Mapping
 
-from ...contracts import Benchmark, Condition
+from ...contracts import ALEXNET_ERROR, BENCHMARK_INFO, Benchmark, Condition
 from ..decode import decode_stimulus
+from ..layouts import CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITIES
 from ..metrics.corruption_error import (
     Errors,
     mce,
@@ -20,39 +21,16 @@ from ..metrics.corruption_error import (
     relative_mce,
     relative_mce_weights,
 )
-from ..trees import IMAGES_IN_CLASS_FOLDERS
 from .cells import Number
 from .corruption_scores import CorruptedImages
 from .top5 import SCHEMA, record_top5
 
-SEVERITIES = (1, 2, 3, 4, 5)
-PUBLISHED_ITEMS = 50_000
-
-ALEXNET_ERROR: Mapping[str, float] = {
-    "gaussian_noise": 0.886428,
-    "shot_noise": 0.894468,
-    "impulse_noise": 0.922640,
-    "defocus_blur": 0.819880,
-    "glass_blur": 0.826268,
-    "motion_blur": 0.785948,
-    "zoom_blur": 0.798360,
-    "snow": 0.866816,
-    "frost": 0.826572,
-    "fog": 0.819324,
-    "brightness": 0.564592,
-    "contrast": 0.853204,
-    "elastic_transform": 0.646056,
-    "pixelate": 0.717840,
-    "jpeg_compression": 0.606500,
-}
-"""AlexNet's top-1 error, mean over the severities, as published for mCE (Hendrycks & Dietterich
-2019; by severity in hendrycks/robustness#10, whose means these are). Its keys are the 15."""
+INFO = BENCHMARK_INFO["imagenet-c"]
 
 ALEXNET_CLEAN_ERROR = 0.435
 """AlexNet's top-1 error on the clean images. A fit, not a printed figure: every value from 0.4345
 to 0.4355 reproduces the relative mCE that Orhan (2019) printed. torchvision's AlexNet: 0.4348."""
 
-CORRUPTIONS = tuple(ALEXNET_ERROR)
 CONDITIONS = tuple(
     Condition((("corruption", corruption), ("severity", severity)))
     for corruption in CORRUPTIONS
@@ -89,13 +67,11 @@ def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, fl
     return Number(metric, corruption, value, weights)
 
 
-IMAGES = CorruptedImages(CONDITIONS, tuple(_numbers()), PUBLISHED_ITEMS)
+IMAGES = CorruptedImages(CONDITIONS, tuple(_numbers()), INFO.published_items)
 
 IMAGENET_C = Benchmark(
-    name="imagenet-c",
-    title="ImageNet-C",
+    info=INFO,
     conditions=CONDITIONS,
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=224,
     tree=IMAGES_IN_CLASS_FOLDERS,
     protocol="imagenet-c-1",

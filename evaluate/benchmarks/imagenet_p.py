@@ -8,39 +8,23 @@ Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Commo
 Perturbations", ICLR 2019; code in https://github.com/hendrycks/robustness, ImageNet-P.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import Benchmark, Condition, ImageBatch
+from ...contracts import ALEXNET_FLIP_PROBABILITY, BENCHMARK_INFO, Benchmark, Condition, ImageBatch
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.frame_pairs import Pairs
-from ..trees import IMAGES_IN_CLASS_FOLDERS
 from ..video import decode_video
 from .perturbation_scores import PerturbedVideos
 from .top5 import SCHEMA, records_of, top5_columns
 
-PUBLISHED_ITEMS = 50_000
+INFO = BENCHMARK_INFO["imagenet-p"]
 FRAMES = 31
 TRANSLATE_FRAMES = 41
 VIDEO_SUFFIXES = frozenset({".mp4"})
-
-ALEXNET_FLIP_PROBABILITY: Mapping[str, float] = {
-    "gaussian_noise": 0.23653,
-    "shot_noise": 0.30062,
-    "motion_blur": 0.09297,
-    "zoom_blur": 0.05942,
-    "snow": 0.11928,
-    "brightness": 0.04889,
-    "translate": 0.11007,
-    "rotate": 0.13104,
-    "tilt": 0.07050,
-    "scale": 0.23531,
-}
-"""AlexNet's flip probabilities, as published for mFR (Hendrycks & Dietterich 2019; to five digits
-in https://github.com/clovaai/assembled-cnn). Its keys are the ten. Its T5D is not published."""
 
 PERTURBATIONS = tuple(ALEXNET_FLIP_PROBABILITY)
 CONDITIONS = tuple(Condition((("perturbation", name),)) for name in PERTURBATIONS)
@@ -65,13 +49,13 @@ def record_frames(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.Reco
     return records_of(FRAME_SCHEMA, batch, top5_columns(logits))
 
 
-VIDEOS = PerturbedVideos(CONDITIONS, frames_of, pairs_of, ALEXNET_FLIP_PROBABILITY, PUBLISHED_ITEMS)
+VIDEOS = PerturbedVideos(
+    CONDITIONS, frames_of, pairs_of, ALEXNET_FLIP_PROBABILITY, INFO.published_items
+)
 
 IMAGENET_P = Benchmark(
-    name="imagenet-p",
-    title="ImageNet-P",
+    info=INFO,
     conditions=CONDITIONS,
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=224,
     tree=replace(
         IMAGES_IN_CLASS_FOLDERS,

@@ -6,12 +6,11 @@ the other models ("black-box").
 
 from dataclasses import replace
 
+from ...contracts import BENCHMARK_INFO
 from .whitebox import WHITEBOX
 
 TRANSFER = replace(
     WHITEBOX,
-    name="transfer",
-    title="PGD transferred from another model",
-    published_items=50_000,
+    info=BENCHMARK_INFO["transfer"],
     protocol="transfer-1",
 )

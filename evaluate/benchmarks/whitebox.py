@@ -12,18 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import (
-    Benchmark,
-    Beside,
-    Condition,
-    Difference,
-    ImageBatch,
-    Score,
-)
+from ...contracts import BENCHMARK_INFO, Benchmark, Beside, Condition, Difference, ImageBatch, Score
 from ..decode import decode_photo
-from ..trees import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 
-PUBLISHED_ITEMS = 25_000
+INFO = BENCHMARK_INFO["whitebox"]
 EPSILONS = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1)
 
 Records = Mapping[Condition, pa.Table]
@@ -54,10 +47,8 @@ def _no_differences(
 
 
 WHITEBOX = Benchmark(
-    name="whitebox",
-    title="White-box PGD",
+    info=INFO,
     conditions=epsilon_conditions(EPSILONS),
-    published_items=PUBLISHED_ITEMS,
     stimuli_px=None,
     tree=IMAGES_IN_CLASS_FOLDERS,
     protocol="whitebox-1",

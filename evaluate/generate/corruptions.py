@@ -27,7 +27,8 @@ from PIL import Image
 from ...contracts import Preprocessing, Progress
 from ...errors import InputError, UnavailableError, reason_of, shown
 from ..decode import Pixels, photo_pixels
-from ..sources.marks import COMMENT
+from ..layouts import CORRUPTIONS, SEVERITIES
+from ..sources.generated_marker import COMMENT
 from .trees import (
     Photo,
     Recipe,
@@ -41,16 +42,6 @@ from .trees import (
     write_tree,
 )
 
-BENCHMARK_CORRUPTIONS = (
-    "gaussian_noise", "shot_noise", "impulse_noise",
-    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
-    "snow", "frost", "fog", "brightness",
-    "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
-"""The 15 that count, in the order of the paper's tables; here again, so that a worker process need
-not load the benchmark. A test compares."""
-
-SEVERITIES = (1, 2, 3, 4, 5)
 JPEG_QUALITY = 85
 STIMULUS = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 """How the original generator makes the square that it corrupts; mean and std play no part."""
@@ -67,7 +58,7 @@ def write_corrupted(
     source: Path,
     folder: Path,
     *,
-    corruptions: Sequence[str] = BENCHMARK_CORRUPTIONS,
+    corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
     limit: int | None = None,
@@ -149,13 +140,13 @@ def image_seed(seed: int, photo_id: str, corruption: str, severity: int) -> int:
 def _checked_variants(corruptions: Sequence[str], severities: Sequence[int]) -> list[str]:
     """The folder of each that was asked for, once, in the published order."""
     for name in corruptions:
-        check_known(name, BENCHMARK_CORRUPTIONS, "corruption")
+        check_known(name, CORRUPTIONS, "corruption")
     for severity in severities:
         if severity not in SEVERITIES:
             raise InputError(f"There is no severity {severity}. Expected some of 1 2 3 4 5.")
     if not corruptions or not severities:
         raise InputError("Nothing to make: give at least one corruption and one severity.")
-    every = itertools.product(BENCHMARK_CORRUPTIONS, SEVERITIES)
+    every = itertools.product(CORRUPTIONS, SEVERITIES)
     return [f"{c}/{s}" for c, s in every if c in corruptions and s in severities]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import UnavailableError
 from ..decode import Pixels
-from ..sources.marks import VIDEO_COMMENT
+from ..sources.generated_marker import VIDEO_COMMENT
 from ..video import pyav
 
 ENCODER = "libx264"

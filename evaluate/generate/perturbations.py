@@ -19,7 +19,7 @@ import numpy as np
 from ...contracts import Preprocessing, Progress
 from ...errors import InputError, shown
 from ..decode import resized_photo
-from ..sources.marks import VIDEO_COMMENT
+from ..sources.generated_marker import VIDEO_COMMENT
 from ..video import pyav
 from .encoding import ENCODER, GRAIN, PLAIN, check_encoder, mp4_from_frames
 from .sequences import CROP_PX, PERTURBATIONS

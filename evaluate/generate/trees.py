@@ -30,9 +30,9 @@ from ...errors import InputError, OutputError, UnavailableError, shown
 from ...storage.atomic import write_whole
 from ...storage.digest import file_sha256
 from ..sources.folder import FolderSource
+from ..sources.generated_marker import mark_above, was_generated
 from ..sources.items import select_items
-from ..sources.marks import mark_above, was_generated
-from .mark import mark_tree
+from .write_marker import mark_tree
 
 
 @dataclass(frozen=True)

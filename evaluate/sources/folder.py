@@ -12,18 +12,11 @@ from pathlib import Path
 
 from ...contracts import Condition, Item, Tree
 from ...errors import InputError, shown
-from ..trees import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
+from .generated_marker import Content, mark_above, one_mark, read_mark
 from .items import Files, IdPool, Items, ids_of_names, read_item_file
 from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import (
-    PART_OF_IMAGENET_C,
-    SEVERITIES,
-    Entry,
-    entries_of,
-    is_folder,
-    is_utf8,
-)
-from .marks import Content, mark_above, one_mark, read_mark
+from .listing import PART_OF_IMAGENET_C, Entry, entries_of, is_folder, is_utf8
 
 
 class FolderSource:
@@ -219,7 +212,7 @@ def _advice(folder: Path, tree: Tree) -> str:
     holder = _holder_of_folders(folder, tree, levels=2)
     if holder is None:
         return f"Move it elsewhere, or give the folder that holds the {_folders(tree)}."
-    if holder.name in SEVERITIES:
+    if holder.name in SEVERITY_FOLDERS:
         return PART_OF_IMAGENET_C
     return f"Did you mean {shown(holder)}?"
 

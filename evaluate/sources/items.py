@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Source, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
-from ..trees import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
 
 Ids = tuple[str, ...]

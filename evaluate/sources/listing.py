@@ -7,16 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError, UnreadError, reason_of, shown
-
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-)
-"""Those of torchvision's ImageFolder."""
+from ..layouts import IMAGE_SUFFIXES
 
 _LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
-
-SEVERITIES = frozenset("12345")
-"""What the folders of ImageNet-C are called that hold class folders."""
 
 PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
 

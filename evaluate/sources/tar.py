@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from ...contracts import Condition, Extent, Item, Progress, Tree
 from ...errors import ImageError, InputError, UnreadError, shown
-from ..trees import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import a_or_an, nothing_there, stray_folder
+from .generated_marker import GENERATED, Content, mark_from_bytes, read_mark
 from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
 from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import PART_OF_IMAGENET_C, SEVERITIES, is_left_behind, is_utf8
-from .marks import GENERATED, Content, mark_from_bytes, read_mark
+from .listing import PART_OF_IMAGENET_C, is_left_behind, is_utf8
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
@@ -202,7 +202,7 @@ class TarSource:
         roots = dict.fromkeys(self._places_of(wanted) if wanted else self._roots())
         roots = roots or dict.fromkeys(() if wanted else self._flat_folders)
         root = next(iter(roots), None)
-        if not wanted and root is not None and root.rpartition("/")[2] in SEVERITIES:
+        if not wanted and root is not None and root.rpartition("/")[2] in SEVERITY_FOLDERS:
             raise InputError(f"{self._shown(root)} holds class folders. {PART_OF_IMAGENET_C}")
         if len(roots) > 1:
             first, second = (self._shown(root) for root in list(roots)[:2])
@@ -344,7 +344,7 @@ class TarSource:
 
     def _no_class(self, path: str) -> InputError:
         below = (root for root in self._roots_of_folders() if f"{root}/".startswith(f"{path}/"))
-        is_cell = next(below, "").rpartition("/")[2] in SEVERITIES
+        is_cell = next(below, "").rpartition("/")[2] in SEVERITY_FOLDERS
         advice = PART_OF_IMAGENET_C if is_cell else "Pack the class folders again without it."
         return stray_folder(self._shown(path), self._tree, advice)
 

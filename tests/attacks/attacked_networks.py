@@ -9,15 +9,15 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from evaluator.attacks.attempts import Attempt, CleanImage
-from evaluator.attacks.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import Attempt, CleanImage
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 from evaluator.attacks.protocols import attack_settings
-from evaluator.attacks.queries import QueryJob, queried
+from evaluator.attacks.queries.query_attacks import QueryJob, queried
+from evaluator.attacks.queries.query_state import Queried
 from evaluator.attacks.records import attack_records
-from evaluator.attacks.room import Room
-from evaluator.attacks.searches import Queried
 from evaluator.contracts import AttackSettings, Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
+from evaluator.system.batch_limit import Room
 
 CLASSES, SIDE_PX = 10, 6
 Float = npt.NDArray[np.floating[Any]]

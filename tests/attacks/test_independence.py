@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from evaluator.attacks.pgd import AttackJob, attacked
-from evaluator.attacks.room import Room
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 from evaluator.contracts import AttackSettings
 from evaluator.errors import EngineMemoryError
+from evaluator.system.batch_limit import Room
 from evaluator.tests.attacks.attacked_networks import (
     Counted,
     Network,

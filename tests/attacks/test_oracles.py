@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from evaluator.attacks.attempts import CleanImage
-from evaluator.attacks.descent import Descent
-from evaluator.attacks.outcomes import attack_counts
+from evaluator.attacks.attack_counts import attack_counts
+from evaluator.attacks.pgd.attempts import CleanImage
+from evaluator.attacks.pgd.pgd_step import Descent
 from evaluator.attacks.randomness import start_noise, wrong_class
 from evaluator.contracts import AttackSettings, Item
 from evaluator.tests.attacks.attacked_networks import (

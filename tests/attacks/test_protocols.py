@@ -6,12 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from evaluator.attacks.protocols import (
-    PRINTED_STEP,
-    attack_settings,
-    check_epsilon,
-    find_protocol,
-)
+from evaluator.attacks.protocols import PRINTED_STEP, attack_settings, check_epsilon, find_protocol
 from evaluator.attacks.records import SCHEMA
 from evaluator.contracts import MOST_ATTEMPTS, SMALLEST_FLOAT32, AttackSettings
 from evaluator.errors import InputError

@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from evaluator.attacks.attempts import CleanImage
-from evaluator.attacks.queries import QueryJob, queried
-from evaluator.attacks.room import Room
+from evaluator.attacks.pgd.attempts import CleanImage
+from evaluator.attacks.queries.query_attacks import QueryJob, queried
 from evaluator.contracts import Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
 from evaluator.errors import EngineError, EngineMemoryError, InputError
-from evaluator.tests.attacks.attacked_networks import (
-    Counted,
-    Linear,
-    Network,
-    photos,
-    queried_on,
-)
+from evaluator.system.batch_limit import Room
+from evaluator.tests.attacks.attacked_networks import Counted, Linear, Network, photos, queried_on
 from evaluator.tests.small import one_line
 
 PROBES: list[ProbeName] = ["noise", "gradient-free"]

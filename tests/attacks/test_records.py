@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.attacks.outcomes import AttackCounts, attack_counts
+from evaluator.attacks.attack_counts import AttackCounts, attack_counts
 from evaluator.attacks.records import QUERY_SCHEMA, SCHEMA, attack_records, query_records
-from evaluator.attacks.trust.attempts import attempts_of
+from evaluator.attacks.reliability.attempts import attempts_of
 from evaluator.contracts import AttackSettings, Item
 from evaluator.errors import InputError
 from evaluator.tests.attacks.attacked_networks import (

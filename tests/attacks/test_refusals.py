@@ -3,18 +3,12 @@
 import pytest
 import torch
 
-from evaluator.attacks.attempts import CleanImage
-from evaluator.attacks.pgd import AttackJob, attacked
-from evaluator.attacks.room import Room
+from evaluator.attacks.pgd.attempts import CleanImage
+from evaluator.attacks.pgd.pgd import AttackJob, attacked
 from evaluator.contracts import Item
 from evaluator.errors import EngineError, InputError
-from evaluator.tests.attacks.attacked_networks import (
-    Counted,
-    Network,
-    attempts_on,
-    paper,
-    photos,
-)
+from evaluator.system.batch_limit import Room
+from evaluator.tests.attacks.attacked_networks import Counted, Network, attempts_on, paper, photos
 from evaluator.tests.small import one_line
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from evaluator.engine.plan import PlanKey, Profile
-from evaluator.engine.plan_builder import NETWORK_FLAGS
+from evaluator.engine.plans.builder import NETWORK_FLAGS
+from evaluator.engine.plans.plan import PlanKey, Profile
 
 
 def plan_key(**changes: Any) -> PlanKey:

@@ -13,9 +13,9 @@ from evaluator.engine.devices import cpu, cuda_devices
 from evaluator.engine.onnx_engine import OnnxEngine
 from evaluator.engine.torch_engine import TorchEngine
 from evaluator.errors import InputError
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
 from evaluator.tests import second_implementation as second
-from evaluator.workflow.engines import ENGINES
+from evaluator.workflow.models.engines import ENGINES
 
 OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
@@ -50,8 +50,8 @@ def engine(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def pixels() -> npt.NDArray[np.uint8]:
     from evaluator.exporter.spec import model_spec
-    from evaluator.exporter.zoo import MODELS
-    from evaluator.workflow.parity_images import parity_images
+    from evaluator.exporter.zoo.table import MODELS
+    from evaluator.workflow.models.parity_images import parity_images
 
     assert "efficientnet_lite0" in MODELS
     return parity_images(model_spec("efficientnet_lite0")).data[:11]

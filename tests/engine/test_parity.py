@@ -26,9 +26,9 @@ from evaluator.engine.parity import (
 from evaluator.engine.tolerances import TOLERANCES, tolerance_of
 from evaluator.engine.torch_engine import TorchEngine
 from evaluator.errors import InputError
-from evaluator.exporter.graph import affine_of
-from evaluator.exporter.weights import load_network
-from evaluator.workflow.parity_images import parity_images
+from evaluator.exporter.graph.deployable import affine_of
+from evaluator.exporter.weights.weights import load_network
+from evaluator.workflow.models.parity_images import parity_images
 
 BATCH = 8
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from evaluator.contracts import Item, Preprocessing
 from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.generate.encoding import PLAIN, mp4_from_frames
-from evaluator.evaluate.sources.marks import VIDEO_COMMENT
+from evaluator.evaluate.sources.generated_marker import VIDEO_COMMENT
 from evaluator.evaluate.video import decode_video, lenient_metadata
 from evaluator.tests.evaluate.videos import (
     SIDE,

@@ -30,10 +30,10 @@ from evaluator.exporter.bundle import (
     read_manifest,
     write_bundle,
 )
-from evaluator.exporter.onnx_export import OPSETS
+from evaluator.exporter.graph.onnx_export import OPSETS
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.exporter.zoo import MODELS
+from evaluator.exporter.weights.weights import load_network
+from evaluator.exporter.zoo.table import MODELS
 
 FILES = {"model.json", "model.onnx", "model.onnx.data"}
 

@@ -11,11 +11,7 @@ from torch import nn
 from evaluator.contracts import ClassOrder, ModelSpec
 from evaluator.errors import InputError
 from evaluator.evaluate.classes import class_index, wnids
-from evaluator.exporter.class_order import (
-    in_imagenet_order,
-    output_count,
-    read_class_order,
-)
+from evaluator.exporter.class_order import in_imagenet_order, output_count, read_class_order
 from evaluator.exporter.spec import identity, model_spec
 
 

@@ -11,10 +11,11 @@ from torch import nn
 
 from evaluator.contracts import Silence
 from evaluator.errors import InputError, UnavailableError
-from evaluator.exporter.architectures import resnext101
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
-from evaluator.exporter.zoo import MODELS, Download
+from evaluator.exporter.weights.weights import load_network
+from evaluator.exporter.zoo.architectures import resnext101
+from evaluator.exporter.zoo.rows import Download
+from evaluator.exporter.zoo.table import MODELS
 from evaluator.storage import fetch as fetching
 from evaluator.tests.file_server import Fault, FileServer, file_server
 from evaluator.tests.small import Small, one_line, same, sha256_of

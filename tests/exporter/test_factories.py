@@ -14,11 +14,11 @@ import torch
 
 from evaluator.contracts import ClassOrder, FactoryCode, ModelSpec
 from evaluator.errors import InputError
-from evaluator.exporter.cost import gmac_of
 from evaluator.exporter.description import read_description
 from evaluator.exporter.factories import is_factory
+from evaluator.exporter.graph.cost import gmac_of
 from evaluator.exporter.spec import identity, model_spec
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
 
 CODE = """
 import torch
@@ -134,7 +134,7 @@ def test_another_process_builds_the_same_network_from_the_spec_alone(
     (tmp_path / "spec.pickle").write_bytes(pickle.dumps(spec))
     (tmp_path / "mine.toml").unlink()
     program = (
-        "import pickle, sys\nfrom evaluator.exporter.weights import load_network\n"
+        "import pickle, sys\nfrom evaluator.exporter.weights.weights import load_network\n"
         "print(load_network(pickle.load(open(sys.argv[1], 'rb'))).weights_sha256)"
     )
     done = subprocess.run(

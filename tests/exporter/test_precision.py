@@ -15,8 +15,8 @@ from torch import nn
 
 from evaluator.contracts import GraphKind, InputKind, LoadedNetwork, Precision
 from evaluator.errors import InputError
-from evaluator.exporter.onnx_export import write_onnx
-from evaluator.exporter.overflow import largest_activation
+from evaluator.exporter.graph.onnx_export import write_onnx
+from evaluator.exporter.graph.overflow import largest_activation
 from evaluator.tests.exporter.normalised_network import PHOTOS, normalised
 
 KINDS = [GraphKind(p, i) for p in get_args(Precision) for i in get_args(InputKind)]

@@ -15,9 +15,9 @@ from evaluator.contracts import ClassOrder, GraphKind, ModelSpec, ReadyOnnx
 from evaluator.engine.devices import cpu
 from evaluator.errors import EvaluatorError, InputError, OutputError
 from evaluator.exporter.bundle import open_bundle
-from evaluator.exporter.cost import gmac_of
 from evaluator.exporter.description import read_description
-from evaluator.exporter.graph import affine_of, preprocessing_in_graph
+from evaluator.exporter.graph.cost import gmac_of
+from evaluator.exporter.graph.deployable import affine_of, preprocessing_in_graph
 from evaluator.exporter.ready_bundle import write_ready_bundle
 from evaluator.exporter.ready_onnx import told_of
 from evaluator.exporter.spec import identity, model_spec

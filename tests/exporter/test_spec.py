@@ -12,7 +12,7 @@ import pytest
 from evaluator.contracts import Preprocessing, WeightsOrigin
 from evaluator.errors import EvaluatorError, InputError, UnavailableError
 from evaluator.exporter.spec import identity, model_spec
-from evaluator.exporter.zoo import MODELS
+from evaluator.exporter.zoo.table import MODELS
 
 
 def checkpoint(folder: Path, content: bytes = b"weights") -> Path:

@@ -27,7 +27,7 @@ from evaluator.contracts import (
 from evaluator.records.leases import Holder, LeaseTimes, lease_path
 from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open
-from evaluator.records.running import run_shards
+from evaluator.records.shard_runner import run_shards
 from evaluator.records.shards import shards_of
 from evaluator.storage.documents import canonical_bytes
 

@@ -15,7 +15,7 @@ import pytest
 
 from evaluator.contracts import Provenance, Shard, Silence
 from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
-from evaluator.records.running import Work, run_shards
+from evaluator.records.shard_runner import Work, run_shards
 from evaluator.records.shards import shard_path, shards_of
 from evaluator.storage.documents import canonical_bytes, read_document
 from evaluator.tests.records.sharing import (

@@ -29,7 +29,7 @@ from evaluator.contracts import (
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open, find_runs, open_run
-from evaluator.records.running import run_shards
+from evaluator.records.shard_runner import run_shards
 from evaluator.records.shards import Pace, shard_path, shard_size, shards_of
 
 PREPROCESSING = Preprocessing(256, 224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

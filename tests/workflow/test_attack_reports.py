@@ -22,7 +22,7 @@ from evaluator.tests.whitebox_runs import (
     network_of,
     rows,
 )
-from evaluator.workflow.attack_scores import benchmark_of
+from evaluator.workflow.runs.attack_scores import benchmark_of
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from evaluator.contracts import Silence
 from evaluator.errors import InputError
 from evaluator.storage.lock import locked
 from evaluator.tests.small_bundle import small_bundle
-from evaluator.workflow.bundles import bundle_lock
 from evaluator.workflow.cache import DAY_SECONDS, HALF_WRITTEN, ROOMS, list_cache, prune_cache
+from evaluator.workflow.models.bundles import bundle_lock
 
 
 @pytest.fixture

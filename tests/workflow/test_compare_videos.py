@@ -7,11 +7,11 @@ import pytest
 import evaluator
 from evaluator.contracts import Condition
 from evaluator.evaluate.benchmarks.imagenet_p import PERTURBATIONS
-from evaluator.evaluate.report.table import Table
+from evaluator.reporting.table import Table
 from evaluator.tests import second_imagenet_p as second
 from evaluator.tests.written_runs import write_run
 from evaluator.tests.written_videos import random_videos, write_videos
-from evaluator.workflow.compare import Comparison
+from evaluator.workflow.report.compare import Comparison
 
 N = 8
 OURS, THEIRS = random_videos(1, N), random_videos(2, N, restless=0.8)

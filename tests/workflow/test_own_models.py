@@ -21,7 +21,7 @@ from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.classes import wnids
 from evaluator.exporter.description import read_description
 from evaluator.exporter.spec import model_spec
-from evaluator.exporter.weights import load_network
+from evaluator.exporter.weights.weights import load_network
 from evaluator.records.reading import read_run
 from evaluator.tests.command_line import run
 from evaluator.tests.doctored import doctored

@@ -15,7 +15,7 @@ from evaluator.contracts import Provenance, Run, Silence
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
-from evaluator.evaluate.sources.marks import COMMENT
+from evaluator.evaluate.sources.generated_marker import COMMENT
 from evaluator.records.reading import read_run
 from evaluator.records.run import key_sha256
 from evaluator.tests import small_bundle as small

@@ -18,8 +18,8 @@ from evaluator.tests.labelled_photos import tree_of
 from evaluator.tests.small import one_line
 from evaluator.tests.transfers import SIDE, transfer, transfer_rows
 from evaluator.tests.whitebox_runs import rows
-from evaluator.workflow.probe_records import probes_of
-from evaluator.workflow.scored_runs import read_runs
+from evaluator.workflow.report.probe_records import probes_of
+from evaluator.workflow.runs.scored_run import read_runs
 
 EPSILONS = (0.004,)
 OTHER = "was made of other images under these names"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import evaluator
-from evaluator.attacks.attempts import Attempt
+from evaluator.attacks.pgd.attempts import Attempt
 from evaluator.cli import app
 from evaluator.contracts import Run, Shard, Silence
 from evaluator.errors import InputError, ParityError
@@ -87,7 +87,7 @@ def test_differences_are_told_once_however_many_models_classify(
             read.append(run.folder)
         return table
 
-    monkeypatch.setattr("evaluator.workflow.compared_shards.records_of_shard", noted)
+    monkeypatch.setattr("evaluator.workflow.attack.cross_checked_shards.records_of_shard", noted)
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 0.25 * room, 3: 0.9 * room}))
     told = Silence()
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
@@ -110,7 +110,7 @@ def test_a_contradiction_ends_the_shard_for_everyone(
     tree: Path, weights: str, tmp_path: Path, doctored: Path, keeps: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("evaluator.workflow.beginning.shard_size", lambda *_: 2)
+    monkeypatch.setattr("evaluator.workflow.runs.start.shard_size", lambda *_: 2)
     some: dict[str, Any] = {"keep": tmp_path / "kept"} if keeps else {}
     with pytest.raises(ParityError, match=r"n\d+/\S+ is class \d+ in PyTorch") as error:
         transfer(tree, weights, tmp_path / "runs", BOTH, check_against=doctored, **some)
@@ -138,7 +138,7 @@ def test_records_that_are_there_are_compared_whosever_they_are(
     others = {"runs/first", "runs/second"} - {place}
     assert not any(kept_of(tmp_path / other) for other in others)
     if some:
-        monkeypatch.setattr("evaluator.attacks.pgd.attacked", never)
+        monkeypatch.setattr("evaluator.attacks.pgd.pgd.attacked", never)
     told = Silence()
     transfer(
         tree, weights, tmp_path / "runs", BOTH, check_against=honest.folder, progress=told, **some

@@ -9,10 +9,11 @@ import pytest
 from evaluator.contracts import Beside, Condition, Item, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import CLEAN, IMAGENET
-from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, CORRUPTIONS, IMAGENET_C
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.benchmarks.pairs import outcomes_in_order
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
+from evaluator.evaluate.layouts import CORRUPTIONS
 from evaluator.tests import second_implementation as second
 from evaluator.tests.written_runs import batch_of, records_of
 

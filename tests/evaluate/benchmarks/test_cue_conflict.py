@@ -13,7 +13,7 @@ from evaluator.contracts import Beside, Condition, Difference, Item, Score, Sile
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT, SCHEMA, attributes
-from evaluator.evaluate.sources.opening import open_source
+from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_cue_conflict as second
 from evaluator.tests import stimuli
 from evaluator.tests.second_implementation import top5

@@ -11,7 +11,7 @@ from evaluator.contracts import Beside, Condition, Difference, Item, Score, Sile
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_a import IMAGENET_A
 from evaluator.evaluate.classes import imagenet_a_index
-from evaluator.evaluate.sources.opening import open_source
+from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_imagenet_a as second
 from evaluator.tests.second_implementation import wilson
 from evaluator.tests.written_runs import batch_of

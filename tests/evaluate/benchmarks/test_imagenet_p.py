@@ -39,7 +39,7 @@ from evaluator.tests.written_videos import (
 )
 
 PAPER: dict[str, Any] = json.loads(
-    (Path(evaluator.__file__).parent / "evaluate/data/paper_results.json").read_text()
+    (Path(evaluator.__file__).parent / "reporting/data/paper_results.json").read_text()
 )
 PRINTED_MFR = {
     "resnext101_32x8d": 46.1,

@@ -20,12 +20,11 @@ from evaluator.contracts import Condition, Silence
 from evaluator.errors import ImageError, InputError, OutputError, UnavailableError
 from evaluator.evaluate.benchmarks import imagenet_c
 from evaluator.evaluate.generate.corruptions import (
-    BENCHMARK_CORRUPTIONS,
-    SEVERITIES,
     corrupted_pixels,
     image_seed,
     write_corrupted,
 )
+from evaluator.evaluate.layouts import CORRUPTIONS, SEVERITIES
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.tests.evaluate.generate.made_trees import (
     Impatient,
@@ -36,7 +35,7 @@ from evaluator.tests.evaluate.generate.made_trees import (
     photos_in,
 )
 
-VARIANTS = tuple(itertools.product(BENCHMARK_CORRUPTIONS, SEVERITIES))
+VARIANTS = tuple(itertools.product(CORRUPTIONS, SEVERITIES))
 DETERMINISTIC = frozenset(
     ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 )
@@ -93,8 +92,7 @@ def jpeg(image: Image.Image | Images) -> bytes:
 
 
 def test_corruptions_are_those_of_the_benchmark_in_its_order() -> None:
-    assert BENCHMARK_CORRUPTIONS == imagenet_c.CORRUPTIONS
-    assert SEVERITIES == imagenet_c.SEVERITIES
+    assert tuple(imagenet_c.ALEXNET_ERROR) == CORRUPTIONS
 
 
 def test_all_75_variants_are_stored_as_the_benchmark_stores_them(source: Path, tree: Path) -> None:
@@ -226,7 +224,7 @@ def test_noise_is_that_of_the_published_parameters_and_the_image_s_own_seed(
 def test_one_worker_and_a_subset_make_the_same_bytes_as_two_and_the_whole(
     left_out: tuple[str, ...], source: Path, tree: Path, tmp_path: Path
 ) -> None:
-    names = [name for name in BENCHMARK_CORRUPTIONS[::-1] if name not in left_out]
+    names = [name for name in CORRUPTIONS[::-1] if name not in left_out]
     written = write_corrupted(
         source, tmp_path, corruptions=names, severities=(3,), workers=1, progress=Silence()
     )
@@ -240,7 +238,7 @@ def test_one_worker_and_a_subset_make_the_same_bytes_as_two_and_the_whole(
 
 def test_another_seed_changes_what_is_random_and_nothing_else(source: Path) -> None:
     clean = np.asarray(clean_crop(next(source.glob("*/*"))))
-    for corruption in BENCHMARK_CORRUPTIONS:
+    for corruption in CORRUPTIONS:
         first, again, other = (corrupted_pixels(clean, corruption, 2, seed) for seed in (0, 0, 1))
         np.testing.assert_array_equal(first, again)
         assert np.array_equal(first, other) == (corruption in DETERMINISTIC), corruption
@@ -253,7 +251,7 @@ def test_each_image_has_a_seed_of_its_own() -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-@pytest.mark.parametrize("corruption", BENCHMARK_CORRUPTIONS)
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
 def test_what_the_package_uses_is_not_about_to_be_removed(corruption: str) -> None:
     # The tool silences the package's warnings, so only this test hears what the next release of
     # NumPy, SciPy, OpenCV or scikit-image takes away.
@@ -271,7 +269,7 @@ def test_the_caller_s_random_numbers_and_warnings_are_left_alone(source: Path) -
     expected = np.random.random(3)
     np.random.seed(7)
     filters = list(warnings.filters)
-    for corruption in BENCHMARK_CORRUPTIONS:
+    for corruption in CORRUPTIONS:
         corrupted_pixels(clean, corruption, 1, 5)
     np.testing.assert_array_equal(np.random.random(3), expected)
     assert warnings.filters == filters

@@ -20,7 +20,7 @@ from evaluator.evaluate.generate.encoding import GRAIN, PLAIN, mp4_from_frames
 from evaluator.evaluate.generate.perturbations import PHOTO, write_perturbed
 from evaluator.evaluate.generate.sequences import PERTURBATIONS
 from evaluator.evaluate.generate.trees import seed_of
-from evaluator.evaluate.sources.marks import maker_of
+from evaluator.evaluate.sources.generated_marker import maker_of
 from evaluator.evaluate.video import decode_video
 from evaluator.tests.evaluate.generate.made_trees import (
     Impatient,

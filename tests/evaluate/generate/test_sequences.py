@@ -16,11 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from evaluator.evaluate.generate.photos import sample_photos
-from evaluator.evaluate.generate.sequences import (
-    PERTURBATIONS,
-    motion_blurred,
-    tilt_matrix,
-)
+from evaluator.evaluate.generate.sequences import PERTURBATIONS, motion_blurred, tilt_matrix
 from evaluator.tests.examples import examples
 
 Pixels = npt.NDArray[np.uint8]

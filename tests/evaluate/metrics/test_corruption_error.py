@@ -23,7 +23,7 @@ from evaluator.evaluate.metrics.corruption_error import (
 from evaluator.tests import second_implementation as second
 
 PAPER: dict[str, Any] = json.loads(
-    (Path(evaluator.__file__).parent / "evaluate/data/paper_results.json").read_text()
+    (Path(evaluator.__file__).parent / "reporting/data/paper_results.json").read_text()
 )
 
 Errors = dict[str, npt.NDArray[np.float64]]

@@ -13,11 +13,7 @@ from hypothesis import strategies as st
 from evaluator.errors import InputError
 from evaluator.evaluate.metrics.flip_probability import flip_rates, mfr
 from evaluator.evaluate.metrics.frame_pairs import Pairs
-from evaluator.evaluate.metrics.top5_distance import (
-    VIDEOS_AT_ONCE,
-    mt5d,
-    top5_distances,
-)
+from evaluator.evaluate.metrics.top5_distance import VIDEOS_AT_ONCE, mt5d, top5_distances
 
 PAIRS: tuple[Pairs, ...] = ("consecutive", "first")
 Lists = Sequence[Sequence[Sequence[int]]]

@@ -14,11 +14,7 @@ from evaluator.evaluate.metrics.corruption_error import (
     mean_error_weights,
     relative_mce_weights,
 )
-from evaluator.evaluate.metrics.mean_interval import (
-    mean_interval,
-    weighted_bounds,
-    weighted_scores,
-)
+from evaluator.evaluate.metrics.mean_interval import mean_interval, weighted_bounds, weighted_scores
 
 Bools = npt.NDArray[np.bool_]
 NUMBERS = {

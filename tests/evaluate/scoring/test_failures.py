@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluator.contracts import (
-    Item,
-)
+from evaluator.contracts import Item
 from evaluator.errors import EngineError, EvaluatorError, ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.decode import decode_photo

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from evaluator.contracts import Benchmark, ImageBatch, InputKind, Item, Preprocessing, Shard
 from evaluator.errors import ImageError, UnreadError
+from evaluator.evaluate.batching import Packing
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.top5 import SCHEMA, records_of, top5_columns
-from evaluator.evaluate.packing import Packing
 from evaluator.evaluate.scoring import ScoringJob, score_shard
 from evaluator.tests.evaluate.scoring.bed import CLEAN, HOW, FakeEngine, Logits, fake_logits
 

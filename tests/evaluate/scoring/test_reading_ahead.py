@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import (
-    Item,
-    Shard,
-)
+from evaluator.contracts import Item, Shard
 from evaluator.evaluate.scoring import score_shard
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.tests.evaluate.scoring.bed import CLEAN, CountingSource, FakeEngine, job_of, scored

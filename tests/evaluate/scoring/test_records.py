@@ -11,11 +11,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from evaluator.contracts import (
-    Condition,
-    InputKind,
-    Shard,
-)
+from evaluator.contracts import Condition, InputKind, Shard
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C

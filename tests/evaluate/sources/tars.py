@@ -14,7 +14,7 @@ import pytest
 from evaluator.contracts import Condition, Silence
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
-from evaluator.evaluate.sources.opening import MixedSource, open_source
+from evaluator.evaluate.sources.open_source import MixedSource, open_source
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from evaluator.tests.evaluate.sources.tars import (
     tar_of,
     tree,
 )
-from evaluator.workflow.selection import Wanted, select
+from evaluator.workflow.runs.selection import Wanted, select
 
 # ----------------------------------------------------------------------------- damaged tars
 

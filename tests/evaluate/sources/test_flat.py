@@ -16,9 +16,9 @@ from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.classes import class_index, wnids
 from evaluator.evaluate.sources.labels import read_labels
-from evaluator.evaluate.sources.opening import MixedSource
+from evaluator.evaluate.sources.open_source import MixedSource
 from evaluator.tests.evaluate.sources.tars import CLEAN, cell, clean, opened, tar_of
-from evaluator.workflow.selection import select
+from evaluator.workflow.runs.selection import select
 
 NUMBERS = (1, 2, 293, 49_999, 50_000)
 SYNSETS = "imagenet_2012_validation_synset_labels.txt"
@@ -338,7 +338,7 @@ def test_flat_photos_without_the_archives_names_are_refused_as_ever(tmp_path: Pa
 
 
 def test_a_list_is_no_use_for_imagenet_c(tmp_path: Path, labels: Path) -> None:
-    from evaluator.evaluate.sources.opening import open_source
+    from evaluator.evaluate.sources.open_source import open_source
 
     def work(**more: Any) -> object:
         return open_source([tmp_path], [cell("fog", 1)], progress=Silence(), **more)

@@ -17,9 +17,9 @@ from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.classes import class_index
 from evaluator.evaluate.sources.folder import FolderSource, photos_in
+from evaluator.evaluate.sources.generated_marker import COMMENT, was_generated
 from evaluator.evaluate.sources.items import shared_items
 from evaluator.evaluate.sources.listing import read_file
-from evaluator.evaluate.sources.marks import COMMENT, was_generated
 
 CLEAN = Condition()
 TENCH, DALMATIAN, TISSUE = "n01440764", "n02110341", "n15075141"  # classes 0, 251, 999

@@ -7,7 +7,7 @@ from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.evaluate.sources.items import Files, IdPool, Items, select_items, shared_items
-from evaluator.workflow.selection import Wanted, select
+from evaluator.workflow.runs.selection import Wanted, select
 
 TENCH, DALMATIAN = "n01440764", "n02110341"  # classes 0, 251
 IDS = tuple(f"{wnid}/{name}.JPEG" for wnid in (TENCH, DALMATIAN) for name in "abcd")

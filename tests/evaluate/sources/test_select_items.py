@@ -3,9 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluator.contracts import (
-    Item,
-)
+from evaluator.contracts import Item
 from evaluator.errors import InputError
 from evaluator.evaluate.sources.items import select_items
 

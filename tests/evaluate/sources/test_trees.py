@@ -9,9 +9,9 @@ import pytest
 
 from evaluator.contracts import Condition, Silence, Tree
 from evaluator.errors import ImageError, InputError
+from evaluator.evaluate.layouts import IMAGES_IN_CLASS_FOLDERS
 from evaluator.evaluate.sources.items import Items, refuse_missing, shared_items
-from evaluator.evaluate.sources.opening import open_source
-from evaluator.evaluate.trees import IMAGES_IN_CLASS_FOLDERS
+from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests.evaluate.sources.tars import CLEAN, DALMATIAN, TENCH, tar_of
 
 SNOW, TILT = (Condition((("perturbation", name),)) for name in ("snow", "tilt"))

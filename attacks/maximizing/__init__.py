@@ -1,0 +1,1 @@
+"""Images that maximize penultimate units."""

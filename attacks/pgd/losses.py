@@ -1,0 +1,87 @@
+"""What an attack descends or ascends: one number an image, from its logits.
+
+    cross-entropy   -log softmax(z)_c          towards a target, c is the target, and it falls;
+                                               away from a label, c is the label, and it rises
+    DLR             -(z_y - max_{i != y} z_i) / (z_(1) - z_(3))          z_(1) >= z_(2) >= z_(3)
+
+DLR does not change with the scale of the logits, so a confident network does not flatten it.
+Source: Croce & Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks", ICML 2020, equation 5.
+"""
+
+import torch
+from torch.nn import functional
+
+from ...contracts import AttackLoss
+from ...errors import InputError
+
+_SMALLEST = 1e-12
+"""Added to what DLR divides by: three equal logits would make it 0, as in the authors' code."""
+
+
+def losses_of(name: AttackLoss, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The loss of each image.
+
+    Args:
+        name: Which one.
+        logits: (N, C).
+        classes: The target of a targeted attack, else the label: (N,).
+
+    Returns:
+        (N,).
+    """
+    if name == "dlr":
+        return dlr(logits, classes)
+    return functional.cross_entropy(logits, classes, reduction="none")
+
+
+def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Difference of logits ratio: positive where the label is not the likeliest class.
+
+    With two classes there is no third logit, and dividing by their own difference would leave the
+    sign alone, without a gradient: it is the margin then.
+
+    Args:
+        logits: (N, C).
+        labels: (N,).
+
+    Returns:
+        (N,).
+
+    Raises:
+        InputError: If there is a single class.
+
+    Example:
+        >>> dlr(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
+        tensor([-0.6667])
+    """
+    margin = margins(logits, labels)
+    if logits.shape[1] == 2:
+        return -margin
+    ranked = logits.topk(3, dim=1).values
+    return -margin / (ranked[:, 0] - ranked[:, 2] + _SMALLEST)
+
+
+def margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """By how much the label's logit is above the largest other one.
+
+    Args:
+        logits: (N, C).
+        labels: (N,).
+
+    Returns:
+        (N,).
+
+    Raises:
+        InputError: If there is a single class.
+
+    Example:
+        >>> margins(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
+        tensor([2.])
+    """
+    if logits.shape[1] < 2:
+        raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
+    own = logits.gather(1, labels[:, None])[:, 0]
+    # The index picks one of equal logits: a maximum's own gradient would be shared among them.
+    others = logits.detach().scatter(1, labels[:, None], -torch.inf).argmax(dim=1)
+    return own - logits.gather(1, others[:, None])[:, 0]

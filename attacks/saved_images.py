@@ -1,0 +1,178 @@
+"""Adversarial images that are kept, so that models which come later can classify them.
+
+A folder of them is a run of the source under its own attack, whose report is that of a white-box
+attack, with the images beside the records:
+
+    DIR/run.json  records/...                 as in any run
+    DIR/images/epsilon=0.06/part-00012.arrow  of each attempt that handed an image on: id, attempt,
+                                              image, 3 S S float32 in [0, 1], exactly as made
+
+An Arrow file is read in one line: ``pyarrow.feather.read_table(path)``. The images of a shard are
+renamed into place before its records are, so that records say that their images are there.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ..contracts import Item, Progress, Provenance, Run, Shard
+from ..errors import InputError, reason_of, shown
+from ..records.reading import read_shard
+from ..records.shards import shard_path
+from ..storage.atomic import file_written_whole, make_folder
+from .pgd.attempts import CleanImage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IMAGES = "images"
+CHUNK = 32
+"""Images that are written, or read, at once."""
+
+
+@dataclass(frozen=True)
+class KeptImages:
+    """A folder of adversarial images.
+
+    Attributes:
+        run: Of the source, under its own attack.
+        made: What the provenances of its shards share.
+        side: Of the images, in pixels.
+    """
+
+    run: Run
+    made: Provenance
+    side: int
+
+    def begin(self, shard: Shard) -> "ShardOfKept":
+        """Keep the images of a shard."""
+        return ShardOfKept(self, self._path(shard))
+
+    def stop(self) -> None:
+        """Nothing is computed here."""
+
+    def has(self, shard: Shard) -> bool:
+        """Whether the images of a shard are there."""
+        return shard_path(self.run, shard).is_file()
+
+    def records(self, shard: Shard) -> "tuple[pa.RecordBatch, Provenance]":
+        """What the attack did, and what was read for it."""
+        table, made = read_shard(self.run, shard)
+        return table.combine_chunks().to_batches()[0], made
+
+    def images(self, shard: Shard) -> "Iterator[tuple[str, int, Any]]":
+        """What was handed on: id, attempt, image (3, S, S).
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        import pyarrow as pa
+
+        path, shape = self._path(shard), (3, self.side, self.side)
+        try:
+            with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
+                for index in range(file.num_record_batches):
+                    batch = file.get_batch(index)
+                    values = batch["image"].flatten().to_numpy()
+                    rows = values.reshape(len(batch), *shape)
+                    ids, attempts = batch["id"].to_pylist(), batch["attempt"].to_pylist()
+                    yield from zip(ids, attempts, rows, strict=True)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise InputError(
+                f"{shown(path)} is damaged: {reason_of(error)}. Remove it and "
+                f"{shown(shard_path(self.run, shard))}: the same command makes both again."
+            ) from error
+
+    def _path(self, shard: Shard) -> Path:
+        place = self.run.folder / IMAGES / shard.condition.folder
+        return place / f"part-{shard.index:05d}.arrow"
+
+
+class ShardOfKept:
+    """The images of one shard, as they are made."""
+
+    def __init__(self, kept: KeptImages, path: Path) -> None:
+        self.run, self.made = kept.run, kept.made
+        self._path, self._size = path, 3 * kept.side**2
+        self._waiting: list[tuple[str, int, Any]] = []
+        self._open = ExitStack()
+        self._writer: Any = None
+
+    def clean(self, image: CleanImage) -> None:
+        """Clean images are in the data."""
+
+    def handed(self, item: Item, attempt: int, image: Any) -> None:
+        """What came out of an attempt on it."""
+        self._waiting.append((item.id, attempt, image))
+        if len(self._waiting) == CHUNK:
+            self._write()
+
+    def records(self, attack: "pa.RecordBatch") -> "pa.Table":
+        """The records of the attack, once all its images are in their place."""
+        import pyarrow as pa
+
+        self._write()
+        self._writer.close()
+        self._open.close()
+        return pa.Table.from_batches([attack])
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        ids, attempts, images = zip(*self._waiting, strict=True) if self._waiting else ((), (), ())
+        flat = np.concatenate([np.ravel(i) for i in images]) if images else np.empty(0)
+        columns = [
+            pa.array(ids, pa.string()),
+            pa.array(attempts, pa.int16()),
+            pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self._size),
+        ]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema()))
+        self._waiting = []
+
+    def _schema(self) -> "pa.Schema":
+        import pyarrow as pa
+
+        image = pa.list_(pa.float32(), self._size)
+        return pa.schema([("id", pa.string()), ("attempt", pa.int16()), ("image", image)])
+
+    def __enter__(self) -> Self:
+        import pyarrow as pa
+
+        make_folder(self._path.parent)
+        temporary = self._open.enter_context(file_written_whole(self._path))
+        self._writer = pa.ipc.new_file(str(temporary), self._schema())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is not None:
+            self._writer.close()
+        self._open.__exit__(*error)
+
+
+def announce_size(folder: Path, images: int, side: int, progress: Progress) -> None:
+    """Say how much will be kept, before it is.
+
+    Args:
+        folder: Where.
+        images: How many there can be at most.
+        side: Of each, in pixels.
+        progress: Is told.
+
+    Raises:
+        InputError: If that does not fit.
+    """
+    wanted = images * 3 * side**2 * 4
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    words = f"{images:,} images at most, {wanted / 1e9:.3g} GB, in {shown(folder)}"
+    if wanted > free:
+        raise InputError(
+            f"Keeping {words}: there are {free / 1e9:.3g} GB free. Attack fewer with --limit or "
+            "--epsilon, or leave out --keep: models can be classified in one pass without it."
+        )
+    progress.note(f"Keeping {words}; {free / 1e9:.3g} GB are free.")

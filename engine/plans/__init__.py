@@ -1,0 +1,1 @@
+"""TensorRT plans: building, caching and describing them."""

@@ -1,0 +1,119 @@
+"""TensorRT and TensorRT-RTX: where their modules come from, and what differs between them.
+
+Both have the same Python API, so one builder serves TensorRT 10, TensorRT 11 and TensorRT-RTX. This
+table and the few names that are asked for before use hold all that differs. Neither package is
+imported before it is needed.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...errors import EngineUnavailableError, InputError, reason_of
+
+PlanBackend = Literal["tensorrt", "tensorrt-rtx"]
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """A row of the table of what makes plans.
+
+    Attributes:
+        backend: Its name on the command line.
+        title: As NVIDIA writes it.
+        module: Of Python.
+        install: How to get it.
+        needs_gpu: Whether it builds only on the GPU that will run the plan.
+        keeps_timings: Whether measured kernels can be kept for the next build. TensorRT-RTX 1.2
+            and later do nothing on these calls, and warn of them.
+    """
+
+    backend: PlanBackend
+    title: str
+    module: str
+    install: str
+    needs_gpu: bool
+    keeps_timings: bool
+
+
+FLAVOURS = {
+    flavour.backend: flavour
+    for flavour in (
+        Flavour(
+            "tensorrt",
+            "TensorRT",
+            "tensorrt",
+            # Its libraries are not on PyPI, but on NVIDIA's own index.
+            "pip install tensorrt --extra-index-url https://pypi.nvidia.com",
+            needs_gpu=True,
+            keeps_timings=True,
+        ),
+        Flavour(
+            "tensorrt-rtx",
+            "TensorRT-RTX",
+            "tensorrt_rtx",
+            "pip install tensorrt-rtx",
+            needs_gpu=False,
+            keeps_timings=False,
+        ),
+    )
+}
+
+
+def find_flavour(backend: str) -> Flavour:
+    """The row of that name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    for flavour in FLAVOURS.values():
+        if flavour.backend == backend:
+            return flavour
+    raise InputError(f"There are no plans of {backend!r}. Expected {' or '.join(FLAVOURS)}.")
+
+
+def load_tensorrt(flavour: Flavour) -> Any:
+    """The module, imported now.
+
+    Raises:
+        EngineUnavailableError: If the package or one of its libraries is not here.
+    """
+    try:
+        return importlib.import_module(flavour.module)
+    except ModuleNotFoundError as error:
+        if error.name != flavour.module:
+            raise _does_not_load(flavour, error) from error
+        raise EngineUnavailableError(
+            f"{flavour.title} is not installed. Install it with `{flavour.install}`."
+        ) from error
+    except Exception as error:  # a library that does not load is OSError, RuntimeError and others
+        raise _does_not_load(flavour, error) from error
+
+
+def _does_not_load(flavour: Flavour, error: Exception) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"{flavour.title} is installed, but does not load: {reason_of(error)}. Its libraries are "
+        f"missing or of another version; install it again with `{flavour.install}`."
+    )
+
+
+def targets_of(trt: Any) -> list[str]:
+    """The GPUs by compute capability that plans can be built for without being here.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> members = {"NONE": 0, "CURRENT": 1, "SM89": 89, "SM120": 120}
+        >>> targets_of(SimpleNamespace(ComputeCapability=SimpleNamespace(__members__=members)))
+        ['sm89', 'sm120']
+        >>> targets_of(SimpleNamespace())
+        []
+    """
+    if not hasattr(trt, "ComputeCapability"):  # TensorRT builds for the GPU that is here
+        return []
+    names: list[str] = list(trt.ComputeCapability.__members__)
+    return [name.lower() for name in names if name.startswith("SM")]
+
+
+def version_of(trt: Any) -> str:
+    """All of it: a plan of one version is none of another's."""
+    return str(trt.__version__)

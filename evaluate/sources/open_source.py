@@ -1,0 +1,158 @@
+"""From what ``--data`` names to one source: folders, tar files, folders of tars, any mixture."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from ...contracts import Condition, Item, Progress, Tree
+from ...errors import InputError, shown
+from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
+from .folder import FolderSource
+from .generated_marker import Content, one_mark
+from .items import IdPool, Items, read_item_file
+from .labels import read_labels
+from .listing import PART_OF_IMAGENET_C, entries_of, is_folder
+from .tar import TarSource
+
+TAR = ".tar"
+
+Part = FolderSource | TarSource
+
+
+class MixedSource:
+    """Several sources as one: a condition is in one of them."""
+
+    def __init__(self, parts: Sequence[Part], conditions: Sequence[Condition]) -> None:
+        self._parts = parts
+        self._tars = {part.path: part for part in parts if isinstance(part, TarSource)}
+        self._part_of: dict[Condition, Part] = {}
+        holders: dict[Condition, list[Part]] = {}
+        for part in parts:
+            for condition in part.conditions():
+                holders.setdefault(condition, []).append(part)
+        for condition in conditions:
+            there = holders.get(condition, [])
+            if len(there) > 1:
+                raise InputError(
+                    f"{condition} is there twice: {there[0].where(condition)} and "
+                    f"{there[1].where(condition)}. Leave one of them, or name the one to use with "
+                    "--data."
+                )
+            if there:
+                self._part_of[condition] = there[0]
+
+    def conditions(self) -> list[Condition]:
+        """Those of the benchmark's conditions that are in one of the parts, in its order."""
+        return list(self._part_of)
+
+    def items(self, condition: Condition) -> Items:
+        """The images of one condition, sorted by id.
+
+        Raises:
+            InputError: If something among them cannot be an image, or there is none at all.
+        """
+        return self._part_of[condition].items(condition)
+
+    def read(self, item: Item) -> bytes:
+        """The bytes of one item.
+
+        Raises:
+            ImageError: If it cannot be read.
+            InputError: If its tar changed since it was opened, or the data are gone.
+        """
+        if item.extent is None:
+            return read_item_file(item)
+        return self._tars[item.extent.path].read(item)
+
+    @cached_property
+    def generated(self) -> Content | None:
+        """How the data were made, where ``evaluator data`` made them.
+
+        Raises:
+            InputError: If a mark cannot be read, or the parts were made in different ways.
+        """
+        used = [part for part in self._parts if part.conditions()]
+        marks = {name: mark for part in used for name, mark in part.marks().items()}
+        return one_mark(marks, "The data")
+
+
+def open_source(
+    data: Sequence[Path],
+    conditions: Sequence[Condition],
+    *,
+    progress: Progress,
+    tree: Tree = IMAGES_IN_CLASS_FOLDERS,
+    labels: Path | None = None,
+    damaged_ok: bool = False,
+) -> MixedSource:
+    """The source of a benchmark's items.
+
+    Args:
+        data: Folders, and tar files, which are read in place; tars in a folder count as well.
+        conditions: The benchmark's.
+        progress: Is told of the index of a tar, which is made once.
+        tree: How the benchmark's items lie.
+        labels: A list of the classes of ImageNet's validation images, where they are flat.
+        damaged_ok: Take from a tar that is truncated or damaged what is there.
+
+    Raises:
+        InputError: If there is nothing of that name, a condition is there twice, a tar is
+            damaged, or corrupted images are named as clean ones.
+    """
+    if not data:
+        raise InputError("No data are named. Give folders or tar files that hold the images.")
+    if labels is not None and (not tree.listed or any(c.values for c in conditions)):
+        raise InputError(
+            f"--labels {shown(labels)} is for ImageNet's validation images without class folders; "
+            f"the class of these {tree.noun}s is known. Leave it out."
+        )
+    known, pool = None if labels is None else read_labels(labels), IdPool()
+    parts: list[Part] = []
+    for path in data:
+        folder, before = is_folder(path), len(parts)
+        if folder and not any(condition.values for condition in conditions):
+            _refuse_corrupted(path)
+        if folder and _holds_more_than_tars(path, conditions, tree):
+            parts.append(FolderSource(path, conditions, pool, known, tree))
+        parts += [
+            TarSource(
+                tar,
+                conditions,
+                progress=progress,
+                pool=pool,
+                labels=known,
+                tree=tree,
+                damaged_ok=damaged_ok,
+            )
+            for tar in (_tars_in(path) if folder else [path])
+        ]
+        if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
+            expected = "/".join(str(value) for _, value in conditions[0].values)
+            raise InputError(
+                f"{shown(path)} holds nothing of what is scored. Give the folder or tar that holds "
+                f"{expected or f'the {tree.noun}s'}, or leave this one out."
+            )
+    return MixedSource(parts, conditions)
+
+
+def _refuse_corrupted(folder: Path) -> None:
+    """A cell of ImageNet-C is laid out as clean images are; where it lies says what it is."""
+    place = folder.resolve()
+    if place.name in SEVERITY_FOLDERS and place.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+        raise InputError(
+            f"{shown(folder)} is severity {place.name} of {place.parent.name}. {PART_OF_IMAGENET_C}"
+        )
+
+
+def _tars_in(folder: Path) -> Iterator[Path]:
+    names = sorted(entry.name for entry in entries_of(folder) if entry.is_file())
+    return (folder / name for name in names if name.lower().endswith(TAR))
+
+
+def _holds_more_than_tars(folder: Path, conditions: Sequence[Condition], tree: Tree) -> bool:
+    """Whether the folder itself is to be looked into for conditions."""
+    if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
+        return True
+    return any(
+        entry.name in tree.folders() or tree.is_item(entry.name) for entry in entries_of(folder)
+    )

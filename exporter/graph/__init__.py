@@ -1,0 +1,1 @@
+"""The deployable ONNX graph, and what is measured on it."""

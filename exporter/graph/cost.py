@@ -1,0 +1,71 @@
+"""How much a model computes: GMAC, 10^9 multiply-accumulates of one forward pass at its crop."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...contracts import ModelSpec, ReadyOnnx
+from ..ready_onnx import graph_input, original_path, read_graph
+from ..weights.weights import build_of
+from ..zoo.table import find_model
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ..zoo.architectures import Build
+
+
+def gmac_of(spec: ModelSpec) -> float:
+    """GMAC of one image: from the zoo's table, else counted now, without weights."""
+    if isinstance(spec.own, ReadyOnnx):
+        return _of_graph(original_path(spec), spec)
+    if spec.own is None and (known := find_model(spec.name).gmac):
+        return known
+    build, crop_px = build_of(spec), spec.trained_crop_px
+    try:
+        return _counted(build, crop_px, "meta")
+    except Exception:  # code that wants to see numbers: nothing is known of what it raises
+        return _counted(build, crop_px, "cpu")
+
+
+def _counted(build: "Build", crop_px: int, device: str) -> float:
+    """By torch's FlopCounterMode; on the device "meta" nothing is computed."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        network = build(crop_px).eval()
+        images = torch.zeros(1, 3, crop_px, crop_px)
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            network(images)
+    # torch counts a multiply-accumulate as two operations.
+    return float(counter.get_total_flops()) / 2e9
+
+
+def _of_graph(path: Path, spec: ModelSpec) -> float:
+    """Of the convolutions and matrix products of a graph; those of unknown shape are left out."""
+    import onnx
+
+    model = read_graph(path)
+    assert isinstance(spec.own, ReadyOnnx)
+    side = spec.preprocessing.crop_px
+    image = (1, 3, side, side) if spec.own.layout == "nchw" else (1, side, side, 3)
+    dims = graph_input(model, path).type.tensor_type.shape.dim
+    for dim, length in zip(dims, image, strict=True):
+        dim.dim_value = length
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shapes[value.name] = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    return sum(_macs(node, shapes) for node in graph.node) / 1e9
+
+
+def _macs(node: "onnx.NodeProto", shapes: dict[str, list[int]]) -> int:
+    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+        return 0
+    outputs = math.prod(shapes.get(node.output[0]) or [0])
+    left, right = (shapes.get(name) or [0] for name in node.input[:2])
+    if node.op_type == "Conv":
+        return outputs * math.prod(right[1:])
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return outputs * (left[0] if transposed else left[-1])

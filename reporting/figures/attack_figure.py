@@ -1,0 +1,294 @@
+"""Accuracy under attack over epsilon and over steps, as in the paper's Figure 1.
+
+A panel for the attacks that were made on another model, one for those on the model itself, one for
+their number of steps; only those that there are numbers for. What was counted stands at the axis.
+
+Source of the layout: Orhan, arXiv 1907.07640, Figure 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from ..entries import Entry, Shown
+from ..footnotes import MARKS, Cell, legend
+from ..metric_info import WILSON_INTERVAL
+from ..published.paper_deviations import deviation_notes, is_like_papers
+from ..published.published import SOURCE
+from ..tables.transfer_tables import OF_SOURCE, weakness
+from .attack_curves import TRANSFER, WHITE_BOX, Curve, Panel, panels_of
+from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, LEFT, RIGHT, GAP = 7.2, 0.6, 0.12, 0.62
+COLUMNS, HEIGHT = 3, 1.95
+TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
+"""Inches."""
+
+LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE, LONGEST_NOTE = 60, 36, 115, 135
+MOST_MODELS = len(COLOURS)
+HOLLOW_MARKERS = "Dsp^v"
+"""Of the paper's models that are not among the user's."""
+
+PAPERS_COUNT = (
+    "the paper counts that its target, a wrong class drawn at random, was not reached: that is no "
+    "accuracy against an adversary"
+)
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """How each model is drawn.
+
+    Attributes:
+        entries: The user's models, each of which has a colour and a marker.
+        others: The paper's models that have no colour of a user's.
+    """
+
+    entries: Sequence[Entry]
+    others: Sequence[Entry]
+
+    def of(self, entry: Entry) -> dict[str, Any]:
+        """Of a user's model."""
+        position = self.entries.index(entry)
+        return {
+            "color": COLOURS[position],
+            "marker": MARKERS[position],
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.5,
+            "markersize": 5,
+            "linewidth": 1.3,
+        }
+
+    def of_published(self, entry: Entry) -> dict[str, Any]:
+        """The colour of the user's model that it is, or a hollow marker."""
+        look: dict[str, Any] = {"linestyle": DASHED, "linewidth": 0.9}
+        if entry not in self.others:
+            return {**look, "color": self.of(self._twin(entry))["color"]}
+        marker = HOLLOW_MARKERS[self.others.index(entry) % len(HOLLOW_MARKERS)]
+        hollow = {"markerfacecolor": "white", "markeredgewidth": 0.7, "markersize": 3.5}
+        return {**look, **hollow, "color": MUTED, "marker": marker}
+
+    def _twin(self, published: Entry) -> Entry:
+        """Of several rows of that model, one that was attacked as the paper's were."""
+        same = [entry for entry in self.entries if entry.model == published.model]
+        return next(filter(_is_attacked_alike, same), same[0])
+
+
+def _is_attacked_alike(entry: Entry) -> bool:
+    found = (
+        score for name in (TRANSFER, WHITE_BOX) for score in entry.of(name, "accuracy_under_attack")
+    )
+    return any(is_like_papers([score]) for score in found)
+
+
+def attack_figure(shown: Shown) -> "Figure | None":
+    """The figure of the models that were attacked, if any.
+
+    Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
+    """
+    attacked = [
+        entry
+        for entry in shown.entries
+        if any(curve.entry is entry for panel in panels_of(shown) for curve in panel.curves)
+    ]
+    if not attacked:
+        return None
+    drawn = attacked[:MOST_MODELS]
+    panels = panels_of(Shown(drawn, shown.published))
+    looks = _Looks(drawn, _others(drawn, panels))
+    lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn))
+    rows = -(-len(panels) // COLUMNS)
+    row = HEADING + HEIGHT + BELOW
+    figure = new_figure(WIDTH, TOP + rows * row + LINE * (len(lines) + len(notes) + 0.8))
+    for position, panel in enumerate(panels):
+        down, across = divmod(position, COLUMNS)
+        width = _width(len(panels))
+        left = LEFT + across * (width + GAP)
+        axes = axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
+        _draw(axes, panel, looks)
+        _head(axes, panel, "abcdefghijkl"[position % 12] if len(panels) > 1 else "")
+    figure.text(
+        0.12 / WIDTH, 1 - 0.12 / figure.get_figheight(), "Accuracy under attack",
+        fontsize=10, fontweight="bold", va="top",
+    )  # fmt: skip
+    _below(figure, TOP + rows * row + LINE / 2, lines, notes)
+    return figure
+
+
+def _width(panels: int) -> float:
+    """Of each panel, the same in all rows."""
+    columns = min(panels, COLUMNS)
+    return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
+
+
+def _others(entries: Sequence[Entry], panels: Sequence[Panel]) -> list[Entry]:
+    """The paper's models that are none of these."""
+    models = {entry.model for entry in entries}
+    found = {c.entry.name: c.entry for panel in panels for c in panel.published}
+    return [entry for entry in found.values() if entry.model not in models]
+
+
+def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
+    """The curves, the user's in front."""
+    axes.set_ylim(0, 100)
+    axes.set_ylabel(f"{panel.counted}, %", labelpad=2)
+    axes.set_xlabel("steps" if panel.over_steps else "epsilon, of pixels in [0, 1]")
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for curve in panel.sources:
+        _line(axes, curve, "source", color=MUTED, linestyle=DOTTED, linewidth=1.3)
+    for curve in panel.published:
+        _line(axes, curve, curve.entry.name, **looks.of_published(curve.entry))
+    for curve in panel.unchanged:
+        colour = looks.of(curve.entry)["color"]
+        _line(axes, curve, "unchanged", color=colour, linewidth=0.6)
+    for curve in panel.curves:
+        look = looks.of(curve.entry)
+        if band := curve.band:
+            x, low, high = zip(*band, strict=True)
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        _line(axes, curve, curve.entry.name, clip_on=False, zorder=3, **look)
+    axes.set_xlim(left=0)
+    _tick(axes, panel.ticks)
+
+
+def _tick(axes: "Axes", ticks: Sequence[float]) -> None:
+    """At these, or at round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    if ticks:
+        axes.set_xticks([0, *ticks])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
+def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
+    x, y = zip(*curve.points, strict=True)
+    axes.plot(x, y, gid=gid, **look)
+
+
+def _head(axes: "Axes", panel: Panel, letter: str) -> None:
+    """The letter of a panel, and what its attack is."""
+    lines = (shortened(line, LONGEST_TITLE) for line in (panel.attack, panel.fixed))
+    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
+    if letter:
+        axes.annotate(
+            letter, (0, 1), xycoords="axes fraction", xytext=(-34, 6), textcoords="offset points",
+            fontsize=10, fontweight="bold", va="bottom",
+        )  # fmt: skip
+
+
+def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any] | None]]:
+    """The lines of text, and how each is drawn; a long one goes on in a line that is not."""
+    return [
+        (line, look if number == 0 else None)
+        for text, look in _explained(panels, looks)
+        for number, line in enumerate(wrap(text, LONGEST_LINE))
+    ]
+
+
+def _explained(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
+    """The models, and the kinds of curves: the text, and how it is drawn."""
+    lines = [(_model_line(entry, panels), looks.of(entry)) for entry in looks.entries]
+    for entry in looks.others:
+        lines.append((entry.name, looks.of_published(entry)))
+    if any(p.published for p in panels) and _has_twin(panels, looks):
+        look = {"color": MUTED, "linestyle": DASHED, "linewidth": 0.9}
+        lines.append(
+            (f"the same model as published ({SOURCE}), by its count, in the model's colour", look)
+        )
+    if any(panel.unchanged for panel in panels):
+        lines.append(
+            ("label left by no iterate, in the model's colour", {"color": MUTED, "linewidth": 0.6})
+        )
+    for text in dict.fromkeys(_source_line(c) for p in panels for c in p.sources):
+        lines.append((text, {"color": MUTED, "linestyle": DOTTED, "linewidth": 1.3}))
+    return lines
+
+
+def _source_line(curve: Curve) -> str:
+    count = OF_SOURCE.get(curve.protocol, "under its own attack")
+    return f"{curve.scores[-1].source_model} itself, {count}"
+
+
+def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
+    return any(curve.entry not in looks.others for p in panels for curve in p.published)
+
+
+def _model_line(entry: Entry, panels: Sequence[Panel]) -> str:
+    """Its name with its marks, and what its curves are where those of a panel differ."""
+    words = []
+    for letter, panel in zip("abcdefghijkl", panels, strict=False):
+        curve = next((curve for curve in panel.curves if curve.entry is entry), None)
+        if curve is not None and (of := panel.own_words(curve)):
+            words.append(f"{letter}: {of}" if len(panels) > 1 else of)
+    marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(entry, panels)))
+    name = f"{shortened(entry.name, LONGEST_NAME)}{marks}"
+    return f"{name} ({'; '.join(words)})" if words else name
+
+
+def _cells(entry: Entry, panels: Sequence[Panel]) -> list[Cell]:
+    """A model's numbers, for their marks."""
+    return [
+        entry.cell(score)
+        for panel in panels
+        for curve in (*panel.curves, *panel.unchanged)
+        if curve.entry is entry
+        for score in curve.scores
+    ]
+
+
+def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
+    """What marks and bands are, what was counted, and what must be known of a source."""
+    notes = legend([cell for entry in looks.entries for cell in _cells(entry, panels)])
+    if any(curve.band for panel in panels for curve in panel.curves):
+        notes.append(f"band: {WILSON_INTERVAL}")
+    drawn = [curve for panel in panels for curve in panel.curves]
+    if any(curve.protocol == "paper" for curve in drawn):
+        notes.append(PAPERS_COUNT)
+    for attack, benchmark in (("transferred", TRANSFER), ("white-box", WHITE_BOX)):
+        notes += [f"{attack}: {note}" for note in deviation_notes(looks.entries, benchmark)]
+    alike = any(is_like_papers(curve.under_attack) for curve in drawn)
+    if not any(panel.published for panel in panels) and not alike:
+        notes.append(
+            "the paper's curves are not drawn beside attacks that are made or counted otherwise"
+        )
+    for panel in (panel for panel in panels if panel.source and not panel.sources):
+        notes.append(f"how {panel.source} itself fares under its own attack is not known")
+    for curve in (curve for panel in panels for curve in panel.sources):
+        source = str(curve.scores[-1].source_model)
+        notes += [text] if (text := weakness(source, curve.under_attack)) else []
+    if left_out:
+        notes.append(f"{left_out} further models are in the tables only")
+    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
+
+
+def _below(
+    figure: "Figure",
+    top: float,
+    lines: Sequence[tuple[str, dict[str, Any] | None]],
+    notes: Sequence[str],
+) -> None:
+    """The legend, then the notes."""
+    from matplotlib.lines import Line2D
+
+    height = figure.get_figheight()
+    for number, (text, look) in enumerate(lines):
+        y = 1 - (top + LINE * number) / height
+        figure.text(0.62 / WIDTH, y, text, va="center", fontsize=7.5)
+        if look is None:
+            continue
+        ends = [0.16 / WIDTH, 0.34 / WIDTH, 0.52 / WIDTH]
+        figure.add_artist(Line2D(ends, [y] * 3, markevery=[1], **look))
+    for number, note in enumerate(notes):
+        y = 1 - (top + LINE * (len(lines) + 0.3 + number)) / height
+        figure.text(0.16 / WIDTH, y, note, va="center", fontsize=6.5, color=MUTED)

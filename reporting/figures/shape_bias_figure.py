@@ -1,0 +1,291 @@
+"""Shape bias by category, drawn as Geirhos et al. (2019) do in their Figure 4.
+
+Categories down; decisions for shape on the left and for texture on the right; a marker for each
+model in each category, a vertical line at the bias over all stimuli, bars of how many were decided
+at all. Published models and humans are lines with their names.
+
+Source of the layout: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing
+shape bias improves accuracy and robustness", ICLR 2019.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from ..entries import Entry
+from ..footnotes import legend, percent
+from ..metric_info import EXEMPLAR_INTERVAL
+from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
+from ..tables.shape_bias_tables import BENCHMARK, bias_of, category_names
+from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, LEFT, RIGHT = 7.2, 0.95, 0.15
+ROW, BAND = 0.27, 1.35
+"""Inches of a category, and of the band above them that holds the published models' names."""
+BARS, GAP = 0.85, 0.25
+TOP, BELOW, LINE = 0.75, 0.62, 0.16
+NAME_WIDTH = 0.024
+"""How far apart the names of two published models are at least, as a fraction of the axis."""
+
+LONGEST_NAME, LONGEST_NOTE = 55, 135
+MOST_MODELS = len(COLOURS)
+HOLLOW_MARKERS = "Dsp^"
+"""Of published models."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What the figure is of.
+
+    Attributes:
+        entries: The user's models that have a bias by this rule.
+        categories: From top to bottom.
+        keys: The rule and the number of stimuli.
+        references: To stand beside.
+    """
+
+    entries: Sequence[Entry]
+    categories: Sequence[str]
+    keys: dict[str, object]
+    references: Sequence[Reference]
+
+    def offset(self, position: int) -> float:
+        """Models that agree stand one above the other."""
+        apart = min(0.3, 0.8 / len(self.entries))
+        return apart * (position - (len(self.entries) - 1) / 2)
+
+    @property
+    def by_category(self) -> list[Reference]:
+        """The published models of which the categories are known."""
+        return [reference for reference in self.references if reference.row.decisions]
+
+    @property
+    def top(self) -> float:
+        """Where the band of names begins, in rows."""
+        return -0.5 - BAND / ROW
+
+    @property
+    def pooled_row(self) -> int:
+        """Below the categories."""
+        return len(self.categories)
+
+
+def shape_bias_figure(entries: Sequence[Entry], rule: str, stimuli: int) -> "Figure | None":
+    """The figure of the models that have a shape bias by this rule on these stimuli, if any.
+
+    Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
+    """
+    keys: dict[str, object] = {"rule": rule, "stimuli": stimuli}
+    models = [entry for entry in entries if _value(entry, "shape_bias", keys) is not None]
+    if not models:
+        return None
+    drawn = models[:MOST_MODELS]
+    of = _Drawn(drawn, category_names(drawn), keys, references_of(rule, stimuli))
+    notes = _notes(of, len(models) - len(drawn))
+    height = BAND + ROW * (len(of.categories) + 1)
+    figure = new_figure(
+        WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(of.by_category) + len(notes) + 0.6)
+    )
+    bars = BARS + GAP if any(_decided_by_category(e, of) for e in drawn) else 0.0
+    width = WIDTH - LEFT - RIGHT - bars
+    axes = axes_at(figure, LEFT, TOP, width, height)
+    _frame(axes, of)
+    _place_references(axes, of)
+    _place_published(axes, of)
+    for position, entry in enumerate(drawn):
+        _place_model(axes, of, entry, position)
+    if bars:
+        _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), of)
+    _title(figure, rule, stimuli)
+    _below(figure, of, notes, TOP + height + BELOW)
+    return figure
+
+
+def _value(entry: Entry, metric: str, keys: dict[str, object], **more: object) -> float | None:
+    score = entry.find(BENCHMARK, metric, **keys, **more)
+    return None if score is None else score.value
+
+
+def _decided_by_category(entry: Entry, of: _Drawn) -> list[float | None]:
+    values = [_value(entry, "category_decided", of.keys, category=name) for name in of.categories]
+    return values if any(value is not None for value in values) else []
+
+
+def _frame(axes: "Axes", of: _Drawn) -> None:
+    """Categories and both directions: texture along the lower edge, shape along the upper one."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(of.pooled_row + 0.5, of.top)
+    rows = [*of.categories, "all stimuli"]
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(axis="y", length=0, pad=6)
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    for row in range(len(of.categories)):
+        axes.axhline(row, color=FAINT, linewidth=0.6, zorder=0)
+    axes.axhline(of.pooled_row - 0.5, color=MUTED, linewidth=0.6, zorder=0)
+    ticks = [tenth / 10 for tenth in range(11)]
+    axes.set_xticks(ticks)
+    axes.set_xlabel("fraction of decisions for texture")
+    shape = axes.secondary_xaxis("top")
+    shape.set_xticks(ticks, [f"{1 - tick:.1f}" for tick in ticks])
+    shape.set_xlabel("fraction of decisions for shape", labelpad=5)
+
+
+def _place_references(axes: "Axes", of: _Drawn) -> None:
+    """A thin line each, from its name down; names that would overlap move aside."""
+    places = spread([1 - reference.value for reference in of.references], NAME_WIDTH)
+    low, elbow = of.top + 0.9 * BAND / ROW, -0.5
+    for reference, place in zip(of.references, places, strict=True):
+        x = 1 - reference.value
+        axes.plot(
+            [place, x, x], [low, elbow, of.pooled_row + 0.5],
+            color=MUTED, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="reference",
+        )  # fmt: skip
+        axes.text(
+            place, low - 0.1, reference.name,
+            rotation=90, ha="center", va="bottom", fontsize=6.5, color=MUTED,
+        )  # fmt: skip
+
+
+def _place_published(axes: "Axes", of: _Drawn) -> None:
+    """Hollow markers of published models, where their categories are known."""
+    for number, reference in enumerate(of.by_category):
+        points = [
+            (1 - bias, row)
+            for row, name in enumerate(of.categories)
+            if (bias := bias_of(reference.row, name)) is not None
+        ]
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points],
+            **_hollow(number), linestyle="none", clip_on=False, zorder=2, gid=reference.name,
+        )  # fmt: skip
+
+
+def _hollow(number: int) -> dict[str, Any]:
+    return {
+        "marker": HOLLOW_MARKERS[number % len(HOLLOW_MARKERS)],
+        "color": MUTED,
+        "markerfacecolor": "white",
+        "markeredgewidth": 0.8,
+        "markersize": 4.5,
+    }
+
+
+def _place_model(axes: "Axes", of: _Drawn, entry: Entry, position: int) -> None:
+    """Its markers, and its line at the bias over all stimuli, with the interval below."""
+    colour, marker = COLOURS[position], MARKERS[position]
+    points = [
+        (1 - value, row + of.offset(position))
+        for row, name in enumerate(of.categories)
+        if (value := _value(entry, "category_shape_bias", of.keys, category=name)) is not None
+    ]
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markeredgecolor": "white",
+        "clip_on": False,
+    }
+    axes.plot(
+        [x for x, _ in points], [y for _, y in points],
+        **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=entry.name,
+    )  # fmt: skip
+    score = entry.find(BENCHMARK, "shape_bias", **of.keys)
+    assert score is not None
+    assert score.value is not None
+    row = of.pooled_row + of.offset(position)
+    axes.plot(
+        [1 - score.value] * 2, [-0.5, of.pooled_row + 0.5], color=colour, linewidth=1.2, zorder=2
+    )
+    if score.low is not None and score.high is not None:
+        axes.plot([1 - score.high, 1 - score.low], [row, row], color=colour, zorder=2)
+    axes.plot([1 - score.value], [row], **look, markersize=7.5, markeredgewidth=0.8, zorder=4)
+
+
+def _place_bars(axes: "Axes", of: _Drawn) -> None:
+    """How many stimuli were decided for their shape or their texture at all."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(of.pooled_row + 0.5, of.top)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    axes.set_yticks([])
+    axes.set_xlabel("decided")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.spines["left"].set_bounds(of.pooled_row + 0.5, -0.5)
+    height = min(0.3, 0.7 / len(of.entries))
+    for position, entry in enumerate(of.entries):
+        values = [*_decided_by_category(entry, of), _value(entry, "decided", of.keys)]
+        shift = height * (position - (len(of.entries) - 1) / 2)
+        rows = [row + shift for row, value in enumerate(values) if value is not None]
+        lengths = [value for value in values if value is not None]
+        axes.barh(rows, lengths, height=height, color=COLOURS[position])
+    axes.axhline(of.pooled_row - 0.5, color=MUTED, linewidth=0.6)
+
+
+def _title(figure: "Figure", rule: str, stimuli: int) -> None:
+    x, y = 0.12 / WIDTH, 1 - 0.12 / figure.get_figheight()
+    figure.text(
+        x, y, f"Shape or texture? Decision rule {rule}, {stimuli:,} cue-conflict stimuli",
+        fontsize=10, fontweight="bold", va="top",
+    )  # fmt: skip
+
+
+def _notes(of: _Drawn, left_out: int) -> list[str]:
+    """What the marks, the intervals and the lines are."""
+    cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **of.keys)) for entry in of.entries]
+    notes = legend(cells)
+    if any("[" in cell.text for cell in cells):
+        notes.append(f"[low, high]: {EXEMPLAR_INTERVAL}; also the whiskers")
+    notes.append("dashed: published, over all stimuli (Geirhos et al., 2019; arXiv 1907.07640)")
+    names = " ".join(reference.name for reference in of.references)
+    signs = {STYLIZED: "trained on Stylized-ImageNet", UNNAMED: "the source does not name its rule"}
+    used = [f"{sign}: {meaning}" for sign, meaning in signs.items() if sign in names]
+    notes += ["; ".join(used)] if used else []
+    if left_out:
+        notes.append(f"{left_out} further models are in the tables only")
+    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
+
+
+def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> None:
+    """One line a model, with its numbers and their marks; then what they mean."""
+    height = figure.get_figheight()
+
+    def line(text: str, number: float, **look: Any) -> None:
+        figure.text(0.34 / WIDTH, 1 - (top + LINE * number) / height, text, va="center", **look)
+
+    from matplotlib.lines import Line2D
+
+    lines: list[tuple[str, dict[str, Any]]] = [
+        (
+            legend_line(entry, of.keys),
+            {"color": COLOURS[position], "marker": MARKERS[position], "markersize": 6,
+             "markeredgecolor": "white", "markeredgewidth": 0.6},
+        )
+        for position, entry in enumerate(of.entries)
+    ]  # fmt: skip
+    lines += [
+        (
+            f"{reference.name}, as published: shape bias {percent(reference.value, None, None)} %",
+            _hollow(n),
+        )
+        for n, reference in enumerate(of.by_category)
+    ]
+    for number, (text, look) in enumerate(lines):
+        line(text, number, fontsize=7.5)
+        place = [0.22 / WIDTH], [1 - (top + LINE * number) / height]
+        figure.add_artist(Line2D(*place, **look))
+    for number, note in enumerate(notes):
+        line(note, len(lines) + 0.3 + number, fontsize=6.5, color=MUTED)
+
+
+def legend_line(entry: Entry, keys: dict[str, object]) -> str:
+    """A model's numbers over all stimuli, with their intervals and marks."""
+    words = []
+    for metric, title in (("shape_bias", "shape bias"), ("decided", "decided")):
+        cell = entry.cell(entry.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias")
+        if cell.text:
+            words.append(f"{title} {cell.text} %{cell.marks}")
+    return f"{shortened(entry.name, LONGEST_NAME)}: {', '.join(words)}"

@@ -1,0 +1,1 @@
+"""Published numbers, and how an attack differs from the published one."""

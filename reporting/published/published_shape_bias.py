@@ -1,0 +1,99 @@
+"""Published shape biases, to stand beside a user's: whose weights, decided how, on which stimuli.
+
+Two networks of one name are two references: torchvision's AlexNet has 25.3 %, the one of Caffe
+42.9 %. Where the source does not name the rule by which categories were decided, ``rule`` is none:
+such a number is near that of either rule, and equal to none. Humans press a button.
+
+Sources: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
+improves accuracy and robustness", ICLR 2019, and the README of its repository,
+https://github.com/rgeirhos/texture-vs-shape, whose raw trials were counted by category
+(``data/published_shape_decisions.json``); Orhan, arXiv 1907.07640, from whose raw results the five
+models' numbers are (``data/paper_results.json``).
+"""
+
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+PAPER = "arXiv 1907.07640"
+GEIRHOS = "Geirhos et al., ICLR 2019"
+README = "rgeirhos/texture-vs-shape, README"
+
+_UNNAMED = "the aggregation of probabilities is not named; averaging gives 21.39 for ResNet-50"
+_UNSAID = "the aggregation of probabilities is not named"
+
+
+@dataclass(frozen=True)
+class PublishedShapeBias:
+    """A shape bias, pooled over all stimuli.
+
+    Attributes:
+        name: Of the network, or ``humans``.
+        weights: Whose.
+        rule: By which a category was decided, ``mean`` or ``argmax``; none where that is not named.
+        stimuli: 1200 without the images whose shape and texture are of one category, 1201 with the
+            one of them that the paper kept.
+        value: The bias, a fraction.
+        source: Where it was published.
+        note: What else must be said.
+        decisions: For the stimuli of each category of shapes, how many decisions were for the shape
+            and how many for the texture, where these are known.
+    """
+
+    name: str
+    weights: str
+    rule: str | None
+    stimuli: int
+    value: float
+    source: str
+    note: str = ""
+    decisions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+_SIN = "trained on Stylized-ImageNet (resnet50_trained_on_SIN)"
+
+_GEIRHOS = (
+    PublishedShapeBias("AlexNet", "Caffe", None, 1200, 0.429, GEIRHOS, _UNNAMED),
+    PublishedShapeBias("GoogLeNet", "Caffe", None, 1200, 0.312, GEIRHOS, _UNNAMED),
+    PublishedShapeBias("VGG-16", "Caffe", None, 1200, 0.172, GEIRHOS, _UNNAMED),
+    PublishedShapeBias("ResNet-50", "torchvision", None, 1200, 0.221, GEIRHOS, _UNNAMED),
+    PublishedShapeBias("Shape-ResNet-50", _SIN, None, 1200, 0.81, GEIRHOS, _UNNAMED),
+    PublishedShapeBias("humans", "", None, 1200, 0.959, GEIRHOS, "ten people, 1,280 trials each"),
+    PublishedShapeBias("AlexNet", "torchvision", None, 1200, 0.253, README, _UNSAID),
+    PublishedShapeBias("VGG-16", "torchvision", None, 1200, 0.092, README, _UNSAID),
+    PublishedShapeBias("ResNet-50", "torchvision", "mean", 1200, 0.2139, README),
+    PublishedShapeBias("Shape-ResNet-50", _SIN, "mean", 1200, 0.8137, README),
+)
+
+
+@cache
+def published_shape_bias() -> Sequence[PublishedShapeBias]:
+    """All of them: the paper's five models, then networks and humans of Geirhos et al.
+
+    Example:
+        >>> [row.value for row in published_shape_bias() if row.name == "humans"]
+        [0.959]
+    """
+    paper = (
+        PublishedShapeBias(
+            model, "as published", "argmax", 1201, results["shape_bias"]["frac_shape"], PAPER
+        )
+        for model, results in _data("paper_results.json")["raw"].items()
+    )
+    return (*paper, *map(_with_decisions, _GEIRHOS))
+
+
+def _with_decisions(row: PublishedShapeBias) -> PublishedShapeBias:
+    """The same with what is known of its categories, which is of the numbers in the article."""
+    known = _data("published_shape_decisions.json")["decisions"]
+    counts = known.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
+    return replace(row, decisions={name: (int(s), int(t)) for name, (s, t) in counts.items()})
+
+
+@cache
+def _data(name: str) -> Any:
+    path = importlib.resources.files("evaluator.reporting").joinpath(f"data/{name}")
+    return json.loads(path.read_text("utf-8"))

@@ -1,0 +1,1 @@
+"""Tables: one module for each benchmark, the paper's own tables, and comparisons."""

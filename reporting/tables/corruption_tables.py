@@ -1,0 +1,76 @@
+"""ImageNet-C: CE and relative CE of each corruption, and the error at each severity."""
+
+from collections.abc import Iterable, Sequence
+
+from ...contracts import Score
+from ..entries import Entry, Shown
+from ..footnotes import common_marks, legend
+from ..table import Table
+from ..table_layout import Column, table_of_columns
+
+BENCHMARK = "imagenet-c"
+SEVERITIES = (1, 2, 3, 4, 5)
+CE_TITLES = {
+    "ce": "Corruption error, CE % (AlexNet = 100)",
+    "relative_ce": "Relative corruption error, relative CE % (AlexNet = 100)",
+}
+
+
+def corruption_tables(shown: Shown) -> list[Table]:
+    """CE and relative CE, models side by side; then a model each, by severity."""
+    tables = []
+    for metric in CE_TITLES:
+        known = shown.with_number(BENCHMARK, metric)
+        published = shown.published_with(BENCHMARK, metric)
+        if known and len(known) + len(published) > 1:
+            tables.append(_side_by_side([*known, *published], metric))
+    return [*tables, *(_by_severity(entry) for entry in shown.with_number(BENCHMARK, "ce"))]
+
+
+def _side_by_side(entries: Sequence[Entry], metric: str) -> Table:
+    """``ce`` or ``relative_ce`` of each corruption."""
+    scores = (score for entry in entries for score in entry.of(BENCHMARK, metric))
+    corruptions = list(dict.fromkeys(str(score.corruption) for score in scores))
+    columns = []
+    for entry in entries:
+        found = (entry.find(BENCHMARK, metric, corruption=name) for name in corruptions)
+        columns.append(Column(entry.name, [entry.cell(s, interval=False) for s in found]))
+    return table_of_columns(CE_TITLES[metric], "corruption", corruptions, columns)
+
+
+def _by_severity(entry: Entry) -> Table:
+    """Top-1 error of each corruption at each severity, its CE, and its relative CE if known."""
+    errors = {
+        (score.corruption, score.severity): score
+        for score in entry.of(BENCHMARK, "top1_error")
+        if score.severity is not None
+    }
+    last = {
+        metric: title
+        for metric, title in (("ce", "CE"), ("relative_ce", "relative CE"))
+        if any(entry.of(BENCHMARK, metric))
+    }
+    rows = {}
+    for corruption in dict.fromkeys(corruption for corruption, _ in errors):
+        cells = [entry.cell(errors.get((corruption, s)), interval=False) for s in SEVERITIES]
+        found = (entry.find(BENCHMARK, metric, corruption=corruption) for metric in last)
+        rows[str(corruption)] = [*cells, *(entry.cell(s, interval=False) for s in found)]
+    everything = [cell for cells in rows.values() for cell in cells]
+    shared = common_marks(everything)
+    return Table(
+        f"{entry.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
+        f"{' ' + shared if shared else ''}",
+        ("corruption", *map(str, SEVERITIES), *last.values()),
+        tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
+        (*legend(everything), *_refused_cells(errors.values())),
+    )
+
+
+def _refused_cells(scores: Iterable[Score]) -> list[str]:
+    """Which cells have no number, and why."""
+    reasons: dict[str, list[str]] = {}
+    for score in scores:
+        if score.value is None and score.reason is not None:
+            cell = f"{score.corruption} {score.severity} ({score.skipped:,} images)"
+            reasons.setdefault(score.reason, []).append(cell)
+    return [f"refused, {reason}: {', '.join(cells)}" for reason, cells in reasons.items()]

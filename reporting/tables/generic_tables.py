@@ -1,0 +1,40 @@
+"""The table of a benchmark that has none of its own: a column a metric, a row a model.
+
+So a benchmark that was added is in the report before anybody writes a module for it here.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ...contracts import BENCHMARK_INFO
+from ..entries import KEYS, Entry, Shown, keys_of, refusals
+from ..footnotes import Cell
+from ..metric_info import quantity_of
+from ..table import Table
+from ..table_layout import Row, table_of_rows
+
+
+def generic_tables(shown: Shown, benchmark: str) -> list[Table]:
+    """All numbers of a benchmark; where they have conditions, a row for each of a model's."""
+    models = [e for e in (*shown.entries, *shown.published) if any(e.of(benchmark))]
+    scores = [score for model in models for score in model.of(benchmark)]
+    metrics = list(dict.fromkeys(score.metric for score in scores))
+    rows = [row for model in models for row in _rows(model, benchmark, metrics)]
+    words = ("model", "condition") if any(row.words[1] for row in rows) else ("model",)
+    numbers = [(benchmark, s.metric, dict(zip(KEYS, keys_of(s), strict=True))) for s in scores]
+    return [
+        table_of_rows(
+            BENCHMARK_INFO[benchmark].title,
+            (*words, *(quantity_of(metric).heading for metric in metrics)),
+            [Row(row.words[: len(words)], row.cells) for row in rows],
+            refusals(shown.entries, numbers),
+        )
+    ]
+
+
+def _rows(entry: Entry, benchmark: str, metrics: Sequence[str]) -> Iterator[Row]:
+    cells: dict[tuple[object, ...], dict[str, Cell]] = {}
+    for score in entry.of(benchmark):
+        cells.setdefault(keys_of(score), {}).setdefault(score.metric, entry.cell(score))
+    for keys, found in cells.items():
+        condition = ", ".join(str(key) for key in keys if key is not None)
+        yield Row((entry.name, condition), [found.get(metric, Cell()) for metric in metrics])

@@ -1,0 +1,26 @@
+"""ImageNet's validation images: how far confidence is from accuracy."""
+
+from ..entries import Shown
+from ..metric_info import quantity_of
+from ..table import Table
+from ..table_layout import Row, table_of_rows
+
+CALIBRATION = ("rms_calibration_error", "ece")
+
+
+def imagenet_tables(shown: Shown) -> list[Table]:
+    """Calibration, one row a model; the errors stand in the first table."""
+    entries = shown.with_number("imagenet", "ece")
+    if not entries:
+        return []
+    rows = [
+        Row((entry.name,), [entry.cell(entry.find("imagenet", m)) for m in CALIBRATION])
+        for entry in entries
+    ]
+    header = ("model", *(quantity_of(metric).heading for metric in CALIBRATION))
+    note = (
+        "the probability of the likeliest class against how often it is right: root mean square "
+        "over bins of 100 images, and (ECE) mean over 15 bins of equal width; of few images both "
+        "are large by chance"
+    )
+    return [table_of_rows("Calibration on ImageNet validation", header, rows, (note,))]

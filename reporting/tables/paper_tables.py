@@ -1,0 +1,60 @@
+"""The paper's Table 1 with the user's models above it.
+
+Its Table 2: ``paper_attack_table.py``; its Table 3: ``shape_bias_tables.py``.
+"""
+
+from collections.abc import Iterator
+
+from ..entries import Entry, Number, Shown, refusals
+from ..footnotes import Cell
+from ..metric_info import quantity_of
+from ..published.published import SOURCE, printed_table
+from ..table import Table
+from ..table_layout import Row, table_of_rows
+
+COLUMNS = {
+    "mce": "imagenet-c",
+    "relative_mce": "imagenet-c",
+    "mt5d": "imagenet-p",
+    "mfr": "imagenet-p",
+}
+"""The columns of Table 1 in its order, and where they come from."""
+
+PAPERS_BASELINE = (
+    "mT5D as printed is normalised by the AlexNet of Hendrycks & Dietterich (2019), whose T5D is "
+    "not published"
+)
+
+
+def paper_tables(shown: Shown) -> list[Table]:
+    """Table 1, where a model has a number of it: the user's models, then all rows as printed."""
+    rows = [Row((entry.name,), _cells(entry)) for entry in shown.entries]
+    rows = [row for row in rows if any(map(str, row.cells))]
+    if not any(cell.of is not None for row in rows for cell in row.cells):
+        return []
+    printed = printed_table("table1")
+    for name, values in printed.rows.items():
+        cells = [Cell("" if value is None else f"{value:.1f}") for value in values]
+        rows.append(Row((f"{name}, as printed",), cells))
+    numbers: list[Number] = [(benchmark, metric, {}) for metric, benchmark in COLUMNS.items()]
+    return [
+        table_of_rows(
+            f"Table 1 of {SOURCE}: {printed.caption}",
+            ("model", *(quantity_of(metric).heading for metric in COLUMNS)),
+            rows,
+            (*_baselines(shown), *refusals(shown.entries, numbers)),
+        )
+    ]
+
+
+def _cells(entry: Entry) -> list[Cell]:
+    return [entry.cell(entry.find(benchmark, metric)) for metric, benchmark in COLUMNS.items()]
+
+
+def _baselines(shown: Shown) -> Iterator[str]:
+    """By what each mT5D was normalised."""
+    own = [(entry.name, entry.find("imagenet-p", "mt5d")) for entry in shown.entries]
+    for name, score in own:
+        if score is not None and score.value is not None:
+            yield f"{name}: mT5D is normalised by the run {score.normalize_by}"
+    yield PAPERS_BASELINE

@@ -1,0 +1,103 @@
+"""ImageNet-P: flip probability, flip rate and top-5 distance of each perturbation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ...contracts import ALEXNET_FLIP_PROBABILITY
+from ..entries import Entry, Shown
+from ..footnotes import Cell, percent
+from ..table import Table
+from ..table_layout import Column, table_of_columns
+
+BENCHMARK = "imagenet-p"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something of a perturbation that has a column.
+
+    Attributes:
+        metric: That it comes from.
+        heading: Of a column.
+        title: Of a table.
+        note: What it is.
+    """
+
+    metric: str
+    heading: str
+    title: str
+    note: str
+
+
+FLIP_RATE = Measure(
+    "flip_probability",
+    "flip rate FR %",
+    "Flip rate, FR % (AlexNet = 100)",
+    "FR: flip probability as a fraction of AlexNet's published one",
+)
+MEASURES = (
+    Measure(
+        "flip_probability",
+        "flip probability %",
+        "Flip probability %",
+        "flip probability: how often the likeliest class differs between two frames, mean over the "
+        "sequences; under noise each frame is compared with the first, else with the one before",
+    ),
+    FLIP_RATE,
+    Measure(
+        "t5d",
+        "T5D",
+        "Top-5 distance, T5D (ranks; 0: nothing moves, 18: the most)",
+        "T5D: by how many ranks the top-5 predictions move between the same frames, summed over "
+        "the five",
+    ),
+)
+
+
+def perturbation_tables(shown: Shown) -> list[Table]:
+    """A model alone has one table; several stand side by side in one for each measure."""
+    entries = shown.with_number(BENCHMARK, "flip_probability")
+    models = [*entries, *shown.published_with(BENCHMARK, "flip_probability")]
+    if not entries:
+        return []
+    if len(models) == 1:
+        columns = [Column(of.heading, _cells(models[0], of)) for of in MEASURES]
+        notes = [*(measure.note for measure in MEASURES), *_measured_mfr(entries)]
+        return [_table(f"{models[0].name}: ImageNet-P", columns, notes)]
+    return [
+        _table(
+            of.title,
+            [Column(model.name, _cells(model, of)) for model in models],
+            [of.note, *(_measured_mfr(entries) if of is FLIP_RATE else ())],
+        )
+        for of in MEASURES
+    ]
+
+
+def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table:
+    return table_of_columns(
+        title, "perturbation", tuple(ALEXNET_FLIP_PROBABILITY), columns, notes=notes
+    )
+
+
+def _measured_mfr(entries: Sequence[Entry]) -> Iterator[str]:
+    """The mFR by a run instead of by AlexNet's published flip probabilities, where there is one."""
+    for entry in entries:
+        for score in entry.of(BENCHMARK, "mfr"):
+            if score.normalize_by is not None and score.value is not None:
+                cell = entry.cell(score)
+                by = f"mFR normalised by the run {score.normalize_by}"
+                yield f"{entry.name}: {by}: {cell.text} %{cell.marks}"
+
+
+def _cells(entry: Entry, of: Measure) -> list[Cell]:
+    """Of each perturbation, empty where it was not scored."""
+    cells = []
+    for name in ALEXNET_FLIP_PROBABILITY:
+        score = entry.find(BENCHMARK, of.metric, perturbation=name)
+        cell = entry.cell(score, interval=False)
+        if of is FLIP_RATE and score is not None and score.value is not None:
+            rate = score.value / ALEXNET_FLIP_PROBABILITY[name]
+            cell = replace(cell, text=percent(rate, None, None))
+        cells.append(cell)
+    return cells

@@ -1,0 +1,191 @@
+"""Shape bias: the paper's Table 3 with the user's models above it, and the categories one by one.
+
+A shape bias never stands without its rule and its set of stimuli.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ...contracts import Score
+from ..entries import Entry, Number, Shown, refusals
+from ..footnotes import Cell, percent
+from ..metric_info import quantity_of
+from ..published.published import SOURCE, printed_table
+from ..published.published_shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
+from ..table import Table
+from ..table_layout import Column, Row, table_of_columns, table_of_rows
+
+BENCHMARK = "cue-conflict"
+PROTOCOLS = (("mean", 1200), ("argmax", 1201), ("mean", 1201), ("argmax", 1200))
+"""Rule and number of stimuli: the recommended one, the paper's, and what remains."""
+
+OF_CATEGORIES = PROTOCOLS[:2]
+METRICS = ("shape_bias", "decided", "frac_correct")
+NOTES = (
+    "rule mean: the category with the largest mean probability of its classes (recommended by "
+    "Geirhos et al.); argmax: the category of the likeliest of the 207 classes (the paper's)",
+    "1,201 stimuli: with the one in which shape and texture do not conflict, as the paper has them",
+    "shape bias: of the decisions for shape or texture, those for shape; decided: how many stimuli "
+    "were decided for either; frac_correct: the same, but a stimulus right by both counts twice",
+)
+PUBLISHED_CATEGORIES = f"published: counted from the trials of {GEIRHOS}; their rule is not named"
+_PRINTED = " (Geirhos et al., 2019)"
+
+
+def shape_bias_tables(shown: Shown) -> list[Table]:
+    """Table 3, where a model has a number of it; then one table a protocol by category."""
+    entries = shown.with_number(BENCHMARK, "shape_bias")
+    rows = [row for entry in entries for row in _rows(entry)]
+    if not any(cell.of is not None for row in rows for cell in row.cells):
+        return []
+    numbers: list[Number] = [
+        (BENCHMARK, metric, {"rule": rule, "stimuli": stimuli})
+        for rule, stimuli in PROTOCOLS
+        for metric in METRICS
+    ]
+    printed = printed_table("table3")
+    table = table_of_rows(
+        f"Table 3 of {SOURCE}: {printed.caption}",
+        (
+            "model", "weights", "rule", "stimuli", *(quantity_of(m).heading for m in METRICS),
+        ),
+        [*rows, *_printed_rows(), *_other_rows()],
+        (*NOTES, *_published_notes(), *refusals(entries, numbers)),
+    )  # fmt: skip
+    return [table, *(t for rule, n in OF_CATEGORIES for t in _by_category(entries, rule, n))]
+
+
+def rule_of(row: PublishedShapeBias) -> str:
+    """By which rule a published number was decided, in words."""
+    if not row.weights:
+        return "people"
+    return row.rule or "not named"
+
+
+def short_weights(row: PublishedShapeBias) -> str:
+    """Whose weights, without what they are called in a file.
+
+    Example:
+        >>> [short_weights(row) for row in published_shape_bias() if row.value == 0.81]
+        ['Stylized-ImageNet']
+    """
+    return row.weights.partition(" (")[0].removeprefix("trained on ")
+
+
+def _rows(entry: Entry) -> Iterator[Row]:
+    for rule, stimuli in PROTOCOLS:
+        scores = [entry.find(BENCHMARK, m, rule=rule, stimuli=stimuli) for m in METRICS]
+        if first := next(filter(None, scores), None):
+            words = (entry.name, first.weights, rule, f"{stimuli:,}")
+            yield Row(words, [entry.cell(score) for score in scores])
+
+
+def _printed_rows() -> Iterator[Row]:
+    """Table 3 as the paper prints it, with whose weights and which rule these are."""
+    for name, (value,) in printed_table("table3").rows.items():
+        row = _published_as(name)
+        yield _published_row(f"{name}, as printed", row, f"{value:g}")
+
+
+def _published_as(printed: str) -> PublishedShapeBias:
+    name = printed.removesuffix(_PRINTED).casefold()
+    sources = (GEIRHOS,) if printed.endswith(_PRINTED) else (SOURCE,)
+    return next(
+        row
+        for row in published_shape_bias()
+        if row.name.casefold() == name and row.source in sources
+    )
+
+
+def _other_rows() -> Iterator[Row]:
+    """What else was published, by Geirhos et al."""
+    in_table = [_published_as(name) for name in printed_table("table3").rows]
+    for row in published_shape_bias():
+        if row not in in_table:
+            yield _published_row(f"{row.name} ({row.source})", row, percent(row.value, None, None))
+
+
+def _published_row(name: str, row: PublishedShapeBias, value: str) -> Row:
+    words = (name, short_weights(row), rule_of(row), f"{row.stimuli:,}")
+    return Row(words, [Cell(value), Cell(), Cell()])
+
+
+def _published_notes() -> list[str]:
+    """What must be said of published numbers, each once."""
+    notes: dict[str, list[str]] = {}
+    for row in published_shape_bias():
+        if row.note:
+            whose = f"{row.name} ({row.weights})" if row.weights else row.name
+            notes.setdefault(row.note, []).append(whose)
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
+
+
+def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[Table]:
+    """The bias of each category of shapes and how many of its stimuli were decided."""
+    keys = {"rule": rule, "stimuli": stimuli}
+    models = [
+        entry
+        for entry in entries
+        if (pooled := entry.find(BENCHMARK, "shape_bias", **keys)) and pooled.value is not None
+    ]
+    categories = category_names(models)
+    if not categories:
+        return
+    columns, scores, notes = [], [], []
+    for entry in models:
+        for metric, title in (
+            ("category_shape_bias", entry.name),
+            ("category_decided", "decided %"),
+        ):
+            found = [entry.find(BENCHMARK, metric, **keys, category=c) for c in categories]
+            cells = [entry.cell(score, interval=False) for score in found]
+            if any(found):
+                columns.append(Column(title, cells))
+                scores += [score for score in found if score]
+    if (rule, stimuli) == PROTOCOLS[0]:
+        columns += _published_categories(categories)
+        notes = [PUBLISHED_CATEGORIES]
+    pooled_cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **keys)) for entry in models]
+    yield table_of_columns(
+        f"Shape bias % by category of shape, rule {rule} over {stimuli:,} stimuli",
+        "category",
+        categories,
+        columns,
+        notes=[*notes, *_refused_categories(scores)],
+        legend_of=pooled_cells,
+    )
+
+
+def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
+    """What was published by category."""
+    for row in published_shape_bias():
+        if row.decisions:
+            header = f"{row.name} ({row.weights}), published"
+            biases = [bias_of(row, name) for name in categories]
+            texts = ("" if bias is None else percent(bias, None, None) for bias in biases)
+            yield Column(header, [Cell(text) for text in texts])
+
+
+def bias_of(row: PublishedShapeBias, category: str) -> float | None:
+    """The published bias of one category of shapes, if there is one.
+
+    Example:
+        >>> rows = [row for row in published_shape_bias() if row.decisions]
+        >>> [(row.name, round(bias_of(row, "airplane") or 0, 3)) for row in rows][:2]
+        [('AlexNet', 0.152), ('GoogLeNet', 0.047)]
+    """
+    shape, texture = row.decisions.get(category, (0, 0))
+    return shape / (shape + texture) if shape + texture else None
+
+
+def category_names(entries: Sequence[Entry]) -> list[str]:
+    """The categories that these models have numbers of, in their order."""
+    scores = (s for entry in entries for s in entry.of(BENCHMARK, "category_shape_bias"))
+    return list(dict.fromkeys(str(score.category) for score in scores))
+
+
+def _refused_categories(scores: Sequence[Score]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for score in scores:
+        if score.value is None and score.reason is not None:
+            reasons.setdefault(score.reason, []).append(str(score.category))
+    return [f"refused, {reason}: {', '.join(names)}" for reason, names in reasons.items()]

@@ -1,0 +1,91 @@
+"""The tables of a report, as text in cells: what the terminal and Markdown both show.
+
+A number that is not the whole published benchmark, or comes from generated data, never stands
+without a mark that says so. A benchmark's tables are made by one module, named in ``OF_BENCHMARK``;
+one that has no module has the table of ``generic_tables.py``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...contracts import Score
+from ..entries import Entry, Shown
+from ..footnotes import counted
+from ..published.published import published_models, published_scores
+from ..table import Table
+from .attack_tables import attack_tables
+from .corruption_tables import corruption_tables
+from .generic_tables import generic_tables
+from .imagenet_tables import imagenet_tables
+from .paper_attack_table import paper_attack_table
+from .paper_tables import paper_tables
+from .perturbation_tables import perturbation_tables
+from .shape_bias_tables import shape_bias_tables
+from .summary import summary_tables
+from .transfer_tables import transfer_tables
+
+OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
+    "imagenet": imagenet_tables,
+    "imagenet-c": corruption_tables,
+    "imagenet-p": perturbation_tables,
+    "cue-conflict": shape_bias_tables,
+    "whitebox": attack_tables,
+    "transfer": transfer_tables,
+}
+
+
+def report_tables(
+    entries: Sequence[Entry],
+    *,
+    all_published: bool = False,
+    left_out: Sequence[str] = (),
+    besides: Sequence[Table] = (),
+) -> list[Table]:
+    """All tables of a report.
+
+    Args:
+        entries: The user's models.
+        all_published: Show all the paper's models, not only those that are among the entries.
+        left_out: What was found and is in no table, a line each.
+        besides: Tables that the entries' numbers do not stand without.
+    """
+    shown = Shown(entries, published_beside(entries, all_published))
+    tables = [*summary_tables(shown), *paper_tables(shown), *paper_attack_table(shown)]
+    for tables_of in OF_BENCHMARK.values():
+        tables += tables_of(shown)
+    others = dict.fromkeys(score.benchmark for entry in entries for score in entry.scores)
+    for benchmark in others:
+        if benchmark not in OF_BENCHMARK:
+            tables += generic_tables(shown, benchmark)
+    return [*tables, *besides, provenance_table(entries, left_out)]
+
+
+def published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+    """The paper's models that stand beside these."""
+    names = {entry.model for entry in entries}
+    return [
+        Entry(f"{model}, as published", model, tuple(published_scores(model)))
+        for model in published_models()
+        if all_published or model in names
+    ]
+
+
+def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> Table:
+    """What ran: one row a run; below it, what was found and left out."""
+    rows: dict[str, tuple[str, str]] = {}
+    for score in (score for entry in entries for score in entry.scores):
+        most = max(s.n for e in entries for s in e.scores if s.run == score.run)
+        rows[score.run] = (
+            score.run,
+            f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
+            f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
+            f"{' and '.join(score.devices)}, {_parity(score)}, "
+            f"{counted(f'{most:,}', score)}",
+        )
+    return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
+
+
+def _parity(score: Score) -> str:
+    """How far the engine is believed, on photos and where it needs it on adversarial images."""
+    adversarial = score.adversarial_parity
+    on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
+    return f"parity {score.parity}{on_adversarial}"

@@ -1,0 +1,128 @@
+"""Having a bundle: exported once, whoever asks at the same time, and whatever was left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evaluator.contracts import Bundle, GraphKind, Silence
+from evaluator.errors import InputError, OutputError
+from evaluator.storage.lock import locked
+from evaluator.tests.toy import RANDOM, TOY
+from evaluator.workflow.models.bundles import bundle_lock, bundle_of
+from evaluator.workflow.models.resolve import ModelChoice, Subject, find_subject
+
+SMALL = ModelChoice(TOY, **RANDOM)
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    """A small model whose bundle is to be made."""
+    return replace(find_subject(SMALL), folder=tmp_path / "bundles" / "small")
+
+
+def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    subject = replace(find_subject(SMALL), folder=tmp_path / "bundle")
+    progress, found = Silence(), []
+    waiting = threading.Thread(target=lambda: found.append(bundle_of(subject, progress)))
+    with locked(bundle_lock(subject.folder)):
+        waiting.start()
+        deadline = time.monotonic() + 30
+        while not progress.notes and time.monotonic() < deadline:
+            time.sleep(0.01)
+        shutil.copytree(toy.folder, subject.folder)
+    waiting.join(60)
+    assert progress.notes == [f"Another process exports {TOY} just now; waiting for it."]
+    assert found == [(replace(toy, folder=subject.folder), False)]
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(subject: Subject) -> None:
+    leftover = subject.folder.parent / ".small.0123abcd.tmp"
+    leftover.mkdir(parents=True)
+    (leftover / "model.onnx.data").write_bytes(b"half of it")
+    (neighbour := subject.folder.parent / ".smaller.0123abcd.tmp").mkdir()
+    bundle, created = bundle_of(subject, Silence())
+    assert created
+    assert bundle.folder == subject.folder
+    assert not leftover.exists()
+    assert neighbour.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
+def test_an_export_that_is_broken_off_leaves_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    out = tmp_path / "out" / "bundle"
+    words = [sys.executable, "-m", "evaluator", "export", SMALL.model, "--weights", "random"]
+    export = subprocess.Popen(
+        [*words, "--out", str(out)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert export.stderr is not None
+    assert "Exporting" in export.stderr.readline()
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/.bundle.*.tmp")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    export.send_signal(number)
+    _, told = export.communicate()
+    assert export.returncode == (130 if number == signal.SIGINT else -9)
+    assert "Traceback" not in told
+    while list(tmp_path.glob("out/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_place_that_holds_something_else_is_refused_before_the_work(subject: Subject) -> None:
+    subject.folder.mkdir(parents=True)
+    (subject.folder / "thesis.txt").write_text("years")
+    with pytest.raises(OutputError, match="is there and is no bundle"):
+        bundle_of(subject, Silence())
+    assert (subject.folder / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (GraphKind("fp16"), "in fp32, taking pixels; asked for was fp16, taking pixels"),
+        (GraphKind("fp32", "images"), "asked for was fp32, taking images"),
+    ],
+)
+def test_another_graph_of_the_same_model_is_not_taken(
+    kind: GraphKind, told: str, toy: Bundle
+) -> None:
+    model = toy.model
+    with pytest.raises(InputError, match=told):
+        bundle_of(Subject(model.spec, kind, toy.folder), Silence())
+    with pytest.raises(InputError, match="asked for was"):
+        find_subject(
+            ModelChoice(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
+        )
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        (ModelChoice("resnet50", precision="fp8"), "no precision 'fp8'. Expected fp32, fp16, bf16"),
+        (ModelChoice("resnet50", input_kind="jpeg"), "no input 'jpeg'. Expected pixels or images"),
+    ],
+)
+def test_a_precision_or_input_that_there_is_none_of_is_refused(
+    choice: ModelChoice, told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        find_subject(choice)

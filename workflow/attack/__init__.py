@@ -1,0 +1,1 @@
+"""Attacks: white-box and transferred, their probes, and the cross-check with an engine."""

@@ -1,0 +1,89 @@
+"""One shard of an attack or a probe: its images attacked, its records and their circumstances."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ...contracts import Condition, ProbeSettings, Provenance, Shard
+from ...evaluate.scoring import refuse_nothing_read
+from ...records.shard_runner import Work
+from ..runs.provenance import ShardClock
+from .job import AttackedData, ReadImages, attack_of, images_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Advance = Callable[[int], None]
+
+
+def attack_work(job: AttackedData, made: Provenance) -> Work:
+    """What makes one shard: its records, and under which circumstances they were made.
+
+    Args:
+        job: What the images are attacked with.
+        made: What the provenances of all shards share.
+    """
+
+    def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
+        from ...attacks.pgd.pgd import attacked
+        from ...attacks.records import attack_records
+
+        items = job.items[shard.start : shard.stop]
+        attack = attack_of(job, shard.condition)
+        attempts = list(attacked(attack, images_of(job, items, read), advance))
+        return attack_records(items, attempts, read.skipped)
+
+    return _work(job, made, records)
+
+
+def query_work(
+    job: AttackedData,
+    probe: ProbeSettings,
+    asked: Mapping[Condition, frozenset[str]],
+    made: Provenance,
+) -> Work:
+    """What makes one shard of a probe that asks for no gradient.
+
+    Args:
+        job: What the images of the attack that it is to judge are attacked with.
+        probe: Which one.
+        asked: Of each condition the images that are worth asking about; all where it is not there.
+        made: What the provenances of all shards share.
+    """
+
+    def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
+        from ...attacks.queries.query_attacks import QueryJob, queried
+        from ...attacks.records import query_records
+
+        items = job.items[shard.start : shard.stop]
+        of_images = QueryJob(
+            network=job.network.network,
+            probe=probe,
+            seed=job.settings.seed,
+            epsilon=float(shard.condition["epsilon"]),
+            room=job.room,
+            device=job.network.device.name,
+            relative_epsilon=job.settings.relative_epsilon,
+            asked=asked.get(shard.condition),
+        )
+        found = list(queried(of_images, images_of(job, items, read), advance))
+        return query_records(items, found, read.skipped)
+
+    return _work(job, made, records)
+
+
+def _work(
+    job: AttackedData,
+    made: Provenance,
+    records: "Callable[[Shard, ReadImages, Advance], pa.RecordBatch]",
+) -> Work:
+    def work(shard: Shard, advance: Advance) -> "tuple[pa.Table, Provenance]":
+        import pyarrow as pa
+
+        clock, read = ShardClock(), ReadImages()
+        table = pa.Table.from_batches([records(shard, read, advance)])
+        advance(len(read.skipped))
+        items = job.items[shard.start : shard.stop]
+        refuse_nothing_read(items, read.skipped, read.unread, "image")
+        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+
+    return work

@@ -1,0 +1,1 @@
+"""Throughput: the job and what it times."""

@@ -1,0 +1,1 @@
+"""Images that maximize units: the job, its checkpoint and its results."""

@@ -1,8 +1,0 @@
-"""The zoo, for people and programs."""
-
-from ..exporter.zoo import MODELS, ZooModel
-
-
-def list_models() -> tuple[ZooModel, ...]:
-    """Every row of the zoo; ``torchvision:NAME`` models beside it are not listed."""
-    return tuple(MODELS.values())

@@ -1,0 +1,1 @@
+"""Models and their engines: resolve, export, compile, parity, and which engine may be used."""

@@ -1,0 +1,58 @@
+"""The images on which engines are compared: photos, clean and then corrupted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...contracts import Item, ModelSpec
+from ...engine.parity import ParityImages
+from ...errors import shown
+from ...evaluate.decode import photo_pixels
+from ...evaluate.generate.photos import sample_photos
+from ...evaluate.generate.simple import SIMPLE_CORRUPTIONS
+from ...evaluate.sources.folder import photos_in
+from ...evaluate.sources.items import select_items
+from ...evaluate.sources.listing import read_file
+from ...exporter.graph.cost import gmac_of
+
+SLOW_GMAC = 50
+"""A model above this sees each photo under one corruption instead of all four. A property of the
+model and not of the machine, so that the number of images is the same everywhere."""
+
+MOST_PHOTOS = 400
+
+
+def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
+    """Photos as a model sees them.
+
+    Args:
+        spec: The model.
+        data: Photos in class folders, or flat; without it, the twenty sample photos.
+
+    Raises:
+        InputError: If a photo cannot be read or decoded.
+    """
+    if data is None:
+        items = [Item(p.id, p.label, str(p.path)) for p in sample_photos()]
+    else:
+        items = select_items(photos_in(data), MOST_PHOTOS)
+    clean = [
+        photo_pixels(read_file(item.location), shown(item.location), spec.preprocessing)
+        for item in items
+    ]
+    names = list(SIMPLE_CORRUPTIONS)
+    each = 1 if gmac_of(spec) > SLOW_GMAC else len(names)
+    corrupted, corrupted_items = [], []
+    for position, (item, pixels) in enumerate(zip(items, clean, strict=True)):
+        for step in range(each):
+            name = names[(position + step) % len(names)]
+            corrupted.append(SIMPLE_CORRUPTIONS[name](pixels, position))
+            corrupted_items.append(replace(item, id=f"{item.id} ({name})"))
+    origin = "sample photos" if data is None else "photos of --data"
+    return ParityImages(
+        items=(*items, *corrupted_items),
+        data=np.stack([*clean, *corrupted]),
+        clean=len(items),
+        description=f"{len(items)} {origin} clean, {len(corrupted)} corrupted ({', '.join(names)})",
+    )

@@ -1,0 +1,1 @@
+"""Reports on runs: numbers, comparisons, figures, and whether an attack is reliable."""

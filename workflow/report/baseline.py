@@ -1,0 +1,146 @@
+"""The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...contracts import PASSED_AGAINST_ONNX, Run, Score
+from ...errors import InputError, shown
+from ...exporter.zoo.rows import Download
+from ...exporter.zoo.table import find_model
+from ..runs.resume_command import completing_command
+from ..runs.scored_run import ScoredRun, read_runs, told_other_bytes
+
+BASELINE_BENCHMARK = "imagenet-p"
+"""Whose T5D nobody published for AlexNet."""
+
+BASELINE_MODEL = "alexnet"
+
+
+def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
+    """The finished run in this folder, to normalise others by.
+
+    Raises:
+        InputError: If it is of another benchmark or lacks something, or there are several; if none
+            of the others is to be normalised.
+    """
+    if all(one.benchmark.name != BASELINE_BENCHMARK for one in scored):
+        raise InputError(
+            f"--normalize-by is for runs of {BASELINE_BENCHMARK}, and none of the runs is one."
+        )
+    there = read_runs([folder])
+    fitting = [one for one in there if one.benchmark.name == BASELINE_BENCHMARK]
+    if not fitting:
+        other = dict.fromkeys(one.benchmark.name for one in there)
+        raise InputError(
+            f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {shown(folder)} holds one of "
+            f"{' and '.join(other)}."
+        )
+    if len(fitting) > 1:
+        several = ", ".join(shown(one.run.folder) for one in fitting)
+        raise InputError(
+            f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {shown(folder)} holds "
+            f"several: {several}. Name one of them."
+        )
+    (one,) = fitting
+    if one.missing:
+        lacks = f"{len(one.missing)} of {len(one.benchmark.conditions)} perturbations"
+        how = "The command that began it continues it."
+        if not one.records.empty:
+            how = f"Complete it with: {completing_command(one)}"
+        raise InputError(
+            f"--normalize-by needs a finished run, and {shown(folder)} lacks {lacks}. {how}"
+        )
+    return one
+
+
+def difference_of_videos(baseline: Run, run: Run) -> str | None:
+    """Why the numbers of one cannot be divided by those of the other, if so."""
+    theirs, ours = baseline.key, run.key
+    if theirs.protocol != ours.protocol:
+        return f"it was scored by protocol {theirs.protocol}, this run by {ours.protocol}"
+    if theirs.generated != ours.generated:
+        return "its videos are other ones under the same names: the generated.json differ"
+    if theirs.limit != ours.limit:
+        limits = [f"--limit {n}" if n else "no --limit" for n in (theirs.limit, ours.limit)]
+        return f"it was scored with {limits[0]}, this run with {limits[1]}"
+    if theirs.ids_sha256 != ours.ids_sha256:
+        return "it is of other videos: their names differ"
+    return None
+
+
+def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
+    """Whether the numbers of a run can be divided by those of the baseline."""
+    same = baseline.benchmark is one.benchmark
+    return same and difference_of_videos(baseline.run, one.run) is None
+
+
+def told_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Which runs are normalised although their videos have other bytes than the baseline's."""
+    for one in scored:
+        names = (shown(one.run.folder), shown(baseline.run.folder))
+        if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
+            yield f"{other}: what is normalised is not of the models alone"
+
+
+def normalized(score: Score, by: Score) -> Score:
+    """A number that was divided by another run's, which it then comes from as well.
+
+    Args:
+        score: The number.
+        by: What all scores of the baseline's run share.
+    """
+    weaker = max(score.parity, by.parity, key=_doubt)
+    return replace(score, normalize_by=by.run, parity=weaker)
+
+
+def _doubt(parity: str) -> int:
+    """How much less than the reference itself a parity proves."""
+    known = ("reference", "passed", PASSED_AGAINST_ONNX)
+    return known.index(parity) if parity in known else len(known)
+
+
+def is_alexnet(run: Run) -> bool:
+    """Whether its weights are those of the baseline that the literature takes."""
+    published = find_model(BASELINE_MODEL).weights
+    assert isinstance(published, Download)
+    return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
+
+
+def told_baseline(baseline: ScoredRun, scores: Iterable[Score]) -> str | None:
+    """Which run the normalised numbers are normalised by, and whether that is AlexNet.
+
+    Args:
+        baseline: That run.
+        scores: All numbers of the report.
+
+    Returns:
+        None where nothing could be normalised, and a number that is refused says why.
+    """
+    scores = list(scores)
+    run, spec = baseline.run, baseline.run.manifest.model
+    done = {score.metric for score in scores if score.normalize_by and score.value is not None}
+    if not done:
+        folder = shown(run.folder)
+        said = any(score.reason and folder in score.reason for score in scores)
+        return None if said else f"nothing could be normalised by {folder}: see what was refused"
+    engine = run.key.engine
+    told = (
+        f"{_subject(done)} normalised by {shown(run.folder)}: {spec.name} "
+        f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
+    )
+    if is_alexnet(run):
+        return f"{told}, the weights that torchvision calls IMAGENET1K_V1"
+    return f"{told}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"
+
+
+def _subject(metrics: Collection[str]) -> str:
+    """Metrics, with their verb.
+
+    Example:
+        >>> _subject({"mfr", "mt5d"}), _subject({"mt5d"})
+        ('mT5D and the second mFR are', 'mT5D is')
+    """
+    named = {"mt5d": "mT5D", "mfr": "the second mFR"}
+    those = [name for metric, name in named.items() if metric in metrics]
+    return f"{' and '.join(those)} {'are' if len(those) > 1 else 'is'}"

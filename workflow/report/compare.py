@@ -1,0 +1,266 @@
+"""Two models on the same images: what they differ by, with paired intervals."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...contracts import Beside, Difference, Score
+from ...errors import InputError, shown
+from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
+from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
+from ...reporting.entries import Entry
+from ...reporting.markdown import markdown_of
+from ...reporting.table import Table
+from ...reporting.tables.comparison import Compared, comparison_tables
+from ...reporting.tables.tables import provenance_table
+from ...storage.documents import plain
+from ..runs.resume_command import completing_command
+from ..runs.scored_run import (
+    CLEAN_BENCHMARK,
+    ScoredRun,
+    changed_crop,
+    facts_of,
+    identity,
+    read_runs,
+    told_other_bytes,
+    unique_names,
+)
+from .hints import needs_leftover
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a model on an engine.
+
+    Attributes:
+        letter: ``A`` or ``B``.
+        runs: By benchmark.
+        name: What tables call it.
+    """
+
+    letter: str
+    runs: Mapping[str, ScoredRun]
+    name: str = ""
+
+    @property
+    def facts(self) -> list[Score]:
+        """What all numbers of each run share."""
+        return [facts_of(run) for run in self.runs.values()]
+
+    @property
+    def parities(self) -> tuple[str, ...]:
+        """Of its engine, in each run."""
+        return tuple(facts.parity for facts in self.facts)
+
+    @property
+    def marks(self) -> str:
+        """That hold for all its numbers."""
+        return "^" if any(changed_crop(one.run) for one in self.runs.values()) else ""
+
+    def document(self) -> dict[str, Any]:
+        """The model and its runs, for programs."""
+        model = plain(self.facts[0])
+        shared = ("model", "weights", "engine", "precision", "crop_px")
+        of_a_run = ("run", "benchmark", "devices", "parity", "generated")
+        runs = [{key: plain(facts)[key] for key in of_a_run} for facts in self.facts]
+        return {"name": self.name, **{key: model[key] for key in shared}, "runs": runs}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two models differ by.
+
+    Attributes:
+        a: The one that is subtracted.
+        b: The other.
+        differences: b - a of the numbers that are compared (docs/protocols.md says which).
+        notes: What else must be known, a line each.
+    """
+
+    a: Side
+    b: Side
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """Text in cells."""
+        sides = (self.a, self.b)
+        compared = Compared(
+            self.a.name,
+            self.b.name,
+            self.differences,
+            (self.a.parities, self.b.parities),
+            (self.a.marks, self.b.marks),
+        )
+        ran = [
+            Entry(side.name, one.run.manifest.model.name, (_with_items(one),))
+            for side in sides
+            for one in side.runs.values()
+        ]
+        return [*comparison_tables(compared), provenance_table(ran, self.notes)]
+
+    def markdown(self) -> str:
+        """The tables as a Markdown document."""
+        return markdown_of(self.tables(), "Robustness comparison")
+
+    def document(self) -> dict[str, Any]:
+        """The comparison for programs: ``schema``, ``a``, ``b``, ``differences``, ``notes``."""
+        return {
+            "schema": 1,
+            "a": self.a.document(),
+            "b": self.b.document(),
+            "differences": [plain(difference) for difference in self.differences],
+            "notes": list(self.notes),
+        }
+
+
+def compare(a: str | Path, b: str | Path) -> Comparison:
+    """Subtract one model's numbers from another's on the same images, with paired intervals.
+
+    Args:
+        a: A run, or a folder with the runs of one model: that of imagenet, which relative mCE
+            takes, beside that of imagenet-c.
+        b: Likewise, of another model, or of the same on another engine.
+
+    Raises:
+        InputError: If a folder holds no run, or those of several models; if both have no
+            benchmark in common, or other images; if they are the same run.
+    """
+    sides = [_side("A", Path(a)), _side("B", Path(b))]
+    first, second = sides
+    common = [name for name in first.runs if name in second.runs]
+    if not common:
+        has = (f"{side.letter} has {' and '.join(side.runs)}" for side in sides)
+        raise InputError(
+            f"A and B have no benchmark in common: {', '.join(has)}. Give two runs of the same one."
+        )
+    for name in common:
+        _check_alike(first.runs[name], second.runs[name])
+    names = unique_names([side.runs[common[0]].run for side in sides])
+    first, second = (replace(s, name=n) for s, n in zip(sides, names, strict=True))
+    differences = tuple(d for name in common for d in _differences(name, first, second))
+    return Comparison(first, second, differences, tuple(_notes(first, second, common)))
+
+
+def _side(letter: str, folder: Path) -> Side:
+    """The runs of one model in a folder."""
+    there = read_runs([folder])
+    found = [one for one in there if not one.records.empty and one.run.key.attack is None]
+    if not found and any(one.run.key.attack is not None for one in there):
+        raise InputError(
+            f"{letter}, {shown(folder)}, is an attack, and attacks are not compared here: "
+            "`evaluator report` shows several side by side."
+        )
+    if not found:
+        raise InputError(
+            f"{letter}, {shown(folder)}, was begun, and nothing is finished yet. The command that "
+            "began it continues it."
+        )
+    if len({identity(one.run) for one in found}) > 1:
+        others = ", ".join(shown(one.run.folder) for one in found)
+        raise InputError(
+            f"{letter}, {shown(folder)}, holds runs of several models or engines: {others}. Give "
+            "one of them, or a folder with the runs of one."
+        )
+    runs: dict[str, ScoredRun] = {}
+    for one in found:
+        other = runs.setdefault(one.run.key.benchmark, one)
+        if other is not one:
+            raise InputError(
+                f"{letter}, {shown(folder)}, holds two runs of {one.benchmark.title}: "
+                f"{shown(other.run.folder)} and {shown(one.run.folder)}. Give one of them."
+            )
+    return Side(letter, {name: runs[name] for name in sorted(runs)})
+
+
+def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
+    """Refuse what would be another comparison than that of two models."""
+    if a.run.folder.resolve() == b.run.folder.resolve():
+        raise InputError(f"A and B are the same run, {shown(a.run.folder)}. Give two.")
+    if a.run.key.protocol != b.run.key.protocol:
+        raise InputError(
+            f"A was scored by protocol {a.run.key.protocol}, B by {b.run.key.protocol}. Score the "
+            "older one again."
+        )
+    if a.run.key.generated != b.run.key.generated:
+        made = [f"{n} generated" if r.run.key.generated else n for n, r in (("A", a), ("B", b))]
+        raise InputError(
+            f"The images of {made[0]} and of {made[1]} are other ones under the same names: their "
+            "generated.json differ. Score both on the same data."
+        )
+
+
+def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
+    """Of one benchmark that both have."""
+    ours, theirs = a.runs[name], b.runs[name]
+    clean_a, clean_b = (_clean(side, name) for side in (a, b))
+    generated = bool(ours.run.key.generated)
+    for difference in ours.benchmark.differences(
+        ours.records.finished,
+        theirs.records.finished,
+        Beside(clean=clean_a and clean_a.clean),
+        Beside(clean=clean_b and clean_b.clean),
+    ):
+        yield replace(
+            difference,
+            benchmark=name,
+            generated=generated,
+            complete=difference.complete and not generated,
+            reason=_reason(difference, ours, a, b),
+        )
+
+
+def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
+    """Why a difference is refused, with what helps; both have runs of the same limit."""
+    if difference.reason == NO_CLEAN:
+        return _no_clean(a, b)
+    if difference.reason == NOT_THERE:
+        return needs_leftover(ours)
+    return difference.reason
+
+
+def _clean(side: Side, name: str) -> ScoredRun | None:
+    clean = side.runs.get(CLEAN_BENCHMARK)
+    if name == CLEAN_BENCHMARK or clean is None or clean.run.key.generated:
+        return None
+    return clean
+
+
+def _no_clean(a: Side, b: Side) -> str:
+    """Why a number that needs the clean errors is refused."""
+    lacking = []
+    for side in (a, b):
+        clean = _clean(side, "")
+        if clean is None or clean.missing:
+            lacking.append(side.letter)
+    return (
+        f"it needs the clean errors, and {' and '.join(lacking)} came without a finished run of "
+        "imagenet: give folders that hold it beside the run of imagenet-c"
+    )
+
+
+def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
+    for side in (a, b):
+        for name, one in side.runs.items():
+            if name not in common:
+                yield f"only {side.letter} has a run of {one.benchmark.title}"
+            elif one.missing:
+                yield (
+                    f"{side.letter} is not finished on {one.benchmark.title}: {len(one.missing)} "
+                    f"of {len(one.benchmark.conditions)} conditions are missing. Complete it "
+                    f"with: {completing_command(one)}"
+                )
+    for name in common:
+        if other := told_other_bytes(b.runs[name], a.runs[name], ("B", "A")):
+            yield f"{other}: the difference is not of the models alone"
+        elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
+            yield (
+                f"whether A and B read the same files of {a.runs[name].benchmark.title} is not "
+                "known for sure: one of them was begun by a version that did not record their "
+                "content"
+            )
+
+
+def _with_items(one: ScoredRun) -> Score:
+    return replace(facts_of(one), n=one.run.manifest.items)

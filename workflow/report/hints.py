@@ -1,0 +1,134 @@
+"""Why a number is refused, with the command that helps."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...contracts import Run
+from ...errors import shown
+from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
+from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
+from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
+from ...evaluate.benchmarks.top5 import ALL_SKIPPED
+from ...storage.documents import document_differences, plain
+from ..runs.resume_command import completing_command
+from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
+from .baseline import (
+    BASELINE_BENCHMARK,
+    BASELINE_MODEL,
+    difference_of_videos,
+    is_alexnet,
+    normalizes,
+)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The runs that a run is reported with.
+
+    Attributes:
+        clean: The clean run of the same model and engine, finished or not.
+        baseline: The run that was named to normalise by, whether it fits or not.
+        others: All runs of the report.
+    """
+
+    clean: ScoredRun | None = None
+    baseline: ScoredRun | None = None
+    others: Sequence[ScoredRun] = ()
+
+    def fits(self, one: ScoredRun) -> bool:
+        """Whether the baseline can normalise a run."""
+        return self.baseline is not None and normalizes(self.baseline, one)
+
+
+def advised(reason: str | None, one: ScoredRun, near: Neighbours) -> str | None:
+    """A reason, with the command that helps if there is one."""
+    if reason is None or reason.startswith((ALL_SKIPPED, EVERY_VIDEO_SKIPPED)):
+        return reason  # which no scoring of other conditions changes
+    if reason in _NEEDS:
+        return _NEEDS[reason](one, near)
+    if one.missing:
+        return f"{reason}. Complete the run with: {completing_command(one)}"
+    return reason
+
+
+def _needs_clean(one: ScoredRun, near: Neighbours) -> str:
+    clean = near.clean
+    if clean is None and (other := _almost_clean(one, near.others)) is not None:
+        differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
+        return f"{NO_CLEAN}; {shown(other.run.folder)} is another: {differs}"
+    if clean is None:
+        words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
+        return f"{NO_CLEAN}: {shlex.join(words)}"
+    done, items = sum(clean.records.begun.values()), clean.run.manifest.items
+    reason = f"the imagenet run {shown(clean.run.folder)} is not finished ({done} of {items})"
+    if clean.records.empty:
+        return reason
+    return f"{reason}. Complete it with: {completing_command(clean)}"
+
+
+def _needs_baseline(one: ScoredRun, near: Neighbours) -> str:
+    if near.baseline is not None:
+        differs = difference_of_videos(near.baseline.run, one.run)
+        return f"{shown(near.baseline.run.folder)} cannot normalise it: {differs}"
+    run = str(one.run.folder)
+    if is_alexnet(one.run):
+        words = ["evaluator", "report", "RUN", "--normalize-by", run]
+        return f"{NO_BASELINE}. This is one: {shlex.join(words)}"
+    there = [other.run for other in near.others if _is_baseline_of(other, one)]
+    words = ["evaluator", "report", run, "--normalize-by"]
+    if there:
+        return f"{NO_BASELINE}: {shlex.join([*words, str(there[0].folder)])}"
+    make = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
+    make += [word for path in one.records.provenance[0].data for word in ("--data", path)]
+    if one.run.key.limit is not None:
+        make += ["--limit", str(one.run.key.limit)]
+    if one.skipped:
+        make += ["--on-error", "skip"]
+    then = shlex.join([*words, "RUN_ALEXNET"])
+    return f"{NO_BASELINE}. Make it with: {shlex.join(make)} and then: {then}"
+
+
+def needs_leftover(one: ScoredRun) -> str:
+    """Why numbers over the paper's 1201 stimuli are refused: a limit may be to blame."""
+    limit = one.run.key.limit
+    if limit is None or one.run.manifest.items < limit:
+        return NOT_THERE
+    return (
+        f"{LEFTOVER}, the one non-conflict image among the paper's 1201, is not among the {limit} "
+        "stimuli that --limit chose: score a tree that has it without --limit"
+    )
+
+
+_NEEDS: Mapping[str, Callable[[ScoredRun, Neighbours], str]] = {
+    NO_CLEAN: _needs_clean,
+    NO_BASELINE: _needs_baseline,
+    NOT_THERE: lambda one, near: needs_leftover(one),
+}
+"""Reasons that another run takes away."""
+
+
+def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:
+    return normalizes(other, one) and not other.missing and is_alexnet(other.run)
+
+
+def _almost_clean(one: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
+    """A clean run of the same weights that is not of the same engine or preprocessing."""
+    for other in others:
+        clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
+        if clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
+            return other
+    return None
+
+
+def _comparable(run: Run) -> dict[str, object]:
+    """What a clean run and a run on corruptions must share, the graph's hash last."""
+    engine, key = run.key.engine, run.key
+    return {
+        "engine": engine.backend,
+        "input": engine.input_kind,
+        "precision": engine.precision,
+        "preprocessing": plain(key.preprocessing),
+        "the graph": engine.model_sha256,
+        "TF32": engine.tf32,
+    }

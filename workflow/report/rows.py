@@ -1,0 +1,125 @@
+"""Which runs of a report share a row: one model on one engine, one run of each benchmark.
+
+An attack needs gradients, which PyTorch alone has: it stands in the row of its model, whatever
+engine the benchmarks were scored on.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...errors import shown
+from ...evaluate.benchmarks.imagenet import IMAGENET
+from ...records.fingerprints import compare_runs
+from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, identity
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """What becomes one row.
+
+    Attributes:
+        runs: Of several benchmarks, one each.
+        clean: The clean run that belongs to all of them.
+    """
+
+    runs: list[ScoredRun]
+    clean: ScoredRun | None
+
+    @property
+    def first(self) -> ScoredRun:
+        """The run after which the row is called."""
+        return self.runs[0]
+
+    def takes(self, one: ScoredRun, clean: ScoredRun | None) -> bool:
+        """Whether a run is of the same model and engine, and its benchmark is not there yet."""
+        names = {run.benchmark.name for run in self.runs}
+        if one.run.key.attack is not None:
+            same = _model(one) == _model(self.first) and one.benchmark.name not in names
+            return same and not any(_of_other_photos(one, run) for run in [*self.runs, self.clean])
+        same = identity(one.run) == identity(self.first.run) and clean is self.clean
+        return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
+
+    def resembles(self, one: ScoredRun) -> bool:
+        """Whether a run was limited, and its data made, as those that are there."""
+        return _kind(one) == _kind(self.first)
+
+
+def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
+    """The rows, in the order of their first runs, attacks last; runs without a record are in none.
+
+    Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
+    rows stands in the one whose runs it resembles, else in the first.
+    """
+    cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
+    used = {id(clean) for clean in cleans.values() if clean is not None}
+    rows: list[ReportRow] = []
+    for one in sorted(scored, key=lambda one: one.run.key.attack is not None):
+        if id(one) not in cleans or id(one) in used:
+            continue
+        clean = cleans[id(one)]
+        fitting = [row for row in rows if row.takes(one, clean)]
+        fitting.sort(key=lambda row: not row.resembles(one))
+        if fitting and one.benchmark.name != CLEAN_BENCHMARK:
+            fitting[0].runs.append(one)
+        else:
+            rows.append(ReportRow([one], clean))
+    return rows
+
+
+def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | None:
+    """The clean run whose weights, engine and preprocessing are the same.
+
+    Of several, one that is finished, of the same limit, and the largest, in this order.
+    """
+
+    def rank(other: ScoredRun) -> tuple[bool, bool, int]:
+        same_limit = other.run.key.limit == one.run.key.limit
+        return other.clean is not None, same_limit, other.run.manifest.items
+
+    return max(_fitting_clean_runs(one, scored), key=rank, default=None)
+
+
+def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Which clean run was taken where there are several, of different images."""
+    for one in scored:
+        clean = clean_run_of(one, scored)
+        if clean is None or one.run.key.attack is not None:
+            continue
+        others = [
+            shown(other.run.folder)
+            for other in _fitting_clean_runs(one, scored)
+            if _of_other_photos(other, clean)
+        ]
+        if others:
+            yield (
+                f"the clean errors that {shown(one.run.folder)} is compared with are those of "
+                f"{shown(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
+                "runs that belong together."
+            )
+
+
+def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
+    if one.benchmark.name == CLEAN_BENCHMARK:
+        return []
+    return [
+        other
+        for other in scored
+        if other.benchmark.name == CLEAN_BENCHMARK
+        and not other.run.key.generated  # corrupted photos scored as if they were clean
+        and identity(other.run) == identity(one.run)
+    ]
+
+
+def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
+    """Whether two runs of clean photos, or attacks on them, were made of different images."""
+    if other is None:
+        return False
+    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)
+
+
+def _model(one: ScoredRun) -> tuple[object, ...]:
+    return one.run.key.weights_sha256, one.run.key.preprocessing
+
+
+def _kind(one: ScoredRun) -> tuple[bool, int | None]:
+    return bool(one.run.key.generated), one.run.key.limit

@@ -1,0 +1,151 @@
+"""The numbers of an attack's run: for every epsilon, and every count of steps.
+
+    clean_accuracy          right without an attack
+    accuracy_under_attack   right by the count of the protocol
+    label_unchanged         right, and no iterate of any attempt was classified otherwise
+    target_reached          of targeted attacks: driven to the target, of those that are right
+
+Of an attack that was made on another model, its source:
+
+    accuracy_under_attack   right on what the source's attack handed on
+    label_unchanged         right on that, and without an attack
+    source_accuracy         the source's own accuracy under that attack, by the protocol's count
+    source_clean_accuracy   the source is right without an attack
+
+All but ``target_reached`` are shares of all images that were not skipped.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...attacks.attack_counts import AttackCounts, attack_counts
+from ...attacks.records import SCHEMA
+from ...attacks.transfer import TRANSFER_SCHEMA, transfer_counts
+from ...contracts import (
+    AttackSettings,
+    Benchmark,
+    Beside,
+    Condition,
+    Run,
+    Score,
+    TransferSource,
+    wilson_interval,
+)
+from ...evaluate.benchmarks.table import find_benchmark
+from ...evaluate.benchmarks.top5 import ALL_SKIPPED
+from ...evaluate.benchmarks.transfer import TRANSFER
+from ...evaluate.benchmarks.whitebox import epsilon_conditions
+from ...records.reading import values_there
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    Records = Mapping[Condition, pa.Table]
+
+OF_RIGHT, NONE_RIGHT = "target_reached", "no image is right without an attack"
+
+METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchanged"}
+"""Of each epsilon and count of steps, and which counts they are made of."""
+
+
+def benchmark_of(run: Run) -> Benchmark:
+    """The benchmark of a run; of an attack, with the epsilons that are there."""
+    benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
+    if settings is None:
+        return benchmark
+    transfer = run.key.transfer if benchmark.name == TRANSFER.name else None
+    published = benchmark.info.published_items
+    scores = partial(_scores, settings, run.key.limit)
+    if transfer is not None:
+        scores = partial(_transfer_scores, settings, transfer, run.key.limit)
+    return replace(
+        benchmark,
+        conditions=epsilon_conditions(epsilons_there(run)),
+        protocol=run.key.protocol,
+        schema=SCHEMA if transfer is None else TRANSFER_SCHEMA,
+        scores=partial(scores, published),
+    )
+
+
+def epsilons_there(run: Run) -> list[float]:
+    """Those that a run has folders for; a copy of one under another name is none of them."""
+    found = []
+    for value in values_there(run, "epsilon"):
+        try:
+            epsilon = float(value)
+        except ValueError:
+            continue
+        if str(epsilon) == value and 0 < epsilon <= 1:
+            found.append(epsilon)
+    return sorted(found)
+
+
+def _scores(
+    settings: AttackSettings, limit: int | None, published: int, records: "Records", beside: Beside
+) -> Iterator[Score]:
+    for position, (condition, table) in enumerate(records.items()):
+        counts = attack_counts(table, settings)
+        facts = _facts(counts, limit, published)
+        if position == 0:
+            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
+        yield from _of_epsilon(_at(facts, settings, float(condition["epsilon"])), counts)
+
+
+def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
+    whole = limit is None and not counts.skipped and counts.n >= published
+    return Score(n=counts.n, skipped=counts.skipped, complete=whole)
+
+
+def _at(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
+    """What the numbers at one epsilon share; a step that depends on the image has no size."""
+    of_image = settings.relative_epsilon and settings.step_size is None
+    return replace(
+        facts,
+        epsilon=epsilon,
+        restarts=settings.restarts,
+        step_size=None if of_image else settings.step_px(epsilon),
+        relative_epsilon=settings.relative_epsilon,
+    )
+
+
+def _transfer_scores(
+    settings: AttackSettings,
+    source: TransferSource,
+    limit: int | None,
+    published: int,
+    records: "Records",
+    beside: Beside,
+) -> Iterator[Score]:
+    for position, (condition, table) in enumerate(records.items()):
+        counts = transfer_counts(table, settings, source.image)
+        facts = _facts(counts.source, limit, published)
+        facts = replace(facts, source_model=source.model)
+        if position == 0:
+            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
+            yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
+        facts = _at(facts, settings, float(condition["epsilon"]))
+        for metric, found in (
+            ("accuracy_under_attack", counts.right),
+            ("label_unchanged", counts.both),
+            ("source_accuracy", counts.source.under_attack),
+        ):
+            for steps, count in zip(settings.steps, found, strict=True):
+                yield _rate(replace(facts, metric=metric, steps=steps), count)
+
+
+def _of_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
+    for metric, name in METRICS.items():
+        for steps, count in zip(counts.steps, getattr(counts, name), strict=True):
+            yield _rate(replace(facts, metric=metric, steps=steps), count)
+    of_right = replace(facts, metric=OF_RIGHT, n=counts.clean)
+    for steps, count in zip(counts.steps, counts.reached or (), strict=False):
+        yield _rate(replace(of_right, steps=steps), count)
+
+
+def _rate(facts: Score, count: int) -> Score:
+    if not facts.n:
+        return replace(facts, reason=NONE_RIGHT if facts.metric == OF_RIGHT else ALL_SKIPPED)
+    low, high = wilson_interval(count / facts.n, facts.n)
+    return replace(facts, value=count / facts.n, low=low, high=high)
