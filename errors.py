@@ -56,7 +56,7 @@ class ParityError(EvaluatorError):
     exit_code = 3
 
 
-def shown(name: str | os.PathLike[str]) -> str:
+def printable(name: str | os.PathLike[str]) -> str:
     r"""A path or name as one printable line, whatever bytes it holds.
 
     Example:
@@ -72,7 +72,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()
-    return shown(lines[0]).rstrip(".") if lines else type(error).__name__
+    return printable(lines[0]).rstrip(".") if lines else type(error).__name__
 
 
 _NO_MEMORY = (

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..contracts import Item
-from .pgd.attempts import Attempt
+from .pgd.attempts import AttemptResult
 from .queries.query_state import Queried
 
 SCHEMA = pa.schema(
@@ -39,8 +39,8 @@ SCHEMA = pa.schema(
         pa.field("turned", pa.float32()),
     ]
 )
-"""``Attempt`` says what the columns are; ``attempt`` counts those of an image, from 0. A skipped
-image is a row that says why in ``error``."""
+"""``AttemptResult`` says what the columns are; ``attempt`` counts those of an image, from 0. A
+skipped image is a row that says why in ``error``."""
 
 QUERY_SCHEMA = pa.schema(
     [
@@ -52,7 +52,9 @@ QUERY_SCHEMA = pa.schema(
 
 
 def attack_records(
-    items: Sequence[Item], attempts: Iterable[Attempt], skipped: Iterable[tuple[Item, str]] = ()
+    items: Sequence[Item],
+    attempts: Iterable[AttemptResult],
+    skipped: Iterable[tuple[Item, str]] = (),
 ) -> pa.RecordBatch:
     """Records of images, in their order; of one image its attempts as they were made.
 
@@ -70,7 +72,7 @@ def attack_records(
     return pa.RecordBatch.from_pylist([row for item in items for row in rows[item.id]], SCHEMA)
 
 
-def _row(attempt: Attempt) -> dict[str, Any]:
+def _row(attempt: AttemptResult) -> dict[str, Any]:
     of_item = {"id": attempt.item.id, "label": attempt.item.label, "error": None}
     return {name: of_item.get(name, getattr(attempt, name, None)) for name in SCHEMA.names}
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..contracts import Item, Progress, Provenance, Run, Shard
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 from ..records.reading import read_shard
 from ..records.shards import shard_path
-from ..storage.atomic import file_written_whole, make_folder
+from ..storage.atomic import atomic_write, make_folder
 from .pgd.attempts import CleanImage
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class KeptImages:
                     yield from zip(ids, attempts, rows, strict=True)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise InputError(
-                f"{shown(path)} is damaged: {reason_of(error)}. Remove it and "
-                f"{shown(shard_path(self.run, shard))}: the same command makes both again."
+                f"{printable(path)} is damaged: {reason_of(error)}. Remove it and "
+                f"{printable(shard_path(self.run, shard))}: the same command makes both again."
             ) from error
 
     def _path(self, shard: Shard) -> Path:
@@ -106,7 +106,7 @@ class ShardOfKept:
     def clean(self, image: CleanImage) -> None:
         """Clean images are in the data."""
 
-    def handed(self, item: Item, attempt: int, image: Any) -> None:
+    def consume(self, item: Item, attempt: int, image: Any) -> None:
         """What came out of an attempt on it."""
         self._waiting.append((item.id, attempt, image))
         if len(self._waiting) == CHUNK:
@@ -144,7 +144,7 @@ class ShardOfKept:
         import pyarrow as pa
 
         make_folder(self._path.parent)
-        temporary = self._open.enter_context(file_written_whole(self._path))
+        temporary = self._open.enter_context(atomic_write(self._path))
         self._writer = pa.ipc.new_file(str(temporary), self._schema())
         return self
 
@@ -169,7 +169,7 @@ def announce_size(folder: Path, images: int, side: int, progress: Progress) -> N
     wanted = images * 3 * side**2 * 4
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
-    words = f"{images:,} images at most, {wanted / 1e9:.3g} GB, in {shown(folder)}"
+    words = f"{images:,} images at most, {wanted / 1e9:.3g} GB, in {printable(folder)}"
     if wanted > free:
         raise InputError(
             f"Keeping {words}: there are {free / 1e9:.3g} GB free. Attack fewer with --limit or "

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from ..contracts import AttackSettings, TransferredImage
 from ..errors import InputError
 from .attack_counts import AttackCounts, attack_counts
-from .pgd.attempts import Attempt
+from .pgd.attempts import AttemptResult
 from .records import SCHEMA
 
 TRANSFER_SCHEMA = pa.schema(
@@ -72,14 +72,14 @@ def check_transfer(settings: AttackSettings, image: TransferredImage) -> None:
         )
 
 
-def hands_on(attempt: Attempt, settings: AttackSettings, image: TransferredImage) -> bool:
+def hands_on(attempt: AttemptResult, settings: AttackSettings, image: TransferredImage) -> bool:
     """Whether the image of this attempt is the victim's to classify."""
     if attempt.adversarial is None:
         return False
     return image == "last" or bool(_success(attempt, settings))
 
 
-def _success(attempt: Attempt, settings: AttackSettings) -> int | None:
+def _success(attempt: AttemptResult, settings: AttackSettings) -> int | None:
     return attempt.target_step if settings.stop == "target" else attempt.changed_step
 
 

@@ -90,13 +90,13 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
     check_outputs(json)
-    with progress() as shown:
-        runs = attack(shown)
+    with progress() as display:
+        runs = attack(display)
         from ..workflow.report.report import report
 
         result = report([run.folder for run in runs])
         for run in runs:
-            shown.note(f"Run: {run.folder}")
+            display.note(f"Run: {run.folder}")
     if not is_stdout(json):
         print_tables(result.tables())
     if json is not None:
@@ -153,7 +153,7 @@ def whitebox(
     """Attack a model with its own gradients. The same command continues an unfinished run."""
     from ..workflow.attack.whitebox import attack_whitebox
 
-    def attack(shown: "Progress") -> "tuple[Run, ...]":
+    def attack(display: "Progress") -> "tuple[Run, ...]":
         run = attack_whitebox(
             model,
             data,
@@ -182,7 +182,7 @@ def whitebox(
             probe=probe,
             probe_images=probe_images,
             probe_queries=probe_queries,
-            progress=shown,
+            progress=display,
         )
         return (run,)
 
@@ -262,7 +262,7 @@ def transfer(
     """Attack one model, and let others classify the images. The same command continues."""
     from ..workflow.attack.transfer.attack import attack_transfer
 
-    def attack(shown: "Progress") -> "tuple[Run, ...]":
+    def attack(display: "Progress") -> "tuple[Run, ...]":
         return attack_transfer(
             models,
             data,
@@ -295,7 +295,7 @@ def transfer(
             keep=keep,
             check_against=check_against,
             verify_data=verify_data,
-            progress=shown,
+            progress=display,
         )
 
     _attack_and_report(attack, json)

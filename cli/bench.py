@@ -62,7 +62,7 @@ def bench(
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
-    with progress() as shown:
+    with progress() as display:
         result = measure(
             model,
             data=data,
@@ -79,7 +79,7 @@ def bench(
             classes=classes,
             precision=precision,
             input_kind=input_kind,
-            progress=shown,
+            progress=display,
         )
     if not is_stdout(json):
         print_bench(result)

@@ -51,12 +51,12 @@ def prune(
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
-    with progress() as shown:
+    with progress() as display:
         removed = prune_cache(
             older_than_days=older_than,
             rooms=words_of(room, "--room"),
             dry_run=dry_run,
-            progress=shown,
+            progress=display,
         )
     if not is_stdout(json):
         _print("Would be removed" if dry_run else "Removed", removed)
@@ -80,7 +80,7 @@ def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
 
 
 def _print(title: str, entries: "Sequence[Entry]") -> None:
-    from ..errors import shown
+    from ..errors import printable
     from ..reporting.table import Table
     from ..storage.cache import cache_folder
     from .console import print_tables
@@ -88,7 +88,7 @@ def _print(title: str, entries: "Sequence[Entry]") -> None:
     rows = tuple(
         (
             entry.room.name,
-            shown(entry.path.name),
+            printable(entry.path.name),
             f"{entry.size_bytes / 1e6:.1f}",
             f"{entry.age_days:.1f}",
             entry.what,
@@ -98,5 +98,5 @@ def _print(title: str, entries: "Sequence[Entry]") -> None:
     total = sum(entry.size_bytes for entry in entries)
     note = f"{len(entries)} entries, {total / 1e6:,.1f} MB"
     header = ("room", "name", "MB", "days old", "what")
-    where = shown(cache_folder("plans").parent)
+    where = printable(cache_folder("plans").parent)
     print_tables([Table(f"{title}, in {where}", header, rows, (note,), words=(0, 1, 4))])

@@ -49,7 +49,7 @@ def compile_(
     from .console import check_outputs, is_stdout, progress, write_json
 
     check_outputs(json)
-    with progress() as shown:
+    with progress() as display:
         compiled = compile_model(
             model,
             engine,
@@ -65,7 +65,7 @@ def compile_(
             crop_px=crop_px,
             description=description,
             classes=classes,
-            progress=shown,
+            progress=display,
         )
     if not is_stdout(json):
         _print(compiled)
@@ -86,13 +86,13 @@ def _document(compiled: "Compiled") -> dict[str, object]:
 
 
 def _print(compiled: "Compiled") -> None:
-    from ..errors import shown
+    from ..errors import printable
     from ..reporting.table import Table
     from .console import print_tables
 
     manifest, key = compiled.plan.manifest, compiled.plan.key
     rows = (
-        ("plan", shown(compiled.plan.path)),
+        ("plan", printable(compiled.plan.path)),
         ("bytes", f"{manifest.plan_bytes:,}"),
         ("layers", str(manifest.layers)),
         ("for", key.made_for),

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from ..errors import OutputError, reason_of
-from ..storage.atomic import check_place, write_whole
+from ..storage.atomic import atomic_write_bytes, check_place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -251,7 +251,7 @@ def write_text(path: Path, text: str) -> None:
     if is_stdout(path):
         sys.stdout.write(text)
     else:
-        write_whole(path, text.encode())
+        atomic_write_bytes(path, text.encode())
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -47,7 +47,7 @@ def corrupt(
     from ..workflow.data import corrupt_photos
     from .console import progress
 
-    with progress() as shown:
+    with progress() as display:
         count = corrupt_photos(
             source,
             folder,
@@ -56,7 +56,7 @@ def corrupt(
             seed=seed,
             limit=limit,
             workers=workers,
-            progress=shown,
+            progress=display,
         )
     print(
         f"{count} corrupted photos in {folder}. Score them with: evaluator score MODEL "
@@ -78,7 +78,7 @@ def perturb(
     from ..workflow.data import perturb_photos
     from .console import progress
 
-    with progress() as shown:
+    with progress() as display:
         count = perturb_photos(
             source,
             folder,
@@ -86,7 +86,7 @@ def perturb(
             seed=seed,
             limit=limit,
             workers=workers,
-            progress=shown,
+            progress=display,
         )
     print(
         f"{count} perturbed sequences in {folder}. Score them with: evaluator score MODEL "

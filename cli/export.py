@@ -29,7 +29,7 @@ def export(
     from .console import progress
     from .parity import print_parity
 
-    with progress() as shown:
+    with progress() as display:
         exported = export_model(
             model,
             weights=weights,
@@ -41,10 +41,10 @@ def export(
             classes=classes,
             out=out,
             data=data,
-            progress=shown,
+            progress=display,
         )
         if not exported.created:
-            shown.note("The same model was exported before; it is kept as it is.")
+            display.note("The same model was exported before; it is kept as it is.")
     print(f"{exported.bundle.folder}")
     print_parity(exported.parity)
     if exported.warning is not None:

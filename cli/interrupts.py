@@ -17,7 +17,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..errors import shown
+from ..errors import printable
 from .console import leave_bars, say
 
 INTERRUPTED = 130
@@ -51,7 +51,7 @@ def say_interrupted() -> None:
     """Say, once, that nothing finished is lost, and the command that goes on with it."""
     if not _said.acquire(blocking=False):
         return
-    command = shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])])
+    command = shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])])
     say(f"Interrupted. What was finished is kept; continue with the same command: {command}")
 
 

@@ -73,7 +73,7 @@ def maximize(
     from ..workflow.maximize.maximize import maximize as make
     from .console import print_tables, progress
 
-    with progress() as shown:
+    with progress() as display:
         made = make(
             model,
             out=out,
@@ -91,11 +91,11 @@ def maximize(
             classes=classes,
             device=device,
             batch_size=batch_size,
-            progress=shown,
+            progress=display,
         )
         if not made.created:
-            shown.note("The same images were made before; they are kept as they are.")
-        shown.note(f"Grids, arrays and maximized.json: {made.folder}")
+            display.note("The same images were made before; they are kept as they are.")
+        display.note(f"Grids, arrays and maximized.json: {made.folder}")
     print_tables([_images_table(made.document), _likeness_table(made.document)])
 
 

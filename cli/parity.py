@@ -65,7 +65,7 @@ def parity(
 
     check_outputs(json)
     previous = None if against is None else previous_parity(against)
-    with progress() as shown:
+    with progress() as display:
         result = check_parity(
             model,
             data=data,
@@ -79,7 +79,7 @@ def parity(
             classes=classes,
             precision=precision,
             input_kind=input_kind,
-            progress=shown,
+            progress=display,
         )
     regression = None if previous is None else compare_parity(previous, result)
     passed = result.passed and (regression is None or regression.passed)

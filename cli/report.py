@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import shown
+from ..errors import printable
 from .options import Json
 
 
@@ -56,5 +56,5 @@ def report(
     if figures is not None:
         with progress() as bars:
             drawn = result.write_figures(figures, bars)
-        for line in (*drawn.notes, *(f"Figure: {shown(path)}" for path in drawn.files)):
+        for line in (*drawn.notes, *(f"Figure: {printable(path)}" for path in drawn.files)):
             say(line)

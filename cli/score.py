@@ -79,7 +79,7 @@ def score(
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
     check_outputs(json)
-    with progress() as shown:
+    with progress() as display:
         run = score_model(
             model,
             benchmark,
@@ -103,12 +103,12 @@ def score(
             parity=parity,
             on_error=on_error,
             verify_data=verify_data,
-            progress=shown,
+            progress=display,
         )
         from ..workflow.report.report import report  # late: the first batch need not wait for it
 
         result = report([run.folder])
-        shown.note(f"Run: {run.folder}")
+        display.note(f"Run: {run.folder}")
     if not is_stdout(json):
         print_tables(result.tables())
     if json is not None:

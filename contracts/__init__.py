@@ -23,7 +23,7 @@ from .benchmark_info import (
     BENCHMARK_INFO,
     BenchmarkInfo,
 )
-from .benchmarks import Benchmark, Beside, Tree
+from .benchmarks import AuxiliaryRecords, Benchmark, DatasetLayout
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .intervals import Z_95, wilson_interval
 from .items import Condition, Extent, Item, Source
@@ -48,7 +48,7 @@ from .models import (
 )
 from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
 from .probes import ProbeName, ProbeSettings
-from .progress import OneAtATime, Progress, Silence
+from .progress import NullProgress, Progress, ThreadSafeProgress
 from .runs import RUN_FORMAT, DataFingerprint, Provenance, Run, RunKey, RunManifest, Shard
 from .scores import Difference, Score
 from .transfer import TransferredImage, TransferSource
@@ -66,14 +66,15 @@ __all__ = [
     "Z_95",
     "AttackLoss",
     "AttackSettings",
+    "AuxiliaryRecords",
     "Backend",
     "Benchmark",
     "BenchmarkInfo",
-    "Beside",
     "Bundle",
     "ClassOrder",
     "Condition",
     "DataFingerprint",
+    "DatasetLayout",
     "Device",
     "Difference",
     "Engine",
@@ -90,7 +91,7 @@ __all__ = [
     "Layout",
     "LoadedNetwork",
     "ModelSpec",
-    "OneAtATime",
+    "NullProgress",
     "OnnxInput",
     "OnnxModel",
     "ParityResult",
@@ -107,12 +108,11 @@ __all__ = [
     "RunManifest",
     "Score",
     "Shard",
-    "Silence",
     "Source",
     "Stop",
+    "ThreadSafeProgress",
     "TransferSource",
     "TransferredImage",
-    "Tree",
     "WeightsKind",
     "WeightsOrigin",
     "epsilon_text",

@@ -29,7 +29,7 @@ def _one_frame(condition: Condition) -> int:
 
 
 @dataclass(frozen=True)
-class Tree:
+class DatasetLayout:
     """How a benchmark's items lie in the folder of their condition: ``<folder>/<file>``.
 
     Attributes:
@@ -37,28 +37,28 @@ class Tree:
             items have no label.
         suffixes: Of the files, in lower case.
         noun: What an item is, for messages: ``image`` or ``video``.
-        folder_noun: What such a folder is: ``ImageNet class``.
+        class_dir_name: What such a folder is: ``ImageNet class``.
         example: An item's place, for messages.
-        ids_have_folders: Whether an id is ``<folder>/<file>``. Where it is the file's name alone,
+        id_includes_dir: Whether an id is ``<folder>/<file>``. Where it is the file's name alone,
             files may as well lie in the condition's folder itself.
         listed: Whether files of a benchmark without conditions may be flat, their classes standing
             in a list, as with ImageNet's validation images.
         attributes: What an item's id says of it. Raises InputError where a name says nothing.
         folder_attribute: The attribute that the folder says as well, where items are in one.
-        counts: Whether an id is one of the benchmark's; what is not is passed over.
+        is_benchmark_item: Whether an id is one of the benchmark's; what is not is passed over.
         frames: Of each item of a condition.
     """
 
     folders: Callable[[], Mapping[str, int | None]]
     suffixes: frozenset[str]
     noun: str
-    folder_noun: str
+    class_dir_name: str
     example: str
-    ids_have_folders: bool = True
+    id_includes_dir: bool = True
     listed: bool = False
     attributes: Callable[[str], tuple[tuple[str, str], ...]] | None = None
     folder_attribute: str | None = None
-    counts: Callable[[str], bool] | None = None
+    is_benchmark_item: Callable[[str], bool] | None = None
     frames: Callable[[Condition], int] = _one_frame
 
     def is_item(self, name: str) -> bool:
@@ -67,7 +67,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Beside:
+class AuxiliaryRecords:
     """Other runs' finished records, which some numbers need.
 
     Attributes:
@@ -102,13 +102,15 @@ class Benchmark:
     info: BenchmarkInfo
     conditions: tuple[Condition, ...]
     stimuli_px: int | None
-    tree: Tree
+    tree: DatasetLayout
     protocol: str
     schema: "pa.Schema"
     decode: "Decode"
     record: "Callable[[npt.NDArray[np.float32], ImageBatch], pa.RecordBatch]"
-    scores: "Callable[[Records, Beside], Iterable[Score]]"
-    differences: "Callable[[Records, Records, Beside, Beside], Iterable[Difference]]"
+    scores: "Callable[[Records, AuxiliaryRecords], Iterable[Score]]"
+    differences: (
+        "Callable[[Records, Records, AuxiliaryRecords, AuxiliaryRecords], Iterable[Difference]]"
+    )
 
     @property
     def name(self) -> str:

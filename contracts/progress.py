@@ -16,7 +16,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Silence:
+class NullProgress:
     """Progress that nobody listens to."""
 
     notes: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Silence:
         """Say nothing."""
 
 
-class OneAtATime:
+class ThreadSafeProgress:
     """Progress that several threads may tell."""
 
     def __init__(self, progress: Progress) -> None:

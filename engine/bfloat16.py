@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError, shown
+from ..errors import EngineError, printable
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +67,7 @@ def _node(node: "onnx.NodeProto", types: dict[str, int], path: Path) -> "Iterato
     for position, name in enumerate(node.output):
         if name and name not in types:
             raise EngineError(
-                f"{shown(path)} cannot be computed on the CPU: the type of {name} is not known."
+                f"{printable(path)} cannot be computed on the CPU: the type of {name} is not known."
             )
         if types.get(name) == narrow:
             wide.output[position] = name + _EXACT

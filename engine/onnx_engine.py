@@ -20,8 +20,8 @@ from ..errors import (
     EngineMemoryError,
     EngineUnavailableError,
     lacks_memory,
+    printable,
     reason_of,
-    shown,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
 from .engine_io import answered, buffer, bundle_spec
@@ -70,7 +70,7 @@ class OnnxEngine:
             kind = EngineMemoryError if lacks_memory(error) else EngineError
             raise kind(
                 f"ONNX Runtime failed on a batch of {len(batch.items)} that begins with "
-                f"{shown(batch.items[0].id)}: {reason_of(error)}."
+                f"{printable(batch.items[0].id)}: {reason_of(error)}."
             ) from error
         result: npt.NDArray[np.float32] = logits
         return result
@@ -82,7 +82,7 @@ class OnnxEngine:
         del self._session
 
 
-def onnx_remark(bundle: Bundle, device: Device) -> str:
+def onnx_notice(bundle: Bundle, device: Device) -> str:
     """What a user must know of how ONNX Runtime computes this bundle, if anything."""
     if not _is_emulated(bundle, device):
         return ""
@@ -121,7 +121,8 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
         session = onnxruntime.InferenceSession(graph, options, providers=[(provider, settings)])
     except Exception as error:  # its exceptions share no public class
         raise EngineError(
-            f"ONNX Runtime cannot load {shown(bundle.graph)} on {device.name}: {reason_of(error)}."
+            f"ONNX Runtime cannot load {printable(bundle.graph)} on {device.name}: "
+            f"{reason_of(error)}."
         ) from error
     if session.get_providers()[0] != provider:
         raise EngineUnavailableError(

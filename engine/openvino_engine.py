@@ -26,8 +26,8 @@ from ..errors import (
     EngineMemoryError,
     EngineUnavailableError,
     lacks_memory,
+    printable,
     reason_of,
-    shown,
 )
 from .engine_io import answered, buffer, bundle_spec
 
@@ -97,7 +97,7 @@ class OpenVinoEngine:
             kind = EngineMemoryError if lacks_memory(error) else EngineError
             raise kind(
                 f"OpenVINO failed on a batch of {len(batch.items)} that begins with "
-                f"{shown(batch.items[0].id)}: {reason_of(error)}."
+                f"{printable(batch.items[0].id)}: {reason_of(error)}."
             ) from error
         # The request's next batch overwrites its output.
         result: npt.NDArray[np.float32] = request.get_output_tensor(0).data.copy()
@@ -157,7 +157,7 @@ def _compiled(bundle: Bundle, streams: int, threads: int) -> Any:
         model = _openvino().Core().compile_model(str(bundle.graph), "CPU", settings)
     except Exception as error:  # its exceptions share no public class
         raise EngineError(
-            f"OpenVINO cannot load {shown(bundle.graph)}: {reason_of(error)}."
+            f"OpenVINO cannot load {printable(bundle.graph)}: {reason_of(error)}."
         ) from error
     if found := _types_of_heavy_layers(model) - {_TYPES[precision]}:
         raise EngineUnavailableError(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, ModelSpec, ReadyOnnx
-from ..errors import EngineError, reason_of, shown
+from ..errors import EngineError, printable, reason_of
 from ..storage.documents import document_sha256
 from .bfloat16 import EXTERNAL_FOLDER
 from .engine_io import answered, buffer
@@ -110,7 +110,9 @@ def _session(path: Path, output: str) -> Any:
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public class
-        raise EngineError(f"ONNX Runtime cannot load {shown(path)}: {reason_of(error)}.") from error
+        raise EngineError(
+            f"ONNX Runtime cannot load {printable(path)}: {reason_of(error)}."
+        ) from error
 
 
 def _with_output(path: Path, output: str) -> bytes | None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Engine, ImageBatch
-from ..errors import EngineMemoryError, EvaluatorError, reason_of, shown
+from ..errors import EngineMemoryError, EvaluatorError, printable, reason_of
 
 Answer = tuple[ImageBatch, npt.NDArray[np.float32]]
 
@@ -43,7 +43,9 @@ class BatchLimit:
         )
 
 
-def answers(engine: Engine, batches: Iterator[ImageBatch], limit: BatchLimit) -> Iterator[Answer]:
+def run_batches(
+    engine: Engine, batches: Iterator[ImageBatch], limit: BatchLimit
+) -> Iterator[Answer]:
     """Each batch with its logits (N, C), in order; in parts where the engine has no memory for it.
 
     Raises:
@@ -71,7 +73,7 @@ def answers(engine: Engine, batches: Iterator[ImageBatch], limit: BatchLimit) ->
             limit.halve(failed, engine)
         except Exception as error:
             if waiting and not isinstance(error, EvaluatorError):
-                first = shown(waiting[0].items[0].location)
+                first = printable(waiting[0].items[0].location)
                 error.add_note(f"{engine.spec.backend} was at the batch that begins with {first}.")
             raise
         cut.extendleft(reversed(waiting))
@@ -96,7 +98,7 @@ def _parts(batch: ImageBatch, size: int) -> list[ImageBatch]:
 def _no_room(
     engine: Engine, waiting: deque[ImageBatch], error: EngineMemoryError
 ) -> EngineMemoryError:
-    image = shown(waiting[0].items[0].location) if waiting else "an image"
+    image = printable(waiting[0].items[0].location) if waiting else "an image"
     return EngineMemoryError(
         f"{engine.spec.backend} has no memory on {engine.device} for a single image, {image}: "
         f"{reason_of(error)}. Close what else uses the device, or choose another --device."

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ..contracts import Item, Preprocessing
-from ..errors import ImageError, reason_of, shown
+from ..errors import ImageError, printable, reason_of
 from . import jpeg
 
 Pixels = npt.NDArray[np.uint8]
@@ -99,14 +99,14 @@ def decode_photo(
     data: bytes, item: Item, preprocessing: Preprocessing, frames: Sequence[Pixels]
 ) -> None:
     """A photo as a benchmark's item of one frame: see ``photo_pixels``."""
-    photo_pixels(data, shown(item.location), preprocessing, *frames)
+    photo_pixels(data, printable(item.location), preprocessing, *frames)
 
 
 def decode_stimulus(
     data: bytes, item: Item, preprocessing: Preprocessing, frames: Sequence[Pixels]
 ) -> None:
     """A stored stimulus as a benchmark's item of one frame: see ``stimulus_pixels``."""
-    stimulus_pixels(data, shown(item.location), preprocessing.crop_px, *frames)
+    stimulus_pixels(data, printable(item.location), preprocessing.crop_px, *frames)
 
 
 class _Encoded:

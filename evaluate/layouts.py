@@ -1,6 +1,6 @@
 """How the items of benchmarks lie in their folders: see ``contracts.Tree``."""
 
-from ..contracts import ALEXNET_ERROR, Tree
+from ..contracts import ALEXNET_ERROR, DatasetLayout
 from .classes import class_index
 
 IMAGE_SUFFIXES = frozenset(
@@ -19,11 +19,11 @@ SEVERITIES = (1, 2, 3, 4, 5)
 SEVERITY_FOLDERS = frozenset(map(str, SEVERITIES))
 """Names of the folders of ImageNet-C that hold class folders."""
 
-IMAGES_IN_CLASS_FOLDERS = Tree(
+IMAGES_IN_CLASS_FOLDERS = DatasetLayout(
     folders=class_index,
     suffixes=IMAGE_SUFFIXES,
     noun="image",
-    folder_noun="ImageNet class",
+    class_dir_name="ImageNet class",
     example="n01440764/ILSVRC2012_val_00000293.JPEG",
     listed=True,
 )

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
-from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, shown
-from .batch_splitting import BatchLimit, answers
+from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, printable
+from .batch_splitting import BatchLimit, run_batches
 from .batching import Packing, Placed
 from .decode import Pixels
 from .sources.digests import digest_entry
@@ -111,7 +111,7 @@ def score_shard(
             yield from packing.ready()
 
     records = []
-    for batch, logits in answers(job.engine, batches(), job.limit):
+    for batch, logits in run_batches(job.engine, batches(), job.limit):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
         advance(_ended(batch))
@@ -182,7 +182,7 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
         item = batch.items[int(finite.argmin())]
         raise EngineError(
             f"{job.engine.spec.backend} gave logits that are not finite for "
-            f"{shown(item.location)}. Run `evaluator parity` for this engine."
+            f"{printable(item.location)}. Run `evaluator parity` for this engine."
         )
 
 
@@ -219,7 +219,7 @@ def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
             if not job.skip_bad_images:
                 raise
             placed.kept = False
-            skipped.append((placed.item, shown(str(error))))
+            skipped.append((placed.item, printable(str(error))))
             unread += isinstance(error, UnreadError)
         fingerprint += digest_entry(placed.item, read)
     return _Decoded(bytes(fingerprint), skipped, unread)
@@ -236,7 +236,7 @@ def _fill(
         job.benchmark.decode(data, item, job.preprocessing, frames)
     except Exception as error:
         if not isinstance(error, EvaluatorError):  # a bug, which should say where it was met
-            error.add_note(f"It was at {shown(item.location)}.")
+            error.add_note(f"It was at {printable(item.location)}.")
         raise
     if frames is not rows:
         for row, frame in zip(rows, frames, strict=True):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Item, Preprocessing
-from ..errors import ImageError, InputError, UnavailableError, reason_of, shown
+from ..errors import ImageError, InputError, UnavailableError, printable, reason_of
 from .decode import Pixels
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def decode_video(
         InputError: If there is no memory for it, which may be no fault of the video.
         UnavailableError: If PyAV is not installed.
     """
-    location, side_px = shown(item.location), frames[0].shape[0]
+    location, side_px = printable(item.location), frames[0].shape[0]
     count = 0
     with _opened(data, location) as container:
         stream = _only_video(container, location)
@@ -99,7 +99,7 @@ def _nothing_reported(location: str) -> Iterator[None]:
         yield
     errors = [text for level, _, text in reports if level <= logging.ERROR]
     if errors:
-        raise _damaged(f"FFmpeg says {shown(errors[0].strip())!r}", location)
+        raise _damaged(f"FFmpeg says {printable(errors[0].strip())!r}", location)
 
 
 def _refuse_cut(data: bytes, location: str) -> None:

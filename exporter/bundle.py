@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contracts import FLOAT32_PIXELS, Bundle, GraphKind, LoadedNetwork, ModelSpec, OnnxModel
-from ..errors import InputError, OutputError, shown
-from ..storage.atomic import folder_written_whole
+from ..errors import InputError, OutputError, printable
+from ..storage.atomic import atomic_folder
 from ..storage.cache import cache_folder
 from ..storage.documents import document_sha256, read_sealed, sealed, write_document
 from ..storage.hash_cache import remembered_sha256
@@ -74,8 +74,8 @@ def open_bundle(folder: Path) -> Bundle:
     model = read_manifest(folder)
     if model.sha256 != content_sha256(folder):
         raise InputError(
-            f"The bundle {shown(folder)} was changed after it was exported: graph or data do not "
-            "have the SHA-256 of the manifest. Remove the folder and export again."
+            f"The bundle {printable(folder)} was changed after it was exported: graph or data do "
+            "not have the SHA-256 of the manifest. Remove the folder and export again."
         )
     return Bundle(folder, model)
 
@@ -90,12 +90,12 @@ def open_bundle_of(spec: ModelSpec, kind: GraphKind, folder: Path) -> Bundle:
     model = bundle.model
     if identity(model.spec) != identity(spec):
         raise InputError(
-            f"{shown(folder)} is a bundle of another model: {model.spec.name} "
+            f"{printable(folder)} is a bundle of another model: {model.spec.name} "
             f"with weights {model.spec.weights}. Choose another --out."
         )
     if model.kind != kind:
         raise InputError(
-            f"{shown(folder)} is a bundle of {model.spec.name} in {model.kind}; asked for was "
+            f"{printable(folder)} is a bundle of {model.spec.name} in {model.kind}; asked for was "
             f"{kind}. Choose another --out."
         )
     return bundle
@@ -124,7 +124,7 @@ def write_bundle(
     if is_bundle(folder):
         return open_bundle_of(loaded.spec, kind, folder)
     refuse_what_is_no_bundle(folder)
-    with folder_written_whole(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         largest = write_onnx(loaded, temporary / GRAPH, kind, photos)
         model = OnnxModel(
             spec=loaded.spec,
@@ -147,7 +147,7 @@ def refuse_what_is_no_bundle(folder: Path) -> None:
         OutputError: If the folder holds something, or is none.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{shown(folder)} is there and is no bundle. Choose another --out.")
+        raise OutputError(f"{printable(folder)} is there and is no bundle. Choose another --out.")
 
 
 def content_sha256(folder: Path) -> str:

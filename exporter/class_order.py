@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, ModelSpec
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,19 +34,22 @@ def read_class_order(path: Path, index_of: Mapping[str, int]) -> ClassOrder | No
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--classes {shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(
+            f"--classes {printable(path)} cannot be read: {reason_of(error)}."
+        ) from error
     outputs: list[int] = []
     for number, line in enumerate(lines, start=1):
         index = _class_of(line.partition("\t")[0].strip(), index_of)
         if index is None:
             raise InputError(
-                f"{shown(path)}, line {number}: {shown(line.strip()[:40])!r} is no WordNet id and "
-                "no class index 0 to 999. Expected one line an output; `-` for none of these."
+                f"{printable(path)}, line {number}: {printable(line.strip()[:40])!r} is no WordNet "
+                "id and no class index 0 to 999. Expected one line an output; `-` for none of "
+                "these."
             )
         if index != NONE and index in outputs:
             raise InputError(
-                f"{shown(path)}, line {number}: the class {shown(line.strip()[:40])} is there "
-                f"already, on line {outputs.index(index) + 1}. Expected each class once."
+                f"{printable(path)}, line {number}: the class {printable(line.strip()[:40])} is "
+                f"there already, on line {outputs.index(index) + 1}. Expected each class once."
             )
         outputs.append(index)
     _refuse_missing(path, set(outputs), index_of)
@@ -67,7 +70,7 @@ def _refuse_missing(path: Path, there: set[int], index_of: Mapping[str, int]) ->
     missing = [wnid for wnid, index in index_of.items() if index not in there]
     if missing:
         raise InputError(
-            f"{shown(path)} has {IMAGENET_CLASSES - len(missing)} of ImageNet's "
+            f"{printable(path)} has {IMAGENET_CLASSES - len(missing)} of ImageNet's "
             f"{IMAGENET_CLASSES} classes: {len(missing)} are missing, first {missing[0]}. "
             "Errors are only comparable over all of them, so each must have an output."
         )
@@ -104,7 +107,7 @@ def check_outputs(count: int, spec: ModelSpec) -> None:
         )
     if spec.class_order is not None and count != len(spec.class_order.outputs):
         raise InputError(
-            f"{spec.name} gives {count:,} logits, but {shown(spec.class_order.path)} has "
+            f"{spec.name} gives {count:,} logits, but {printable(spec.class_order.path)} has "
             f"{len(spec.class_order.outputs):,} lines. Expected one line an output."
         )
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import Interpolation, Layout, OnnxInput, Preprocessing
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 
 CROP_PX = range(32, 1025)
 
@@ -102,7 +102,7 @@ class Description:
 
     def error(self, what: str) -> InputError:
         """One line on what is wrong in this file."""
-        return InputError(f"{shown(self.path)}: {what}.")
+        return InputError(f"{printable(self.path)}: {what}.")
 
 
 def read_description(path: Path) -> Description:
@@ -115,10 +115,10 @@ def read_description(path: Path) -> Description:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(
-            f"The description {shown(path)} cannot be read: {reason_of(error)}."
+            f"The description {printable(path)} cannot be read: {reason_of(error)}."
         ) from error
     except ValueError as error:  # of TOML, and of the encoding
-        raise InputError(f"{shown(path)} is no TOML file: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} is no TOML file: {reason_of(error)}.") from error
     _refuse_unknown(path, content, Description, "")
     table = content.get("preprocessing")
     if isinstance(table, dict):
@@ -133,7 +133,7 @@ def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str
     for key in content.keys() - set(known):
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"Did you mean {prefix}{near[0]}?" if near else f"Expected {', '.join(known)}."
-        raise InputError(f"{shown(path)}: there is no key {shown(prefix + key)}. {hint}")
+        raise InputError(f"{printable(path)}: there is no key {printable(prefix + key)}. {hint}")
 
 
 def _validated(path: Path, content: dict[str, Any]) -> Description:
@@ -146,14 +146,14 @@ def _validated(path: Path, content: dict[str, Any]) -> Description:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{shown(path)}: {place}: {first['msg']}.") from error
+        raise InputError(f"{printable(path)}: {place}: {first['msg']}.") from error
 
 
 def _check_values(description: Description) -> None:
     described, name = description.preprocessing, description.name
     if name is not None and _NAME.fullmatch(name) is None:
         raise description.error(
-            f"the name {shown(name)!r} cannot be that of a folder: expected letters, digits, "
+            f"the name {printable(name)!r} cannot be that of a folder: expected letters, digits, "
             "`.`, `_`, `+` and `-`"
         )
     if described.crop_px not in CROP_PX:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 
 if TYPE_CHECKING:
     import onnx
@@ -30,11 +30,11 @@ def external_files(model: "onnx.ModelProto", folder: Path) -> list[Path]:
         path = PurePosixPath(name.replace("\\", "/"))
         if not name or path.is_absolute() or ".." in path.parts:
             raise InputError(
-                f"The ONNX file has its data in {shown(name)!r}, expected a file beside it."
+                f"The ONNX file has its data in {printable(name)!r}, expected a file beside it."
             )
         if not (folder / path).is_file():
             raise InputError(
-                f"The ONNX file needs {shown(name)} beside it, which holds its weights. "
+                f"The ONNX file needs {printable(name)} beside it, which holds its weights. "
                 "Move the two together."
             )
         files.append(folder / path)
@@ -78,11 +78,11 @@ def _copy(tensor: "onnx.TensorProto", folder: Path, target: Any) -> int:
                 target.write(chunk)
                 left -= len(chunk)
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
     if left:
         raise InputError(
-            f"{shown(path)} is shorter than its graph says: {shown(tensor.name)} lacks {left:,} "
-            "bytes. The two do not belong together, or the file was cut off."
+            f"{printable(path)} is shorter than its graph says: {printable(tensor.name)} lacks "
+            f"{left:,} bytes. The two do not belong together, or the file was cut off."
         )
     return int(target.tell() - begin)
 

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import FactoryCode, ModelSpec
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 from ..storage.digest import file_sha256
 from .zoo.architectures import Build
 
@@ -153,7 +153,7 @@ def _users_code(factory: str, what: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if not _is_ours_or_torchs(frame.filename)]
-        place = f" ({shown(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
+        place = f" ({printable(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
         hint = ""
         if isinstance(error, ModuleNotFoundError) and not theirs:
             hint = " It is looked for in the current directory and among the installed packages."
@@ -174,7 +174,7 @@ def _is_ours_or_torchs(filename: str) -> bool:
 
 
 def _place(module: ModuleType) -> str:
-    return shown(getattr(module, "__file__", None) or module.__name__)
+    return printable(getattr(module, "__file__", None) or module.__name__)
 
 
 def _sources_sha256(factory: str, network: "nn.Module") -> str:

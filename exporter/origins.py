@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..contracts import Progress, WeightsOrigin
-from ..errors import InputError, UnavailableError, shown
+from ..errors import InputError, UnavailableError, printable
 from ..storage.cache import cache_folder
 from ..storage.hash_cache import remembered_sha256
 from ..storage.hash_pins import pinned_sha256
@@ -36,7 +36,7 @@ def weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress)
         path = Path(weights).expanduser()
         if not path.is_file():
             raise InputError(
-                f"--weights {shown(weights)} is no file. "
+                f"--weights {printable(weights)} is no file. "
                 "Give a checkpoint (.pth, .safetensors), or `default`, or `random`."
             )
         return WeightsOrigin("file", str(path.absolute()), remembered_sha256(path))

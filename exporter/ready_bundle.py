@@ -27,7 +27,7 @@ from ..contracts import (
     ReadyOnnx,
 )
 from ..errors import InputError, reason_of
-from ..storage.atomic import folder_written_whole
+from ..storage.atomic import atomic_folder
 from ..storage.documents import sealed, write_document
 from .bundle import (
     DATA,
@@ -73,7 +73,7 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
     refuse_what_is_no_bundle(folder)
     original = original_of(spec)
     model = read_graph(original)
-    with folder_written_whole(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         copy_external_data(model, original.parent, temporary / DATA)
         _enclose(model, spec, original, kind.input_kind)
         _write(model, temporary)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
@@ -81,7 +81,7 @@ def original_path(spec: ModelSpec) -> Path:
     path = Path(spec.weights.reference)
     if not path.is_file():
         raise InputError(
-            f"The ONNX file of {spec.name}, {shown(path)}, is gone. Nothing else can be the "
+            f"The ONNX file of {spec.name}, {printable(path)}, is gone. Nothing else can be the "
             "reference of its bundle."
         )
     return path
@@ -96,8 +96,8 @@ def original_of(spec: ModelSpec) -> Path:
     path = original_path(spec)
     if graph_sha256(read_graph(path), path) != spec.weights.sha256:
         raise InputError(
-            f"{shown(path)} is not the file that {spec.name} was made from: its SHA-256 differs "
-            f"from {spec.weights.sha256[:12]}. Export the model again."
+            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
+            f"differs from {spec.weights.sha256[:12]}. Export the model again."
         )
     return path
 
@@ -111,16 +111,16 @@ def read_graph(path: Path) -> "onnx.ModelProto":
     import onnx
 
     if not path.is_file():
-        raise InputError(f"There is no ONNX file {shown(path)}.")
+        raise InputError(f"There is no ONNX file {printable(path)}.")
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's DecodeError has no public home
-        raise InputError(f"{shown(path)} is no ONNX file: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} is no ONNX file: {reason_of(error)}.") from error
     if not model.graph.node:
-        raise InputError(f"{shown(path)} is no ONNX file: it holds no graph.")
+        raise InputError(f"{printable(path)} is no ONNX file: it holds no graph.")
     if opset_of(model) < OLDEST_OPSET:
         raise InputError(
-            f"{shown(path)} has opset {opset_of(model)}, expected at least {OLDEST_OPSET}. "
+            f"{printable(path)} has opset {opset_of(model)}, expected at least {OLDEST_OPSET}. "
             "Export it again, or bring it up with onnx.version_converter."
         )
     return model
@@ -149,7 +149,7 @@ def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     ]
     if len(inputs) != 1:
         raise InputError(
-            f"{shown(path)} has {len(inputs)} inputs{_listed(v.name for v in inputs)}, "
+            f"{printable(path)} has {len(inputs)} inputs{_listed(v.name for v in inputs)}, "
             "expected one: the images."
         )
     return inputs[0]
@@ -163,14 +163,14 @@ def _refuse_precision(model: "onnx.ModelProto", path: Path) -> None:
     for tensor in model.graph.initializer:
         if tensor.data_type in half:
             raise InputError(
-                f"{shown(path)} has weights in {half[tensor.data_type]}, expected float32: give "
-                "the export of the network as it was trained."
+                f"{printable(path)} has weights in {half[tensor.data_type]}, expected float32: "
+                "give the export of the network as it was trained."
             )
     for node in model.graph.node:
         if any(word in node.op_type for word in _QUANTISED):
             raise InputError(
-                f"{shown(path)} is quantised ({node.op_type}), expected float32: give the export "
-                "of the network as it was trained."
+                f"{printable(path)} is quantised ({node.op_type}), expected float32: give the "
+                "export of the network as it was trained."
             )
 
 
@@ -186,18 +186,18 @@ def _layout(model: "onnx.ModelProto", path: Path, description: Description, crop
         may_be[TensorProto.UINT8] = "uint8"
     if kind.elem_type not in may_be:
         raise InputError(
-            f"{shown(path)} takes {TensorProto.DataType.Name(kind.elem_type).lower()}, expected "
-            f"{' or '.join(may_be.values())} for input = {description.input!r}."
+            f"{printable(path)} takes {TensorProto.DataType.Name(kind.elem_type).lower()}, "
+            f"expected {' or '.join(may_be.values())} for input = {description.input!r}."
         )
     if len(dims) != 4:
         raise InputError(
-            f"{shown(path)} takes {dims}, expected images: [N, 3, {crop_px}, {crop_px}] or "
+            f"{printable(path)} takes {dims}, expected images: [N, 3, {crop_px}, {crop_px}] or "
             f"[N, {crop_px}, {crop_px}, 3]."
         )
     if dims[0]:
         raise InputError(
-            f"{shown(path)} takes batches of exactly {dims[0]}. Export it with a dynamic batch: "
-            f"torch.onnx.export(..., dynamic_shapes=({{0: torch.export.Dim('N')}},)), or "
+            f"{printable(path)} takes batches of exactly {dims[0]}. Export it with a dynamic "
+            f"batch: torch.onnx.export(..., dynamic_shapes=({{0: torch.export.Dim('N')}},)), or "
             f"dynamic_axes={{{value.name!r}: {{0: 'N'}}}}."
         )
     return _checked_layout(dims, path, description, crop_px)
@@ -217,8 +217,8 @@ def _checked_layout(dims: list[int], path: Path, description: Description, crop_
     if not fitting:
         wanted = description.layout or "nchw or nhwc"
         raise InputError(
-            f"{shown(path)} takes {['N', *(dim or '?' for dim in dims[1:])]}, expected {wanted} "
-            f"with 3 channels of {crop_px} px, as the description or --crop-px says."
+            f"{printable(path)} takes {['N', *(dim or '?' for dim in dims[1:])]}, expected "
+            f"{wanted} with 3 channels of {crop_px} px, as the description or --crop-px says."
         )
     if len(fitting) > 1:
         raise description.error(
@@ -243,12 +243,12 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
     if name not in outputs:
         near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)
         raise description.error(
-            f"the graph has no output {shown(name)!r}. Did you mean {shown(near[0])!r}?"
+            f"the graph has no output {printable(name)!r}. Did you mean {printable(near[0])!r}?"
         )
     kind = outputs[name].type.tensor_type.elem_type
     if kind not in (TensorProto.FLOAT, TensorProto.UNDEFINED):
         raise InputError(
-            f"The output {shown(name)} of {shown(path)} is "
+            f"The output {printable(name)} of {printable(path)} is "
             f"{TensorProto.DataType.Name(kind).lower()}, expected float32 logits."
         )
     return _before_softmax(model, name)
@@ -265,7 +265,7 @@ def _before_softmax(model: "onnx.ModelProto", name: str) -> tuple[str, bool]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    text = ", ".join(shown(name) for name in names)
+    text = ", ".join(printable(name) for name in names)
     return f" ({text})" if text else ""
 
 
@@ -285,6 +285,7 @@ def told_of(spec: ModelSpec) -> list[str]:
         )
     if own.softmax:
         notes.append(
-            f"The graph ends in a softmax, which is left out: the logits are {shown(own.output)}."
+            "The graph ends in a softmax, which is left out: the logits are "
+            f"{printable(own.output)}."
         )
     return notes

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ..contracts import ClassOrder, ModelSpec, Progress, Silence
-from ..errors import InputError, shown
+from ..contracts import ClassOrder, ModelSpec, NullProgress, Progress
+from ..errors import InputError, printable
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_code
@@ -55,7 +55,7 @@ def model_spec(
     spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
-        weights=weights_origin(model, weights, seed, progress or Silence()),
+        weights=weights_origin(model, weights, seed, progress or NullProgress()),
         preprocessing=preprocessing,
         trained_crop_px=model.preprocessing.crop_px,
         classes=1000,
@@ -104,13 +104,13 @@ def _of_onnx(
 ) -> ModelSpec:
     path = Path(name).expanduser()
     if weights != "default":
-        raise InputError(f"{shown(name)} holds its weights: leave out --weights.")
+        raise InputError(f"{printable(name)} holds its weights: leave out --weights.")
     if not path.is_file():
-        raise InputError(f"There is no ONNX file {shown(name)}.")
+        raise InputError(f"There is no ONNX file {printable(name)}.")
     if description is None:
         raise InputError(
-            f"{shown(name)} needs a description of what it takes: "
-            f"{shown(default_description(path).name)} beside it, or --description FILE.toml."
+            f"{printable(name)} needs a description of what it takes: "
+            f"{printable(default_description(path).name)} beside it, or --description FILE.toml."
         )
     _own_name(description, path.stem)
     return ready_onnx_spec(path, description, class_order, crop_px)

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.attacks.pgd.attempts import Attempt, CleanImage
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import AttemptResult, CleanImage
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
 from evaluator.contracts import AttackSettings, Item, LoadedNetwork
 from evaluator.evaluate.decode import photo_pixels
@@ -81,11 +81,11 @@ class Sides:
         self.foolbox: Any = foolbox
         self.peer = foolbox.PyTorchModel(self.of_images, bounds=(0, 1), device="cpu")
 
-    def ours(self, settings: AttackSettings, epsilon: float) -> list[Attempt]:
+    def ours(self, settings: AttackSettings, epsilon: float) -> list[AttemptResult]:
         """Our attack; every image traced where the settings trace any."""
         names = [photo.item.id for photo in self.photos] if settings.traced else []
         job = AttackJob(self.of_images, settings, epsilon, Room(IMAGES), traced=frozenset(names))
-        return list(attacked(job, self.photos))
+        return list(run_pgd(job, self.photos))
 
     def theirs(
         self, steps: int, step: float, epsilon: float, targets: Any = None, *, frozen: bool
@@ -136,7 +136,7 @@ def curve(sides: Sides, epsilon: float) -> None:
     report(f"a curve over {len(COUNTS)} counts at epsilon {epsilon}", ratios, AT_LEAST["curve"])
 
 
-def by_photo(sides: Sides, attempts: list[Attempt]) -> list[Attempt]:
+def by_photo(sides: Sides, attempts: list[AttemptResult]) -> list[AttemptResult]:
     order = [photo.item.id for photo in sides.photos]
     return sorted(attempts, key=lambda attempt: order.index(attempt.item.id))
 

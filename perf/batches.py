@@ -9,8 +9,8 @@ is (``tests/attacks/test_independence.py``).
     python -m perf.batches      EfficientNet-Lite0, 10 photos, minutes
 """
 
-from evaluator.attacks.pgd.attempts import Attempt
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import AttemptResult
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
 from evaluator.contracts import Device
 from evaluator.exporter.spec import model_spec
@@ -35,10 +35,10 @@ def main() -> None:
     images = photos(loaded, PHOTOS)
     settings = attack_settings("paper", traced=0)
     for epsilon in EPSILONS:
-        first: list[Attempt] = []
+        first: list[AttemptResult] = []
         for batch in BATCHES:
             job = AttackJob(network, settings, epsilon, Room(batch))
-            made = sorted(attacked(job, images), key=lambda attempt: attempt.item.id)
+            made = sorted(run_pgd(job, images), key=lambda attempt: attempt.item.id)
             first = first or made
             reached = sum(attempt.target_step is not None for attempt in made)
             left = sum(attempt.changed_step is not None for attempt in made)
@@ -49,7 +49,7 @@ def main() -> None:
             )
 
 
-def differing(first: list[Attempt], other: list[Attempt]) -> str:
+def differing(first: list[AttemptResult], other: list[AttemptResult]) -> str:
     """How many images came to something else."""
     pairs = list(zip(first, other, strict=True))
     steps = sum(

@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any
 
 import evaluator
-from evaluator.contracts import Condition, Silence
+from evaluator.contracts import Condition, NullProgress
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.layouts import CORRUPTIONS
@@ -37,8 +37,8 @@ from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
 from evaluator.system.malloc import keep_freed_memory
 from evaluator.workflow.bench.timing import bed_of, engine_part, rate_of_callers
-from evaluator.workflow.models.engines import placements, ready
-from evaluator.workflow.models.resolve import ModelChoice, find_subject
+from evaluator.workflow.models.engines import candidates, prepare
+from evaluator.workflow.models.resolve import ModelOptions, resolve_model
 
 ROUNDS = 5
 BATCHES = (4, 16, 64)
@@ -74,7 +74,7 @@ CLAIMS = {
 }
 
 
-class LoopStart(Silence):
+class LoopStart(NullProgress):
     """Notes when the loop begins."""
 
     began = 0.0
@@ -151,10 +151,10 @@ class Ours:
 
     def engine_alone(self, stack: ExitStack) -> Callable[[], float]:
         """What measures the engine on ready-made batches; images a second."""
-        choice = ModelChoice(self.model, self.claim.weights, precision=self.precision)
-        subject = find_subject(choice)
-        (place,) = placements(self.engine, "cpu")
-        engine = stack.enter_context(ready(subject, place, Silence()).open())
+        choice = ModelOptions(self.model, self.claim.weights, precision=self.precision)
+        subject = resolve_model(choice)
+        (place,) = candidates(self.engine, "cpu")
+        engine = stack.enter_context(prepare(subject, place, NullProgress()).open())
         what, cell = find_benchmark("imagenet-c"), self.claim.cells[0]
         source = FolderSource(self.data, what.conditions)
         bed = bed_of(

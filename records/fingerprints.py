@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Condition, DataFingerprint, Run
-from ..errors import InputError, OutputError, reason_of, shown
+from ..errors import InputError, OutputError, printable, reason_of
 from ..storage.atomic import remove, remove_leftovers
 from ..storage.documents import read_sealed, sealed, write_document
 from .run import RECORDS
@@ -64,7 +64,7 @@ def has_fingerprint(run: Run, condition: Condition) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
     return True
 
 
@@ -155,7 +155,7 @@ def conditions_without_fingerprint(run: Run) -> list[str]:
     paths = {f: run.folder / FINGERPRINTS / f.relative_to(records) / FINGERPRINT for f in folders}
     missing = {folder: path for folder, path in paths.items() if not path.is_file()}
     if missing and run.has_fingerprints:
-        raise InputError(f"{shown(next(iter(missing.values())))} is missing. {_ADVICE}")
+        raise InputError(f"{printable(next(iter(missing.values())))} is missing. {_ADVICE}")
     return [str(folder.relative_to(records)) for folder in missing]
 
 

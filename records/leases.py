@@ -122,7 +122,7 @@ class Leases:
             self._remove_leftovers(made.parent, made.name)
         return None
 
-    def get_on(self, made: Path) -> None:
+    def heartbeat(self, made: Path) -> None:
         """Note that whoever makes this file makes progress."""
         with self._lock:
             if (lease := lease_path(made)) in self._held:

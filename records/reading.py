@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Condition, Provenance, Run, Shard
-from ..errors import InputError, reason_of, shown
+from ..errors import InputError, printable, reason_of
 from ..storage.documents import document_from_bytes
 from .checksum import ShardMark, mark_with, records_sha256
 from .run import RECORDS, key_sha256
@@ -163,11 +163,12 @@ class _Finished(Mapping[Condition, "pa.Table"]):
             return
         _check_unique(ids, self._place(condition))
         foreign = ids.filter(pc.invert(pc.is_in(ids, value_set=expected)))
-        example = f", first {shown(foreign[0].as_py())}" if len(foreign) else " in their order"
+        example = f", first {printable(foreign[0].as_py())}" if len(foreign) else " in their order"
         raise InputError(
-            f"{shown(self._place(condition))} holds other images than {shown(self._place(other))}: "
-            f"{len(foreign):,} of {len(ids):,} differ{example}. The data changed between them: "
-            "remove the one that is wrong; the same command makes it again."
+            f"{printable(self._place(condition))} holds other images than "
+            f"{printable(self._place(other))}: {len(foreign):,} of {len(ids):,} differ{example}. "
+            "The data changed between them: remove the one that is wrong; the same command makes "
+            "it again."
         )
 
     def _place(self, condition: Condition) -> Path:
@@ -202,7 +203,7 @@ def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
         made = parquet.metadata.metadata[PROVENANCE_KEY]
     if rows < shard.size or (rows > shard.size and not several):
         raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
-    return document_from_bytes(made, Provenance, shown(path))
+    return document_from_bytes(made, Provenance, printable(path))
 
 
 def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
@@ -227,7 +228,7 @@ def _check_mark(
     metadata = parquet.metadata.metadata or {}
     if PROVENANCE_KEY not in metadata or MARK_KEY not in metadata:
         raise _damaged(path, "it does not say which shard it is, nor where it was made")
-    mark = document_from_bytes(metadata[MARK_KEY], ShardMark, shown(path))
+    mark = document_from_bytes(metadata[MARK_KEY], ShardMark, printable(path))
     digest = mark.records_sha256 if records is None else records
     fault = mark.fault(mark_with(key, shard, digest, metadata[PROVENANCE_KEY]))
     if fault is not None:
@@ -251,11 +252,11 @@ def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
         return
     counts = pc.value_counts(ids)
     double = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    raise _damaged(place, f"it holds {shown(double)} twice")
+    raise _damaged(place, f"it holds {printable(double)} twice")
 
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{shown(path)} is damaged: {reason}. Remove it: the same command makes "
+        f"{printable(path)} is damaged: {reason}. Remove it: the same command makes "
         "it again, and nothing else."
     )

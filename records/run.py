@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..contracts import Run, RunKey, RunManifest
-from ..errors import InputError, OutputError, RunMismatchError, shown
+from ..errors import InputError, OutputError, RunMismatchError, printable
 from ..storage.atomic import check_place
 from ..storage.documents import (
     document_differences,
@@ -36,7 +36,7 @@ def open_run(folder: Path) -> Run:
     """
     if not (folder / MANIFEST).is_file():
         raise InputError(
-            f"{shown(folder)} is no run: it has no {MANIFEST}. "
+            f"{printable(folder)} is no run: it has no {MANIFEST}. "
             "Give a folder that `evaluator score` or `evaluator attack` made."
         )
     return Run(folder, read_sealed(folder / MANIFEST, RunManifest, advice=_ADVICE))
@@ -52,17 +52,17 @@ def find_runs(folders: list[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(
-                f"{shown(folder)} is no folder. Give a run, or a folder of runs such as `runs`."
+                f"{printable(folder)} is no folder. Give a run, or a folder of runs such as `runs`."
             )
         found = [place for place in _places(folder) if (place / MANIFEST).is_file()]
         if not found:
-            lost = [f"{shown(place)} holds records." for place in lost_records([folder])]
+            lost = [f"{printable(place)} holds records." for place in lost_records([folder])]
             advice = (
                 "Make one with `evaluator score MODEL imagenet-c --data PATH` or "
                 "`evaluator attack whitebox MODEL --data PATH`."
             )
             raise InputError(
-                f"{shown(folder)} holds no run: no {MANIFEST} lies in it or below. "
+                f"{printable(folder)} holds no run: no {MANIFEST} lies in it or below. "
                 f"{f'{lost[0]} Restore its {MANIFEST}.' if lost else advice}"
             )
         for place in found:
@@ -89,7 +89,7 @@ def check_run_folder(
         OutputError: If the folder cannot be written, or holds something else.
     """
     if folder.exists() and not _is_run_or_empty(folder):
-        raise OutputError(f"{shown(folder)} is there and is no run. {advice}")
+        raise OutputError(f"{printable(folder)} is there and is no run. {advice}")
     check_place(folder / MANIFEST)
 
 
@@ -109,7 +109,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     differences = list(document_differences(run.key, manifest.key))
     if differences:
         raise RunMismatchError(
-            f"{shown(folder)} is a run of another identity: {'; '.join(differences)}. "
+            f"{printable(folder)} is a run of another identity: {'; '.join(differences)}. "
             "Choose another --out, or repeat what that run was made with."
         )
     return run

@@ -70,7 +70,7 @@ def run_shards(
     with Leases(times) as leases:
         for folder in folders:
             leases.tidy(folder)
-        crew = _Crew(_Todo(run, wanted, leases, tally, times.look_s), work, tally)
+        crew = _WorkerPool(_ShardQueue(run, wanted, leases, tally, times.look_s), work, tally)
         tally.show()
         try:
             crew.work(workers)
@@ -84,10 +84,10 @@ def run_shards(
             leases.tidy(folder)
 
 
-class _Crew:
+class _WorkerPool:
     """Threads that make shards until none is left, or one of them fails."""
 
-    def __init__(self, todo: "_Todo", work: Work, tally: "_Tally") -> None:
+    def __init__(self, todo: "_ShardQueue", work: Work, tally: "_Tally") -> None:
         self._todo, self._work, self._tally = todo, work, tally
         self._threads: list[threading.Thread] = []
         self._running = 0
@@ -145,7 +145,7 @@ class _Crew:
                 self._over.set()
 
 
-class _Todo:
+class _ShardQueue:
     """The shards that are not there yet, and whose turn it is to make them."""
 
     def __init__(
@@ -171,7 +171,7 @@ class _Todo:
 
     def advance(self, shard: Shard, items: int) -> None:
         """So many more items of a shard that is being made."""
-        self._leases.get_on(shard_path(self._run, shard))
+        self._leases.heartbeat(shard_path(self._run, shard))
         self._tally.add(items)
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import OutputError
-from ..storage.atomic import file_written_whole
+from ..storage.atomic import atomic_write
 from ..storage.documents import canonical_bytes
 from .checksum import mark_of
 from .run import RECORDS
@@ -97,7 +97,7 @@ def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenanc
 def _write(path: Path, table: "pa.Table") -> None:
     import pyarrow.parquet as pq
 
-    with file_written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(table, str(temporary), compression="zstd")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Run, Shard
-from ..errors import shown
+from ..errors import printable
 from .shards import shard_path
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Skipped:
     noun: str = "image"
 
     def __str__(self) -> str:
-        files = ", ".join(shown(path) for path in self.files[:3])
+        files = ", ".join(printable(path) for path in self.files[:3])
         more = f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
         items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
         return (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..contracts import Score
-from .footnotes import Cell, marks_of
+from .footnotes import TableCell, marks_of
 from .metric_info import quantity_of
 
 KEYS = (
@@ -21,7 +21,7 @@ Number = tuple[str, str, Mapping[str, object]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelResults:
     """One model on one engine, with its numbers on every benchmark.
 
     Attributes:
@@ -58,22 +58,22 @@ class Entry:
             if score.benchmark == benchmark and metric in (None, score.metric):
                 yield score
 
-    def cell(self, score: Score | None, *, interval: bool = True) -> Cell:
+    def cell(self, score: Score | None, *, interval: bool = True) -> TableCell:
         """One of its numbers as it is shown; empty where there is none."""
         if score is None:
-            return Cell()
+            return TableCell()
         if score.value is None:
-            return Cell("refused")
+            return TableCell("refused")
         ends = (score.low, score.high) if interval else (None, None)
         if score.metric in NUMBERS_OF_SOURCE:  # which PyTorch computed, at its own crop
             marks = marks_of(score) + self.source_marks
         else:
             marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
-        return Cell(quantity_of(score.metric).text(score.value, *ends), marks, score)
+        return TableCell(quantity_of(score.metric).text(score.value, *ends), marks, score)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportContents:
     """What a report is of.
 
     Attributes:
@@ -81,14 +81,14 @@ class Shown:
         published: Models of the paper, with the numbers that it has of them.
     """
 
-    entries: Sequence[Entry]
-    published: Sequence[Entry]
+    entries: Sequence[ModelResults]
+    published: Sequence[ModelResults]
 
-    def with_number(self, benchmark: str, metric: str) -> list[Entry]:
+    def with_number(self, benchmark: str, metric: str) -> list[ModelResults]:
         """Which of the user's models have a row of such a number, be it refused."""
         return [entry for entry in self.entries if any(entry.of(benchmark, metric))]
 
-    def published_with(self, benchmark: str, metric: str) -> list[Entry]:
+    def published_with(self, benchmark: str, metric: str) -> list[ModelResults]:
         """Which of the paper's have one."""
         return [entry for entry in self.published if any(entry.of(benchmark, metric))]
 
@@ -98,7 +98,7 @@ def keys_of(score: Score) -> tuple[object, ...]:
     return tuple(getattr(score, key) for key in KEYS)
 
 
-def refusals(entries: Sequence[Entry], numbers: Iterable[Number]) -> list[str]:
+def refusals(entries: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
     """Why numbers were refused, each reason of a model once.
 
     Args:

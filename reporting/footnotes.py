@@ -22,7 +22,7 @@ _PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A number and what must be said of it; empty where there is none."""
 
     text: str = ""
@@ -51,13 +51,13 @@ def marks_of(of: Score | Difference, *parities: str) -> str:
     return marks + ("~" if of.skipped else "")
 
 
-def common_marks(cells: Iterable[Cell]) -> str:
+def common_marks(cells: Iterable[TableCell]) -> str:
     """The marks that all numbers have, or none."""
     found = {cell.marks for cell in cells if cell.of is not None}
     return found.pop() if len(found) == 1 else ""
 
 
-def legend(cells: Iterable[Cell]) -> list[str]:
+def legend(cells: Iterable[TableCell]) -> list[str]:
     """What the marks that were used mean, with the numbers behind them."""
     numbers = [(cell.marks, cell.of) for cell in cells if cell.of is not None]
     used = {mark for marks, _ in numbers for mark in marks}

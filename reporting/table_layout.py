@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .footnotes import Cell, common_marks, legend
+from .footnotes import TableCell, common_marks, legend
 from .metric_info import interval_notes
 from .table import Table
 
@@ -18,7 +18,7 @@ class Row:
     """
 
     words: tuple[str, ...]
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Column:
     """A column of numbers under one header."""
 
     header: str
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
 
 
 def table_of_rows(
@@ -51,7 +51,7 @@ def table_of_columns(
     columns: Sequence[Column],
     *,
     notes: Sequence[str] = (),
-    legend_of: Sequence[Cell] | None = None,
+    legend_of: Sequence[TableCell] | None = None,
 ) -> Table:
     """One row a name; the marks that all numbers of a column have stand in its header.
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import OutputError, reason_of, shown
+from ..errors import OutputError, printable, reason_of
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
@@ -56,7 +56,7 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
-def file_written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; rename it to ``path`` when the block ends well.
 
     Raises:
@@ -65,13 +65,13 @@ def file_written_whole(path: Path) -> Iterator[Path]:
     """
     with _temporary_beside(path) as (temporary, target):
         if _is_special(path):
-            raise OutputError(f"{shown(path)} is no regular file. Choose another place.")
+            raise OutputError(f"{printable(path)} is no regular file. Choose another place.")
         yield temporary
         _flush(temporary)
         temporary.replace(target)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all; to a pipe or a device, write plainly.
 
     Raises:
@@ -83,11 +83,11 @@ def write_whole(path: Path, data: bytes) -> None:
             return
     except OSError as error:
         raise _cannot_write(path, reason_of(error)) from error
-    with file_written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def write_first(path: Path, data: bytes) -> None:
+def write_if_absent(path: Path, data: bytes) -> None:
     """Write a file unless it is there: of several processes, the first one's stays.
 
     Raises:
@@ -106,7 +106,7 @@ def write_first(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def folder_written_whole(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; rename it to ``folder`` when the block ends well.
 
     If another process published ``folder`` meanwhile, theirs stays and ours is thrown away.
@@ -165,7 +165,7 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise OutputError(f"{shown(path)} cannot be removed: {reason_of(error)}.") from error
+        raise OutputError(f"{printable(path)} cannot be removed: {reason_of(error)}.") from error
 
 
 @contextmanager
@@ -200,6 +200,6 @@ def _flush(file: Path) -> None:
 
 def _cannot_write(path: Path, reason: str) -> OutputError:
     return OutputError(
-        f"{shown(path)} cannot be written: {reason}. "
+        f"{printable(path)} cannot be written: {reason}. "
         "Choose a place that can be written and has room."
     )

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from ..errors import InputError, reason_of, shown
-from .atomic import write_first, write_whole
+from ..errors import InputError, printable, reason_of
+from .atomic import atomic_write_bytes, write_if_absent
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -65,11 +65,11 @@ def read_sealed(
             version of its format.
     """
     data = _bytes(path)
-    _check_schema(data, kind, shown(path), advice)
-    value = document_from_bytes(data, kind, shown(path), advice)
+    _check_schema(data, kind, printable(path), advice)
+    value = document_from_bytes(data, kind, printable(path), advice)
     if value != sealed(value):
         raise InputError(
-            f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
+            f"{printable(path)} was edited: it does not have the SHA-256 that it was written with. "
             f"{advice}"
         )
     return value
@@ -120,7 +120,7 @@ def write_document(path: Path, value: Any, *, first: bool = False) -> None:
     With ``first`` a document that is there stays, also one that another process writes meanwhile.
     """
     data = (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode()
-    (write_first if first else write_whole)(path, data)
+    (write_if_absent if first else atomic_write_bytes)(path, data)
 
 
 def read_document(path: Path, kind: type[T]) -> T:
@@ -129,14 +129,14 @@ def read_document(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: If the file is missing, is no JSON, or lacks or mistypes a field.
     """
-    return document_from_bytes(_bytes(path), kind, shown(path))
+    return document_from_bytes(_bytes(path), kind, printable(path))
 
 
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
 
 
 def document_from_bytes(

@@ -19,7 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..contracts import Progress
-from ..errors import InputError, OutputError, UnavailableError, reason_of, shown
+from ..errors import InputError, OutputError, UnavailableError, printable, reason_of
 from .atomic import make_folder
 from .digest import file_sha256
 from .documents import read_document, write_document
@@ -114,10 +114,10 @@ def fetch(
     promised = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
     if not url.startswith(("https://", "http://")) or not promised:
         raise InputError(
-            f"{shown(url)} with SHA-256 {shown(sha256 or '')!r} is nothing to fetch {what} by: "
-            "expected an http or https address, and 8 hexadecimal digits at least."
+            f"{printable(url)} with SHA-256 {printable(sha256 or '')!r} is nothing to fetch {what} "
+            "by: expected an http or https address, and 8 hexadecimal digits at least."
         )
-    by_hand = f"Download that address elsewhere and save it as {shown(path)}."
+    by_hand = f"Download that address elsewhere and save it as {printable(path)}."
     job = _Job(url, path, sha256 or "", progress, what, instead or by_hand)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):
@@ -127,7 +127,7 @@ def fetch(
                 return
     if not file_sha256(path).startswith(job.sha256):
         raise InputError(
-            f"{shown(path)} is damaged: its SHA-256 does not start with {job.sha256[:12]}. "
+            f"{printable(path)} is damaged: its SHA-256 does not start with {job.sha256[:12]}. "
             "Remove it; it will be fetched again."
         )
 
@@ -164,7 +164,7 @@ def _receive_whole(job: _Job) -> None:
             fruitless += 1
             if _is_lasting(error) or fruitless >= TRIES:
                 raise UnavailableError(
-                    f"{job.title} could not be had from {shown(job.url)}: {_reason(error)}. "
+                    f"{job.title} could not be had from {printable(job.url)}: {_reason(error)}. "
                     f"{job.instead}"
                 ) from error
             seconds = BACKOFF_SECONDS * 2 ** (fruitless - 1)
@@ -251,8 +251,8 @@ def _tell_beginning(job: _Job, offset: int, size: int | None) -> None:
     free = shutil.disk_usage(job.path.parent).free
     if size is not None and 0 < free < size - offset:  # 0 where a file system does not know
         raise OutputError(
-            f"There is no room for {job.what} in {shown(job.path.parent)}: {_mb(size - offset)} "
-            f"are to come, {free // _MB:,} MB are free. {_ELSEWHERE}"
+            f"There is no room for {job.what} in {printable(job.path.parent)}: "
+            f"{_mb(size - offset)} are to come, {free // _MB:,} MB are free. {_ELSEWHERE}"
         )
     of = "" if size is None else f", {_mb(size - offset)}"
     job.progress.note(f"Fetching {'the rest of ' if offset else ''}{job.what}{of}: {job.url}")
@@ -294,6 +294,6 @@ def _on_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{shown(path)} cannot be written: {reason_of(error)}. What came so far is kept. "
+            f"{printable(path)} cannot be written: {reason_of(error)}. What came so far is kept. "
             f"{_ELSEWHERE}"
         ) from error

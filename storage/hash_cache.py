@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EvaluatorError, InputError, reason_of, shown
+from ..errors import EvaluatorError, InputError, printable, reason_of
 from .cache import cache_folder
 from .digest import file_sha256
 from .documents import document_sha256, read_sealed, sealed, write_document
@@ -64,7 +64,7 @@ def remembered_sha256(path: Path) -> str:
     kept = cache_folder(ROOM) / f"{document_sha256(os.fsencode(absolute).hex())[:32]}.json"
     try:
         stamp = read_sealed(kept, Stamp)
-        if (stamp.path, stamp.state) == (shown(absolute), _state(before)):
+        if (stamp.path, stamp.state) == (printable(absolute), _state(before)):
             return stamp.sha256
     except InputError:  # none, or a damaged one
         pass
@@ -72,7 +72,7 @@ def remembered_sha256(path: Path) -> str:
     sha256 = file_sha256(path)
     if _state(_stat(path)) == _state(before) and began - _touched(before) > RACY_SECONDS:
         with suppress(EvaluatorError):  # a cache that cannot be written costs time, no more
-            write_document(kept, sealed(Stamp(shown(absolute), _state(before), sha256)))
+            write_document(kept, sealed(Stamp(printable(absolute), _state(before), sha256)))
     return sha256
 
 
@@ -81,7 +81,7 @@ def _stat(path: Path) -> os.stat_result:
         with path.open("rb") as file:  # on NFS, what is not opened may look as it did a minute ago
             return os.fstat(file.fileno())
     except OSError as error:
-        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int, int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import OutputError, reason_of, shown
+from ..errors import OutputError, printable, reason_of
 from .atomic import make_folder
 
 
@@ -40,7 +40,7 @@ def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise OutputError(
-            f"{shown(path)} cannot be locked against other processes: {reason_of(error)}. "
+            f"{printable(path)} cannot be locked against other processes: {reason_of(error)}. "
             "Choose a folder that can be written, on a file system with locks "
             "(EVALUATOR_CACHE for the cache)."
         ) from error

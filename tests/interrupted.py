@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evaluator.attacks.pgd.attempts import Attempt
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import AttemptResult
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 
 
 @contextmanager
@@ -20,13 +20,13 @@ def interrupted(
     """
     calls = iter(range(99))
 
-    def impatient(job: AttackJob, *given: Any) -> Iterator[Attempt]:
+    def impatient(job: AttackJob, *given: Any) -> Iterator[AttemptResult]:
         if next(calls) >= after:
             raise KeyboardInterrupt
-        return attacked(job, *given)
+        return run_pgd(job, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr("evaluator.attacks.pgd.pgd.attacked", impatient)
+        patched.setattr("evaluator.attacks.pgd.pgd.run_pgd", impatient)
         if shard_size is not None:
             patched.setattr("evaluator.workflow.runs.start.shard_size", lambda *_: shard_size)
         with pytest.raises(KeyboardInterrupt):

@@ -13,10 +13,10 @@ from evaluator.contracts import (
     Condition,
     Device,
     EngineSpec,
+    NullProgress,
     ParityResult,
     Preprocessing,
     Run,
-    Silence,
 )
 from evaluator.records.fingerprints import begin_fingerprint, read_fingerprint
 from evaluator.records.reading import read_run
@@ -44,7 +44,7 @@ def room_of(logits: Logits) -> float:
     return math.sqrt(2) * FP32 * float(np.sqrt((signal**2).sum(axis=1)).max())
 
 
-def compared(told: Silence) -> list[str]:
+def compared(told: NullProgress) -> list[str]:
     words = ("PyTorch says", "compared with")
     return [n for n in told.notes if n.startswith("and ") or any(word in n for word in words)]
 

@@ -6,7 +6,7 @@ from typing import Any
 from evaluator.contracts import Score
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.imagenet_p import PERTURBATIONS
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 
 FACTS: Mapping[str, Any] = {
     "run": "runs/m",
@@ -25,8 +25,8 @@ def score(benchmark: str, metric: str, value: float | None = None, **more: Any) 
     return Score(**{**FACTS, "benchmark": benchmark, "metric": metric, "value": value, **more})
 
 
-def entry(*scores: Score, name: str = "m", marks: str = "") -> Entry:
-    return Entry(name, name, scores, marks)
+def entry(*scores: Score, name: str = "m", marks: str = "") -> ModelResults:
+    return ModelResults(name, name, scores, marks)
 
 
 def flips(**more: Any) -> Iterator[Score]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from evaluator.contracts import Progress
 from evaluator.exporter.graph.cost import gmac_of
-from evaluator.storage.atomic import folder_written_whole
+from evaluator.storage.atomic import atomic_folder
 from evaluator.storage.documents import document_sha256, plain
 from evaluator.system.child_process import in_child
 from evaluator.tests.shared_cache import digest, shared, source_digest, versions
@@ -65,7 +65,7 @@ def exported_once(work: Callable[[Any, Progress], Any], argument: Any, progress:
     folder = shared(f"bundle-{_plain_name(subject.spec.name)}", key, make)
     for note in [] if made_now else json.loads((folder / NOTES).read_text()):
         progress.note(note)
-    with folder_written_whole(subject.folder) as temporary:
+    with atomic_folder(subject.folder) as temporary:
         for file in (folder / "bundle").iterdir():
             shutil.copyfile(file, temporary / file.name)
     return None

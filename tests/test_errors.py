@@ -2,19 +2,19 @@
 
 import pytest
 
-from evaluator.errors import EvaluatorError, ParityError, reason_of, shown
+from evaluator.errors import EvaluatorError, ParityError, printable, reason_of
 
 
 @pytest.mark.parametrize(
     "name", ["two\nlines", "tab\t", "\udcff\udcfe.JPEG", "\x1b[31mred", "a\x00b"]
 )
 def test_a_name_is_shown_on_one_printable_line(name: str) -> None:
-    assert shown(name).isprintable()
-    shown(name).encode("utf-8")
+    assert printable(name).isprintable()
+    printable(name).encode("utf-8")
 
 
 def test_an_ordinary_name_is_shown_as_it_is() -> None:
-    assert shown("müll/日本 [1] 'x'.JPEG") == "müll/日本 [1] 'x'.JPEG"
+    assert printable("müll/日本 [1] 'x'.JPEG") == "müll/日本 [1] 'x'.JPEG"
 
 
 def test_a_reason_is_the_first_line() -> None:

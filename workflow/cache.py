@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contracts import ParityResult, Progress, Silence
+from ..contracts import NullProgress, ParityResult, Progress
 from ..engine.plans.cache import PLANS, TIMING
 from ..engine.plans.plan import PlanManifest, manifest_path
 from ..errors import EvaluatorError, InputError
@@ -108,7 +108,7 @@ def prune_cache(
         InputError: If there is no such room.
         OutputError: If something cannot be removed.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     chosen = [_room(name) for name in (ROOMS if rooms is None else rooms)]
     everything = rooms is not None and older_than_days is None
     removed = []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..contracts import Progress, Silence
+from ..contracts import NullProgress, Progress
 from ..evaluate.generate.corruptions import write_corrupted
 from ..evaluate.generate.perturbations import write_perturbed
 from ..evaluate.generate.photos import write_sample
@@ -54,7 +54,7 @@ def corrupt_photos(
         seed=seed,
         limit=limit,
         workers=workers,
-        progress=progress or Silence(),
+        progress=progress or NullProgress(),
     )
 
 
@@ -89,5 +89,5 @@ def perturb_photos(
         seed=seed,
         limit=limit,
         workers=workers,
-        progress=progress or Silence(),
+        progress=progress or NullProgress(),
     )

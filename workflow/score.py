@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contracts import OneAtATime, Progress, Provenance, Run, RunKey, Shard, Silence
-from ..errors import ImageError, shown
+from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
+from ..errors import ImageError, printable
 from ..evaluate.batch_splitting import BatchLimit
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
@@ -16,9 +16,9 @@ from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.shard_runner import Work, run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
-from .models.resolve import ModelChoice, find_subject
-from .models.verified_engine import believed_engine
-from .runs.available_images import ImagesAtHand
+from .models.resolve import ModelOptions, resolve_model
+from .models.verified_engine import select_engine
+from .runs.available_images import AvailableImages
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
@@ -95,12 +95,12 @@ def score(
         ParityError: If the engine does not agree with its reference.
         UnavailableError: If the engine, the device or the weights are not here.
     """
-    progress = OneAtATime(progress or Silence())
+    progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = scored_benchmark(benchmark)
-    subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+    subject = resolve_model(
+        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
         progress,
     )
     check_crop(subject.spec, what)
@@ -117,7 +117,7 @@ def score(
     selection = select(what, source, wanted, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
-    believed = believed_engine(subject, engine, device, parity=parity, progress=progress)
+    believed = select_engine(subject, engine, device, parity=parity, progress=progress)
     key = RunKey(
         benchmark=what.name,
         protocol=what.protocol,
@@ -128,7 +128,7 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    images = ImagesAtHand.of(what, source, selection, subject.spec.preprocessing, places)
+    images = AvailableImages.of(what, source, selection, subject.spec.preprocessing, places)
     folder = out or find_folder(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
@@ -148,7 +148,7 @@ def score(
             skip_bad_images=skip,
             limit=BatchLimit(progress.note),
         )
-        progress.note(f"Scoring {subject.spec.name}: {selection}, into {shown(folder)}.")
+        progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
         made = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )

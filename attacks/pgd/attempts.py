@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import AttackLoss, AttackSettings, Item
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ..randomness import wrong_class
 
 Image = npt.NDArray[np.floating[Any]]
@@ -40,13 +40,13 @@ class CleanImage:
         """
         if self.item.label is None:
             raise InputError(
-                f"{shown(self.item.location)} has no label, so no attack on it can be counted."
+                f"{printable(self.item.location)} has no label, so no attack on it can be counted."
             )
         return self.item.label
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptResult:
     """What became of one start with one loss. Steps count from 1, none is never.
 
     Attributes:
@@ -93,7 +93,7 @@ class Attempt:
     adversarial: Image | None = None
 
 
-class Case:
+class ImageState:
     """An image, and what is still undecided about it.
 
     Args:
@@ -117,7 +117,7 @@ class Case:
         attacked = self.clean == self.label or self._settings.attack_wrong
         return attacked and bool(self._undecided) and self._next < self._settings.attempts
 
-    def next_attempt(self, traced: bool) -> "Track":
+    def next_attempt(self, traced: bool) -> "AttemptState":
         """The next attempt: of each start all losses, then the next start."""
         settings = self._settings
         restart, which = divmod(self._next, len(settings.losses))
@@ -127,7 +127,7 @@ class Case:
             target = wrong_class(
                 settings.seed, self.image.item.id, restart, label=self.label, classes=self._classes
             )
-        return Track(
+        return AttemptState(
             case=self,
             restart=restart,
             loss_name=settings.losses[which],
@@ -143,7 +143,7 @@ class Case:
 
 
 @dataclass
-class Track:
+class AttemptState:
     """An attempt under way.
 
     Attributes:
@@ -154,7 +154,7 @@ class Track:
         judged: The distances of the first success, L-infinity and L2.
     """
 
-    case: Case
+    case: ImageState
     restart: int
     loss_name: AttackLoss
     target: int | None
@@ -214,12 +214,12 @@ class Track:
         if self.target_step is None and predicted == self.target:
             self.target_step = self.steps
 
-    def ended(self, at_bound: float | None) -> Attempt:
+    def ended(self, at_bound: float | None) -> AttemptResult:
         """The attempt as it is recorded, and its image told of the success."""
         if self.success is not None:
             self.case.succeed(self.success)
         linf, l2 = self.judged or (0.0, 0.0)
-        return Attempt(
+        return AttemptResult(
             item=self.case.image.item,
             restart=self.restart,
             loss_name=self.loss_name,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ...errors import EngineError, EngineMemoryError, reason_of, shown
+from ...errors import EngineError, EngineMemoryError, printable, reason_of
 from ...system.batch_limit import Room
 from .attempts import CleanImage
 from .gradients import logits_of
@@ -49,7 +49,7 @@ def refuse_single(count: int, image: CleanImage, device: str, error: EngineMemor
     if count == 1:
         raise EngineMemoryError(
             f"There is no memory on {device} to attack a single image, "
-            f"{shown(image.item.id)}: {reason_of(error)}. Close what else uses the device, or "
+            f"{printable(image.item.id)}: {reason_of(error)}. Close what else uses the device, or "
             "choose another --device."
         ) from error
 
@@ -74,7 +74,7 @@ def check_finite(
     for good, (image, count) in zip(finite, places, strict=True):
         if not good:
             raise EngineError(
-                f"PyTorch gave a {what} that is not finite for {shown(image.item.id)} at {unit} "
-                f"{count}: no attack on such a network can be believed. Look whether its weights "
-                "are sound, and whether it divides by what can be zero."
+                f"PyTorch gave a {what} that is not finite for {printable(image.item.id)} at "
+                f"{unit} {count}: no attack on such a network can be believed. Look whether its "
+                "weights are sound, and whether it divides by what can be zero."
             )

@@ -27,7 +27,7 @@ from ...errors import EngineMemoryError
 from ...system.batch_limit import Room
 from ..protocols import check_epsilon
 from ..randomness import start_noise
-from .attempts import Attempt, Case, CleanImage, Track
+from .attempts import AttemptResult, AttemptState, CleanImage, ImageState
 from .forward import check_finite, logits_in_room, refuse_single
 from .gradients import Gradients, gradients_of
 from .pgd_step import Batch, Descent, joined
@@ -60,11 +60,11 @@ class AttackJob:
     keep_last: bool = False
 
 
-def attacked(
+def run_pgd(
     job: AttackJob,
     images: Iterable[CleanImage],
     advance: Callable[[int], None] = lambda count: None,
-) -> Iterator[Attempt]:
+) -> Iterator[AttemptResult]:
     """Every attempt on the images, each as it ends; an image has one at least.
 
     Args:
@@ -93,14 +93,14 @@ class _Attack:
         self, job: AttackJob, images: Iterator[CleanImage], advance: Callable[[int], None]
     ) -> None:
         self._job, self._images, self._advance = job, images, advance
-        self._ready: deque[Case] = deque()
+        self._ready: deque[ImageState] = deque()
         self._active: list[Batch] = []  # joined to one before each pass
         self._parked: list[Batch] = []  # for lack of memory
         self._last: list[Batch] = []  # all steps made, the last iterate not yet tested
-        self._ended: list[Attempt] = []
+        self._ended: list[AttemptResult] = []
         self._descent = Descent()
 
-    def taken(self) -> list[Attempt]:
+    def taken(self) -> list[AttemptResult]:
         """The attempts that ended since it was asked before."""
         ended, self._ended = self._ended, []
         return ended
@@ -138,10 +138,10 @@ class _Attack:
         logits = self._logits(self._tensor([image.image for image in images]), images)
         check_finite(torch.isfinite(logits).all(dim=1).tolist(), "logit", [(i, 0) for i in images])
         for image, clean in zip(images, logits.argmax(dim=1).tolist(), strict=True):
-            self._ready.append(Case(image, clean, logits.shape[1], self._job.settings))
+            self._ready.append(ImageState(image, clean, logits.shape[1], self._job.settings))
         return True
 
-    def _begin(self, cases: Sequence[Case]) -> None:
+    def _begin(self, cases: Sequence[ImageState]) -> None:
         """Start the next attempt of each, but of those that need none."""
         tracks = []
         for case in cases:
@@ -154,7 +154,7 @@ class _Attack:
         if tracks:
             self._active.append(self._started(tracks))
 
-    def _started(self, tracks: Sequence[Track]) -> Batch:
+    def _started(self, tracks: Sequence[AttemptState]) -> Batch:
         settings = self._job.settings
         clean = self._tensor([track.case.image.image for track in tracks])
         noise = self._tensor([_noise_of(track, settings.seed) for track in tracks])
@@ -228,7 +228,7 @@ class _Attack:
         for track, at_bound in zip(batch.tracks, shares_at_bound(batch).tolist(), strict=True):
             self._end(track, at_bound)
 
-    def _end(self, track: Track, at_bound: float | None) -> None:
+    def _end(self, track: AttemptState, at_bound: float | None) -> None:
         self._ended.append(track.ended(at_bound))
         if track.case.left:
             self._ready.appendleft(track.case)
@@ -255,7 +255,7 @@ class _Attack:
         return torch.from_numpy(np.stack(arrays)).to(self._job.device)
 
 
-def _noise_of(track: Track, seed: int) -> npt.NDArray[Any]:
+def _noise_of(track: AttemptState, seed: int) -> npt.NDArray[Any]:
     image = track.case.image
     noise = start_noise(seed, image.item.id, track.restart, image.image.shape)
     return noise.astype(image.image.dtype)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .attempts import Track
+from .attempts import AttemptState
 
 with warnings.catch_warnings():  # foolbox imports a module of SciPy by its former name
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -80,7 +80,7 @@ class Batch:
         step: Its size: (N, 1, 1, 1).
     """
 
-    tracks: Sequence[Track]
+    tracks: Sequence[AttemptState]
     clean: torch.Tensor
     iterates: torch.Tensor
     before: torch.Tensor

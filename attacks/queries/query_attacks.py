@@ -30,7 +30,7 @@ from ..randomness import query_noise
 from .query_state import Queried, Search
 from .square import square_of, with_squares
 
-__all__ = ["Queried", "QueryJob", "queried"]
+__all__ = ["Queried", "QueryJob", "run_queries"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class QueryJob:
         return self.probe.queries
 
 
-def queried(
+def run_queries(
     job: QueryJob,
     images: Iterable[CleanImage],
     advance: Callable[[int], None] = lambda count: None,

@@ -23,13 +23,13 @@ from .traces import trace_diagnostics
 __all__ = [
     "CHECKS",
     "HEADERS",
+    "AttackAssessment",
     "Check",
     "Diagnostic",
     "Probes",
     "Settings",
-    "Trust",
+    "assess_attack",
     "trust_document",
-    "trust_of",
     "trust_rows",
 ]
 
@@ -46,7 +46,7 @@ _RANK: dict[Verdict, int] = {"failed": 0, "undecided": 1, "passed": 2}
 
 
 @dataclass(frozen=True)
-class Trust:
+class AttackAssessment:
     """What is to be said of an attack.
 
     Attributes:
@@ -87,20 +87,20 @@ class Trust:
             )
         return f"All {total} diagnostics passed."
 
-    def only(self, *needs: Needs) -> "Trust":
+    def only(self, *needs: Needs) -> "AttackAssessment":
         """What those diagnostics say that are made of this: ``settings``, ``traces``, ``probe``."""
         kept = (d for d in self.diagnostics if d.needs in needs)
         return replace(self, diagnostics=tuple(kept))
 
-    def at(self, epsilon: float) -> "Trust":
+    def at(self, epsilon: float) -> "AttackAssessment":
         """What bears on the accuracy at one epsilon: its own, and what is of all epsilons."""
         kept = (d for d in self.diagnostics if d.epsilon in (None, epsilon))
         return replace(self, diagnostics=tuple(kept))
 
 
-def trust_of(
+def assess_attack(
     settings: Settings, tables: Tables, probes: Probes | None = None, *, steps: int | None = None
-) -> Trust:
+) -> AttackAssessment:
     """Judge an attack by its records.
 
     Args:
@@ -128,7 +128,7 @@ def trust_of(
     lacking = list(not_run(found, sorted(tables), judged))
     unprobed = dict.fromkeys(d.name for d in lacking if d.epsilon is None)
     ranked = tuple(sorted([*found, *lacking], key=_badness))
-    return Trust(ranked, *_sampled(of_epsilon), tuple(unprobed))
+    return AttackAssessment(ranked, *_sampled(of_epsilon), tuple(unprobed))
 
 
 def _all_of(
@@ -165,7 +165,7 @@ def _sampled(of_epsilon: Mapping[float, Attempts]) -> tuple[int, int]:
     return len(right), len(traced)
 
 
-def trust_rows(trust: Trust) -> list[tuple[str, ...]]:
+def trust_rows(trust: AttackAssessment) -> list[tuple[str, ...]]:
     """A table of the diagnostics, the worst first, under ``HEADERS``."""
     return [_row(diagnostic) for diagnostic in trust.diagnostics]
 
@@ -188,7 +188,7 @@ def _row(found: Diagnostic) -> tuple[str, ...]:
     )
 
 
-def trust_document(trust: Trust) -> dict[str, Any]:
+def trust_document(trust: AttackAssessment) -> dict[str, Any]:
     """The same for JSON: rates are fractions, null where there is no value."""
     return {
         "verdict": trust.verdict,

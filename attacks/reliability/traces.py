@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ...contracts import epsilon_text
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from .attempts import Attempts, Bools, Floats, Settings
 from .diagnostics import (
     CHECKS,
@@ -120,7 +120,7 @@ def _losses(attempts: Attempts, chosen: Bools) -> list[Floats]:
     traces = attempts.lists("loss", chosen)
     for position, loss in zip(np.flatnonzero(chosen), traces, strict=True):
         if loss.size < attempts.steps or not np.isfinite(loss).all():
-            image = shown(attempts.ids[attempts.image[position]])
+            image = printable(attempts.ids[attempts.image[position]])
             raise InputError(
                 f"The records of the attack on {image} cannot be judged: expected "
                 f"{attempts.steps} finite losses, got {int(np.isfinite(loss).sum())}."

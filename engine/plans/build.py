@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...contracts import Progress
-from ...storage.atomic import file_written_whole
+from ...storage.atomic import atomic_write
 from ...storage.documents import sealed, write_document
 from .build_progress import BuildProgress
 from .builder import BuildJob, plan_from_onnx
@@ -63,7 +63,7 @@ def build_plan(order: PlanOrder, progress: Progress) -> Plan:
             seconds=round(time.monotonic() - began, 3),
             created=datetime.now(UTC).isoformat("T", "seconds"),
         )
-        with file_written_whole(order.path) as temporary:
+        with atomic_write(order.path) as temporary:
             temporary.write_bytes(built.data)
         # The plan first: one whose manifest is missing or another's is built again.
         write_document(manifest_path(order.path), sealed(manifest))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import EngineError, EngineUnavailableError, InputError, reason_of, shown
+from ...errors import EngineError, EngineUnavailableError, InputError, printable, reason_of
 from .build_progress import BuildProgress
 from .plan import PlanKey, Profile
 from .tensorrt_api import Flavour
@@ -130,8 +130,8 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
     path = str(job.graph)
     if path != path.encode("utf-8", "replace").decode():
         raise InputError(
-            f"{shown(path)} has a name that is not UTF-8, which {job.flavour.title} cannot open. "
-            "Rename the folder."
+            f"{printable(path)} has a name that is not UTF-8, which {job.flavour.title} cannot "
+            "open. Rename the folder."
         )
     flags = 0
     for name in NETWORK_FLAGS:
@@ -147,8 +147,8 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
         )
     if network.num_inputs != 1 or network.num_outputs != 1 or network.get_input(0).shape[0] != -1:
         raise EngineError(
-            f"{shown(job.graph)} is no classifier of any number of images: expected one input and "
-            "one output whose first size is free. Export the model again."
+            f"{printable(job.graph)} is no classifier of any number of images: expected one input "
+            "and one output whose first size is free. Export the model again."
         )
     return network
 
@@ -229,7 +229,7 @@ def _node(error: Any) -> str:
         return ""
     name: str = error.node_name() or f"number {error.node()}"
     operator: str = error.node_operator()
-    return f" at node {shown(name)} ({shown(operator)})"
+    return f" at node {printable(name)} ({printable(operator)})"
 
 
 def _parser_reason(error: Any) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...contracts import Bundle, Progress
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...storage.atomic import remove_leftovers
 from ...storage.cache import cache_folder
 from ...storage.documents import document_differences, document_sha256
@@ -101,7 +101,7 @@ def cached_plan(
     path = request.path
 
     def waiting() -> None:
-        progress.note(f"Another process is at {shown(path.name)}: waiting for it.")
+        progress.note(f"Another process is at {printable(path.name)}: waiting for it.")
 
     with suppress(InputError):  # without the lock, so that a cache may be shared read-only
         return _kept(path, request), False
@@ -129,10 +129,11 @@ def _kept(path: Path, request: PlanRequest) -> Plan:
     plan, toolchain = open_plan(path), request.toolchain
     if plan.key != request.key:
         differs = next(document_differences(plan.key, request.key))
-        raise InputError(f"{shown(path)} was built from something else: {differs}.")
+        raise InputError(f"{printable(path)} was built from something else: {differs}.")
     if toolchain.runs_here and not _deserialises(path, toolchain):
         raise InputError(
-            f"{shown(path)} is not taken by {toolchain.device} any more, for which it was built."
+            f"{printable(path)} is not taken by {toolchain.device} any more, for which it was "
+            "built."
         )
     return plan
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...contracts import InputKind, Precision
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...storage.digest import file_sha256
 from ...storage.documents import read_sealed
 from .tensorrt_api import PlanBackend
@@ -142,7 +142,7 @@ def open_plan(path: Path) -> Plan:
     manifest = read_sealed(manifest_path(path), PlanManifest)
     if manifest.plan_sha256 != file_sha256(path):
         raise InputError(
-            f"The plan {shown(path)} is truncated or another one: it does not have the SHA-256 of "
-            "its manifest. Remove it and compile again."
+            f"The plan {printable(path)} is truncated or another one: it does not have the SHA-256 "
+            "of its manifest. Remove it and compile again."
         )
     return Plan(path, manifest)

@@ -7,7 +7,7 @@ what is there by then. TensorRT refuses what it cannot read and what is another 
 from pathlib import Path
 from typing import Any
 
-from ...storage.atomic import write_whole
+from ...storage.atomic import atomic_write_bytes
 from ...storage.lock import locked
 
 
@@ -31,7 +31,7 @@ def keep_timings(config: Any, path: Path) -> None:
         meanwhile = config.create_timing_cache(_bytes(path))
         if meanwhile is not None:
             measured.combine(meanwhile, False)
-        write_whole(path, bytes(measured.serialize()))
+        atomic_write_bytes(path, bytes(measured.serialize()))
 
 
 def _bytes(path: Path) -> bytes:

@@ -44,7 +44,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Cells:
+class CorruptionGrid:
     """What became of the same N images in each cell of a benchmark.
 
     Attributes:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ...contracts import Beside, Condition, Difference, Score
+from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.mean_interval import mean_interval, weighted_bounds
-from .cells import Cells, Number
+from .cells import CorruptionGrid, Number
 from .pairs import error_differences, outcomes_in_order, pair_of, paired
 from .top5 import Outcomes, calibration_scores, error_scores, outcomes_of
 
@@ -34,7 +34,7 @@ class CorruptedImages:
     numbers: tuple[Number, ...]
     published_items: int
 
-    def scores(self, records: Records, beside: Beside) -> Iterator[Score]:
+    def scores(self, records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
         """Every number of one model."""
         cells = self._cells(records, beside.clean)
         for number, refusal in self._shown(cells):
@@ -51,7 +51,7 @@ class CorruptedImages:
                     yield replace(score, **_place(condition))
 
     def differences(
-        self, a: Records, b: Records, beside_a: Beside, beside_b: Beside
+        self, a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
     ) -> Iterator[Difference]:
         """Every number of two models, over the images that both scored."""
         first, second = self._paired_cells(a, b, beside_a.clean, beside_b.clean)
@@ -71,7 +71,7 @@ class CorruptedImages:
             for difference in error_differences(outcomes, other, self.published_items):
                 yield replace(difference, **_place(condition))
 
-    def _cells(self, records: Records, clean: pa.Table | None) -> Cells:
+    def _cells(self, records: Records, clean: pa.Table | None) -> CorruptionGrid:
         outcomes: dict[Condition, Outcomes] = {}
         same = None
         for condition in self.conditions:
@@ -80,11 +80,13 @@ class CorruptedImages:
                 if not outcomes and clean is not None:
                     same = outcomes_in_order(clean, table["id"])
                 outcomes[condition] = outcomes_of(table)
-        return Cells(self.conditions, outcomes, same, NO_CLEAN if clean is None else CLEAN_LACKS)
+        return CorruptionGrid(
+            self.conditions, outcomes, same, NO_CLEAN if clean is None else CLEAN_LACKS
+        )
 
     def _paired_cells(
         self, a: Records, b: Records, clean_a: pa.Table | None, clean_b: pa.Table | None
-    ) -> tuple[Cells, Cells]:
+    ) -> tuple[CorruptionGrid, CorruptionGrid]:
         """Both models' cells that both have, over the images that both scored."""
         pairs: dict[Condition, tuple[Outcomes, Outcomes]] = {}
         same: tuple[Outcomes, Outcomes] | None = None
@@ -96,7 +98,7 @@ class CorruptedImages:
                 pairs[condition] = pair_of(table, b[condition])
         without = NO_CLEAN if clean_a is None or clean_b is None else CLEAN_LACKS
         first, second = (
-            Cells(
+            CorruptionGrid(
                 self.conditions,
                 {condition: pair[side] for condition, pair in pairs.items()},
                 same and same[side],
@@ -106,7 +108,7 @@ class CorruptedImages:
         )
         return first, second
 
-    def _shown(self, cells: Cells) -> Iterator[tuple[Number, str | None]]:
+    def _shown(self, cells: CorruptionGrid) -> Iterator[tuple[Number, str | None]]:
         """Each number, and why it is refused if it is; none of a corruption that is not there."""
         for number in self.numbers:
             refusal = cells.refusal(number)
@@ -116,7 +118,7 @@ class CorruptedImages:
                     continue
             yield number, refusal
 
-    def _facts(self, number: Number, cells: Cells) -> dict[str, Any]:
+    def _facts(self, number: Number, cells: CorruptionGrid) -> dict[str, Any]:
         names = {"metric": number.metric, "corruption": number.corruption}
         return {**names, **cells.counts(number, self.published_items)}
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import BENCHMARK_INFO, Benchmark, Condition, ImageBatch, Tree
+from ...contracts import BENCHMARK_INFO, Benchmark, Condition, DatasetLayout, ImageBatch
 from ...errors import InputError
 from ..decode import decode_stimulus
 from ..metrics.shape_bias import RULES
@@ -73,7 +73,7 @@ def attributes(id: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def counts(id: str) -> bool:
+def is_benchmark_item(id: str) -> bool:
     """Whether a stimulus is scored: shape and texture differ, or it is the one that was left in."""
     name = _NAME.fullmatch(id)
     return name is None or name["shape"] != name["texture"] or id == LEFTOVER
@@ -92,16 +92,16 @@ CUE_CONFLICT = Benchmark(
     info=INFO,
     conditions=(Condition(),),
     stimuli_px=STIMULI_PX,
-    tree=Tree(
+    tree=DatasetLayout(
         folders=lambda: dict.fromkeys(CATEGORIES),
         suffixes=frozenset({".png"}),
         noun="image",
-        folder_noun="category",
+        class_dir_name="category",
         example="airplane/airplane1-bicycle2.png",
-        ids_have_folders=False,
+        id_includes_dir=False,
         attributes=attributes,
         folder_attribute="shape",
-        counts=counts,
+        is_benchmark_item=is_benchmark_item,
     ),
     protocol="cue-conflict-1",
     schema=SCHEMA,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from ...contracts import BENCHMARK_INFO, Benchmark, Beside, Condition, Difference, Score
+from ...contracts import BENCHMARK_INFO, AuxiliaryRecords, Benchmark, Condition, Difference, Score
 from ..decode import decode_photo
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .pairs import error_differences, pair_of
@@ -20,7 +20,7 @@ UNFINISHED = "the run is not finished"
 Records = Mapping[Condition, pa.Table]
 
 
-def _scores(records: Records, beside: Beside) -> Iterator[Score]:
+def _scores(records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
     if CLEAN in records:
         outcomes = outcomes_of(records[CLEAN])
         yield from error_scores(outcomes, INFO.published_items)
@@ -31,7 +31,7 @@ def _scores(records: Records, beside: Beside) -> Iterator[Score]:
 
 
 def _differences(
-    a: Records, b: Records, beside_a: Beside, beside_b: Beside
+    a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
     if CLEAN in a and CLEAN in b:
         yield from error_differences(*pair_of(a[CLEAN], b[CLEAN]), INFO.published_items)

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from ...contracts import (
     BENCHMARK_INFO,
+    AuxiliaryRecords,
     Benchmark,
-    Beside,
     Condition,
     Difference,
     ImageBatch,
@@ -55,7 +55,7 @@ def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatc
     return record_top5(masked, batch)
 
 
-def _scores(records: Records, beside: Beside) -> Iterator[Score]:
+def _scores(records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
     outcomes = outcomes_of(records[CLEAN]) if CLEAN in records else None
     if outcomes is None or outcomes.n == 0:
         reason = UNFINISHED if outcomes is None else ALL_SKIPPED
@@ -78,7 +78,7 @@ def _scores(records: Records, beside: Beside) -> Iterator[Score]:
 
 
 def _differences(
-    a: Records, b: Records, beside_a: Beside, beside_b: Beside
+    a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
     if CLEAN not in a or CLEAN not in b:
         yield Difference(metric="accuracy", reason=UNFINISHED)
@@ -112,7 +112,7 @@ IMAGENET_A = Benchmark(
     tree=replace(
         IMAGES_IN_CLASS_FOLDERS,
         folders=imagenet_a_index,
-        folder_noun="class of ImageNet-A",
+        class_dir_name="class of ImageNet-A",
         example="n01498041/photo.jpg",
         listed=False,
     ),

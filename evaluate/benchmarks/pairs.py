@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...contracts import Difference
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ..metrics.error_rate import error_rate
 from ..metrics.mean_interval import mean_interval
 from .top5 import ALL_SKIPPED, Outcomes, outcomes_of
@@ -29,7 +29,7 @@ def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
         same = pc.equal(a["label"], b["label"]).fill_null(False).to_numpy()
         first = a["id"][int(np.argmin(same))].as_py()
         raise InputError(
-            f"A and B give other labels to {int((~same).sum())} images, first {shown(first)}. "
+            f"A and B give other labels to {int((~same).sum())} images, first {printable(first)}. "
             "Score one of them again with the labels of the other."
         )
     return paired(outcomes_of(a), outcomes_of(b))
@@ -109,7 +109,7 @@ def _other_images(a: pa.ChunkedArray, b: pa.ChunkedArray) -> InputError:
             other = "B" if name == "A" else "A"
             lacks.append(
                 f"{name} lacks {len(missing):,} of {other}'s {len(others):,}, first "
-                f"{shown(missing[0].as_py())}"
+                f"{printable(missing[0].as_py())}"
             )
     what = "; ".join(lacks) or "their order differs"
     return InputError(

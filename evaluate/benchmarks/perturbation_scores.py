@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import Beside, Condition, Difference, Score
+from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.flip_probability import mfr
 from ..metrics.frame_pairs import Pairs
 from ..metrics.mean_interval import mean_interval, weighted_bounds, weighted_scores
@@ -87,7 +87,7 @@ class PerturbedVideos:
     flip_probability: Mapping[str, float]
     published_items: int
 
-    def scores(self, records: Records, beside: Beside) -> Iterator[Score]:
+    def scores(self, records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
         """Every number of one model."""
         ours = self._videos(records)
         refusal = self._refusal(ours)
@@ -103,7 +103,7 @@ class PerturbedVideos:
                 yield self._score(measure, name, sequences)
 
     def differences(
-        self, a: Records, b: Records, beside_a: Beside, beside_b: Beside
+        self, a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
     ) -> Iterator[Difference]:
         """Every number of two models, over the videos that both scored."""
         first, second = self._paired(a, b)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...contracts import Condition
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ..metrics.flip_probability import flip_rates
 from ..metrics.frame_pairs import Pairs
 from ..metrics.top5_distance import PLACES, top5_distances
@@ -107,7 +107,8 @@ def _first_rows(
         found = records["frame"].filter(pc.equal(ids, name)).to_pylist()
         raise _not_as_written(
             condition,
-            f"{shown(name.as_py())} has frames {_listed(found)}, expected 0 to {frames - 1}, or "
+            f"{printable(name.as_py())} has frames {_listed(found)}, expected 0 to {frames - 1}, "
+            "or "
             "one row with an error",
         )
     return firsts

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import Beside, Condition, Difference, Score
+from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
 from ..metrics.two_way import Crossed, Ratio, crossed, difference_interval, ratio_interval
 from .categories import CATEGORIES
@@ -104,7 +104,7 @@ class _Decisions:
         return crossed([shape for shape, _ in parts], [texture for _, texture in parts])
 
 
-def shape_bias_scores(records: Records, beside: Beside) -> Iterator[Score]:
+def shape_bias_scores(records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
     """Three numbers by each rule on each set, then two of each category of shapes."""
     sets = _sets(records.get(CLEAN))
     for those in sets:
@@ -139,7 +139,7 @@ def _value(refusal: str | None, number: Number, there: _Decisions) -> dict[str, 
 
 
 def shape_bias_differences(
-    a: Records, b: Records, beside_a: Beside, beside_b: Beside
+    a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
     """The same three numbers of two models, over the stimuli that both scored.
 

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import BENCHMARK_INFO, Benchmark, Beside, Condition, Difference, ImageBatch, Score
+from ...contracts import (
+    BENCHMARK_INFO,
+    AuxiliaryRecords,
+    Benchmark,
+    Condition,
+    Difference,
+    ImageBatch,
+    Score,
+)
 from ..decode import decode_photo
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 
@@ -36,12 +44,12 @@ def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatc
     raise NotImplementedError("attacks make records of their own")
 
 
-def _scores(records: Records, beside: Beside) -> Iterator[Score]:
+def _scores(records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
     raise NotImplementedError("an attack's numbers need its settings")
 
 
 def _no_differences(
-    a: Records, b: Records, beside_a: Beside, beside_b: Beside
+    a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
     yield from ()
 

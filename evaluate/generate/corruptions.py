@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from ...contracts import Preprocessing, Progress
-from ...errors import InputError, UnavailableError, reason_of, shown
+from ...errors import InputError, UnavailableError, printable, reason_of
 from ..decode import Pixels, photo_pixels
 from ..layouts import CORRUPTIONS, SEVERITIES
 from ..sources.generated_marker import COMMENT
@@ -167,7 +167,7 @@ def _mark(photos: Sequence[Photo], seed: int, versions: Mapping[str, str]) -> di
 
 
 def _corrupted(photo: Photo, data: bytes, seed: int, variants: Sequence[str]) -> Iterator[bytes]:
-    clean = photo_pixels(data, shown(photo.location), STIMULUS)
+    clean = photo_pixels(data, printable(photo.location), STIMULUS)
     for variant in variants:
         corruption, severity = variant.split("/")
         own_seed = image_seed(seed, photo.id, corruption, int(severity))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...contracts import Preprocessing, Progress
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ..decode import resized_photo
 from ..sources.generated_marker import VIDEO_COMMENT
 from ..video import pyav
@@ -123,7 +123,7 @@ def _mark(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
 
 
 def _perturbed(photo: Photo, data: bytes, seed: int, variants: Sequence[str]) -> Iterator[bytes]:
-    whole = resized_photo(data, shown(photo.location), PHOTO)
+    whole = resized_photo(data, printable(photo.location), PHOTO)
     for name in variants:
         perturbation = PERTURBATIONS[name]
         random = np.random.default_rng(seed_of(seed, photo.id, name))

@@ -8,8 +8,8 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import OutputError, UnavailableError, shown
-from ...storage.atomic import write_whole
+from ...errors import OutputError, UnavailableError, printable
+from ...storage.atomic import atomic_write_bytes
 from ..classes import wnids
 
 
@@ -62,8 +62,8 @@ def write_sample(folder: Path) -> int:
     other = next((path for path in others if not path.name.startswith(".imagenet_")), None)
     if other is not None:
         raise OutputError(
-            f"{shown(other)} is there and is no sample photo. Give a new or an empty folder."
+            f"{printable(other)} is there and is no sample photo. Give a new or an empty folder."
         )
     for photo in photos:
-        write_whole(folder / photo.id, photo.path.read_bytes())
+        atomic_write_bytes(folder / photo.id, photo.path.read_bytes())
     return len(photos)

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts import Condition, Item, Progress
-from ...errors import InputError, OutputError, UnavailableError, shown
-from ...storage.atomic import write_whole
+from ...errors import InputError, OutputError, UnavailableError, printable
+from ...storage.atomic import atomic_write_bytes
 from ...storage.digest import file_sha256
 from ..sources.folder import FolderSource
 from ..sources.generated_marker import mark_above, was_generated
@@ -160,13 +160,13 @@ def refuse_places(source: Path, folder: Path, recipe: Recipe) -> None:
     """
     if not source.is_dir():
         raise InputError(
-            f"SOURCE {shown(source)} is no folder. Give the folder that holds <wnid>/<file>."
+            f"SOURCE {printable(source)} is no folder. Give the folder that holds <wnid>/<file>."
         )
     clean, made = source.resolve(), folder.resolve()
     if clean == made or clean in made.parents or made in clean.parents:
         raise InputError(
-            f"SOURCE {shown(source)} and DIR {shown(folder)} lie in each other, so {recipe.made} "
-            "would mix with clean photos. Give a DIR beside SOURCE."
+            f"SOURCE {printable(source)} and DIR {printable(folder)} lie in each other, so "
+            f"{recipe.made} would mix with clean photos. Give a DIR beside SOURCE."
         )
     if (mark := mark_above(clean)) is not None:
         raise _generated_source(source, str(mark), recipe)
@@ -210,8 +210,8 @@ def photos_of(
         other = by_target.setdefault(target, item)
         if other is not item:
             raise InputError(
-                f"{shown(other.location)} and {shown(item.location)} would both become "
-                f"{shown(target)}. Rename or remove one of them."
+                f"{printable(other.location)} and {printable(item.location)} would both become "
+                f"{printable(target)}. Rename or remove one of them."
             )
     photos: list[Photo] = []
     for target, item in by_target.items():
@@ -232,7 +232,7 @@ def photos_sha256(photos: Sequence[Photo]) -> str:
 
 def _generated_source(source: Path, evidence: str, recipe: Recipe) -> InputError:
     return InputError(
-        f"SOURCE {shown(source)} was itself generated, says {shown(evidence)}: "
+        f"SOURCE {printable(source)} was itself generated, says {printable(evidence)}: "
         f"{recipe.again}. Give clean photos."
     )
 
@@ -306,7 +306,7 @@ def _make(task: _Task) -> int:
             break
         data = next(made)
         with _writing:
-            write_whole(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
+            atomic_write_bytes(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
     return len(task.missing)
 
 
@@ -317,7 +317,7 @@ def _bytes(photo: Photo) -> bytes:
         data = Path(photo.location).read_bytes()
     if hashlib.sha256(data).hexdigest() != photo.sha256:
         raise InputError(
-            f"{shown(photo.location)} changed, or cannot be read any more, while the tree was "
+            f"{printable(photo.location)} changed, or cannot be read any more, while the tree was "
             "made. Leave SOURCE as it is until the end; if it changed, give another DIR."
         )
     return data

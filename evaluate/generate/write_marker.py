@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...storage.atomic import make_folder
 from ...storage.documents import document_differences, write_document
 from ..sources.generated_marker import GENERATED, read_mark
@@ -30,7 +30,7 @@ def mark_tree(folder: Path, recipe: Mapping[str, Any]) -> None:
         differences = list(document_differences(there, dict(recipe)))
         if differences:
             raise InputError(
-                f"{shown(folder / GENERATED)} says that the tree was made otherwise: "
+                f"{printable(folder / GENERATED)} says that the tree was made otherwise: "
                 f"{'; '.join(differences)}. Give another DIR, or what the tree was made with."
             )
         return
@@ -39,7 +39,7 @@ def mark_tree(folder: Path, recipe: Mapping[str, Any]) -> None:
     others = [name for name in os.listdir(folder) if not name.startswith(f".{GENERATED}.")]
     if others:
         raise InputError(
-            f"DIR {shown(folder)} holds {shown(min(others))} and no {GENERATED}, so it is no tree "
-            "that was generated. Give a new or an empty DIR."
+            f"DIR {printable(folder)} holds {printable(min(others))} and no {GENERATED}, so it is "
+            "no tree that was generated. Give a new or an empty DIR."
         )
     write_document(folder / GENERATED, dict(recipe))

@@ -1,7 +1,7 @@
 """Items in folders: ``DIR/<wnid>/<file>``, or ``DIR/<corruption>/<severity>/<wnid>/<file>``.
 
-What folders and files are called, and whether there are folders at all, the benchmark's ``Tree``
-says. ImageNet's validation images may be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see
+The benchmark's ``DatasetLayout`` says what folders and files are called, and whether there are
+folders at all. ImageNet's validation images may be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see
 ``labels``.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...contracts import Condition, Item, Tree
-from ...errors import InputError, shown
+from ...contracts import Condition, DatasetLayout, Item
+from ...errors import InputError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .generated_marker import Content, mark_above, one_mark, read_mark
 from .items import Files, IdPool, Items, ids_of_names, read_item_file
@@ -33,10 +33,12 @@ class FolderSource:
         conditions: Sequence[Condition],
         pool: IdPool | None = None,
         labels: Labels | None = None,
-        tree: Tree = IMAGES_IN_CLASS_FOLDERS,
+        tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     ) -> None:
         if not is_folder(root):
-            raise InputError(f"{shown(root)} is no folder. Give the folder that holds the images.")
+            raise InputError(
+                f"{printable(root)} is no folder. Give the folder that holds the images."
+            )
         self._root = root
         self._published = conditions
         self._pool = pool or IdPool()
@@ -50,7 +52,7 @@ class FolderSource:
 
     def where(self, condition: Condition) -> str:
         """The folder of a condition, in words."""
-        return shown(self._folders[condition])
+        return printable(self._folders[condition])
 
     def items(self, condition: Condition) -> Items:
         """The images of one condition, sorted by id.
@@ -60,11 +62,13 @@ class FolderSource:
         """
         folder, frames = self._folders[condition], self._tree.frames(condition)
         if not condition.values and (names := self._flat(folder)):
-            found = labelled(names, self._labels, folder, shown(folder))
+            found = labelled(names, self._labels, folder, printable(folder))
             return self._items(found, Files(folder, flat=True), frames)
-        refuse_needless(self._labels, shown(folder))
-        if not self._tree.ids_have_folders:
-            paths = ids_of_names(self._tree, self._names(folder), lambda path: shown(folder / path))
+        refuse_needless(self._labels, printable(folder))
+        if not self._tree.id_includes_dir:
+            paths = ids_of_names(
+                self._tree, self._names(folder), lambda path: printable(folder / path)
+            )
             self._refuse_empty(folder, paths)
             return self._items(list(paths), Files(folder, paths=paths), frames)
         found = [
@@ -94,7 +98,7 @@ class FolderSource:
 
     def _refuse_empty(self, folder: Path, found: Collection[str]) -> None:
         if not found:
-            raise nothing_there(shown(folder), self._tree)
+            raise nothing_there(printable(folder), self._tree)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.
@@ -113,7 +117,7 @@ class FolderSource:
         """
         marks = {mark_above(folder) for folder in self._folders.values() or (self._root,)}
         return {
-            shown(mark or self._root): read_mark(mark) if mark is not None else None
+            printable(mark or self._root): read_mark(mark) if mark is not None else None
             for mark in marks
         }
 
@@ -127,7 +131,7 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read, or conditions were made in different ways.
         """
-        return one_mark(self.marks(), shown(self._root))
+        return one_mark(self.marks(), printable(self._root))
 
     def _flat(self, folder: Path) -> list[str]:
         """The validation images that lie in the folder itself; none where it has class folders."""
@@ -150,7 +154,7 @@ class FolderSource:
             there = [root / relative for root in roots if is_folder(root / relative)]
             if len(there) > 1:
                 raise InputError(
-                    f"{condition} is there twice: {shown(there[0])} and {shown(there[1])}. "
+                    f"{condition} is there twice: {printable(there[0])} and {printable(there[1])}. "
                     "Leave one of them."
                 )
             if there:
@@ -173,13 +177,13 @@ def photos_in(root: Path) -> Sequence[Item]:
     return FolderSource(root, [Condition()]).items(Condition())
 
 
-def nothing_there(where: str, tree: Tree) -> InputError:
+def nothing_there(where: str, tree: DatasetLayout) -> InputError:
     """What is said of a condition's folder without items."""
-    form = "<wnid>/<file>" if tree.ids_have_folders else "files"
+    form = "<wnid>/<file>" if tree.id_includes_dir else "files"
     return InputError(f"{where} holds no {tree.noun}s. Expected {form}, such as {tree.example}.")
 
 
-def _item_folders(folder: Path, tree: Tree) -> Iterator[Entry]:
+def _item_folders(folder: Path, tree: DatasetLayout) -> Iterator[Entry]:
     """The class folders. Lists, licences and checksums may lie beside them, images may not."""
     folders = tree.folders()
     for entry in entries_of(folder):
@@ -191,37 +195,37 @@ def _item_folders(folder: Path, tree: Tree) -> Iterator[Entry]:
             raise _no_item_folder(entry, tree)
 
 
-def _no_item_folder(entry: Entry, tree: Tree) -> InputError:
-    return stray_folder(shown(entry.path), tree, _advice(Path(entry.path), tree))
+def _no_item_folder(entry: Entry, tree: DatasetLayout) -> InputError:
+    return stray_folder(printable(entry.path), tree, _advice(Path(entry.path), tree))
 
 
-def stray_folder(where: str, tree: Tree, advice: str) -> InputError:
+def stray_folder(where: str, tree: DatasetLayout, advice: str) -> InputError:
     """What is said of another folder among those of items."""
     return InputError(
-        f"{where} is no {tree.folder_noun}: expected {_folder_example(tree)}. {advice}"
+        f"{where} is no {tree.class_dir_name}: expected {_folder_example(tree)}. {advice}"
     )
 
 
-def _folder_example(tree: Tree) -> str:
+def _folder_example(tree: DatasetLayout) -> str:
     first = next(iter(tree.folders()))
-    return f"a WordNet id such as {first}" if tree.ids_have_folders else f"one such as {first}"
+    return f"a WordNet id such as {first}" if tree.id_includes_dir else f"one such as {first}"
 
 
-def _advice(folder: Path, tree: Tree) -> str:
+def _advice(folder: Path, tree: DatasetLayout) -> str:
     """What a folder among the class folders may be instead; it is the user's, and may be dear."""
     holder = _holder_of_folders(folder, tree, levels=2)
     if holder is None:
         return f"Move it elsewhere, or give the folder that holds the {_folders(tree)}."
     if holder.name in SEVERITY_FOLDERS:
         return PART_OF_IMAGENET_C
-    return f"Did you mean {shown(holder)}?"
+    return f"Did you mean {printable(holder)}?"
 
 
-def _folders(tree: Tree) -> str:
-    return "class folders" if tree.ids_have_folders else f"{tree.noun}s"
+def _folders(tree: DatasetLayout) -> str:
+    return "class folders" if tree.id_includes_dir else f"{tree.noun}s"
 
 
-def _holder_of_folders(folder: Path, tree: Tree, levels: int) -> Path | None:
+def _holder_of_folders(folder: Path, tree: DatasetLayout, levels: int) -> Path | None:
     """The first folder, here or at most so many levels below, that holds a class folder."""
     below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
     if any(entry.name in tree.folders() for entry in below):
@@ -231,21 +235,21 @@ def _holder_of_folders(folder: Path, tree: Tree, levels: int) -> Path | None:
     return next((holder for holder in found if holder is not None), None)
 
 
-def _refuse_beside_classes(entry: Entry, tree: Tree) -> None:
+def _refuse_beside_classes(entry: Entry, tree: DatasetLayout) -> None:
     if not os.path.exists(entry.path):
         raise _link_to_nothing(entry)
     if tree.is_item(entry.name):
         raise InputError(
-            f"{shown(entry.path)} lies beside the class folders, so its class is not known. "
+            f"{printable(entry.path)} lies beside the class folders, so its class is not known. "
             "Expected <wnid>/<file>; move it into its class folder or remove it."
         )
 
 
-def _check_item(entry: Entry, tree: Tree) -> bool:
+def _check_item(entry: Entry, tree: DatasetLayout) -> bool:
     """True, or the reason why this cannot be scored."""
     if not is_utf8(entry.name):
         raise InputError(
-            f"{shown(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
+            f"{printable(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
             "Rename the file."
         )
     # The first question costs no system call, and there are millions of files.
@@ -253,11 +257,11 @@ def _check_item(entry: Entry, tree: Tree) -> bool:
         if not os.path.exists(entry.path):
             raise _link_to_nothing(entry)
         raise InputError(
-            f"{shown(entry.path)} is no file, expected {a_or_an(tree.noun)}. Remove it."
+            f"{printable(entry.path)} is no file, expected {a_or_an(tree.noun)}. Remove it."
         )
     if not tree.is_item(entry.name):
         raise InputError(
-            f"{shown(entry.path)} is no {tree.noun} by its name, expected one of "
+            f"{printable(entry.path)} is no {tree.noun} by its name, expected one of "
             f"{' '.join(sorted(tree.suffixes))}. Remove it from the class folder."
         )
     return True
@@ -275,5 +279,5 @@ def a_or_an(noun: str) -> str:
 
 def _link_to_nothing(entry: Entry) -> InputError:
     return InputError(
-        f"{shown(entry.path)} is a link to nothing, expected a file. Restore or remove it."
+        f"{printable(entry.path)} is a link to nothing, expected a file. Restore or remove it."
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...contracts import Item, Source
-from ...errors import ImageError, InputError, reason_of, shown
+from ...errors import ImageError, InputError, printable, reason_of
 from .listing import read_file
 
 GENERATED = "generated.json"
@@ -40,9 +40,9 @@ def read_mark(path: Path) -> Content:
         InputError: If it cannot be read or is no JSON object.
     """
     try:
-        return mark_from_bytes(path.read_bytes(), shown(path))
+        return mark_from_bytes(path.read_bytes(), printable(path))
     except OSError as error:
-        raise _unreadable(shown(path), error) from error
+        raise _unreadable(printable(path), error) from error
 
 
 def mark_from_bytes(data: bytes, name: str) -> Content:
@@ -131,7 +131,7 @@ def _lost_mark(item: Item, maker: str) -> InputError:
     whole = "its tree" if item.extent is None else "its tar"
     place = "the root of the tree" if item.extent is None else "the tar, or beside it"
     return InputError(
-        f"{shown(item.location)} was made by `{maker}`, but {whole} has no "
+        f"{printable(item.location)} was made by `{maker}`, but {whole} has no "
         f"{GENERATED}, which says how. Copy that file too, to {place}."
     )
 

@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, Extent, Item, Source, Tree
-from ...errors import ImageError, InputError, UnreadError, shown
+from ...contracts import Condition, DatasetLayout, Extent, Item, Source
+from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
 
@@ -74,7 +74,7 @@ class Items(Sequence[Item]):
     place: Place
     chosen: Sequence[int] | None = None
     there: npt.NDArray[np.int64] | None = None
-    tree: Tree = IMAGES_IN_CLASS_FOLDERS
+    tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
     frames: int = 1
 
     def __len__(self) -> int:
@@ -112,7 +112,7 @@ class Items(Sequence[Item]):
         row = position if self.there is None else int(self.there[position])
         return Item(
             id,
-            tree.folders()[id.partition("/")[0]] if tree.ids_have_folders else None,
+            tree.folders()[id.partition("/")[0]] if tree.id_includes_dir else None,
             self.place.location(id),
             () if tree.attributes is None else tree.attributes(id),
             self.frames,
@@ -170,7 +170,9 @@ def shared_items(
     return items
 
 
-def ids_of_names(tree: Tree, paths: Iterable[str], where: Callable[[str], str]) -> dict[str, str]:
+def ids_of_names(
+    tree: DatasetLayout, paths: Iterable[str], where: Callable[[str], str]
+) -> dict[str, str]:
     """Of each item its path, by its id, sorted; for a tree whose ids are names of files alone.
 
     Args:
@@ -185,7 +187,7 @@ def ids_of_names(tree: Tree, paths: Iterable[str], where: Callable[[str], str]) 
     found: dict[str, str] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if tree.counts is not None and not tree.counts(name):
+        if tree.is_benchmark_item is not None and not tree.is_benchmark_item(name):
             continue
         try:
             says = dict(tree.attributes(name))
@@ -248,7 +250,7 @@ def refuse_missing(item: Item) -> None:
         ImageError: If it is one.
     """
     if item.missing:
-        raise ImageError(f"{shown(item.location)} is not there, but other conditions have it.")
+        raise ImageError(f"{printable(item.location)} is not there, but other conditions have it.")
 
 
 def _lacking(condition: Condition, items: Mapping[Condition, Items], everything: Ids) -> InputError:
@@ -259,7 +261,7 @@ def _lacking(condition: Condition, items: Mapping[Condition, Items], everything:
     options = " and ".join(_option_of(key) for key, _ in condition.values)
     return InputError(
         f"The condition {condition} lacks {len(everything) - len(own)} of "
-        f"{len(everything)} {noun}s, first {shown(first)}, which {holder} has. All "
+        f"{len(everything)} {noun}s, first {printable(first)}, which {holder} has. All "
         f"conditions must hold the same {noun}s: complete the tree, or name the conditions "
         f"to score with {options}."
     )

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError, reason_of, shown
+from ...errors import InputError, printable, reason_of
 from ..classes import class_index, wnids
 from .listing import is_image_name
 
@@ -96,8 +96,8 @@ def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: s
     lacking = sorted(name for name, wnid in found.items() if wnid is None)
     if lacking:
         raise InputError(
-            f"{shown(labels.path)} has no class for {len(lacking):,} of the {len(found):,} images "
-            f"in {where}, first {shown(lacking[0])}. Give the list that belongs to them."
+            f"{printable(labels.path)} has no class for {len(lacking):,} of the {len(found):,} "
+            f"images in {where}, first {printable(lacking[0])}. Give the list that belongs to them."
         )
     return sorted(f"{wnid}/{name}" for name, wnid in found.items())
 
@@ -110,8 +110,8 @@ def refuse_needless(labels: Labels | None, where: str) -> None:
     """
     if labels is not None:
         raise InputError(
-            f"--labels {shown(labels.path)} is for images without class folders, and {where} has "
-            "none of these. Leave it out."
+            f"--labels {printable(labels.path)} is for images without class folders, and {where} "
+            "has none of these. Leave it out."
         )
 
 
@@ -125,7 +125,8 @@ def read_labels(path: Path) -> Labels:
         text = path.read_text("utf-8-sig")
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{shown(path)} cannot be read as a list of classes: {reason_of(error)}. {_EXPECTED}"
+            f"{printable(path)} cannot be read as a list of classes: {reason_of(error)}. "
+            f"{_EXPECTED}"
         ) from error
     rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
     first = rows[0] if rows else [""]
@@ -176,7 +177,7 @@ def _numbered(path: Path, classes: Mapping[str, str], rows: Sequence[list[str]])
         found.append(wnid)
     if len(found) != VALIDATION_IMAGES:
         raise InputError(
-            f"{shown(path)} has {len(found):,} lines without names of files. {_EXPECTED}"
+            f"{printable(path)} has {len(found):,} lines without names of files. {_EXPECTED}"
         )
     _check_balance(path, found)
     return Labels(path, {}, found)
@@ -188,16 +189,16 @@ def _check_balance(path: Path, found: Iterable[str]) -> None:
     odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
     if odd is not None:
         raise InputError(
-            f"{shown(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
+            f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
             f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
         )
 
 
 def _bad_line(path: Path, line: int, row: Sequence[str]) -> InputError:
-    words = shown(" ".join(row))
+    words = printable(" ".join(row))
     return InputError(
-        f"{shown(path)}, line {line}: no class is known from {words[:60]!r}, or it contradicts a "
-        f"line above. {_EXPECTED}"
+        f"{printable(path)}, line {line}: no class is known from {words[:60]!r}, or it contradicts "
+        f"a line above. {_EXPECTED}"
     )
 
 
@@ -206,7 +207,7 @@ def _devkit_classes(path: Path) -> dict[str, str]:
     meta = path.with_name(META)
     if not meta.is_file():
         raise InputError(
-            f"{shown(path)} holds bare numbers. They could be the devkit's, whose order is not "
+            f"{printable(path)} holds bare numbers. They could be the devkit's, whose order is not "
             f"that of the sorted WordNet ids: put its {META} beside the list. {_EXPECTED}"
         )
     import zlib
@@ -223,12 +224,13 @@ def _devkit_classes(path: Path) -> dict[str, str]:
         *(MatReadError, zlib.error, MemoryError, OverflowError, AttributeError),
     ) as error:
         raise InputError(
-            f"{shown(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit again."
+            f"{printable(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit "
+            "again."
         ) from error
     numbers = {str(number) for number in range(1, 1001)}
     if classes.keys() != numbers or set(classes.values()) != class_index().keys():
         raise InputError(
-            f"{shown(meta)} does not name ImageNet's 1000 classes by the numbers 1 to 1000. "
+            f"{printable(meta)} does not name ImageNet's 1000 classes by the numbers 1 to 1000. "
             "Unpack it from the devkit again."
         )
     return classes

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import InputError, UnreadError, reason_of, shown
+from ...errors import InputError, UnreadError, printable, reason_of
 from ..layouts import IMAGE_SUFFIXES
 
 _LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
@@ -33,7 +33,7 @@ def entries_of(folder: Path) -> Iterator[Entry]:
                 if not is_left_behind(entry.name):
                     yield entry
     except OSError as error:
-        raise InputError(f"{shown(folder)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(folder)} cannot be read: {reason_of(error)}.") from error
 
 
 def is_folder(path: Path) -> bool:
@@ -49,7 +49,7 @@ def is_folder(path: Path) -> bool:
     except OSError as error:
         if os.path.islink(path):
             return False  # a link to itself leads nowhere, like one to nothing
-        raise InputError(f"{shown(path)} cannot be read: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
 
 
 def is_left_behind(name: str) -> bool:
@@ -84,7 +84,7 @@ def read_file(location: str) -> bytes:
     except OSError as error:
         kind = UnreadError if error.errno in _OF_ONE_FILE else InputError
         raise kind(
-            f"{shown(location)} cannot be read: {reason_of(error)}. "
+            f"{printable(location)} cannot be read: {reason_of(error)}. "
             "The tree must not change while it is scored."
         ) from error
 
@@ -98,7 +98,7 @@ def refuse_gone(folder: Path) -> None:
     try:
         if next(entries_of(folder), None) is not None:
             return
-        what = f"{shown(folder)} is empty now"
+        what = f"{printable(folder)} is empty now"
     except InputError as error:
         what = str(error).rstrip(".")
     raise InputError(

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...contracts import Condition, Item, Progress, Tree
-from ...errors import InputError, shown
+from ...contracts import Condition, DatasetLayout, Item, Progress
+from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
 from .generated_marker import Content, one_mark
@@ -81,7 +81,7 @@ def open_source(
     conditions: Sequence[Condition],
     *,
     progress: Progress,
-    tree: Tree = IMAGES_IN_CLASS_FOLDERS,
+    tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     labels: Path | None = None,
     damaged_ok: bool = False,
 ) -> MixedSource:
@@ -103,8 +103,8 @@ def open_source(
         raise InputError("No data are named. Give folders or tar files that hold the images.")
     if labels is not None and (not tree.listed or any(c.values for c in conditions)):
         raise InputError(
-            f"--labels {shown(labels)} is for ImageNet's validation images without class folders; "
-            f"the class of these {tree.noun}s is known. Leave it out."
+            f"--labels {printable(labels)} is for ImageNet's validation images without class "
+            f"folders; the class of these {tree.noun}s is known. Leave it out."
         )
     known, pool = None if labels is None else read_labels(labels), IdPool()
     parts: list[Part] = []
@@ -129,8 +129,8 @@ def open_source(
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
             expected = "/".join(str(value) for _, value in conditions[0].values)
             raise InputError(
-                f"{shown(path)} holds nothing of what is scored. Give the folder or tar that holds "
-                f"{expected or f'the {tree.noun}s'}, or leave this one out."
+                f"{printable(path)} holds nothing of what is scored. Give the folder or tar that "
+                f"holds {expected or f'the {tree.noun}s'}, or leave this one out."
             )
     return MixedSource(parts, conditions)
 
@@ -140,7 +140,8 @@ def _refuse_corrupted(folder: Path) -> None:
     place = folder.resolve()
     if place.name in SEVERITY_FOLDERS and place.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
         raise InputError(
-            f"{shown(folder)} is severity {place.name} of {place.parent.name}. {PART_OF_IMAGENET_C}"
+            f"{printable(folder)} is severity {place.name} of {place.parent.name}. "
+            f"{PART_OF_IMAGENET_C}"
         )
 
 
@@ -149,7 +150,9 @@ def _tars_in(folder: Path) -> Iterator[Path]:
     return (folder / name for name in names if name.lower().endswith(TAR))
 
 
-def _holds_more_than_tars(folder: Path, conditions: Sequence[Condition], tree: Tree) -> bool:
+def _holds_more_than_tars(
+    folder: Path, conditions: Sequence[Condition], tree: DatasetLayout
+) -> bool:
     """Whether the folder itself is to be looked into for conditions."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, Extent, Item, Progress, Tree
-from ...errors import ImageError, InputError, UnreadError, shown
+from ...contracts import Condition, DatasetLayout, Extent, Item, Progress
+from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import a_or_an, nothing_there, stray_folder
 from .generated_marker import GENERATED, Content, mark_from_bytes, read_mark
@@ -68,7 +68,7 @@ class TarSource:
         progress: Progress,
         pool: IdPool | None = None,
         labels: Labels | None = None,
-        tree: Tree = IMAGES_IN_CLASS_FOLDERS,
+        tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
         damaged_ok: bool = False,
     ) -> None:
         self._tar = OpenTar(path)
@@ -76,7 +76,7 @@ class TarSource:
         if self._index.fault:
             if not damaged_ok:
                 raise fault_error(self._tar, self._index)
-            progress.note(f"{shown(path)} is damaged or truncated: {self._index.fault}.")
+            progress.note(f"{printable(path)} is damaged or truncated: {self._index.fault}.")
         self._pool = pool or IdPool()
         self._labels = labels
         self._tree = tree
@@ -110,7 +110,7 @@ class TarSource:
         if not condition.values and folder in self._flat_folders:
             return self._flat_items(folder)
         refuse_needless(self._labels, self._shown(folder))
-        if not self._tree.ids_have_folders:
+        if not self._tree.id_includes_dir:
             return self._named_items(folder, self._tree.frames(condition))
         self._refuse_strays(folder)
         rows = np.arange(*index.rows_of(folder).indices(len(index.name)))
@@ -154,8 +154,8 @@ class TarSource:
                 return self._shown(path), mark_from_bytes(data, self._shown(path))
         beside = self._tar.path.with_name(GENERATED)
         if beside.is_file():
-            return shown(beside), read_mark(beside)
-        return shown(self._tar.path), None
+            return printable(beside), read_mark(beside)
+        return printable(self._tar.path), None
 
     def _flat_items(self, folder: str) -> Items:
         index = self._index
@@ -221,7 +221,7 @@ class TarSource:
 
     def _roots(self) -> Iterator[str]:
         """The folders in which items lie, or folders of them."""
-        if self._tree.ids_have_folders:
+        if self._tree.id_includes_dir:
             yield from self._roots_of_folders()
             return
         for _, path in self._named:
@@ -367,7 +367,7 @@ class TarSource:
         return self._known[1]
 
     def _shown(self, path: str) -> str:
-        return shown(f"{self._tar.path}: {path}" if path else self._tar.path)
+        return printable(f"{self._tar.path}: {path}" if path else self._tar.path)
 
 
 def read_member(tar: OpenTar, item: Item) -> bytes:
@@ -383,11 +383,11 @@ def read_member(tar: OpenTar, item: Item) -> bytes:
     try:
         data = tar.read(item.extent.offset, item.extent.size)
     except UnreadError as error:
-        raise UnreadError(f"{shown(item.location)} cannot be read: {error}") from error
+        raise UnreadError(f"{printable(item.location)} cannot be read: {error}") from error
     tar.refuse_changed()
     if len(data) < item.extent.size:
         raise ImageError(
-            f"{shown(item.location)} is cut off: the tar is truncated, and {len(data):,} of "
+            f"{printable(item.location)} is cut off: the tar is truncated, and {len(data):,} of "
             f"{item.extent.size:,} bytes are there."
         )
     return data

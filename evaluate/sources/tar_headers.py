@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
-from ...errors import InputError, UnreadError, reason_of, shown
+from ...errors import InputError, UnreadError, printable, reason_of
 
 BLOCK_BYTES = 512
 HEADER_BYTES = 4096
@@ -63,13 +63,13 @@ class OpenTar:
         self.path = path
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for a writer
-                raise InputError(f"{shown(path)} is no regular file, expected a tar file.")
+                raise InputError(f"{printable(path)} is no regular file, expected a tar file.")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError)
             what = "is no folder and no file" if missing else f"cannot be read: {reason_of(error)}"
             raise InputError(
-                f"{shown(path)} {what}. Give folders or tar files that hold the images."
+                f"{printable(path)} {what}. Give folders or tar files that hold the images."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
         self.size, self.mtime_ns = self._state()
@@ -90,7 +90,7 @@ class OpenTar:
                 offset, size = offset + len(part), size - len(part)
         except OSError as error:
             if error.errno == errno.EIO and self._is_there(offset):
-                why = f"{shown(self.path)} cannot be read: {reason_of(error)}."
+                why = f"{printable(self.path)} cannot be read: {reason_of(error)}."
                 raise UnreadError(why) from error
             raise self._gone(error) from error
         return b"".join(parts)
@@ -110,7 +110,7 @@ class OpenTar:
                 f"from {self.size:,} to {size:,} bytes" if size != self.size else "in its time"
             )
             raise InputError(
-                f"{shown(self.path)} changed while it was read, {changed}. Start again once "
+                f"{printable(self.path)} changed while it was read, {changed}. Start again once "
                 "nothing writes to it any more."
             )
 
@@ -127,8 +127,8 @@ class OpenTar:
 
     def _gone(self, error: OSError) -> InputError:
         return InputError(
-            f"The data are gone: {shown(self.path)} cannot be read: {reason_of(error)}. Bring them "
-            "back and repeat the command; what is finished is kept."
+            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. Bring "
+            "them back and repeat the command; what is finished is kept."
         )
 
     def _read_once(self, offset: int, size: int) -> bytes:
@@ -143,8 +143,8 @@ class OpenTar:
         for magic, unpack in _COMPRESSED.items():
             if first.startswith(magic):
                 raise InputError(
-                    f"{shown(self.path)} is compressed, so an image cannot be read from its "
-                    f"middle. Unpack it once with `{unpack} {shown(self.path)}`, and give the "
+                    f"{printable(self.path)} is compressed, so an image cannot be read from its "
+                    f"middle. Unpack it once with `{unpack} {printable(self.path)}`, and give the "
                     "tar or the folder that it becomes."
                 )
 
@@ -175,7 +175,7 @@ def walk(tar: OpenTar, see: Callable[[tarfile.TarInfo, int], None]) -> str:
             there = tar.size - header.offset_data
             if header.isreg() and not header.issparse() and there < header.size:
                 return (
-                    f"it ends inside {shown(last)}, of which {max(0, there):,} of "
+                    f"it ends inside {printable(last)}, of which {max(0, there):,} of "
                     f"{header.size:,} bytes are there"
                 )
     except _DAMAGED:
@@ -190,7 +190,7 @@ def _no_tar(tar: OpenTar) -> str:
     if len(start) == BLOCK_BYTES and not any(start):
         return _fault_of_end(tar, 0)  # an archive of nothing
     what = "is empty" if tar.size == 0 else "is no tar file: it does not begin with a header of one"
-    raise InputError(f"{shown(tar.path)} {what}. Give a tar file or a folder; fetch it again.")
+    raise InputError(f"{printable(tar.path)} {what}. Give a tar file or a folder; fetch it again.")
 
 
 def _fault_of_end(tar: OpenTar, at: int) -> str:

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Progress
-from ...errors import InputError, OutputError, shown
-from ...storage.atomic import remove_leftovers, write_whole
+from ...errors import InputError, OutputError, printable
+from ...storage.atomic import atomic_write_bytes, remove_leftovers
 from ...storage.cache import cache_folder
 from ...storage.lock import locked
 from .tar_headers import BLOCK_BYTES, OpenTar, walk
@@ -122,7 +122,7 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
         return kept
 
     def waiting() -> None:
-        progress.note(f"Another process makes the index of {shown(tar.path)}; waiting for it.")
+        progress.note(f"Another process makes the index of {printable(tar.path)}; waiting for it.")
 
     with ExitStack() as stack:
         try:
@@ -151,7 +151,7 @@ def index_lock(index: Path) -> Path:
 def fault_error(tar: OpenTar, index: TarIndex) -> InputError:
     """What a tar that is not whole is refused with."""
     return InputError(
-        f"{shown(tar.path)} is damaged or truncated: {index.fault}. Fetch or copy it again; "
+        f"{printable(tar.path)} is damaged or truncated: {index.fault}. Fetch or copy it again; "
         "--on-error skip scores what is there."
     )
 
@@ -230,7 +230,7 @@ def _built(tar: OpenTar, progress: Progress) -> TarIndex:
     found = _Found()
     step, total = f"index of {tar.path.name}", tar.size // 2**20
     if tar.size > 2**30:
-        progress.note(f"Making the index of {shown(tar.path)}, once.")
+        progress.note(f"Making the index of {printable(tar.path)}, once.")
 
     def see(header: tarfile.TarInfo, at: int) -> None:
         if found.add(header) and len(found.kind) % MEMBERS_A_STEP == 0:
@@ -282,11 +282,13 @@ def _keep(index: TarIndex, tar: OpenTar, places: list[Path], progress: Progress)
     data = _sealed(header, payload)
     for place in places:
         try:
-            write_whole(place, data)
+            atomic_write_bytes(place, data)
         except OutputError:
             continue
         return
-    progress.note(f"The index of {shown(tar.path)} cannot be kept, and is made again next time.")
+    progress.note(
+        f"The index of {printable(tar.path)} cannot be kept, and is made again next time."
+    )
 
 
 def _kept(tar: OpenTar, places: list[Path], progress: Progress | None) -> TarIndex | None:
@@ -300,8 +302,8 @@ def _kept(tar: OpenTar, places: list[Path], progress: Progress | None) -> TarInd
             return index
         if progress is not None:
             progress.note(
-                f"{shown(place)} is of another state of {shown(tar.path.name)}, or damaged; the "
-                "index is made again."
+                f"{printable(place)} is of another state of {printable(tar.path.name)}, or "
+                "damaged; the index is made again."
             )
     return None
 

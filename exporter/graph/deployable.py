@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import FLOAT32_PIXELS, GraphKind, InputKind, Precision, Preprocessing
-from ...errors import InputError, reason_of, shown
+from ...errors import InputError, printable, reason_of
 
 if TYPE_CHECKING:
     import onnx
@@ -112,7 +112,7 @@ def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Affi
         value = model.graph.input[0].name
     except Exception as error:  # protobuf's DecodeError has no public home
         raise InputError(
-            f"{shown(path)} is no ONNX graph: {reason_of(error)}. Export the model again."
+            f"{printable(path)} is no ONNX graph: {reason_of(error)}. Export the model again."
         ) from error
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     found: list[npt.NDArray[np.float32]] = []
@@ -121,14 +121,16 @@ def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Affi
         readers = [n for n in model.graph.node if value in n.input and n.op_type != "Shape"]
         if len(readers) != 1 or not _is(readers[0], operator):
             raise InputError(
-                f"{shown(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
+                f"{printable(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
                 "preprocessing cannot be verified. Export the model again."
             )
         node = readers[0]
         found += [_constant(constants[name], path) for name in node.input if name in constants]
         value = node.output[0]
     if len(found) != 2:
-        raise InputError(f"{shown(path)} has no constant scale and bias. Export the model again.")
+        raise InputError(
+            f"{printable(path)} has no constant scale and bias. Export the model again."
+        )
     return found[0].reshape(-1), found[1].reshape(-1)
 
 

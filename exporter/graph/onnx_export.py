@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import FLOAT32_PIXELS, GraphKind, LoadedNetwork, Precision
-from ...errors import InputError, reason_of, shown
+from ...errors import InputError, printable, reason_of
 from ..class_order import output_count
 from .batchnorm import fold_batchnorm
 from .deployable import OUTPUT, deployable, example_input
@@ -145,8 +145,8 @@ def _check_precision(loaded: LoadedNetwork, kind: GraphKind, graph: Any) -> None
     ]
     if others:
         raise InputError(
-            f"{loaded.spec.name} cannot be exported in {kind.precision}: {shown(others[0])} keeps "
-            "another precision. Its code casts by itself; use --precision fp32."
+            f"{loaded.spec.name} cannot be exported in {kind.precision}: {printable(others[0])} "
+            "keeps another precision. Its code casts by itself; use --precision fp32."
         )
 
 

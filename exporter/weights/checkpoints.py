@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError, reason_of, shown
+from ...errors import InputError, printable, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     head = _head(path)
     for pattern, fault in _SOMETHING_ELSE:
         if re.match(pattern, head, re.IGNORECASE):
-            raise InputError(f"{shown(path)} {fault}, and give that.")
+            raise InputError(f"{printable(path)} {fault}, and give that.")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER_BYTES:
         return Checkpoint(path, _of_safetensors(path))
     return _unwrapped(path, _of_torch(path, zipped=head.startswith(b"PK")))
@@ -86,10 +86,10 @@ def _head(path: Path) -> bytes:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InputError(
-            f"{shown(path)} cannot be read: {reason_of(error)}. Expected a checkpoint's file."
+            f"{printable(path)} cannot be read: {reason_of(error)}. Expected a checkpoint's file."
         ) from error
     if not head:
-        raise InputError(f"{shown(path)} is empty. Copy or download it again.")
+        raise InputError(f"{printable(path)} is empty. Copy or download it again.")
     return head
 
 
@@ -100,9 +100,9 @@ def _of_safetensors(path: Path) -> "dict[str, torch.Tensor]":
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{shown(path)}, of safetensors, {_CUT_OFF}.") from error
+        raise InputError(f"{printable(path)}, of safetensors, {_CUT_OFF}.") from error
     if not tensors:
-        raise InputError(f"{shown(path)} holds no tensors. {_expected()}")
+        raise InputError(f"{printable(path)} holds no tensors. {_expected()}")
     return tensors
 
 
@@ -126,7 +126,7 @@ def _of_torch(path: Path, *, zipped: bool) -> Any:
             source = path if by_name else file
             return torch.load(source, map_location="cpu", weights_only=True, mmap=by_name)
     except Exception as error:  # torch raises whatever its unpickler and zip reader do
-        raise InputError(f"{shown(path)} {_fault(error, zipped=zipped)}") from error
+        raise InputError(f"{printable(path)} {_fault(error, zipped=zipped)}") from error
 
 
 def _fault(error: Exception, *, zipped: bool) -> str:
@@ -134,7 +134,7 @@ def _fault(error: Exception, *, zipped: bool) -> str:
     found = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
     if found is not None:
         network = found[1].startswith(("torch.nn.", "torchvision."))
-        what = "a pickled network" if network else f"an object of {shown(found[1])}"
+        what = "a pickled network" if network else f"an object of {printable(found[1])}"
         part = ".state_dict()" if network else '["state_dict"]'
         return f"holds {what}, which is not loaded: that could run code. {_save_again(part)}"
     if "EOF" in str(error) or isinstance(error, EOFError):
@@ -163,13 +163,13 @@ def _check_archive(path: Path) -> None:
             names = {record.filename.partition("/")[2] for record in records}
             if "constants.pkl" in names:
                 raise InputError(
-                    f"{shown(path)} is a TorchScript program, not a checkpoint. "
+                    f"{printable(path)} is a TorchScript program, not a checkpoint. "
                     "Where you trust it, save its tensors alone, "
                     "`torch.save(torch.jit.load(FILE).state_dict(), NEW)`, and give NEW."
                 )
             if "data.pkl" not in names:
                 raise InputError(
-                    f"{shown(path)} is an archive, but none of torch.save. {_expected()}"
+                    f"{printable(path)} is an archive, but none of torch.save. {_expected()}"
                 )
             for record in records:
                 if record.CRC:
@@ -177,7 +177,7 @@ def _check_archive(path: Path) -> None:
                         while file.read(1 << 20):
                             pass
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-        raise InputError(f"{shown(path)} {_CUT_OFF}.") from error
+        raise InputError(f"{printable(path)} {_CUT_OFF}.") from error
 
 
 def _unwrapped(path: Path, content: Any) -> Checkpoint:
@@ -194,7 +194,7 @@ def _unwrapped(path: Path, content: Any) -> Checkpoint:
         empty = not content and isinstance(content, dict)
         kind = "nothing" if empty else f"an object of type {type(content).__name__}"
         where = f" under {'/'.join(inside)}" if inside else ""
-        raise InputError(f"{shown(path)} holds {kind}{where}. {_expected()}")
+        raise InputError(f"{printable(path)} holds {kind}{where}. {_expected()}")
     _refuse_others(path, content)
     return Checkpoint(path, content, inside, beside)
 
@@ -205,8 +205,8 @@ def _refuse_others(path: Path, tensors: "dict[Any, Any]") -> None:
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise InputError(
-                f"{shown(path)} holds {shown(str(name))}, of type {type(value).__name__}, among "
-                f"its tensors. {_expected()}"
+                f"{printable(path)} holds {printable(str(name))}, of type {type(value).__name__}, "
+                f"among its tensors. {_expected()}"
             )
 
 

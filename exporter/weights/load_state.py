@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec, Progress
-from ...errors import InputError, reason_of, shown
+from ...errors import InputError, printable, reason_of
 from ..tensors import COUNTER
 from .checkpoints import Checkpoint
 
@@ -37,10 +37,10 @@ def load_checkpoint(
     taken_off = _take_off_prefixes(tensors, own)
     words = _how(checkpoint, taken_off)
     if words:
-        progress.note(f"Weights of {shown(checkpoint.path)}: {', '.join(words)}.")
+        progress.note(f"Weights of {printable(checkpoint.path)}: {', '.join(words)}.")
     for name in [name for name in tensors if _DENSENET_NAME.search(name)]:
         tensors[_DENSENET_NAME.sub(r"\1\2", name)] = tensors.pop(name)
-    where = shown(spec.weights.reference) + (f" ({', '.join(words)})" if words else "")
+    where = printable(spec.weights.reference) + (f" ({', '.join(words)})" if words else "")
     misfit = f"The weights {where} do not fit {spec.architecture}: the checkpoint"
     _refuse_classes(spec.architecture, misfit, tensors, own)
     _refuse_shapes_and_types(misfit, tensors, own)

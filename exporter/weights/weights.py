@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import FactoryCode, LoadedNetwork, ModelSpec, Progress, ReadyOnnx, Silence
-from ...errors import EvaluatorError, InputError, reason_of, shown
+from ...contracts import FactoryCode, LoadedNetwork, ModelSpec, NullProgress, Progress, ReadyOnnx
+from ...errors import EvaluatorError, InputError, printable, reason_of
 from ...storage.digest import file_sha256
 from ...storage.fetch import fetch
 from ..class_order import in_imagenet_order
@@ -42,7 +42,7 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         InputError: If a checkpoint does not fit the architecture or is damaged.
         UnavailableError: If the weights cannot be had.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     network = _built(spec)
     if isinstance(spec.own, FactoryCode):
         check_code(spec.own, network)
@@ -106,10 +106,10 @@ def _checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
 def _of_file(spec: ModelSpec) -> Checkpoint:
     path = Path(spec.weights.reference)
     if not path.is_file():
-        raise InputError(f"The weights of {spec.name}, {shown(path)}, are gone. {_INSTEAD}")
+        raise InputError(f"The weights of {spec.name}, {printable(path)}, are gone. {_INSTEAD}")
     if file_sha256(path) != spec.weights.sha256:
         raise InputError(
-            f"{shown(path)} is not the file that {spec.name} was made from: its SHA-256 "
+            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
             f"differs from {spec.weights.sha256[:12]}. Export the model again."
         )
     return read_checkpoint(path)
@@ -125,7 +125,7 @@ def _of_package(spec: ModelSpec) -> Checkpoint:
     path = Path(found.submodule_search_locations[0]) / default.path
     if file_sha256(path) != default.sha256:
         raise InputError(
-            f"{shown(path)} is damaged: its SHA-256 is not {default.sha256[:12]}... "
+            f"{printable(path)} is damaged: its SHA-256 is not {default.sha256[:12]}... "
             f"Reinstall {default.distribution}."
         )
     return read_checkpoint(path)

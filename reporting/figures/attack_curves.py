@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..entries import Entry, Shown
+from ..entries import ModelResults, ReportContents
 from ..published.paper_deviations import is_like_papers
 from ..tables.attack_tables import CURVE_EPSILON
 
@@ -33,7 +33,7 @@ class Curve:
         over_steps: Which of both.
     """
 
-    entry: Entry
+    entry: ModelResults
     scores: tuple[Score, ...]
     over_steps: bool = False
 
@@ -125,7 +125,7 @@ class Panel:
         return ", ".join(word for word, words in own if len(words) > 1)
 
 
-def panels_of(shown: Shown) -> list[Panel]:
+def panels_of(shown: ReportContents) -> list[Panel]:
     """Those that there are numbers for."""
     sources = dict.fromkeys(
         score.source_model
@@ -144,7 +144,7 @@ class _Attack:
     benchmark: str
     source: str | None = None
 
-    def of(self, entry: Entry, metric: str) -> list[Score]:
+    def of(self, entry: ModelResults, metric: str) -> list[Score]:
         """All of a metric that have a value."""
         return [
             score
@@ -153,7 +153,7 @@ class _Attack:
         ]
 
     def over_epsilon(
-        self, entries: Iterable[Entry], metric: str, clean: str = "clean_accuracy"
+        self, entries: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
     ) -> list[Curve]:
         """By the fewest steps of each; those without an attack first."""
         curves = []
@@ -165,7 +165,7 @@ class _Attack:
                 curves.append(Curve(entry, (*self.of(entry, clean)[:1], *at)))
         return curves
 
-    def over_steps(self, entries: Iterable[Entry], metric: str) -> list[Curve]:
+    def over_steps(self, entries: Iterable[ModelResults], metric: str) -> list[Curve]:
         """At the paper's epsilon, or the largest; of one count of steps there is no curve."""
         curves = []
         for entry in entries:
@@ -179,7 +179,7 @@ class _Attack:
         return curves
 
 
-def _over_epsilon(shown: Shown, attack: _Attack) -> Panel:
+def _over_epsilon(shown: ReportContents, attack: _Attack) -> Panel:
     drawn = attack.over_epsilon(shown.entries, "accuracy_under_attack")
     steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
     published = attack.over_epsilon(shown.published, "accuracy_under_attack")
@@ -196,7 +196,7 @@ def _over_epsilon(shown: Shown, attack: _Attack) -> Panel:
     )
 
 
-def _over_steps(shown: Shown, attack: _Attack) -> Panel:
+def _over_steps(shown: ReportContents, attack: _Attack) -> Panel:
     drawn = attack.over_steps(shown.entries, "accuracy_under_attack")
     epsilons = sorted({s.epsilon for curve in drawn for s in curve.scores if s.epsilon})
     published = attack.over_steps(shown.published, "accuracy_under_attack")

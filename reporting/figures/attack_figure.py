@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..entries import Entry, Shown
-from ..footnotes import MARKS, Cell, legend
+from ..entries import ModelResults, ReportContents
+from ..footnotes import MARKS, TableCell, legend
 from ..metric_info import WILSON_INTERVAL
 from ..published.paper_deviations import deviation_notes, is_like_papers
 from ..published.published import SOURCE
@@ -50,10 +50,10 @@ class _Looks:
         others: The paper's models that have no colour of a user's.
     """
 
-    entries: Sequence[Entry]
-    others: Sequence[Entry]
+    entries: Sequence[ModelResults]
+    others: Sequence[ModelResults]
 
-    def of(self, entry: Entry) -> dict[str, Any]:
+    def of(self, entry: ModelResults) -> dict[str, Any]:
         """Of a user's model."""
         position = self.entries.index(entry)
         return {
@@ -65,7 +65,7 @@ class _Looks:
             "linewidth": 1.3,
         }
 
-    def of_published(self, entry: Entry) -> dict[str, Any]:
+    def of_published(self, entry: ModelResults) -> dict[str, Any]:
         """The colour of the user's model that it is, or a hollow marker."""
         look: dict[str, Any] = {"linestyle": DASHED, "linewidth": 0.9}
         if entry not in self.others:
@@ -74,20 +74,20 @@ class _Looks:
         hollow = {"markerfacecolor": "white", "markeredgewidth": 0.7, "markersize": 3.5}
         return {**look, **hollow, "color": MUTED, "marker": marker}
 
-    def _twin(self, published: Entry) -> Entry:
+    def _twin(self, published: ModelResults) -> ModelResults:
         """Of several rows of that model, one that was attacked as the paper's were."""
         same = [entry for entry in self.entries if entry.model == published.model]
         return next(filter(_is_attacked_alike, same), same[0])
 
 
-def _is_attacked_alike(entry: Entry) -> bool:
+def _is_attacked_alike(entry: ModelResults) -> bool:
     found = (
         score for name in (TRANSFER, WHITE_BOX) for score in entry.of(name, "accuracy_under_attack")
     )
     return any(is_like_papers([score]) for score in found)
 
 
-def attack_figure(shown: Shown) -> "Figure | None":
+def attack_figure(shown: ReportContents) -> "Figure | None":
     """The figure of the models that were attacked, if any.
 
     Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
@@ -100,7 +100,7 @@ def attack_figure(shown: Shown) -> "Figure | None":
     if not attacked:
         return None
     drawn = attacked[:MOST_MODELS]
-    panels = panels_of(Shown(drawn, shown.published))
+    panels = panels_of(ReportContents(drawn, shown.published))
     looks = _Looks(drawn, _others(drawn, panels))
     lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn))
     rows = -(-len(panels) // COLUMNS)
@@ -127,7 +127,7 @@ def _width(panels: int) -> float:
     return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
 
 
-def _others(entries: Sequence[Entry], panels: Sequence[Panel]) -> list[Entry]:
+def _others(entries: Sequence[ModelResults], panels: Sequence[Panel]) -> list[ModelResults]:
     """The paper's models that are none of these."""
     models = {entry.model for entry in entries}
     found = {c.entry.name: c.entry for panel in panels for c in panel.published}
@@ -224,7 +224,7 @@ def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
     return any(curve.entry not in looks.others for p in panels for curve in p.published)
 
 
-def _model_line(entry: Entry, panels: Sequence[Panel]) -> str:
+def _model_line(entry: ModelResults, panels: Sequence[Panel]) -> str:
     """Its name with its marks, and what its curves are where those of a panel differ."""
     words = []
     for letter, panel in zip("abcdefghijkl", panels, strict=False):
@@ -236,7 +236,7 @@ def _model_line(entry: Entry, panels: Sequence[Panel]) -> str:
     return f"{name} ({'; '.join(words)})" if words else name
 
 
-def _cells(entry: Entry, panels: Sequence[Panel]) -> list[Cell]:
+def _cells(entry: ModelResults, panels: Sequence[Panel]) -> list[TableCell]:
     """A model's numbers, for their marks."""
     return [
         entry.cell(score)

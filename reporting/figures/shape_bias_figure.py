@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..entries import Entry
+from ..entries import ModelResults
 from ..footnotes import legend, percent
 from ..metric_info import EXEMPLAR_INTERVAL
 from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
@@ -49,7 +49,7 @@ class _Drawn:
         references: To stand beside.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[ModelResults]
     categories: Sequence[str]
     keys: dict[str, object]
     references: Sequence[Reference]
@@ -75,7 +75,7 @@ class _Drawn:
         return len(self.categories)
 
 
-def shape_bias_figure(entries: Sequence[Entry], rule: str, stimuli: int) -> "Figure | None":
+def shape_bias_figure(entries: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
     """The figure of the models that have a shape bias by this rule on these stimuli, if any.
 
     Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
@@ -106,12 +106,14 @@ def shape_bias_figure(entries: Sequence[Entry], rule: str, stimuli: int) -> "Fig
     return figure
 
 
-def _value(entry: Entry, metric: str, keys: dict[str, object], **more: object) -> float | None:
+def _value(
+    entry: ModelResults, metric: str, keys: dict[str, object], **more: object
+) -> float | None:
     score = entry.find(BENCHMARK, metric, **keys, **more)
     return None if score is None else score.value
 
 
-def _decided_by_category(entry: Entry, of: _Drawn) -> list[float | None]:
+def _decided_by_category(entry: ModelResults, of: _Drawn) -> list[float | None]:
     values = [_value(entry, "category_decided", of.keys, category=name) for name in of.categories]
     return values if any(value is not None for value in values) else []
 
@@ -175,7 +177,7 @@ def _hollow(number: int) -> dict[str, Any]:
     }
 
 
-def _place_model(axes: "Axes", of: _Drawn, entry: Entry, position: int) -> None:
+def _place_model(axes: "Axes", of: _Drawn, entry: ModelResults, position: int) -> None:
     """Its markers, and its line at the bias over all stimuli, with the interval below."""
     colour, marker = COLOURS[position], MARKERS[position]
     points = [
@@ -281,7 +283,7 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
         line(note, len(lines) + 0.3 + number, fontsize=6.5, color=MUTED)
 
 
-def legend_line(entry: Entry, keys: dict[str, object]) -> str:
+def legend_line(entry: ModelResults, keys: dict[str, object]) -> str:
     """A model's numbers over all stimuli, with their intervals and marks."""
     words = []
     for metric, title in (("shape_bias", "shape bias"), ("decided", "decided")):

@@ -6,8 +6,8 @@ Source of the layout: Orhan, arXiv 1907.07640, Figure 4.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..entries import Entry
-from ..footnotes import Cell, legend
+from ..entries import ModelResults
+from ..footnotes import TableCell, legend
 from ..tables.shape_bias_tables import BENCHMARK
 from .drawing import COLOURS, FAINT, INK, MUTED, new_figure, shortened
 from .stimulus_examples import Answer, Example
@@ -32,7 +32,7 @@ MATCHES = {"shape": ("●", COLOURS[0]), "texture": ("■", COLOURS[1]), "": (""
 CREDIT = "stimuli: Geirhos et al. (2019), rgeirhos/texture-vs-shape, CC BY 4.0"
 
 
-def stimulus_figure(entries: Sequence[Entry], examples: Sequence[Example]) -> "Figure":
+def stimulus_figure(entries: Sequence[ModelResults], examples: Sequence[Example]) -> "Figure":
     """A page of examples, with the answers of each model below.
 
     Within ``drawing.style``.
@@ -75,7 +75,7 @@ def stimulus_figure(entries: Sequence[Entry], examples: Sequence[Example]) -> "F
     return figure
 
 
-def _cell(entry: Entry) -> Cell:
+def _cell(entry: ModelResults) -> TableCell:
     """The shape bias whose marks hold for the answers that it was made of."""
     scores = list(entry.of(BENCHMARK, "shape_bias"))
     return entry.cell(next((s for s in scores if s.value is not None), scores[0]))

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ...contracts import Score, epsilon_text
-from ..entries import Entry, Number, Shown, refusals
-from ..footnotes import Cell
+from ..entries import ModelResults, Number, ReportContents, refusals
+from ..footnotes import TableCell
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -38,7 +38,7 @@ NOTES = (
 )
 
 
-def attack_tables(shown: Shown) -> list[Table]:
+def attack_tables(shown: ReportContents) -> list[Table]:
     """A table over epsilon, and one over steps."""
     entries = shown.with_number(BENCHMARK, "clean_accuracy")
     if not entries:
@@ -47,7 +47,7 @@ def attack_tables(shown: Shown) -> list[Table]:
     return [*_over_epsilon(models), *_over_steps(models)]
 
 
-def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:
+def _over_epsilon(models: Sequence[ModelResults]) -> Iterator[Table]:
     epsilons = sorted({s.epsilon for m in models for s in _under_attack(m) if s.epsilon})
     rows, refused = [], []
     for model in models:
@@ -67,7 +67,7 @@ def _over_epsilon(models: Sequence[Entry]) -> Iterator[Table]:
         )
 
 
-def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
+def _over_steps(models: Sequence[ModelResults]) -> Iterator[Table]:
     counts = sorted({s.steps for m in models for s in _under_attack(m) if s.steps})
     rows, refused = [], []
     for model in models:
@@ -88,12 +88,12 @@ def _over_steps(models: Sequence[Entry]) -> Iterator[Table]:
         )
 
 
-def _notes(models: Sequence[Entry], refused: Sequence[str]) -> list[str]:
+def _notes(models: Sequence[ModelResults], refused: Sequence[str]) -> list[str]:
     """What is counted, in what attacks are not the paper's, and why numbers were refused."""
     return [*NOTES, *deviation_notes(models, BENCHMARK), *refused]
 
 
-def _refused(model: Entry, epsilons: Sequence[float], counts: Sequence[int]) -> list[str]:
+def _refused(model: ModelResults, epsilons: Sequence[float], counts: Sequence[int]) -> list[str]:
     numbers: list[Number] = [(BENCHMARK, "clean_accuracy", {})]
     for metric in COUNTS["paper"]:
         for epsilon, steps in product(epsilons, counts):
@@ -101,11 +101,11 @@ def _refused(model: Entry, epsilons: Sequence[float], counts: Sequence[int]) -> 
     return refusals([model], numbers)
 
 
-def _under_attack(model: Entry) -> Iterator[Score]:
+def _under_attack(model: ModelResults) -> Iterator[Score]:
     yield from model.of(BENCHMARK, "accuracy_under_attack")
 
 
-def _counts(model: Entry) -> Iterator[tuple[str, str]]:
+def _counts(model: ModelResults) -> Iterator[tuple[str, str]]:
     """The metrics of a model's attack, and what they count."""
     protocol = next((str(score.protocol) for score in _under_attack(model)), "")
     for metric, count in COUNTS.get(protocol.rpartition("-")[2], {}).items():
@@ -113,5 +113,5 @@ def _counts(model: Entry) -> Iterator[tuple[str, str]]:
             yield metric, count
 
 
-def _cell(model: Entry, metric: str, epsilon: float, steps: int) -> Cell:
+def _cell(model: ModelResults, metric: str, epsilon: float, steps: int) -> TableCell:
     return model.cell(model.find(BENCHMARK, metric, epsilon=epsilon, steps=steps), interval=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...contracts import Difference
-from ..footnotes import Cell, common_marks, legend, marks_of
+from ..footnotes import TableCell, common_marks, legend, marks_of
 from ..metric_info import quantity_of
 from ..table import Table
 
@@ -135,7 +135,7 @@ def _table(
 
 def _by_severity(compared: Compared, cells: Sequence[Difference]) -> Table:
     """Differences of top-1 error in each cell, without their intervals: there are 75."""
-    rows: dict[str, dict[int | None, Cell]] = {}
+    rows: dict[str, dict[int | None, TableCell]] = {}
     for difference in cells:
         cell = _cell(compared, difference, interval=False)
         rows.setdefault(str(difference.corruption), {})[difference.severity] = cell
@@ -145,14 +145,14 @@ def _by_severity(compared: Compared, cells: Sequence[Difference]) -> Table:
         f"Top-1 error by severity, {DIFFERENCE}, in %{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES)),
         tuple(
-            (name, *(row.get(s, Cell()).without(shared) for s in SEVERITIES))
+            (name, *(row.get(s, TableCell()).without(shared) for s in SEVERITIES))
             for name, row in rows.items()
         ),
         tuple(legend(everything)),
     )
 
 
-def _cells(compared: Compared, difference: Difference) -> list[Cell]:
+def _cells(compared: Compared, difference: Difference) -> list[TableCell]:
     """A's number, B's, and their difference."""
     return [
         *(_side(compared, difference, side) for side in (0, 1)),
@@ -160,22 +160,22 @@ def _cells(compared: Compared, difference: Difference) -> list[Cell]:
     ]
 
 
-def _side(compared: Compared, difference: Difference, side: int) -> Cell:
+def _side(compared: Compared, difference: Difference, side: int) -> TableCell:
     value = (difference.a, difference.b)[side]
     if value is None:
-        return Cell()
+        return TableCell()
     marks = marks_of(difference, *compared.parities[side]) + compared.marks[side]
-    return Cell(quantity_of(difference.metric).text(value), marks, difference)
+    return TableCell(quantity_of(difference.metric).text(value), marks, difference)
 
 
-def _cell(compared: Compared, difference: Difference, *, interval: bool = True) -> Cell:
+def _cell(compared: Compared, difference: Difference, *, interval: bool = True) -> TableCell:
     if difference.difference is None:
-        return Cell("refused")
+        return TableCell("refused")
     ends = (difference.low, difference.high) if interval else (None, None)
     parities = [parity for side in compared.parities for parity in side]
     marks = marks_of(difference, *parities) + max(compared.marks)
     text = quantity_of(difference.metric).text(difference.difference, *ends, sign="+")
-    return Cell(text, marks, difference)
+    return TableCell(text, marks, difference)
 
 
 def _only(difference: Difference) -> tuple[str, ...]:

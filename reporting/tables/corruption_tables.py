@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ...contracts import Score
-from ..entries import Entry, Shown
+from ..entries import ModelResults, ReportContents
 from ..footnotes import common_marks, legend
 from ..table import Table
 from ..table_layout import Column, table_of_columns
@@ -16,7 +16,7 @@ CE_TITLES = {
 }
 
 
-def corruption_tables(shown: Shown) -> list[Table]:
+def corruption_tables(shown: ReportContents) -> list[Table]:
     """CE and relative CE, models side by side; then a model each, by severity."""
     tables = []
     for metric in CE_TITLES:
@@ -27,7 +27,7 @@ def corruption_tables(shown: Shown) -> list[Table]:
     return [*tables, *(_by_severity(entry) for entry in shown.with_number(BENCHMARK, "ce"))]
 
 
-def _side_by_side(entries: Sequence[Entry], metric: str) -> Table:
+def _side_by_side(entries: Sequence[ModelResults], metric: str) -> Table:
     """``ce`` or ``relative_ce`` of each corruption."""
     scores = (score for entry in entries for score in entry.of(BENCHMARK, metric))
     corruptions = list(dict.fromkeys(str(score.corruption) for score in scores))
@@ -38,7 +38,7 @@ def _side_by_side(entries: Sequence[Entry], metric: str) -> Table:
     return table_of_columns(CE_TITLES[metric], "corruption", corruptions, columns)
 
 
-def _by_severity(entry: Entry) -> Table:
+def _by_severity(entry: ModelResults) -> Table:
     """Top-1 error of each corruption at each severity, its CE, and its relative CE if known."""
     errors = {
         (score.corruption, score.severity): score

@@ -6,14 +6,14 @@ So a benchmark that was added is in the report before anybody writes a module fo
 from collections.abc import Iterator, Sequence
 
 from ...contracts import BENCHMARK_INFO
-from ..entries import KEYS, Entry, Shown, keys_of, refusals
-from ..footnotes import Cell
+from ..entries import KEYS, ModelResults, ReportContents, keys_of, refusals
+from ..footnotes import TableCell
 from ..metric_info import quantity_of
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
 
-def generic_tables(shown: Shown, benchmark: str) -> list[Table]:
+def generic_tables(shown: ReportContents, benchmark: str) -> list[Table]:
     """All numbers of a benchmark; where they have conditions, a row for each of a model's."""
     models = [e for e in (*shown.entries, *shown.published) if any(e.of(benchmark))]
     scores = [score for model in models for score in model.of(benchmark)]
@@ -31,10 +31,10 @@ def generic_tables(shown: Shown, benchmark: str) -> list[Table]:
     ]
 
 
-def _rows(entry: Entry, benchmark: str, metrics: Sequence[str]) -> Iterator[Row]:
-    cells: dict[tuple[object, ...], dict[str, Cell]] = {}
+def _rows(entry: ModelResults, benchmark: str, metrics: Sequence[str]) -> Iterator[Row]:
+    cells: dict[tuple[object, ...], dict[str, TableCell]] = {}
     for score in entry.of(benchmark):
         cells.setdefault(keys_of(score), {}).setdefault(score.metric, entry.cell(score))
     for keys, found in cells.items():
         condition = ", ".join(str(key) for key in keys if key is not None)
-        yield Row((entry.name, condition), [found.get(metric, Cell()) for metric in metrics])
+        yield Row((entry.name, condition), [found.get(metric, TableCell()) for metric in metrics])

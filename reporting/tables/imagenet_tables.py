@@ -1,6 +1,6 @@
 """ImageNet's validation images: how far confidence is from accuracy."""
 
-from ..entries import Shown
+from ..entries import ReportContents
 from ..metric_info import quantity_of
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -8,7 +8,7 @@ from ..table_layout import Row, table_of_rows
 CALIBRATION = ("rms_calibration_error", "ece")
 
 
-def imagenet_tables(shown: Shown) -> list[Table]:
+def imagenet_tables(shown: ReportContents) -> list[Table]:
     """Calibration, one row a model; the errors stand in the first table."""
     entries = shown.with_number("imagenet", "ece")
     if not entries:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...contracts import Score
-from ..entries import Entry, Number, Shown, refusals
-from ..footnotes import Cell, percent
+from ..entries import ModelResults, Number, ReportContents, refusals
+from ..footnotes import TableCell, percent
 from ..published.paper_deviations import made_otherwise, of_other_images
 from ..published.published import BLACK_BOX_SOURCE, SOURCE, printed_table
 from ..table import Table
@@ -51,7 +51,7 @@ COMPARATORS = (
 )
 
 
-def paper_attack_table(shown: Shown) -> list[Table]:
+def paper_attack_table(shown: ReportContents) -> list[Table]:
     """Table 2, where a model has a number of it from an attack; then all rows as printed."""
     found = [_Found(entry) for entry in shown.entries]
     found = [one for one in found if any(cell.of is not None for cell in one.under_attack)]
@@ -60,7 +60,7 @@ def paper_attack_table(shown: Shown) -> list[Table]:
     printed = printed_table("table2")
     rows = [Row((one.entry.name,), [one.clean, *one.under_attack]) for one in found]
     for name, values in printed.rows.items():
-        cells = [Cell("" if value is None else str(value)) for value in values]
+        cells = [TableCell("" if value is None else str(value)) for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
     entries = [one.entry for one in found]
     return [
@@ -85,14 +85,14 @@ def paper_attack_table(shown: Shown) -> list[Table]:
 class _Found:
     """What a model has of the table."""
 
-    entry: Entry
+    entry: ModelResults
 
     @property
-    def under_attack(self) -> list[Cell]:
+    def under_attack(self) -> list[TableCell]:
         return [self.entry.cell(_papers(self.entry, number)) for number in COLUMNS.values()]
 
     @property
-    def clean(self) -> Cell:
+    def clean(self) -> TableCell:
         """Of an attack's run, which has it of the same images; else from the top-1 error."""
         for number in ((WHITE_BOX, "clean_accuracy", {}), (BLACK_BOX, "clean_accuracy", _MADE_ON)):
             score = _papers(self.entry, number)
@@ -102,7 +102,7 @@ class _Found:
         return self.entry.cell(None if error is None else _accuracy_from_error(error))
 
 
-def _papers(entry: Entry, number: Number) -> Score | None:
+def _papers(entry: ModelResults, number: Number) -> Score | None:
     """A number of the entry, if it was made as the paper's."""
     benchmark, metric, keys = number
     score = entry.find(benchmark, metric, **keys)
@@ -119,7 +119,7 @@ def _accuracy_from_error(error: Score) -> Score:
     return replace(error, metric="accuracy", value=value, low=ends[0], high=ends[1])
 
 
-def _source_notes(entry: Entry) -> Iterator[str]:
+def _source_notes(entry: ModelResults) -> Iterator[str]:
     """What the black-box attack made of its source, without which its number says nothing."""
     benchmark, metric, keys = COLUMNS["black-box, 10 steps %"]
     number = _papers(entry, (benchmark, metric, keys))
@@ -137,7 +137,7 @@ def _source_notes(entry: Entry) -> Iterator[str]:
         yield f"{entry.name}: {warning}"
 
 
-def _other_images(entry: Entry) -> Iterator[str]:
+def _other_images(entry: ModelResults) -> Iterator[str]:
     """That a white-box number is of more than the paper's images."""
     found = (_papers(entry, number) for number in COLUMNS.values())
     words = (word for score in found if score is not None for word in of_other_images(score))
@@ -145,7 +145,7 @@ def _other_images(entry: Entry) -> Iterator[str]:
         yield f"{entry.name}, white-box: of {word}"
 
 
-def _left_out(entry: Entry) -> Iterator[str]:
+def _left_out(entry: ModelResults) -> Iterator[str]:
     """Attacks that have a number at this epsilon and are not the paper's."""
     for benchmark, title in ((WHITE_BOX, "white-box"), (BLACK_BOX, "black-box")):
         at = [s for s in entry.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]

@@ -5,8 +5,8 @@ Its Table 2: ``paper_attack_table.py``; its Table 3: ``shape_bias_tables.py``.
 
 from collections.abc import Iterator
 
-from ..entries import Entry, Number, Shown, refusals
-from ..footnotes import Cell
+from ..entries import ModelResults, Number, ReportContents, refusals
+from ..footnotes import TableCell
 from ..metric_info import quantity_of
 from ..published.published import SOURCE, printed_table
 from ..table import Table
@@ -26,7 +26,7 @@ PAPERS_BASELINE = (
 )
 
 
-def paper_tables(shown: Shown) -> list[Table]:
+def paper_tables(shown: ReportContents) -> list[Table]:
     """Table 1, where a model has a number of it: the user's models, then all rows as printed."""
     rows = [Row((entry.name,), _cells(entry)) for entry in shown.entries]
     rows = [row for row in rows if any(map(str, row.cells))]
@@ -34,7 +34,7 @@ def paper_tables(shown: Shown) -> list[Table]:
         return []
     printed = printed_table("table1")
     for name, values in printed.rows.items():
-        cells = [Cell("" if value is None else f"{value:.1f}") for value in values]
+        cells = [TableCell("" if value is None else f"{value:.1f}") for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
     numbers: list[Number] = [(benchmark, metric, {}) for metric, benchmark in COLUMNS.items()]
     return [
@@ -47,11 +47,11 @@ def paper_tables(shown: Shown) -> list[Table]:
     ]
 
 
-def _cells(entry: Entry) -> list[Cell]:
+def _cells(entry: ModelResults) -> list[TableCell]:
     return [entry.cell(entry.find(benchmark, metric)) for metric, benchmark in COLUMNS.items()]
 
 
-def _baselines(shown: Shown) -> Iterator[str]:
+def _baselines(shown: ReportContents) -> Iterator[str]:
     """By what each mT5D was normalised."""
     own = [(entry.name, entry.find("imagenet-p", "mt5d")) for entry in shown.entries]
     for name, score in own:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...contracts import ALEXNET_FLIP_PROBABILITY
-from ..entries import Entry, Shown
-from ..footnotes import Cell, percent
+from ..entries import ModelResults, ReportContents
+from ..footnotes import TableCell, percent
 from ..table import Table
 from ..table_layout import Column, table_of_columns
 
@@ -54,7 +54,7 @@ MEASURES = (
 )
 
 
-def perturbation_tables(shown: Shown) -> list[Table]:
+def perturbation_tables(shown: ReportContents) -> list[Table]:
     """A model alone has one table; several stand side by side in one for each measure."""
     entries = shown.with_number(BENCHMARK, "flip_probability")
     models = [*entries, *shown.published_with(BENCHMARK, "flip_probability")]
@@ -80,7 +80,7 @@ def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table
     )
 
 
-def _measured_mfr(entries: Sequence[Entry]) -> Iterator[str]:
+def _measured_mfr(entries: Sequence[ModelResults]) -> Iterator[str]:
     """The mFR by a run instead of by AlexNet's published flip probabilities, where there is one."""
     for entry in entries:
         for score in entry.of(BENCHMARK, "mfr"):
@@ -90,7 +90,7 @@ def _measured_mfr(entries: Sequence[Entry]) -> Iterator[str]:
                 yield f"{entry.name}: {by}: {cell.text} %{cell.marks}"
 
 
-def _cells(entry: Entry, of: Measure) -> list[Cell]:
+def _cells(entry: ModelResults, of: Measure) -> list[TableCell]:
     """Of each perturbation, empty where it was not scored."""
     cells = []
     for name in ALEXNET_FLIP_PROBABILITY:

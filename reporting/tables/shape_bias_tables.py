@@ -6,8 +6,8 @@ A shape bias never stands without its rule and its set of stimuli.
 from collections.abc import Iterator, Sequence
 
 from ...contracts import Score
-from ..entries import Entry, Number, Shown, refusals
-from ..footnotes import Cell, percent
+from ..entries import ModelResults, Number, ReportContents, refusals
+from ..footnotes import TableCell, percent
 from ..metric_info import quantity_of
 from ..published.published import SOURCE, printed_table
 from ..published.published_shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
@@ -31,7 +31,7 @@ PUBLISHED_CATEGORIES = f"published: counted from the trials of {GEIRHOS}; their 
 _PRINTED = " (Geirhos et al., 2019)"
 
 
-def shape_bias_tables(shown: Shown) -> list[Table]:
+def shape_bias_tables(shown: ReportContents) -> list[Table]:
     """Table 3, where a model has a number of it; then one table a protocol by category."""
     entries = shown.with_number(BENCHMARK, "shape_bias")
     rows = [row for entry in entries for row in _rows(entry)]
@@ -71,7 +71,7 @@ def short_weights(row: PublishedShapeBias) -> str:
     return row.weights.partition(" (")[0].removeprefix("trained on ")
 
 
-def _rows(entry: Entry) -> Iterator[Row]:
+def _rows(entry: ModelResults) -> Iterator[Row]:
     for rule, stimuli in PROTOCOLS:
         scores = [entry.find(BENCHMARK, m, rule=rule, stimuli=stimuli) for m in METRICS]
         if first := next(filter(None, scores), None):
@@ -106,7 +106,7 @@ def _other_rows() -> Iterator[Row]:
 
 def _published_row(name: str, row: PublishedShapeBias, value: str) -> Row:
     words = (name, short_weights(row), rule_of(row), f"{row.stimuli:,}")
-    return Row(words, [Cell(value), Cell(), Cell()])
+    return Row(words, [TableCell(value), TableCell(), TableCell()])
 
 
 def _published_notes() -> list[str]:
@@ -119,7 +119,7 @@ def _published_notes() -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
 
 
-def _by_category(entries: Sequence[Entry], rule: str, stimuli: int) -> Iterator[Table]:
+def _by_category(entries: Sequence[ModelResults], rule: str, stimuli: int) -> Iterator[Table]:
     """The bias of each category of shapes and how many of its stimuli were decided."""
     keys = {"rule": rule, "stimuli": stimuli}
     models = [
@@ -162,7 +162,7 @@ def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
             header = f"{row.name} ({row.weights}), published"
             biases = [bias_of(row, name) for name in categories]
             texts = ("" if bias is None else percent(bias, None, None) for bias in biases)
-            yield Column(header, [Cell(text) for text in texts])
+            yield Column(header, [TableCell(text) for text in texts])
 
 
 def bias_of(row: PublishedShapeBias, category: str) -> float | None:
@@ -177,7 +177,7 @@ def bias_of(row: PublishedShapeBias, category: str) -> float | None:
     return shape / (shape + texture) if shape + texture else None
 
 
-def category_names(entries: Sequence[Entry]) -> list[str]:
+def category_names(entries: Sequence[ModelResults]) -> list[str]:
     """The categories that these models have numbers of, in their order."""
     scores = (s for entry in entries for s in entry.of(BENCHMARK, "category_shape_bias"))
     return list(dict.fromkeys(str(score.category) for score in scores))

@@ -1,6 +1,6 @@
 """The first table of a report: one row a model, its numbers on every benchmark."""
 
-from ..entries import Number, Shown, refusals
+from ..entries import Number, ReportContents, refusals
 from ..metric_info import quantity_of
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -31,7 +31,7 @@ DEFINITIONS = {
 """Below the table, by the column that needs it. The formulas: docs/protocols.md."""
 
 
-def summary_tables(shown: Shown) -> list[Table]:
+def summary_tables(shown: ReportContents) -> list[Table]:
     """The table, if any of its numbers is there: the user's models first."""
     models = [*shown.entries, *shown.published]
     columns = [

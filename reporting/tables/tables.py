@@ -8,7 +8,7 @@ one that has no module has the table of ``generic_tables.py``.
 from collections.abc import Callable, Mapping, Sequence
 
 from ...contracts import Score
-from ..entries import Entry, Shown
+from ..entries import ModelResults, ReportContents
 from ..footnotes import counted
 from ..published.published import published_models, published_scores
 from ..table import Table
@@ -23,7 +23,7 @@ from .shape_bias_tables import shape_bias_tables
 from .summary import summary_tables
 from .transfer_tables import transfer_tables
 
-OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
+OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
     "imagenet": imagenet_tables,
     "imagenet-c": corruption_tables,
     "imagenet-p": perturbation_tables,
@@ -34,7 +34,7 @@ OF_BENCHMARK: Mapping[str, Callable[[Shown], list[Table]]] = {
 
 
 def report_tables(
-    entries: Sequence[Entry],
+    entries: Sequence[ModelResults],
     *,
     all_published: bool = False,
     left_out: Sequence[str] = (),
@@ -48,7 +48,7 @@ def report_tables(
         left_out: What was found and is in no table, a line each.
         besides: Tables that the entries' numbers do not stand without.
     """
-    shown = Shown(entries, published_beside(entries, all_published))
+    shown = ReportContents(entries, published_beside(entries, all_published))
     tables = [*summary_tables(shown), *paper_tables(shown), *paper_attack_table(shown)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(shown)
@@ -59,17 +59,17 @@ def report_tables(
     return [*tables, *besides, provenance_table(entries, left_out)]
 
 
-def published_beside(entries: Sequence[Entry], all_published: bool) -> list[Entry]:
+def published_beside(entries: Sequence[ModelResults], all_published: bool) -> list[ModelResults]:
     """The paper's models that stand beside these."""
     names = {entry.model for entry in entries}
     return [
-        Entry(f"{model}, as published", model, tuple(published_scores(model)))
+        ModelResults(f"{model}, as published", model, tuple(published_scores(model)))
         for model in published_models()
         if all_published or model in names
     ]
 
 
-def provenance_table(entries: Sequence[Entry], left_out: Sequence[str] = ()) -> Table:
+def provenance_table(entries: Sequence[ModelResults], left_out: Sequence[str] = ()) -> Table:
     """What ran: one row a run; below it, what was found and left out."""
     rows: dict[str, tuple[str, str]] = {}
     for score in (score for entry in entries for score in entry.scores):

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..entries import Entry, Number, Shown, refusals
-from ..footnotes import Cell, percent
+from ..entries import ModelResults, Number, ReportContents, refusals
+from ..footnotes import TableCell, percent
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -59,7 +59,7 @@ CLEAN = {
 }
 """What each number is where there is no attack."""
 
-EMPTY, NOT_KNOWN = Cell(), Cell("not known")
+EMPTY, NOT_KNOWN = TableCell(), TableCell("not known")
 
 Place = dict[str, object]
 """Epsilon and count of steps of a number; empty without an attack."""
@@ -75,7 +75,7 @@ class _Line:
         places: Where they are.
     """
 
-    model: Entry
+    model: ModelResults
     word: str
     places: Sequence[Place]
 
@@ -91,21 +91,21 @@ class Transferred:
     """
 
     source: str
-    entries: Sequence[Entry]
-    published: Sequence[Entry]
+    entries: Sequence[ModelResults]
+    published: Sequence[ModelResults]
 
     @property
-    def models(self) -> list[Entry]:
+    def models(self) -> list[ModelResults]:
         """The user's first."""
         return [*self.entries, *self.published]
 
-    def of(self, model: Entry, metric: str) -> Iterator[Score]:
+    def of(self, model: ModelResults, metric: str) -> Iterator[Score]:
         """All of a model's numbers of one metric."""
         for score in model.of(BENCHMARK, metric):
             if score.source_model == self.source:
                 yield score
 
-    def find(self, model: Entry, metric: str, **place: object) -> Score | None:
+    def find(self, model: ModelResults, metric: str, **place: object) -> Score | None:
         """The number at an epsilon after a count of steps; without both, that of no attack."""
         benchmark, name, keys = self.number(metric, **place)
         return model.find(benchmark, name, **keys)
@@ -115,7 +115,7 @@ class Transferred:
         name = metric if place else CLEAN[metric]
         return BENCHMARK, name, {**place, "source_model": self.source}
 
-    def cells(self, line: _Line, metric: str, missing: Cell = EMPTY) -> list[Cell]:
+    def cells(self, line: _Line, metric: str, missing: TableCell = EMPTY) -> list[TableCell]:
         """A line of one metric; ``missing`` where a number is not there that should be."""
         cells = []
         for place in line.places:
@@ -125,17 +125,17 @@ class Transferred:
             cells.append(missing if absent else line.model.cell(score, interval=False))
         return cells
 
-    def fewest_steps(self, model: Entry) -> int:
+    def fewest_steps(self, model: ModelResults) -> int:
         """Of a model's attack, for what is shown over epsilon."""
         found = self.of(model, "accuracy_under_attack")
         return min((score.steps or 0 for score in found), default=0)
 
-    def curve_epsilon(self, model: Entry) -> float:
+    def curve_epsilon(self, model: ModelResults) -> float:
         """Of a model's attack, for what is shown over steps: the paper's, or the largest."""
         found = {s.epsilon for s in self.of(model, "accuracy_under_attack") if s.epsilon}
         return CURVE_EPSILON if CURVE_EPSILON in found else max(found, default=0.0)
 
-    def protocol(self, model: Entry) -> str:
+    def protocol(self, model: ModelResults) -> str:
         """``paper`` or ``standard``."""
         return next(
             (
@@ -146,7 +146,7 @@ class Transferred:
         )
 
 
-def transferred(shown: Shown) -> Iterator[Transferred]:
+def transferred(shown: ReportContents) -> Iterator[Transferred]:
     """Each model that was attacked for others."""
     entries = shown.with_number(BENCHMARK, "accuracy_under_attack")
     scores = [score for entry in entries for score in entry.of(BENCHMARK, "accuracy_under_attack")]
@@ -155,7 +155,7 @@ def transferred(shown: Shown) -> Iterator[Transferred]:
             yield Transferred(source, _of(entries, source), _of(shown.published, source))
 
 
-def _of(entries: Sequence[Entry], source: str) -> list[Entry]:
+def _of(entries: Sequence[ModelResults], source: str) -> list[ModelResults]:
     return [
         entry
         for entry in entries
@@ -163,7 +163,7 @@ def _of(entries: Sequence[Entry], source: str) -> list[Entry]:
     ]
 
 
-def transfer_tables(shown: Shown) -> list[Table]:
+def transfer_tables(shown: ReportContents) -> list[Table]:
     """For each source a table over epsilon, and one over steps where there are several counts."""
     return [table for of in transferred(shown) for table in (*_over_epsilon(of), *_over_steps(of))]
 

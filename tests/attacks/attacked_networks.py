@@ -9,10 +9,10 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from evaluator.attacks.pgd.attempts import Attempt, CleanImage
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.attempts import AttemptResult, CleanImage
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
-from evaluator.attacks.queries.query_attacks import QueryJob, queried
+from evaluator.attacks.queries.query_attacks import QueryJob, run_queries
 from evaluator.attacks.queries.query_state import Queried
 from evaluator.attacks.records import attack_records
 from evaluator.contracts import AttackSettings, Item, ProbeSettings
@@ -111,11 +111,11 @@ def attempts_on(
     *,
     batch: int = 4,
     **options: Any,
-) -> list[Attempt]:
+) -> list[AttemptResult]:
     """All attempts, sorted by image and then as they were made."""
     job = AttackJob(network, settings, epsilon, Room(batch), **options)
     order = {image.item.id: number for number, image in enumerate(images)}
-    return sorted(attacked(job, images), key=lambda attempt: order[attempt.item.id])
+    return sorted(run_pgd(job, images), key=lambda attempt: order[attempt.item.id])
 
 
 def queried_on(
@@ -133,7 +133,7 @@ def queried_on(
     settings = ProbeSettings(probe, images=len(images) or 1, queries=queries)
     job = QueryJob(network, settings, seed, epsilon, Room(batch), **options)
     order = {image.item.id: number for number, image in enumerate(images)}
-    return sorted(queried(job, images), key=lambda one: order[one.item.id])
+    return sorted(run_queries(job, images), key=lambda one: order[one.item.id])
 
 
 def stacked(images: Sequence[CleanImage]) -> torch.Tensor:
@@ -145,6 +145,6 @@ def rounded(losses: Sequence[float]) -> list[float]:
     return [float(np.float32(loss)) for loss in losses]
 
 
-def table(images: Sequence[CleanImage], attempts: Sequence[Attempt]) -> pa.Table:
+def table(images: Sequence[CleanImage], attempts: Sequence[AttemptResult]) -> pa.Table:
     """Their records."""
     return pa.Table.from_batches([attack_records([image.item for image in images], attempts)])

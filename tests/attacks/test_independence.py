@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.contracts import AttackSettings
 from evaluator.errors import EngineMemoryError
 from evaluator.system.batch_limit import Room
@@ -115,7 +115,7 @@ def test_want_of_memory_halves_the_batch_and_loses_nothing(
     heard: list[str] = []
     network, limit = Counted(NETWORK, room=room), Room(11, heard.append)
     done: list[int] = []
-    found = list(attacked(AttackJob(network, settings, 0.03, limit), IMAGES, done.append))
+    found = list(run_pgd(AttackJob(network, settings, 0.03, limit), IMAGES, done.append))
     assert table(IMAGES, found).equals(records_of(settings, 4, frozenset()))
     assert sum(done) == 25
     assert limit.size == {1: 1, 2: 2, 3: 3, 5: 3}[room]
@@ -137,7 +137,7 @@ def test_memory_that_is_lacking_for_gradients_alone_halves_the_batch_on_the_way(
     expected = table(images, attempts_on(Network(seed=3), images, paper(), 0.03))
     limit = Room(8)
     network = Tight(Network(seed=3))
-    found = list(attacked(AttackJob(network, paper(), 0.03, limit), images))
+    found = list(run_pgd(AttackJob(network, paper(), 0.03, limit), images))
     assert table(images, found).equals(expected)
     assert limit.size == 2
     assert (8, True) in network.passes
@@ -181,7 +181,7 @@ def test_images_are_asked_for_only_as_places_become_free() -> None:
             yield image
 
     ended = 0
-    for _ in attacked(AttackJob(network, paper(), 0.05, Room(4)), stream()):
+    for _ in run_pgd(AttackJob(network, paper(), 0.05, Room(4)), stream()):
         ended += 1
         assert len(asked) <= ended + 3 * 4
     assert ended == 40
@@ -192,6 +192,6 @@ def test_progress_counts_every_image_once() -> None:
     images = photos(network, 30, wrong=(1, 2))
     for settings in SETTINGS:
         done: list[int] = []
-        attempts = list(attacked(AttackJob(network, settings, 0.02, Room(4)), images, done.append))
+        attempts = list(run_pgd(AttackJob(network, settings, 0.02, Room(4)), images, done.append))
         assert sum(done) == 30
         assert len(attempts) >= 30

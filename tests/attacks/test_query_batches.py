@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evaluator.attacks.pgd.attempts import CleanImage
-from evaluator.attacks.queries.query_attacks import QueryJob, queried
+from evaluator.attacks.queries.query_attacks import QueryJob, run_queries
 from evaluator.contracts import Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
 from evaluator.errors import EngineError, EngineMemoryError, InputError
@@ -104,7 +104,7 @@ def test_want_of_memory_halves_the_batch_and_loses_nothing(probe: ProbeName, roo
     network, heard = Counted(Network(seed=3), room=room), list[str]()
     limit = Room(11, heard.append)
     done: list[int] = []
-    found = list(queried(job(network, probe, limit), images, done.append))
+    found = list(run_queries(job(network, probe, limit), images, done.append))
     assert {one.item.id: one for one in found} == {one.item.id: one for one in expected}
     assert sum(done) == 25
     assert limit.size == {1: 1, 2: 2, 3: 3, 5: 3}[room]
@@ -122,7 +122,7 @@ def test_memory_that_is_lacking_on_the_way_loses_nothing(probe: ProbeName) -> No
     images = photos(Network(seed=3), 25, wrong=(0, 9))
     expected = queried_on(Network(seed=3), images, probe)
     network, limit = Tight(Network(seed=3)), Room(8)
-    found = list(queried(job(network, probe, limit), images))
+    found = list(run_queries(job(network, probe, limit), images))
     assert {one.item.id: one for one in found} == {one.item.id: one for one in expected}
     assert limit.size == 2
     assert (8, False) in network.passes
@@ -161,7 +161,7 @@ def test_images_are_asked_for_only_as_places_become_free() -> None:
             yield image
 
     ended = 0
-    for _ in queried(job(network, "gradient-free", Room(4)), stream()):
+    for _ in run_queries(job(network, "gradient-free", Room(4)), stream()):
         ended += 1
         assert len(taken) <= ended + 3 * 4
     assert ended == 40
@@ -172,7 +172,7 @@ def test_progress_is_told_after_each_pass_and_each_image_once(probe: ProbeName) 
     network = Counted(Network())
     images = photos(network.network, 9, wrong=(2,))
     told: list[int] = []
-    assert len(list(queried(job(network, probe, Room(4)), images, told.append))) == 9
+    assert len(list(run_queries(job(network, probe, Room(4)), images, told.append))) == 9
     assert sum(told) == told.count(1) == 9
     assert told.count(0) >= len(network.passes) - 3 > 12
 
@@ -192,7 +192,7 @@ def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
 )
 def test_a_probe_that_is_none_of_queries_is_refused(probe: ProbeSettings) -> None:
     with pytest.raises(InputError, match="expected noise or gradient-free") as caught:
-        list(queried(QueryJob(Network(), probe, 0, 0.03, Room(4)), []))
+        list(run_queries(QueryJob(Network(), probe, 0, 0.03, Room(4)), []))
     one_line(caught)
 
 

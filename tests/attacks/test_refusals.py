@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evaluator.attacks.pgd.attempts import CleanImage
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.contracts import Item
 from evaluator.errors import EngineError, InputError
 from evaluator.system.batch_limit import Room
@@ -69,7 +69,7 @@ def test_a_network_without_a_gradient_is_refused_in_one_line() -> None:
 def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
     job = AttackJob(Network(), paper(), epsilon, Room(4))
     with pytest.raises(InputError, match=r"outside \(0, 1\]") as caught:
-        list(attacked(job, []))
+        list(run_pgd(job, []))
     one_line(caught)
 
 

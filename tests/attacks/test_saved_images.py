@@ -12,8 +12,8 @@ from PIL import Image
 from pyarrow import feather
 
 import evaluator
-from evaluator.attacks.pgd.attempts import Attempt
-from evaluator.contracts import Silence
+from evaluator.attacks.pgd.attempts import AttemptResult
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.records.run import open_run
 from evaluator.tests.second_attack import papers_walk
@@ -55,7 +55,7 @@ def tree(images: dict[str, torch.Tensor], weights: str, tmp_path: Path) -> Path:
 def test_images_that_are_kept_are_classified_by_models_that_come_later(
     tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Silence()
+    told = NullProgress()
     transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept", progress=told)
     size = PHOTOS * len(EPSILONS) * 3 * SIDE**2 * 4
     assert any(
@@ -64,10 +64,10 @@ def test_images_that_are_kept_are_classified_by_models_that_come_later(
     )
     (expected,) = transfer(tree, weights, tmp_path / "b", models="second")
 
-    def never(*_: Any) -> Iterator[Attempt]:
+    def never(*_: Any) -> Iterator[AttemptResult]:
         raise AssertionError("attacked again")
 
-    monkeypatch.setattr("evaluator.attacks.pgd.pgd.attacked", never)
+    monkeypatch.setattr("evaluator.attacks.pgd.pgd.run_pgd", never)
     (later,) = transfer(tree, weights, tmp_path / "a", models="second", keep=tmp_path / "kept")
     for epsilon in EPSILONS:
         assert rows(later, epsilon) == rows(expected, epsilon)

@@ -11,7 +11,7 @@ from torch import nn
 
 from evaluator.contracts import Bundle, GraphKind, ImageBatch, Item, LoadedNetwork
 from evaluator.engine.devices import cpu
-from evaluator.engine.onnx_engine import OnnxEngine, onnx_remark
+from evaluator.engine.onnx_engine import OnnxEngine, onnx_notice
 from evaluator.exporter.bundle import write_bundle
 from evaluator.exporter.spec import model_spec
 
@@ -69,7 +69,7 @@ def test_each_operator_is_rounded_as_pytorch_rounds_it(half: Bundle) -> None:
 
 
 def test_a_user_is_told(half: Bundle) -> None:
-    assert "rounded to bfloat16" in onnx_remark(half, cpu())
+    assert "rounded to bfloat16" in onnx_notice(half, cpu())
 
 
 def test_the_bundle_itself_is_bfloat16(half: Bundle) -> None:

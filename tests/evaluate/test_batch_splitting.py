@@ -13,7 +13,7 @@ import pytest
 
 from evaluator.contracts import Device, EngineSpec, ImageBatch, Item
 from evaluator.errors import EngineMemoryError, ImageError, lacks_memory
-from evaluator.evaluate.batch_splitting import BatchLimit, answers
+from evaluator.evaluate.batch_splitting import BatchLimit, run_batches
 
 Logits = npt.NDArray[np.float32]
 
@@ -69,7 +69,7 @@ def batches_of(count: int, size: int) -> Iterator[ImageBatch]:
 def order_of(engine: SmallEngine, limit: BatchLimit, count: int, size: int) -> list[int]:
     """The items in the order of their answers, each with its own logits."""
     order = []
-    for batch, logits in answers(engine, batches_of(count, size), limit):
+    for batch, logits in run_batches(engine, batches_of(count, size), limit):
         assert len(batch.items) == len(logits) == len(batch.data)
         for item, row in zip(batch.items, logits, strict=True):
             assert row.tolist() == [item.label] * 3
@@ -127,7 +127,7 @@ def test_what_decoding_raises_passes_through_untouched() -> None:
         raise ImageError("bad.JPEG cannot be read.")
 
     with pytest.raises(ImageError, match=r"^bad\.JPEG cannot be read\.$"):
-        list(answers(SmallEngine(4, 1), broken(), BatchLimit()))
+        list(run_batches(SmallEngine(4, 1), broken(), BatchLimit()))
 
 
 @pytest.mark.parametrize(

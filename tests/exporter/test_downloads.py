@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError, UnavailableError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
@@ -72,7 +72,7 @@ def test_wsl_weights_are_fetched_once_verified_and_loaded(
     name = server.put("ig_small", content)
     network = narrow_wsl(monkeypatch, server.url(name))
     server.faults = [Fault(cut=len(content) // 3)]  # and the connection broke on the way
-    told = Silence()
+    told = NullProgress()
     first = load_network(model_spec(WSL), told)
     assert server.asked == ["whole", f"bytes={len(content) // 3}-"]
     assert told.notes[0].startswith(f"Fetching the weights of {WSL}, ")

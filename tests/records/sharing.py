@@ -15,13 +15,13 @@ from evaluator.contracts import (
     Device,
     EngineSpec,
     ModelSpec,
+    NullProgress,
     Preprocessing,
     Provenance,
     Run,
     RunKey,
     RunManifest,
     Shard,
-    Silence,
     WeightsOrigin,
 )
 from evaluator.records.leases import Holder, LeaseTimes, lease_path
@@ -93,7 +93,7 @@ def main(folder: Path, journal: Path, seconds: float, expire_s: float, crowd: in
     None is finished before so many processes have begun one.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    heard = Silence()
+    heard = NullProgress()
 
     def slowly(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
         with journal.open("a") as file:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Provenance, Shard, Silence
+from evaluator.contracts import NullProgress, Provenance, Shard
 from evaluator.records.leases import UNKNOWN, Holder, Leases, LeaseTimes, lease_path
 from evaluator.records.shard_runner import Work, run_shards
 from evaluator.records.shards import shard_path, shards_of
@@ -75,7 +75,7 @@ def test_a_lease_is_renewed_only_while_its_worker_gets_on(part: Path) -> None:
         assert lease_path(part).stat().st_mtime == then
         deadline = time.monotonic() + 60
         while lease_path(part).stat().st_mtime == then:
-            ours.get_on(part)
+            ours.heartbeat(part)
             time.sleep(0.01)
             assert time.monotonic() < deadline
 
@@ -91,7 +91,7 @@ def test_a_shard_whose_worker_is_stuck_is_made_by_another_process(tmp_path: Path
 
     def make(how: Work, stuck_s: float) -> None:
         times = replace(SHORT, stuck_s=stuck_s)
-        run_shards(run, shards, how, workers=1, progress=Silence(), times=times)
+        run_shards(run, shards, how, workers=1, progress=NullProgress(), times=times)
 
     hung = threading.Thread(target=make, args=(stuck, TIMES.renew_s))
     hung.start()
@@ -235,7 +235,7 @@ def test_where_no_lease_can_be_made_there_is_work_all_the_same(
 
     monkeypatch.setattr(os, "open", refusing)
     run = the_run(part.parent / "run")
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=NullProgress())
     assert_whole(run)
 
 
@@ -245,5 +245,5 @@ def test_a_folder_in_a_leases_place_holds_nothing_up_for_ever(tmp_path: Path) ->
     taken = lease_path(shard_path(run, shards[1]))
     taken.mkdir(parents=True)
     age(taken, 10 * LeaseTimes().expire_s)
-    run_shards(run, shards, work, workers=2, progress=Silence())
+    run_shards(run, shards, work, workers=2, progress=NullProgress())
     assert_whole(run)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluator.contracts import Provenance, Run, Shard, Silence
+from evaluator.contracts import NullProgress, Provenance, Run, Shard
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.records.reading import check_finished, read_run
@@ -24,7 +24,7 @@ SHARDS = shards_of(FOG, 10, 4)
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, SHARDS, work, workers=1, progress=Silence())
+    run_shards(run, SHARDS, work, workers=1, progress=NullProgress())
     return run
 
 
@@ -45,7 +45,7 @@ def test_conditions_hold_the_same_ids(tmp_path: Path) -> None:
             table = pa.table({"id": ["photo 4", "new", "photo 6", "photo 7"]})
         return table, made
 
-    run_shards(run, SHARDS, changing, workers=1, progress=Silence())
+    run_shards(run, SHARDS, changing, workers=1, progress=NullProgress())
     finished = read_run(run, FOG).finished
     finished[FOG[0]]
     with pytest.raises(InputError, match=r"severity=2 holds other .*1 of 10 differ, first new\."):
@@ -59,7 +59,7 @@ def test_ids_in_another_order_cannot_be_paired(tmp_path: Path) -> None:
         table, made = work(shard, advance)
         return (table if shard.condition == FOG[0] else table[::-1]), made
 
-    run_shards(run, SHARDS, turning, workers=1, progress=Silence())
+    run_shards(run, SHARDS, turning, workers=1, progress=NullProgress())
     with pytest.raises(InputError, match="differ in their order"):
         list(read_run(run, FOG).finished.values())
 
@@ -144,7 +144,7 @@ def run_of_frames(
         advance(shard.size)
         return table, provenance()
 
-    run_shards(run, SHARDS, filming, workers=1, progress=Silence())
+    run_shards(run, SHARDS, filming, workers=1, progress=NullProgress())
     return run
 
 

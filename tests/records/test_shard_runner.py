@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Provenance, Shard, Silence
+from evaluator.contracts import NullProgress, Provenance, Shard
 from evaluator.errors import InputError
 from evaluator.records.leases import LeaseTimes, lease_path
 from evaluator.records.shard_runner import THREAD_NAME, run_shards
@@ -128,7 +128,9 @@ def test_processes_that_are_killed_at_random_lose_and_double_nothing(
     # The next command, as a user would give it: there is nothing to make, but leftovers to remove,
     # also of one that was killed after another had taken over its shard, once they are old.
     time.sleep(2 * SHORT.expire_s)
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
+    run_shards(
+        run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=NullProgress(), times=SHORT
+    )
     assert foreign <= names(run)
     assert_whole(run)
 
@@ -151,7 +153,9 @@ def test_processes_that_are_killed_while_they_write_leave_nothing_half(
         for path in (run.folder / "records").rglob("part-*.parquet"):
             assert path.stat().st_size > 0
     time.sleep(2 * SHORT.expire_s)  # also a lease that says nothing yet may be left
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=Silence(), times=SHORT)
+    run_shards(
+        run, shards_of(FOG, ITEMS, SHARD), work, workers=1, progress=NullProgress(), times=SHORT
+    )
     assert_whole(run)
 
 
@@ -159,7 +163,7 @@ def test_processes_that_are_killed_while_they_write_leave_nothing_half(
 
 
 def test_what_others_make_is_waited_for_and_told_once(tmp_path: Path) -> None:
-    run, heard = the_run(tmp_path / "run"), Silence()
+    run, heard = the_run(tmp_path / "run"), NullProgress()
     shards = shards_of(FOG, ITEMS, SHARD)
     theirs = shards[3:5]
     for shard in theirs:
@@ -193,7 +197,12 @@ def test_leases_are_given_back_on_errors(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"bad\.JPEG"):
         run_shards(
-            run, shards_of(FOG, ITEMS, SHARD), failing, workers=2, progress=Silence(), times=TIMES
+            run,
+            shards_of(FOG, ITEMS, SHARD),
+            failing,
+            workers=2,
+            progress=NullProgress(),
+            times=TIMES,
         )
     assert not [name for name in names(run) if name.startswith(".")]
 
@@ -215,7 +224,7 @@ def test_an_error_surfaces_at_once_also_beside_work_that_cannot_be_stopped(tmp_p
             shards_of(FOG[:1], ITEMS, SHARD),
             stuck,
             workers=2,
-            progress=Silence(),
+            progress=NullProgress(),
             stop=lambda: stopped.append(True),
         )
     assert not freed.is_set()
@@ -236,7 +245,7 @@ def test_a_thread_that_cannot_be_started_is_the_error_that_surfaces(
 
     monkeypatch.setattr(threading.Thread, "start", refusing)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=Silence())
+        run_shards(run, shards_of(FOG, ITEMS, SHARD), work, workers=2, progress=NullProgress())
     assert names(run) == set()
 
 
@@ -320,5 +329,5 @@ def test_an_interrupt_while_a_thread_starts_waits_for_what_it_computes(
     monkeypatch.setattr("evaluator.records.shard_runner.threading.Thread", Interrupted)
     run = the_run(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
+        run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=NullProgress())
     assert len(computed) == 1

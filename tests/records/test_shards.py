@@ -17,13 +17,13 @@ from evaluator.contracts import (
     Device,
     EngineSpec,
     ModelSpec,
+    NullProgress,
     Preprocessing,
     Provenance,
     Run,
     RunKey,
     RunManifest,
     Shard,
-    Silence,
     WeightsOrigin,
 )
 from evaluator.errors import InputError, RunMismatchError
@@ -118,7 +118,7 @@ def test_shards_cover_every_item_once_in_whole_batches(
 
 def test_every_shard_is_one_file_in_its_hive_partition(tmp_path: Path) -> None:
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=NullProgress())
     assert sorted(files(run)) == [
         f"records/corruption=fog/severity={s}/part-{i:05d}.parquet"
         for s in (1, 2)
@@ -131,7 +131,7 @@ def test_every_shard_is_one_file_in_its_hive_partition(tmp_path: Path) -> None:
 
 def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=NullProgress())
     before = files(run)
     gone = shard_path(run, shards_of(FOG, 10, 4)[4])
     gone.unlink()
@@ -141,7 +141,7 @@ def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
         made.append(shard)
         return work(shard, advance)
 
-    run_shards(run, shards_of(FOG, 10, 4), counting, workers=2, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), counting, workers=2, progress=NullProgress())
     assert [(shard.condition, shard.start) for shard in made] == [(FOG[1], 4)]
     after = files(run)
     assert after.keys() == before.keys()
@@ -158,9 +158,9 @@ def test_the_first_error_ends_the_run_and_keeps_what_is_finished(tmp_path: Path)
         return work(shard, advance)
 
     with pytest.raises(InputError, match=r"bad\.JPEG"):
-        run_shards(run, shards, failing, workers=1, progress=Silence())
+        run_shards(run, shards, failing, workers=1, progress=NullProgress())
     assert len(files(run)) == 2
-    run_shards(run, shards, work, workers=1, progress=Silence())
+    run_shards(run, shards, work, workers=1, progress=NullProgress())
     assert len(files(run)) == 6
 
 
@@ -180,16 +180,16 @@ def test_an_error_stops_the_other_workers_in_the_middle_of_their_shard(tmp_path:
             advance(0)
 
     with pytest.raises(InputError, match="the first one"):
-        run_shards(run, shards_of(FOG, 10, 4), endless, workers=2, progress=Silence())
+        run_shards(run, shards_of(FOG, 10, 4), endless, workers=2, progress=NullProgress())
     assert files(run) == {}
 
 
 def test_progress_counts_over_the_whole_job_and_begins_at_what_is_there(tmp_path: Path) -> None:
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG[:1], 10, 4), work, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG[:1], 10, 4), work, workers=1, progress=NullProgress())
     told: list[tuple[int, int]] = []
 
-    class Heard(Silence):
+    class Heard(NullProgress):
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             told.append((done, total))
 
@@ -200,7 +200,7 @@ def test_progress_counts_over_the_whole_job_and_begins_at_what_is_there(tmp_path
 
 def test_a_run_reads_back_in_order_with_its_provenance(tmp_path: Path) -> None:
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=2, progress=NullProgress())
     shard_path(run, shards_of(FOG[1:], 10, 4)[1]).unlink()
     records = read_run(run, FOG)
     assert list(records.finished) == [FOG[0]]
@@ -214,7 +214,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path, damage: str) -> None:
     import pyarrow.parquet as pq
 
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=NullProgress())
     path = shard_path(run, shards_of(FOG, 10, 4)[0])
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-20])
@@ -240,14 +240,14 @@ def test_a_shard_that_was_copied_over_another_is_named(
 ) -> None:
     run = create_or_open(tmp_path / "run", manifest())
     shards = shards_of(FOG, 10, 4)
-    run_shards(run, shards, work, workers=1, progress=Silence())
+    run_shards(run, shards, work, workers=1, progress=NullProgress())
     path = shard_path(run, shards[victim])
     path.write_bytes(shard_path(run, shards[donor]).read_bytes())
     with pytest.raises(InputError) as caught:
         read_all(run)
     assert str(caught.value).startswith(f"{path} is damaged: it holds {words}")
     path.unlink()
-    run_shards(run, shards, work, workers=1, progress=Silence())
+    run_shards(run, shards, work, workers=1, progress=NullProgress())
     assert len(list(read_run(run, FOG).finished.values())) == 2
 
 
@@ -258,7 +258,7 @@ def test_a_shard_of_another_run_is_named(tmp_path: Path) -> None:
     ]
     shards = shards_of(FOG[:1], 10, 4)
     for run in runs:
-        run_shards(run, shards, work, workers=1, progress=Silence())
+        run_shards(run, shards, work, workers=1, progress=NullProgress())
     theirs, ours = (shard_path(run, shards[0]) for run in runs)
     ours.write_bytes(theirs.read_bytes())
     with pytest.raises(InputError, match="it belongs to another run"):
@@ -269,7 +269,7 @@ def test_a_shard_whose_records_or_provenance_were_edited_is_named(tmp_path: Path
     import pyarrow.parquet as pq
 
     run = create_or_open(tmp_path / "run", manifest())
-    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG, 10, 4), work, workers=1, progress=NullProgress())
     path = shard_path(run, shards_of(FOG, 10, 4)[0])
     table = pq.read_table(path, partitioning=None)
     edited = pa.table({"id": ["fog/0", "1", "2", "3"]}).replace_schema_metadata(
@@ -294,7 +294,7 @@ def test_an_id_that_stands_twice_in_a_condition_is_named(tmp_path: Path) -> None
     def repeating(shard: Shard, advance: Callable[[int], None]) -> tuple[pa.Table, Provenance]:
         return pa.table({"id": [f"photo {i}" for i in range(shard.size)]}), provenance()
 
-    run_shards(run, shards_of(FOG[:1], 10, 4), repeating, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG[:1], 10, 4), repeating, workers=1, progress=NullProgress())
     with pytest.raises(InputError, match=r"severity=1 is damaged: it holds photo 0 twice"):
         read_all(run)
 

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.classes import class_names
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.figures.drawing import COLOURS, MARKERS, files_of, shortened, style
 from evaluator.reporting.figures.shape_bias_figure import NAME_WIDTH, shape_bias_figure
 from evaluator.reporting.figures.stimulus_examples import Classes, Example, answers_of, chosen
@@ -31,7 +31,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def bias_figure(*entries: Entry, rule: str = "mean", stimuli: int = 1200) -> Figure:
+def bias_figure(*entries: ModelResults, rule: str = "mean", stimuli: int = 1200) -> Figure:
     figure = shape_bias_figure(entries, rule, stimuli)
     assert figure is not None
     return figure

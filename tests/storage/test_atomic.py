@@ -10,11 +10,11 @@ import pytest
 
 from evaluator.errors import OutputError
 from evaluator.storage.atomic import (
+    atomic_folder,
+    atomic_write,
+    atomic_write_bytes,
     check_place,
-    file_written_whole,
-    folder_written_whole,
-    write_first,
-    write_whole,
+    write_if_absent,
 )
 
 
@@ -23,13 +23,13 @@ class StoppedError(Exception):
 
 
 def write_half_a_file(path: Path) -> None:
-    with file_written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(b"new, but not all of it")
         raise StoppedError
 
 
 def fill_half_a_folder(path: Path) -> None:
-    with folder_written_whole(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "half").write_bytes(b"x")
         raise StoppedError
 
@@ -39,14 +39,14 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_is_written_with_its_parents(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a" / "b" / "file", b"content")
+    atomic_write_bytes(tmp_path / "a" / "b" / "file", b"content")
     assert (tmp_path / "a" / "b" / "file").read_bytes() == b"content"
     assert names(tmp_path / "a" / "b") == ["file"]
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, b"old")
+    atomic_write_bytes(path, b"old")
     with pytest.raises(StoppedError):
         write_half_a_file(path)
     assert path.read_bytes() == b"old"
@@ -60,7 +60,7 @@ def test_an_error_while_filling_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_published_with_all_its_files(tmp_path: Path) -> None:
-    with folder_written_whole(tmp_path / "bundle") as temporary:
+    with atomic_folder(tmp_path / "bundle") as temporary:
         (temporary / "one").write_bytes(b"1")
         assert not (tmp_path / "bundle").exists()
     assert names(tmp_path) == ["bundle"]
@@ -68,9 +68,9 @@ def test_a_folder_is_published_with_all_its_files(tmp_path: Path) -> None:
 
 
 def test_the_first_of_two_publishers_wins(tmp_path: Path) -> None:
-    with folder_written_whole(tmp_path / "bundle") as slow:
+    with atomic_folder(tmp_path / "bundle") as slow:
         (slow / "who").write_text("slow")
-        with folder_written_whole(tmp_path / "bundle") as fast:
+        with atomic_folder(tmp_path / "bundle") as fast:
             (fast / "who").write_text("fast")
     assert (tmp_path / "bundle" / "who").read_text() == "fast"
     assert names(tmp_path) == ["bundle"]
@@ -79,12 +79,12 @@ def test_the_first_of_two_publishers_wins(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=r"file/below.* cannot be written: .*Choose a place"):
-        write_whole(tmp_path / "file" / "below" / "x", b"")
+        atomic_write_bytes(tmp_path / "file" / "below" / "x", b"")
     with pytest.raises(OutputError, match="cannot be written"):
-        write_whole(tmp_path, b"a folder is in the way")
+        atomic_write_bytes(tmp_path, b"a folder is in the way")
 
 
-@pytest.mark.parametrize("write", [write_whole, write_first])
+@pytest.mark.parametrize("write", [atomic_write_bytes, write_if_absent])
 def test_what_cannot_be_cleaned_up_does_not_hide_the_error(
     tmp_path: Path, write: Callable[[Path, bytes], None]
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     (tmp_path / "far" / "file").write_bytes(b"old")
     for name, there in (("link", "file"), ("to nothing yet", "new")):
         (tmp_path / name).symlink_to(Path("far") / there)
-        write_whole(tmp_path / name, b"new")
+        atomic_write_bytes(tmp_path / name, b"new")
         assert (tmp_path / name).is_symlink()
         assert (tmp_path / "far" / there).read_bytes() == b"new"
     assert names(tmp_path) == ["far", "link", "to nothing yet"]
@@ -108,7 +108,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
 def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OutputError, match="loop cannot be written"):
-        write_whole(tmp_path / "loop", b"")
+        atomic_write_bytes(tmp_path / "loop", b"")
     assert (tmp_path / "loop").is_symlink()
 
 
@@ -120,7 +120,7 @@ def test_a_pipe_is_written_plainly_and_stays(tmp_path: Path, linked: bool) -> No
     link.symlink_to("pipe")
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_bytes)
-        write_whole(link if linked else pipe, b"content")
+        atomic_write_bytes(link if linked else pipe, b"content")
         assert read.result(10) == b"content"
     assert pipe.is_fifo()
     assert link.is_symlink()
@@ -132,7 +132,7 @@ def test_a_pipe_is_not_replaced_by_what_must_be_renamed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with (
         pytest.raises(OutputError, match="is no regular file"),
-        file_written_whole(tmp_path / "pipe"),
+        atomic_write(tmp_path / "pipe"),
     ):
         raise AssertionError
     assert (tmp_path / "pipe").is_fifo()
@@ -159,16 +159,16 @@ def test_a_place_that_may_not_be_written_is_refused(
 
 
 def test_the_first_writer_of_a_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_first(tmp_path / "file", b"first")
-    write_first(tmp_path / "file", b"second")
+    write_if_absent(tmp_path / "file", b"first")
+    write_if_absent(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
 
     def no_links(*_: object) -> None:
         raise OSError("not on this file system")
 
     monkeypatch.setattr("os.link", no_links)
-    write_first(tmp_path / "file", b"third")
-    write_first(tmp_path / "other", b"other")
+    write_if_absent(tmp_path / "file", b"third")
+    write_if_absent(tmp_path / "other", b"other")
     assert (tmp_path / "file").read_bytes() == b"first"
     assert (tmp_path / "other").read_bytes() == b"other"
     assert names(tmp_path) == ["file", "other"]

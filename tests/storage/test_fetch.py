@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Progress, Silence
+from evaluator.contracts import NullProgress, Progress
 from evaluator.errors import EvaluatorError, InputError, OutputError, UnavailableError
 from evaluator.storage import fetch as fetching
 from evaluator.storage.fetch import fetch
@@ -62,7 +62,7 @@ def have(
         server.url("file"),
         path,
         sha256=sha256,
-        progress=progress or Silence(),
+        progress=progress or NullProgress(),
         what="the file",
         instead=INSTEAD,
     )
@@ -340,10 +340,10 @@ def test_without_other_advice_the_file_can_be_put_there_by_hand(
 ) -> None:
     url, path = server.url("elsewhere"), tmp_path / "file"
     with pytest.raises(UnavailableError) as caught:
-        fetch(url, path, sha256=SHA256, progress=Silence(), what="the file")
+        fetch(url, path, sha256=SHA256, progress=NullProgress(), what="the file")
     assert str(caught.value).endswith(f"Download that address elsewhere and save it as {path}.")
     path.write_bytes(CONTENT)
-    fetch(url, path, sha256=SHA256, progress=Silence(), what="the file")
+    fetch(url, path, sha256=SHA256, progress=NullProgress(), what="the file")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -425,7 +425,9 @@ def test_something_that_is_no_web_server_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "", "http://[x/file", "http://a b/file"])
 def test_an_address_that_is_none_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluatorError) as caught:
-        fetch(url, tmp_path / "x", sha256=SHA256, progress=Silence(), what="x", instead=INSTEAD)
+        fetch(
+            url, tmp_path / "x", sha256=SHA256, progress=NullProgress(), what="x", instead=INSTEAD
+        )
     assert str(caught.value).isprintable()
 
 

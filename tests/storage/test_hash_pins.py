@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError, UnavailableError
 from evaluator.storage import fetch as fetching
 from evaluator.storage.fetch import fetch
@@ -34,7 +34,7 @@ def server() -> Iterator[FileServer]:
 
 def pinned(server: FileServer, path: Path) -> str:
     return pinned_sha256(
-        server.url(NAME), path, progress=Silence(), what="the file", instead="Go without."
+        server.url(NAME), path, progress=NullProgress(), what="the file", instead="Go without."
     )
 
 
@@ -54,7 +54,9 @@ def test_a_hubs_promise_is_taken_before_a_byte_is_fetched_and_remembered(
     assert pinned(server, path) == SHA256
     assert len(server.heads) == 1
     with pytest.raises(UnavailableError, match=r"came from .* as another file"):
-        fetch(server.url(NAME), path, sha256=SHA256, progress=Silence(), what="it", instead="No.")
+        fetch(
+            server.url(NAME), path, sha256=SHA256, progress=NullProgress(), what="it", instead="No."
+        )
 
 
 def test_an_etag_that_is_a_sha256_is_a_promise_too(server: FileServer) -> None:
@@ -73,7 +75,9 @@ def test_without_a_promise_the_hash_is_of_what_came_first(
     path.write_bytes(b"damaged")
     assert pinned(server, path) == SHA256
     with pytest.raises(InputError, match="is damaged: its SHA-256 does not start with"):
-        fetch(server.url(NAME), path, sha256=SHA256, progress=Silence(), what="it", instead="No.")
+        fetch(
+            server.url(NAME), path, sha256=SHA256, progress=NullProgress(), what="it", instead="No."
+        )
 
 
 def test_a_server_that_cannot_be_reached_is_named_and_pins_nothing(
@@ -85,7 +89,7 @@ def test_a_server_that_cannot_be_reached_is_named_and_pins_nothing(
     with pytest.raises(UnavailableError, match=r"Connection refused\. Go without\."):
         pinned_sha256(
             "http://127.0.0.1:9/x", tmp_path / NAME,
-            progress=Silence(), what="the file", instead="Go without.",
+            progress=NullProgress(), what="the file", instead="Go without.",
         )  # fmt: skip
     assert not list(tmp_path.glob("*.pin.json"))
 

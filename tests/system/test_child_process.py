@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evaluator.contracts import Progress, Silence
+from evaluator.contracts import NullProgress, Progress
 from evaluator.errors import InputError, OutputError
 from evaluator.system.child_process import in_child
 
@@ -43,7 +43,7 @@ def sleep(argument: Any, progress: Progress) -> Any:
 
 
 def test_the_result_and_what_is_told_come_back_from_another_process() -> None:
-    progress = Silence()
+    progress = NullProgress()
     result = in_child(tell, [1, 2], progress)
     assert result["pid"] != os.getpid()
     assert result["argument"] == [1, 2]
@@ -52,26 +52,26 @@ def test_the_result_and_what_is_told_come_back_from_another_process() -> None:
 
 def test_an_error_of_the_tool_is_the_same_error_here() -> None:
     with pytest.raises(InputError, match=r"^one clear line$"):
-        in_child(refuse, None, Silence())
+        in_child(refuse, None, NullProgress())
 
 
 def test_an_answer_is_all_that_a_child_says(capfd: pytest.CaptureFixture[str]) -> None:
     # The parent closes the child's input when it has the answer: no interrupt may follow that.
     for _ in range(5):
         with pytest.raises(InputError):
-            in_child(refuse, None, Silence())
+            in_child(refuse, None, NullProgress())
     assert capfd.readouterr().err == ""
 
 
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError: ours") as caught:
-        in_child(break_down, None, Silence())
+        in_child(break_down, None, NullProgress())
     assert "break_down" in str(caught.value)
 
 
 def test_a_child_that_was_killed_is_one_line() -> None:
     with pytest.raises(OutputError, match=r"ended by signal 9.*memory"):
-        in_child(die, None, Silence())
+        in_child(die, None, NullProgress())
 
 
 PROGRAM = """

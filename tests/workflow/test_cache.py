@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import evaluator
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError
 from evaluator.storage.lock import locked
 from evaluator.tests.small_bundle import small_bundle
@@ -126,7 +126,7 @@ def test_what_is_being_written_stays(cache: Path) -> None:
     export = cache / "bundles" / ".big-4567.89abcdef.tmp"
     write(export / "model.onnx", 900)
     half = write(cache / "plans" / ".other-11.plan.0123abcd.tmp", 700)
-    told = Silence()
+    told = NullProgress()
     with held(cache / "plans" / "other-11.plan"), held(bundle_lock(cache / "bundles" / "big-4567")):
         assert prune_cache(progress=told) == ()
     assert told.notes == [
@@ -144,7 +144,7 @@ def test_what_is_half_fetched_is_kept_for_the_next_try(cache: Path) -> None:
     assert prune_cache() == ()
     (entry,) = (entry for entry in list_cache() if entry.path.name == "big.pth.part")
     assert (entry.what, entry.size_bytes) == ("half fetched: the same command goes on", 550)
-    told = Silence()
+    told = NullProgress()
     with held(cache / "weights" / "big.pth"):
         assert prune_cache(rooms=["weights"], progress=told)[0].path.name == "net.pth"
     assert told.notes == ["big.pth.part stays: another process is at it."]
@@ -179,7 +179,7 @@ def test_a_dry_run_removes_nothing(cache: Path) -> None:
 
 
 def test_what_another_process_holds_stays_and_is_told(cache: Path) -> None:
-    told = Silence()
+    told = NullProgress()
     with held(cache / "plans" / "small-00.plan"):
         assert prune_cache(rooms=["plans"], progress=told) == ()
     assert told.notes == ["small-00.plan stays: another process is at it."]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import evaluator
-from evaluator.contracts import PASSED_AGAINST_ONNX, ParityResult, Run, Silence
+from evaluator.contracts import PASSED_AGAINST_ONNX, NullProgress, ParityResult, Run
 from evaluator.errors import InputError, ParityError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.classes import wnids
@@ -109,7 +109,7 @@ def probabilities(run: Run) -> list[list[float]]:
 def test_a_factory_walks_the_whole_road_and_its_classes_may_be_in_another_order(
     at_home: Path, photos: Path, tmp_path: Path, exports_here: None
 ) -> None:
-    told = Silence()
+    told = NullProgress()
     exported = evaluator.export_model(
         "users_nets:make", weights="plain.pth", description=Path("mine.toml"), progress=told
     )
@@ -188,7 +188,7 @@ def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
     ready: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / "cache"))  # other tests export it too
-    told = Silence()
+    told = NullProgress()
     exported = evaluator.export_model(str(ready), progress=told)
     assert any("exists only as ONNX" in note for note in told.notes)
     assert any("ends in a softmax, which is left out" in note for note in told.notes)

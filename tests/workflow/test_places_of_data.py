@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import evaluator
-from evaluator.contracts import Provenance, Run, Silence
+from evaluator.contracts import NullProgress, Provenance, Run
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
@@ -249,7 +249,7 @@ def test_another_set_of_images_is_another_run(model: str, tree: Path, tmp_path: 
     for cell in CELLS:
         next((other / cell).rglob("*.JPEG")).unlink()
     with pytest.raises(RunMismatchError, match="ids_sha256"):
-        score(model, packed(tmp_path / "x.tar", other, *CELLS), run.folder, progress=Silence())
+        score(model, packed(tmp_path / "x.tar", other, *CELLS), run.folder, progress=NullProgress())
 
 
 def test_a_place_that_holds_nothing_of_what_is_scored_is_named(

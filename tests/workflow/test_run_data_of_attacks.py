@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import evaluator
-from evaluator.contracts import Run, Silence
+from evaluator.contracts import NullProgress, Run
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.generate.photos import sample_photos
@@ -93,7 +93,7 @@ def test_other_images_and_epsilons_never_enter_an_attack_that_was_named(
         with pytest.raises(RunMismatchError, match=rf"{OTHER} \({photos}\): .* differs"):
             make(processed, tmp_path / "run", **more)
     assert rows(run, EPSILONS[0]) == before
-    told = Silence()
+    told = NullProgress()
     make(photos, tmp_path / "run", verify_data=True, progress=told)
     assert any("Verified: all 3 images of" in note for note in told.notes)
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import evaluator
-from evaluator.contracts import Bundle, Run, Silence
+from evaluator.contracts import Bundle, NullProgress, Run
 from evaluator.errors import InputError, ParityError, RunMismatchError, UnavailableError
 from evaluator.tests.toy import TOY
 
@@ -159,7 +159,7 @@ def test_without_a_word_the_engine_is_the_existing_runs(
 ) -> None:
     run = evaluator.score("efficientnet_lite0", "imagenet", photos, engine="torch", out=tmp_path)
     next(run.folder.rglob("*.parquet")).unlink()
-    heard = Silence()
+    heard = NullProgress()
     evaluator.score("efficientnet_lite0", "imagenet", photos, out=tmp_path, progress=heard)
     assert any("Engine: torch on cpu" in note for note in heard.notes)
 
@@ -167,7 +167,7 @@ def test_without_a_word_the_engine_is_the_existing_runs(
 def test_without_a_word_the_best_engine_is_taken_and_told(
     bundle: Bundle, photos: Path, tmp_path: Path
 ) -> None:
-    heard = Silence()
+    heard = NullProgress()
     run = evaluator.score(str(bundle.folder), "imagenet", photos, out=tmp_path, progress=heard)
     assert run.key.engine.backend == "onnxruntime"
     assert any("Engine: onnxruntime on" in n and "parity passed" in n for n in heard.notes)
@@ -213,7 +213,7 @@ def test_a_partial_tree_is_scored_and_its_mean_refused_with_the_command(
         shutil.copytree(corrupted / name, tree / name)
     shutil.copy(corrupted / "generated.json", tree)
     shutil.rmtree(tree / "snow" / "2")
-    heard = Silence()
+    heard = NullProgress()
     run = score(tree, tmp_path / "run", progress=heard)
     assert any("66 of 75 conditions are not in the data" in note for note in heard.notes)
     assert any("3 images of ImageNet-C in 9 conditions, into" in note for note in heard.notes)
@@ -315,7 +315,7 @@ def test_scoring_on_an_engine_that_does_not_agree_is_refused_or_marked(
 def test_an_engine_that_nobody_named_is_passed_over_aloud(
     faulty: Path, photos: Path, tmp_path: Path
 ) -> None:
-    heard = Silence()
+    heard = NullProgress()
     run = evaluator.score(
         str(faulty), "imagenet", photos, device="cpu", out=tmp_path / "run", progress=heard
     )

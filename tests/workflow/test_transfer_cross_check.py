@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import evaluator
-from evaluator.attacks.pgd.attempts import Attempt
+from evaluator.attacks.pgd.attempts import AttemptResult
 from evaluator.cli import app
-from evaluator.contracts import Run, Shard, Silence
+from evaluator.contracts import NullProgress, Run, Shard
 from evaluator.errors import InputError, ParityError
 from evaluator.exporter.spec import model_spec
 from evaluator.records.reading import records_of_shard
@@ -89,7 +89,7 @@ def test_differences_are_told_once_however_many_models_classify(
 
     monkeypatch.setattr("evaluator.workflow.attack.cross_checked_shards.records_of_shard", noted)
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 0.25 * room, 3: 0.9 * room}))
-    told = Silence()
+    told = NullProgress()
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
     runs = transfer(tree, weights, tmp_path / "runs", BOTH, **some)
     first, second, counted = compared(told)
@@ -99,7 +99,7 @@ def test_differences_are_told_once_however_many_models_classify(
         f"{0.9 * room:.2g}, where parity's bounds leave room for {room:.2g}."
     )
     assert not read  # nothing that this process made is read again
-    again = Silence()
+    again = NullProgress()
     transfer(tree, weights, tmp_path / "runs", BOTH, **{**some, "progress": again})
     assert compared(again) == compared(told)
     assert set(read) == {tmp_path / "kept", *(run.folder for run in runs)}
@@ -138,8 +138,8 @@ def test_records_that_are_there_are_compared_whosever_they_are(
     others = {"runs/first", "runs/second"} - {place}
     assert not any(kept_of(tmp_path / other) for other in others)
     if some:
-        monkeypatch.setattr("evaluator.attacks.pgd.pgd.attacked", never)
-    told = Silence()
+        monkeypatch.setattr("evaluator.attacks.pgd.pgd.run_pgd", never)
+    told = NullProgress()
     transfer(
         tree, weights, tmp_path / "runs", BOTH, check_against=honest.folder, progress=told, **some
     )
@@ -148,7 +148,7 @@ def test_records_that_are_there_are_compared_whosever_they_are(
     ]
 
 
-def never(*_: Any) -> Iterator[Attempt]:
+def never(*_: Any) -> Iterator[AttemptResult]:
     raise AssertionError("attacked again")
 
 
@@ -160,7 +160,7 @@ def test_images_that_another_process_kept_meanwhile_are_compared_before_they_are
     records, aside = tmp_path / "kept/records", tmp_path / "aside"
     records.rename(aside)
 
-    class Meanwhile(Silence):
+    class Meanwhile(NullProgress):
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             if step == "attack":  # what was there has been compared
                 shutil.copytree(aside, records, dirs_exist_ok=True)

@@ -18,7 +18,7 @@ import pytest
 
 import evaluator
 from evaluator.cli.interrupts import PATIENCE_SECONDS
-from evaluator.contracts import Bundle, Condition, ImageBatch, Run, Silence
+from evaluator.contracts import Bundle, Condition, ImageBatch, NullProgress, Run
 from evaluator.engine.onnx_engine import OnnxEngine
 from evaluator.errors import (
     EngineMemoryError,
@@ -279,7 +279,7 @@ def test_a_file_where_the_default_folder_should_be_is_told_before_the_work(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").write_text("")
-    heard = Silence()
+    heard = NullProgress()
     with pytest.raises(OutputError, match=r"runs/.* cannot be written"):
         evaluator.score("resnet50", "imagenet", tree, weights="random", progress=heard)
     assert heard.notes == []
@@ -298,7 +298,7 @@ def test_skipped_images_are_rows_and_counted_everywhere(
         path.write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"photo-00\d+\.JPEG is no image"):
         score(small, tree, out)
-    heard = Silence()
+    heard = NullProgress()
     run = score(small, tree, out, on_error="skip", progress=heard)
     (note,) = [note for note in heard.notes if "were skipped" in note]
     assert note.startswith("2 images were skipped, and every number says so. The first: ")
@@ -314,7 +314,7 @@ def test_skipped_images_are_rows_and_counted_everywhere(
     assert {(s.n, s.skipped) for s in scores} == {(COUNT - 2, 2)}
     # What was skipped stays so, and is told again, until its shard is removed.
     tiny_tree(tmp_path / "good", COUNT)
-    again = Silence()
+    again = NullProgress()
     score(small, tmp_path / "good", out, progress=again)
     assert [n for n in again.notes if "were skipped" in n] == [note]
     for word in note.split():
@@ -360,7 +360,7 @@ def test_a_shard_says_the_batch_that_there_was_memory_for(
         return real(self, batch)
 
     monkeypatch.setattr(OnnxEngine, "_logits", little_memory)
-    heard = Silence()
+    heard = NullProgress()
     run = score(small, tree, tmp_path / "run", batch_size=16, progress=heard)
     warnings = [note for note in heard.notes if "has no memory for" in note]
     assert [note.partition(":")[0].split()[-4] for note in warnings] == ["16", "8", "4"]

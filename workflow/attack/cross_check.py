@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ...contracts import Item, ModelSpec, Progress, Provenance, Run, Source
 from ...engine.cross_check_bounds import allowed_margin, too_many
 from ...engine.tolerances import tolerance_of
-from ...errors import InputError, ParityError, shown
+from ...errors import InputError, ParityError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.margins import margins_over
 from ...records.fingerprints import conditions_without_fingerprint
@@ -33,7 +33,7 @@ from ...records.run import open_run
 from ...storage.documents import document_differences
 from ..models.gradient_model import GradientNetwork
 from ..models.parity_images import parity_images
-from ..runs.available_images import ImagesAtHand
+from ..runs.available_images import AvailableImages
 from ..runs.resume_command import completing_command
 from ..runs.run_data import differing_image
 from ..runs.scored_run import ScoredRun
@@ -183,7 +183,7 @@ class CrossCheck:
         if lacking:
             raise InputError(
                 f"{_named(run)} lacks {len(lacking):,} of the {len(items):,} images that are "
-                f"attacked, first {shown(lacking[0])}. Score all of them."
+                f"attacked, first {printable(lacking[0])}. Score all of them."
             )
         return check
 
@@ -213,7 +213,7 @@ class CrossCheck:
         """How many were compared, and how many differ."""
         self._tell_more()
         n, differ = len(self._compared), len(self._found)
-        text = f"{n:,} clean predictions compared with {shown(self._folder)}: {differ:,} differ"
+        text = f"{n:,} clean predictions compared with {printable(self._folder)}: {differ:,} differ"
         if self._found:
             largest = max(self._found.values(), key=lambda one: one.margin)
             text += (
@@ -259,7 +259,7 @@ class CrossCheck:
         if found and not found[0].margin <= self._allowed:
             worst = found[0]
             return (
-                f"{shown(worst.id)} is class {worst.clean} in PyTorch and class {worst.engine} "
+                f"{printable(worst.id)} is class {worst.clean} in PyTorch and class {worst.engine} "
                 f"there by {worst.size} logits, where parity's bounds leave room for "
                 f"{self._allowed:.2g}"
             )
@@ -274,10 +274,10 @@ class CrossCheck:
     def _stopped(self, fault: str, kept_in: Path | None) -> str:
         what = "nothing of these images was written"
         if kept_in is not None:
-            what = f"the records that {shown(kept_in)} has already are not confirmed"
+            what = f"the records that {printable(kept_in)} has already are not confirmed"
         return (
-            f"PyTorch and {shown(self._folder)} contradict each other: {fault}. One of them is of "
-            f"other photos, weights or classes than it says, so {what}. Measure the engine with "
+            f"PyTorch and {printable(self._folder)} contradict each other: {fault}. One of them is "
+            f"of other photos, weights or classes than it says, so {what}. Measure the engine with "
             "`evaluator parity`, and score the photos again into another --out."
         )
 
@@ -288,8 +288,8 @@ class CrossCheck:
     def _line(self, one: Disagreement) -> str:
         label = "" if one.label is None else f" (label class {one.label})"
         return (
-            f"{shown(one.id)}: PyTorch says class {one.clean}, {self._engine} class {one.engine}, "
-            f"margin {one.size}{label}"
+            f"{printable(one.id)}: PyTorch says class {one.clean}, {self._engine} class "
+            f"{one.engine}, margin {one.size}{label}"
         )
 
     def _tell_more(self) -> None:
@@ -336,7 +336,7 @@ def cross_check(
     (condition,) = IMAGENET.conditions
     # All photos: the run may have others than those that are attacked.
     every = {condition: source.items(condition)}
-    photos = ImagesAtHand(IMAGENET, source, every, spec.preprocessing)
+    photos = AvailableImages(IMAGENET, source, every, spec.preprocessing)
     if (difference := differing_image(against.run, photos)) is not None:
         raise InputError(f"{difference}. Score the photos that are attacked.")
     if conditions_without_fingerprint(against.run):
@@ -376,4 +376,4 @@ def _agreement(made: Sequence[Provenance]) -> float | None:
 
 
 def _named(run: Run) -> str:
-    return f"The run to check against, {shown(run.folder)},"
+    return f"The run to check against, {printable(run.folder)},"

@@ -17,7 +17,7 @@ from ...contracts import (
     Provenance,
     Source,
 )
-from ...errors import EngineMemoryError, ImageError, InputError, UnreadError, shown
+from ...errors import EngineMemoryError, ImageError, InputError, UnreadError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.digests import digest_entry
@@ -248,7 +248,7 @@ def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Ite
             if not job.skip_bad_images:
                 advice = "To go on without such images, add --on-error skip."
                 raise ImageError(f"{error} {advice}") from error
-            read.skipped.append((item, shown(str(error))))
+            read.skipped.append((item, printable(str(error))))
             read.unread += isinstance(error, UnreadError)
             continue
         finally:

@@ -25,7 +25,7 @@ from ...contracts import (
     Run,
     RunKey,
 )
-from ...errors import InputError, RunMismatchError, shown
+from ...errors import InputError, RunMismatchError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.items import select_items
@@ -34,9 +34,9 @@ from ...records.run import MANIFEST, check_run_folder, open_run
 from ...records.shard_runner import Work, run_shards
 from ...records.shards import Pace, shard_path, shards_of
 from ...storage.documents import document_differences
-from ..models.resolve import Subject
+from ..models.resolve import ResolvedModel
 from ..runs.attack_scores import epsilons_there
-from ..runs.available_images import ImagesAtHand
+from ..runs.available_images import AvailableImages
 from ..runs.run_data import RunData
 from ..runs.selection import Selection
 from ..runs.start import begun_run
@@ -132,7 +132,7 @@ class FinishedAttack:
     """
 
     run: Run
-    subject: Subject
+    subject: ResolvedModel
     selection: Selection
     job: AttackedData
     made: Provenance
@@ -180,8 +180,8 @@ def _refuse_other(probe: Probe) -> None:
     differences = list(document_differences(open_run(probe.folder).key, probe.key))
     if differences:
         raise RunMismatchError(
-            f"{shown(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
-            f"Repeat what it was made with, or remove {shown(probe.folder.parent)}."
+            f"{printable(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
+            f"Repeat what it was made with, or remove {printable(probe.folder.parent)}."
         )
 
 
@@ -223,7 +223,7 @@ def make_probes(
             None,
         )
         source, preprocessing = attack.job.source, attack.job.preprocessing
-        images = ImagesAtHand.of(IMAGENET, source, selection, preprocessing, attack.places)
+        images = AvailableImages.of(IMAGENET, source, selection, preprocessing, attack.places)
         run_data = RunData(run, images, progress, conditions=conditions)
         run_data.check(every_file=attack.verify_data)
         shards = shards_of(conditions, selection.count, run.manifest.shard_size)

@@ -24,12 +24,12 @@ def attack_work(job: AttackedData, made: Provenance) -> Work:
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
-        from ...attacks.pgd.pgd import attacked
+        from ...attacks.pgd.pgd import run_pgd
         from ...attacks.records import attack_records
 
         items = job.items[shard.start : shard.stop]
         attack = attack_of(job, shard.condition)
-        attempts = list(attacked(attack, images_of(job, items, read), advance))
+        attempts = list(run_pgd(attack, images_of(job, items, read), advance))
         return attack_records(items, attempts, read.skipped)
 
     return _work(job, made, records)
@@ -51,7 +51,7 @@ def query_work(
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
-        from ...attacks.queries.query_attacks import QueryJob, queried
+        from ...attacks.queries.query_attacks import QueryJob, run_queries
         from ...attacks.records import query_records
 
         items = job.items[shard.start : shard.stop]
@@ -65,7 +65,7 @@ def query_work(
             relative_epsilon=job.settings.relative_epsilon,
             asked=asked.get(shard.condition),
         )
-        found = list(queried(of_images, images_of(job, items, read), advance))
+        found = list(run_queries(of_images, images_of(job, items, read), advance))
         return query_records(items, found, read.skipped)
 
     return _work(job, made, records)

@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...attacks.randomness import traced_sample
-from ...contracts import OneAtATime, Progress, Provenance, Run, RunKey, Silence, epsilon_text
+from ...contracts import (
+    NullProgress,
+    Progress,
+    Provenance,
+    Run,
+    RunKey,
+    ThreadSafeProgress,
+    epsilon_text,
+)
 from ...engine.torch_engine import exact_float32
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...records.reading import check_finished
@@ -16,8 +24,8 @@ from ...records.shards import shards_of
 from ...records.skipped import skipped_in
 from ...system.batch_limit import Room
 from ..models.gradient_model import gradient_network, refuse_without_gradients
-from ..models.resolve import ModelChoice, find_subject
-from ..runs.available_images import ImagesAtHand
+from ..models.resolve import ModelOptions, resolve_model
+from ..runs.available_images import AvailableImages
 from ..runs.provenance import check_run_place, default_folder
 from ..runs.run_data import RunData, find_folder
 from ..runs.selection import Selection
@@ -103,7 +111,7 @@ def attack_whitebox(
         EngineError: If a loss or a gradient is not finite.
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
-    progress = OneAtATime(progress or Silence())
+    progress = ThreadSafeProgress(progress or NullProgress())
     choice = AttackChoice(
         protocol=protocol,
         epsilons=epsilons,
@@ -119,10 +127,10 @@ def attack_whitebox(
     settings, conditions = choice.settings(), choice.conditions()
     images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
     out = None if out is None else Path(out)
-    named = ModelChoice(
+    named = ModelOptions(
         model, weights, choice.seed_of(weights), crop_px, None, None, description, classes
     )
-    subject = find_subject(named, progress)
+    subject = resolve_model(named, progress)
     refuse_without_gradients(subject)
     against = None if check_against is None else run_to_check_against(check_against, subject.spec)
     check_run_place(subject, WHITEBOX.name, out)
@@ -143,7 +151,7 @@ def attack_whitebox(
     check = cross_check(against, network, subject.spec, source, items, progress)
     key = _key(job, images, found.ids_sha256)
     selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
-    at_hand = ImagesAtHand.of(IMAGENET, source, selection, job.preprocessing, images.places)
+    at_hand = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
     folder = out or find_folder(
         default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress
     )
@@ -192,7 +200,7 @@ def _complete(
     epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
     progress.note(
         f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
-        f"into {shown(run.folder)}."
+        f"into {printable(run.folder)}."
     )
     with (
         run_data.watched(attack_work(job, made)) as watched,

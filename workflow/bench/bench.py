@@ -15,7 +15,16 @@ from typing import Any
 
 from PIL import Image
 
-from ...contracts import Benchmark, Device, EngineSpec, Item, ModelSpec, Progress, Silence, Source
+from ...contracts import (
+    Benchmark,
+    Device,
+    EngineSpec,
+    Item,
+    ModelSpec,
+    NullProgress,
+    Progress,
+    Source,
+)
 from ...engine.throughput import (
     Bottleneck,
     Latency,
@@ -34,9 +43,9 @@ from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.bundles import bundle_of
-from ..models.engines import Loaded, is_reference, placements, ready, serving
+from ..models.engines import PreparedModel, candidates, is_reference, prepare, supporting
 from ..models.parity import stored_parity
-from ..models.resolve import ModelChoice, Subject, find_subject
+from ..models.resolve import ModelOptions, ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
 from .timing import ROUNDS, bed_of, timed, warm_up
 
@@ -180,12 +189,14 @@ def bench(
         InputError: If the data, the model or a name do not serve.
         UnavailableError: If the engine, the device or the weights are not here.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     if not seconds > 0:
         raise InputError(f"--seconds {seconds:g} measures nothing; expected more than 0.")
     what = scored_benchmark(benchmark)
-    choice = ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes)
-    subject = find_subject(choice, progress)
+    choice = ModelOptions(
+        model, weights, seed, crop_px, precision, input_kind, description, classes
+    )
+    subject = resolve_model(choice, progress)
     check_crop(subject.spec, what)
     with ExitStack() as stack:
         places, origin = _places(what, subject.spec, data, stack)
@@ -194,14 +205,14 @@ def bench(
             places, what.conditions, progress=progress, tree=what.tree, labels=named
         )
         images = _images(what, source, origin)
-        place = serving(subject, placements(engine, device))[0]
+        place = supporting(subject, candidates(engine, device))[0]
         place.kind.check(subject.kind.precision, place.device)
-        if place.kind.scores_bundles:
+        if place.kind.runs_onnx:
             bundle_of(subject, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)
         progress.note(f"Engine: {place}, batches of {batch}, on {images.description}.")
         before, began = resident_bytes(), time.perf_counter()
-        loaded = ready(subject, place, progress)
+        loaded = prepare(subject, place, progress)
         opened = stack.enter_context(loaded.open())
         load_seconds = time.perf_counter() - began
         if not 1 <= batch <= opened.max_batch:
@@ -246,7 +257,7 @@ def bench(
     )
 
 
-def _parity(subject: Subject, loaded: Loaded) -> str:
+def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
     if is_reference(loaded):
         return "reference"
     result = stored_parity(subject, loaded)

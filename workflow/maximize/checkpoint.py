@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ...attacks.maximizing.maximizing import Maximized, Pair
-from ...errors import InputError, OutputError, RunMismatchError, reason_of, shown
-from ...storage.atomic import check_place, remove, target_of_temporary, write_whole
+from ...errors import InputError, OutputError, RunMismatchError, printable, reason_of
+from ...storage.atomic import atomic_write_bytes, check_place, remove, target_of_temporary
 from ...storage.documents import (
     canonical_bytes,
     document_differences,
@@ -65,7 +65,7 @@ def check_folder(folder: Path) -> None:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not _is_ours(target_of_temporary(path.name) or path.name):
             raise OutputError(
-                f"{shown(path)} is there and is no part of maximizing images. Give a new or an "
+                f"{printable(path)} is there and is no part of maximizing images. Give a new or an "
                 "empty folder."
             )
 
@@ -90,7 +90,7 @@ def made_before(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
         _refuse_other(folder, read_sealed(folder / BEGUN, Begun).key, key)
     elif folder.is_dir() and any(_is_ours(path.name) for path in folder.iterdir()):
         raise OutputError(
-            f"{shown(folder)} has lost the {BEGUN} or {DOCUMENT} that said what its files are. "
+            f"{printable(folder)} has lost the {BEGUN} or {DOCUMENT} that said what its files are. "
             "Give a new or an empty folder."
         )
     return None
@@ -99,7 +99,7 @@ def made_before(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
 def _refuse_other(folder: Path, there: MaximizingKey, here: MaximizingKey) -> None:
     if there != here:
         raise RunMismatchError(
-            f"{shown(folder)} holds other maximizing images: "
+            f"{printable(folder)} holds other maximizing images: "
             f"{next(document_differences(there, here))}. Give another folder."
         )
 
@@ -123,7 +123,7 @@ def write_part(folder: Path, pair: Pair, row: Maximized, made: Circumstances) ->
     columns = {field.name: getattr(row, field.name) for field in fields(row)}
     circumstances = np.frombuffer(canonical_bytes(made), np.uint8)
     np.savez(written, allow_pickle=False, circumstances=circumstances, **columns)
-    write_whole(folder / _name(pair), written.getvalue())
+    atomic_write_bytes(folder / _name(pair), written.getvalue())
 
 
 def read_part(folder: Path, pair: Pair) -> tuple[Maximized, Circumstances] | None:
@@ -141,9 +141,9 @@ def read_part(folder: Path, pair: Pair) -> tuple[Maximized, Circumstances] | Non
             made = file["circumstances"].tobytes()
     except Exception as error:  # numpy and zipfile raise what they like on damaged bytes
         raise InputError(
-            f"{shown(path)} is damaged: {reason_of(error)}. Remove it to have it made again."
+            f"{printable(path)} is damaged: {reason_of(error)}. Remove it to have it made again."
         ) from error
-    return row, document_from_bytes(made, Circumstances, shown(path))
+    return row, document_from_bytes(made, Circumstances, printable(path))
 
 
 def _name(pair: Pair) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...attacks.maximizing.paper_random_state import drawn_noise
 from ...contracts import Item, Preprocessing, Progress
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.decode import photo_pixels
 from ...evaluate.generate.photos import sample_photos
@@ -81,8 +81,8 @@ def read_starts(
     """
     if asked is not None and first is not None:
         raise InputError(
-            f"--data {', '.join(map(shown, first.places))} is for the photos that are taken where "
-            "no --start is named. Leave one of them out."
+            f"--data {', '.join(map(printable, first.places))} is for the photos that are taken "
+            "where no --start is named. Leave one of them out."
         )
     places = [_asked(str(place)) for place in asked] if asked else _first_places(first, progress)
     images = [_image(place, preprocessing) for place in places]
@@ -97,8 +97,8 @@ def read_starts(
     for number, start in enumerate(starts):
         if start.sha256 in [other.sha256 for other in starts[:number]]:
             raise InputError(
-                f"The start {shown(start.location or start.name)} is there twice. Name each start "
-                "once."
+                f"The start {printable(start.location or start.name)} is there twice. Name each "
+                "start once."
             )
     return starts, np.stack(images)
 
@@ -109,7 +109,7 @@ def _asked(place: str) -> _Place:
     path = Path(place).expanduser()
     if not path.is_file():
         raise InputError(
-            f"--start {shown(place)} is no file. Expected a photo, or the word {NOISE}."
+            f"--start {printable(place)} is no file. Expected a photo, or the word {NOISE}."
         )
     return _Place(path.name, str(path.absolute()), read_file(str(path)))
 
@@ -139,7 +139,7 @@ def _photos(
     )
     if not source.conditions():
         raise InputError(
-            f"{', '.join(map(shown, first.places))} holds no images. Expected photos in class "
+            f"{', '.join(map(printable, first.places))} holds no images. Expected photos in class "
             f"folders, such as {IMAGENET.tree.example}, or a tar of them."
         )
     return source.items(IMAGENET.conditions[0]), source.read
@@ -161,5 +161,5 @@ def _where(item: Item) -> str:
 def _image(place: _Place, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
     if place.data is None:
         return drawn_noise(preprocessing.crop_px)
-    pixels = photo_pixels(place.data, shown(place.location), preprocessing)
+    pixels = photo_pixels(place.data, printable(place.location), preprocessing)
     return pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)

@@ -22,15 +22,15 @@ from ...attacks.maximizing.maximizing import (
 from ...attacks.maximizing.paper_random_state import drawn_units
 from ...attacks.maximizing.penultimate import PenultimateUnits, find_penultimate
 from ...attacks.maximizing.similarity import likenesses, pair_count
-from ...contracts import Device, LoadedNetwork, Progress, Silence
+from ...contracts import Device, LoadedNetwork, NullProgress, Progress
 from ...engine.torch_engine import exact_float32, torch_spec, torch_versions
-from ...errors import EngineMemoryError, InputError, lacks_memory, reason_of, shown
+from ...errors import EngineMemoryError, InputError, lacks_memory, printable, reason_of
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
-from ..models.engines import placements
+from ..models.engines import candidates
 from ..models.gradient_model import frozen_network, refuse_without_gradients
-from ..models.resolve import ModelChoice, find_subject
+from ..models.resolve import ModelOptions, resolve_model
 from ..runs.selection import places_of
 from .checkpoint import begin, check_folder, made_before, read_part, remove_parts, write_part
 from .initial_images import FirstPhotos, Start, read_starts
@@ -118,15 +118,15 @@ def maximize(
         OutputError: If the folder holds something else or cannot be written.
         RunMismatchError: If the folder holds images that were made in another way.
     """
-    progress, folder = progress or Silence(), Path(out).expanduser()
+    progress, folder = progress or NullProgress(), Path(out).expanduser()
     settings = MaximizingSettings(steps, step_size, epsilon)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    choice = ModelChoice(model, weights, seed, crop_px, None, None, description, classes)
-    subject = find_subject(choice, progress)
+    choice = ModelOptions(model, weights, seed, crop_px, None, None, description, classes)
+    subject = resolve_model(choice, progress)
     refuse_without_gradients(subject)
     check_folder(folder)
-    place = placements("torch", device)[0].device
+    place = candidates("torch", device)[0].device
     begun, images = read_starts(
         starts, _first_photos(data, labels), subject.spec.preprocessing, progress
     )
@@ -150,7 +150,9 @@ def _first_photos(
 ) -> FirstPhotos | None:
     if data is None:
         if labels is not None:
-            raise InputError(f"--labels {shown(labels)} is for the photos of --data. Name them.")
+            raise InputError(
+                f"--labels {printable(labels)} is for the photos of --data. Name them."
+            )
         return None
     places = [place.expanduser() for place in places_of(data)]
     return FirstPhotos(places, None if labels is None else Path(labels).expanduser())
@@ -308,5 +310,5 @@ def _circumstances(job: _Job) -> Circumstances:
         },
         batch_size=job.batch_size,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
+        command=shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])]),
     )

@@ -15,9 +15,9 @@ from ...attacks.maximizing.maximizing import NEVER, Maximized, MaximizingSetting
 from ...attacks.maximizing.penultimate import Bounds
 from ...attacks.maximizing.similarity import Likeness, Likenesses
 from ...contracts import Device, EngineSpec, ModelSpec, Preprocessing
-from ...errors import shown
+from ...errors import printable
 from ...reporting.figures.image_grid import Cell, Grid, png_of
-from ...storage.atomic import write_whole
+from ...storage.atomic import atomic_write_bytes
 from ...storage.documents import sealed, write_document
 from .initial_images import Start
 
@@ -169,11 +169,11 @@ def write_results(
         OutputError: If it cannot be written.
     """
     document = sealed(document)
-    write_whole(folder / ARRAYS, _archive(document, found, starts))
+    atomic_write_bytes(folder / ARRAYS, _archive(document, found, starts))
     for name, images, of in ((GRID, found.images, _of_image), (LAST_GRID, found.last, _of_last)):
         cells = [of(row) for row in document.images]
         grid = _grid(document, _title(document, name), starts, images, cells)
-        write_whole(folder / name, png_of(grid))
+        atomic_write_bytes(folder / name, png_of(grid))
     write_document(folder / DOCUMENT, document)
     return document
 
@@ -208,7 +208,7 @@ def _grid(
         first="start",
         header=tuple(f"unit {unit}" for unit in units),
         starts=tuple(
-            Cell(_pixels(image), (shown(start.name),))
+            Cell(_pixels(image), (printable(start.name),))
             for start, image in zip(document.starts, starts, strict=True)
         ),
         cells=tuple(

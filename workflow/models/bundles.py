@@ -14,7 +14,7 @@ from ...storage.documents import document_sha256
 from ...storage.lock import locked
 from ...system.child_process import in_child
 from .parity_images import parity_images
-from .resolve import Subject
+from .resolve import ResolvedModel
 
 LOCKS = "locks"
 
@@ -28,12 +28,12 @@ class _Export:
         photos: The user's photos, on which activations are measured; none for the samples.
     """
 
-    subject: Subject
+    subject: ResolvedModel
     photos: Path | None
 
 
 def bundle_of(
-    subject: Subject, progress: Progress, *, photos: Path | None = None
+    subject: ResolvedModel, progress: Progress, *, photos: Path | None = None
 ) -> tuple[Bundle, bool]:
     """The subject's bundle, exported if it is not there; and whether it was exported now.
 

@@ -5,18 +5,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...contracts import Bundle, Progress, Silence
+from ...contracts import Bundle, NullProgress, Progress
 from ...engine.plans.build import PlanOrder, build_plan
 from ...engine.plans.cache import PlanRequest, cached_plan
 from ...engine.plans.plan import Plan, PlanManifest, Profile, manifest_path, open_plan
 from ...engine.plans.tensorrt_api import find_flavour
 from ...engine.plans.toolchain import find_toolchain
-from ...errors import InputError, OutputError, shown
-from ...storage.atomic import check_place, file_written_whole
+from ...errors import InputError, OutputError, printable
+from ...storage.atomic import atomic_write, check_place
 from ...storage.documents import read_sealed, write_document
 from ...system.child_process import in_child
 from .bundles import bundle_of
-from .resolve import ModelChoice, find_subject
+from .resolve import ModelOptions, resolve_model
 
 MAX_BATCH = 64
 """Largest batch that a plan takes: what engines on a GPU score with."""
@@ -83,14 +83,16 @@ def compile_model(
         UnavailableError: If TensorRT, its GPU or the weights are not here.
         OutputError: If the plan cannot be written.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     flavour = find_flavour(engine)
     profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
     target_path = None if out is None else Path(out)
     if target_path is not None:
         _check_out(target_path)
-    choice = ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes)
-    subject = find_subject(choice, progress)
+    choice = ModelOptions(
+        model, weights, seed, crop_px, precision, input_kind, description, classes
+    )
+    subject = resolve_model(choice, progress)
     toolchain = find_toolchain(flavour, target)
     bundle, _ = bundle_of(subject, progress)
     plan, built = plan_of(PlanRequest(toolchain, bundle, profile, tf32), progress)
@@ -135,14 +137,14 @@ def _check_out(out: Path) -> None:
                 read_sealed(manifest_path(out), PlanManifest)
             except InputError as error:
                 raise OutputError(
-                    f"{shown(path)} is there and belongs to no plan. Choose another --out."
+                    f"{printable(path)} is there and belongs to no plan. Choose another --out."
                 ) from error
 
 
 def _copied(plan: Plan, out: Path) -> Plan:
     if out.exists() and out.samefile(plan.path):
         return plan
-    with file_written_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         shutil.copyfile(plan.path, temporary)
     write_document(manifest_path(out), plan.manifest)
     return open_plan(out)

@@ -21,7 +21,7 @@ from ...contracts import (
 )
 from ...engine.devices import cpu, cuda_devices, find_device
 from ...engine.engine_io import bundle_spec
-from ...engine.onnx_engine import OnnxEngine, onnx_remark, onnx_versions
+from ...engine.onnx_engine import OnnxEngine, onnx_notice, onnx_versions
 from ...engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
 from ...engine.original_onnx import OriginalOnnx, original_spec
 from ...engine.torch_engine import TorchEngine, torch_spec, torch_versions
@@ -30,7 +30,7 @@ from ...exporter.ready_onnx import original_of
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from .bundles import bundle_of
-from .resolve import Subject
+from .resolve import ResolvedModel
 
 
 class OpenBundle(Protocol):
@@ -59,8 +59,8 @@ class EngineKind:
         cuda_batch: Images in a batch on CUDA; none where it does not run there.
         open_bundle: Opens it on a bundle; none where it runs the network itself.
         check: Raises ``EngineUnavailableError`` where it cannot compute in a precision on a device.
-        remark: What a user must know of how it computes a bundle, if anything.
-        unasked: Whether it may be chosen where the user names none.
+        notice: What a user must know of how it computes a bundle, if anything.
+        auto_select: Whether it may be chosen where the user names none.
     """
 
     backend: Backend
@@ -69,11 +69,11 @@ class EngineKind:
     cuda_batch: int | None
     open_bundle: OpenBundle | None = None
     check: Callable[[Precision, Device], None] = _computes_anything
-    remark: Callable[[Bundle, Device], str] = _nothing_to_say
-    unasked: bool = True
+    notice: Callable[[Bundle, Device], str] = _nothing_to_say
+    auto_select: bool = True
 
     @property
-    def scores_bundles(self) -> bool:
+    def runs_onnx(self) -> bool:
         """Whether it runs a bundle's graph, rather than the network itself."""
         return self.open_bundle is not None
 
@@ -96,7 +96,7 @@ ENGINES = {
             cpu_batch=4,
             cuda_batch=64,
             open_bundle=OnnxEngine,
-            remark=onnx_remark,
+            notice=onnx_notice,
         ),
         EngineKind(
             "openvino",
@@ -105,14 +105,14 @@ ENGINES = {
             cuda_batch=None,
             open_bundle=OpenVinoEngine,
             check=check_openvino,
-            unasked=False,
+            auto_select=False,
         ),
         EngineKind("torch", torch_versions, cpu_batch=16, cuda_batch=64),
     )
 }
 """Best first; of those that may be chosen unasked, the first that passes parity is."""
 
-_BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.scores_bundles)
+_BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Original:
+class OriginalOnnxFile:
     """A user's ONNX file, and the model that it is."""
 
     path: Path
@@ -135,7 +135,7 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class PreparedModel:
     """A model made ready for one engine, not yet opened: its identity is known.
 
     Attributes:
@@ -154,15 +154,15 @@ class Loaded:
     weights_sha256: str
     bundle: Bundle | None = None
     network: LoadedNetwork | None = None
-    original: Original | None = None
+    original: OriginalOnnxFile | None = None
 
     @property
-    def remark(self) -> str:
+    def notice(self) -> str:
         """What a user must know of how it computes, if anything."""
         return (
             ""
             if self.bundle is None
-            else self.placement.kind.remark(self.bundle, self.placement.device)
+            else self.placement.kind.notice(self.bundle, self.placement.device)
         )
 
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
@@ -183,7 +183,7 @@ class Loaded:
         return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
 
 
-def placements(engine: str | None, device: str | None) -> list[Placement]:
+def candidates(engine: str | None, device: str | None) -> list[Placement]:
     """What may serve, best first: one placement where the user names the engine.
 
     Raises:
@@ -197,11 +197,11 @@ def placements(engine: str | None, device: str | None) -> list[Placement]:
         kind = ENGINES[engine]
         # A device that is named is taken as it is: the engine says that it does not serve it.
         return [Placement(kind, next(filter(kind.runs_on, devices), devices[0]))]
-    kinds = [kind for kind in ENGINES.values() if kind.unasked]
+    kinds = [kind for kind in ENGINES.values() if kind.auto_select]
     return [Placement(kind, place) for place in devices for kind in kinds if kind.runs_on(place)]
 
 
-def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
+def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:
     """Make a model ready for an engine: export it on first use, or load its network.
 
     Raises:
@@ -209,10 +209,10 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
         EngineUnavailableError: If it cannot here.
     """
     placement.kind.check(subject.kind.precision, placement.device)
-    if placement.kind.scores_bundles:
+    if placement.kind.runs_onnx:
         bundle, _ = bundle_of(subject, progress)
         sha256, spec = bundle.model.weights_sha256, bundle_spec(placement.kind.backend, bundle)
-        return Loaded(subject.spec.name, placement, spec, sha256, bundle=bundle)
+        return PreparedModel(subject.spec.name, placement, spec, sha256, bundle=bundle)
     if subject.kind.precision != "fp32":
         raise InputError(
             f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
@@ -223,19 +223,19 @@ def ready(subject: Subject, placement: Placement, progress: Progress) -> Loaded:
     return _of_network(load_network(subject.spec, progress), placement)
 
 
-def serving(subject: Subject, choices: Sequence[Placement]) -> list[Placement]:
+def supporting(subject: ResolvedModel, choices: Sequence[Placement]) -> list[Placement]:
     """Those that can run the model; all of them where the user named the engine."""
     if not isinstance(subject.spec.own, ReadyOnnx) or len(choices) == 1:
         return list(choices)
-    return [place for place in choices if place.kind.scores_bundles]
+    return [place for place in choices if place.kind.runs_onnx]
 
 
-def is_reference(loaded: Loaded) -> bool:
+def is_reference(loaded: PreparedModel) -> bool:
     """Whether this is the reference itself: PyTorch in float32 on the CPU."""
     return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
 
 
-def reference_of(subject: Subject, weights_sha256: str, progress: Progress) -> Loaded:
+def reference_of(subject: ResolvedModel, weights_sha256: str, progress: Progress) -> PreparedModel:
     """The reference of a model whose candidate has these weights.
 
     Raises:
@@ -264,17 +264,17 @@ def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
     return torch_spec(model, weights_sha256)
 
 
-def _of_original(model: ModelSpec) -> Loaded:
-    return Loaded(
+def _of_original(model: ModelSpec) -> PreparedModel:
+    return PreparedModel(
         model.name,
         Placement(ENGINES["onnxruntime"], cpu()),
         original_spec(model),
         model.weights.sha256,
-        original=Original(original_of(model), model),
+        original=OriginalOnnxFile(original_of(model), model),
     )
 
 
-def _of_network(network: LoadedNetwork, placement: Placement) -> Loaded:
+def _of_network(network: LoadedNetwork, placement: Placement) -> PreparedModel:
     sha256 = network.weights_sha256
     spec = torch_spec(network.spec, sha256)
-    return Loaded(network.spec.name, placement, spec, sha256, network=network)
+    return PreparedModel(network.spec.name, placement, spec, sha256, network=network)

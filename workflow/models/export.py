@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...contracts import Bundle, ParityResult, Progress, Silence
+from ...contracts import Bundle, NullProgress, ParityResult, Progress
 from .bundles import bundle_of
-from .engines import placements, ready
-from .parity import fed_wrongly, measure_parity, stored_parity
-from .resolve import ModelChoice, find_subject
+from .engines import candidates, prepare
+from .parity import measure_parity, stored_parity, suspect_preprocessing
+from .resolve import ModelOptions, resolve_model
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Exported:
     @property
     def warning(self) -> str | None:
         """Why the model is likely to be fed wrongly, if it is."""
-        return fed_wrongly(self.parity, self.bundle.model.spec.weights)
+        return suspect_preprocessing(self.parity, self.bundle.model.spec.weights)
 
 
 def export_model(
@@ -66,9 +66,9 @@ def export_model(
         UnavailableError: If the weights are not here and cannot be fetched.
         OutputError: If the bundle cannot be written.
     """
-    progress = progress or Silence()
-    subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+    progress = progress or NullProgress()
+    subject = resolve_model(
+        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
         progress,
     )
     if out is not None:
@@ -76,7 +76,7 @@ def export_model(
     photos = None if data is None else Path(data)
     bundle, created = bundle_of(subject, progress, photos=photos)
     # On the CPU: that is the engine that every machine has.
-    loaded = ready(subject, placements("onnxruntime", "cpu")[0], progress)
+    loaded = prepare(subject, candidates("onnxruntime", "cpu")[0], progress)
     parity = stored_parity(subject, loaded) if not created and data is None else None
     if parity is None or not parity.passed:
         parity = measure_parity(subject, loaded, data=photos, progress=progress)

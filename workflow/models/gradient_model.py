@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress, ReadyOnnx
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...exporter.graph.deployable import deployable
-from .resolve import Subject
-from .verified_engine import Believed, believed_engine
+from .resolve import ResolvedModel
+from .verified_engine import VerifiedEngine, select_engine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ class GradientNetwork:
     """
 
     network: "nn.Module"
-    believed: Believed
+    believed: VerifiedEngine
 
     @property
     def spec(self) -> EngineSpec:
@@ -36,7 +36,7 @@ class GradientNetwork:
         return self.believed.loaded.placement.device
 
 
-def refuse_without_gradients(subject: Subject) -> None:
+def refuse_without_gradients(subject: ResolvedModel) -> None:
     """Refuse what PyTorch has no network of, or not in float32.
 
     Raises:
@@ -50,13 +50,13 @@ def refuse_without_gradients(subject: Subject) -> None:
         )
     if subject.kind.precision != "fp32":
         raise InputError(
-            f"Gradients are computed in float32, but {shown(subject.folder)} is a bundle in "
+            f"Gradients are computed in float32, but {printable(subject.folder)} is a bundle in "
             f"{subject.kind.precision}. Name the model instead."
         )
 
 
 def gradient_network(
-    subject: Subject, device: str | None, *, parity: bool, progress: Progress
+    subject: ResolvedModel, device: str | None, *, parity: bool, progress: Progress
 ) -> GradientNetwork:
     """Load a network for gradients; on a GPU it must agree with the reference first.
 
@@ -66,7 +66,7 @@ def gradient_network(
         UnavailableError: If the weights or the device are not here.
     """
     refuse_without_gradients(subject)
-    believed = believed_engine(subject, "torch", device, parity=parity, progress=progress)
+    believed = select_engine(subject, "torch", device, parity=parity, progress=progress)
     loaded = believed.loaded.network
     assert loaded is not None
     return GradientNetwork(frozen_network(loaded, believed.loaded.placement.device), believed)

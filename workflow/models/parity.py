@@ -14,10 +14,10 @@ from ...contracts import (
     EngineSpec,
     Gate,
     ModelSpec,
+    NullProgress,
     ParityResult,
     Progress,
     ReadyOnnx,
-    Silence,
     WeightsOrigin,
     wilson_interval,
 )
@@ -35,22 +35,22 @@ from ...engine.tolerances import tolerance_of
 from ...errors import InputError
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.graph.deployable import affine_of, preprocessing_in_graph
-from ...storage.atomic import file_written_whole
+from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
 from .engines import (
-    Loaded,
+    PreparedModel,
+    candidates,
     is_reference,
-    placements,
-    ready,
+    prepare,
     reference_name,
     reference_of,
     reference_spec,
-    serving,
+    supporting,
 )
 from .parity_images import parity_images
-from .resolve import ModelChoice, Subject, find_subject
+from .resolve import ModelOptions, ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
@@ -106,19 +106,19 @@ def check_parity(
         InputError: If the engine is the reference itself, or the images do not serve.
         UnavailableError: If the engine, the device or the weights are not here.
     """
-    progress = progress or Silence()
-    subject = find_subject(
-        ModelChoice(model, weights, seed, crop_px, precision, input_kind, description, classes),
+    progress = progress or NullProgress()
+    subject = resolve_model(
+        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
         progress,
     )
-    loaded = ready(subject, serving(subject, placements(engine, device))[0], progress)
+    loaded = prepare(subject, supporting(subject, candidates(engine, device))[0], progress)
     photos = None if data is None else Path(data)
     return measure_parity(subject, loaded, data=photos, batch_size=batch_size, progress=progress)
 
 
 def measure_parity(
-    subject: Subject,
-    candidate: Loaded,
+    subject: ResolvedModel,
+    candidate: PreparedModel,
     *,
     data: Path | None = None,
     batch_size: int | None = None,
@@ -135,8 +135,8 @@ def measure_parity(
 
 
 def compared(
-    subject: Subject,
-    candidate: Loaded,
+    subject: ResolvedModel,
+    candidate: PreparedModel,
     images: ParityImages,
     *,
     batch_size: int | None = None,
@@ -147,8 +147,8 @@ def compared(
         f"Parity of {candidate.placement} with {reference_name(subject.spec)}: "
         f"{images.description}."
     )
-    if candidate.remark:
-        progress.note(candidate.remark)
+    if candidate.notice:
+        progress.note(candidate.notice)
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)
     reference = _reference(subject, candidate, images, progress)
@@ -165,7 +165,7 @@ def compared(
 
 
 def stored_parity(
-    subject: Subject, candidate: Loaded, images: str | None = None
+    subject: ResolvedModel, candidate: PreparedModel, images: str | None = None
 ) -> ParityResult | None:
     """The kept result for this engine, runtime and device, if there is one.
 
@@ -184,7 +184,7 @@ def stored_parity(
     return read_document(path, ParityResult) if path.is_file() else None
 
 
-def fed_wrongly(result: ParityResult, weights: WeightsOrigin) -> str | None:
+def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str | None:
     """Why a model is likely to be fed wrongly, if it is: no engine's fault, so no gate sees it."""
     if weights.kind == "random" or result.labelled == 0:
         return None
@@ -237,7 +237,7 @@ class _Reference:
 
 
 def _reference(
-    subject: Subject, candidate: Loaded, images: ParityImages, progress: Progress
+    subject: ResolvedModel, candidate: PreparedModel, images: ParityImages, progress: Progress
 ) -> _Reference:
     loaded = reference_of(subject, candidate.weights_sha256, progress)
     place = loaded.placement
@@ -251,7 +251,7 @@ def _reference(
 
 
 def _candidate_logits(
-    candidate: Loaded, images: ParityImages, batch_size: int, progress: Progress
+    candidate: PreparedModel, images: ParityImages, batch_size: int, progress: Progress
 ) -> tuple[Logits, Mapping[int, Logits]]:
     """The candidate's logits, and those of some images in other batches."""
     kind = candidate.spec.input_kind
@@ -270,7 +270,7 @@ def _collected(
     return np.concatenate(rows)
 
 
-def _preprocessing(candidate: Loaded, spec: ModelSpec) -> PreprocessingPair | None:
+def _preprocessing(candidate: PreparedModel, spec: ModelSpec) -> PreprocessingPair | None:
     if candidate.bundle is None:
         return None
     kind = candidate.spec.input_kind
@@ -283,7 +283,7 @@ def _preprocessing(candidate: Loaded, spec: ModelSpec) -> PreprocessingPair | No
 
 def _result(
     reference: _Reference,
-    candidate: Loaded,
+    candidate: PreparedModel,
     images: ParityImages,
     batch_size: int,
     found: Logits,
@@ -335,5 +335,5 @@ def _sha256(images: ParityImages) -> str:
 def _keep_evidence(path: Path, images: ParityImages, logits: tuple[Logits, Logits]) -> None:
     """Both logits and the ids, so that a failure can be looked into without a second run."""
     ids = np.array([item.id for item in images.items])
-    with file_written_whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=ids, reference=logits[0], candidate=logits[1])

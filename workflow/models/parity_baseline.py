@@ -7,7 +7,7 @@ from typing import Any
 
 from ...contracts import Gate, ParityResult
 from ...engine.parity_regression import changes, regression_gates
-from ...errors import InputError, ParityError, shown
+from ...errors import InputError, ParityError, printable
 from ...storage.documents import document_sha256, plain, read_document
 from .parity import check_parity, evidence_path
 from .verified_engine import failed_gates
@@ -62,12 +62,13 @@ def previous_parity(path: str | Path) -> ParityResult:
     advice = "Make it again with `evaluator parity MODEL --json FILE`."
     if body.get("schema") != FORMAT:
         raise InputError(
-            f"{shown(path)} has format {body.get('schema')}, this version reads {FORMAT}. {advice}"
+            f"{printable(path)} has format {body.get('schema')}, this version reads {FORMAT}. "
+            f"{advice}"
         )
     seal = body.pop("seal", None)
     if seal != document_sha256(body):
         raise InputError(
-            f"{shown(path)} was edited: it does not have the SHA-256 that it was written with. "
+            f"{printable(path)} was edited: it does not have the SHA-256 that it was written with. "
             f"{advice}"
         )
     return result
@@ -108,7 +109,7 @@ def assert_parity(model: str, *, against: str | Path | None = None, **choices: A
         raise ParityError(
             f"{result.candidate.backend} on {result.candidate_device} does not agree with "
             f"PyTorch on {result.model}: {failed_gates(result.gates)}. The logits of both are kept "
-            f"in {shown(evidence_path(result))}."
+            f"in {printable(evidence_path(result))}."
         )
     if previous is not None:
         regression = compare_parity(previous, result)

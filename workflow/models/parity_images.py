@@ -7,7 +7,7 @@ import numpy as np
 
 from ...contracts import Item, ModelSpec
 from ...engine.parity import ParityImages
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.decode import photo_pixels
 from ...evaluate.generate.photos import sample_photos
 from ...evaluate.generate.simple import SIMPLE_CORRUPTIONS
@@ -38,7 +38,7 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
     else:
         items = select_items(photos_in(data), MOST_PHOTOS)
     clean = [
-        photo_pixels(read_file(item.location), shown(item.location), spec.preprocessing)
+        photo_pixels(read_file(item.location), printable(item.location), spec.preprocessing)
         for item in items
     ]
     names = list(SIMPLE_CORRUPTIONS)

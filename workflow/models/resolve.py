@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from ...contracts import ClassOrder, GraphKind, InputKind, ModelSpec, Precision, Progress, ReadyOnnx
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...evaluate.classes import class_index
 from ...exporter.bundle import cached_bundle_folder, is_bundle, read_manifest
 from ...exporter.class_order import read_class_order
@@ -15,7 +15,7 @@ from ...exporter.spec import model_spec
 
 
 @dataclass(frozen=True)
-class ModelChoice:
+class ModelOptions:
     """How a user names a model.
 
     Attributes:
@@ -41,7 +41,7 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ResolvedModel:
     """A model, which of its graphs is meant, and where the bundle of it is or will be."""
 
     spec: ModelSpec
@@ -49,7 +49,7 @@ class Subject:
     folder: Path
 
 
-def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subject:
+def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> ResolvedModel:
     """Understand what a user names, without reading a weight.
 
     Raises:
@@ -62,7 +62,7 @@ def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subje
         return _subject_of_bundle(choice, folder)
     if folder.is_dir() or ("/" in choice.model and not is_ready_onnx(choice.model)):
         raise InputError(
-            f"{shown(folder)} is no bundle: it has no model.json. "
+            f"{printable(folder)} is no bundle: it has no model.json. "
             "Give a name of `evaluator models`, or a folder that `evaluator export` made."
         )
     description = _description(choice)
@@ -80,10 +80,10 @@ def find_subject(choice: ModelChoice, progress: Progress | None = None) -> Subje
             f"{spec.name} is an ONNX file, whose arithmetic is taken as it is: {kind.precision} "
             "cannot be had of it. Leave out --precision, or give the network's code."
         )
-    return Subject(spec, kind, cached_bundle_folder(spec, kind))
+    return ResolvedModel(spec, kind, cached_bundle_folder(spec, kind))
 
 
-def _description(choice: ModelChoice) -> Description | None:
+def _description(choice: ModelOptions) -> Description | None:
     """The one that is named; of an ONNX file, else the one that lies beside it."""
     if choice.description is not None:
         return read_description(Path(choice.description).expanduser())
@@ -93,12 +93,12 @@ def _description(choice: ModelChoice) -> Description | None:
     return None
 
 
-def _class_order(choice: ModelChoice, description: Description | None) -> ClassOrder | None:
+def _class_order(choice: ModelOptions, description: Description | None) -> ClassOrder | None:
     path = choice.classes or (description and description.classes_path)
     return read_class_order(Path(path).expanduser(), class_index()) if path else None
 
 
-def _kind(choice: ModelChoice) -> GraphKind:
+def _kind(choice: ModelOptions) -> GraphKind:
     precision, input_kind = choice.precision or "fp32", choice.input_kind or "pixels"
     if precision not in get_args(Precision):
         raise InputError(
@@ -111,17 +111,17 @@ def _kind(choice: ModelChoice) -> GraphKind:
     return GraphKind(cast(Precision, precision), cast(InputKind, input_kind))
 
 
-def _subject_of_bundle(choice: ModelChoice, folder: Path) -> Subject:
-    if replace(choice, model="", precision=None, input_kind=None) != ModelChoice(""):
+def _subject_of_bundle(choice: ModelOptions, folder: Path) -> ResolvedModel:
+    if replace(choice, model="", precision=None, input_kind=None) != ModelOptions(""):
         raise InputError(
-            f"{shown(folder)} is a bundle, whose weights and crop are fixed. Name the model "
+            f"{printable(folder)} is a bundle, whose weights and crop are fixed. Name the model "
             "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
         )
     model = read_manifest(folder)
     asked = (choice.precision or model.precision, choice.input_kind or model.input_kind)
     if asked != (model.precision, model.input_kind):
         raise InputError(
-            f"{shown(folder)} is a bundle in {model.kind}; asked for was {asked[0]}, taking "
+            f"{printable(folder)} is a bundle in {model.kind}; asked for was {asked[0]}, taking "
             f"{asked[1]}. Name the model instead."
         )
-    return Subject(model.spec, model.kind, folder)
+    return ResolvedModel(model.spec, model.kind, folder)

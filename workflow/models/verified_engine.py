@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
-from ...errors import EngineError, EngineUnavailableError, ParityError, shown
-from .engines import Loaded, Placement, is_reference, placements, ready, serving
-from .parity import evidence_path, fed_wrongly, measure_parity, stored_parity
-from .resolve import Subject
+from ...errors import EngineError, EngineUnavailableError, ParityError, printable
+from .engines import Placement, PreparedModel, candidates, is_reference, prepare, supporting
+from .parity import evidence_path, measure_parity, stored_parity, suspect_preprocessing
+from .resolve import ResolvedModel
 
 
 @dataclass(frozen=True)
-class Believed:
+class VerifiedEngine:
     """An engine whose parity is known, or waived.
 
     Attributes:
@@ -21,14 +21,19 @@ class Believed:
             ``failed`` or ``not checked``.
     """
 
-    loaded: Loaded
+    loaded: PreparedModel
     parity: ParityResult | None
     status: str
 
 
-def believed_engine(
-    subject: Subject, engine: str | None, device: str | None, *, parity: bool, progress: Progress
-) -> Believed:
+def select_engine(
+    subject: ResolvedModel,
+    engine: str | None,
+    device: str | None,
+    *,
+    parity: bool,
+    progress: Progress,
+) -> VerifiedEngine:
     """The best engine that is here and passes parity; the one that is named, if one is.
 
     Args:
@@ -42,7 +47,7 @@ def believed_engine(
         ParityError: If none passes.
         EngineUnavailableError: If what is asked for is not here.
     """
-    choices = serving(subject, placements(engine, device))
+    choices = supporting(subject, candidates(engine, device))
     for place in choices[:-1]:
         # Only an engine that nobody named may be passed over, and never in silence.
         try:
@@ -54,37 +59,37 @@ def believed_engine(
     return _told(subject, believed, progress)
 
 
-def failure(result: ParityResult, loaded: Loaded) -> str:
+def failure(result: ParityResult, loaded: PreparedModel) -> str:
     """One line on a parity that failed: which gates, and where the evidence is."""
     return (
         f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
         f"{failed_gates(result.gates)}. "
-        f"The logits of both are kept in {shown(evidence_path(result))}. "
+        f"The logits of both are kept in {printable(evidence_path(result))}. "
         "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
     )
 
 
 def _believed(
-    subject: Subject, placement: Placement, *, parity: bool, progress: Progress
-) -> Believed:
-    loaded = ready(subject, placement, progress)
+    subject: ResolvedModel, placement: Placement, *, parity: bool, progress: Progress
+) -> VerifiedEngine:
+    loaded = prepare(subject, placement, progress)
     if is_reference(loaded):
-        return Believed(loaded, None, "reference")
+        return VerifiedEngine(loaded, None, "reference")
     result = stored_parity(subject, loaded)
     if result is None and parity:
         result = measure_parity(subject, loaded, progress=progress)
     if result is None:
-        return Believed(loaded, None, "not checked")
+        return VerifiedEngine(loaded, None, "not checked")
     if not result.passed and parity:
         raise ParityError(failure(result, loaded))
     passed = "passed" if result.reference.backend == "torch" else PASSED_AGAINST_ONNX
-    return Believed(loaded, result, passed if result.passed else "failed")
+    return VerifiedEngine(loaded, result, passed if result.passed else "failed")
 
 
-def _told(subject: Subject, believed: Believed, progress: Progress) -> Believed:
+def _told(subject: ResolvedModel, believed: VerifiedEngine, progress: Progress) -> VerifiedEngine:
     progress.note(f"Engine: {believed.loaded.placement}, parity {believed.status}.")
     if believed.parity is not None:
-        warning = fed_wrongly(believed.parity, subject.spec.weights)
+        warning = suspect_preprocessing(believed.parity, subject.spec.weights)
         if warning is not None:
             progress.note(f"warning: {warning}")
     return believed

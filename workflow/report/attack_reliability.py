@@ -6,11 +6,11 @@ from typing import Any
 
 from ...attacks.reliability import (
     HEADERS,
+    AttackAssessment,
     Diagnostic,
     Probes,
-    Trust,
+    assess_attack,
     trust_document,
-    trust_of,
     trust_rows,
 )
 from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
@@ -22,7 +22,7 @@ from .probe_records import probes_of, probes_there
 
 
 @dataclass(frozen=True)
-class JudgedAttack:
+class AssessedAttack:
     """An attack, and what is to be said of it.
 
     Attributes:
@@ -38,7 +38,7 @@ class JudgedAttack:
     run: str
     name: str
     steps: int
-    trust: Trust
+    trust: AttackAssessment
     key: RunKey
     shown: bool = True
     probes: tuple[ProbeSettings, ...] = ()
@@ -105,7 +105,7 @@ def _step_text(settings: AttackSettings) -> str:
     return f"{settings.relative_step:g} epsilon / steps"
 
 
-def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAttack]:
+def assessed_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[AssessedAttack]:
     """Each attack of these runs at each count of steps: few may be too few where many are not."""
     judged: list[object] = []
     for name, one in named:
@@ -125,9 +125,9 @@ def judged_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[JudgedAtt
         tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
         for steps in settings.steps:
             called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
-            trust = trust_of(settings, tables, probes, steps=steps)
+            trust = assess_attack(settings, tables, probes, steps=steps)
             shown = steps in (settings.steps[0], settings.steps[-1])
-            yield JudgedAttack(
+            yield AssessedAttack(
                 str(one.run.folder), called, steps, trust, one.run.key, shown, probes=made
             )
 
@@ -136,7 +136,7 @@ def _attack_of(key: RunKey) -> tuple[object, ...]:
     return key.transfer, key.attack, key.ids_sha256, key.limit, key.subset
 
 
-def judgement_tables(attacks: Sequence[JudgedAttack]) -> list[Table]:
+def assessment_tables(attacks: Sequence[AssessedAttack]) -> list[Table]:
     """A table for the smallest and the largest count of each; lines for those in between."""
     tables: list[Table] = []
     for attack in attacks:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...contracts import PASSED_AGAINST_ONNX, Run, Score
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...exporter.zoo.rows import Download
 from ...exporter.zoo.table import find_model
 from ..runs.resume_command import completing_command
@@ -33,13 +33,13 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
     if not fitting:
         other = dict.fromkeys(one.benchmark.name for one in there)
         raise InputError(
-            f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {shown(folder)} holds one of "
-            f"{' and '.join(other)}."
+            f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
+            f"one of {' and '.join(other)}."
         )
     if len(fitting) > 1:
-        several = ", ".join(shown(one.run.folder) for one in fitting)
+        several = ", ".join(printable(one.run.folder) for one in fitting)
         raise InputError(
-            f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {shown(folder)} holds "
+            f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
             f"several: {several}. Name one of them."
         )
     (one,) = fitting
@@ -49,7 +49,7 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
         if not one.records.empty:
             how = f"Complete it with: {completing_command(one)}"
         raise InputError(
-            f"--normalize-by needs a finished run, and {shown(folder)} lacks {lacks}. {how}"
+            f"--normalize-by needs a finished run, and {printable(folder)} lacks {lacks}. {how}"
         )
     return one
 
@@ -78,7 +78,7 @@ def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
 def told_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
     """Which runs are normalised although their videos have other bytes than the baseline's."""
     for one in scored:
-        names = (shown(one.run.folder), shown(baseline.run.folder))
+        names = (printable(one.run.folder), printable(baseline.run.folder))
         if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
             yield f"{other}: what is normalised is not of the models alone"
 
@@ -121,12 +121,12 @@ def told_baseline(baseline: ScoredRun, scores: Iterable[Score]) -> str | None:
     run, spec = baseline.run, baseline.run.manifest.model
     done = {score.metric for score in scores if score.normalize_by and score.value is not None}
     if not done:
-        folder = shown(run.folder)
+        folder = printable(run.folder)
         said = any(score.reason and folder in score.reason for score in scores)
         return None if said else f"nothing could be normalised by {folder}: see what was refused"
     engine = run.key.engine
     told = (
-        f"{_subject(done)} normalised by {shown(run.folder)}: {spec.name} "
+        f"{_subject(done)} normalised by {printable(run.folder)}: {spec.name} "
         f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...contracts import Beside, Difference, Score
-from ...errors import InputError, shown
+from ...contracts import AuxiliaryRecords, Difference, Score
+from ...errors import InputError, printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
-from ...reporting.entries import Entry
+from ...reporting.entries import ModelResults
 from ...reporting.markdown import markdown_of
 from ...reporting.table import Table
 from ...reporting.tables.comparison import Compared, comparison_tables
@@ -94,7 +94,7 @@ class Comparison:
             (self.a.marks, self.b.marks),
         )
         ran = [
-            Entry(side.name, one.run.manifest.model.name, (_with_items(one),))
+            ModelResults(side.name, one.run.manifest.model.name, (_with_items(one),))
             for side in sides
             for one in side.runs.values()
         ]
@@ -149,27 +149,27 @@ def _side(letter: str, folder: Path) -> Side:
     found = [one for one in there if not one.records.empty and one.run.key.attack is None]
     if not found and any(one.run.key.attack is not None for one in there):
         raise InputError(
-            f"{letter}, {shown(folder)}, is an attack, and attacks are not compared here: "
+            f"{letter}, {printable(folder)}, is an attack, and attacks are not compared here: "
             "`evaluator report` shows several side by side."
         )
     if not found:
         raise InputError(
-            f"{letter}, {shown(folder)}, was begun, and nothing is finished yet. The command that "
-            "began it continues it."
+            f"{letter}, {printable(folder)}, was begun, and nothing is finished yet. The command "
+            "that began it continues it."
         )
     if len({identity(one.run) for one in found}) > 1:
-        others = ", ".join(shown(one.run.folder) for one in found)
+        others = ", ".join(printable(one.run.folder) for one in found)
         raise InputError(
-            f"{letter}, {shown(folder)}, holds runs of several models or engines: {others}. Give "
-            "one of them, or a folder with the runs of one."
+            f"{letter}, {printable(folder)}, holds runs of several models or engines: {others}. "
+            "Give one of them, or a folder with the runs of one."
         )
     runs: dict[str, ScoredRun] = {}
     for one in found:
         other = runs.setdefault(one.run.key.benchmark, one)
         if other is not one:
             raise InputError(
-                f"{letter}, {shown(folder)}, holds two runs of {one.benchmark.title}: "
-                f"{shown(other.run.folder)} and {shown(one.run.folder)}. Give one of them."
+                f"{letter}, {printable(folder)}, holds two runs of {one.benchmark.title}: "
+                f"{printable(other.run.folder)} and {printable(one.run.folder)}. Give one of them."
             )
     return Side(letter, {name: runs[name] for name in sorted(runs)})
 
@@ -177,7 +177,7 @@ def _side(letter: str, folder: Path) -> Side:
 def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
     """Refuse what would be another comparison than that of two models."""
     if a.run.folder.resolve() == b.run.folder.resolve():
-        raise InputError(f"A and B are the same run, {shown(a.run.folder)}. Give two.")
+        raise InputError(f"A and B are the same run, {printable(a.run.folder)}. Give two.")
     if a.run.key.protocol != b.run.key.protocol:
         raise InputError(
             f"A was scored by protocol {a.run.key.protocol}, B by {b.run.key.protocol}. Score the "
@@ -199,8 +199,8 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
     for difference in ours.benchmark.differences(
         ours.records.finished,
         theirs.records.finished,
-        Beside(clean=clean_a and clean_a.clean),
-        Beside(clean=clean_b and clean_b.clean),
+        AuxiliaryRecords(clean=clean_a and clean_a.clean),
+        AuxiliaryRecords(clean=clean_b and clean_b.clean),
     ):
         yield replace(
             difference,

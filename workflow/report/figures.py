@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import Condition, Progress
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...evaluate.benchmarks.categories import CATEGORIES
 from ...evaluate.classes import class_names
 from ...evaluate.sources.open_source import open_source
-from ...reporting.entries import Entry, Shown
+from ...reporting.entries import ModelResults, ReportContents
 from ...reporting.figures.attack_curves import TRANSFER, WHITE_BOX
 from ...reporting.figures.attack_figure import attack_figure
 from ...reporting.figures.drawing import check_drawing, files_of, style
@@ -21,7 +21,7 @@ from ...reporting.figures.shape_bias_figure import shape_bias_figure
 from ...reporting.figures.stimulus_examples import Classes, Example, Record, answers_of, chosen
 from ...reporting.figures.stimulus_figure import MOST_MODELS, stimulus_figure
 from ...reporting.tables.shape_bias_tables import BENCHMARK, OF_CATEGORIES
-from ...storage.atomic import check_place, write_whole
+from ...storage.atomic import atomic_write_bytes, check_place
 from ..runs.scored_run import ScoredRun, read_runs
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Figures:
     notes: tuple[str, ...] = ()
 
 
-def write_figures(of: Shown, folder: Path, progress: Progress) -> Figures:
+def write_figures(of: ReportContents, folder: Path, progress: Progress) -> Figures:
     """Draw what there are numbers for, as PNG and SVG.
 
     Args:
@@ -81,7 +81,7 @@ def write_figures(of: Shown, folder: Path, progress: Progress) -> Figures:
             for suffix, data in files_of(figure).items()
         }
     for path, data in files.items():
-        write_whole(path, data)
+        atomic_write_bytes(path, data)
     return Figures(tuple(files), () if note is None else (note,))
 
 
@@ -97,7 +97,7 @@ def check_figures(folder: Path) -> None:
 
 
 def _bias_figures(
-    entries: Sequence[Entry], progress: Progress
+    entries: Sequence[ModelResults], progress: Progress
 ) -> "tuple[dict[str, Figure], str | None]":
     """By the recommended protocol and by the paper's; examples, and what is not shown of them."""
     drawn = {}
@@ -113,7 +113,7 @@ def _bias_figures(
     return drawn, note
 
 
-def _why_no_figure(entries: Sequence[Entry]) -> str:
+def _why_no_figure(entries: Sequence[ModelResults]) -> str:
     scores = [
         score
         for entry in entries
@@ -127,7 +127,7 @@ def _why_no_figure(entries: Sequence[Entry]) -> str:
 
 
 def _examples_figure(
-    entries: Sequence[Entry], progress: Progress
+    entries: Sequence[ModelResults], progress: Progress
 ) -> "tuple[Figure | None, str | None]":
     """Examples for the first models, and what is not shown or why there are none."""
     runs = {entry: run for entry in entries if (run := _run_of(entry)) is not None}
@@ -161,7 +161,7 @@ def _left_out(models: int) -> str | None:
     return f"The examples show the first {MOST_MODELS} models; {models} more are not in them."
 
 
-def _run_of(entry: Entry) -> ScoredRun | None:
+def _run_of(entry: ModelResults) -> ScoredRun | None:
     """Where its shape bias comes from."""
     for score in entry.of(BENCHMARK, "shape_bias"):
         if score.value is not None:
@@ -206,8 +206,8 @@ def _read(
     missing = [id for id in ids if id not in items]
     if missing:
         raise InputError(
-            f"{', '.join(shown(place) for place in places)} no longer has {missing[0]}. Put the "
-            "stimuli back, and ask for the figures again."
+            f"{', '.join(printable(place) for place in places)} no longer has {missing[0]}. Put "
+            "the stimuli back, and ask for the figures again."
         )
     side = run.run.key.preprocessing.crop_px
     found = {id: np.empty((side, side, 3), np.uint8) for id in ids}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Run
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
 from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
@@ -23,7 +23,7 @@ from .baseline import (
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class RelatedRuns:
     """The runs that a run is reported with.
 
     Attributes:
@@ -36,12 +36,12 @@ class Neighbours:
     baseline: ScoredRun | None = None
     others: Sequence[ScoredRun] = ()
 
-    def fits(self, one: ScoredRun) -> bool:
+    def can_normalize(self, one: ScoredRun) -> bool:
         """Whether the baseline can normalise a run."""
         return self.baseline is not None and normalizes(self.baseline, one)
 
 
-def advised(reason: str | None, one: ScoredRun, near: Neighbours) -> str | None:
+def advised(reason: str | None, one: ScoredRun, near: RelatedRuns) -> str | None:
     """A reason, with the command that helps if there is one."""
     if reason is None or reason.startswith((ALL_SKIPPED, EVERY_VIDEO_SKIPPED)):
         return reason  # which no scoring of other conditions changes
@@ -52,25 +52,25 @@ def advised(reason: str | None, one: ScoredRun, near: Neighbours) -> str | None:
     return reason
 
 
-def _needs_clean(one: ScoredRun, near: Neighbours) -> str:
+def _needs_clean(one: ScoredRun, near: RelatedRuns) -> str:
     clean = near.clean
     if clean is None and (other := _almost_clean(one, near.others)) is not None:
         differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
-        return f"{NO_CLEAN}; {shown(other.run.folder)} is another: {differs}"
+        return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {differs}"
     if clean is None:
         words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
         return f"{NO_CLEAN}: {shlex.join(words)}"
     done, items = sum(clean.records.begun.values()), clean.run.manifest.items
-    reason = f"the imagenet run {shown(clean.run.folder)} is not finished ({done} of {items})"
+    reason = f"the imagenet run {printable(clean.run.folder)} is not finished ({done} of {items})"
     if clean.records.empty:
         return reason
     return f"{reason}. Complete it with: {completing_command(clean)}"
 
 
-def _needs_baseline(one: ScoredRun, near: Neighbours) -> str:
+def _needs_baseline(one: ScoredRun, near: RelatedRuns) -> str:
     if near.baseline is not None:
         differs = difference_of_videos(near.baseline.run, one.run)
-        return f"{shown(near.baseline.run.folder)} cannot normalise it: {differs}"
+        return f"{printable(near.baseline.run.folder)} cannot normalise it: {differs}"
     run = str(one.run.folder)
     if is_alexnet(one.run):
         words = ["evaluator", "report", "RUN", "--normalize-by", run]
@@ -100,7 +100,7 @@ def needs_leftover(one: ScoredRun) -> str:
     )
 
 
-_NEEDS: Mapping[str, Callable[[ScoredRun, Neighbours], str]] = {
+_NEEDS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
     NO_CLEAN: _needs_clean,
     NO_BASELINE: _needs_baseline,
     NOT_THERE: lambda one, near: needs_leftover(one),

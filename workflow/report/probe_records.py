@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...attacks.reliability import Probes
 from ...attacks.transfer import fooled_by_transfer
 from ...contracts import Preprocessing, ProbeName, ProbeSettings, Run
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
@@ -86,13 +86,13 @@ def _probe(attack: Run, name: ProbeName) -> Run | None:
     made = probe.key.probe
     if made is None or made.name != name or probe.key != probe_key(attack.key, made):
         raise InputError(
-            f"{shown(folder)} is no probe of the attack that it lies in. Remove it, and make it "
-            "again with --probe."
+            f"{printable(folder)} is no probe of the attack that it lies in. Remove it, and make "
+            "it again with --probe."
         )
     if different := compare_runs(attack, probe, IMAGENET.conditions).different:
         raise InputError(
-            f"{shown(folder)} was made of other images than the attack that it lies in: "
-            f"{shown(different[0])} differs. Remove it, and make it again with --probe."
+            f"{printable(folder)} was made of other images than the attack that it lies in: "
+            f"{printable(different[0])} differs. Remove it, and make it again with --probe."
         )
     return probe
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import Beside, Progress, Score, Silence
-from ...errors import shown
+from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
+from ...errors import printable
 from ...records.run import MANIFEST, lost_records
-from ...reporting.entries import KEYS, Entry, Shown
+from ...reporting.entries import KEYS, ModelResults, ReportContents
 from ...reporting.markdown import markdown_of
 from ...reporting.published.published import published_models, published_scores
 from ...reporting.table import Table
@@ -22,9 +22,9 @@ from ..runs.scored_run import (
     read_runs,
     unique_names,
 )
-from .attack_reliability import JudgedAttack, judged_attacks, judgement_tables
+from .attack_reliability import AssessedAttack, assessed_attacks, assessment_tables
 from .baseline import normalized, read_baseline, told_baseline, told_other_videos
-from .hints import Neighbours, advised
+from .hints import RelatedRuns, advised
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Report:
         attacks: What is to be said of the attacks among the runs.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelResults, ...]
     all_published: bool = False
     notes: tuple[str, ...] = ()
-    attacks: tuple[JudgedAttack, ...] = ()
+    attacks: tuple[AssessedAttack, ...] = ()
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -64,7 +64,7 @@ class Report:
             self.entries,
             all_published=self.all_published,
             left_out=self.notes,
-            besides=judgement_tables(self.attacks),
+            besides=assessment_tables(self.attacks),
         )
 
     def markdown(self) -> str:
@@ -80,8 +80,8 @@ class Report:
         """
         from .figures import write_figures
 
-        of = Shown(self.entries, published_beside(self.entries, self.all_published))
-        return write_figures(of, Path(folder), progress or Silence())
+        of = ReportContents(self.entries, published_beside(self.entries, self.all_published))
+        return write_figures(of, Path(folder), progress or NullProgress())
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema`` and lists of what it shows.
@@ -131,7 +131,7 @@ def report(
     found = Report(
         tuple(_entries(named, scored, baseline)),
         all_published,
-        attacks=tuple(judged_attacks([(name, one) for name, row in named for one in row.runs])),
+        attacks=tuple(assessed_attacks([(name, one) for name, row in named for one in row.runs])),
     )
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     if baseline is not None:
@@ -141,7 +141,7 @@ def report(
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
-    empty = [shown(one.run.folder) for one in scored if one.records.empty]
+    empty = [printable(one.run.folder) for one in scored if one.records.empty]
     if empty:
         yield (
             f"begun, and nothing finished yet: {', '.join(empty)}. The command that began a run "
@@ -153,33 +153,33 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
                 f"{condition} ({done:,} of {one.run.manifest.items:,} images)"
                 for condition, done in one.records.begun.items()
             )
-            yield f"left out of {shown(one.run.folder)}, since it is not finished: {begun}"
+            yield f"left out of {printable(one.run.folder)}, since it is not finished: {begun}"
     for folder in lost:
-        yield f"left out: {shown(folder)} holds records but no {MANIFEST}, which says of what."
+        yield f"left out: {printable(folder)} holds records but no {MANIFEST}, which says of what."
 
 
 def _entries(
     named: Sequence[tuple[str, ReportRow]],
     scored: Sequence[ScoredRun],
     baseline: ScoredRun | None,
-) -> Iterator[Entry]:
+) -> Iterator[ModelResults]:
     """A row for each model on each engine, with its numbers on all benchmarks."""
     for name, row in named:
-        near = Neighbours(row.clean, baseline, scored)
+        near = RelatedRuns(row.clean, baseline, scored)
         scores = [score for one in row.runs for score in _scores(one, near)]
         if row.clean is not None and not row.clean.records.empty:
-            scores = [*_scores(row.clean, Neighbours(others=scored)), *scores]
+            scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
         of_source = "^" if any(changed_source_crop(one.run) for one in row.runs) else ""
         model = row.first.run.manifest.model.name
-        yield Entry(name, model, tuple(scores), marks, of_source)
+        yield ModelResults(name, model, tuple(scores), marks, of_source)
 
 
-def _scores(one: ScoredRun, near: Neighbours) -> Iterator[Score]:
+def _scores(one: ScoredRun, near: RelatedRuns) -> Iterator[Score]:
     """Every number of a run, those that need another run with it."""
     facts = facts_of(one)
-    baseline = near.baseline if near.baseline is not None and near.fits(one) else None
-    beside = Beside(
+    baseline = near.baseline if near.baseline is not None and near.can_normalize(one) else None
+    beside = AuxiliaryRecords(
         clean=None if near.clean is None else near.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )

@@ -7,7 +7,7 @@ engine the benchmarks were scored on.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...records.fingerprints import compare_runs
 from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, identity
@@ -86,14 +86,14 @@ def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
         if clean is None or one.run.key.attack is not None:
             continue
         others = [
-            shown(other.run.folder)
+            printable(other.run.folder)
             for other in _fitting_clean_runs(one, scored)
             if _of_other_photos(other, clean)
         ]
         if others:
             yield (
-                f"the clean errors that {shown(one.run.folder)} is compared with are those of "
-                f"{shown(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
+                f"the clean errors that {printable(one.run.folder)} is compared with are those of "
+                f"{printable(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
                 "runs that belong together."
             )
 

@@ -25,8 +25,8 @@ from ...attacks.records import SCHEMA
 from ...attacks.transfer import TRANSFER_SCHEMA, transfer_counts
 from ...contracts import (
     AttackSettings,
+    AuxiliaryRecords,
     Benchmark,
-    Beside,
     Condition,
     Run,
     Score,
@@ -83,7 +83,11 @@ def epsilons_there(run: Run) -> list[float]:
 
 
 def _scores(
-    settings: AttackSettings, limit: int | None, published: int, records: "Records", beside: Beside
+    settings: AttackSettings,
+    limit: int | None,
+    published: int,
+    records: "Records",
+    beside: AuxiliaryRecords,
 ) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = attack_counts(table, settings)
@@ -116,7 +120,7 @@ def _transfer_scores(
     limit: int | None,
     published: int,
     records: "Records",
-    beside: Beside,
+    beside: AuxiliaryRecords,
 ) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = transfer_counts(table, settings, source.image)

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from ...contracts import Benchmark, Condition, Item, Preprocessing, Source
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.sources.digests import file_digests, shard_digest
 from ...evaluate.sources.items import select_items
 from ...records.fingerprints import SAMPLE
@@ -17,7 +17,7 @@ from .selection import Selection
 Digests = dict[str, str | None]
 
 
-class ImagesAtHand:
+class AvailableImages:
     """The images that a command was given; each is read once to be compared.
 
     Args:
@@ -37,7 +37,7 @@ class ImagesAtHand:
         places: Sequence[Path] = (),
     ) -> None:
         self.items, self.noun = items, benchmark.tree.noun
-        self.places = tuple(shown(place.absolute()) for place in places)
+        self.places = tuple(printable(place.absolute()) for place in places)
         self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
         self._digests: dict[Condition, Digests] = {}
         self._shard_digests: dict[tuple[Condition, int, int], str] = {}

@@ -12,23 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...contracts import Device, Provenance
-from ...errors import shown
+from ...errors import printable
 from ...evaluate.jpeg import decoder_versions
 from ...records.run import MANIFEST, check_run_folder
 from ...storage.atomic import check_place
-from ..models.resolve import Subject
-from ..models.verified_engine import Believed
+from ..models.resolve import ResolvedModel
+from ..models.verified_engine import VerifiedEngine
 
 PACKAGES = ("evaluator", "numpy", "Pillow")
 
 
-def default_folder(subject: Subject, benchmark: str, digits: str) -> Path:
+def default_folder(subject: ResolvedModel, benchmark: str, digits: str) -> Path:
     """``runs/<model>/<benchmark>-<digits>``, in the working directory."""
     model = subject.spec.name.replace(":", "-")
     return Path("runs") / model / f"{benchmark}-{digits}"
 
 
-def check_run_place(subject: Subject, benchmark: str, out: Path | None) -> None:
+def check_run_place(subject: ResolvedModel, benchmark: str, out: Path | None) -> None:
     """Refuse a place where a run cannot be, before the work.
 
     Raises:
@@ -42,7 +42,7 @@ def check_run_place(subject: Subject, benchmark: str, out: Path | None) -> None:
 
 
 def circumstances(
-    believed: Believed,
+    believed: VerifiedEngine,
     device: Device,
     versions: Mapping[str, str],
     data: Sequence[Path],
@@ -71,12 +71,12 @@ def circumstances(
         parity=believed.parity,
         parity_status=believed.status,
         batch_size=batch_size,
-        data=tuple(shown(place.absolute()) for place in data),
+        data=tuple(printable(place.absolute()) for place in data),
         data_sha256="",
         started="",
         seconds=0.0,
-        command=shlex.join([shown(word) for word in ("evaluator", *sys.argv[1:])]),
-        labels=None if labels is None else shown(labels.absolute()),
+        command=shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])]),
+        labels=None if labels is None else printable(labels.absolute()),
     )
 
 

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ...contracts import Condition, DataFingerprint, Progress, Provenance, Run, Shard
-from ...errors import ImageError, RunMismatchError, shown
+from ...errors import ImageError, RunMismatchError, printable
 from ...records.fingerprints import (
     begin_fingerprint,
     compare_files,
@@ -31,7 +31,7 @@ from ...records.run import MANIFEST, open_run
 from ...records.shard_runner import Work
 from ...records.shards import shard_path, shards_of
 from ...records.skipped import skipped_in
-from .available_images import ImagesAtHand
+from .available_images import AvailableImages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,8 +60,8 @@ class DifferingImage:
     def __str__(self) -> str:
         where = f" ({self.condition})" if self.condition.values else ""
         return (
-            f"{shown(self.run.folder)} was made of other {self.noun}s under these names "
-            f"({', '.join(self.recorded.data)}): {shown(self.id)}{where} "
+            f"{printable(self.run.folder)} was made of other {self.noun}s under these names "
+            f"({', '.join(self.recorded.data)}): {printable(self.id)}{where} "
             f"{'differs' if self.readable else 'cannot be read here'}"
         )
 
@@ -80,7 +80,7 @@ class RunData:
     def __init__(
         self,
         run: Run,
-        images: ImagesAtHand,
+        images: AvailableImages,
         progress: Progress,
         *,
         conditions: Sequence[Condition],
@@ -111,14 +111,14 @@ class RunData:
         noun = self._images.noun
         if conditions_without_fingerprint(self._run):
             self._progress.note(
-                f"{shown(self._run.folder)} was begun by an older version, which did not record "
-                f"the content of its {noun}s: they cannot be compared with these {noun}s. "
+                f"{printable(self._run.folder)} was begun by an older version, which did not "
+                f"record the content of its {noun}s: they cannot be compared with these {noun}s. "
                 "--verify-data compares them all."
             )
         others = recorded_places(self._run)
         if others and others.isdisjoint(self._images.places) and not self._any_known():
             self._progress.note(
-                f"{shown(self._run.folder)} has other conditions, of {noun}s in "
+                f"{printable(self._run.folder)} has other conditions, of {noun}s in "
                 f"{', '.join(sorted(others))}: none of them can be compared with these {noun}s."
             )
 
@@ -215,12 +215,13 @@ class RunData:
         if skipped_in(self._run, [shard]) is not None:
             advice = (
                 f"Some were skipped: if they were repaired, remove "
-                f"{shown(shard_path(self._run, shard))} and repeat the command. Otherwise, {advice}"
+                f"{printable(shard_path(self._run, shard))} and repeat the command. Otherwise, "
+                f"{advice}"
             )
         raise RunMismatchError(
-            f"{shown(self._run.folder)} was made of other {self._images.noun}s under these names "
-            f"({', '.join(provenance.data)}): of {shown(items[shard.start].id)} to "
-            f"{shown(items[shard.stop - 1].id)}{where}, at least one differs. {advice}"
+            f"{printable(self._run.folder)} was made of other {self._images.noun}s under these "
+            f"names ({', '.join(provenance.data)}): of {printable(items[shard.start].id)} to "
+            f"{printable(items[shard.stop - 1].id)}{where}, at least one differs. {advice}"
         )
 
     @property
@@ -228,7 +229,7 @@ class RunData:
         return f"Choose another {self._option}, or give the {self._images.noun}s of that run."
 
 
-def differing_image(run: Run, images: ImagesAtHand) -> DifferingImage | None:
+def differing_image(run: Run, images: AvailableImages) -> DifferingImage | None:
     """The first image at hand that is not the one that the run was made of.
 
     Compared are the samples of these conditions that the run has, and that of one other condition
@@ -255,7 +256,7 @@ def differing_image(run: Run, images: ImagesAtHand) -> DifferingImage | None:
     return None
 
 
-def find_folder(default: Path, images: ImagesAtHand, progress: Progress) -> Path:
+def find_folder(default: Path, images: AvailableImages, progress: Progress) -> Path:
     """The folder of the run of these images: the default one, or one with a number after it.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts import Benchmark, Condition, Run, Score
-from ...errors import InputError, shown
+from ...errors import InputError, printable
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...records.fingerprints import compare_runs
 from ...records.reading import RunRecords, read_run
@@ -101,7 +101,7 @@ def told_other_bytes(one: ScoredRun, other: ScoredRun, names: tuple[str, str]) -
     shards = shards_of_other_bytes(one, other)
     if not files.different and not shards:
         return None
-    what = f"first {shown(files.different[0])}" if files.different else f"in {shards} shards"
+    what = f"first {printable(files.different[0])}" if files.different else f"in {shards} shards"
     return (
         f"the files of {one.benchmark.title} that {names[0]} read are not those that {names[1]} "
         f"read, under the same names, {what}"
@@ -135,8 +135,8 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     for run in find_runs(list(folders)):
         if run.key.probe is not None:
             raise InputError(
-                f"{shown(run.folder)} is a probe, and says nothing without its attack: give the "
-                f"attack's run, {shown(run.folder.parent.parent)}."
+                f"{printable(run.folder)} is a probe, and says nothing without its attack: give "
+                f"the attack's run, {printable(run.folder.parent.parent)}."
             )
         benchmark = benchmark_of(run)
         scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
@@ -150,7 +150,7 @@ def _name(run: Run) -> str:
     if spec.weights.kind == "random":
         words.append("random weights")
     if spec.weights.kind == "file":
-        words.append(shown(Path(spec.weights.reference).name))
+        words.append(printable(Path(spec.weights.reference).name))
     if precision != "fp32":
         words.append(precision)
     return f"{spec.name} ({', '.join(words)})" if words else spec.name

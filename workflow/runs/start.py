@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...contracts import Engine, ImageBatch, Item, Run, RunKey, RunManifest
-from ...errors import EngineMemoryError, InputError, RunMismatchError, shown
+from ...errors import EngineMemoryError, InputError, RunMismatchError, printable
 from ...records.run import MANIFEST, create_or_open, open_run
 from ...records.shards import Pace, recorded_ids, shard_size
-from ..models.resolve import Subject
-from ..models.verified_engine import Believed
+from ..models.resolve import ResolvedModel
+from ..models.verified_engine import VerifiedEngine
 from .selection import Selection
 
 WARM_UP_SECONDS = 10.0
@@ -21,9 +21,9 @@ WARM_UP_SECONDS = 10.0
 def run_of(
     folder: Path,
     key: RunKey,
-    subject: Subject,
+    subject: ResolvedModel,
     selection: Selection,
-    believed: Believed,
+    believed: VerifiedEngine,
     engine: Engine,
     asked_batch: int | None,
 ) -> Run:
@@ -46,7 +46,7 @@ def run_of(
 def begun_run(
     folder: Path,
     key: RunKey,
-    subject: Subject,
+    subject: ResolvedModel,
     selection: Selection,
     pace: Pace | None,
     batch: int,
@@ -84,8 +84,9 @@ def begun_run(
         raise _with_images(error, folder, manifest, selection) from error
     if asked_batch is not None and asked_batch != run.manifest.batch_size:
         raise InputError(
-            f"{shown(folder)} was begun with --batch-size {run.manifest.batch_size}, which decides "
-            f"its last digits; got {asked_batch}. Leave the option out, or choose another --out."
+            f"{printable(folder)} was begun with --batch-size {run.manifest.batch_size}, which "
+            f"decides its last digits; got {asked_batch}. Leave the option out, or choose another "
+            "--out."
         )
     return run
 
@@ -143,6 +144,6 @@ def _changes(count: int, there: Run, selection: Selection) -> Iterator[str]:
     recorded = recorded_ids(there)
     missing = [identity for identity in recorded if identity not in ids]
     if missing:
-        yield f"missing of those that were scored: {len(missing):,}, first {shown(missing[0])}"
+        yield f"missing of those that were scored: {len(missing):,}, first {printable(missing[0])}"
     if len(recorded) == there.manifest.items and (new := ids.difference(recorded)):
-        yield f"new: {len(new):,}, first {shown(min(new))}"
+        yield f"new: {len(new):,}, first {printable(min(new))}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evaluator.attacks.attack_counts import attack_counts
 from evaluator.attacks.pgd.attempts import CleanImage
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.randomness import start_noise, wrong_class
 from evaluator.contracts import Item
 from evaluator.system.batch_limit import Room
@@ -287,7 +287,7 @@ def test_progress_is_told_after_each_pass_and_each_image_once() -> None:
     images = photos(network.network, 9, wrong=(2,))
     told: list[int] = []
     job = AttackJob(network, paper(), 0.03, Room(4))
-    assert len(list(attacked(job, images, told.append))) == 9
+    assert len(list(run_pgd(job, images, told.append))) == 9
     assert sum(told) == 9
     # Several passes may follow each other, to find out what images are without an attack.
     passes = sum(with_gradient for _, with_gradient in network.passes)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from torch.nn.functional import cross_entropy
 
-from evaluator.attacks.reliability import Diagnostic, Trust, trust_of
+from evaluator.attacks.reliability import AttackAssessment, Diagnostic, assess_attack
 
 Row = dict[str, Any]
 STEPS = 50
@@ -212,12 +212,12 @@ def noise(
     return records(rows).select(PROBE_COLUMNS)
 
 
-def of(table: pa.Table, asked: Asked | None = None, steps: int | None = None) -> Trust:
+def of(table: pa.Table, asked: Asked | None = None, steps: int | None = None) -> AttackAssessment:
     """The judgement of one table at ``EPSILON``."""
-    return trust_of(asked or Asked(), {EPSILON: table}, steps=steps)
+    return assess_attack(asked or Asked(), {EPSILON: table}, steps=steps)
 
 
-def named(trust: Trust, name: str) -> Diagnostic:
+def named(trust: AttackAssessment, name: str) -> Diagnostic:
     """The one diagnostic of that name."""
     (found,) = [d for d in trust.diagnostics if d.name == name]
     return found

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from evaluator.attacks.reliability import Probes, Trust, trust_of
+from evaluator.attacks.reliability import AttackAssessment, Probes, assess_attack
 from evaluator.tests.attacks.reliability.attacked import Asked, Network, noise, pgd
 
 ASKED = Asked(steps=(50,))
@@ -49,7 +49,7 @@ MIXED = torch.randn((432, 32), generator=torch.Generator().manual_seed(3)) / 432
 OUT = torch.randn((32, 5), generator=torch.Generator().manual_seed(4))
 
 
-def trust(network: Network) -> tuple[Trust, dict[float, pa.Table]]:
+def trust(network: Network) -> tuple[AttackAssessment, dict[float, pa.Table]]:
     labels = network(IMAGES).argmax(1)
     tables = {e: pgd(network, IMAGES, labels, e, asked=ASKED) for e in (SMALL, LARGE)}
     longer = Asked(steps=(100,))
@@ -58,10 +58,10 @@ def trust(network: Network) -> tuple[Trust, dict[float, pa.Table]]:
         twice_the_steps={e: pgd(network, IMAGES, labels, e, asked=longer) for e in tables},
         unbounded=pgd(network, IMAGES, labels, 1.0, asked=ASKED),
     )
-    return trust_of(ASKED, tables, probes), tables
+    return assess_attack(ASKED, tables, probes), tables
 
 
-def failed(found: Trust) -> set[str]:
+def failed(found: AttackAssessment) -> set[str]:
     return {diagnostic.name for diagnostic in found.failed}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluator.attacks.reliability import CHECKS, Probes, Trust, trust_of
+from evaluator.attacks.reliability import CHECKS, AttackAssessment, Probes, assess_attack
 from evaluator.tests.attacks.reliability.attacked import (
     STEPS,
     Asked,
@@ -40,8 +40,8 @@ class Attack:
     )
 
     @property
-    def trust(self) -> Trust:
-        return trust_of(self.settings, self.tables, self.probes).at(LARGE)
+    def trust(self) -> AttackAssessment:
+        return assess_attack(self.settings, self.tables, self.probes).at(LARGE)
 
     def with_table(self, table: pa.Table) -> "Attack":
         return replace(self, tables={SMALL: self.tables[SMALL], LARGE: table})
@@ -131,7 +131,7 @@ PLANTED: dict[str, tuple[Callable[[], Attack], set[str]]] = {
 """What makes each diagnostic fail, and what else it makes fail."""
 
 
-def failed(trust: Trust) -> set[str]:
+def failed(trust: AttackAssessment) -> set[str]:
     return {diagnostic.name for diagnostic in trust.failed}
 
 
@@ -153,8 +153,8 @@ def test_a_planted_failure_raises_its_diagnostic_and_what_it_entails(name: str) 
     assert trust.verdict == "failed"
 
 
-def _whole(attack: Attack) -> Trust:
-    return trust_of(attack.settings, attack.tables, attack.probes)
+def _whole(attack: Attack) -> AttackAssessment:
+    return assess_attack(attack.settings, attack.tables, attack.probes)
 
 
 @pytest.mark.parametrize("name", CHECKS)

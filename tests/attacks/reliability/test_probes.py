@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluator.attacks.reliability import CHECKS, Probes, trust_of
+from evaluator.attacks.reliability import CHECKS, Probes, assess_attack
 from evaluator.tests.attacks.reliability.attacked import (
     EPSILON,
     Asked,
@@ -29,7 +29,7 @@ def test_probes_stand_apart_from_traces() -> None:
 
 def test_a_probe_that_lacks_an_epsilon_is_not_taken_for_both() -> None:
     tables = {e: records(attacked(n)) for e, n in ((0.01, 200), (0.02, 300))}
-    trust = trust_of(Asked(), tables, Probes(noise={0.02: probe(range(5))}))
+    trust = assess_attack(Asked(), tables, Probes(noise={0.02: probe(range(5))}))
     (missing,) = [
         d for d in trust.diagnostics if d.name == "noise_finds_more" and d.epsilon == 0.01
     ]
@@ -58,7 +58,7 @@ def test_a_probe_of_twice_the_largest_count_answers_no_more_than_twice_a_smaller
     probes = Probes(twice_the_steps={EPSILON: records(longer)})
     found = {
         steps: named(
-            trust_of(asked, {EPSILON: records(attacked(300))}, probes, steps=steps),
+            assess_attack(asked, {EPSILON: records(attacked(300))}, probes, steps=steps),
             "twice_the_steps",
         )
         for steps in asked.steps
@@ -70,7 +70,7 @@ def test_a_probe_of_twice_the_largest_count_answers_no_more_than_twice_a_smaller
 def test_where_the_attack_went_on_itself_no_probe_is_asked() -> None:
     asked = Asked(steps=(10, 20, 50), step_size=2 / 255, relative_step=None)
     few = Probes(twice_the_steps={EPSILON: records(attacked(0))})
-    trust = trust_of(asked, {EPSILON: records(attacked(300))}, few, steps=10)
+    trust = assess_attack(asked, {EPSILON: records(attacked(300))}, few, steps=10)
     assert (named(trust, "twice_the_steps").needs, named(trust, "twice_the_steps").n) == (
         "traces",
         400,
@@ -82,9 +82,11 @@ def test_several_attempts_answer_no_count_that_was_not_asked_for(restarts: int, 
     # A second start makes ten steps where the first one succeeded within 50: never twenty.
     asked = Asked(steps=(10, 50), step_size=2 / 255, relative_step=None, restarts=restarts)
     probes = Probes(twice_the_steps={EPSILON: records(attacked(300))})
-    trust = trust_of(asked, {EPSILON: records(attacked(300))}, probes, steps=10)
+    trust = assess_attack(asked, {EPSILON: records(attacked(300))}, probes, steps=10)
     assert named(trust, "twice_the_steps").needs == needs
-    without = named(trust_of(asked, {EPSILON: records(attacked(300))}, steps=10), "twice_the_steps")
+    without = named(
+        assess_attack(asked, {EPSILON: records(attacked(300))}, steps=10), "twice_the_steps"
+    )
     assert (without.value is None) == (needs == "probe")
 
 
@@ -94,7 +96,7 @@ def test_without_a_bound_each_count_of_steps_is_judged_by_itself() -> None:
     rows = [attempt(image, 10 if image < 100 else 30) for image in range(200)]
     found = {
         steps: named(
-            trust_of(asked, {EPSILON: records(attacked())}, Probes(unbounded=records(rows)),
+            assess_attack(asked, {EPSILON: records(attacked())}, Probes(unbounded=records(rows)),
                      steps=steps),
             "unbounded",
         ).value
@@ -106,15 +108,15 @@ def test_without_a_bound_each_count_of_steps_is_judged_by_itself() -> None:
 def test_noise_that_fools_as_many_as_a_blind_attack_is_as_strong() -> None:
     blind = {EPSILON: records(attacked(0))}
     found = named(
-        trust_of(Asked(), blind, Probes(noise={EPSILON: probe(range(4))})), "noise_as_strong"
+        assess_attack(Asked(), blind, Probes(noise={EPSILON: probe(range(4))})), "noise_as_strong"
     )
     assert (found.value, found.n, found.verdict) == (1.0, 4, "failed")
-    neither = trust_of(Asked(), blind, Probes(noise={EPSILON: probe([])}))
+    neither = assess_attack(Asked(), blind, Probes(noise={EPSILON: probe([])}))
     assert named(neither, "noise_as_strong").verdict == "undecided"
 
 
 def test_a_probe_of_fewer_images_is_compared_on_these() -> None:
-    trust = trust_of(
+    trust = assess_attack(
         Asked(),
         {EPSILON: records(attacked(300))},
         Probes(transfer={EPSILON: probe(range(310), images=310)}),

@@ -13,8 +13,8 @@ from evaluator.attacks.reliability import (
     CHECKS,
     HEADERS,
     Probes,
+    assess_attack,
     trust_document,
-    trust_of,
     trust_rows,
 )
 from evaluator.attacks.reliability.diagnostics import percent
@@ -35,7 +35,7 @@ from evaluator.tests.attacks.reliability.attacked import (
 
 def test_the_worst_comes_first_whatever_its_place_in_the_run() -> None:
     blind = attacked(changes={"zero_share": 0.9, "turned": 0.9})
-    trust = trust_of(
+    trust = assess_attack(
         Asked(), {0.01: records(attacked(changes={"turned": 0.9})), 0.02: records(blind)}
     )
     assert [(d.name, d.epsilon) for d in trust.failed] == [
@@ -59,19 +59,19 @@ def test_among_epsilons_the_one_furthest_beyond_its_bound_comes_first() -> None:
         0.001: records(attacked(changes={"turned": 0.9}, changed=few)),
         0.002: records(attacked(changes={"turned": 0.9}, changed=many)),
     }
-    assert [d.epsilon for d in trust_of(Asked(), tables).failed] == [0.002, 0.001]
+    assert [d.epsilon for d in assess_attack(Asked(), tables).failed] == [0.002, 0.001]
 
 
 def test_what_was_measured_comes_before_what_was_not() -> None:
     tables = {0.01: records(attacked(0)), 0.02: records(attacked(10))}
-    late = [d for d in trust_of(Asked(), tables).diagnostics if d.name == "late_hits"]
+    late = [d for d in assess_attack(Asked(), tables).diagnostics if d.name == "late_hits"]
     assert [(d.epsilon, d.verdict) for d in late] == [(0.02, "undecided"), (0.01, "undecided")]
     assert [d.value for d in late] == [0.0, None]
 
 
 def test_at_an_epsilon_stands_what_bears_on_it() -> None:
     tables = {e: records(attacked(n)) for e, n in ((0.01, 200), (0.02, 300))}
-    assert {d.epsilon for d in trust_of(Asked(), tables).at(0.02).diagnostics} == {0.02, None}
+    assert {d.epsilon for d in assess_attack(Asked(), tables).at(0.02).diagnostics} == {0.02, None}
 
 
 def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
@@ -114,7 +114,7 @@ def test_a_way_that_only_rounding_makes_too_short_is_long_enough() -> None:
     # 49 steps of 2 epsilon / 49 sum up to a little less than 2 epsilon.
     epsilon, asked = 49 / 255, Asked(steps=(49,), relative_step=2.0)
     assert 49 * (2 * epsilon / 49) < 2 * epsilon
-    trust = trust_of(asked, {epsilon: records(attacked())})
+    trust = assess_attack(asked, {epsilon: records(attacked())})
     assert named(trust, "travel_budget").verdict == "passed"
 
 
@@ -135,7 +135,7 @@ def test_the_paper_cannot_cross_its_larger_epsilons(
     steps: int, epsilon: float, verdict: str
 ) -> None:
     asked = Asked(steps=(steps,), step_size=2 / 255, relative_step=None)
-    trust = trust_of(asked, {epsilon: records(attacked())})
+    trust = assess_attack(asked, {epsilon: records(attacked())})
     assert named(trust, "travel_budget").verdict == verdict
 
 
@@ -255,19 +255,19 @@ def test_a_curve_must_fall_while_something_stands(
     epsilons: tuple[float, float], falls: tuple[int, int], verdict: str
 ) -> None:
     tables = {e: records(attacked(n)) for e, n in zip(epsilons, falls, strict=True)}
-    assert named(trust_of(Asked(), tables), "flat_curve").verdict == verdict
+    assert named(assess_attack(Asked(), tables), "flat_curve").verdict == verdict
 
 
 def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
     table = records(attacked(300))
-    long = trust_of(Asked(relative_step=None, step_size=2 / 255), {0.002: table})
-    trust = trust_of(Asked(relative_step=1.0), {4 / 255: table, 8 / 255: table})
+    long = assess_attack(Asked(relative_step=None, step_size=2 / 255), {0.002: table})
+    trust = assess_attack(Asked(relative_step=1.0), {4 / 255: table, 8 / 255: table})
     assert {row[2] for row in trust_rows(trust)} == {"", "4/255", "8/255"}
     assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
     short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
     assert "too short for epsilon 8/255: " in short[0].sentence
     assert [row[3] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
-    enough = trust_of(Asked(), {4 / 255: table})
+    enough = assess_attack(Asked(), {4 / 255: table})
     assert "that epsilon 4/255 is wide" in named(enough, "travel_budget").sentence
 
 
@@ -279,7 +279,7 @@ def test_any_smaller_epsilon_counts_against_a_larger_one() -> None:
     }
     found = {
         d.epsilon: d.value
-        for d in trust_of(Asked(), tables).diagnostics
+        for d in assess_attack(Asked(), tables).diagnostics
         if d.name == "smaller_epsilon"
     }
     assert found == {0.02: 0.1, 0.03: 0.075}
@@ -288,13 +288,13 @@ def test_any_smaller_epsilon_counts_against_a_larger_one() -> None:
 def test_what_cannot_be_judged_is_refused_by_name() -> None:
     table = records(attacked())
     with pytest.raises(InputError, match="none of any epsilon"):
-        trust_of(Asked(), {})
+        assess_attack(Asked(), {})
     with pytest.raises(InputError, match="lack the columns loss, turned"):
         of(table.drop_columns(["loss", "turned"]))
     with pytest.raises(InputError, match="over 50 steps cannot be judged at 40"):
         of(table, steps=40)
     with pytest.raises(InputError, match=r"of epsilon 0.02, at which .*expected one of 0.01"):
-        trust_of(Asked(), {EPSILON: table}, Probes(noise={0.02: probe([])}))
+        assess_attack(Asked(), {EPSILON: table}, Probes(noise={0.02: probe([])}))
     with pytest.raises(InputError, match="attack on 0300 cannot be judged: expected 50 finite"):
         of(records(attacked(changes={"loss": np.full(STEPS, np.nan)})))
     with pytest.raises(InputError, match="got 0"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evaluator.contracts import Device, Progress, Silence
+from evaluator.contracts import Device, NullProgress, Progress
 from evaluator.engine.plans.build import PlanOrder, build_plan
 from evaluator.engine.plans.cache import PlanRequest, cached_plan
 from evaluator.engine.plans.plan import Plan, PlanManifest, Profile, manifest_path, open_plan
@@ -72,7 +72,7 @@ def test_a_plan_is_built_once_and_then_taken_from_the_cache(request_: PlanReques
 def test_the_manifest_says_what_the_plan_is(request_: PlanRequest) -> None:
     import hashlib
 
-    plan, _ = cached_plan(request_, Silence())
+    plan, _ = cached_plan(request_, NullProgress())
     manifest = read_sealed(manifest_path(plan.path), PlanManifest)
     assert manifest == plan.manifest
     assert manifest.plan_sha256 == hashlib.sha256(plan.path.read_bytes()).hexdigest()
@@ -177,7 +177,7 @@ def of_another_version(path: Path) -> None:
 def test_a_plan_that_is_not_what_was_built_is_built_again(
     damage: Any, told: str, request_: PlanRequest
 ) -> None:
-    plan, _ = cached_plan(request_, Silence())
+    plan, _ = cached_plan(request_, NullProgress())
     damage(plan.path)
     listener = Told()
     again, built = cached_plan(request_, listener)
@@ -189,9 +189,9 @@ def test_a_plan_that_is_not_what_was_built_is_built_again(
 
 @pytest.mark.parametrize("missing", ["plan", "manifest"])
 def test_half_of_a_plan_is_none(missing: str, request_: PlanRequest) -> None:
-    plan, _ = cached_plan(request_, Silence())
+    plan, _ = cached_plan(request_, NullProgress())
     (plan.path if missing == "plan" else manifest_path(plan.path)).unlink()
-    _, built = cached_plan(request_, Silence())
+    _, built = cached_plan(request_, NullProgress())
     assert built
     assert open_plan(plan.path).key == request_.key
 
@@ -205,18 +205,18 @@ def test_a_plan_that_its_own_gpu_does_not_take_is_built_again(request_: PlanRequ
     # here would meet after a change that no version tells of.
     toolchain = replace(request_.toolchain, device=GPU, compute_capability="sm89")
     here = replace(request_, toolchain=toolchain)
-    cached_plan(here, Silence())
+    cached_plan(here, NullProgress())
     told = Told()
     _, built = cached_plan(here, told)
     assert built
     assert "is not taken by cuda:0 (NVIDIA L4) any more" in told.notes[0]
     elsewhere = replace(request_, toolchain=replace(toolchain, target="sm120"))
-    cached_plan(elsewhere, Silence())
-    assert not cached_plan(elsewhere, Silence())[1]  # it is for another GPU: nobody can try
+    cached_plan(elsewhere, NullProgress())
+    assert not cached_plan(elsewhere, NullProgress())[1]  # it is for another GPU: nobody can try
 
 
 def test_a_plan_whose_manifest_is_missing_cannot_be_opened(request_: PlanRequest) -> None:
-    plan, _ = cached_plan(request_, Silence())
+    plan, _ = cached_plan(request_, NullProgress())
     manifest_path(plan.path).unlink()
     with pytest.raises(InputError, match=r"\.plan\.json cannot be read"):
         open_plan(plan.path)
@@ -229,7 +229,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(request_: PlanRequest
     other = path.parent / ".another.plan.0123abcd.tmp"
     for file in (*left, other):
         file.write_bytes(b"half")
-    cached_plan(request_, Silence())
+    cached_plan(request_, NullProgress())
     assert names(path.parent) == [other.name, path.name, path.name + ".json"]
 
 
@@ -248,16 +248,16 @@ def test_who_comes_second_waits_and_takes_the_plan_of_the_first(request_: PlanRe
         second.start()
         assert waiting.wait(60)
         assert told.notes == [f"Another process is at {request_.path.name}: waiting for it."]
-        plan = build_plan(request_.order, Silence())
+        plan = build_plan(request_.order, NullProgress())
     second.join()
     assert results == [False]
     assert open_plan(request_.path) == plan
 
 
 def test_a_plan_that_is_there_is_had_without_the_lock(request_: PlanRequest) -> None:
-    plan, _ = cached_plan(request_, Silence())
+    plan, _ = cached_plan(request_, NullProgress())
     with locked(request_.path):  # threads exclude each other too: it would wait for ever
-        assert cached_plan(request_, Silence()) == (plan, False)
+        assert cached_plan(request_, NullProgress()) == (plan, False)
 
 
 BUILD = """
@@ -312,7 +312,7 @@ def test_a_full_disk_leaves_nothing_half_written(request_: PlanRequest) -> None:
     assert "OutputError" in done.stderr
     assert f"{request_.path} cannot be written: File too large." in done.stderr
     assert names(request_.path.parent) == []
-    assert cached_plan(request_, Silence())[1]
+    assert cached_plan(request_, NullProgress())[1]
 
 
 def test_a_cache_that_cannot_be_written_is_named(
@@ -321,7 +321,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="cannot be written"):
-        cached_plan(request_, Silence())
+        cached_plan(request_, NullProgress())
 
 
 def test_a_build_that_is_broken_off_leaves_nothing(request_: PlanRequest) -> None:
@@ -331,7 +331,7 @@ def test_a_build_that_is_broken_off_leaves_nothing(request_: PlanRequest) -> Non
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached_plan(request_, Silence(), broken)
+        cached_plan(request_, NullProgress(), broken)
     assert names(request_.path.parent) == []
 
 
@@ -341,7 +341,7 @@ def test_a_build_tells_its_progress_also_while_tensorrt_says_nothing(
     deep = replace(request_, bundle=small_bundle(tmp_path / "deep", convolutions=150))
     told: list[int] = []
 
-    class Listening(Silence):
+    class Listening(NullProgress):
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             assert (step, total, unit) == ("plan", 100, "%")
             told.append(done)
@@ -369,13 +369,13 @@ def test_measured_kernels_are_kept_for_each_version_and_device(request_: PlanReq
     timings = here.timings
     assert timings is not None
     assert timings.name.startswith(f"tensorrt-rtx-{trt.__version__}-")
-    cached_plan(here, Silence())
+    cached_plan(here, NullProgress())
     kept = timings.read_bytes()
     assert kept
     other = replace(here, profile=Profile(2, 2))
     assert other.timings == timings
     timings.write_bytes(b"damaged" * 20)
-    cached_plan(other, Silence())
+    cached_plan(other, NullProgress())
     assert timings.read_bytes() == kept
     assert names(timings.parent) == [timings.name]
     another = replace(toolchain, device=replace(GPU, model="NVIDIA A10"))
@@ -384,6 +384,6 @@ def test_measured_kernels_are_kept_for_each_version_and_device(request_: PlanReq
 
 def test_rtx_keeps_no_timings(request_: PlanRequest) -> None:
     assert request_.timings is None
-    cached_plan(request_, Silence())
+    cached_plan(request_, NullProgress())
     assert not (request_.path.parent.parent / "timing").exists()
     assert find_flavour("tensorrt").keeps_timings

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Beside, Condition, Item, Score
+from evaluator.contracts import AuxiliaryRecords, Condition, Item, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import CLEAN, IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
@@ -35,7 +35,7 @@ def all_cells(right: int) -> dict[Condition, pa.Table]:
 
 
 def scores_of(cells: Mapping[Condition, pa.Table], clean: pa.Table | None = None) -> list[Score]:
-    return list(IMAGENET_C.scores(cells, Beside(clean=clean)))
+    return list(IMAGENET_C.scores(cells, AuxiliaryRecords(clean=clean)))
 
 
 def test_a_record_holds_the_five_likeliest_classes_and_their_softmax_over_all() -> None:
@@ -60,7 +60,7 @@ def test_ties_go_to_the_lower_class_index() -> None:
 
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
-    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, Beside())
+    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, AuxiliaryRecords())
     assert (top1.metric, top1.n) == ("top1_error", 10)
     assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
@@ -69,14 +69,14 @@ def test_imagenet_has_its_two_errors_with_intervals() -> None:
 
 
 def test_an_unfinished_imagenet_run_has_no_error() -> None:
-    assert [score.value for score in IMAGENET.scores({}, Beside())] == [None, None]
+    assert [score.value for score in IMAGENET.scores({}, AuxiliaryRecords())] == [None, None]
 
 
 def test_skipped_images_are_counted_and_left_out() -> None:
     table = records(7)
     errors = pa.array(["broken"] + [None] * 9, pa.string())
     skipped = table.set_column(4, "error", errors)
-    top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, Beside())))
+    top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, AuxiliaryRecords())))
     # The first image was right: 6 of the other 9 are.
     assert top1.value == pytest.approx(1 / 3)
     assert (top1.n, top1.skipped) == (9, 1)
@@ -187,7 +187,7 @@ def test_the_clean_images_are_paired_by_name_whatever_their_order() -> None:
 
 
 def test_calibration_is_that_of_the_stored_probabilities() -> None:
-    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, Beside())}
+    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, AuxiliaryRecords())}
     logits = np.zeros(1000)
     logits[[7, 3]] = 2, 3
     sure = second.softmax(logits.astype(np.float32))[3]
@@ -201,7 +201,7 @@ def test_calibration_is_that_of_the_stored_probabilities() -> None:
 
 
 def test_published_size_makes_a_cell_complete() -> None:
-    top1 = next(iter(IMAGENET.scores({CLEAN: records(25_000, 50_000)}, Beside())))
+    top1 = next(iter(IMAGENET.scores({CLEAN: records(25_000, 50_000)}, AuxiliaryRecords())))
     assert top1.complete
     assert top1.value == 0.5
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Beside, Condition, Difference, Item, Score, Silence
+from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, NullProgress, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT, SCHEMA, attributes
@@ -25,7 +25,7 @@ NUMBERS = ("shape_bias", "decided", "frac_correct")
 
 
 def ids_of(data: Path) -> list[str]:
-    source = open_source([data], [CLEAN], progress=Silence(), tree=CUE_CONFLICT.tree)
+    source = open_source([data], [CLEAN], progress=NullProgress(), tree=CUE_CONFLICT.tree)
     return [item.id for item in source.items(CLEAN)]
 
 
@@ -65,7 +65,7 @@ def answers(there: int, seed: int, skip: tuple[str, ...] = ()) -> dict[str, seco
 
 
 def scores_of(table: pa.Table | None) -> list[Score]:
-    return list(CUE_CONFLICT.scores({} if table is None else {CLEAN: table}, Beside()))
+    return list(CUE_CONFLICT.scores({} if table is None else {CLEAN: table}, AuxiliaryRecords()))
 
 
 def biased(ids: list[str], seed: int) -> npt.NDArray[np.float32]:
@@ -241,7 +241,9 @@ def skipped_whole() -> pa.Table:
 
 
 def differences_of(a: pa.Table, b: pa.Table) -> list[Difference]:
-    return list(CUE_CONFLICT.differences({CLEAN: a}, {CLEAN: b}, Beside(), Beside()))
+    return list(
+        CUE_CONFLICT.differences({CLEAN: a}, {CLEAN: b}, AuxiliaryRecords(), AuxiliaryRecords())
+    )
 
 
 def test_differences_are_over_the_stimuli_that_both_scored() -> None:
@@ -294,6 +296,8 @@ def test_other_stimuli_are_not_paired() -> None:
 
 def test_an_unfinished_run_has_no_differences() -> None:
     table = recorded(["car1-cat2.png"], logits(1))
-    found = list(CUE_CONFLICT.differences({CLEAN: table}, {}, Beside(), Beside()))
+    found = list(
+        CUE_CONFLICT.differences({CLEAN: table}, {}, AuxiliaryRecords(), AuxiliaryRecords())
+    )
     assert len(found) == 12
     assert all(one.difference is None and "not finished" in str(one.reason) for one in found)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import Beside, Condition, Difference, Item, Score, Silence
+from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, NullProgress, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_a import IMAGENET_A
 from evaluator.evaluate.classes import imagenet_a_index
@@ -38,7 +38,7 @@ def recorded(logits: Floats, labels: list[int], skip: int = 0) -> pa.Table:
 
 
 def scores_of(table: pa.Table) -> dict[str, Score]:
-    return {score.metric: score for score in IMAGENET_A.scores({CLEAN: table}, Beside())}
+    return {score.metric: score for score in IMAGENET_A.scores({CLEAN: table}, AuxiliaryRecords())}
 
 
 def test_only_the_200_classes_are_answered_and_their_probabilities_sum_to_one() -> None:
@@ -90,7 +90,7 @@ def test_the_calibration_error_of_one_bin_is_refused() -> None:
 
 
 def test_without_records_or_images_every_number_is_refused() -> None:
-    unfinished = list(IMAGENET_A.scores({}, Beside()))
+    unfinished = list(IMAGENET_A.scores({}, AuxiliaryRecords()))
     skipped = list(scores_of(recorded(*drawn(3), skip=3)).values())
     for scores, reason in ((unfinished, "not finished"), (skipped, "every image was skipped")):
         assert [score.metric for score in scores] == ["accuracy", "rms_calibration_error", "aurra"]
@@ -98,7 +98,7 @@ def test_without_records_or_images_every_number_is_refused() -> None:
 
 
 def difference_of(a: pa.Table, b: pa.Table) -> Difference:
-    found = IMAGENET_A.differences({CLEAN: a}, {CLEAN: b}, Beside(), Beside())
+    found = IMAGENET_A.differences({CLEAN: a}, {CLEAN: b}, AuxiliaryRecords(), AuxiliaryRecords())
     (difference,) = found
     return difference
 
@@ -123,7 +123,7 @@ def test_the_difference_is_paired_over_what_both_scored() -> None:
 
 
 def test_an_unfinished_run_has_no_difference() -> None:
-    (found,) = IMAGENET_A.differences({}, {}, Beside(), Beside())
+    (found,) = IMAGENET_A.differences({}, {}, AuxiliaryRecords(), AuxiliaryRecords())
     assert found.difference is None
 
 
@@ -132,7 +132,7 @@ def test_folders_of_other_classes_are_refused(tmp_path: Path) -> None:
     for wnid in ("n01498041", "n01440764"):
         (tmp_path / wnid).mkdir()
         (tmp_path / wnid / "x.jpg").touch()
-    source = open_source([tmp_path], [CLEAN], progress=Silence(), tree=IMAGENET_A.tree)
+    source = open_source([tmp_path], [CLEAN], progress=NullProgress(), tree=IMAGENET_A.tree)
     with pytest.raises(InputError, match="n01440764 is no class of ImageNet-A"):
         source.items(CLEAN)
     (tmp_path / "n01440764" / "x.jpg").unlink()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import evaluator
-from evaluator.contracts import Beside, Condition, Difference, Item, Score
+from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_p import (
     ALEXNET_FLIP_PROBABILITY,
@@ -60,7 +60,7 @@ def tables(videos: Videos, skipped: Skipped | None = None) -> dict[Condition, pa
 def scores_of(
     records: Mapping[Condition, pa.Table], baseline: Mapping[Condition, pa.Table] | None = None
 ) -> list[Score]:
-    return list(IMAGENET_P.scores(records, Beside(baseline=baseline)))
+    return list(IMAGENET_P.scores(records, AuxiliaryRecords(baseline=baseline)))
 
 
 def find(scores: Sequence[Score], metric: str, **keys: str | None) -> Score:
@@ -195,9 +195,9 @@ def test_intervals_end_where_numbers_can() -> None:
 
 def test_numbers_of_the_whole_benchmark_alone_are_complete() -> None:
     small = replace_published_items(4)
-    scores = list(small.scores(tables(random_videos(1, 4)), Beside()))
+    scores = list(small.scores(tables(random_videos(1, 4)), AuxiliaryRecords()))
     assert all(score.complete for score in scores)
-    skipping = list(small.scores(tables(random_videos(1, 4), {"tilt": [1]}), Beside()))
+    skipping = list(small.scores(tables(random_videos(1, 4), {"tilt": [1]}), AuxiliaryRecords()))
     assert {s.perturbation for s in skipping if not s.complete} == {None, "tilt"}
     assert not any(s.complete for s in scores_of(tables(random_videos(1, 4))))
 
@@ -333,7 +333,7 @@ def test_translate_has_41_frames() -> None:
 
 
 def differences_of(a: Mapping[Condition, pa.Table], b: Mapping[Condition, pa.Table]) -> Any:
-    return list(IMAGENET_P.differences(a, b, Beside(), Beside()))
+    return list(IMAGENET_P.differences(a, b, AuxiliaryRecords(), AuxiliaryRecords()))
 
 
 def test_differences_are_over_the_videos_that_both_scored() -> None:

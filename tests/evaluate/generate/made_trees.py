@@ -6,18 +6,18 @@ import sys
 import time
 from pathlib import Path
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.evaluate.generate.photos import sample_photos
 
 
-class Told(Silence):
+class Told(NullProgress):
     """Progress that keeps what it was told."""
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
         self.notes.append(f"{step} {done}/{total} {unit}")
 
 
-class Impatient(Silence):
+class Impatient(NullProgress):
     """Somebody who presses Ctrl-C once the first file is there."""
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from evaluator.contracts import Condition, Silence
+from evaluator.contracts import Condition, NullProgress
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.sources.open_source import MixedSource, open_source
@@ -65,12 +65,12 @@ def gnu_tar(path: Path, folder: Path, *words: str) -> Path:
 def opened(*data: Path, labels: Path | None = None, damaged_ok: bool = False) -> MixedSource:
     """The source of ImageNet-C."""
     assert labels is None
-    return open_source(data, CONDITIONS, progress=Silence(), damaged_ok=damaged_ok)
+    return open_source(data, CONDITIONS, progress=NullProgress(), damaged_ok=damaged_ok)
 
 
 def clean(*data: Path, labels: Path | None = None) -> MixedSource:
     """The source of ImageNet's validation set."""
-    return open_source(data, [CLEAN], progress=Silence(), labels=labels)
+    return open_source(data, [CLEAN], progress=NullProgress(), labels=labels)
 
 
 FOG = cell("fog", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.tests.evaluate.sources.tars import (
@@ -73,7 +73,7 @@ def test_of_a_truncated_tar_the_rest_is_missing_item_by_item(tmp_path: Path) -> 
     whole = tar_of(tmp_path / "whole.tar", names)
     path = tmp_path / "x.tar"
     path.write_bytes(whole.read_bytes()[: 4 * 1024 + 512 + 5])  # inside the fifth of nine
-    progress = Silence()
+    progress = NullProgress()
     complete, source = opened(whole), opened(path, damaged_ok=True)
     wanted: Wanted = {"severity": [1, 2]}
     expected = select(IMAGENET_C, complete, wanted, limit=None, progress=progress)

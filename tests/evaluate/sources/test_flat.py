@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.classes import class_index, wnids
@@ -257,7 +257,7 @@ def labels(tmp_path: Path) -> Path:
 
 
 def run_of(source: MixedSource) -> str:
-    return select(IMAGENET, source, {}, limit=None, progress=Silence()).ids_sha256
+    return select(IMAGENET, source, {}, limit=None, progress=NullProgress()).ids_sha256
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "val/", "a/b/"])
@@ -341,7 +341,7 @@ def test_a_list_is_no_use_for_imagenet_c(tmp_path: Path, labels: Path) -> None:
     from evaluator.evaluate.sources.open_source import open_source
 
     def work(**more: Any) -> object:
-        return open_source([tmp_path], [cell("fog", 1)], progress=Silence(), **more)
+        return open_source([tmp_path], [cell("fog", 1)], progress=NullProgress(), **more)
 
     assert "Leave it out" in refusal(lambda: work(labels=labels), labels)
     assert opened(tmp_path).conditions() == []

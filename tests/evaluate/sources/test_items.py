@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Condition, Silence
+from evaluator.contracts import Condition, NullProgress
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
@@ -103,12 +103,12 @@ def test_missing_images_do_not_change_which_run_it_is(tmp_path: Path) -> None:
     whole = tree_of(tmp_path / "whole", fog_1="abc", fog_2="abc")
     holed = tree_of(tmp_path / "holed", fog_1="abc", fog_2="bc")
     wanted: Wanted = {"corruption": ["fog"], "severity": [1, 2]}
-    complete = select(IMAGENET_C, whole, wanted, limit=None, progress=Silence())
+    complete = select(IMAGENET_C, whole, wanted, limit=None, progress=NullProgress())
     with pytest.raises(InputError, match="severity=2 lacks 1 of 3 images"):
-        select(IMAGENET_C, holed, wanted, limit=None, progress=Silence())
+        select(IMAGENET_C, holed, wanted, limit=None, progress=NullProgress())
     for limit in (None, 2):
         selected = select(
-            IMAGENET_C, holed, wanted, limit=limit, progress=Silence(), missing_ok=True
+            IMAGENET_C, holed, wanted, limit=limit, progress=NullProgress(), missing_ok=True
         )
         assert selected.ids_sha256 == complete.ids_sha256
         assert selected.count == (limit or 3)
@@ -122,10 +122,15 @@ def test_what_is_scored_now_does_not_change_which_run_it_is(
     source = tree_of(tmp_path, fog_1="abcd", fog_2="abcd", snow_1="abc", snow_2="ab")
     everything: Wanted = {"corruption": None, "severity": None}
     expected = select(
-        IMAGENET_C, source, everything, limit=None, progress=Silence(), missing_ok=True
+        IMAGENET_C, source, everything, limit=None, progress=NullProgress(), missing_ok=True
     )
     found = select(
-        IMAGENET_C, source, {"corruption": wanted}, limit=None, progress=Silence(), missing_ok=True
+        IMAGENET_C,
+        source,
+        {"corruption": wanted},
+        limit=None,
+        progress=NullProgress(),
+        missing_ok=True,
     )
     assert (found.ids_sha256, found.count) == (expected.ids_sha256, 4)
     for condition in found.conditions:

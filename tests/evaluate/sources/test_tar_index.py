@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.sources import tar_index
 from evaluator.evaluate.sources.tar_headers import OpenTar
@@ -30,7 +30,7 @@ def index_at(path: Path) -> Path:
 
 
 def columns(path: Path) -> list[object]:
-    index = index_of(OpenTar(path), Silence())
+    index = index_of(OpenTar(path), NullProgress())
     lists = (index.folder, index.name, index.offset, index.size, index.kind)
     return [index.folders, index.names, *(column.tolist() for column in lists), index.fault]
 
@@ -84,7 +84,7 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     if harm == "folder":
         index.unlink()
         index.mkdir()
-    progress = Silence()
+    progress = NullProgress()
     found = index_of(OpenTar(path), progress)
     assert [found.folders, found.names] == expected[:2]
     assert columns(path) == expected
@@ -136,7 +136,7 @@ def test_without_any_place_for_the_index_the_tar_is_read_all_the_same(
     monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / "cache"))
     path = tar_of(tmp_path / "x.tar", tree())
     index_at(path).mkdir()
-    progress = Silence()
+    progress = NullProgress()
     assert len(index_of(OpenTar(path), progress).name) == 3
     assert any("cannot be kept" in note for note in progress.notes)
 
@@ -179,7 +179,7 @@ def test_headers_are_read_and_what_lies_between_is_not(tmp_path: Path) -> None:
             return data
 
     counted = Counted(path)
-    assert len(index_of(counted, Silence()).name) == 20
+    assert len(index_of(counted, NullProgress()).name) == 20
     assert counted.total < 200_000  # of 20 MiB
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Condition, Silence, Tree
+from evaluator.contracts import Condition, DatasetLayout, NullProgress
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.layouts import IMAGES_IN_CLASS_FOLDERS
 from evaluator.evaluate.sources.items import Items, refuse_missing, shared_items
@@ -35,16 +35,16 @@ def attributes(name: str) -> tuple[tuple[str, str], ...]:
     return ("shape", match[1]), ("texture", match[2])
 
 
-STIMULI = Tree(
+STIMULI = DatasetLayout(
     folders=lambda: dict.fromkeys(SHAPES),
     suffixes=frozenset((".png",)),
     noun="image",
-    folder_noun="category",
+    class_dir_name="category",
     example="cat7-elephant3.png",
-    ids_have_folders=False,
+    id_includes_dir=False,
     attributes=attributes,
     folder_attribute="shape",
-    counts=lambda id: not id.startswith("dog9"),
+    is_benchmark_item=lambda id: not id.startswith("dog9"),
 )
 
 NAMES = ("cat10-dog1.png", "cat2-bear1.png", "dog1-cat3.png")
@@ -61,9 +61,9 @@ def folder_of(path: Path, files: tuple[str, ...]) -> Path:
     return path
 
 
-def items_in(place: Path, tree: Tree = STIMULI, *conditions: Condition) -> Items:
+def items_in(place: Path, tree: DatasetLayout = STIMULI, *conditions: Condition) -> Items:
     chosen = conditions or (CLEAN,)
-    return open_source([place], chosen, progress=Silence(), tree=tree).items(chosen[0])
+    return open_source([place], chosen, progress=NullProgress(), tree=tree).items(chosen[0])
 
 
 FLAT = NAMES
@@ -88,7 +88,7 @@ def test_the_same_items_come_from_flat_and_nested_folders_and_tars(
     tmp_path: Path, place: Place, files: tuple[str, ...]
 ) -> None:
     where = place(tmp_path / "stimuli", (*files, "licence.txt", "dog/dog9-dog1.png"))
-    source = open_source([where], [CLEAN], progress=Silence(), tree=STIMULI)
+    source = open_source([where], [CLEAN], progress=NullProgress(), tree=STIMULI)
     items = list(source.items(CLEAN))
     assert [item.id for item in items] == list(NAMES)
     assert [item.label for item in items] == [None] * 3
@@ -145,7 +145,7 @@ def test_a_folder_that_is_no_category_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_a_place_without_stimuli_is_refused(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "empty", ("licence.txt",))
-    source = open_source([where], [CLEAN], progress=Silence(), tree=STIMULI)
+    source = open_source([where], [CLEAN], progress=NullProgress(), tree=STIMULI)
     if source.conditions():
         with pytest.raises(InputError, match=r"no images\. Expected files, such as cat7-eleph"):
             source.items(CLEAN)
@@ -160,7 +160,9 @@ def test_flat_files_with_a_list_are_of_imagenet_only(tmp_path: Path) -> None:
         items_in(where, other)
     (tmp_path / "val.txt").write_text("")
     with pytest.raises(InputError, match="the class of these images is known"):
-        open_source([where], [CLEAN], progress=Silence(), tree=other, labels=tmp_path / "val.txt")
+        open_source(
+            [where], [CLEAN], progress=NullProgress(), tree=other, labels=tmp_path / "val.txt"
+        )
 
 
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
@@ -169,7 +171,7 @@ def test_videos_lie_in_class_folders_and_have_the_frames_of_their_condition(
 ) -> None:
     files = tuple(f"{p}/{w}/x.mp4" for p in ("snow", "tilt") for w in (TENCH, DALMATIAN))
     source = open_source(
-        [place(tmp_path / "p", files)], [SNOW, TILT], progress=Silence(), tree=VIDEOS
+        [place(tmp_path / "p", files)], [SNOW, TILT], progress=NullProgress(), tree=VIDEOS
     )
     for condition, frames in ((SNOW, 31), (TILT, 41)):
         items = list(source.items(condition))
@@ -210,7 +212,7 @@ def test_videos_that_a_condition_lacks_are_called_so_with_the_option_that_helps(
     where = folder_of(
         tmp_path, (f"snow/{TENCH}/x.mp4", f"snow/{TENCH}/y.mp4", f"tilt/{TENCH}/x.mp4")
     )
-    source = open_source([where], (SNOW, TILT), progress=Silence(), tree=VIDEOS)
+    source = open_source([where], (SNOW, TILT), progress=NullProgress(), tree=VIDEOS)
     with pytest.raises(
         InputError, match=r"lacks 1 of 2 videos, .* with --perturbations"
     ) as refused:

@@ -12,7 +12,7 @@ import torchvision.models
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from evaluator.contracts import LoadedNetwork, Silence
+from evaluator.contracts import LoadedNetwork, NullProgress
 from evaluator.errors import InputError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
@@ -32,7 +32,7 @@ def compiled(network: nn.Module) -> nn.Module:
 
 def load(content: object, folder: Path, name: str = "small") -> tuple[LoadedNetwork, list[str]]:
     """The network with these weights, and what a user was told."""
-    told = Silence()
+    told = NullProgress()
     path = checkpoint(folder / "mine.pth", content)
     return load_network(model_spec(name, weights=path), told), told.notes
 

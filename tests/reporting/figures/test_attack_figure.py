@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from evaluator.reporting.entries import Entry, Shown
+from evaluator.reporting.entries import ModelResults, ReportContents
 from evaluator.reporting.figures.attack_figure import attack_figure
 from evaluator.reporting.figures.drawing import COLOURS, MARKERS, MUTED, files_of, style
 from evaluator.reporting.tables.tables import published_beside
@@ -30,8 +30,8 @@ def styled() -> Iterator[None]:
         yield
 
 
-def made(*entries: Entry, all_published: bool = False) -> Figure:
-    figure = attack_figure(Shown(entries, published_beside(entries, all_published)))
+def made(*entries: ModelResults, all_published: bool = False) -> Figure:
+    figure = attack_figure(ReportContents(entries, published_beside(entries, all_published)))
     assert figure is not None
     return figure
 
@@ -84,7 +84,7 @@ def test_axes_say_what_is_counted_within_0_and_100_percent() -> None:
 
 
 def test_a_standard_attack_says_so_and_has_no_curve_of_the_paper_beside_it() -> None:
-    mine = Entry("mine", PAPERS, tuple(whitebox("standard", steps=(50,))))
+    mine = ModelResults("mine", PAPERS, tuple(whitebox("standard", steps=(50,))))
     figure = made(mine, all_published=True)
     (axes,) = figure.axes
     assert axes.get_ylabel() == "right, label never left, %"
@@ -104,7 +104,7 @@ def test_a_standard_attack_says_so_and_has_no_curve_of_the_paper_beside_it() -> 
 def test_an_attack_made_otherwise_has_no_curve_of_the_paper_beside_it(
     made_by: dict[str, Any], told: str
 ) -> None:
-    figure = made(Entry("mine", PAPERS, tuple(whitebox(**made_by))), all_published=True)
+    figure = made(ModelResults("mine", PAPERS, tuple(whitebox(**made_by))), all_published=True)
     assert not any("published" in str(line.get_gid()) for line in figure.axes[0].get_lines())
     assert "not drawn beside attacks that are made or counted otherwise" in words(figure)
     assert f"white-box: mine: unlike the paper's attack: {told}" in words(figure)
@@ -119,7 +119,7 @@ def test_attacks_that_count_different_things_are_told_apart_in_the_legend() -> N
 
 
 def test_the_papers_curve_of_the_same_model_is_dashed_in_its_colour() -> None:
-    mine = Entry("mine", PAPERS, tuple(whitebox()))
+    mine = ModelResults("mine", PAPERS, tuple(whitebox()))
     over, along = made(mine).axes
     (line,) = lines(over, f"{PAPERS}, as published")
     assert points(over, f"{PAPERS}, as published")[:3] == near(
@@ -202,7 +202,7 @@ def test_there_is_no_figure_without_an_attack_that_has_a_number() -> None:
     refused = [replace(s, value=None, reason="all were skipped") for s in whitebox()]
     for scores in ([score("imagenet", "top1_error", 0.2)], refused):
         entries = [entry(*scores)]
-        assert attack_figure(Shown(entries, published_beside(entries, True))) is None
+        assert attack_figure(ReportContents(entries, published_beside(entries, True))) is None
 
 
 def test_long_legends_and_titles_stay_on_the_page_and_off_each_other() -> None:
@@ -236,7 +236,8 @@ def test_long_legends_and_titles_stay_on_the_page_and_off_each_other() -> None:
 
 def test_the_papers_curve_has_the_colour_of_the_row_that_is_attacked_alike() -> None:
     rows = [
-        Entry(protocol, PAPERS, tuple(whitebox(protocol))) for protocol in ("standard", "paper")
+        ModelResults(protocol, PAPERS, tuple(whitebox(protocol)))
+        for protocol in ("standard", "paper")
     ]
     axes = made(*rows).axes[0]
     (published,) = lines(axes, f"{PAPERS}, as published")
@@ -251,7 +252,7 @@ def test_sources_that_are_counted_otherwise_are_drawn_apart() -> None:
 
 
 def test_nothing_stands_outside_the_page_or_on_other_text() -> None:
-    mine = Entry("mine", PAPERS, tuple((*transfer(weak=0.43), *whitebox())))
+    mine = ModelResults("mine", PAPERS, tuple((*transfer(weak=0.43), *whitebox())))
     figure = made(mine, entry(*whitebox("standard")), all_published=True)
     heights = [text.get_position()[1] for text in figure.texts[1:]]
     assert min(heights) > 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.published.published import published_scores
 from evaluator.reporting.table import Table
 from evaluator.reporting.tables.tables import report_tables
@@ -25,7 +25,7 @@ def attacked(protocol: str = "whitebox-1-paper", n: int = 20) -> Iterator[Score]
 
 
 def made(*scores: Score, name: str = "m", published: bool = False) -> list[Table]:
-    tables = report_tables([Entry(name, name, scores)], all_published=published)
+    tables = report_tables([ModelResults(name, name, scores)], all_published=published)
     return [table for table in tables if not table.title.startswith("Table 2")]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.published.published import (
     printed_table,
     published_models,
@@ -21,12 +21,12 @@ from evaluator.tests.score_rows import entry, score
 TOP1 = score("imagenet", "top1_error", 0.3, low=0.28, high=0.33, n=50_000, complete=True)
 
 
-def table_2(*entries: Entry) -> Table | None:
+def table_2(*entries: ModelResults) -> Table | None:
     titles = [t for t in report_tables(entries) if t.title.startswith("Table 2")]
     return titles[0] if titles else None
 
 
-def made(*entries: Entry) -> Table:
+def made(*entries: ModelResults) -> Table:
     table = table_2(*entries)
     assert table is not None
     return table
@@ -38,7 +38,7 @@ def without(scores: Iterable[Score], metric: str) -> list[Score]:
 
 @pytest.mark.parametrize("model", published_models())
 def test_the_published_numbers_give_the_printed_digits(model: str) -> None:
-    table = made(Entry("mine", model, tuple(published_scores(model))))
+    table = made(ModelResults("mine", model, tuple(published_scores(model))))
     printed = next(row for row in table.rows if row[0] == f"{model}, as printed")
     assert table.rows[0] == ("mine", *printed[1:])
     assert printed[1:] == tuple(str(value) for value in printed_table("table2").rows[model])

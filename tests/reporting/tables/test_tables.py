@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.published.published import published_models, published_scores
 from evaluator.reporting.table import Table
 from evaluator.reporting.tables import tables
 from evaluator.tests.score_rows import NOT_THERE, entry, flips, refused_bias, score, shape_bias
 
 
-def made(*entries: Entry, all_published: bool = False) -> list[Table]:
+def made(*entries: ModelResults, all_published: bool = False) -> list[Table]:
     return tables.report_tables(entries, all_published=all_published)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import Entry
+from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.published.published import (
     printed_table,
     published_models,
@@ -22,7 +22,7 @@ ITSELF = "resnext50_32x4d itself"
 NOT_REACHED = "under its own attack: target not reached"
 
 
-def made(*entries: Entry, published: bool = False) -> list[Table]:
+def made(*entries: ModelResults, published: bool = False) -> list[Table]:
     tables = report_tables(entries, all_published=published)
     return [table for table in tables if table.title.startswith("Attack transferred")]
 
@@ -113,12 +113,12 @@ def test_by_the_standard_protocol_it_is_the_label_that_the_source_leaves() -> No
 
 def test_the_papers_numbers_stand_beside_those_from_its_source_only() -> None:
     model = "resnext101_32x48d_wsl"
-    (table,) = made(Entry("mine", model, tuple(transfer())))
+    (table,) = made(ModelResults("mine", model, tuple(transfer())))
     assert table.header[4:] == ("0.01", "0.02", "0.04", "0.06", "0.08", "0.1")
     printed = ("84.6", "83.6", "82.9", "82.6", "82.1", "81.5")
     assert table.rows[-1] == (f"{model}, as published", RIGHT, "10", "85.4", *printed)
     assert any("fewer than 10 % at epsilon 0.01" in note for note in table.notes)
-    (other,) = made(Entry("mine", model, tuple(transfer(source="alexnet"))), published=True)
+    (other,) = made(ModelResults("mine", model, tuple(transfer(source="alexnet"))), published=True)
     assert not any("published" in row[0] for row in other.rows)
 
 
@@ -131,7 +131,9 @@ def test_a_refused_number_has_its_reason_below() -> None:
 
 def test_a_source_is_marked_by_its_own_crop_and_not_by_the_engine_that_it_did_not_run_on() -> None:
     scores = tuple(transfer(parity="not checked"))
-    (table,) = made(Entry("m", "m", scores, "^"), Entry("other", "other", scores, "", "^"))
+    (table,) = made(
+        ModelResults("m", "m", scores, "^"), ModelResults("other", "other", scores, "", "^")
+    )
     assert table.rows[0][4:] == ("68.0!^", "63.0!^")
     assert table.rows[2][3:] == ("77.0", "5.0", "5.0")
     assert table.rows[3][4:] == ("68.0!", "63.0!")

@@ -11,7 +11,7 @@ import pytest
 
 import evaluator
 from evaluator.cli import app
-from evaluator.contracts import Bundle, Condition, EngineSpec, Run, Silence
+from evaluator.contracts import Bundle, Condition, EngineSpec, NullProgress, Run
 from evaluator.errors import InputError, ParityError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
@@ -37,7 +37,7 @@ from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack.cross_check import CrossCheck, run_to_check_against
 from evaluator.workflow.attack.cross_checked_shards import cross_checked
 from evaluator.workflow.models.gradient_model import GradientNetwork, gradient_network
-from evaluator.workflow.models.resolve import ModelChoice, find_subject
+from evaluator.workflow.models.resolve import ModelOptions, resolve_model
 from evaluator.workflow.runs.attack_scores import benchmark_of
 
 SIDE, PHOTOS = 32, 7
@@ -77,7 +77,7 @@ def score(tree: Path, out: Path, **more: Any) -> Run:
 
 def attack(tree: Path, out: Path, against: Path, **more: Any) -> tuple[Run, list[str]]:
     """The run, and what was told of the comparison."""
-    told = Silence()
+    told = NullProgress()
     options: dict[str, Any] = {
         "weights": "random", "crop_px": SIDE, "device": "cpu", "epsilons": EPSILONS,
         "steps": (2,), "batch_size": 1, "traced": 0, "check_against": against, "progress": told,
@@ -103,7 +103,7 @@ def test_onnx_runtime_differs_nowhere_on_real_weights(
     )  # fmt: skip
     assert run.key.engine.backend == "onnxruntime"
     assert run.manifest.model == bundle.model.spec
-    told = Silence()
+    told = NullProgress()
     evaluator.attack_whitebox(
         "efficientnet_lite0", photos, out=tmp_path / "attack", epsilons=[0.01], steps=[1],
         traced=0, device="cpu", check_against=run.folder, progress=told,
@@ -249,8 +249,10 @@ def test_more_differences_than_paritys_agreement_allows_stop_it_however_small(
 
 
 def network_of(small: str) -> GradientNetwork:
-    choice = ModelChoice(small, "random", 0, SIDE, None, None, None, None)
-    return gradient_network(find_subject(choice, Silence()), "cpu", parity=True, progress=Silence())
+    choice = ModelOptions(small, "random", 0, SIDE, None, None, None, None)
+    return gradient_network(
+        resolve_model(choice, NullProgress()), "cpu", parity=True, progress=NullProgress()
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +279,7 @@ def test_the_room_is_that_of_both_precisions(
     for factor in (0.95, 1.05):
         margin = factor * room * allowed / FP32
         planted = rewritten(run, tmp_path / f"{factor}", prefer({3: margin}), engine=kind)
-        spec, told = run.manifest.model, Silence()
+        spec, told = run.manifest.model, NullProgress()
         check = CrossCheck.of(
             run_to_check_against(planted, spec), network, spec,
             items=[], generated=None, progress=told,
@@ -315,7 +317,7 @@ def test_what_other_processes_made_is_compared_in_the_end(
 ) -> None:
     run = score(tree, tmp_path / "engine")
     made, _ = attack(tree, tmp_path / "attack", run.folder)
-    spec, told = run.manifest.model, Silence()
+    spec, told = run.manifest.model, NullProgress()
     shards = shards_of(benchmark_of(made).conditions, PHOTOS, made.manifest.shard_size)
     planted = rewritten(run, tmp_path / "planted", prefer({6: 1.1 * room}))
     for against, differ in ((run.folder, False), (planted, True)):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import evaluator
-from evaluator.contracts import Run, Silence
+from evaluator.contracts import NullProgress, Run
 from evaluator.errors import InputError, OutputError, RunMismatchError
 from evaluator.evaluate.sources.items import select_items
 from evaluator.exporter.spec import model_spec
@@ -190,7 +190,7 @@ def test_a_judgement_says_how_much_was_probed(
 
 
 def test_only_what_stands_is_searched_without_gradients(tree: Path, tmp_path: Path) -> None:
-    told = Silence()
+    told = NullProgress()
     run = probed(tree, tmp_path / "run", progress=told)
     asked = 0
     for epsilon in EPSILONS:
@@ -223,7 +223,7 @@ def test_probes_are_added_to_an_attack_that_is_there_and_made_once(
     for name in NAMES:
         for epsilon in [1.0] if name == "unbounded" else EPSILONS:
             assert probe_rows(run, name, epsilon) == probe_rows(whole, name, epsilon)
-    told = Silence()
+    told = NullProgress()
     probed(tree, run.folder, progress=told)
     assert not any("Probing" in note for note in told.notes)
 

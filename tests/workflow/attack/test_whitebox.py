@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import evaluator
 from evaluator.attacks.randomness import traced_sample
-from evaluator.contracts import Run, Silence
+from evaluator.contracts import NullProgress, Run
 from evaluator.errors import EngineError, ImageError, InputError, RunMismatchError
 from evaluator.records.reading import read_run
 from evaluator.tests.interrupted import interrupted
@@ -120,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_halved_from_the_beginning(
         return convolve(images, *given, **more)
 
     monkeypatch.setattr(functional, "conv2d", narrow)
-    told = Silence()
+    told = NullProgress()
     run = attack(tree, tmp_path / "run", batch_size=7, progress=told)
     assert any("There is no memory to attack" in note for note in told.notes)
     made = read_run(run, benchmark_of(run).conditions).provenance
@@ -179,7 +179,7 @@ def test_an_image_that_cannot_be_decoded_may_be_skipped_and_is_counted(
     bad.write_bytes(bad.read_bytes()[:999])
     with pytest.raises(ImageError, match=rf"{bad.name} .*To go on without such images, add --on"):
         attack(tree, tmp_path / "run")
-    told = Silence()
+    told = NullProgress()
     run = attack(tree, tmp_path / "run", on_error="skip", progress=told)
     assert any(note.startswith("2 images were skipped, and every number") for note in told.notes)
     made = rows(run, EPSILONS[1])
@@ -203,7 +203,7 @@ def test_a_seeded_sample_makes_all_steps_and_every_byte_is_accounted_for(
 ) -> None:
     torch.save(network.network.state_dict(), tmp_path / "net.pth")  # a seed makes random weights
     some: dict[str, Any] = {"traced": 4, "seed": 3, "batch_size": 7, "epsilons": EPSILONS[1:]}
-    told = Silence()
+    told = NullProgress()
     run = attack(tree, tmp_path / "run", weights=str(tmp_path / "net.pth"), progress=told, **some)
     made = rows(run, EPSILONS[1])
     sample = traced_sample([row["id"] for row in made], 4, seed=3)
@@ -223,7 +223,7 @@ def test_a_seeded_sample_makes_all_steps_and_every_byte_is_accounted_for(
 def test_a_model_that_gets_nothing_right_is_warned_of_before_hours_are_spent(
     tmp_path: Path, photos: Path
 ) -> None:
-    told = Silence()
+    told = NullProgress()
     attack(photos, tmp_path / "run", limit=2, epsilons=[0.01], progress=told)
     assert any(n.startswith("warning: 0 of 2 images are right without") for n in told.notes)
 

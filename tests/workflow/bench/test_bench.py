@@ -12,7 +12,7 @@ import pytest
 
 import evaluator
 from evaluator.cli.bench import print_bench
-from evaluator.contracts import Bundle, Engine, ImageBatch, Item, Silence
+from evaluator.contracts import Bundle, Engine, ImageBatch, Item, NullProgress
 from evaluator.engine.devices import cpu
 from evaluator.engine.onnx_engine import OnnxEngine
 from evaluator.errors import EngineUnavailableError, InputError
@@ -83,7 +83,7 @@ def test_the_engine_and_the_data_side_are_told_apart(bundle: Bundle, photos: Pat
     # 2 callers x 2 images in at least 0.05 s: 80 images/s at most; the data side does not sleep.
     with ExitStack() as stack:
         engine = stack.enter_context(Slow(bundle, cpu()))
-        times = timed(bed(engine, photos, bundle, stack), 0.1, Silence())
+        times = timed(bed(engine, photos, bundle, stack), 0.1, NullProgress())
     most = engine.callers * 2 / Slow.sleep_seconds
     assert max(*times.engine, *times.whole) <= most * 1.01
     assert min(times.latencies) >= 0

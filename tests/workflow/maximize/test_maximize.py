@@ -17,7 +17,7 @@ import evaluator
 from evaluator.attacks.maximizing.maximizing import Maximized
 from evaluator.attacks.maximizing.paper_random_state import drawn_noise
 from evaluator.attacks.maximizing.similarity import ssim
-from evaluator.contracts import Bundle, Silence
+from evaluator.contracts import Bundle, NullProgress
 from evaluator.engine.devices import cuda_devices
 from evaluator.errors import EvaluatorError, InputError, OutputError, RunMismatchError
 from evaluator.exporter.spec import model_spec
@@ -302,7 +302,7 @@ def test_a_document_that_was_edited_is_not_believed(tmp_path: Path) -> None:
 def test_bounded_units_are_told_before_the_work_and_in_the_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Silence()
+    told = NullProgress()
     made = evaluator.maximize(
         "efficientnet_lite0", out=tmp_path / "out", weights="random", crop_px=SIDE, device="cpu",
         steps=2, units=[1062], starts=["noise"], progress=told,

@@ -12,27 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contracts import Bundle, GraphKind, Silence
+from evaluator.contracts import Bundle, GraphKind, NullProgress
 from evaluator.errors import InputError, OutputError
 from evaluator.storage.lock import locked
 from evaluator.tests.toy import RANDOM, TOY
 from evaluator.workflow.models.bundles import bundle_lock, bundle_of
-from evaluator.workflow.models.resolve import ModelChoice, Subject, find_subject
+from evaluator.workflow.models.resolve import ModelOptions, ResolvedModel, resolve_model
 
-SMALL = ModelChoice(TOY, **RANDOM)
+SMALL = ModelOptions(TOY, **RANDOM)
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
+def subject(tmp_path: Path) -> ResolvedModel:
     """A small model whose bundle is to be made."""
-    return replace(find_subject(SMALL), folder=tmp_path / "bundles" / "small")
+    return replace(resolve_model(SMALL), folder=tmp_path / "bundles" / "small")
 
 
 def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
     toy: Bundle, tmp_path: Path
 ) -> None:
-    subject = replace(find_subject(SMALL), folder=tmp_path / "bundle")
-    progress, found = Silence(), []
+    subject = replace(resolve_model(SMALL), folder=tmp_path / "bundle")
+    progress, found = NullProgress(), []
     waiting = threading.Thread(target=lambda: found.append(bundle_of(subject, progress)))
     with locked(bundle_lock(subject.folder)):
         waiting.start()
@@ -45,12 +45,12 @@ def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
     assert found == [(replace(toy, folder=subject.folder), False)]
 
 
-def test_what_a_killed_export_left_is_removed_by_the_next(subject: Subject) -> None:
+def test_what_a_killed_export_left_is_removed_by_the_next(subject: ResolvedModel) -> None:
     leftover = subject.folder.parent / ".small.0123abcd.tmp"
     leftover.mkdir(parents=True)
     (leftover / "model.onnx.data").write_bytes(b"half of it")
     (neighbour := subject.folder.parent / ".smaller.0123abcd.tmp").mkdir()
-    bundle, created = bundle_of(subject, Silence())
+    bundle, created = bundle_of(subject, NullProgress())
     assert created
     assert bundle.folder == subject.folder
     assert not leftover.exists()
@@ -87,11 +87,13 @@ def test_an_export_that_is_broken_off_leaves_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_place_that_holds_something_else_is_refused_before_the_work(subject: Subject) -> None:
+def test_a_place_that_holds_something_else_is_refused_before_the_work(
+    subject: ResolvedModel,
+) -> None:
     subject.folder.mkdir(parents=True)
     (subject.folder / "thesis.txt").write_text("years")
     with pytest.raises(OutputError, match="is there and is no bundle"):
-        bundle_of(subject, Silence())
+        bundle_of(subject, NullProgress())
     assert (subject.folder / "thesis.txt").read_text() == "years"
 
 
@@ -107,22 +109,25 @@ def test_another_graph_of_the_same_model_is_not_taken(
 ) -> None:
     model = toy.model
     with pytest.raises(InputError, match=told):
-        bundle_of(Subject(model.spec, kind, toy.folder), Silence())
+        bundle_of(ResolvedModel(model.spec, kind, toy.folder), NullProgress())
     with pytest.raises(InputError, match="asked for was"):
-        find_subject(
-            ModelChoice(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
+        resolve_model(
+            ModelOptions(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
         )
 
 
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        (ModelChoice("resnet50", precision="fp8"), "no precision 'fp8'. Expected fp32, fp16, bf16"),
-        (ModelChoice("resnet50", input_kind="jpeg"), "no input 'jpeg'. Expected pixels or images"),
+        (
+            ModelOptions("resnet50", precision="fp8"),
+            "no precision 'fp8'. Expected fp32, fp16, bf16",
+        ),
+        (ModelOptions("resnet50", input_kind="jpeg"), "no input 'jpeg'. Expected pixels or images"),
     ],
 )
 def test_a_precision_or_input_that_there_is_none_of_is_refused(
-    choice: ModelChoice, told: str
+    choice: ModelOptions, told: str
 ) -> None:
     with pytest.raises(InputError, match=told):
-        find_subject(choice)
+        resolve_model(choice)

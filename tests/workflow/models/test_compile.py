@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import evaluator
-from evaluator.contracts import Bundle, InputKind, Precision, Silence
+from evaluator.contracts import Bundle, InputKind, NullProgress, Precision
 from evaluator.engine.plans.builder import BuildJob, logger, parsed_network
 from evaluator.engine.plans.plan import Profile, manifest_path, open_plan
 from evaluator.engine.plans.tensorrt_api import find_flavour
@@ -252,7 +252,7 @@ def test_an_interrupt_ends_the_build_and_leaves_nothing(tmp_path: Path) -> None:
     deep = small_bundle(tmp_path / "deep", convolutions=300)
     before = children()
 
-    class Interrupting(Silence):
+    class Interrupting(NullProgress):
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             if done > 0:
                 assert len(children()) == len(before) + 1
@@ -269,7 +269,7 @@ def test_a_build_that_the_system_ends_is_one_line(tmp_path: Path) -> None:
     deep = small_bundle(tmp_path / "deep", convolutions=300)
     before = children()
 
-    class Killing(Silence):
+    class Killing(NullProgress):
         def advance(self, step: str, done: int, total: int, unit: str) -> None:
             for process in set(children()) - set(before):
                 os.kill(process, signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import evaluator
-from evaluator.contracts import Condition, Run, RunManifest, Silence
+from evaluator.contracts import Condition, NullProgress, Run, RunManifest
 from evaluator.errors import ImageError, InputError, RunMismatchError
 from evaluator.records.fingerprints import begin_fingerprint, fingerprint_path, read_fingerprint
 from evaluator.records.run import MANIFEST, open_run
@@ -111,7 +111,7 @@ def test_other_images_under_the_same_names_get_a_run_of_their_own(
     model: str, photos: Path, processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, told = score(model, photos, None), Silence()
+    first, told = score(model, photos, None), NullProgress()
     before = records(first)
     second = score(model, processed, None, progress=told)
     assert second.folder.name == f"{first.folder.name}-2"
@@ -211,7 +211,7 @@ def test_conditions_of_separate_trees_are_one_run_with_a_note(
     for cell in ("fog", "snow"):
         shutil.copytree(corrupted["first"] / cell, tmp_path / cell / cell)
     options: dict[str, Any] = {"benchmark": "imagenet-c", "out": tmp_path / "run"}
-    told = Silence()
+    told = NullProgress()
     score(large_model, tmp_path / "fog", **options)
     score(large_model, tmp_path / "snow", progress=told, **options)
     assert any(
@@ -222,7 +222,7 @@ def test_conditions_of_separate_trees_are_one_run_with_a_note(
 
 def test_every_file_is_compared_on_request(model: str, photos: Path, tmp_path: Path) -> None:
     tree = Path(shutil.copytree(photos, tmp_path / "tree"))
-    run, told = score(model, tree, tmp_path / "run", batch_size=8), Silence()
+    run, told = score(model, tree, tmp_path / "run", batch_size=8), NullProgress()
     score(model, tree, run.folder, verify_data=True, progress=told)
     assert any(f"Verified: all {COUNT} images of " in note for note in told.notes)
     names = sorted(str(path.relative_to(tree)) for path in tree.rglob("*.png"))
@@ -240,7 +240,7 @@ def test_a_run_of_the_format_before_is_continued_with_a_note(
 ) -> None:
     out = half_done(model, photos, tmp_path / "run").folder
     age(open_run(out))
-    key, told = open_run(out).key, Silence()
+    key, told = open_run(out).key, NullProgress()
     run = score(model, photos, out, progress=told)
     assert run.key == key
     assert run.manifest.schema == 6
@@ -263,7 +263,7 @@ def test_a_new_condition_of_an_old_run_has_the_note_too(
 ) -> None:
     options: dict[str, Any] = {"benchmark": "imagenet-c", "out": tmp_path / "run"}
     age(score(large_model, corrupted["first"], corruptions=["fog"], **options))
-    told = Silence()
+    told = NullProgress()
     score(large_model, corrupted["first"], corruptions=["snow"], progress=told, **options)
     assert any("was begun by an older version, which did not record" in n for n in told.notes)
 

@@ -16,16 +16,16 @@ from typing import cast
 from ....attacks.randomness import traced_sample
 from ....attacks.transfer import check_transfer
 from ....contracts import (
-    OneAtATime,
+    NullProgress,
     Progress,
     Run,
-    Silence,
+    ThreadSafeProgress,
     TransferredImage,
     TransferSource,
     epsilon_text,
 )
 from ....engine.torch_engine import exact_float32
-from ....errors import InputError, UnavailableError, shown
+from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.imagenet import IMAGENET
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.reading import check_finished
@@ -35,18 +35,18 @@ from ....records.shards import shard_path, shards_of
 from ....records.skipped import skipped_in
 from ....system.batch_limit import Room
 from ...models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
-from ...models.resolve import ModelChoice, Subject, find_subject
-from ...models.verified_engine import believed_engine
-from ...runs.available_images import ImagesAtHand
+from ...models.resolve import ModelOptions, ResolvedModel, resolve_model
+from ...models.verified_engine import select_engine
+from ...runs.available_images import AvailableImages
 from ...runs.provenance import check_run_place
 from ...runs.selection import Selection
 from ..cross_check import CrossCheck, cross_check, run_to_check_against
 from ..cross_checked_shards import comparing
 from ..job import AttackedData, ImageChoice
 from ..options import AttackChoice
-from .runs import Asked, KeptRun, Transfer, at_work, own_image, run_place
-from .shards import Recipient, shard_work
-from .targets import OpenVictim, Victim, believed_on_adversarial
+from .runs import KeptRun, Transfer, TransferOptions, open_targets, own_image, run_place
+from .shards import ImageConsumer, shard_work
+from .targets import OpenTarget, TransferTarget, believed_on_adversarial
 
 PAPERS_SOURCE = "resnext50_32x4d"
 PAPERS_STEPS = (10,)
@@ -140,7 +140,7 @@ def attack_transfer(
         UnavailableError: If an engine, the device or weights are not here.
         EngineError: If a loss, a gradient or a logit is not finite.
     """
-    progress = OneAtATime(progress or Silence())
+    progress = ThreadSafeProgress(progress or NullProgress())
     choice = AttackChoice(
         protocol=protocol,
         epsilons=epsilons,
@@ -157,17 +157,17 @@ def attack_transfer(
     check_transfer(settings, handed)
     images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
     out, keep = (None if path is None else Path(path) for path in (out, keep))
-    named = ModelChoice(source, source_weights, choice.seed_of(source_weights), source_crop_px)
-    attacked = find_subject(named, progress)
+    named = ModelOptions(source, source_weights, choice.seed_of(source_weights), source_crop_px)
+    attacked = resolve_model(named, progress)
     refuse_without_gradients(attacked)
     against = None
     if check_against is not None:
         against = run_to_check_against(check_against, attacked.spec, role="source")
-    asked_as = ModelChoice(
+    asked_as = ModelOptions(
         "", weights, choice.seed_of(weights), crop_px, precision, "images", description, classes
     )
     names = [models] if isinstance(models, str) else models
-    subjects = [find_subject(replace(asked_as, model=name), progress) for name in names]
+    subjects = [resolve_model(replace(asked_as, model=name), progress) for name in names]
     _check_models(attacked, subjects, progress)
     for subject in subjects:
         check_run_place(subject, TRANSFER.name, None if out is None else run_place(subject, out))
@@ -192,11 +192,13 @@ def attack_transfer(
         against, network, attacked.spec, data_source, items, progress, role="source"
     )
     victims = [
-        Victim(subject, believed_engine(subject, engine, device, parity=parity, progress=progress))
+        TransferTarget(
+            subject, select_engine(subject, engine, device, parity=parity, progress=progress)
+        )
         for subject in subjects
     ]
     selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
-    at_hand = ImagesAtHand.of(IMAGENET, data_source, selection, job.preprocessing, images.places)
+    at_hand = AvailableImages.of(IMAGENET, data_source, selection, job.preprocessing, images.places)
     transfer = Transfer(
         job, _source_of(job, attacked, handed), selection, images, attacked, at_hand
     )
@@ -205,14 +207,14 @@ def attack_transfer(
         victims = believed_on_adversarial(
             victims, job, transfer.source, largest, parity=parity, progress=progress
         )
-        asked = Asked(out, keep, batch, batch_size, verify_data)
-        kept, opened_victims = at_work(victims, transfer, asked, opened, progress)
+        asked = TransferOptions(out, keep, batch, batch_size, verify_data)
+        kept, opened_victims = open_targets(victims, transfer, asked, opened, progress)
         _complete(opened_victims, kept, transfer, check, progress)
     return tuple(victim.run for victim in opened_victims)
 
 
 def _source_network(
-    subject: Subject, device: str | None, *, parity: bool, progress: Progress
+    subject: ResolvedModel, device: str | None, *, parity: bool, progress: Progress
 ) -> GradientNetwork:
     """The network to attack: before anything is exported, so that what it lacks is told at once.
 
@@ -225,7 +227,9 @@ def _source_network(
         raise type(error)(f"{error} (Of the source: --source-weights.)") from error
 
 
-def _check_models(source: Subject, victims: Sequence[Subject], progress: Progress) -> None:
+def _check_models(
+    source: ResolvedModel, victims: Sequence[ResolvedModel], progress: Progress
+) -> None:
     """Refuse crops that differ, and names that stand twice; say where only the resize does.
 
     Raises:
@@ -257,7 +261,9 @@ def _check_models(source: Subject, victims: Sequence[Subject], progress: Progres
             )
 
 
-def _source_of(job: AttackedData, subject: Subject, image: TransferredImage) -> TransferSource:
+def _source_of(
+    job: AttackedData, subject: ResolvedModel, image: TransferredImage
+) -> TransferSource:
     return TransferSource(
         model=subject.spec.name,
         weights=str(subject.spec.weights),
@@ -269,7 +275,7 @@ def _source_of(job: AttackedData, subject: Subject, image: TransferredImage) -> 
 
 
 def _complete(
-    victims: Sequence[OpenVictim],
+    victims: Sequence[OpenTarget],
     kept: KeptRun | None,
     transfer: Transfer,
     check: CrossCheck | None,
@@ -277,7 +283,7 @@ def _complete(
 ) -> None:
     """Make what is missing of any of the runs."""
     selection = transfer.selection
-    everyone: list[Recipient] = [*([kept] if kept else []), *victims]
+    everyone: list[ImageConsumer] = [*([kept] if kept else []), *victims]
     shards = {
         id(one): shards_of(selection.conditions, selection.count, one.run.manifest.shard_size)
         for one in everyone
@@ -288,7 +294,7 @@ def _complete(
     names = ", ".join(victim.victim.subject.spec.name for victim in victims)
     progress.note(
         f"Attacking {transfer.source.model}, classified by {names}: {selection.count:,} images at "
-        f"epsilon {epsilons}, into {', '.join(shown(victim.run.folder) for victim in victims)}."
+        f"epsilon {epsilons}, into {', '.join(printable(victim.run.folder) for victim in victims)}."
     )
     # In one order, so that processes that were given the same models lease the same run's shards.
     ordered = sorted(everyone, key=lambda one: (one is not kept, str(one.run.folder)))
@@ -316,6 +322,6 @@ def _complete(
         progress.note(str(skipped))
 
 
-def _stop(everyone: Sequence[Recipient]) -> None:
+def _stop(everyone: Sequence[ImageConsumer]) -> None:
     for one in everyone:
         one.stop()

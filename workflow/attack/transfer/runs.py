@@ -17,21 +17,21 @@ from ....contracts import (
     TransferredImage,
     TransferSource,
 )
-from ....errors import InputError, shown
+from ....errors import InputError, printable
 from ....evaluate.batch_splitting import BatchLimit
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....evaluate.benchmarks.whitebox import WHITEBOX
 from ....records.run import MANIFEST, key_sha256, open_run
 from ....records.shards import Pace, shard_path, shards_of
-from ...models.resolve import Subject
-from ...runs.available_images import ImagesAtHand
+from ...models.resolve import ResolvedModel
+from ...runs.available_images import AvailableImages
 from ...runs.provenance import circumstances, default_folder
 from ...runs.run_data import RunData, find_folder
 from ...runs.selection import Selection
 from ...runs.start import begun_run, images_per_second
 from ..job import AttackedData, ImageChoice, attack_circumstances, pace_of
 from .shards import cut_of
-from .targets import OpenVictim, Victim
+from .targets import OpenTarget, TransferTarget
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Transfer:
     source: TransferSource
     selection: Selection
     images: ImageChoice
-    attacked: Subject
-    at_hand: ImagesAtHand
+    attacked: ResolvedModel
+    at_hand: AvailableImages
 
 
 @dataclass(frozen=True)
-class Asked:
+class TransferOptions:
     """Where runs lie, and how many images are attacked at a time: unless a run says otherwise."""
 
     out: Path | None
@@ -57,13 +57,13 @@ class Asked:
     verify_data: bool
 
 
-def at_work(
-    victims: Sequence[Victim],
+def open_targets(
+    victims: Sequence[TransferTarget],
     transfer: Transfer,
-    asked: Asked,
+    asked: TransferOptions,
     opened: ExitStack,
     progress: Progress,
-) -> tuple[KeptImages | None, list[OpenVictim]]:
+) -> tuple[KeptImages | None, list[OpenTarget]]:
     """The victims with their engines and runs; new runs are cut as the first that is there.
 
     Raises:
@@ -104,22 +104,22 @@ def at_work(
         data = _checked_data(run, transfer, asked, progress)
         if kept is not None and cut_of(kept.run) != cut_of(run):
             raise InputError(
-                f"{shown(run.folder)} is cut into shards of {run.manifest.shard_size} images, what "
-                f"is kept in {shown(kept.run.folder)} into {kept.run.manifest.shard_size}: choose "
-                "another --out, or another --keep."
+                f"{printable(run.folder)} is cut into shards of {run.manifest.shard_size} images, "
+                f"what is kept in {printable(kept.run.folder)} into "
+                f"{kept.run.manifest.shard_size}: choose another --out, or another --keep."
             )
         made = _made(victim, engine, run, transfer)
-        found.append(OpenVictim(victim, engine, size, run, made, BatchLimit(progress.note), data))
+        found.append(OpenTarget(victim, engine, size, run, made, BatchLimit(progress.note), data))
     return kept, found
 
 
-def run_place(subject: Subject, out: Path) -> Path:
+def run_place(subject: ResolvedModel, out: Path) -> Path:
     """The run's folder in the one that a user names."""
     return out / subject.spec.name.replace(":", "-").replace("/", "-")
 
 
 def _folder(
-    subject: Subject, key: RunKey, out: Path | None, transfer: Transfer, progress: Progress
+    subject: ResolvedModel, key: RunKey, out: Path | None, transfer: Transfer, progress: Progress
 ) -> Path:
     if out is not None:
         return run_place(subject, out)
@@ -128,7 +128,12 @@ def _folder(
 
 
 def _checked_data(
-    run: Run, transfer: Transfer, asked: Asked, progress: Progress, *, option: str = "--out"
+    run: Run,
+    transfer: Transfer,
+    asked: TransferOptions,
+    progress: Progress,
+    *,
+    option: str = "--out",
 ) -> RunData:
     """The images of a run, which are those at hand."""
     conditions = transfer.selection.conditions
@@ -137,7 +142,7 @@ def _checked_data(
     return data
 
 
-def _key(victim: Victim, transfer: Transfer) -> RunKey:
+def _key(victim: TransferTarget, transfer: Transfer) -> RunKey:
     job, images = transfer.job, transfer.images
     return RunKey(
         benchmark=TRANSFER.name,
@@ -182,14 +187,14 @@ def _kept(
     folder: Path,
     transfer: Transfer,
     pace: Pace | None,
-    asked: Asked,
+    asked: TransferOptions,
     like: Run | None,
     progress: Progress,
 ) -> KeptRun:
     """The folder that keeps images: a run of the source under its own attack."""
     job, subject = transfer.job, transfer.attacked
     key = replace(
-        _key(Victim(subject, job.network.believed), transfer),
+        _key(TransferTarget(subject, job.network.believed), transfer),
         benchmark=WHITEBOX.name,
         protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
     )
@@ -206,7 +211,7 @@ def _kept(
     return KeptRun(run, made, side, data)
 
 
-def _made(victim: Victim, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
+def _made(victim: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
     made = circumstances(
         victim.believed,
         engine.device,

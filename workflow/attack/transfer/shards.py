@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ....attacks.saved_images import KeptImages
 from ....attacks.transfer import hands_on
 from ....contracts import Item, Provenance, Run, Shard, TransferSource
-from ....errors import InputError, shown
+from ....errors import InputError, printable
 from ....evaluate.scoring import refuse_nothing_read
 from ....records.shard_runner import Work
 from ....records.shards import shard_path, write_shard
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ....attacks.pgd.attempts import CleanImage
 
 
-class PartOfShard(Protocol):
+class ShardConsumer(Protocol):
     """What someone makes of the images of one shard. Use it as a context manager."""
 
     run: Run
@@ -32,7 +32,7 @@ class PartOfShard(Protocol):
     def clean(self, image: "CleanImage") -> None:
         """One that is about to be attacked."""
 
-    def handed(self, item: Item, attempt: int, image: Any) -> None:
+    def consume(self, item: Item, attempt: int, image: Any) -> None:
         """What came out of an attempt on it."""
 
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
@@ -43,7 +43,7 @@ class PartOfShard(Protocol):
     def __exit__(self, *error: Any) -> None: ...
 
 
-class Recipient(Protocol):
+class ImageConsumer(Protocol):
     """Someone who is handed the images of every shard: a model that classifies, or a folder."""
 
     @property
@@ -54,7 +54,7 @@ class Recipient(Protocol):
     def data(self) -> RunData:
         """The photos of the run, compared with those at hand."""
 
-    def begin(self, shard: Shard) -> PartOfShard:
+    def begin(self, shard: Shard) -> ShardConsumer:
         """Its part of a shard."""
 
     def stop(self) -> None:
@@ -67,8 +67,8 @@ def cut_of(run: Run) -> tuple[int, int]:
 
 
 def shard_work(
-    first: Recipient,
-    everyone: Sequence[Recipient],
+    first: ImageConsumer,
+    everyone: Sequence[ImageConsumer],
     kept: KeptImages | None,
     job: AttackedData,
     source: TransferSource,
@@ -112,14 +112,14 @@ def shard_work(
 
 def _attacked(
     shard: Shard,
-    parts: Sequence[PartOfShard],
+    parts: Sequence[ShardConsumer],
     job: AttackedData,
     source: TransferSource,
     read: ReadImages,
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
     """Make the images, and hand each on as its attempt ends; the records of the attack."""
-    from ....attacks.pgd.pgd import attacked
+    from ....attacks.pgd.pgd import run_pgd
     from ....attacks.records import attack_records
 
     items = job.items[shard.start : shard.stop]
@@ -127,12 +127,12 @@ def _attacked(
         attack_of(job, shard.condition), keep_images=True, keep_last=source.image == "last"
     )
     attempts, counts = [], dict[str, int]()
-    for attempt in attacked(attack, _shown_to(parts, images_of(job, items, read)), advance):
+    for attempt in run_pgd(attack, _shown_to(parts, images_of(job, items, read)), advance):
         position = counts.get(attempt.item.id, 0)
         counts[attempt.item.id] = position + 1
         if hands_on(attempt, job.settings, source.image):
             for part in parts:
-                part.handed(attempt.item, position, attempt.adversarial)
+                part.consume(attempt.item, position, attempt.adversarial)
         attempts.append(replace(attempt, adversarial=None))
     advance(len(read.skipped))
     refuse_nothing_read(items, read.skipped, read.unread, "image")
@@ -142,7 +142,7 @@ def _attacked(
 def _again(
     kept: KeptImages,
     shard: Shard,
-    parts: Sequence[PartOfShard],
+    parts: Sequence[ShardConsumer],
     job: AttackedData,
     read: ReadImages,
     advance: Callable[[int], None],
@@ -155,23 +155,24 @@ def _again(
     records, made = kept.records(shard)
     if made.data_sha256 != read.digest.hexdigest():
         raise InputError(
-            f"The photos of {shown(shard_path(kept.run, shard))} are not those that were attacked: "
-            "the data changed since. Give the data as they were, or keep into another --keep."
+            f"The photos of {printable(shard_path(kept.run, shard))} are not those that were "
+            "attacked: the data changed since. Give the data as they were, or keep into another "
+            "--keep."
         )
     by_id = {item.id: item for item in items}
     for id, attempt, image in kept.images(shard):
         for part in parts:
-            part.handed(by_id[id], attempt, image)
+            part.consume(by_id[id], attempt, image)
         advance(0)
     return records
 
 
-def _lacks(one: Recipient, first: Recipient, shard: Shard) -> bool:
+def _lacks(one: ImageConsumer, first: ImageConsumer, shard: Shard) -> bool:
     return cut_of(one.run) == cut_of(first.run) and not shard_path(one.run, shard).is_file()
 
 
 def _shown_to(
-    parts: Sequence[PartOfShard], images: "Iterator[CleanImage]"
+    parts: Sequence[ShardConsumer], images: "Iterator[CleanImage]"
 ) -> "Iterator[CleanImage]":
     for image in images:
         for part in parts:

@@ -23,16 +23,16 @@ from ....contracts import (
     TransferSource,
 )
 from ....engine.parity import ParityImages
-from ....errors import EngineError, ParityError, shown
-from ....evaluate.batch_splitting import BatchLimit, answers
+from ....errors import EngineError, ParityError, printable
+from ....evaluate.batch_splitting import BatchLimit, run_batches
 from ....evaluate.decode import photo_pixels
 from ....evaluate.generate.photos import sample_photos
 from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
 from ...models.engines import is_reference
 from ...models.parity import compared, stored_parity
-from ...models.resolve import Subject
-from ...models.verified_engine import Believed, failure
+from ...models.resolve import ResolvedModel
+from ...models.verified_engine import VerifiedEngine, failure
 from ...runs.run_data import RunData
 from ..job import AttackedData
 
@@ -44,7 +44,7 @@ PARITY_STEPS = 10
 
 
 @dataclass(frozen=True)
-class Victim:
+class TransferTarget:
     """A model that classifies images which were made on another one.
 
     Attributes:
@@ -53,8 +53,8 @@ class Victim:
         adversarial: How far on adversarial images; none for the reference, or where it was waived.
     """
 
-    subject: Subject
-    believed: Believed
+    subject: ResolvedModel
+    believed: VerifiedEngine
     adversarial: ParityResult | None = None
 
     @property
@@ -64,7 +64,7 @@ class Victim:
 
 
 @dataclass
-class OpenVictim:
+class OpenTarget:
     """A victim at work.
 
     Attributes:
@@ -78,7 +78,7 @@ class OpenVictim:
         clean: Its class of each clean image that it has seen: the same at every epsilon.
     """
 
-    victim: Victim
+    victim: TransferTarget
     engine: Engine
     batch_size: int
     run: Run
@@ -87,9 +87,9 @@ class OpenVictim:
     data: RunData
     clean: dict[str, int] = field(default_factory=dict)
 
-    def begin(self, shard: Shard) -> "ShardOfVictim":
+    def begin(self, shard: Shard) -> "ShardOfTarget":
         """Its part of a shard."""
-        return ShardOfVictim(self)
+        return ShardOfTarget(self)
 
     def stop(self) -> None:
         """End what is computed now."""
@@ -99,7 +99,7 @@ class OpenVictim:
 class Classifier:
     """Classes of images that come one by one, by an engine, in its batches and their order."""
 
-    def __init__(self, victim: OpenVictim) -> None:
+    def __init__(self, victim: OpenTarget) -> None:
         self._victim = victim
         self._waiting: list[tuple[Item, Any]] = []
         self._classes: list[int] = []
@@ -123,20 +123,20 @@ class Classifier:
         data[:] = np.stack([image for _, image in self._waiting])
         self._waiting = []
         batch = ImageBatch(data, "images", items)
-        for part, logits in answers(engine, iter([batch]), self._victim.limit):
+        for part, logits in run_batches(engine, iter([batch]), self._victim.limit):
             for item, row in zip(part.items, logits, strict=True):
                 if not np.isfinite(row).all():
                     raise EngineError(
                         f"{engine.spec.backend} gave a logit that is not finite for "
-                        f"{shown(item.id)}, attacked or not: no class of it can be believed."
+                        f"{printable(item.id)}, attacked or not: no class of it can be believed."
                     )
                 self._classes.append(int(row.argmax()))
 
 
-class ShardOfVictim:
+class ShardOfTarget:
     """What a victim says of the images of one shard."""
 
-    def __init__(self, victim: OpenVictim) -> None:
+    def __init__(self, victim: OpenTarget) -> None:
         self.run, self.made = victim.run, victim.made
         self._victim = victim
         self._clean, self._handed = Classifier(victim), Classifier(victim)
@@ -149,7 +149,7 @@ class ShardOfVictim:
             self._new.append(image.item.id)
             self._clean.add(image.item, image.image)
 
-    def handed(self, item: Item, attempt: int, image: Any) -> None:
+    def consume(self, item: Item, attempt: int, image: Any) -> None:
         """What came out of an attempt on it."""
         self._places.append((item.id, attempt))
         self._handed.add(item, image)
@@ -168,14 +168,14 @@ class ShardOfVictim:
 
 
 def believed_on_adversarial(
-    victims: Sequence[Victim],
+    victims: Sequence[TransferTarget],
     job: AttackedData,
     source: TransferSource,
     epsilon: float,
     *,
     parity: bool,
     progress: Progress,
-) -> list[Victim]:
+) -> list[TransferTarget]:
     """The victims with their parity on adversarial images, which is measured if it never was.
 
     Args:
@@ -230,12 +230,12 @@ def _sample_settings(settings: AttackSettings) -> AttackSettings:
 
 
 def _adversarial(job: AttackedData, epsilon: float, words: str) -> ParityImages:
-    from ....attacks.pgd.pgd import AttackJob, attacked
+    from ....attacks.pgd.pgd import AttackJob, run_pgd
 
     photos = [
         CleanImage(
             Item(photo.id, photo.label, str(photo.path)),
-            photo_pixels(read_file(str(photo.path)), shown(photo.path), job.preprocessing)
+            photo_pixels(read_file(str(photo.path)), printable(photo.path), job.preprocessing)
             .transpose(2, 0, 1)
             .astype(np.float32)
             / 255,
@@ -250,7 +250,7 @@ def _adversarial(job: AttackedData, epsilon: float, words: str) -> ParityImages:
         device=job.network.device.name,
         keep_images=True,
     )
-    made = {attempt.item.id: attempt.adversarial for attempt in attacked(attack, photos)}
+    made = {attempt.item.id: attempt.adversarial for attempt in run_pgd(attack, photos)}
     attacked_items = [replace(photo.item, id=f"{photo.item.id} (attacked)") for photo in photos]
     adversarial = [
         photo.image if (image := made[photo.item.id]) is None else image for photo in photos

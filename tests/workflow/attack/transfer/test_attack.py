@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import evaluator
-from evaluator.attacks.pgd.attempts import Attempt
-from evaluator.attacks.pgd.pgd import AttackJob, attacked
-from evaluator.contracts import Silence
+from evaluator.attacks.pgd.attempts import AttemptResult
+from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
+from evaluator.contracts import NullProgress
 from evaluator.errors import InputError, RunMismatchError, UnavailableError
 from evaluator.exporter.zoo.table import MODELS
 from evaluator.tests.interrupted import interrupted
@@ -106,7 +106,7 @@ def test_the_reports_numbers_are_those_of_the_records(
             assert found["source_accuracy", epsilon, steps]["value"] == source / PHOTOS
             assert (score["n"], score["protocol"]) == (PHOTOS, "transfer-1-paper")
     assert len(document["attacks"]) == len(STEPS)
-    assert document["attacks"][0]["model"] == "flat, attacked for transfer, 3 steps"
+    assert document["attacks"][0]["model"] == "flat, run_pgd for transfer, 3 steps"
 
 
 def test_several_models_see_the_same_images_in_one_pass(
@@ -115,11 +115,11 @@ def test_several_models_see_the_same_images_in_one_pass(
     alone = transfer(tree, weights, tmp_path / "alone")
     passes = []
 
-    def counted(job: AttackJob, *given: Any) -> Iterator[Attempt]:
+    def counted(job: AttackJob, *given: Any) -> Iterator[AttemptResult]:
         passes.append(job.epsilon)
-        return attacked(job, *given)
+        return run_pgd(job, *given)
 
-    monkeypatch.setattr("evaluator.attacks.pgd.pgd.attacked", counted)
+    monkeypatch.setattr("evaluator.attacks.pgd.pgd.run_pgd", counted)
     both = transfer(tree, weights, tmp_path / "both", models=["second", "first"])
     assert [run.manifest.model.name for run in both] == ["second", "first"]
     size = both[0].manifest.shard_size
@@ -221,7 +221,7 @@ def test_a_source_without_weights_is_told_before_anything_is_made(
         raise UnavailableError("The weights of flat could not be had.")
 
     monkeypatch.setattr("evaluator.workflow.attack.transfer.attack.gradient_network", no_network)
-    told = Silence()
+    told = NullProgress()
     with pytest.raises(UnavailableError, match=r"could not be had\. \(Of the source: --source-w"):
         transfer(tree, "random", tmp_path / "a", EXPORTED, engine=None, progress=told)
     assert not any("Engine:" in note for note in told.notes)

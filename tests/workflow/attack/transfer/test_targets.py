@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import evaluator
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.errors import ParityError
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.records.reading import read_run
@@ -31,7 +31,7 @@ def tree(tmp_path: Path) -> Path:
 def test_parity_on_adversarial_images_is_measured_kept_and_recorded(
     tree: Path, tmp_path: Path
 ) -> None:
-    told = Silence()
+    told = NullProgress()
     (run,) = transfer(
         tree,
         "random",
@@ -52,7 +52,7 @@ def test_parity_on_adversarial_images_is_measured_kept_and_recorded(
         assert made.adversarial_parity.images_sha256 != made.parity.images_sha256
     (ran,) = (t for t in evaluator.report(run.folder).tables() if t.title == "What ran")
     assert "parity passed, on adversarial images passed, " in ran.rows[0][1]
-    again = Silence()
+    again = NullProgress()
     transfer(
         tree, "random", tmp_path / "runs", EXPORTED, engine="onnxruntime", progress=again, limit=2,
         epsilons=[0.05, 0.21],
