@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from .workflow.score import score
 
 _HOMES = {
-    "assert_parity": ".workflow.regression",
-    "attack_transfer": ".workflow.transfer",
-    "attack_whitebox": ".workflow.attack",
-    "bench": ".workflow.bench",
-    "check_parity": ".workflow.parity",
-    "compare": ".workflow.compare",
-    "compile_model": ".workflow.compile",
+    "assert_parity": ".workflow.models.parity_baseline",
+    "attack_transfer": ".workflow.attack.transfer.attack",
+    "attack_whitebox": ".workflow.attack.whitebox",
+    "bench": ".workflow.bench.bench",
+    "check_parity": ".workflow.models.parity",
+    "compare": ".workflow.report.compare",
+    "compile_model": ".workflow.models.compile",
     "corrupt_photos": ".workflow.data",
-    "export_model": ".workflow.export",
-    "list_models": ".workflow.models",
-    "maximize": ".workflow.maximize",
+    "export_model": ".workflow.models.export",
+    "list_models": ".workflow.models.listing",
+    "maximize": ".workflow.maximize.maximize",
     "perturb_photos": ".workflow.data",
-    "report": ".workflow.report",
+    "report": ".workflow.report.report",
     "sample_photos": ".workflow.data",
-    "score": ".workflow.scoring",
+    "score": ".workflow.score",
 }
 
 __all__ = [

@@ -60,7 +60,7 @@ def printable(name: str | os.PathLike[str]) -> str:
     r"""A path or name as one printable line, whatever bytes it holds.
 
     Example:
-        >>> shown("a b/c.JPEG"), shown("two\nlines"), shown("\udcff.JPEG")
+        >>> printable("a b/c.JPEG"), printable("two\nlines"), printable("\udcff.JPEG")
         ('a b/c.JPEG', 'two\\nlines', '\\udcff.JPEG')
     """
     text = os.fspath(name)

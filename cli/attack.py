@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
+from ..workflow.models.options import WeightsOptions
 from .options import (
     BatchSize,
-    Classes,
-    CropPx,
-    Description,
     Device,
     Engine,
     Json,
@@ -19,12 +17,12 @@ from .options import (
     OnError,
     Precision,
     VerifyData,
-    Weights,
     Words,
     importable,
     numbers_of,
     pixel_units,
     pixel_units_of,
+    takes_model_options,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +102,7 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
 
 
 @app.command()
+@takes_model_options(WeightsOptions)
 def whitebox(
     model: Model,
     data: Photos,
@@ -124,10 +123,6 @@ def whitebox(
     ] = None,
     device: Device = None,
     batch_size: BatchSize = None,
-    weights: Weights = "default",
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
     parity: Annotated[
         bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
     ] = True,
@@ -149,6 +144,7 @@ def whitebox(
         int | None, typer.Option(metavar="N", help="Of Square, an image. Default: 1000.")
     ] = None,
     json: Json = None,
+    **options: Unpack[WeightsOptions],
 ) -> None:
     """Attack a model with its own gradients. The same command continues an unfinished run."""
     from ..workflow.attack.whitebox import attack_whitebox
@@ -171,10 +167,6 @@ def whitebox(
             out=out,
             device=device,
             batch_size=batch_size,
-            weights=weights,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
             parity=parity,
             on_error=on_error,
             check_against=check_against,
@@ -183,6 +175,7 @@ def whitebox(
             probe_images=probe_images,
             probe_queries=probe_queries,
             progress=display,
+            **options,
         )
         return (run,)
 
@@ -190,6 +183,7 @@ def whitebox(
 
 
 @app.command()
+@takes_model_options(WeightsOptions)
 def transfer(
     models: Annotated[
         list[str],
@@ -231,18 +225,14 @@ def transfer(
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
-    weights: Weights = "default",
     source_weights: Annotated[
         str,
         typer.Option(metavar="default|random|FILE", help="Where the source's weights come from."),
     ] = "default",
-    crop_px: CropPx = None,
     source_crop_px: Annotated[
         int | None, typer.Option(help="Another crop of the source than its training's.")
     ] = None,
     precision: Precision = None,
-    description: Description = None,
-    classes: Classes = None,
     parity: Annotated[
         bool,
         typer.Option(help="Believe engines only where they agree, on adversarial images as well."),
@@ -258,6 +248,7 @@ def transfer(
     check_against: CheckAgainst = None,
     verify_data: VerifyData = False,
     json: Json = None,
+    **options: Unpack[WeightsOptions],
 ) -> None:
     """Attack one model, and let others classify the images. The same command continues."""
     from ..workflow.attack.transfer.attack import attack_transfer
@@ -283,19 +274,16 @@ def transfer(
             engine=engine,
             device=device,
             batch_size=batch_size,
-            weights=weights,
             source_weights=source_weights,
-            crop_px=crop_px,
             source_crop_px=source_crop_px,
             precision=precision,
-            description=description,
-            classes=classes,
             parity=parity,
             on_error=on_error,
             keep=keep,
             check_against=check_against,
             verify_data=verify_data,
             progress=display,
+            **options,
         )
 
     _attack_and_report(attack, json)

@@ -1,31 +1,19 @@
 """``evaluator bench``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
-from .options import (
-    BatchSize,
-    Classes,
-    CropPx,
-    Description,
-    Device,
-    Engine,
-    InputKind,
-    Json,
-    Labels,
-    Model,
-    Precision,
-    Seed,
-    Weights,
-)
+from ..workflow.models.options import GraphOptions
+from .options import BatchSize, Device, Engine, Json, Labels, Model, takes_model_options
 
 if TYPE_CHECKING:
     from ..engine.throughput import Rate
     from ..workflow.bench.bench import Bench
 
 
+@takes_model_options(GraphOptions)
 def bench(
     model: Model,
     data: Annotated[
@@ -48,14 +36,8 @@ def bench(
     seconds: Annotated[
         float, typer.Option(min=1, help="Of measuring; a slow model takes longer.")
     ] = 30.0,
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
-    precision: Precision = None,
-    input_kind: InputKind = None,
     json: Json = None,
+    **options: Unpack[GraphOptions],
 ) -> None:
     """Measure how fast a model runs here, and what holds it up. It tells no accuracy."""
     from ..workflow.bench.bench import bench as measure
@@ -72,14 +54,8 @@ def bench(
             device=device,
             batch_size=batch_size,
             seconds=seconds,
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
-            precision=precision,
-            input_kind=input_kind,
             progress=display,
+            **options,
         )
     if not is_stdout(json):
         print_bench(result)

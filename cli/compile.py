@@ -1,23 +1,23 @@
 """``evaluator compile``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
-from .options import Classes, CropPx, Description, InputKind, Json, Model, Precision, Seed, Weights
+from ..workflow.models.options import GraphOptions
+from .options import Json, Model, takes_model_options
 
 if TYPE_CHECKING:
     from ..workflow.models.compile import Compiled
 
 
+@takes_model_options(GraphOptions)
 def compile_(
     model: Model,
     engine: Annotated[
         str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="What the plan is for.")
     ],
-    precision: Precision = None,
-    input_kind: InputKind = None,
     max_batch: Annotated[int, typer.Option(min=1, help="The largest batch it takes.")] = 64,
     opt_batch: Annotated[
         int | None,
@@ -37,12 +37,8 @@ def compile_(
         Path | None,
         typer.Option(metavar="FILE", help="A copy of the plan. Default: it stays in the cache."),
     ] = None,
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
     json: Json = None,
+    **options: Unpack[GraphOptions],
 ) -> None:
     """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
     from ..workflow.models.compile import compile_model
@@ -53,19 +49,13 @@ def compile_(
         compiled = compile_model(
             model,
             engine,
-            precision=precision,
-            input_kind=input_kind,
             max_batch=max_batch,
             opt_batch=opt_batch,
             tf32=tf32,
             target=target,
             out=out,
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
             progress=display,
+            **options,
         )
     if not is_stdout(json):
         _print(compiled)

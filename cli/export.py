@@ -1,28 +1,24 @@
 """``evaluator export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
-from .options import Classes, CropPx, Description, InputKind, Model, Precision, Seed, Weights
+from ..workflow.models.options import GraphOptions
+from .options import Model, takes_model_options
 
 
+@takes_model_options(GraphOptions)
 def export(
     model: Model,
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    precision: Precision = None,
-    input_kind: InputKind = None,
-    description: Description = None,
-    classes: Classes = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder. Default: one in the cache.")
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Photos for the parity check. Default: sample photos.")
     ] = None,
+    **options: Unpack[GraphOptions],
 ) -> None:
     """Export a model to ONNX, and prove that it agrees with PyTorch."""
     from ..workflow.models.export import export_model
@@ -32,16 +28,10 @@ def export(
     with progress() as display:
         exported = export_model(
             model,
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            precision=precision,
-            input_kind=input_kind,
-            description=description,
-            classes=classes,
             out=out,
             data=data,
             progress=display,
+            **options,
         )
         if not exported.created:
             display.note("The same model was exported before; it is kept as it is.")

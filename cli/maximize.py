@@ -1,23 +1,12 @@
 """``evaluator maximize``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
-from .options import (
-    BatchSize,
-    Classes,
-    CropPx,
-    Description,
-    Device,
-    Labels,
-    Model,
-    Seed,
-    Weights,
-    numbers_of,
-    pixel_units,
-)
+from ..workflow.models.options import NetworkOptions
+from .options import BatchSize, Device, Labels, Model, numbers_of, pixel_units, takes_model_options
 
 if TYPE_CHECKING:
     from ..attacks.maximizing.similarity import Likeness
@@ -25,6 +14,7 @@ if TYPE_CHECKING:
     from ..workflow.maximize.results import MaximizedDocument
 
 
+@takes_model_options(NetworkOptions)
 def maximize(
     model: Model,
     out: Annotated[
@@ -61,13 +51,9 @@ def maximize(
         str,
         typer.Option(metavar="NUMBER", help="Largest change in [0, 1]; from 1 on there is none."),
     ] = "4",
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
     device: Device = None,
     batch_size: BatchSize = None,
+    **options: Unpack[NetworkOptions],
 ) -> None:
     """Make images that maximize units before the last layer, as in the paper's Figures 2 and 3."""
     from ..workflow.maximize.maximize import maximize as make
@@ -84,14 +70,10 @@ def maximize(
             steps=steps,
             step_size=pixel_units(step_size, "--step-size"),
             epsilon=pixel_units(epsilon, "--epsilon"),
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
             device=device,
             batch_size=batch_size,
             progress=display,
+            **options,
         )
         if not made.created:
             display.note("The same images were made before; they are kept as they are.")

@@ -1,14 +1,17 @@
 """Options that several commands share, each written once."""
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InputError
+from ..workflow.models.options import GraphOptions, NetworkOptions, WeightsOptions
 
 
 def importable(model: str) -> str:
@@ -64,6 +67,58 @@ InputKind = Annotated[
         help="What the graph takes: uint8 pixels (default), or float32 images in [0, 1].",
     ),
 ]
+_OF_WEIGHTS: dict[str, tuple[Any, object]] = {
+    "weights": (Weights, "default"),
+    "crop_px": (CropPx, None),
+    "description": (Description, None),
+    "classes": (Classes, None),
+}
+_OF_NETWORK = {**_OF_WEIGHTS, "seed": (Seed, 0)}
+_OF_GRAPH = {**_OF_NETWORK, "precision": (Precision, None), "input_kind": (InputKind, None)}
+
+_ADDED = {
+    "WeightsOptions": _OF_WEIGHTS,
+    "NetworkOptions": _OF_NETWORK,
+    "GraphOptions": _OF_GRAPH,
+}
+
+
+def takes_model_options(
+    kind: type[WeightsOptions],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets the options of ``kind`` as ``**options``.
+
+    Typer reads a command's options from its signature, so they are put there.
+    """
+    added = {WeightsOptions: _OF_WEIGHTS, NetworkOptions: _OF_NETWORK, GraphOptions: _OF_GRAPH}[
+        kind
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        parameters = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+            )
+            for name, (hint, default) in added.items()
+        ]
+
+        @functools.wraps(command)
+        def run(*args: Any, **kwargs: Any) -> None:
+            command(*args, **kwargs)
+
+        run.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            **{p.name: p.annotation for p in own},
+            **{name: hint for name, (hint, _) in added.items()},
+        }
+        del run.__wrapped__
+        return run
+
+    return decorate
+
+
 Engine = Annotated[
     str | None,
     typer.Option(

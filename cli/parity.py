@@ -2,24 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
-from .options import (
-    BatchSize,
-    Classes,
-    CropPx,
-    Description,
-    Device,
-    Engine,
-    InputKind,
-    Json,
-    Model,
-    Precision,
-    Seed,
-    Weights,
-)
+from ..workflow.models.options import GraphOptions
+from .options import BatchSize, Device, Engine, Json, Model, takes_model_options
 
 if TYPE_CHECKING:
     from ..contracts import Gate, ParityResult
@@ -29,6 +17,7 @@ FAILED = 3
 MOST_FLIPS = 5
 
 
+@takes_model_options(GraphOptions)
 def parity(
     model: Model,
     data: Annotated[
@@ -38,13 +27,6 @@ def parity(
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
-    precision: Precision = None,
-    input_kind: InputKind = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -52,6 +34,7 @@ def parity(
         ),
     ] = None,
     json: Json = None,
+    **options: Unpack[GraphOptions],
 ) -> None:
     """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
     from ..workflow.models.parity import check_parity
@@ -72,14 +55,8 @@ def parity(
             engine=engine,
             device=device,
             batch_size=batch_size,
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
-            precision=precision,
-            input_kind=input_kind,
             progress=display,
+            **options,
         )
     regression = None if previous is None else compare_parity(previous, result)
     passed = result.passed and (regression is None or regression.passed)

@@ -1,34 +1,30 @@
 """``evaluator score``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
+from ..workflow.models.options import GraphOptions
 from .options import (
     BatchSize,
-    Classes,
     Corruptions,
-    CropPx,
-    Description,
     Device,
     Engine,
-    InputKind,
     Json,
     Labels,
     Model,
     OnError,
     Perturbations,
-    Precision,
-    Seed,
     Severities,
     VerifyData,
-    Weights,
     numbers_of,
+    takes_model_options,
     words_of,
 )
 
 
+@takes_model_options(GraphOptions)
 def score(
     model: Model,
     benchmark: Annotated[
@@ -60,19 +56,13 @@ def score(
     corruptions: Corruptions = None,
     severities: Severities = None,
     perturbations: Perturbations = None,
-    weights: Weights = "default",
-    seed: Seed = 0,
-    crop_px: CropPx = None,
-    description: Description = None,
-    classes: Classes = None,
-    precision: Precision = None,
-    input_kind: InputKind = None,
     parity: Annotated[
         bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
     ] = True,
     on_error: OnError = "fail",
     verify_data: VerifyData = False,
     json: Json = None,
+    **options: Unpack[GraphOptions],
 ) -> None:
     """Score a model on a benchmark. The same command continues an unfinished run."""
     from ..workflow.score import score as score_model
@@ -93,17 +83,11 @@ def score(
             corruptions=words_of(corruptions, "--corruptions"),
             severities=numbers_of(severities, "--severities"),
             perturbations=words_of(perturbations, "--perturbations"),
-            weights=weights,
-            seed=seed,
-            crop_px=crop_px,
-            description=description,
-            classes=classes,
-            precision=precision,
-            input_kind=input_kind,
             parity=parity,
             on_error=on_error,
             verify_data=verify_data,
             progress=display,
+            **options,
         )
         from ..workflow.report.report import report  # late: the first batch need not wait for it
 

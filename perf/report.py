@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluator.contracts import (
+    ALEXNET_ERROR,
     Device,
     EngineSpec,
     ModelSpec,
@@ -29,7 +30,7 @@ from evaluator.contracts import (
     RunManifest,
     WeightsOrigin,
 )
-from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_ERROR, CONDITIONS, INFO
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, INFO
 from evaluator.evaluate.benchmarks.top5 import SCHEMA
 from evaluator.records.run import create_or_open
 from evaluator.records.shards import shards_of, write_shard

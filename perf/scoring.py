@@ -38,7 +38,8 @@ from evaluator.exporter.weights.weights import load_network
 from evaluator.system.malloc import keep_freed_memory
 from evaluator.workflow.bench.timing import bed_of, engine_part, rate_of_callers
 from evaluator.workflow.models.engines import candidates, prepare
-from evaluator.workflow.models.resolve import ModelOptions, resolve_model
+from evaluator.workflow.models.options import ModelOptions
+from evaluator.workflow.models.resolve import resolve_model
 
 ROUNDS = 5
 BATCHES = (4, 16, 64)

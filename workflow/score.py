@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
@@ -16,7 +16,8 @@ from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.shard_runner import Work, run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
-from .models.resolve import ModelOptions, resolve_model
+from .models.options import GraphOptions, ModelOptions
+from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
@@ -42,17 +43,11 @@ def score(
     corruptions: Sequence[str] | None = None,
     severities: Sequence[int] | None = None,
     perturbations: Sequence[str] | None = None,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
-    precision: str | None = None,
-    input_kind: str | None = None,
     parity: bool = True,
     on_error: str = "fail",
     verify_data: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[GraphOptions],
 ) -> Run:
     """Score a model on a benchmark; what is finished in the run already is not scored again.
 
@@ -71,20 +66,14 @@ def score(
         corruptions: Score only these now; no part of the run's identity.
         severities: Likewise.
         perturbations: Likewise.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is, where that is not ImageNet's order.
-        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
-        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         parity: Whether an engine must have passed its parity check; it is run if need be.
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it. No part of the run's identity: what
             was skipped stays so until its shard is removed.
         verify_data: Whether to compare every file of the shards that are finished with what was
             read for them; without it, a sample of each condition's files is compared.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``GraphOptions``.
 
     Returns:
         The run, finished in the conditions that were asked for.
@@ -100,7 +89,7 @@ def score(
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = scored_benchmark(benchmark)
     subject = resolve_model(
-        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        ModelOptions(model, **options),
         progress,
     )
     check_crop(subject.spec, what)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from ...attacks.randomness import traced_sample
 from ...contracts import (
@@ -24,7 +25,8 @@ from ...records.shards import shards_of
 from ...records.skipped import skipped_in
 from ...system.batch_limit import Room
 from ..models.gradient_model import gradient_network, refuse_without_gradients
-from ..models.resolve import ModelOptions, resolve_model
+from ..models.options import ModelOptions, WeightsOptions
+from ..models.resolve import resolve_model
 from ..runs.available_images import AvailableImages
 from ..runs.provenance import check_run_place, default_folder
 from ..runs.run_data import RunData, find_folder
@@ -56,10 +58,6 @@ def attack_whitebox(
     out: str | Path | None = None,
     device: str | None = None,
     batch_size: int | None = None,
-    weights: str = "default",
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
     parity: bool = True,
     on_error: str = "fail",
     check_against: str | Path | None = None,
@@ -68,6 +66,7 @@ def attack_whitebox(
     probe_images: int | None = None,
     probe_queries: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[WeightsOptions],
 ) -> Run:
     """Attack a model with its own gradients; what is finished in the run is not attacked again.
 
@@ -88,10 +87,6 @@ def attack_whitebox(
         out: The run's folder; without it ``runs/<model>/whitebox-<hash of the key>``.
         device: Without it, the first GPU that is here, else the CPU.
         batch_size: Images at a time; without it, the run's or what suits the device.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is.
         parity: Whether PyTorch on a GPU must have agreed with the CPU's.
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it.
@@ -102,7 +97,8 @@ def attack_whitebox(
         probe: Whether to make the extra runs that judge the attack as well.
         probe_images: Of how many images they are; without it, 200.
         probe_queries: How often a search without gradients may ask about each; without it, 1000.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``WeightsOptions``.
 
     Raises:
         InputError: If the data, the model or a choice do not serve.
@@ -127,9 +123,7 @@ def attack_whitebox(
     settings, conditions = choice.settings(), choice.conditions()
     images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
     out = None if out is None else Path(out)
-    named = ModelOptions(
-        model, weights, choice.seed_of(weights), crop_px, None, None, description, classes
-    )
+    named = ModelOptions(model, seed=choice.seed_of(options.get("weights", "default")), **options)
     subject = resolve_model(named, progress)
     refuse_without_gradients(subject)
     against = None if check_against is None else run_to_check_against(check_against, subject.spec)

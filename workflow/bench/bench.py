@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 
@@ -44,8 +44,9 @@ from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.bundles import bundle_of
 from ..models.engines import PreparedModel, candidates, is_reference, prepare, supporting
+from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
-from ..models.resolve import ModelOptions, ResolvedModel, resolve_model
+from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
 from .timing import ROUNDS, bed_of, timed, warm_up
 
@@ -153,14 +154,8 @@ def bench(
     device: str | None = None,
     batch_size: int | None = None,
     seconds: float = 30.0,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
-    precision: str | None = None,
-    input_kind: str | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GraphOptions],
 ) -> Bench:
     """Measure how fast a model runs here, part by part.
 
@@ -176,14 +171,8 @@ def bench(
         device: Without it, the first GPU that is here, else the CPU.
         batch_size: Without it, what the engine is scored with.
         seconds: Of measuring in all; a slow model takes longer, for two batches in each round.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is, where that is not ImageNet's order.
-        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
-        input_kind: What it takes, ``pixels`` or ``images``; likewise.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``GraphOptions``.
 
     Raises:
         InputError: If the data, the model or a name do not serve.
@@ -193,9 +182,7 @@ def bench(
     if not seconds > 0:
         raise InputError(f"--seconds {seconds:g} measures nothing; expected more than 0.")
     what = scored_benchmark(benchmark)
-    choice = ModelOptions(
-        model, weights, seed, crop_px, precision, input_kind, description, classes
-    )
+    choice = ModelOptions(model, **options)
     subject = resolve_model(choice, progress)
     check_crop(subject.spec, what)
     with ExitStack() as stack:

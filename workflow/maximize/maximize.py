@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from ...attacks.maximizing.maximizing import (
     Maximized,
@@ -30,7 +30,8 @@ from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from ..models.engines import candidates
 from ..models.gradient_model import frozen_network, refuse_without_gradients
-from ..models.resolve import ModelOptions, resolve_model
+from ..models.options import ModelOptions, NetworkOptions
+from ..models.resolve import resolve_model
 from ..runs.selection import places_of
 from .checkpoint import begin, check_folder, made_before, read_part, remove_parts, write_part
 from .initial_images import FirstPhotos, Start, read_starts
@@ -78,14 +79,10 @@ def maximize(
     steps: int = 500,
     step_size: float = 1 / 255,
     epsilon: float = 4.0,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
     device: str | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[NetworkOptions],
 ) -> MaximizedImages:
     """Maximize units of the penultimate layer by the paper's method, and write what comes of it.
 
@@ -103,14 +100,10 @@ def maximize(
         steps: All are made.
         step_size: In [0, 1] pixel units.
         epsilon: Largest change, in the same units; the paper's 4 is no bound.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is.
         device: ``cpu`` or ``cuda:N``; without it, a GPU if there is one.
         batch_size: Images at a time.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``NetworkOptions``.
 
     Raises:
         InputError: If something of it cannot be had as asked for; a unit beyond the layer, say.
@@ -122,7 +115,7 @@ def maximize(
     settings = MaximizingSettings(steps, step_size, epsilon)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    choice = ModelOptions(model, weights, seed, crop_px, None, None, description, classes)
+    choice = ModelOptions(model, **options)
     subject = resolve_model(choice, progress)
     refuse_without_gradients(subject)
     check_folder(folder)

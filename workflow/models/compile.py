@@ -4,6 +4,7 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from ...contracts import Bundle, NullProgress, Progress
 from ...engine.plans.build import PlanOrder, build_plan
@@ -16,7 +17,8 @@ from ...storage.atomic import atomic_write, check_place
 from ...storage.documents import read_sealed, write_document
 from ...system.child_process import in_child
 from .bundles import bundle_of
-from .resolve import ModelOptions, resolve_model
+from .options import GraphOptions, ModelOptions
+from .resolve import resolve_model
 
 MAX_BATCH = 64
 """Largest batch that a plan takes: what engines on a GPU score with."""
@@ -41,19 +43,13 @@ def compile_model(
     model: str,
     engine: str,
     *,
-    precision: str | None = None,
-    input_kind: str | None = None,
     max_batch: int = MAX_BATCH,
     opt_batch: int | None = None,
     tf32: bool = False,
     target: str | None = None,
     out: str | Path | None = None,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GraphOptions],
 ) -> Compiled:
     """Build a TensorRT plan of a model, unless the same is in the cache.
 
@@ -61,21 +57,14 @@ def compile_model(
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's own,
             or a bundle's folder.
         engine: ``tensorrt`` or ``tensorrt-rtx``.
-        precision: In which the graph computes, and so its plan; without it ``fp32``, or the
-            bundle's own.
-        input_kind: What it takes, ``pixels`` or ``images``; likewise.
         max_batch: The largest batch that the plan takes.
         opt_batch: The batch that its kernels are chosen for; without it, the largest.
         tf32: Whether float32 products may be rounded to TF32: as large an error as float16's.
         target: The compute capability that TensorRT-RTX builds for, such as ``sm89``; without it,
             any GPU from Ampere on. TensorRT builds for the GPU that is here.
         out: Where to put a copy of the plan; its manifest goes beside it.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is, where that is not ImageNet's order.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``GraphOptions``.
 
     Raises:
         InputError: If a number, the target or the bundle does not serve.
@@ -89,9 +78,7 @@ def compile_model(
     target_path = None if out is None else Path(out)
     if target_path is not None:
         _check_out(target_path)
-    choice = ModelOptions(
-        model, weights, seed, crop_px, precision, input_kind, description, classes
-    )
+    choice = ModelOptions(model, **options)
     subject = resolve_model(choice, progress)
     toolchain = find_toolchain(flavour, target)
     bundle, _ = bundle_of(subject, progress)

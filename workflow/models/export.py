@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 from ...contracts import Bundle, NullProgress, ParityResult, Progress
 from .bundles import bundle_of
 from .engines import candidates, prepare
+from .options import GraphOptions, ModelOptions
 from .parity import measure_parity, stored_parity, suspect_preprocessing
-from .resolve import ModelOptions, resolve_model
+from .resolve import resolve_model
 
 
 @dataclass(frozen=True)
@@ -33,33 +35,20 @@ class Exported:
 def export_model(
     model: str,
     *,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
-    precision: str | None = None,
-    input_kind: str | None = None,
     out: str | Path | None = None,
     data: str | Path | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GraphOptions],
 ) -> Exported:
     """Export a model to ONNX, unless the same is there already, and check its parity.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, or a model of the user's own.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's; the bundle is marked.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is, where that is not ImageNet's order.
-        precision: In which the graph computes: ``fp32`` (the default), ``fp16`` or ``bf16``.
-        input_kind: What it takes: ``pixels`` (N, S, S, 3) uint8 (the default), or ``images``
-            (N, 3, S, S) float32 in [0, 1].
         out: The bundle's folder; without it, one in the cache.
         data: Photos for the parity check, and for the largest activation of a float16 export;
             without it, the sample photos.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``GraphOptions``.
 
     Raises:
         InputError: If the model cannot be had as asked for, or not be exported.
@@ -68,7 +57,7 @@ def export_model(
     """
     progress = progress or NullProgress()
     subject = resolve_model(
-        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        ModelOptions(model, **options),
         progress,
     )
     if out is not None:

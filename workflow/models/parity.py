@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -49,8 +50,9 @@ from .engines import (
     reference_spec,
     supporting,
 )
+from .options import GraphOptions, ModelOptions
 from .parity_images import parity_images
-from .resolve import ModelOptions, ResolvedModel, resolve_model
+from .resolve import ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
@@ -69,14 +71,8 @@ def check_parity(
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
-    weights: str = "default",
-    seed: int = 0,
-    crop_px: int | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
-    precision: str | None = None,
-    input_kind: str | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GraphOptions],
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
 
@@ -90,14 +86,8 @@ def check_parity(
         engine: Without it, the best that is here.
         device: Without it, the first GPU that is here, else the CPU.
         batch_size: Of the candidate; without it, what the engine is scored with.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is, where that is not ImageNet's order.
-        precision: In which the graph computes; without it ``fp32``, or the bundle's own.
-        input_kind: What it takes, ``pixels`` or ``images``; likewise.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``GraphOptions``.
 
     Returns:
         The result, passed or not; it is kept, and scoring finds it.
@@ -108,7 +98,7 @@ def check_parity(
     """
     progress = progress or NullProgress()
     subject = resolve_model(
-        ModelOptions(model, weights, seed, crop_px, precision, input_kind, description, classes),
+        ModelOptions(model, **options),
         progress,
     )
     loaded = prepare(subject, supporting(subject, candidates(engine, device))[0], progress)

@@ -12,32 +12,7 @@ from ...exporter.class_order import read_class_order
 from ...exporter.description import Description, read_description
 from ...exporter.ready_onnx import default_description, is_ready_onnx
 from ...exporter.spec import model_spec
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a user names a model.
-
-    Attributes:
-        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a factory
-            (``package.module:callable``), an ONNX file, or a bundle's folder.
-        weights: ``default``, ``random`` or a checkpoint's path.
-        seed: Of random weights.
-        crop_px: Another crop than the training's.
-        precision: In which its graph computes; none is float32, or the bundle's own.
-        input_kind: What its graph takes; none is pixels, or the bundle's own.
-        description: A TOML file on a model of the user's own.
-        classes: A file that says what each output is; without it the description's, if any.
-    """
-
-    model: str
-    weights: str = "default"
-    seed: int = 0
-    crop_px: int | None = None
-    precision: str | None = None
-    input_kind: str | None = None
-    description: str | Path | None = None
-    classes: str | Path | None = None
+from .options import ModelOptions
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,16 @@ import pyarrow as pa
 import pytest
 
 import evaluator
-from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, Score
+from evaluator.contracts import (
+    ALEXNET_FLIP_PROBABILITY,
+    AuxiliaryRecords,
+    Condition,
+    Difference,
+    Item,
+    Score,
+)
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_p import (
-    ALEXNET_FLIP_PROBABILITY,
     CONDITIONS,
     FRAME_SCHEMA,
     IMAGENET_P,
@@ -86,7 +92,7 @@ def test_the_benchmark_is_the_published_one() -> None:
     )  # fmt: skip
     assert [frames_of(condition) for condition in CONDITIONS] == [31] * 6 + [41] + [31] * 3
     assert [pairs_of(condition) for condition in CONDITIONS] == ["first"] * 2 + ["consecutive"] * 8
-    assert (IMAGENET_P.published_items, IMAGENET_P.stimuli_px) == (50_000, 224)
+    assert (IMAGENET_P.info.published_items, IMAGENET_P.stimuli_px) == (50_000, 224)
 
 
 def test_alexnets_flip_probabilities_are_those_of_the_papers_results_to_four_digits() -> None:

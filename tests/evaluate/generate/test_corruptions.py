@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from evaluator.contracts import Condition, NullProgress
+from evaluator.contracts import ALEXNET_ERROR, Condition, NullProgress
 from evaluator.errors import ImageError, InputError, OutputError, UnavailableError
 from evaluator.evaluate.benchmarks import imagenet_c
 from evaluator.evaluate.generate.corruptions import (
@@ -92,7 +92,7 @@ def jpeg(image: Image.Image | Images) -> bytes:
 
 
 def test_corruptions_are_those_of_the_benchmark_in_its_order() -> None:
-    assert tuple(imagenet_c.ALEXNET_ERROR) == CORRUPTIONS
+    assert tuple(ALEXNET_ERROR) == CORRUPTIONS
 
 
 def test_all_75_variants_are_stored_as_the_benchmark_stores_them(source: Path, tree: Path) -> None:

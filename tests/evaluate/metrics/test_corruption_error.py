@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import evaluator
+from evaluator.contracts import ALEXNET_ERROR
 from evaluator.errors import InputError
-from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_CLEAN_ERROR, ALEXNET_ERROR
+from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_CLEAN_ERROR
 from evaluator.evaluate.metrics.corruption_error import (
     corruption_error,
     mce,

@@ -37,7 +37,8 @@ from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack.cross_check import CrossCheck, run_to_check_against
 from evaluator.workflow.attack.cross_checked_shards import cross_checked
 from evaluator.workflow.models.gradient_model import GradientNetwork, gradient_network
-from evaluator.workflow.models.resolve import ModelOptions, resolve_model
+from evaluator.workflow.models.options import ModelOptions
+from evaluator.workflow.models.resolve import resolve_model
 from evaluator.workflow.runs.attack_scores import benchmark_of
 
 SIDE, PHOTOS = 32, 7

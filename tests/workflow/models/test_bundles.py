@@ -17,7 +17,8 @@ from evaluator.errors import InputError, OutputError
 from evaluator.storage.lock import locked
 from evaluator.tests.toy import RANDOM, TOY
 from evaluator.workflow.models.bundles import bundle_lock, bundle_of
-from evaluator.workflow.models.resolve import ModelOptions, ResolvedModel, resolve_model
+from evaluator.workflow.models.options import ModelOptions
+from evaluator.workflow.models.resolve import ResolvedModel, resolve_model
 
 SMALL = ModelOptions(TOY, **RANDOM)
 

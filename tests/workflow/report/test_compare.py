@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 import evaluator
-from evaluator.contracts import Z_95, Condition, Difference
+from evaluator.contracts import ALEXNET_ERROR, Z_95, Condition, Difference
 from evaluator.errors import InputError
-from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_ERROR, CONDITIONS
+from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.reporting.table import Table
 from evaluator.tests import second_implementation as second
 from evaluator.tests.written_runs import records_of, write_run

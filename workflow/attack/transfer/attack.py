@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Unpack, cast
 
 from ....attacks.randomness import traced_sample
 from ....attacks.transfer import check_transfer
@@ -35,7 +35,8 @@ from ....records.shards import shard_path, shards_of
 from ....records.skipped import skipped_in
 from ....system.batch_limit import Room
 from ...models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
-from ...models.resolve import ModelOptions, ResolvedModel, resolve_model
+from ...models.options import ModelOptions, WeightsOptions
+from ...models.resolve import ResolvedModel, resolve_model
 from ...models.verified_engine import select_engine
 from ...runs.available_images import AvailableImages
 from ...runs.provenance import check_run_place
@@ -73,19 +74,16 @@ def attack_transfer(
     engine: str | None = None,
     device: str | None = None,
     batch_size: int | None = None,
-    weights: str = "default",
     source_weights: str = "default",
-    crop_px: int | None = None,
     source_crop_px: int | None = None,
     precision: str | None = None,
-    description: str | Path | None = None,
-    classes: str | Path | None = None,
     parity: bool = True,
     on_error: str = "fail",
     keep: str | Path | None = None,
     check_against: str | Path | None = None,
     verify_data: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[WeightsOptions],
 ) -> tuple[Run, ...]:
     """Attack one model, and let others classify what comes out; what is finished stays.
 
@@ -112,13 +110,9 @@ def attack_transfer(
         engine: Of the victims; without it, the best that is here and passes parity.
         device: Without it, the first GPU that is here, else the CPU.
         batch_size: Images that are attacked at a time.
-        weights: Of the victims: ``default``, ``random`` or a checkpoint's path.
         source_weights: The same of the source.
-        crop_px: Another crop of the victims than their training's.
         source_crop_px: The same of the source.
         precision: In which the victims compute, on engines that run bundles.
-        description: A TOML file on a victim of the user's own.
-        classes: A file that says what each output of the victims is.
         parity: Whether engines must agree with their reference, on adversarial images as well.
         on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
             row that says so, and every number counts it.
@@ -127,7 +121,8 @@ def attack_transfer(
             the source's clean ones are compared with, photo by photo; no part of a run's identity.
         verify_data: Whether to compare every file of the shards that are finished with what was
             read for them; without it, a sample of the files is compared.
-        progress: Is told what happens.
+        progress: Progress callback.
+        options: Which model; see ``WeightsOptions``.
 
     Returns:
         The run of each model, in their order.
@@ -164,7 +159,11 @@ def attack_transfer(
     if check_against is not None:
         against = run_to_check_against(check_against, attacked.spec, role="source")
     asked_as = ModelOptions(
-        "", weights, choice.seed_of(weights), crop_px, precision, "images", description, classes
+        "",
+        seed=choice.seed_of(options.get("weights", "default")),
+        precision=precision,
+        input_kind="images",
+        **options,
     )
     names = [models] if isinstance(models, str) else models
     subjects = [resolve_model(replace(asked_as, model=name), progress) for name in names]

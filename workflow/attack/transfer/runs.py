@@ -57,13 +57,24 @@ class TransferOptions:
     verify_data: bool
 
 
+@dataclass(frozen=True)
+class KeptRun(KeptImages):
+    """A folder that keeps images, as this command uses it.
+
+    Attributes:
+        data: Its photos, compared with those at hand.
+    """
+
+    data: RunData
+
+
 def open_targets(
     victims: Sequence[TransferTarget],
     transfer: Transfer,
     asked: TransferOptions,
     opened: ExitStack,
     progress: Progress,
-) -> tuple[KeptImages | None, list[OpenTarget]]:
+) -> tuple[KeptRun | None, list[OpenTarget]]:
     """The victims with their engines and runs; new runs are cut as the first that is there.
 
     Raises:
@@ -170,17 +181,6 @@ def _protocol(settings: AttackSettings, source: TransferSource) -> str:
 def own_image(settings: AttackSettings) -> TransferredImage:
     """What a protocol hands on unless the user says otherwise."""
     return "first-hit" if settings.stop == "target" else "last"
-
-
-@dataclass(frozen=True)
-class KeptRun(KeptImages):
-    """A folder that keeps images, as this command uses it.
-
-    Attributes:
-        data: Its photos, compared with those at hand.
-    """
-
-    data: RunData
 
 
 def _kept(
