@@ -1,5 +1,6 @@
 """What is installed: ranges in pyproject.toml, versions in constraints.txt, the Makefile."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -98,7 +99,9 @@ def commands(folder: Path, *words: str) -> str:
         if not (folder / name).exists():
             (folder / name).touch()
     make = ["make", "--dry-run", "--no-print-directory", "-C", str(folder), "check", *words]
-    return subprocess.run(make, capture_output=True, text=True, check=True).stdout
+    # `make test PYTHON=...` hands its PYTHON down to every make below it.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(make, capture_output=True, text=True, check=True, env=outside).stdout
 
 
 def venv_of(folder: Path, version: str) -> None:
