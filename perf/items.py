@@ -23,7 +23,7 @@ LINKS_A_FILE = 30_000  # file systems allow 65,000
 MEASURE = """
 import resource, sys, time
 from pathlib import Path
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.evaluate.benchmarks.imagenet_c import IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.workflow.runs.selection import select
@@ -33,7 +33,7 @@ def peak():
 
 before, began = peak(), time.perf_counter()
 source = FolderSource(Path(sys.argv[2]), IMAGENET_C.conditions)
-selection = select(IMAGENET_C, source, {}, limit=None, progress=Silence())
+selection = select(IMAGENET_C, source, {}, limit=None, progress=NullProgress())
 if sys.argv[1] == "objects":
     held = {c: list(found) for c, found in selection.items.items()}
 print(peak() - before, time.perf_counter() - began)

@@ -147,10 +147,10 @@ def test_tries_that_bring_it_further_are_not_counted(server: FileServer, tmp_pat
 FETCH = """
 import sys
 from pathlib import Path
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.storage.fetch import fetch
 url, path, sha256 = sys.argv[1:4]
-fetch(url, Path(path), sha256=sha256, progress=Silence(), what="the file", instead="")
+fetch(url, Path(path), sha256=sha256, progress=NullProgress(), what="the file", instead="")
 """
 
 

@@ -60,10 +60,10 @@ BUILD_BESIDE_GARBAGE = """
 import gc, sys
 from pathlib import Path
 import tensorrt_rtx as trt
-from evaluator.engine import plan_builder
+from evaluator.engine.plans import builder as plan_builder
 from evaluator.engine.plans.build_progress import BuildProgress
 from evaluator.errors import EngineError
-from evaluator.tests.engine.test_plan_builder import job
+from evaluator.tests.engine.plans.test_builder import job
 
 class Allocating(trt.ILogger):
     def log(self, severity, message):

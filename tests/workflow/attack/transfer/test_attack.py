@@ -106,7 +106,7 @@ def test_the_reports_numbers_are_those_of_the_records(
             assert found["source_accuracy", epsilon, steps]["value"] == source / PHOTOS
             assert (score["n"], score["protocol"]) == (PHOTOS, "transfer-1-paper")
     assert len(document["attacks"]) == len(STEPS)
-    assert document["attacks"][0]["model"] == "flat, run_pgd for transfer, 3 steps"
+    assert document["attacks"][0]["model"] == "flat, attacked for transfer, 3 steps"
 
 
 def test_several_models_see_the_same_images_in_one_pass(
