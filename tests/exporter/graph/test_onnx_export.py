@@ -34,7 +34,7 @@ Pixels = npt.NDArray[np.uint8]
 EXPORT = """
 import sys, torch
 from pathlib import Path
-from evaluator.tests.exporter.test_onnx_export import write_both
+from evaluator.tests.exporter.graph.test_onnx_export import write_both
 
 torch.set_num_threads(3)
 write_both(Path(sys.argv[1]))
