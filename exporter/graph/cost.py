@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec, ReadyOnnx
 from ..ready_onnx import graph_input, original_path, read_graph
-from ..weights.weights import build_of
+from ..weights.weights import network_builder
 from ..zoo.table import find_model
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from ..zoo.architectures import Build
 
 
-def gmac_of(spec: ModelSpec) -> float:
+def model_gmac(spec: ModelSpec) -> float:
     """GMAC of one image: from the zoo's table, else counted now, without weights."""
     if isinstance(spec.own, ReadyOnnx):
         return _of_graph(original_path(spec), spec)
     if spec.own is None and (known := find_model(spec.name).gmac):
         return known
-    build, crop_px = build_of(spec), spec.trained_crop_px
+    build, crop_px = network_builder(spec), spec.trained_crop_px
     try:
         return _counted(build, crop_px, "meta")
     except Exception:  # code that wants to see numbers: nothing is known of what it raises

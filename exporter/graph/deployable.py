@@ -30,15 +30,15 @@ OUTPUT = "logits"
 Affine = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-def affine_of(preprocessing: Preprocessing, input_kind: InputKind = "pixels") -> Affine:
+def scale_and_bias(preprocessing: Preprocessing, input_kind: InputKind = "pixels") -> Affine:
     """Scale and bias (3,) of what the graph takes, as float32 rounds them.
 
     Example:
         >>> lite = Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
-        >>> scale, bias = affine_of(lite)
+        >>> scale, bias = scale_and_bias(lite)
         >>> float(scale[0]), float(bias[0])
         (0.0078125, -0.9921875)
-        >>> float(affine_of(lite, "images")[0][0])  # 255 / 128
+        >>> float(scale_and_bias(lite, "images")[0][0])  # 255 / 128
         1.9921875
     """
     mean = np.array(preprocessing.mean, np.float64)
@@ -60,7 +60,7 @@ def deployable(
     import torch
     from torch import nn
 
-    scale, bias = affine_of(preprocessing, kind.input_kind)
+    scale, bias = scale_and_bias(preprocessing, kind.input_kind)
     dtype = _dtype(kind.precision)
 
     class Deployable(nn.Module):
