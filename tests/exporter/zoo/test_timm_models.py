@@ -242,7 +242,7 @@ def test_a_normalisation_that_does_what_nobody_knows_is_refused() -> None:
             return 2 * super().forward(input)
 
     network = nn.Sequential(nn.Conv2d(3, 4, 3), Doubling(4)).eval()
-    with pytest.raises(InputError, match="a Doubling, a batch normalisation that does something"):
+    with pytest.raises(InputError, match="a Doubling, a batch normalisation that does more"):
         fold_batchnorm(network, torch.zeros(1, 3, 8, 8))
 
 
