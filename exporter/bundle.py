@@ -154,7 +154,7 @@ def write_bundle(
 def publish_bundle(
     spec: ModelSpec, folder: Path, kind: GraphKind, write_graph: Callable[[Path], WrittenGraph]
 ) -> Bundle:
-    """Write a new bundle, unless it is there already.
+    """Write a new bundle, or open an existing one.
 
     If another process publishes the same bundle meanwhile, that one is opened.
 

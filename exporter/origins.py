@@ -22,7 +22,7 @@ def weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress)
     """Origin of the weights that a user asks for.
 
     Args:
-        model: Model that is asked for.
+        model: The model.
         weights: ``default``, ``random``, or the path of a checkpoint.
         seed: Seed of random weights.
         progress: Progress callback of a download.
@@ -50,9 +50,7 @@ def weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress)
             f"{model.name} has no default weights: {model.weights.reason}. {WEIGHTS_ADVICE}"
         )
     url = model.weights.url
-    if isinstance(model.weights, Download):
-        return WeightsOrigin("download", url, model.weights.sha256_prefix)
-    sha256 = pinned_sha256(
+    sha256 = model.weights.sha256_prefix or pinned_sha256(
         url,
         download_path(url),
         progress=progress,

@@ -3,7 +3,7 @@
     pixels (N, S, S, 3) uint8 -> cast, transpose, multiply, add -> the graph as it is -> gather
     images (N, 3, S, S) float32            -> multiply, add -> the graph as it is -> gather
 
-The nodes in front are those of graphs that are exported here, so that the same check reads them.
+The nodes in front are the same as in graphs that are exported here, so that one check fits both.
 The batch stays dynamic; the weights are copied and never all in memory at once.
 """
 
@@ -28,7 +28,7 @@ from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
 from .graph.deployable import OUTPUT, scale_and_bias
-from .ready_onnx import graph_input, opset_of, read_graph, unchanged_original
+from .ready_onnx import graph_input, read_graph, standard_opset, unchanged_original
 
 if TYPE_CHECKING:
     import onnx
@@ -67,7 +67,7 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
             _reorder_logits(model, spec.class_order)
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = spec.classes
         _write(model, temporary)
-        return WrittenGraph(spec.weights.sha256, opset_of(model), ("evaluator", "onnx"))
+        return WrittenGraph(spec.weights.sha256, standard_opset(model), ("evaluator", "onnx"))
 
     return publish_bundle(spec, folder, kind, write_graph)
 

@@ -118,15 +118,16 @@ def read_graph(path: Path) -> "onnx.ModelProto":
         raise InputError(f"{printable(path)} is not an ONNX file: {reason_of(error)}.") from error
     if not model.graph.node:
         raise InputError(f"{printable(path)} is not an ONNX file: it holds no graph.")
-    if opset_of(model) < OLDEST_OPSET:
+    opset = standard_opset(model)
+    if opset < OLDEST_OPSET:
         raise InputError(
-            f"{printable(path)} has opset {opset_of(model)}, expected at least {OLDEST_OPSET}. "
+            f"{printable(path)} has opset {opset}, expected at least {OLDEST_OPSET}. "
             "Export it with a newer opset, or convert it with onnx.version_converter."
         )
     return model
 
 
-def opset_of(model: "onnx.ModelProto") -> int:
+def standard_opset(model: "onnx.ModelProto") -> int:
     """Version of the standard operators of a graph."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 

@@ -159,10 +159,8 @@ def _innermost(error: BaseException) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporter, which warns of its own deprecations and logs its optimisations."""
-    names = ("torch", "torch.onnx", "torch.fx", "torch.export", "onnxscript")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    previous = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()
     try:
         with (
@@ -173,8 +171,7 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(previous)
 
 
 def _strip(path: Path) -> None:

@@ -80,7 +80,7 @@ def _prefix(tensors: "Tensors", own: "Tensors") -> str | None:
 
 
 def _choices(checkpoint: Checkpoint, removed_prefix: str) -> str:
-    """Which weights of the file were taken, and how they were renamed; empty if just all."""
+    """Text on which weights of the file are used and how they are renamed; may be empty."""
     choices = []
     if checkpoint.inside:
         others = f" rather than {' or '.join(checkpoint.beside)}" if checkpoint.beside else ""

@@ -13,7 +13,7 @@ SEE_WEIGHTS_PAGE = "see the weights' page"
 
 @dataclass(frozen=True)
 class Download:
-    """Weights at an address whose file name ends with the start of the file's SHA-256."""
+    """Weights at an address, whose file name may end with the start of the file's SHA-256."""
 
     url: str
 
@@ -22,13 +22,6 @@ class Download:
         """The start of the file's SHA-256; empty if the name does not have it."""
         match = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.url)
         return match[1] if match else ""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Weights at an address without their hash."""
-
-    url: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class ZooModel:
     name: str
     architecture: str
     build: Build
-    weights: Download | Address | PackageFile | FactoryWeights | NotPublished
+    weights: Download | PackageFile | FactoryWeights | NotPublished
     preprocessing: Preprocessing
     parameters: int
     gmac: float
@@ -86,7 +79,7 @@ class ZooModel:
     @property
     def weights_name(self) -> str:
         """Short name of where the default weights come from."""
-        if isinstance(self.weights, Download | Address):
+        if isinstance(self.weights, Download):
             return self.weights.url.rsplit("/", 1)[1]
         if isinstance(self.weights, PackageFile):
             return f"package {self.weights.distribution}"

@@ -1,18 +1,18 @@
 """Networks of timm: ``timm:NAME``, with the preprocessing of timm's own pretrained configuration.
 
-timm is an optional package, imported when one of its models is asked for. Its weights are read here
-as data, and their hash is checked; timm only renames the tensors.
+timm is an optional package, imported when one of its models is used. Its weights are read here as
+data, and their hash is checked; timm only renames the tensors.
 """
 
 import difflib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...contracts import Preprocessing
 from ...errors import InputError, UnavailableError, reason_of
-from .architectures import Build
-from .rows import SEE_WEIGHTS_PAGE, Address, Download, NotPublished, ZooModel
+from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, ZooModel
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def timm_model(name: str) -> ZooModel:
     return ZooModel(
         name=TIMM + full_name,
         architecture=TIMM + config.architecture,
-        build=timm_network(full_name),
+        build=partial(_build, full_name),
         weights=_weights(config),
         preprocessing=_preprocessing(TIMM + full_name, config),
         parameters=0,
@@ -47,15 +47,6 @@ def timm_model(name: str) -> ZooModel:
     )
 
 
-def timm_network(name: str) -> Build:
-    """A network of timm; if its input has a fixed size, it is built for the crop."""
-
-    def build(crop_px: int) -> "nn.Module":
-        return _created(name, crop_px)
-
-    return build
-
-
 def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[str, torch.Tensor]":
     """Published weights under the names and in the shapes of timm's network.
 
@@ -63,7 +54,7 @@ def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[st
         InputError: If timm cannot load them into its network.
     """
     try:
-        network = _created(
+        network = _build(
             name, crop_px, pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}
         )
     except Exception as error:  # whatever the renaming or a shape that does not fit raises
@@ -74,7 +65,8 @@ def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[st
     return state
 
 
-def _created(name: str, crop_px: int, **options: Any) -> "nn.Module":
+def _build(name: str, crop_px: int, **options: Any) -> "nn.Module":
+    """A network of timm; if its input has a fixed size, it is built for the crop."""
     timm = _timm()
     config = _config(name)
     if config.fixed_input_size and config.input_size[1] != crop_px:
@@ -144,7 +136,7 @@ def _preprocessing(name: str, config: Any) -> Preprocessing:
     )
 
 
-def _weights(config: Any) -> Address | Download | NotPublished:
+def _weights(config: Any) -> Download | NotPublished:
     """The published weights, preferably a file whose name has its hash."""
     url = config.url if isinstance(config.url, str) else ""
     is_readable = url and not config.custom_load and not url.endswith(".npz")
@@ -154,7 +146,7 @@ def _weights(config: Any) -> Address | Download | NotPublished:
         repository, _, revision = config.hf_hub_id.partition("@")
         file = config.hf_hub_filename or "model.safetensors"
         hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
-        return Address(f"{hub}/{repository}/resolve/{quote(revision or 'main', safe='')}/{file}")
+        return Download(f"{hub}/{repository}/resolve/{quote(revision or 'main', safe='')}/{file}")
     if is_readable:
-        return Address(url)
+        return Download(url)
     return NotPublished("their format is not supported" if url else "nobody published any")

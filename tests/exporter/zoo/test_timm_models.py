@@ -26,7 +26,7 @@ from evaluator.exporter.graph.cost import model_gmac
 from evaluator.exporter.graph.deployable import scale_and_bias
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
-from evaluator.exporter.zoo.rows import Address, Download, NotPublished
+from evaluator.exporter.zoo.rows import Download, NotPublished
 from evaluator.exporter.zoo.table import find_model
 from evaluator.storage import fetch as fetching
 from evaluator.tests.file_server import FileServer, file_server
@@ -140,10 +140,10 @@ def test_weights_come_from_where_their_hash_is_known_best() -> None:
     assert hashed.sha256_prefix == "f3215ab1"
     hub = "https://huggingface.co/timm"
     # Of their own addresses one has no hash, the other is in a format of JAX.
-    assert find_model("timm:convnext_tiny.fb_in1k").weights == Address(
+    assert find_model("timm:convnext_tiny.fb_in1k").weights == Download(
         f"{hub}/convnext_tiny.fb_in1k/resolve/main/model.safetensors"
     )
-    assert find_model("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k").weights == Address(
+    assert find_model("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k").weights == Download(
         f"{hub}/vit_tiny_patch16_224.augreg_in21k_ft_in1k/resolve/main/model.safetensors"
     )
     assert isinstance(find_model("timm:vovnet57a").weights, NotPublished)
