@@ -193,11 +193,8 @@ def _unwrap(path: Path, content: Any) -> Checkpoint:
         inside, beside = (*inside, names[0]), (*beside, *names[1:])
         content = content[names[0]]
     if not isinstance(content, dict) or not content:
-        kind = (
-            "nothing"
-            if isinstance(content, dict)
-            else f"an object of type {type(content).__name__}"
-        )
+        other = f"an object of type {type(content).__name__}"
+        kind = "nothing" if isinstance(content, dict) else other
         place = f" under {'/'.join(inside)}" if inside else ""
         raise InputError(f"{printable(path)} holds {kind}{place}. {_EXPECTED}")
     _refuse_others(path, content)
