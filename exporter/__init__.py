@@ -1,4 +1,4 @@
 """Models: the zoo, their weights, and the deployable ONNX graph made from them.
 
-Import what you need from the modules; the public way in is ``evaluator.export_model``.
+Import from the modules; the public function is ``evaluator.export_model``.
 """

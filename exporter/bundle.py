@@ -1,16 +1,18 @@
-"""Bundles: folders that hold a deployable model, immutable once they are there.
+"""Bundles: folders that hold a deployable model, immutable once they are written.
 
     <model>-<12 hex digits>/model.onnx         the graph
-                            model.onnx.data    its weights, where the graph has large ones
+                            model.onnx.data    its weights, if the graph has large ones
                             model.json         the manifest: an ``OnnxModel``
 
-The digits are a hash of spec, precision, input kind, opset and format; what the tools' versions
-were stands in the manifest only.
+The digits are a hash of spec, precision, input kind, opset and format. The versions of the tools
+stand in the manifest only.
 """
 
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,25 @@ GRAPH = "model.onnx"
 DATA = "model.onnx.data"
 
 
+@dataclass(frozen=True)
+class WrittenGraph:
+    """What the manifest says of a graph beside its model and kind.
+
+    Attributes:
+        weights_sha256: SHA-256 of the weights.
+        opset: Opset of the graph.
+        packages: Packages that made it; the manifest holds their versions.
+        largest_activation: Largest activation on the photos; `None` if not measured.
+    """
+
+    weights_sha256: str
+    opset: int
+    packages: tuple[str, ...]
+    largest_activation: float | None = None
+
+
 def bundle_name(spec: ModelSpec, kind: GraphKind = FLOAT32_PIXELS) -> str:
-    """The name of the folder in the cache, the same on every machine."""
+    """Name of the bundle's folder in the cache, the same on every machine."""
     digits = document_sha256(
         {
             "spec": document_sha256(identity(spec)),
@@ -45,17 +64,17 @@ def bundle_name(spec: ModelSpec, kind: GraphKind = FLOAT32_PIXELS) -> str:
 
 
 def cached_bundle_folder(spec: ModelSpec, kind: GraphKind = FLOAT32_PIXELS) -> Path:
-    """Where the bundle of this model lies in the cache, whether it is there or not."""
+    """Folder in the cache of this model's bundle, whether or not it exists."""
     return cache_folder("bundles") / bundle_name(spec, kind)
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder claims to be a bundle."""
+    """Whether a folder has the manifest of a bundle."""
     return (folder / MANIFEST).is_file()
 
 
 def read_manifest(folder: Path) -> OnnxModel:
-    """What a bundle says of itself; its graph is not looked at.
+    """The manifest of a bundle; its graph is not read.
 
     Raises:
         InputError: If the manifest cannot be read, or was changed by hand.
@@ -64,9 +83,9 @@ def read_manifest(folder: Path) -> OnnxModel:
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Open a bundle and verify that its bytes are those that were exported.
+    """Open a bundle and verify that its files are as they were exported.
 
-    Files that nobody wrote to since they were last verified are not read again.
+    Files that were not written to since they were last verified are not read again.
 
     Raises:
         InputError: If a file is missing or was changed.
@@ -74,17 +93,17 @@ def open_bundle(folder: Path) -> Bundle:
     model = read_manifest(folder)
     if model.sha256 != content_sha256(folder):
         raise InputError(
-            f"The bundle {printable(folder)} was changed after it was exported: graph or data do "
-            "not have the SHA-256 of the manifest. Remove the folder and export again."
+            f"The bundle {printable(folder)} was changed after it was exported: its graph or "
+            "data do not have the SHA-256 of the manifest. Remove the folder and export again."
         )
     return Bundle(folder, model)
 
 
-def open_bundle_of(spec: ModelSpec, kind: GraphKind, folder: Path) -> Bundle:
-    """Open a bundle that must be of this model, in this precision and with this input.
+def open_matching_bundle(spec: ModelSpec, kind: GraphKind, folder: Path) -> Bundle:
+    """Open a bundle that must have this model, precision and input.
 
     Raises:
-        InputError: If it is of another, or damaged.
+        InputError: If it has another one, or is damaged.
     """
     bundle = open_bundle(folder)
     model = bundle.model
@@ -95,7 +114,7 @@ def open_bundle_of(spec: ModelSpec, kind: GraphKind, folder: Path) -> Bundle:
         )
     if model.kind != kind:
         raise InputError(
-            f"{printable(folder)} is a bundle of {model.spec.name} in {model.kind}; asked for was "
+            f"{printable(folder)} is a bundle of {model.spec.name} in {model.kind}, expected "
             f"{kind}. Choose another --out."
         )
     return bundle
@@ -109,11 +128,9 @@ def write_bundle(
 ) -> Bundle:
     """Export a network into a new bundle. The network is changed: folded, and cast to precision.
 
-    If another process published the same bundle meanwhile, theirs is given.
-
     Args:
-        loaded: The network.
-        folder: Where the bundle will stand.
+        loaded: Network to export.
+        folder: Folder of the bundle.
         kind: Precision and input of the graph.
         photos: Pixels (N, S, S, 3) on which activations are measured; float16 needs them.
 
@@ -121,33 +138,63 @@ def write_bundle(
         InputError: If the network cannot be exported.
         OutputError: If the folder cannot be written or holds something else.
     """
-    if is_bundle(folder):
-        return open_bundle_of(loaded.spec, kind, folder)
-    refuse_what_is_no_bundle(folder)
-    with atomic_folder(folder) as temporary:
-        largest = write_onnx(loaded, temporary / GRAPH, kind, photos)
-        model = OnnxModel(
-            spec=loaded.spec,
-            weights_sha256=loaded.weights_sha256,
-            sha256=content_sha256(temporary),
-            opset=OPSETS[kind.precision],
-            precision=kind.precision,
-            input_kind=kind.input_kind,
-            versions=_versions(),
-            largest_activation=largest,
+
+    def write_graph(temporary: Path) -> WrittenGraph:
+        largest_activation = write_onnx(loaded, temporary / GRAPH, kind, photos)
+        return WrittenGraph(
+            loaded.weights_sha256,
+            OPSETS[kind.precision],
+            ("evaluator", "torch", "torchvision", "onnx", "onnxscript"),
+            largest_activation,
         )
-        write_document(temporary / MANIFEST, sealed(model))
-    return open_bundle_of(loaded.spec, kind, folder)
+
+    return publish_bundle(loaded.spec, folder, kind, write_graph)
 
 
-def refuse_what_is_no_bundle(folder: Path) -> None:
-    """Nothing that a user has is overwritten.
+def publish_bundle(
+    spec: ModelSpec, folder: Path, kind: GraphKind, write_graph: Callable[[Path], WrittenGraph]
+) -> Bundle:
+    """Write a new bundle, or open an existing one.
+
+    If another process publishes the same bundle meanwhile, that one is opened.
+
+    Args:
+        spec: Model of the bundle.
+        folder: Folder of the bundle.
+        kind: Precision and input of the graph.
+        write_graph: Writes the graph and its data into a temporary folder.
 
     Raises:
-        OutputError: If the folder holds something, or is none.
+        OutputError: If the folder cannot be written or holds something else.
+    """
+    if is_bundle(folder):
+        return open_matching_bundle(spec, kind, folder)
+    refuse_occupied_folder(folder)
+    with atomic_folder(folder) as temporary:
+        graph = write_graph(temporary)
+        versions = {name: importlib.metadata.version(name) for name in graph.packages}
+        model = OnnxModel(
+            spec=spec,
+            weights_sha256=graph.weights_sha256,
+            sha256=content_sha256(temporary),
+            opset=graph.opset,
+            precision=kind.precision,
+            input_kind=kind.input_kind,
+            versions={"python": platform.python_version(), **versions},
+            largest_activation=graph.largest_activation,
+        )
+        write_document(temporary / MANIFEST, sealed(model))
+    return open_matching_bundle(spec, kind, folder)
+
+
+def refuse_occupied_folder(folder: Path) -> None:
+    """Refuse a place for a new bundle that holds a user's files.
+
+    Raises:
+        OutputError: If it is a file, or a folder that is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{printable(folder)} is there and is no bundle. Choose another --out.")
+        raise OutputError(f"{printable(folder)} exists and is not a bundle. Choose another --out.")
 
 
 def content_sha256(folder: Path) -> str:
@@ -160,9 +207,3 @@ def content_sha256(folder: Path) -> str:
     if (folder / DATA).exists():
         hashes.append(remembered_sha256(folder / DATA))
     return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    packages = ("evaluator", "torch", "torchvision", "onnx", "onnxscript")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

@@ -1,7 +1,7 @@
 """Models whose outputs are not ImageNet's 1000 classes in ImageNet's order.
 
-A file says what each output means; the logits are gathered by it inside the network and inside
-the exported graph, so that everything behind them is in ImageNet's order.
+A class file gives the class of each output. The network and the exported graph bring their logits
+into ImageNet's order themselves, so that all other code sees ImageNet's classes only.
 """
 
 from collections.abc import Mapping
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 IMAGENET_CLASSES = 1000
-NONE = -1
+NO_CLASS = -1
+"""Class index of an output that stands for none of ImageNet's classes."""
 
 
-def read_class_order(path: Path, index_of: Mapping[str, int]) -> ClassOrder | None:
-    """What each output of a model means; none where that is ImageNet's order.
+def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder | None:
+    """The class of each output of a model; `None` if they are in ImageNet's order.
 
     Args:
-        path: One line an output, in the order of the outputs: a WordNet id, a class index 0..999,
-            or ``-`` or nothing for a class that ImageNet does not have. What follows a tab is a
-            remark.
-        index_of: The class index of each WordNet id.
+        path: File with one line for each output, in the order of the outputs: a WordNet id, a
+            class index 0..999, or ``-`` or nothing for a class that ImageNet does not have. Text
+            after a tab is a comment.
+        class_index: Class index of each WordNet id.
 
     Raises:
         InputError: If the file cannot be read, a line is none of these, or an ImageNet class is
-            there twice or not at all.
+            given twice or is missing.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -39,35 +40,36 @@ def read_class_order(path: Path, index_of: Mapping[str, int]) -> ClassOrder | No
         ) from error
     outputs: list[int] = []
     for number, line in enumerate(lines, start=1):
-        index = _class_of(line.partition("\t")[0].strip(), index_of)
+        index = _index_of_line(line, class_index)
         if index is None:
             raise InputError(
-                f"{printable(path)}, line {number}: {printable(line.strip()[:40])!r} is no WordNet "
-                "id and no class index 0 to 999. Expected one line an output; `-` for none of "
-                "these."
+                f"{printable(path)}, line {number}: {printable(line.strip()[:40])!r} is neither a "
+                "WordNet id nor a class index from 0 to 999. Expected one line for each output, "
+                "and `-` for a class that ImageNet does not have."
             )
-        if index != NONE and index in outputs:
+        if index != NO_CLASS and index in outputs:
             raise InputError(
                 f"{printable(path)}, line {number}: the class {printable(line.strip()[:40])} is "
-                f"there already, on line {outputs.index(index) + 1}. Expected each class once."
+                f"already on line {outputs.index(index) + 1}. Expected each class once."
             )
         outputs.append(index)
-    _refuse_missing(path, set(outputs), index_of)
+    _refuse_missing(path, set(outputs), class_index)
     if outputs == list(range(IMAGENET_CLASSES)):
         return None
     return ClassOrder(tuple(outputs), str(path.absolute()))
 
 
-def _class_of(word: str, index_of: Mapping[str, int]) -> int | None:
+def _index_of_line(line: str, class_index: Mapping[str, int]) -> int | None:
+    word = line.partition("\t")[0].strip()
     if word in ("", "-"):
-        return NONE
+        return NO_CLASS
     if word.isascii() and word.isdecimal() and int(word) < IMAGENET_CLASSES:
         return int(word)
-    return index_of.get(word)
+    return class_index.get(word)
 
 
-def _refuse_missing(path: Path, there: set[int], index_of: Mapping[str, int]) -> None:
-    missing = [wnid for wnid, index in index_of.items() if index not in there]
+def _refuse_missing(path: Path, indices: set[int], class_index: Mapping[str, int]) -> None:
+    missing = [wnid for wnid, index in class_index.items() if index not in indices]
     if missing:
         raise InputError(
             f"{printable(path)} has {IMAGENET_CLASSES - len(missing)} of ImageNet's "
@@ -80,26 +82,26 @@ def in_imagenet_order(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
     """The network with its logits in ImageNet's order.
 
     Raises:
-        InputError: If it does not give a logit for each line of the class file, or, without one,
-            for each class of ImageNet.
+        InputError: If it does not give one logit for each line of the class file, or, without a
+            class file, for each class of ImageNet.
     """
     if spec.class_order is None and spec.own is None:
         return network
     check_outputs(output_count(network, spec), spec)
-    return network if spec.class_order is None else _gathered(network, spec.class_order)
+    return network if spec.class_order is None else _reordered(network, spec.class_order)
 
 
 def check_outputs(count: int, spec: ModelSpec) -> None:
-    """Refuse a model that has other outputs than is said of it.
+    """Refuse a model with another number of outputs than expected.
 
     Raises:
-        InputError: If their number is not that of the class file, or of ImageNet's classes.
+        InputError: If it differs from the lines of the class file, or from ImageNet's classes.
     """
     if spec.class_order is None and count != IMAGENET_CLASSES:
         advice = (
-            "It needs an output for each of them."
+            "It needs one output for each class."
             if count < IMAGENET_CLASSES
-            else "Say with --classes FILE what each output means."
+            else "Give the class of each output with --classes FILE."
         )
         raise InputError(
             f"{spec.name} gives {count:,} logits, but the benchmarks have ImageNet's "
@@ -108,15 +110,15 @@ def check_outputs(count: int, spec: ModelSpec) -> None:
     if spec.class_order is not None and count != len(spec.class_order.outputs):
         raise InputError(
             f"{spec.name} gives {count:,} logits, but {printable(spec.class_order.path)} has "
-            f"{len(spec.class_order.outputs):,} lines. Expected one line an output."
+            f"{len(spec.class_order.outputs):,} lines. Expected one line for each output."
         )
 
 
 def output_count(network: "nn.Module", spec: ModelSpec) -> int:
-    """How many logits a network gives for one image of its crop.
+    """Number of logits that a network gives for one image of its crop.
 
     Raises:
-        InputError: If it does not run, or gives something else.
+        InputError: If it does not run, or does not give logits.
     """
     import torch
 
@@ -134,12 +136,12 @@ def output_count(network: "nn.Module", spec: ModelSpec) -> int:
     return int(shape[1])
 
 
-def _gathered(network: "nn.Module", order: ClassOrder) -> "nn.Module":
+def _reordered(network: "nn.Module", order: ClassOrder) -> "nn.Module":
     import torch
     from torch import nn
 
     class InImageNetOrder(nn.Module):
-        """A network whose logits are gathered."""
+        """A network whose logits are brought into ImageNet's order."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,11 +1,11 @@
 """The description of a user's own model: a small TOML file.
 
 name = "my-model"                 # optional
-input = "normalized"              # of an ONNX file: or "images" in [0, 1], or "pixels" 0..255
-layout = "nchw"                   # of an ONNX file, where its shape does not say it
-output = "logits"                 # of an ONNX file with several outputs
-trained = true                    # of a factory whose network comes with its weights
-classes = "classes.txt"           # where the outputs are not ImageNet's; beside this file
+input = "normalized"              # for an ONNX file: or "images" in [0, 1], or "pixels" 0..255
+layout = "nchw"                   # for an ONNX file whose shape does not tell
+output = "logits"                 # for an ONNX file with several outputs
+trained = true                    # for a factory whose network comes with its weights
+classes = "classes.txt"           # if the outputs are not ImageNet's classes; beside this file
 source = "https://..."            # optional
 licence = "MIT"                   # optional
 
@@ -13,7 +13,7 @@ licence = "MIT"                   # optional
 resize_px = 256
 crop_px = 224
 interpolation = "bilinear"
-mean = [0.485, 0.456, 0.406]      # in [0, 1] units; not where the graph normalises by itself
+mean = [0.485, 0.456, 0.406]      # in [0, 1] units; omitted if the graph normalises by itself
 std = [0.229, 0.224, 0.225]
 """
 
@@ -48,11 +48,11 @@ class DescribedPreprocessing:
 
 @dataclass(frozen=True)
 class Description:
-    """A description as it is written; see the top of this module.
+    """A description as its file has it; the keys are explained at the top of this module.
 
     Attributes:
-        path: Where it was read.
-        classes: The class file's path, if there is one.
+        path: Path of the TOML file.
+        classes: Path of the class file; `None` if not given.
     """
 
     preprocessing: DescribedPreprocessing
@@ -68,25 +68,25 @@ class Description:
 
     @property
     def classes_path(self) -> Path | None:
-        """The class file; a relative path begins at the description."""
+        """Path of the class file; a relative path is relative to the description's folder."""
         if self.classes is None:
             return None
         return Path(self.path).parent / Path(self.classes).expanduser()
 
     def full_preprocessing(self) -> Preprocessing:
-        """The preprocessing, with what the model does not do by itself.
+        """The preprocessing that must be done outside the model.
 
         A graph that takes images in [0, 1] needs no mean and a standard deviation of 1; one that
         takes pixels, of 1/255.
 
         Raises:
-            InputError: If mean and std are missing, or are there and must not be.
+            InputError: If mean and std are missing, or are given for a graph that normalises.
         """
-        described, given = self.preprocessing, self.preprocessing.mean or self.preprocessing.std
+        described = self.preprocessing
         if self.input in ("images", "pixels"):
-            if given is not None:
+            if described.mean or described.std:
                 raise self.error(
-                    f"a graph that takes {self.input} normalises by itself: leave out mean and std"
+                    f"a graph that takes {self.input} normalises by itself: omit mean and std"
                 )
             mean, std = (0.0,) * 3, (1.0 if self.input == "images" else 1 / 255,) * 3
         elif described.mean is None or described.std is None:
@@ -100,16 +100,16 @@ class Description:
         except InputError as error:
             raise self.error(reason_of(error)) from error
 
-    def error(self, what: str) -> InputError:
-        """One line on what is wrong in this file."""
-        return InputError(f"{printable(self.path)}: {what}.")
+    def error(self, fault: str) -> InputError:
+        """The error about one fault of this file."""
+        return InputError(f"{printable(self.path)}: {fault}.")
 
 
 def read_description(path: Path) -> Description:
     """Read a description.
 
     Raises:
-        InputError: If it cannot be read, or a key is unknown, missing or has no possible value.
+        InputError: If it cannot be read, or a key is unknown, missing or has an invalid value.
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -117,8 +117,8 @@ def read_description(path: Path) -> Description:
         raise InputError(
             f"The description {printable(path)} cannot be read: {reason_of(error)}."
         ) from error
-    except ValueError as error:  # of TOML, and of the encoding
-        raise InputError(f"{printable(path)} is no TOML file: {reason_of(error)}.") from error
+    except ValueError as error:  # for invalid TOML, and for bytes that are not UTF-8
+        raise InputError(f"{printable(path)} is not a TOML file: {reason_of(error)}.") from error
     _refuse_unknown(path, content, Description, "")
     table = content.get("preprocessing")
     if isinstance(table, dict):
@@ -133,14 +133,14 @@ def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str
     for key in content.keys() - set(known):
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"Did you mean {prefix}{near[0]}?" if near else f"Expected {', '.join(known)}."
-        raise InputError(f"{printable(path)}: there is no key {printable(prefix + key)}. {hint}")
+        raise InputError(f"{printable(path)}: unknown key {printable(prefix + key)}. {hint}")
 
 
 def _validated(path: Path, content: dict[str, Any]) -> Description:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        # As JSON: there a list may become a tuple, and a text still no number.
+        # As JSON: its strict mode accepts a list for a tuple, but no text for a number.
         text = json.dumps({**content, "path": str(path.absolute())}, default=str)
         return TypeAdapter(Description).validate_json(text, strict=True)
     except ValidationError as error:
@@ -153,17 +153,17 @@ def _check_values(description: Description) -> None:
     described, name = description.preprocessing, description.name
     if name is not None and _NAME.fullmatch(name) is None:
         raise description.error(
-            f"the name {printable(name)!r} cannot be that of a folder: expected letters, digits, "
+            f"the name {printable(name)!r} cannot be used for a folder: expected letters, digits, "
             "`.`, `_`, `+` and `-`"
         )
     if described.crop_px not in CROP_PX:
         raise description.error(
             f"a crop of {described.crop_px} px is not possible; expected {CROP_PX[0]} to "
-            f"{CROP_PX[-1]}"
+            f"{CROP_PX[-1]} px"
         )
     mean, std = described.mean or (0.0,), described.std or (1.0,)
     if not (all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std)):
         raise description.error(
-            "mean and std are of pixels in [0, 1]: expected a mean of 0 to 1 and a std above 0 "
-            "and at most 1; divide numbers of pixels in 0..255 by 255"
+            "mean and std must be in [0, 1] units: expected a mean from 0 to 1 and a std above 0 "
+            "and at most 1; divide values for pixels in 0..255 by 255"
         )

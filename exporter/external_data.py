@@ -1,7 +1,7 @@
 """The external data of ONNX files: large tensors that lie beside the graph.
 
-Copied tensor by tensor, never read as a whole: they may be larger than memory, and a graph with
-them inside would be larger than a protobuf may be.
+The data are copied tensor by tensor, never read as a whole: they may be larger than memory, and a
+graph with them inside may exceed the largest size of a protobuf.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 24
 ALIGNMENT_BYTES = 4096
-"""Each tensor begins at a page, so that a runtime can map it."""
+"""Alignment of each tensor: a page, so that a runtime can map it."""
 
 
 def external_files(model: "onnx.ModelProto", folder: Path) -> list[Path]:
-    """The files that hold the data of a graph in this folder, sorted.
+    """Files in a folder that hold the data of its graph, sorted.
 
     Raises:
-        InputError: If one is not there, or lies outside the folder.
+        InputError: If a file is missing or lies outside the folder.
     """
     names = {_entry(tensor, "location") for tensor in _external_tensors(model)}
     files = []
@@ -35,19 +35,19 @@ def external_files(model: "onnx.ModelProto", folder: Path) -> list[Path]:
         if not (folder / path).is_file():
             raise InputError(
                 f"The ONNX file needs {printable(name)} beside it, which holds its weights. "
-                "Move the two together."
+                "Put both files into one folder."
             )
         files.append(folder / path)
     return files
 
 
 def copy_external_data(model: "onnx.ModelProto", folder: Path, data: Path) -> None:
-    """Bring all external data of a graph into one new file, to which the graph then refers.
+    """Copy all external data of a graph into one new file, and let the graph refer to it.
 
     Args:
-        model: Changed in place.
-        folder: Where its data lie.
-        data: The new file; none is written where the graph has no external data.
+        model: Graph; changed in place.
+        folder: Folder of its data.
+        data: New file; it is not written if the graph has no external data.
 
     Raises:
         InputError: If a file is shorter than the graph says.
@@ -68,12 +68,11 @@ def copy_external_data(model: "onnx.ModelProto", folder: Path, data: Path) -> No
 def _copy(tensor: "onnx.TensorProto", folder: Path, target: Any) -> int:
     path = folder / _entry(tensor, "location").replace("\\", "/")
     offset, length = int(_entry(tensor, "offset") or 0), _entry(tensor, "length")
-    wanted = int(length) if length else path.stat().st_size - offset
-    begin = target.tell()
+    length_bytes = int(length) if length else path.stat().st_size - offset
     try:
         with path.open("rb") as source:
             source.seek(offset)
-            left = wanted
+            left = length_bytes
             while left and (chunk := source.read(min(left, CHUNK_BYTES))):
                 target.write(chunk)
                 left -= len(chunk)
@@ -82,9 +81,9 @@ def _copy(tensor: "onnx.TensorProto", folder: Path, target: Any) -> int:
     if left:
         raise InputError(
             f"{printable(path)} is shorter than its graph says: {printable(tensor.name)} lacks "
-            f"{left:,} bytes. The two do not belong together, or the file was cut off."
+            f"{left:,} bytes. The file does not belong to the graph, or is truncated."
         )
-    return int(target.tell() - begin)
+    return length_bytes
 
 
 def _entry(tensor: "onnx.TensorProto", key: str) -> str:

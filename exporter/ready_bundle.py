@@ -1,14 +1,12 @@
-"""Bundles from ONNX files that are ready: pixels in front, logits in ImageNet's order behind.
+"""Bundles from ready ONNX files: pixels in front, logits in ImageNet's order behind.
 
     pixels (N, S, S, 3) uint8 -> cast, transpose, multiply, add -> the graph as it is -> gather
     images (N, 3, S, S) float32            -> multiply, add -> the graph as it is -> gather
 
-What stands in front is the same as in graphs that are exported here, so that the same check reads
-it. The batch stays dynamic, the weights are copied and never all in memory at once.
+The nodes in front are the same as in graphs that are exported here, so that one check fits both.
+The batch stays dynamic; the weights are copied and never all in memory at once.
 """
 
-import importlib.metadata
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -23,106 +21,86 @@ from ..contracts import (
     GraphKind,
     InputKind,
     ModelSpec,
-    OnnxModel,
     ReadyOnnx,
 )
 from ..errors import InputError, reason_of
-from ..storage.atomic import atomic_folder
-from ..storage.documents import sealed, write_document
-from .bundle import (
-    DATA,
-    GRAPH,
-    MANIFEST,
-    content_sha256,
-    is_bundle,
-    open_bundle_of,
-    refuse_what_is_no_bundle,
-)
+from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
-from .graph.deployable import OUTPUT, affine_of
-from .ready_onnx import graph_input, opset_of, original_of, read_graph
+from .graph.deployable import OUTPUT, scale_and_bias
+from .ready_onnx import graph_input, read_graph, standard_opset, unchanged_original
 
 if TYPE_CHECKING:
     import onnx
 
-_OURS = "evaluator."
-"""Before the names of what is added to a graph."""
+_PREFIX = "evaluator."
+"""Prefix of the names of nodes and tensors that are added to a graph."""
 
 _RESERVED = (*get_args(InputKind), OUTPUT)
-"""What the input and output of bundles are called."""
+"""Names of the input and the output of bundles."""
 
-_AFFINE = (_OURS + "scale", _OURS + "bias")
+_SCALE_AND_BIAS = (_PREFIX + "scale", _PREFIX + "bias")
 
 _MOVING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
 
 _LEAST_IR = 4
-"""From this version on a graph's weights need not be among its inputs."""
+"""Version of ONNX's format since which a graph's weights need not be among its inputs."""
 
 
 def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_PIXELS) -> Bundle:
-    """Make a new bundle of an ONNX file. In float32 only: the arithmetic is taken as it is.
+    """Make a new bundle of an ONNX file, in float32 only: the file's arithmetic is not changed.
 
     Raises:
         InputError: If the file changed, or the graph does not give logits of its classes for any
             number of images.
         OutputError: If the folder cannot be written or holds something else.
     """
-    if is_bundle(folder):
-        return open_bundle_of(spec, kind, folder)
-    refuse_what_is_no_bundle(folder)
-    original = original_of(spec)
-    model = read_graph(original)
-    with atomic_folder(folder) as temporary:
+
+    def write_graph(temporary: Path) -> WrittenGraph:
+        original = unchanged_original(spec)
+        model = read_graph(original)
         copy_external_data(model, original.parent, temporary / DATA)
         _enclose(model, spec, original, kind.input_kind)
         _write(model, temporary)
-        check_outputs(_logits_of_a_run(temporary / GRAPH, spec), spec)
+        check_outputs(_measured_outputs(temporary / GRAPH, spec), spec)
         if spec.class_order is not None:
-            _gather(model, spec.class_order)
+            _reorder_logits(model, spec.class_order)
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = spec.classes
         _write(model, temporary)
-        manifest = OnnxModel(
-            spec=spec,
-            weights_sha256=spec.weights.sha256,
-            sha256=content_sha256(temporary),
-            opset=opset_of(model),
-            precision=kind.precision,
-            input_kind=kind.input_kind,
-            versions=_versions(),
-        )
-        write_document(temporary / MANIFEST, sealed(manifest))
-    return open_bundle_of(spec, kind, folder)
+        return WrittenGraph(spec.weights.sha256, standard_opset(model), ("evaluator", "onnx"))
+
+    return publish_bundle(spec, folder, kind, write_graph)
 
 
 def _enclose(
     model: "onnx.ModelProto", spec: ModelSpec, original: Path, input_kind: InputKind
 ) -> None:
-    """Make a graph take pixels or images, in place; it gives the logits that it has."""
+    """Make a graph take pixels or images, in place; its logits stay as they are."""
     import onnx
 
     own, graph, crop_px = spec.own, model.graph, spec.preprocessing.crop_px
     assert isinstance(own, ReadyOnnx)
     for name in _RESERVED:
-        _rename(graph, name, _freed(name))
-    taken = graph_input(model, original)
-    if input_kind == "images" and taken.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        _rename(graph, name, _unreserved(name))
+    graph_value = graph_input(model, original)
+    whole_numbers = graph_value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT
+    if input_kind == "images" and whole_numbers:
         raise InputError(
             f"{spec.name} takes pixels in whole numbers, so it cannot take images in [0, 1]. "
-            "Leave out --input images."
+            "Omit --input images."
         )
-    whole_numbers = taken.type.tensor_type.elem_type != onnx.TensorProto.FLOAT
-    if whole_numbers and _is_only_cast(graph, taken.name):
+    if whole_numbers and _is_only_cast(graph, graph_value.name):
         whole_numbers = False
-        del graph.value_info[:]  # which say otherwise
+        del graph.value_info[:]  # it has the types of whole numbers
     nodes = [
-        *_front(own, taken.name, input_kind, whole_numbers=whole_numbers),
+        *_preprocessing_nodes(own, graph_value.name, input_kind, whole_numbers=whole_numbers),
         *graph.node,
-        onnx.helper.make_node("Identity", [_freed(own.output)], [OUTPUT], _OURS + OUTPUT),
+        onnx.helper.make_node("Identity", [_unreserved(own.output)], [OUTPUT], _PREFIX + OUTPUT),
     ]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
-    for name, values in zip(_AFFINE, affine_of(spec.preprocessing, input_kind), strict=True):
+    constants = scale_and_bias(spec.preprocessing, input_kind)
+    for name, values in zip(_SCALE_AND_BIAS, constants, strict=True):
         constant = onnx.numpy_helper.from_array(values.reshape(1, 3, 1, 1), name)
         graph.initializer.append(constant)
     value = onnx.helper.make_tensor_value_info
@@ -134,15 +112,15 @@ def _enclose(
     model.ir_version = max(model.ir_version, _LEAST_IR)
 
 
-def _freed(name: str) -> str:
-    """Another name for a tensor that is called as a bundle's input or output is."""
-    return _OURS + "was." + name if name in _RESERVED else name
+def _unreserved(name: str) -> str:
+    """Another name for a tensor that has the name of a bundle's input or output."""
+    return _PREFIX + "was." + name if name in _RESERVED else name
 
 
 def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
-    """Whether a graph does nothing with whole numbers but move them about and cast them to float.
+    """Whether a graph only moves whole numbers about and casts them to float.
 
-    Then it may be given floats as well: TensorRT knows uint8 as an input only.
+    Such a graph can take floats instead: TensorRT supports uint8 for inputs only.
     """
     import onnx
 
@@ -155,13 +133,13 @@ def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
     )
 
 
-def _front(
-    own: ReadyOnnx, taken: str, input_kind: InputKind, *, whole_numbers: bool
+def _preprocessing_nodes(
+    own: ReadyOnnx, graph_value: str, input_kind: InputKind, *, whole_numbers: bool
 ) -> "Iterator[onnx.NodeProto]":
-    """From pixels or images to what the graph takes."""
+    """Nodes from pixels or images to the input of the graph."""
     import onnx
 
-    scale, bias = _AFFINE
+    scale, bias = _SCALE_AND_BIAS
     steps: list[tuple[str, list[str], dict[str, Any]]] = []
     if input_kind == "pixels":
         # Cast first: TensorRT refuses to transpose uint8.
@@ -174,17 +152,17 @@ def _front(
         steps.append(("Cast", [], {"to": onnx.TensorProto.UINT8}))
     value: str = input_kind
     for number, (operator, constants, attributes) in enumerate(steps, start=1):
-        result = taken if number == len(steps) else f"{_OURS}front.{number}"
-        name = f"{_OURS}{operator}.{number}"
+        result = graph_value if number == len(steps) else f"{_PREFIX}front.{number}"
+        name = f"{_PREFIX}{operator}.{number}"
         yield onnx.helper.make_node(operator, [value, *constants], [result], name, **attributes)
         value = result
 
 
-def _gather(model: "onnx.ModelProto", order: ClassOrder) -> None:
-    """Bring the logits into ImageNet's order: the last node picks them one by one."""
+def _reorder_logits(model: "onnx.ModelProto", order: ClassOrder) -> None:
+    """Bring the logits into ImageNet's order: the last node becomes a gather."""
     import onnx
 
-    last, name = model.graph.node[-1], _OURS + "outputs"
+    last, name = model.graph.node[-1], _PREFIX + "outputs"
     indices = np.array(order.indices, np.int64)
     model.graph.initializer.append(onnx.numpy_helper.from_array(indices, name))
     node = onnx.helper.make_node("Gather", [last.input[0], name], [OUTPUT], last.name, axis=1)
@@ -192,7 +170,7 @@ def _gather(model: "onnx.ModelProto", order: ClassOrder) -> None:
 
 
 def _rename(graph: "onnx.GraphProto", old: str, new: str) -> None:
-    """Give a tensor another name, also in the graphs inside nodes."""
+    """Rename a tensor, also in the graphs inside nodes."""
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [new if name == old else name for name in names]
@@ -209,16 +187,17 @@ def _write(model: "onnx.ModelProto", folder: Path) -> None:
     (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _logits_of_a_run(path: Path, spec: ModelSpec) -> int:
-    """How many logits the graph gives for each image, found by running it.
+def _measured_outputs(path: Path, spec: ModelSpec) -> int:
+    """Number of logits that the graph gives for each image when it is run.
 
     Raises:
         InputError: If it does not run for any number of images, or gives no logits.
     """
     session = _session(path, spec)
-    taken = session.get_inputs()[0]
+    graph_value = session.get_inputs()[0]
+    side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
     for images in (1, 3):
-        logits = _run(session, spec, _noise(images, *taken.shape[1:], pixels="uint8" in taken.type))
+        logits = _run(session, spec, _noise(images, *side_lengths, pixels=is_pixels))
         if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
             raise InputError(
                 f"{spec.name} gives {logits.dtype} {list(logits.shape)} for {images} image(s), "
@@ -227,7 +206,7 @@ def _logits_of_a_run(path: Path, spec: ModelSpec) -> int:
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise InputError(
             f"{spec.name} gives probabilities, expected logits, and its graph does not end in a "
-            "softmax that could be left out. Export it without."
+            "softmax that could be left out. Export it without the softmax."
         )
     return int(logits.shape[1])
 
@@ -236,7 +215,7 @@ def _session(path: Path, spec: ModelSpec) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails here is raised, and told once
+    options.log_severity_level = 4  # what fails is raised; the log would repeat it
     providers = ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -258,9 +237,3 @@ def _run(session: Any, spec: ModelSpec, data: npt.NDArray[Any]) -> npt.NDArray[A
         ) from error
     result: npt.NDArray[Any] = logits
     return result
-
-
-def _versions() -> dict[str, str]:
-    packages = ("evaluator", "onnx")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

@@ -1,7 +1,7 @@
-"""ONNX files that are ready: what such a graph takes and gives, and whether that can be evaluated.
+"""Ready ONNX files: inputs and outputs of such a graph, and whether it can be evaluated.
 
-Nothing of the network is known but the graph, so what the user says of it is compared with what
-the graph itself says wherever it says it.
+Of the network only the graph is known, so the user's description is compared with the graph
+wherever the graph has the same information.
 """
 
 import difflib
@@ -15,41 +15,45 @@ from ..errors import InputError, printable, reason_of
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
+from .origins import refuse_changed_file
+from .zoo.rows import UNKNOWN_LICENCE
 
 if TYPE_CHECKING:
     import onnx
 
 SUFFIX = ".onnx"
 OLDEST_OPSET = 7
-"""The oldest that ONNX Runtime promises to run."""
+"""Oldest opset that ONNX Runtime promises to run."""
 
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Integer")
 
 
-def is_ready_onnx(model: str) -> bool:
-    """Whether these words have the form of an ONNX file's path."""
-    return model.lower().endswith(SUFFIX)
+def is_ready_onnx(name: str) -> bool:
+    """Whether a model's name has the form of an ONNX file's path."""
+    return name.lower().endswith(SUFFIX)
 
 
 def default_description(path: Path) -> Path:
-    """The description that lies beside an ONNX file."""
+    """Path of the description beside an ONNX file."""
     return path.with_suffix(".toml")
 
 
 def ready_onnx_spec(
     path: Path, description: Description, class_order: ClassOrder | None, crop_px: int | None
 ) -> ModelSpec:
-    """The model that an ONNX file and its description are.
+    """The spec of an ONNX file and its description.
 
     Raises:
-        InputError: If the graph cannot be evaluated, or is not what is said of it.
+        InputError: If the graph cannot be evaluated, or differs from its description.
     """
     model = read_graph(path)
     if description.trained:
-        raise description.error("trained is of factories; an ONNX file always has its weights")
+        raise description.error(
+            "trained is for factories only; an ONNX file always has its weights"
+        )
     if description.input is None:
         raise description.error(
-            'what does the graph take? Expected input = "normalized", "images" or "pixels"'
+            'input is missing. Expected input = "normalized", "images" or "pixels"'
         )
     preprocessing = description.full_preprocessing()
     if crop_px is not None:
@@ -66,47 +70,43 @@ def ready_onnx_spec(
         trained_crop_px=description.preprocessing.crop_px,
         classes=1000,
         source=description.source or path.name,
-        licence=description.licence or "not said",
+        licence=description.licence or UNKNOWN_LICENCE,
         class_order=class_order,
         own=ReadyOnnx(description.input, layout, output, softmax, description.path),
     )
 
 
 def original_path(spec: ModelSpec) -> Path:
-    """Where the file lies that a model is made from.
+    """Path of the file that a model is made from.
 
     Raises:
-        InputError: If it is gone.
+        InputError: If it no longer exists.
     """
     path = Path(spec.weights.reference)
     if not path.is_file():
         raise InputError(
-            f"The ONNX file of {spec.name}, {printable(path)}, is gone. Nothing else can be the "
-            "reference of its bundle."
+            f"The ONNX file of {spec.name}, {printable(path)}, no longer exists. It is the "
+            "reference of the model's bundle: restore it, or export the model again."
         )
     return path
 
 
-def original_of(spec: ModelSpec) -> Path:
-    """The file that a model is made from, if it is still the same.
+def unchanged_original(spec: ModelSpec) -> Path:
+    """Path of the file that a model is made from, which must not have changed.
 
     Raises:
-        InputError: If it is gone or changed.
+        InputError: If it no longer exists, or changed.
     """
     path = original_path(spec)
-    if graph_sha256(read_graph(path), path) != spec.weights.sha256:
-        raise InputError(
-            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
-            f"differs from {spec.weights.sha256[:12]}. Export the model again."
-        )
+    refuse_changed_file(path, graph_sha256(read_graph(path), path), spec)
     return path
 
 
 def read_graph(path: Path) -> "onnx.ModelProto":
-    """A graph without its external data.
+    """Read a graph without its external data.
 
     Raises:
-        InputError: If there is none.
+        InputError: If the file is missing, not ONNX, or of too old an opset.
     """
     import onnx
 
@@ -115,19 +115,20 @@ def read_graph(path: Path) -> "onnx.ModelProto":
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's DecodeError has no public home
-        raise InputError(f"{printable(path)} is no ONNX file: {reason_of(error)}.") from error
+        raise InputError(f"{printable(path)} is not an ONNX file: {reason_of(error)}.") from error
     if not model.graph.node:
-        raise InputError(f"{printable(path)} is no ONNX file: it holds no graph.")
-    if opset_of(model) < OLDEST_OPSET:
+        raise InputError(f"{printable(path)} is not an ONNX file: it holds no graph.")
+    opset = standard_opset(model)
+    if opset < OLDEST_OPSET:
         raise InputError(
-            f"{printable(path)} has opset {opset_of(model)}, expected at least {OLDEST_OPSET}. "
-            "Export it again, or bring it up with onnx.version_converter."
+            f"{printable(path)} has opset {opset}, expected at least {OLDEST_OPSET}. "
+            "Export it with a newer opset, or convert it with onnx.version_converter."
         )
     return model
 
 
-def opset_of(model: "onnx.ModelProto") -> int:
-    """The version of the standard operators that a graph is written in."""
+def standard_opset(model: "onnx.ModelProto") -> int:
+    """Version of the standard operators of a graph."""
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
 
 
@@ -141,7 +142,7 @@ def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     """The one input of a graph.
 
     Raises:
-        InputError: If there are none or several.
+        InputError: If it has none or several.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs: list[onnx.ValueInfoProto] = [
@@ -149,14 +150,14 @@ def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     ]
     if len(inputs) != 1:
         raise InputError(
-            f"{printable(path)} has {len(inputs)} inputs{_listed(v.name for v in inputs)}, "
-            "expected one: the images."
+            f"{printable(path)} has {len(inputs)} inputs"
+            f"{_in_brackets(value.name for value in inputs)}, expected one: the images."
         )
     return inputs[0]
 
 
 def _refuse_precision(model: "onnx.ModelProto", path: Path) -> None:
-    """Float32 is what the reference computes in, so the graph must."""
+    """Refuse other precisions than float32, in which the reference computes."""
     from onnx import TensorProto
 
     half = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
@@ -175,19 +176,19 @@ def _refuse_precision(model: "onnx.ModelProto", path: Path) -> None:
 
 
 def _layout(model: "onnx.ModelProto", path: Path, description: Description, crop_px: int) -> Layout:
-    """Where the channels are, after everything that the graph says of its input is checked."""
+    """Layout of the graph's input, whose type and shape are checked first."""
     from onnx import TensorProto
 
     value = graph_input(model, path)
     kind = value.type.tensor_type
     dims = [0 if dim.dim_param else dim.dim_value for dim in kind.shape.dim]
-    may_be = {TensorProto.FLOAT: "float32"}
+    allowed_types = {TensorProto.FLOAT: "float32"}
     if description.input == "pixels":
-        may_be[TensorProto.UINT8] = "uint8"
-    if kind.elem_type not in may_be:
+        allowed_types[TensorProto.UINT8] = "uint8"
+    if kind.elem_type not in allowed_types:
         raise InputError(
             f"{printable(path)} takes {TensorProto.DataType.Name(kind.elem_type).lower()}, "
-            f"expected {' or '.join(may_be.values())} for input = {description.input!r}."
+            f"expected {' or '.join(allowed_types.values())} for input = {description.input!r}."
         )
     if len(dims) != 4:
         raise InputError(
@@ -208,23 +209,23 @@ def _checked_layout(dims: list[int], path: Path, description: Description, crop_
         "nchw": (3, crop_px, crop_px),
         "nhwc": (crop_px, crop_px, 3),
     }
-    fitting = [
+    layouts = [
         layout
         for layout, shape in expected.items()
-        if all(found in (0, wanted) for found, wanted in zip(dims[1:], shape, strict=True))
+        if all(dim in (0, length) for dim, length in zip(dims[1:], shape, strict=True))
         and description.layout in (None, layout)
     ]
-    if not fitting:
-        wanted = description.layout or "nchw or nhwc"
+    if not layouts:
         raise InputError(
             f"{printable(path)} takes {['N', *(dim or '?' for dim in dims[1:])]}, expected "
-            f"{wanted} with 3 channels of {crop_px} px, as the description or --crop-px says."
+            f"{description.layout or 'nchw or nhwc'} with 3 channels of {crop_px} px, as given by "
+            "the description or --crop-px."
         )
-    if len(fitting) > 1:
+    if len(layouts) > 1:
         raise description.error(
-            'the graph does not say where its channels are. Expected layout = "nchw" or "nhwc"'
+            'the shape of the graph\'s input fits two layouts. Expected layout = "nchw" or "nhwc"'
         )
-    return fitting[0]
+    return layouts[0]
 
 
 def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> tuple[str, bool]:
@@ -237,8 +238,8 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
         name = next(iter(outputs))
     if name is None:
         raise description.error(
-            f"the graph has {len(outputs)} outputs{_listed(outputs)}: which holds the logits? "
-            "Expected output = one of them"
+            f"the graph has {len(outputs)} outputs{_in_brackets(outputs)}. "
+            "Expected output = the name of the one with the logits"
         )
     if name not in outputs:
         near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)
@@ -255,28 +256,28 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
 
 
 def _before_softmax(model: "onnx.ModelProto", name: str) -> tuple[str, bool]:
-    makers = {output: node for node in model.graph.node for output in node.output}
+    producers = {output: node for node in model.graph.node for output in node.output}
     tensor = name
-    while tensor in makers and makers[tensor].op_type == "Identity":
-        tensor = makers[tensor].input[0]
-    if tensor in makers and makers[tensor].op_type == "Softmax":
-        return str(makers[tensor].input[0]), True
+    while tensor in producers and producers[tensor].op_type == "Identity":
+        tensor = producers[tensor].input[0]
+    if tensor in producers and producers[tensor].op_type == "Softmax":
+        return str(producers[tensor].input[0]), True
     return name, False
 
 
-def _listed(names: Iterable[str]) -> str:
+def _in_brackets(names: Iterable[str]) -> str:
     text = ", ".join(printable(name) for name in names)
     return f" ({text})" if text else ""
 
 
-def told_of(spec: ModelSpec) -> list[str]:
-    """What a user should know of a model that exists only as ONNX."""
+def onnx_notes(spec: ModelSpec) -> list[str]:
+    """Notes for the user of a model that exists only as ONNX."""
     own = spec.own
     if not isinstance(own, ReadyOnnx):
         return []
     notes = [
-        f"{spec.name} exists only as ONNX: its reference is ONNX Runtime on the CPU in float32, "
-        "on the original file, and not PyTorch. Gradients need PyTorch."
+        f"{spec.name} exists only as ONNX: its reference is the original file in ONNX Runtime on "
+        "the CPU in float32, not PyTorch. Gradients need PyTorch."
     ]
     if own.input != "normalized":
         notes.append(
@@ -285,7 +286,7 @@ def told_of(spec: ModelSpec) -> list[str]:
         )
     if own.softmax:
         notes.append(
-            "The graph ends in a softmax, which is left out: the logits are "
+            "The graph ends in a softmax, which is removed: the logits are "
             f"{printable(own.output)}."
         )
     return notes

@@ -1,4 +1,4 @@
-"""From what a user asks for to a ``ModelSpec``, before a weight is read."""
+"""The ``ModelSpec`` of a user's choice of a model, before a weight is read."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,10 @@ from ..contracts import ClassOrder, ModelSpec, NullProgress, Progress
 from ..errors import InputError, printable
 from .class_order import check_outputs
 from .description import CROP_PX, Description
-from .factories import factory_network, is_factory, with_code
+from .factories import factory_network, is_factory, with_factory_code
 from .origins import weights_origin
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
-from .zoo.rows import OfFactory, ZooModel
+from .zoo.rows import UNKNOWN_LICENCE, FactoryWeights, ZooModel
 from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
 
 
@@ -24,31 +24,33 @@ def model_spec(
     class_order: ClassOrder | None = None,
     progress: Progress | None = None,
 ) -> ModelSpec:
-    """The model that these words ask for.
+    """The spec of a user's choice of a model.
 
     Args:
-        name: A row of the zoo, ``torchvision:NAME``, ``timm:NAME``, a factory
+        name: Name of a row of the zoo, ``torchvision:NAME``, ``timm:NAME``, a factory
             (``package.module:callable``), or the path of an ONNX file.
         weights: ``default``, ``random``, or the path of a checkpoint.
-        seed: Of random weights.
-        crop_px: Another crop than the training's; the short side keeps its proportion to it.
-        description: What a user says of a model of their own.
-        class_order: What the network's outputs mean, where that is not ImageNet's order.
-        progress: Is told of weights that must be fetched to know their hash.
+        seed: Seed of random weights.
+        crop_px: Another crop than the training's; the short side keeps its proportion to the crop.
+        description: Description of a user's own model.
+        class_order: Classes of the network's outputs; `None` for ImageNet's order.
+        progress: Progress callback of weights that are downloaded to compute their hash.
 
     Raises:
-        InputError: If there is no such model or file, or the crop makes no sense.
+        InputError: If there is no such model or file, or the crop is not possible.
         UnavailableError: If the default weights are in a package that is not installed.
     """
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
     if seed and weights != "random":
-        raise InputError(f"--seed {seed} is of random weights: use it with --weights random only.")
+        raise InputError(f"--seed {seed} requires --weights random.")
     if crop_px is not None and crop_px not in CROP_PX:
-        raise InputError(f"A crop of {crop_px} px is not possible; expected 32 to 1024.")
+        raise InputError(
+            f"A crop of {crop_px} px is not possible; expected {CROP_PX[0]} to {CROP_PX[-1]} px."
+        )
     if is_ready_onnx(name):
-        return _of_onnx(name, weights, description, class_order, crop_px)
-    model = _asked_for(name, description)
+        return _onnx_spec(name, weights, description, class_order, crop_px)
+    model = _chosen_model(name, description)
     preprocessing = model.preprocessing
     if crop_px is not None:
         preprocessing = preprocessing.with_crop(crop_px)
@@ -65,11 +67,11 @@ def model_spec(
     )
     if model.outputs is not None:
         check_outputs(model.outputs, spec)
-    return spec if description is None else with_code(spec, description.path)
+    return spec if description is None else with_factory_code(spec, description.path)
 
 
 def identity(spec: ModelSpec) -> ModelSpec:
-    """The spec without what does not change the model: where files lie, and words about it."""
+    """The spec without what does not change the model: paths of files, source and licence."""
     weights, order, own = spec.weights, spec.class_order, spec.own
     if weights.kind in ("file", "onnx"):
         weights = replace(weights, reference="")
@@ -83,19 +85,19 @@ def identity(spec: ModelSpec) -> ModelSpec:
     )
 
 
-def _asked_for(name: str, description: Description | None) -> ZooModel:
+def _chosen_model(name: str, description: Description | None) -> ZooModel:
     if is_factory(name) and not name.startswith(KNOWN_PREFIXES):
-        return _of_factory(name, description)
+        return _factory_model(name, description)
     model = find_model(name)
     if description is not None:
         raise InputError(
-            f"{name} is known by name, with its preprocessing: --description is for a model of "
-            "your own, package.module:callable or FILE.onnx."
+            f"{name} has its own preprocessing. --description is only for your own model, given as "
+            "package.module:callable or FILE.onnx."
         )
     return model
 
 
-def _of_onnx(
+def _onnx_spec(
     name: str,
     weights: str,
     description: Description | None,
@@ -104,46 +106,46 @@ def _of_onnx(
 ) -> ModelSpec:
     path = Path(name).expanduser()
     if weights != "default":
-        raise InputError(f"{printable(name)} holds its weights: leave out --weights.")
+        raise InputError(f"{printable(name)} holds its weights: omit --weights.")
     if not path.is_file():
         raise InputError(f"There is no ONNX file {printable(name)}.")
     if description is None:
         raise InputError(
-            f"{printable(name)} needs a description of what it takes: "
+            f"{printable(name)} needs a description of its input: "
             f"{printable(default_description(path).name)} beside it, or --description FILE.toml."
         )
     _own_name(description, path.stem)
     return ready_onnx_spec(path, description, class_order, crop_px)
 
 
-def _of_factory(name: str, description: Description | None) -> ZooModel:
+def _factory_model(name: str, description: Description | None) -> ZooModel:
     if description is None:
         raise InputError(
-            f"{name} is taken for a factory, package.module:callable, which needs "
-            "--description FILE.toml with its preprocessing. By name there are those of "
-            "`evaluator models`, torchvision:NAME and timm:NAME."
+            f"{name} has the form of a factory, package.module:callable, which needs "
+            "--description FILE.toml with its preprocessing. Models without a description are "
+            "those of `evaluator models`, torchvision:NAME and timm:NAME."
         )
     for key in ("input", "layout", "output"):
         if getattr(description, key) is not None:
-            raise description.error(f"{key} is of ONNX files, and {name} is a factory")
+            raise description.error(f"{key} is for ONNX files only, and {name} is a factory")
     return ZooModel(
         name=_own_name(description, name),
         architecture=name,
         build=factory_network(name),
-        weights=OfFactory(description.trained),
+        weights=FactoryWeights(description.trained),
         preprocessing=description.full_preprocessing(),
         parameters=0,
         gmac=0,
         outputs=None,
         source=description.source or name,
-        licence=description.licence or "not said",
+        licence=description.licence or UNKNOWN_LICENCE,
     )
 
 
-def _own_name(description: Description, otherwise: str) -> str:
+def _own_name(description: Description, default: str) -> str:
     if description.name in MODELS:
         raise description.error(
-            f"the name {description.name} is that of a model of `evaluator models`, beside whose "
-            "published numbers yours would stand; choose another"
+            f"the name {description.name} belongs to a model of `evaluator models`, and reports "
+            "would show its published numbers beside yours; choose another name"
         )
-    return description.name or otherwise
+    return description.name or default

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.contracts import Progress
-from evaluator.exporter.graph.cost import gmac_of
+from evaluator.exporter.graph.cost import model_gmac
 from evaluator.storage.atomic import atomic_folder
 from evaluator.storage.documents import document_sha256, plain
 from evaluator.system.child_process import in_child
@@ -50,7 +50,7 @@ def exported_once(work: Callable[[Any, Progress], Any], argument: Any, progress:
     def make(folder: Path) -> None:
         notes = _Notes(progress)
         subject = replace(argument.subject, folder=folder / "bundle")
-        small = gmac_of(subject.spec) < SMALL_GMAC
+        small = model_gmac(subject.spec) < SMALL_GMAC
         export = replace(argument, subject=subject)
         work(export, notes) if small else in_child(work, export, notes)
         (folder / NOTES).write_text(json.dumps(notes.notes))

@@ -1,1 +1,1 @@
-"""The deployable ONNX graph, and what is measured on it."""
+"""The deployable ONNX graph: folding, overflow, export and cost."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec, ReadyOnnx
 from ..ready_onnx import graph_input, original_path, read_graph
-from ..weights.weights import build_of
+from ..weights.weights import network_builder
 from ..zoo.table import find_model
 
 if TYPE_CHECKING:
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from ..zoo.architectures import Build
 
 
-def gmac_of(spec: ModelSpec) -> float:
-    """GMAC of one image: from the zoo's table, else counted now, without weights."""
+def model_gmac(spec: ModelSpec) -> float:
+    """GMAC of one image: from the zoo's table, otherwise counted without weights."""
     if isinstance(spec.own, ReadyOnnx):
-        return _of_graph(original_path(spec), spec)
-    if spec.own is None and (known := find_model(spec.name).gmac):
-        return known
-    build, crop_px = build_of(spec), spec.trained_crop_px
+        return _graph_gmac(original_path(spec), spec.preprocessing.crop_px, spec.own)
+    if spec.own is None and (gmac := find_model(spec.name).gmac):
+        return gmac
+    build, crop_px = network_builder(spec), spec.trained_crop_px
     try:
-        return _counted(build, crop_px, "meta")
-    except Exception:  # code that wants to see numbers: nothing is known of what it raises
-        return _counted(build, crop_px, "cpu")
+        return _network_gmac(build, crop_px, "meta")
+    except Exception:  # code that reads numbers; it may raise anything
+        return _network_gmac(build, crop_px, "cpu")
 
 
-def _counted(build: "Build", crop_px: int, device: str) -> float:
-    """By torch's FlopCounterMode; on the device "meta" nothing is computed."""
+def _network_gmac(build: "Build", crop_px: int, device: str) -> float:
+    """GMAC by PyTorch's FlopCounterMode; the device "meta" computes nothing."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,18 +38,16 @@ def _counted(build: "Build", crop_px: int, device: str) -> float:
         images = torch.zeros(1, 3, crop_px, crop_px)
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             network(images)
-    # torch counts a multiply-accumulate as two operations.
+    # PyTorch counts a multiply-accumulate as two operations.
     return float(counter.get_total_flops()) / 2e9
 
 
-def _of_graph(path: Path, spec: ModelSpec) -> float:
-    """Of the convolutions and matrix products of a graph; those of unknown shape are left out."""
+def _graph_gmac(path: Path, crop_px: int, own: ReadyOnnx) -> float:
+    """GMAC of a graph's convolutions and matrix products; those of unknown shape count as zero."""
     import onnx
 
     model = read_graph(path)
-    assert isinstance(spec.own, ReadyOnnx)
-    side = spec.preprocessing.crop_px
-    image = (1, 3, side, side) if spec.own.layout == "nchw" else (1, side, side, 3)
+    image = (1, 3, crop_px, crop_px) if own.layout == "nchw" else (1, crop_px, crop_px, 3)
     dims = graph_input(model, path).type.tensor_type.shape.dim
     for dim, length in zip(dims, image, strict=True):
         dim.dim_value = length

@@ -2,12 +2,12 @@
 
     logits = network(scale * float32(pixels) + bias),  scale = 1 / (255 std),  bias = -mean / std
 
-and for images, which are pixels / 255, the same with scale = 1 / std. In half precision the network
-stands between two casts: normalisation and logits are float32.
+For images, which are pixels / 255, scale = 1 / std. In half precision the network stands between
+two casts: normalisation and logits are float32.
 
-``deployable`` makes it as a PyTorch module; ``preprocessing_in_graph`` finds the numbers again in
-an ONNX file, so that they can be compared with the spec exactly: a standard deviation that is 2 %
-off hides under the tolerance of a half-precision engine.
+``deployable`` is the graph as a PyTorch module. ``preprocessing_in_graph`` reads scale and bias
+from an ONNX file, so that they can be compared with the spec exactly: a standard deviation that is
+2 % off hides under the tolerance of a half-precision engine.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,24 @@ if TYPE_CHECKING:
 
 OUTPUT = "logits"
 
-Affine = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+_OPENING: Mapping[InputKind, tuple[str, ...]] = {
+    "pixels": ("Cast", "Transpose", "Mul", "Add"),
+    "images": ("Mul", "Add"),
+}
+"""First operators of the graph."""
+
+ScaleAndBias = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-def affine_of(preprocessing: Preprocessing, input_kind: InputKind = "pixels") -> Affine:
-    """Scale and bias (3,) of what the graph takes, as float32 rounds them.
+def scale_and_bias(preprocessing: Preprocessing, input_kind: InputKind = "pixels") -> ScaleAndBias:
+    """Scale and bias (3,) of the graph's input, rounded to float32.
 
     Example:
         >>> lite = Preprocessing(256, 224, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
-        >>> scale, bias = affine_of(lite)
+        >>> scale, bias = scale_and_bias(lite)
         >>> float(scale[0]), float(bias[0])
         (0.0078125, -0.9921875)
-        >>> float(affine_of(lite, "images")[0][0])  # 255 / 128
+        >>> float(scale_and_bias(lite, "images")[0][0])  # 255 / 128
         1.9921875
     """
     mean = np.array(preprocessing.mean, np.float64)
@@ -53,14 +59,14 @@ def deployable(
     """A module from pixels or images to logits (N, C) float32, the network between two casts.
 
     Args:
-        network: Takes normalised images; changed to the precision of ``kind``, in place.
-        preprocessing: With which its weights were trained.
-        kind: What it takes and in which precision it computes.
+        network: Network for normalised images; changed to the precision of ``kind``, in place.
+        preprocessing: Preprocessing that its weights were trained with.
+        kind: Precision and input of the module.
     """
     import torch
     from torch import nn
 
-    scale, bias = affine_of(preprocessing, kind.input_kind)
+    scale, bias = scale_and_bias(preprocessing, kind.input_kind)
     dtype = _dtype(kind.precision)
 
     class Deployable(nn.Module):
@@ -74,8 +80,8 @@ def deployable(
 
         def forward(self, values: torch.Tensor) -> torch.Tensor:
             if kind.input_kind == "pixels":
-                # Cast before transpose: TensorRT refuses to transpose uint8. Contiguous: without
-                # it the exporter writes a tangle of gathers at the pooling.
+                # Cast before transpose: TensorRT refuses to transpose uint8. Contiguous: otherwise
+                # the exporter writes many gathers at the pooling.
                 values = values.to(torch.float32).permute(0, 3, 1, 2).contiguous()
             logits: torch.Tensor = self.network((values * self.scale + self.bias).to(dtype))
             return logits.to(torch.float32)
@@ -84,7 +90,7 @@ def deployable(
 
 
 def example_input(crop_px: int, input_kind: InputKind) -> "torch.Tensor":
-    """What a graph is traced with: two images, since a batch of one is taken for a constant."""
+    """Input for tracing: two images, since the exporter would treat a batch of one as constant."""
     import torch
 
     if input_kind == "pixels":
@@ -98,12 +104,12 @@ def _dtype(precision: Precision) -> "torch.dtype":
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Affine:
-    """Scale and bias (3,) as they stand in an ONNX file.
+def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> ScaleAndBias:
+    """Scale and bias (3,) in an ONNX file.
 
     Raises:
-        InputError: If the graph does not begin with cast, transpose, multiply and add; or, where
-            it takes images, with multiply and add.
+        InputError: If the graph does not begin with cast, transpose, multiply and add, or, if it
+            takes images, with multiply and add.
     """
     import onnx
 
@@ -112,45 +118,40 @@ def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Affi
         value = model.graph.input[0].name
     except Exception as error:  # protobuf's DecodeError has no public home
         raise InputError(
-            f"{printable(path)} is no ONNX graph: {reason_of(error)}. Export the model again."
+            f"{printable(path)} is not an ONNX graph: {reason_of(error)}. Export the model again."
         ) from error
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found: list[npt.NDArray[np.float32]] = []
+    values: list[npt.NDArray[np.float32]] = []
     for operator in _OPENING[input_kind]:
-        # A transformer asks for the number of images too.
+        # A transformer also reads the number of images.
         readers = [n for n in model.graph.node if value in n.input and n.op_type != "Shape"]
-        if len(readers) != 1 or not _is(readers[0], operator):
+        if len(readers) != 1 or not _matches(readers[0], operator):
             raise InputError(
                 f"{printable(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
                 "preprocessing cannot be verified. Export the model again."
             )
         node = readers[0]
-        found += [_constant(constants[name], path) for name in node.input if name in constants]
+        values += [_constant(constants[name], path) for name in node.input if name in constants]
         value = node.output[0]
-    if len(found) != 2:
+    if len(values) != 2:
         raise InputError(
             f"{printable(path)} has no constant scale and bias. Export the model again."
         )
-    return found[0].reshape(-1), found[1].reshape(-1)
+    return values[0].reshape(-1), values[1].reshape(-1)
 
 
-_OPENING: Mapping[InputKind, tuple[str, ...]] = {
-    "pixels": ("Cast", "Transpose", "Mul", "Add"),
-    "images": ("Mul", "Add"),
-}
-
-
-def _is(node: "onnx.NodeProto", operator: str) -> bool:
-    """Whether a node is that operator, and does what the deployable graph has it do."""
+def _matches(node: "onnx.NodeProto", operator: str) -> bool:
+    """Whether a node is an operator with the attributes that it has in the deployable graph."""
     import onnx
 
-    settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    expected: dict[str, dict[str, Any]] = {
-        "Cast": {"to": onnx.TensorProto.FLOAT},
-        "Transpose": {"perm": [0, 3, 1, 2]},
+    expected: dict[str, tuple[str, Any]] = {
+        "Cast": ("to", onnx.TensorProto.FLOAT),
+        "Transpose": ("perm", [0, 3, 1, 2]),
     }
-    wanted = expected.get(operator, {})
-    return node.op_type == operator and all(settings.get(k) == v for k, v in wanted.items())
+    attributes = [(a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute]
+    return node.op_type == operator and (
+        operator not in expected or expected[operator] in attributes
+    )
 
 
 def _constant(tensor: "onnx.TensorProto", path: Path) -> npt.NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Writing the deployable graph as ONNX.
 
-What the exporter adds beside the graph (stack traces, source paths) is stripped, so that the same
-export has the same bytes wherever it is made.
+Stack traces and source paths that the exporter adds are stripped, so that the same export has the
+same bytes on every machine.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from .deployable import OUTPUT, deployable, example_input
 from .overflow import largest_activation
 
 OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
-"""Convolutions know bfloat16 since opset 22."""
+"""Opset of each precision; convolutions support bfloat16 since opset 22."""
 
-MOST_CONSTANTS = 64
-"""Of another precision, in one tensor: more are weights."""
+MAX_CONSTANTS = 64
+"""Largest number of values in a tensor of another precision; a larger tensor holds weights."""
 
 _ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -41,17 +41,17 @@ def write_onnx(
     """Export to ``path`` and ``path`` + ".data".
 
     Args:
-        loaded: The network. Batch normalisation is folded in it, and its precision changed.
-        path: Of the ONNX file.
-        kind: Precision and input.
+        loaded: Network; its batch normalisation is folded and its precision changed.
+        path: Path of the ONNX file.
+        kind: Precision and input of the graph.
         photos: Pixels (N, S, S, 3) on which activations are measured; float16 needs them.
 
     Returns:
-        The largest activation on the photos, for float16.
+        Largest activation on the photos; `None` for other precisions than float16.
 
     Raises:
         InputError: If the network does not run at its crop, does not fit into float16, cannot be
-            exported, or its graph does not take any number of images to logits of its classes.
+            exported, or its graph does not give logits of its classes for any number of images.
     """
     import torch
 
@@ -61,7 +61,7 @@ def write_onnx(
     fold_batchnorm(loaded.network, images)
     largest = None
     if kind.precision == "fp16":
-        assert photos is not None, "float16 is exported only where overflow was looked for"
+        assert photos is not None, "float16 needs photos to look for overflow"
         largest = largest_activation(loaded, photos)
     module = deployable(loaded.network, loaded.spec.preprocessing, kind)
     try:
@@ -89,7 +89,7 @@ def write_onnx(
 
 
 def _check_graph(loaded: LoadedNetwork, kind: GraphKind, classes: int, path: Path) -> None:
-    """Valid ONNX, that takes and gives what the bundle promises, in the precision it promises."""
+    """Check that the graph is valid, with the inputs, outputs and precision of its bundle."""
     import onnx
 
     try:
@@ -105,32 +105,31 @@ def _check_graph(loaded: LoadedNetwork, kind: GraphKind, classes: int, path: Pat
 
 
 def _check_signature(loaded: LoadedNetwork, kind: GraphKind, classes: int, graph: Any) -> None:
-    """A network that looks at the size of the batch is exported for that size alone, in silence."""
+    """Refuse a graph for one batch size: the exporter writes one if the code reads the size."""
     import onnx
 
     side = loaded.spec.preprocessing.crop_px
     tensor = onnx.TensorProto
     pixels = [tensor.UINT8, "N", side, side, 3]
     images = [tensor.FLOAT, "N", 3, side, side]
-    takes = pixels if kind.input_kind == "pixels" else images
-    expected = [takes, [tensor.FLOAT, "N", classes]]
-    found = [
+    expected = [pixels if kind.input_kind == "pixels" else images, [tensor.FLOAT, "N", classes]]
+    actual = [
         [
             value.type.tensor_type.elem_type,
             *((dim.dim_param and "N") or dim.dim_value for dim in value.type.tensor_type.shape.dim),
         ]
         for value in (*graph.input, *graph.output)
     ]
-    if found != expected:
+    if actual != expected:
         raise InputError(
-            f"{loaded.spec.name} cannot be exported to ONNX: its graph takes and gives {found} "
+            f"{loaded.spec.name} cannot be exported to ONNX: its graph takes and gives {actual} "
             f"(element type, then shape), expected {expected} for any number N of images. Its code "
-            "decides by the size of the batch."
+            "depends on the size of the batch."
         )
 
 
 def _check_precision(loaded: LoadedNetwork, kind: GraphKind, graph: Any) -> None:
-    """A layer that insists on another precision would be slow, or drag its neighbours along."""
+    """Refuse layers that keep another precision: they are slow, and so are their neighbours."""
     import onnx
 
     tensor = onnx.TensorProto
@@ -141,17 +140,17 @@ def _check_precision(loaded: LoadedNetwork, kind: GraphKind, graph: Any) -> None
         for weights in graph.initializer
         # Scale, bias and other small constants may well be float32.
         if weights.data_type in floats.values() and weights.data_type != expected
-        if np.prod(weights.dims, dtype=int) > MOST_CONSTANTS
+        if np.prod(weights.dims, dtype=int) > MAX_CONSTANTS
     ]
     if others:
         raise InputError(
             f"{loaded.spec.name} cannot be exported in {kind.precision}: {printable(others[0])} "
-            "keeps another precision. Its code casts by itself; use --precision fp32."
+            "keeps another precision. Its code sets the precision itself; use --precision fp32."
         )
 
 
 def _innermost(error: BaseException) -> str:
-    """The first line of what was at fault, without colours."""
+    """First line of the first cause, without colours."""
     while error.__cause__ is not None:
         error = error.__cause__
     return reason_of(Exception(_ANSI_COLOUR.sub("", str(error)))).rstrip(".") + "."
@@ -159,11 +158,9 @@ def _innermost(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own deprecations and logs what it optimises: no news to a user."""
-    names = ("torch", "torch.onnx", "torch.fx", "torch.export", "onnxscript")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    """Silence the exporter, which warns of its own deprecations and logs its optimisations."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()
     try:
         with (
@@ -174,12 +171,11 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(previous)
 
 
 def _strip(path: Path) -> None:
-    """Remove what depends on where and by whom the graph was exported, at every depth."""
+    """Remove everything that depends on the machine of the export, at every depth."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -189,7 +185,7 @@ def _strip(path: Path) -> None:
 
 
 def _strip_message(message: Any) -> None:
-    """Descriptions and metadata of a part of the model, and of the parts inside it."""
+    """Remove descriptions and metadata of a part of the model, and of the parts inside it."""
     for field, value in message.ListFields():
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)

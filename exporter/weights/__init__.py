@@ -1,1 +1,1 @@
-"""Weights: where they come from, and how they get into a network."""
+"""Weights: reading checkpoints, and loading them into networks."""

@@ -1,16 +1,17 @@
-"""Random weights that a check can be made with.
+"""Random weights that networks can be checked with.
 
-As initialised, some networks do not tell images apart: without trained statistics the signal of
-EfficientNet-Lite, ShuffleNet or GoogLeNet dies on its way through fifty layers, or grows without
-bound, and vision transformers begin with a head of zeros. Their logits would differ by rounding
-only, and parity would measure rounding against rounding. So each batch normalisation is given the
-scale of what reaches it, and what is all zeros is drawn.
+As initialised, some networks give all images the same logits: without trained statistics the signal
+of EfficientNet-Lite, ShuffleNet or GoogLeNet vanishes over fifty layers or grows without bound, and
+vision transformers begin with a head of zeros. Their logits would differ by rounding only, and
+parity would compare rounding with rounding. So each batch normalisation gets the scale of its
+input, and weights that are all zeros are drawn.
 
-The same seed gives the same weights on every machine: scales are rounded to powers of two, which
-no difference in the order of a sum can reach.
+The same seed gives the same weights on every machine: scales are rounded to powers of two, so that
+the order of a sum does not change them.
 """
 
 import math
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def random_network(build: "Build", crop_px: int, seed: int) -> "nn.Module":
-    """A network with random weights, in evaluation mode; torch's own generator is left alone."""
+    """A network with random weights, in evaluation mode; PyTorch's own generator is unchanged."""
     import torch
 
     # On the CPU: a GPU would draw other numbers.
@@ -43,7 +44,7 @@ def _draw_zero_weights(network: "nn.Module") -> None:
 
 
 def _scale_batchnorm(network: "nn.Module", images: "torch.Tensor") -> None:
-    """Set each running variance to the mean square of what reaches it, layer after layer."""
+    """Set each running variance to the mean square of its layer's input, layer after layer."""
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -52,16 +53,9 @@ def _scale_batchnorm(network: "nn.Module", images: "torch.Tensor") -> None:
         if isinstance(module.running_var, torch.Tensor) and mean_square > 0:
             module.running_var.fill_(2.0 ** round(math.log2(mean_square)))
 
-    hooks = [
-        module.register_forward_pre_hook(set_variance)
-        for module in network.modules()
-        if isinstance(module, _BatchNorm)
-    ]
-    if not hooks:
-        return
-    try:
-        with torch.no_grad():
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    if norms:
+        with ExitStack() as hooks, torch.no_grad():
+            for norm in norms:
+                hooks.enter_context(norm.register_forward_pre_hook(set_variance))
             network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()

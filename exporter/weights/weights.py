@@ -15,7 +15,13 @@ from ...storage.digest import file_sha256
 from ...storage.fetch import fetch
 from ..class_order import in_imagenet_order
 from ..factories import check_code, factory_network
-from ..origins import INSTEAD_OF_FETCHING, download_path, not_installed
+from ..origins import (
+    DOWNLOAD_ADVICE,
+    WEIGHTS_ADVICE,
+    download_path,
+    package_missing_error,
+    refuse_changed_file,
+)
 from ..tensors import tensors_sha256
 from ..zoo.architectures import Build
 from ..zoo.rows import PackageFile
@@ -28,22 +34,20 @@ from .random_weights import random_network
 if TYPE_CHECKING:
     from torch import nn
 
-_INSTEAD = "Give a checkpoint with --weights FILE, or use --weights random."
-
 
 def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNetwork:
     """Build the network and load its weights; in evaluation mode, float32, on the CPU.
 
     Args:
-        spec: The model.
-        progress: Is told of a download, and where in a checkpoint the weights were found.
+        spec: Model to load.
+        progress: Progress callback of a download, and of renamings in a checkpoint.
 
     Raises:
         InputError: If a checkpoint does not fit the architecture or is damaged.
-        UnavailableError: If the weights cannot be had.
+        UnavailableError: If the weights cannot be downloaded or their package is not installed.
     """
     progress = progress or NullProgress()
-    network = _built(spec)
+    network = _build(spec)
     if isinstance(spec.own, FactoryCode):
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
@@ -53,42 +57,42 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
     if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
         raise InputError(
             f"{spec.architecture} gives other weights than when the model was made from it. "
-            "`trained = true` in the description promises that they are always the same."
+            "With `trained = true` in the description it must give the same weights each time."
         )
     return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256)
 
 
-def _built(spec: ModelSpec) -> "nn.Module":
-    """The network, with its random weights where they are asked for."""
+def _build(spec: ModelSpec) -> "nn.Module":
+    """The network; random weights are drawn if the spec asks for them."""
     import torch
 
-    build, crop_px = build_of(spec), spec.preprocessing.crop_px
+    build, crop_px = network_builder(spec), spec.preprocessing.crop_px
     try:
         if spec.weights.kind == "random":
             seed = int(spec.weights.reference.removeprefix("seed "))
             return random_network(build, crop_px, seed)
-        # Building draws numbers that are thrown away; the caller's generator must not notice.
+        # Building draws random numbers; the caller's generator must not change.
         with torch.random.fork_rng(devices=[]):
             return build(crop_px)
     except EvaluatorError:
         raise
-    except Exception as error:  # whatever a constructor makes of a crop that it cannot take
+    except Exception as error:  # whatever a constructor raises for a crop that it cannot take
         raise InputError(
             f"{spec.name} cannot be built for images of {crop_px} px: {reason_of(error)}. "
             f"It was trained at {spec.trained_crop_px} px."
         ) from error
 
 
-def build_of(spec: ModelSpec) -> Build:
-    """What makes the network, from the spec alone: it may come from another process.
+def network_builder(spec: ModelSpec) -> Build:
+    """The builder of the network, from the spec alone, which may come from another process.
 
     Raises:
         InputError: If the model exists only as ONNX.
     """
     if isinstance(spec.own, ReadyOnnx):
         raise InputError(
-            f"{spec.name} exists only as ONNX, which PyTorch cannot run: what needs gradients, or "
-            "--engine torch, needs the network's code. Give it as package.module:callable."
+            f"{spec.name} exists only as ONNX, which PyTorch cannot run. Gradients and "
+            "--engine torch need the network's code: give it as package.module:callable."
         )
     if isinstance(spec.own, FactoryCode):
         return factory_network(spec.own.factory)
@@ -96,43 +100,41 @@ def build_of(spec: ModelSpec) -> Build:
 
 
 def _checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
-    """The tensors of a checkpoint whose bytes are those that the spec promises."""
+    """A checkpoint whose hash is that of the spec."""
     kind = spec.weights.kind
     if kind == "download":
-        return _downloaded(spec, progress)
-    return _of_file(spec) if kind == "file" else _of_package(spec)
+        return _download_checkpoint(spec, progress)
+    return _file_checkpoint(spec) if kind == "file" else _package_checkpoint(spec)
 
 
-def _of_file(spec: ModelSpec) -> Checkpoint:
+def _file_checkpoint(spec: ModelSpec) -> Checkpoint:
     path = Path(spec.weights.reference)
     if not path.is_file():
-        raise InputError(f"The weights of {spec.name}, {printable(path)}, are gone. {_INSTEAD}")
-    if file_sha256(path) != spec.weights.sha256:
         raise InputError(
-            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
-            f"differs from {spec.weights.sha256[:12]}. Export the model again."
+            f"The weights of {spec.name}, {printable(path)}, no longer exist. {WEIGHTS_ADVICE}"
+        )
+    refuse_changed_file(path, file_sha256(path), spec)
+    return read_checkpoint(path)
+
+
+def _package_checkpoint(spec: ModelSpec) -> Checkpoint:
+    """The checkpoint in an installed package, which is not imported."""
+    weights = find_model(spec.name).weights
+    assert isinstance(weights, PackageFile)
+    module = importlib.util.find_spec(weights.module)
+    if module is None or not module.submodule_search_locations:
+        raise package_missing_error(spec.name, weights)
+    path = Path(module.submodule_search_locations[0]) / weights.path
+    if file_sha256(path) != weights.sha256:
+        raise InputError(
+            f"{printable(path)} is damaged: its SHA-256 is not {weights.sha256[:12]}... "
+            f"Reinstall {weights.distribution}."
         )
     return read_checkpoint(path)
 
 
-def _of_package(spec: ModelSpec) -> Checkpoint:
-    """A file of an installed package, found without importing it."""
-    default = find_model(spec.name).weights
-    assert isinstance(default, PackageFile)
-    found = importlib.util.find_spec(default.module)
-    if found is None or not found.submodule_search_locations:
-        raise not_installed(spec.name, default)
-    path = Path(found.submodule_search_locations[0]) / default.path
-    if file_sha256(path) != default.sha256:
-        raise InputError(
-            f"{printable(path)} is damaged: its SHA-256 is not {default.sha256[:12]}... "
-            f"Reinstall {default.distribution}."
-        )
-    return read_checkpoint(path)
-
-
-def _downloaded(spec: ModelSpec, progress: Progress) -> Checkpoint:
-    """Fetched once; its hash is checked now and on every later use."""
+def _download_checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
+    """A checkpoint that is downloaded once; its hash is checked on every use."""
     url = spec.weights.reference
     path = download_path(url)
     fetch(
@@ -141,7 +143,7 @@ def _downloaded(spec: ModelSpec, progress: Progress) -> Checkpoint:
         sha256=spec.weights.sha256,
         progress=progress,
         what=f"the weights of {spec.name}",
-        instead=INSTEAD_OF_FETCHING,
+        instead=DOWNLOAD_ADVICE,
     )
     checkpoint = read_checkpoint(path)
     if not spec.name.startswith(TIMM):

@@ -1,1 +1,1 @@
-"""The models that are known by name."""
+"""Models that are known by name: the zoo, torchvision's and timm's."""

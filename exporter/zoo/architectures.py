@@ -1,4 +1,4 @@
-"""Networks without their weights, built at a crop; torch is imported when one is built."""
+"""Builders of networks without weights for a crop; torch is imported when one is built."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 Build = Callable[[int], "nn.Module"]
+"""Builder of a network for a crop in pixels."""
 
 # Google's checkpoints expect inputs in [-1, 1]; torchvision rescales inside the network, but only
-# when it is told that such weights will come. `init_weights` merely silences a question.
+# when such weights are announced. `init_weights` merely silences a warning.
 _TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "init_weights": True},
     "inception_v3": {"transform_input": True, "init_weights": True},
@@ -19,7 +20,7 @@ _TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def torchvision_network(name: str) -> Build:
-    """A torchvision classifier of that name."""
+    """Builder of a torchvision classifier."""
 
     def build(crop_px: int) -> "nn.Module":
         from torchvision.models import get_model
@@ -34,7 +35,7 @@ def torchvision_network(name: str) -> Build:
 
 
 def resnext101(*, groups: int, width_per_group: int) -> Build:
-    """ResNeXt-101 of any width: the WSL models are 32x8d, 32x16d, 32x32d and 32x48d.
+    """Builder of ResNeXt-101 of any width: the WSL models are 32x8d, 32x16d, 32x32d and 32x48d.
 
     Source: Mahajan et al., "Exploring the Limits of Weakly Supervised Pretraining", ECCV 2018.
     """
@@ -51,7 +52,7 @@ def resnext101(*, groups: int, width_per_group: int) -> Build:
 
 
 def efficientnet_lite(variant: str) -> Build:
-    """EfficientNet-Lite; its padding is fixed for the crop when it is built."""
+    """Builder of EfficientNet-Lite; its padding is fixed for the crop when it is built."""
 
     def build(crop_px: int) -> "nn.Module":
         try:

@@ -1,4 +1,4 @@
-"""What the zoo knows of a model: its row, and where its weights come from."""
+"""Row types of the zoo: a model, and where its weights come from."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -7,30 +7,26 @@ from typing import Any
 from ...contracts import Preprocessing
 from .architectures import Build
 
+UNKNOWN_LICENCE = "not said"
+SEE_WEIGHTS_PAGE = "see the weights' page"
+
 
 @dataclass(frozen=True)
 class Download:
-    """Weights at an address; the file's name ends in the start of its SHA-256."""
+    """Weights at an address, whose file name may end with the start of the file's SHA-256."""
 
     url: str
 
     @property
     def sha256_prefix(self) -> str:
-        """The promised start of the file's SHA-256; empty where the name has none."""
-        found = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.url)
-        return found[1] if found else ""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Weights at an address that does not say their hash."""
-
-    url: str
+        """The start of the file's SHA-256; empty if the name does not have it."""
+        match = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.url)
+        return match[1] if match else ""
 
 
 @dataclass(frozen=True)
 class NotPublished:
-    """No weights that can be had; and why."""
+    """The reason why a model has no default weights."""
 
     reason: str
 
@@ -46,33 +42,33 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
-class OfFactory:
-    """Weights that a user's factory brings along, or does not."""
+class FactoryWeights:
+    """Weights of the network that a user's factory builds, if it is trained."""
 
     trained: bool
 
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A row of the zoo, or what is known of a model beside it in the same words.
+    """A row of the zoo, or a model of another library or factory in the same form.
 
     Attributes:
-        name: As the command line takes it.
-        architecture: The network without its weights.
-        build: Makes the network for a crop.
-        weights: The default ones.
-        preprocessing: With which they were trained.
-        parameters: How many; 0 where nobody counted.
-        gmac: Of one image; 0 where nobody counted.
-        source: Page of the network or its paper.
-        licence: Of the weights.
-        outputs: How many logits; none where only running it will tell.
+        name: Name on the command line.
+        architecture: Name of the network without its weights.
+        build: Builder of the network for a crop.
+        weights: Default weights.
+        preprocessing: Preprocessing that the weights were trained with.
+        parameters: Number of parameters; 0 if not counted.
+        gmac: GMAC of one image; 0 if not counted.
+        source: Address of the network's page or paper.
+        licence: Licence of the weights.
+        outputs: Number of logits; `None` if it is known only by running the network.
     """
 
     name: str
     architecture: str
     build: Build
-    weights: Download | Address | PackageFile | OfFactory | NotPublished
+    weights: Download | PackageFile | FactoryWeights | NotPublished
     preprocessing: Preprocessing
     parameters: int
     gmac: float
@@ -82,15 +78,15 @@ class ZooModel:
 
     @property
     def weights_name(self) -> str:
-        """Where the default weights come from, in a word."""
-        if isinstance(self.weights, Download | Address):
+        """Short name of where the default weights come from."""
+        if isinstance(self.weights, Download):
             return self.weights.url.rsplit("/", 1)[1]
         if isinstance(self.weights, PackageFile):
             return f"package {self.weights.distribution}"
         return "none"
 
     def document(self) -> dict[str, Any]:
-        """The row for programs."""
+        """The row as it is written to JSON."""
         return {
             "name": self.name,
             "architecture": self.architecture,

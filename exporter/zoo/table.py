@@ -1,7 +1,7 @@
-"""The models that the tool knows by name: one table, read top to bottom.
+"""The zoo: a table of the models that are known by name, and torchvision's classifiers.
 
 Parameters and GMAC (10^9 multiply-accumulates of one forward pass at the crop) are counted by
-torch's FlopCounterMode on the networks built here; a test counts them again.
+PyTorch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
 import difflib
@@ -9,7 +9,7 @@ import difflib
 from ...contracts import Preprocessing
 from ...errors import InputError
 from .architectures import efficientnet_lite, resnext101, torchvision_network
-from .rows import Download, PackageFile, ZooModel
+from .rows import SEE_WEIGHTS_PAGE, Download, PackageFile, ZooModel
 from .timm_models import TIMM, timm_model
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -18,14 +18,13 @@ IMAGENET_224 = Preprocessing(256, 224, "bilinear", IMAGENET_MEAN, IMAGENET_STD)
 TORCHVISION = "torchvision:"
 KNOWN_PREFIXES = (TORCHVISION, TIMM)
 
-
 _PYTORCH = "https://download.pytorch.org/models/"
 _TORCHVISION_PAGE = "https://github.com/pytorch/vision"
 _WSL_PAGE = "https://github.com/facebookresearch/WSL-Images"
 
 
-def _of_torchvision(name: str, file: str, parameters: int, gmac: float) -> ZooModel:
-    """A torchvision model with its ``IMAGENET1K_V1`` weights, the ones that the paper used."""
+def _torchvision_row(name: str, file: str, parameters: int, gmac: float) -> ZooModel:
+    """A torchvision model with the paper's weights, ``IMAGENET1K_V1``."""
     return ZooModel(
         name,
         name,
@@ -40,7 +39,7 @@ def _of_torchvision(name: str, file: str, parameters: int, gmac: float) -> ZooMo
 
 
 def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
-    """One of the four models that the paper is about."""
+    """One of the four WSL models that the paper is about."""
     return ZooModel(
         f"resnext101_32x{width}d_wsl",
         f"resnext101_32x{width}d",
@@ -55,7 +54,7 @@ def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
 
 
 def _lite(number: int, crop_px: int, sha256: str, *, parameters: int, gmac: float) -> ZooModel:
-    """An EfficientNet-Lite, whose weights are in a package.
+    """An EfficientNet-Lite with the weights of a package.
 
     (x - 127) / 128 on [0, 255] in training (``efficientnet_lite_builder.py``); bicubic, and 32 px
     more than the crop, in the authors' evaluation (``CROP_PADDING`` of ``preprocessing.py`` in
@@ -81,14 +80,14 @@ def _lite(number: int, crop_px: int, sha256: str, *, parameters: int, gmac: floa
 
 
 _TABLE = (
-    _of_torchvision("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", 88_791_336, 16.414),
+    _torchvision_row("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", 88_791_336, 16.414),
     _wsl(8, "ig_resnext101_32x8-c38310e5.pth", 88_791_336, 16.414),
     _wsl(16, "ig_resnext101_32x16-c6f796b0.pth", 194_026_792, 36.163),
     _wsl(32, "ig_resnext101_32x32-e4b90b00.pth", 468_530_472, 87.107),
     _wsl(48, "ig_resnext101_32x48-3e41cc8a.pth", 828_411_176, 153.310),
-    _of_torchvision("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", 25_028_904, 4.230),
-    _of_torchvision("alexnet", "alexnet-owt-7be5be79.pth", 61_100_840, 0.714),
-    _of_torchvision("resnet50", "resnet50-0676ba61.pth", 25_557_032, 4.089),
+    _torchvision_row("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", 25_028_904, 4.230),
+    _torchvision_row("alexnet", "alexnet-owt-7be5be79.pth", 61_100_840, 0.714),
+    _torchvision_row("resnet50", "resnet50-0676ba61.pth", 25_557_032, 4.089),
     _lite(
         0,
         224,
@@ -119,8 +118,8 @@ def find_model(name: str) -> ZooModel:
     """The model of that name: a row of the zoo, ``torchvision:NAME`` or ``timm:NAME``.
 
     Raises:
-        InputError: If there is none; near names are given.
-        UnavailableError: If timm is asked for and is not installed.
+        InputError: If there is no such model; similar names are given.
+        UnavailableError: If the name is timm's and timm is not installed.
 
     Example:
         >>> find_model("resnet50").parameters
@@ -138,7 +137,7 @@ def find_model(name: str) -> ZooModel:
     hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists them."
     raise InputError(
         f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
-        "package.module:callable and a bundle's folder are taken too."
+        "package.module:callable and the folder of a bundle are possible too."
     )
 
 
@@ -174,5 +173,5 @@ def _torchvision_model(name: str) -> ZooModel:
         weights.meta["num_params"],
         weights.meta["_ops"],
         f"https://pytorch.org/vision/stable/models.html ({weights})",
-        weights.meta.get("license") or "see the weights' page",
+        weights.meta.get("license") or SEE_WEIGHTS_PAGE,
     )

@@ -1,24 +1,22 @@
 """Networks of timm: ``timm:NAME``, with the preprocessing of timm's own pretrained configuration.
 
-timm is an extra, and imported when one is asked for. Its weights are read here as data, with their
-hash checked; timm only renames what is in them.
+timm is an optional package, imported when one of its models is used. Its weights are read here as
+data, and their hash is checked; timm only renames the tensors.
 """
 
 import difflib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...contracts import Preprocessing
 from ...errors import InputError, UnavailableError, reason_of
-from .architectures import Build
-from .rows import ZooModel
+from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, ZooModel
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from .rows import ZooModel
 
 TIMM = "timm:"
 
@@ -27,51 +25,39 @@ _INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 def timm_model(name: str) -> ZooModel:
-    """What timm knows of a network.
+    """The model that timm describes.
 
     Raises:
-        InputError: If there is none of that name, or its images are prepared in a way that is not
-            had here.
+        InputError: If timm has no such model, or its preprocessing is not supported.
         UnavailableError: If timm is not installed.
     """
-    from .rows import ZooModel
-
     config = _config(name)
     full_name = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
     return ZooModel(
         name=TIMM + full_name,
         architecture=TIMM + config.architecture,
-        build=timm_network(full_name),
+        build=partial(_build, full_name),
         weights=_weights(config),
         preprocessing=_preprocessing(TIMM + full_name, config),
         parameters=0,
         gmac=0,
         source=config.origin_url or f"{_HUB}/{config.hf_hub_id}",
-        licence=config.license or "see the weights' page",
+        licence=config.license or SEE_WEIGHTS_PAGE,
         outputs=config.num_classes,
     )
-
-
-def timm_network(name: str) -> Build:
-    """A network of timm; where its input has one size, it is built for the crop."""
-
-    def build(crop_px: int) -> "nn.Module":
-        return _created(name, crop_px)
-
-    return build
 
 
 def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[str, torch.Tensor]":
     """Published weights under the names and in the shapes of timm's network.
 
     Raises:
-        InputError: If timm cannot bring them into its network.
+        InputError: If timm cannot load them into its network.
     """
     try:
-        network = _created(
+        network = _build(
             name, crop_px, pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}
         )
-    except Exception as error:  # of the renaming, of shapes
+    except Exception as error:  # whatever the renaming or a shape that does not fit raises
         raise InputError(
             f"timm cannot load the published weights into {name}: {reason_of(error)}."
         ) from error
@@ -79,7 +65,8 @@ def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[st
     return state
 
 
-def _created(name: str, crop_px: int, **options: Any) -> "nn.Module":
+def _build(name: str, crop_px: int, **options: Any) -> "nn.Module":
+    """A network of timm; if its input has a fixed size, it is built for the crop."""
     timm = _timm()
     config = _config(name)
     if config.fixed_input_size and config.input_size[1] != crop_px:
@@ -102,26 +89,29 @@ def _config(name: str) -> Any:
     """Timm's ``PretrainedCfg`` of a name, with a tag or without."""
     timm = _timm()
     known = timm.list_models()
-    if not name or name.partition(".")[0] not in known:
-        near = [TIMM + n for n in difflib.get_close_matches(name.partition(".")[0], known, n=3)]
-        hint = f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() has them."
+    architecture = name.partition(".")[0]
+    if not name or architecture not in known:
+        near = [TIMM + match for match in difflib.get_close_matches(architecture, known, n=3)]
+        hint = (
+            f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists its models."
+        )
         raise InputError(f"timm has no model {name!r}. {hint}")
     try:
         config = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:  # of a tag
-        tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    except RuntimeError as error:  # for an unknown tag
+        tags = timm.list_pretrained(f"{architecture}.*")
         raise InputError(
             f"timm has no weights {name!r}. Expected {' or '.join(tags) or 'no tag'}."
         ) from error
     if config is None:
         raise InputError(
-            f"timm does not say how images for {name} are prepared, so it is not taken."
+            f"timm does not give the preprocessing of {name}, so it cannot be evaluated."
         )
     return config
 
 
 def _preprocessing(name: str, config: Any) -> Preprocessing:
-    """As timm evaluates: ``resolve_model_data_config``, and ``transforms_imagenet_eval``."""
+    """Preprocessing of timm's ``resolve_model_data_config`` and ``transforms_imagenet_eval``."""
     from timm.data import config as timm_config
 
     resolve: Any = timm_config.resolve_data_config
@@ -131,9 +121,9 @@ def _preprocessing(name: str, config: Any) -> Preprocessing:
         raise InputError(f"{name} takes {channels} x {height} x {width}, expected 3 x S x S.")
     if data["crop_mode"] != "center":
         raise InputError(
-            f"{name} is evaluated on images that are not cropped in the centre (timm's crop mode "
-            f"{data['crop_mode']!r}). Only that is had here; take it as your own model, with a "
-            "description, if a crop is what you want."
+            f"{name} is evaluated without a crop from the centre (timm's crop mode "
+            f"{data['crop_mode']!r}), which is not supported. To evaluate it with a centre crop, "
+            "give package.module:callable with --description FILE.toml."
         )
     if data["interpolation"] not in _INTERPOLATIONS:
         raise InputError(
@@ -146,21 +136,17 @@ def _preprocessing(name: str, config: Any) -> Preprocessing:
     )
 
 
-def _weights(config: Any) -> Any:
-    """Where the published weights are: by preference where the name of the file has its hash."""
-    from .rows import Address, Download, NotPublished
-
+def _weights(config: Any) -> Download | NotPublished:
+    """The published weights, preferably a file whose name has its hash."""
     url = config.url if isinstance(config.url, str) else ""
-    foreign = config.custom_load or url.endswith(".npz")
-    if url and not foreign and (hashed := Download(url)).sha256_prefix:
-        return hashed
+    is_readable = url and not config.custom_load and not url.endswith(".npz")
+    if is_readable and (download := Download(url)).sha256_prefix:
+        return download
     if config.hf_hub_id:
         repository, _, revision = config.hf_hub_id.partition("@")
         file = config.hf_hub_filename or "model.safetensors"
         hub = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
-        return Address(f"{hub}/{repository}/resolve/{quote(revision or 'main', safe='')}/{file}")
-    if url and not foreign:
-        return Address(url)
-    return NotPublished(
-        "in a format that is not read here" if url else "only to be trained: nobody published any"
-    )
+        return Download(f"{hub}/{repository}/resolve/{quote(revision or 'main', safe='')}/{file}")
+    if is_readable:
+        return Download(url)
+    return NotPublished("their format is not supported" if url else "nobody published any")

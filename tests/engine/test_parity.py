@@ -26,7 +26,7 @@ from evaluator.engine.parity import (
 from evaluator.engine.tolerances import TOLERANCES, tolerance_of
 from evaluator.engine.torch_engine import TorchEngine
 from evaluator.errors import InputError
-from evaluator.exporter.graph.deployable import affine_of
+from evaluator.exporter.graph.deployable import scale_and_bias
 from evaluator.exporter.weights.weights import load_network
 from evaluator.workflow.models.parity_images import parity_images
 
@@ -132,7 +132,7 @@ def failed(verdicts: dict[str, Gate]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def pair(bundle: Bundle) -> PreprocessingPair:
-    good = affine_of(bundle.model.spec.preprocessing)
+    good = scale_and_bias(bundle.model.spec.preprocessing)
     return PreprocessingPair(good, good)
 
 
@@ -193,7 +193,7 @@ def test_a_graph_that_mixes_the_images_of_a_batch_is_caught(
 def test_a_deviation_that_is_2_percent_off_hides_from_every_gate_but_the_exact_one(
     bundle: Bundle, reference: Logits, images: ParityImages
 ) -> None:
-    scale, bias = affine_of(bundle.model.spec.preprocessing)
+    scale, bias = scale_and_bias(bundle.model.spec.preprocessing)
     off = PreprocessingPair((scale, bias), (scale / np.float32(1.02), bias / np.float32(1.02)))
 
     def wide(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

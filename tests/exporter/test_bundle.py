@@ -351,7 +351,7 @@ def test_a_folder_with_something_else_in_it_is_refused_and_left_as_it_was(tmp_pa
     place = tmp_path / "photos"
     place.mkdir()
     (place / "holiday.jpg").write_bytes(b"dear")
-    with pytest.raises(OutputError, match="photos is there and is no bundle") as caught:
+    with pytest.raises(OutputError, match="photos exists and is not a bundle") as caught:
         write_bundle(small(), place)
     assert str(caught.value).isprintable()
     assert (place / "holiday.jpg").read_bytes() == b"dear"

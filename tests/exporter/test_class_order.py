@@ -71,10 +71,10 @@ def test_the_file_of_imagenets_own_order_is_no_other_order(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({0: "wnid"}, r"line 1: 'wnid' is no WordNet id and no class index 0 to 999"),
-        ({4: "1000"}, r"line 5: '1000' is no WordNet id"),
-        ({4: "-1"}, r"line 5: '-1' is no WordNet id"),
-        ({4: "n01440764"}, r"line 5: the class n01440764 is there already, on line 1\. "),
+        ({0: "wnid"}, r"line 1: 'wnid' is neither a WordNet id nor a class index"),
+        ({4: "1000"}, r"line 5: '1000' is neither a WordNet id"),
+        ({4: "-1"}, r"line 5: '-1' is neither a WordNet id"),
+        ({4: "n01440764"}, r"line 5: the class n01440764 is already on line 1\. "),
         ({4: "-", 7: ""}, r"has 998 of ImageNet's 1000 classes: 2 are missing, first n01494475"),
     ],
 )

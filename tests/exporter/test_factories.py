@@ -16,7 +16,7 @@ from evaluator.contracts import ClassOrder, FactoryCode, ModelSpec
 from evaluator.errors import InputError
 from evaluator.exporter.description import read_description
 from evaluator.exporter.factories import is_factory
-from evaluator.exporter.graph.cost import gmac_of
+from evaluator.exporter.graph.cost import model_gmac
 from evaluator.exporter.spec import identity, model_spec
 from evaluator.exporter.weights.weights import load_network
 
@@ -244,18 +244,18 @@ def test_what_is_wrong_in_the_users_code_is_one_line_that_says_where(
 def test_a_module_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(DESCRIPTION)
     description = read_description(tmp_path / "mine.toml")
-    with pytest.raises(InputError, match=r"No module named 'no_such_nets'\. It is looked for in"):
+    with pytest.raises(InputError, match=r"No module named 'no_such_nets'\. Python searches"):
         model_spec("no_such_nets:make", weights="random", description=description)
-    with pytest.raises(InputError, match=r"Leave out \.py: no_such_nets:make\."):
+    with pytest.raises(InputError, match=r"Omit \.py: no_such_nets:make\."):
         model_spec("no_such_nets.py:make", weights="random", description=description)
 
 
 def test_a_network_of_other_classes_needs_a_class_file(spec_of: Spec) -> None:
     code = "\ndef wide():\n    return Net(1001)\ndef few():\n    return Net(10)\n"
     wide = spec_of("wide", code=code)
-    with pytest.raises(InputError, match=r"gives 1,001 logits.*Say with --classes FILE"):
+    with pytest.raises(InputError, match=r"gives 1,001 logits.*with --classes FILE"):
         load_network(wide)
-    with pytest.raises(InputError, match=r"gives 10 logits.*needs an output for each of them"):
+    with pytest.raises(InputError, match=r"gives 10 logits.*needs one output for each class"):
         load_network(spec_of("few"))
     mapped = replace(wide, class_order=ClassOrder((-1, *range(1000))))
     images = torch.rand(2, 3, 64, 64)
@@ -265,14 +265,14 @@ def test_a_network_of_other_classes_needs_a_class_file(spec_of: Spec) -> None:
 
 
 def test_a_factory_needs_a_description_and_a_name_of_its_own(spec_of: Spec) -> None:
-    with pytest.raises(InputError, match=r"taken for a factory.* needs --description FILE\.toml"):
+    with pytest.raises(InputError, match=r"form of a factory.* needs --description FILE\.toml"):
         model_spec("torchvison:resnet18", weights="random")
-    with pytest.raises(InputError, match=r"input is of ONNX files, and .*:make is a factory"):
+    with pytest.raises(InputError, match=r"input is for ONNX files only, and .*:make is a factory"):
         spec_of(line='input = "normalized"\n')
     description = read_description(Path(spec_of().own.description))  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="the name resnet50 is that of a model of `evaluator"):
+    with pytest.raises(InputError, match="the name resnet50 belongs to a model of `evaluator"):
         model_spec("a:b", weights="random", description=replace(description, name="resnet50"))
-    with pytest.raises(InputError, match="resnet50 is known by name, with its preprocessing"):
+    with pytest.raises(InputError, match="resnet50 has its own preprocessing"):
         model_spec("resnet50", description=description)
     unnamed = replace(description, name=None)
     with pytest.raises(InputError, match=r"^a:b cannot be imported"):
@@ -281,4 +281,4 @@ def test_a_factory_needs_a_description_and_a_name_of_its_own(spec_of: Spec) -> N
 
 def test_what_a_factorys_network_computes_is_counted(spec_of: Spec) -> None:
     # 4 x 3 x 3 x 3 weights at 16 x 16 places, and the head.
-    assert gmac_of(spec_of()) == pytest.approx((108 * 16 * 16 + 4 * 1000) / 1e9)
+    assert model_gmac(spec_of()) == pytest.approx((108 * 16 * 16 + 4 * 1000) / 1e9)

@@ -16,10 +16,10 @@ from evaluator.engine.devices import cpu
 from evaluator.errors import EvaluatorError, InputError, OutputError
 from evaluator.exporter.bundle import open_bundle
 from evaluator.exporter.description import read_description
-from evaluator.exporter.graph.cost import gmac_of
-from evaluator.exporter.graph.deployable import affine_of, preprocessing_in_graph
+from evaluator.exporter.graph.cost import model_gmac
+from evaluator.exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from evaluator.exporter.ready_bundle import write_ready_bundle
-from evaluator.exporter.ready_onnx import told_of
+from evaluator.exporter.ready_onnx import onnx_notes
 from evaluator.exporter.spec import identity, model_spec
 from evaluator.tests.ready_graphs import SIDE, Array, ReadyGraph, description
 
@@ -137,7 +137,7 @@ def test_a_bundle_may_take_images(takes: str, layout: str, kind: int, tmp_path: 
     (found,) = session.run(None, {"images": images})
     np.testing.assert_allclose(found, graph.logits(taken(takes, pixels())), rtol=1e-4, atol=1e-4)
     scale, _ = preprocessing_in_graph(bundle.graph, "images")
-    np.testing.assert_array_equal(scale, affine_of(spec.preprocessing, "images")[0])
+    np.testing.assert_array_equal(scale, scale_and_bias(spec.preprocessing, "images")[0])
 
 
 def test_a_graph_of_whole_numbers_takes_no_images(tmp_path: Path) -> None:
@@ -190,17 +190,17 @@ def test_a_softmax_at_the_end_is_left_out_and_told(behind: Any, tmp_path: Path) 
     expected = graph.logits(taken("normalized", pixels()))
     np.testing.assert_allclose(run(bundle.folder, pixels()), expected, rtol=1e-4, atol=1e-4)
     assert any(
-        "ends in a softmax, which is left out: the logits are step5" in n for n in told_of(spec)
+        "ends in a softmax, which is removed: the logits are step5" in n for n in onnx_notes(spec)
     )
 
 
 def test_what_exists_only_as_onnx_is_told(tmp_path: Path) -> None:
     path = ReadyGraph().write(tmp_path / "mine.onnx")
-    (only,) = told_of(spec_of(path))
-    assert "its reference is ONNX Runtime on the CPU in float32" in only
+    (only,) = onnx_notes(spec_of(path))
+    assert "its reference is the original file in ONNX Runtime on the CPU in float32" in only
     assert "Gradients need PyTorch" in only
-    assert "normalises by itself" in told_of(spec_of(path, 'input = "images"'))[1]
-    assert told_of(model_spec("resnet50")) == []
+    assert "normalises by itself" in onnx_notes(spec_of(path, 'input = "images"'))[1]
+    assert onnx_notes(model_spec("resnet50")) == []
 
 
 def test_weights_that_are_listed_as_inputs_are_no_images(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_the_hash_is_over_graph_and_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not the file that mine was made from"):
         write_ready_bundle(before, tmp_path / "bundle")
     path.unlink()
-    with pytest.raises(InputError, match=r"mine\.onnx, is gone"):
+    with pytest.raises(InputError, match=r"mine\.onnx, no longer exists"):
         write_ready_bundle(before, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -331,20 +331,20 @@ def unchanged(model: Any) -> None:
     [
         (ReadyGraph(batch=1), unchanged, "", r"takes batches of exactly 1\. Export it with a dyn"),
         (ReadyGraph(dims=("N", 1, 64, 64)), unchanged, "", r"\['N', 1, 64, 64\], expected nchw or"),
-        (ReadyGraph(dims=("N", 3, 32, 32)), unchanged, "", r"3 channels of 64 px, as the descr"),
+        (ReadyGraph(dims=("N", 3, 32, 32)), unchanged, "", r"3 channels of 64 px, as given by"),
         (ReadyGraph(), unchanged, 'layout = "nhwc"', r"expected nhwc with 3 channels of 64 px"),
-        (ReadyGraph(dims=("N", "C", "H", "W")), unchanged, "", r"does not say where its channels"),
+        (ReadyGraph(dims=("N", "C", "H", "W")), unchanged, "", r"input fits two layouts"),
         (ReadyGraph(dims=("N", 12288)), unchanged, "", r"takes \[0, 12288\], expected images"),
         (ReadyGraph(kind=TensorProto.UINT8), unchanged, "", r"takes uint8, expected float32 for"),
         (ReadyGraph(opset=6), unchanged, "", r"has opset 6, expected at least 7"),
         (ReadyGraph(), half, "", r"weights in float16, expected float32"),
         (ReadyGraph(), quantised, "", r"is quantised \(QLinearConv\), expected float32"),
         (ReadyGraph(), two_inputs, "", r"has 2 inputs \(data, mask\), expected one"),
-        (ReadyGraph(), two_outputs, "", r"has 2 outputs \(scores, step4\): which holds the logits"),
+        (ReadyGraph(), two_outputs, "", r"has 2 outputs \(scores, step4\)\. Expected output ="),
         (ReadyGraph(), unchanged, 'output = "score"', r"no output 'score'\. Did you mean 'scores'"),
         (ReadyGraph(), whole_numbers, "", r"scores of .* is int64, expected float32 logits"),
-        (ReadyGraph(), unchanged, "trained = true", r"trained is of factories"),
-        (ReadyGraph(), unchanged, 'name = "resnet50"', r"resnet50 is that of a model of"),
+        (ReadyGraph(), unchanged, "trained = true", r"trained is for factories"),
+        (ReadyGraph(), unchanged, 'name = "resnet50"', r"resnet50 belongs to a model of"),
     ],
 )  # fmt: skip
 def test_a_graph_that_is_not_what_is_needed_is_refused_in_one_line(
@@ -365,7 +365,7 @@ REDUCE: tuple[Any, ...] = (("Exp", {}), ("LpNormalization", {"axis": 1, "p": 1})
     ("graph", "message"),
     [
         (ReadyGraph(outputs=10), r"gives 10 logits, but the benchmarks have ImageNet's 1000"),
-        (ReadyGraph(outputs=1001), r"gives 1,001 logits.* Say with --classes FILE"),
+        (ReadyGraph(outputs=1001), r"gives 1,001 logits.* with --classes FILE"),
         (ReadyGraph(behind=(("Flatten", {"axis": 0}),)), r"float32 \[1, 3000\] for 3 image"),
         (ReadyGraph(behind=(("Reshape", {}),)), r"does not run in ONNX Runtime on 3 image"),
         (ReadyGraph(behind=(("ArgMax", {"axis": 1}),)), r"ONNX Runtime does not load mine: "),
@@ -396,7 +396,7 @@ def test_a_dynamic_size_is_taken_at_the_crop_that_is_asked_for(tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x07"])
 def test_a_file_that_is_no_onnx_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(content)
-    with pytest.raises(InputError, match=r"mine\.onnx is no ONNX file") as caught:
+    with pytest.raises(InputError, match=r"mine\.onnx is not an ONNX file") as caught:
         spec_of(tmp_path / "mine.onnx")
     assert str(caught.value).isprintable()
 
@@ -404,7 +404,7 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, tmp_path: Path) -> No
 def test_words_that_do_not_go_with_a_file_are_refused(tmp_path: Path) -> None:
     path = ReadyGraph().write(tmp_path / "mine.onnx")
     described = read_description(description(tmp_path / "mine.toml"))
-    with pytest.raises(InputError, match="holds its weights: leave out --weights"):
+    with pytest.raises(InputError, match="holds its weights: omit --weights"):
         model_spec(str(path), weights="random", description=described)
     with pytest.raises(InputError, match=r"needs a description .*: mine\.toml beside it, or"):
         model_spec(str(path))
@@ -414,7 +414,7 @@ def test_words_that_do_not_go_with_a_file_are_refused(tmp_path: Path) -> None:
         model_spec(str(path), description=replace(described, input=None))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(OutputError, match="is there and is no bundle"):
+    with pytest.raises(OutputError, match="exists and is not a bundle"):
         write_ready_bundle(spec_of(path), tmp_path / "full")
 
 
@@ -431,4 +431,4 @@ def test_another_model_in_the_bundles_folder_is_refused(tmp_path: Path) -> None:
 def test_what_a_graph_computes_is_counted(layout: str, tmp_path: Path) -> None:
     spec = spec_of(ReadyGraph(layout=layout).write(tmp_path / "mine.onnx"))
     # 8 x 3 x 8 x 8 weights at 8 x 8 places, and the head.
-    assert gmac_of(spec) == pytest.approx((1536 * 64 + 8 * 1000) / 1e9)
+    assert model_gmac(spec) == pytest.approx((1536 * 64 + 8 * 1000) / 1e9)

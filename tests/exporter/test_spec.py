@@ -82,7 +82,7 @@ def test_weights_that_are_no_file_are_refused_in_one_line(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"is no file\. Give a checkpoint") as caught:
+    with pytest.raises(InputError, match=r"is not a file\. Expected a checkpoint") as caught:
         model_spec("resnet50", weights=weights)
     assert str(caught.value).isprintable()
 

@@ -211,7 +211,7 @@ def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
 
 def test_an_onnx_file_cannot_be_run_by_pytorch(ready: Path, photos: Path, tmp_path: Path) -> None:
     for device in ("cpu", None):
-        with pytest.raises(InputError, match=r"only as ONNX, which PyTorch cannot run: what needs"):
+        with pytest.raises(InputError, match=r"only as ONNX, which PyTorch cannot run. Gradients"):
             evaluator.score(
                 str(ready), "imagenet", photos, engine="torch", device=device, out=tmp_path / "r"
             )
@@ -259,7 +259,7 @@ def test_the_reference_of_a_bundle_is_the_original_and_no_other_file(small: Path
     with pytest.raises(InputError, match="is not the file that small was made from"):
         evaluator.check_parity(str(exported.bundle.folder))
     small.unlink()
-    with pytest.raises(InputError, match="is gone"):
+    with pytest.raises(InputError, match="no longer exists"):
         evaluator.check_parity(str(exported.bundle.folder))
 
 

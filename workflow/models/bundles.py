@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...contracts import Bundle, Progress, ReadyOnnx
-from ...exporter.bundle import is_bundle, open_bundle_of, refuse_what_is_no_bundle, write_bundle
+from ...exporter.bundle import is_bundle, open_matching_bundle, refuse_occupied_folder, write_bundle
 from ...exporter.ready_bundle import write_ready_bundle
-from ...exporter.ready_onnx import told_of
+from ...exporter.ready_onnx import onnx_notes
 from ...exporter.weights.weights import load_network
 from ...storage.atomic import remove_leftovers
 from ...storage.cache import cache_folder
@@ -49,10 +49,10 @@ def bundle_of(
     """
     spec, kind, folder = subject.spec, subject.kind, subject.folder
     if not is_bundle(folder):
-        refuse_what_is_no_bundle(folder)
+        refuse_occupied_folder(folder)
         if _exported(_Export(subject, photos), progress):
-            return open_bundle_of(spec, kind, folder), True
-    return open_bundle_of(spec, kind, folder), False
+            return open_matching_bundle(spec, kind, folder), True
+    return open_matching_bundle(spec, kind, folder), False
 
 
 def bundle_lock(folder: Path) -> Path:
@@ -76,7 +76,7 @@ def _exported(export: _Export, progress: Progress) -> bool:
             return False
         remove_leftovers(folder)
         progress.note(f"Exporting {spec.name} ({spec.weights}) to ONNX: {kind}.")
-        for note in told_of(spec):
+        for note in onnx_notes(spec):
             progress.note(note)
         in_child(_export, export, progress)
     return True

@@ -26,7 +26,7 @@ from ...engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_v
 from ...engine.original_onnx import OriginalOnnx, original_spec
 from ...engine.torch_engine import TorchEngine, torch_spec, torch_versions
 from ...errors import InputError
-from ...exporter.ready_onnx import original_of
+from ...exporter.ready_onnx import unchanged_original
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from .bundles import bundle_of
@@ -270,7 +270,7 @@ def _of_original(model: ModelSpec) -> PreparedModel:
         Placement(ENGINES["onnxruntime"], cpu()),
         original_spec(model),
         model.weights.sha256,
-        original=OriginalOnnxFile(original_of(model), model),
+        original=OriginalOnnxFile(unchanged_original(model), model),
     )
 
 

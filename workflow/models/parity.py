@@ -35,7 +35,7 @@ from ...engine.parity import (
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError
 from ...evaluate.jpeg import decoder_versions
-from ...exporter.graph.deployable import affine_of, preprocessing_in_graph
+from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
@@ -264,7 +264,7 @@ def _preprocessing(candidate: PreparedModel, spec: ModelSpec) -> PreprocessingPa
     if candidate.bundle is None:
         return None
     kind = candidate.spec.input_kind
-    expected = affine_of(spec.preprocessing, kind)
+    expected = scale_and_bias(spec.preprocessing, kind)
     found = preprocessing_in_graph(candidate.bundle.graph, kind)
     if isinstance(spec.own, ReadyOnnx) and spec.own.input != "normalized":
         return PreprocessingPair(expected, found, NORMALISES_ITSELF)

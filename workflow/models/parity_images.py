@@ -14,7 +14,7 @@ from ...evaluate.generate.simple import SIMPLE_CORRUPTIONS
 from ...evaluate.sources.folder import photos_in
 from ...evaluate.sources.items import select_items
 from ...evaluate.sources.listing import read_file
-from ...exporter.graph.cost import gmac_of
+from ...exporter.graph.cost import model_gmac
 
 SLOW_GMAC = 50
 """A model above this sees each photo under one corruption instead of all four. A property of the
@@ -42,7 +42,7 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         for item in items
     ]
     names = list(SIMPLE_CORRUPTIONS)
-    each = 1 if gmac_of(spec) > SLOW_GMAC else len(names)
+    each = 1 if model_gmac(spec) > SLOW_GMAC else len(names)
     corrupted, corrupted_items = [], []
     for position, (item, pixels) in enumerate(zip(items, clean, strict=True)):
         for step in range(each):

@@ -16,7 +16,7 @@ from torchvision import transforms
 
 from evaluator.contracts import LoadedNetwork, Preprocessing
 from evaluator.errors import InputError
-from evaluator.exporter.graph.deployable import affine_of, deployable, preprocessing_in_graph
+from evaluator.exporter.graph.deployable import deployable, preprocessing_in_graph, scale_and_bias
 from evaluator.exporter.graph.onnx_export import write_onnx
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.zoo.table import MODELS
@@ -47,7 +47,7 @@ def by_torchvision(pixels: Pixels, preprocessing: Preprocessing) -> torch.Tensor
 def test_scale_and_bias_are_totensor_and_normalize_on_all_256_values(
     preprocessing: Preprocessing,
 ) -> None:
-    scale, bias = affine_of(preprocessing)
+    scale, bias = scale_and_bias(preprocessing)
     assert scale.dtype == bias.dtype == np.float32
     pixels = every_value()
     ours = (pixels.astype(np.float32) * scale + bias).transpose(0, 3, 1, 2)
@@ -57,7 +57,7 @@ def test_scale_and_bias_are_totensor_and_normalize_on_all_256_values(
 
 
 def test_scale_and_bias_by_hand() -> None:
-    scale, bias = affine_of(replace(IMAGENET, mean=(0.5, 0.25, 0), std=(0.5, 0.1, 1)))
+    scale, bias = scale_and_bias(replace(IMAGENET, mean=(0.5, 0.25, 0), std=(0.5, 0.1, 1)))
     np.testing.assert_array_equal(scale, np.array([1 / 127.5, 1 / 25.5, 1 / 255], np.float32))
     np.testing.assert_array_equal(bias, np.array([-1, -2.5, 0], np.float32))
 
@@ -84,8 +84,8 @@ def test_what_was_exported_is_read_back_exactly(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Flatten(), nn.Linear(900, 5))
     path = exported(network, UNEQUAL, tmp_path)
     scale, bias = preprocessing_in_graph(path)
-    np.testing.assert_array_equal(scale, affine_of(UNEQUAL)[0])
-    np.testing.assert_array_equal(bias, affine_of(UNEQUAL)[1])
+    np.testing.assert_array_equal(scale, scale_and_bias(UNEQUAL)[0])
+    np.testing.assert_array_equal(bias, scale_and_bias(UNEQUAL)[1])
 
 
 @pytest.mark.slow
@@ -94,8 +94,8 @@ def test_what_was_exported_is_read_back_from_a_transformer_too(tmp_path: Path) -
     network = torchvision.models.VisionTransformer(32, 16, 1, 2, 8, 16, num_classes=5)
     path = exported(network, UNEQUAL, tmp_path)
     scale, bias = preprocessing_in_graph(path)
-    np.testing.assert_array_equal(scale, affine_of(UNEQUAL)[0])
-    np.testing.assert_array_equal(bias, affine_of(UNEQUAL)[1])
+    np.testing.assert_array_equal(scale, scale_and_bias(UNEQUAL)[0])
+    np.testing.assert_array_equal(bias, scale_and_bias(UNEQUAL)[1])
 
 
 def exported(network: nn.Module, preprocessing: Preprocessing, folder: Path) -> Path:
@@ -193,7 +193,7 @@ def test_a_graph_that_normalises_otherwise_is_refused(name: str, tmp_path: Path)
 def test_a_scale_that_is_one_number_is_not_taken_for_three(tmp_path: Path) -> None:
     one = np.array([1.5], np.float32)
     path = written(tmp_path, CAST, TRANSPOSE, MUL, ADD, HEAD, scale=one)
-    assert preprocessing_in_graph(path)[0].shape != affine_of(IMAGENET)[0].shape
+    assert preprocessing_in_graph(path)[0].shape != scale_and_bias(IMAGENET)[0].shape
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no graph"], ids=["empty", "text"])

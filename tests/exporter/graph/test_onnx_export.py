@@ -361,9 +361,11 @@ def test_a_crop_that_is_too_small_for_the_network_is_refused_by_its_size(tmp_pat
 
 def test_an_export_leaves_logging_as_it_was(tmp_path: Path) -> None:
     names = ("torch.onnx", "onnxscript", "torch")
-    before = {name: logging.getLogger(name).level for name in names}
+    before = {name: logging.getLogger(name).getEffectiveLevel() for name in names}
+    disabled = logging.root.manager.disable
     write_onnx(small(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())), tmp_path / "model.onnx")
-    assert {name: logging.getLogger(name).level for name in names} == before
+    assert {name: logging.getLogger(name).getEffectiveLevel() for name in names} == before
+    assert logging.root.manager.disable == disabled
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50", "torchvision:vit_b_32"])

@@ -215,7 +215,7 @@ def test_another_protocol_than_torchs_is_told_with_a_way_out(tmp_path: Path) -> 
     # torch 2.14 reads protocol 2 only, and warns of it; ours must not.
     assert same(read(small_tensors(), tmp_path, pickle_protocol=3).tensors, small_tensors())
     message = refused(small_tensors(), tmp_path, pickle_protocol=4)
-    assert "was pickled in a way that is not read as data. Where you trust it, save" in message
+    assert "was pickled in a way that cannot be read as data. If you trust it, save" in message
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
@@ -263,20 +263,23 @@ POINTER = (
         (b"\n  <HTML>", "is a web page"),
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
         (POINTER, "is a Git LFS pointer, not the file itself. Run `git lfs pull`"),
-        (NEW[: len(NEW) // 2], "is cut off or damaged"),
-        (NEW[:-1], "is cut off or damaged"),
-        (NEW[:40], "is cut off or damaged"),
-        (OLD[:-5], "is cut off or damaged"),
-        (SAFE[:-5], "of safetensors, is cut off or damaged"),
-        (SAFE[:100], "of safetensors, is cut off or damaged"),
+        (NEW[: len(NEW) // 2], "is truncated or damaged"),
+        (NEW[:-1], "is truncated or damaged"),
+        (NEW[:40], "is truncated or damaged"),
+        (OLD[:-5], "is truncated or damaged"),
+        (SAFE[:-5], "of safetensors, is truncated or damaged"),
+        (SAFE[:100], "of safetensors, is truncated or damaged"),
         (gzip.compress(NEW), "is compressed by gzip"),
-        (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "is a file of HDF5"),
-        (archive_of("word/document.xml"), "is an archive, but none of torch.save"),
-        (pickle.dumps({"a": np.zeros(3)}), "is no checkpoint that can be read as data"),
-        (b"hello", "is no checkpoint that can be read as data"),
-        (b'{"message": "not found"}', "is no checkpoint that can be read as data"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF" + b"\0" * 99, "is no checkpoint that can be read as data"),
-        (b"\x80\x02}q\x00.", "is no checkpoint that can be read as data"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "is an HDF5 file"),
+        (archive_of("word/document.xml"), "is an archive, but not of torch.save"),
+        (pickle.dumps({"a": np.zeros(3)}), "is not a checkpoint that can be read as data"),
+        (b"hello", "is not a checkpoint that can be read as data"),
+        (b'{"message": "not found"}', "is not a checkpoint that can be read as data"),
+        (
+            b"\xff\xd8\xff\xe0\0\x10JFIF" + b"\0" * 99,
+            "is not a checkpoint that can be read as data",
+        ),
+        (b"\x80\x02}q\x00.", "is not a checkpoint that can be read as data"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else None,
 )
@@ -295,4 +298,4 @@ def test_a_flipped_bit_in_a_tensor_is_found(tmp_path: Path) -> None:
     content[content.index(weights) + 5] ^= 1
     path.write_bytes(content)
     assert not same(torch.load(path, weights_only=True), small_tensors())  # torch says nothing
-    assert "is cut off or damaged" in refusal(path)
+    assert "is truncated or damaged" in refusal(path)

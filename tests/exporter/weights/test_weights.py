@@ -128,7 +128,7 @@ def test_a_checkpoint_that_was_moved_after_the_spec_was_made_is_named(
 ) -> None:
     spec = model_spec(small, weights=checkpoint(tmp_path / "mine.pth", small_tensors()))
     (tmp_path / "mine.pth").rename(tmp_path / "elsewhere.pth")
-    with pytest.raises(InputError, match=r"mine\.pth, are gone") as caught:
+    with pytest.raises(InputError, match=r"mine\.pth, no longer exist") as caught:
         load_network(spec)
     one_line(caught)
 

@@ -22,11 +22,11 @@ from evaluator.contracts import ClassOrder, Preprocessing
 from evaluator.errors import EvaluatorError, InputError, UnavailableError
 from evaluator.evaluate.decode import photo_pixels
 from evaluator.exporter.graph.batchnorm import fold_batchnorm
-from evaluator.exporter.graph.cost import gmac_of
-from evaluator.exporter.graph.deployable import affine_of
+from evaluator.exporter.graph.cost import model_gmac
+from evaluator.exporter.graph.deployable import scale_and_bias
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
-from evaluator.exporter.zoo.rows import Address, Download, NotPublished
+from evaluator.exporter.zoo.rows import Download, NotPublished
 from evaluator.exporter.zoo.table import find_model
 from evaluator.storage import fetch as fetching
 from evaluator.tests.file_server import FileServer, file_server
@@ -78,7 +78,7 @@ def test_images_are_prepared_as_timm_evaluates(
     resolve: Any = resolve_model_data_config
     config = resolve(timm.create_model(name, pretrained=False))
     transform = create_transform(**config, is_training=False)
-    scale, bias = affine_of(preprocessing)
+    scale, bias = scale_and_bias(preprocessing)
     for photo in sorted(photos.rglob("*.JPEG"))[:3]:
         pixels = photo_pixels(photo.read_bytes(), str(photo), preprocessing)
         found = pixels.astype(np.float32).transpose(2, 0, 1) * scale.reshape(3, 1, 1)
@@ -89,15 +89,15 @@ def test_images_are_prepared_as_timm_evaluates(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("coat_lite_medium_384", r"not cropped in the centre \(timm's crop mode 'squash'\)"),
+        ("coat_lite_medium_384", r"without a crop from the centre \(timm's crop mode 'squash'\)"),
         ("vit_base_patch16_sapiens2", r"takes 3 x 1024 x 768, expected 3 x S x S"),
         ("volo_d4_448", r"A crop of 448 px does not fit into a short side of 389 px"),
         ("resnet10", r"timm has no model 'resnet10'\. Did you mean timm:resnet10t or"),
         ("", r"timm has no model ''\. "),
         ("resnet10t.mine", r"timm has no weights 'resnet10t\.mine'\. Expected resnet10t\.c3_in1k"),
         ("hf-hub:somebody/model", r"timm has no model 'hf-hub:somebody/model'"),
-        ("samvit_base_patch16", r"gives 0 logits.* It needs an output for each of them"),
-        ("mixer_b16_224.goog_in21k", r"gives 21,843 logits.* Say with --classes FILE"),
+        ("samvit_base_patch16", r"gives 0 logits.* It needs one output for each class"),
+        ("mixer_b16_224.goog_in21k", r"gives 21,843 logits.* with --classes FILE"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_in_one_line(name: str, message: str) -> None:
@@ -140,10 +140,10 @@ def test_weights_come_from_where_their_hash_is_known_best() -> None:
     assert hashed.sha256_prefix == "f3215ab1"
     hub = "https://huggingface.co/timm"
     # Of their own addresses one has no hash, the other is in a format of JAX.
-    assert find_model("timm:convnext_tiny.fb_in1k").weights == Address(
+    assert find_model("timm:convnext_tiny.fb_in1k").weights == Download(
         f"{hub}/convnext_tiny.fb_in1k/resolve/main/model.safetensors"
     )
-    assert find_model("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k").weights == Address(
+    assert find_model("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k").weights == Download(
         f"{hub}/vit_tiny_patch16_224.augreg_in21k_ft_in1k/resolve/main/model.safetensors"
     )
     assert isinstance(find_model("timm:vovnet57a").weights, NotPublished)
@@ -242,7 +242,7 @@ def test_a_normalisation_that_does_what_nobody_knows_is_refused() -> None:
             return 2 * super().forward(input)
 
     network = nn.Sequential(nn.Conv2d(3, 4, 3), Doubling(4)).eval()
-    with pytest.raises(InputError, match="a Doubling, a batch normalisation that does something"):
+    with pytest.raises(InputError, match="a Doubling, a batch normalisation that does more"):
         fold_batchnorm(network, torch.zeros(1, 3, 8, 8))
 
 
@@ -262,7 +262,7 @@ def test_a_bundle_of_timm_agrees_with_pytorch(name: str, crop_px: int, tmp_path:
 def test_what_a_model_computes_is_counted_without_weights() -> None:
     # 0.70 GMAC at 176 px on the model's page.
     spec = model_spec("timm:resnet10t", weights="random")
-    assert gmac_of(spec) == pytest.approx(0.70, abs=0.005)
+    assert model_gmac(spec) == pytest.approx(0.70, abs=0.005)
 
 
 def test_the_preprocessing_is_that_of_the_tag() -> None:
