@@ -160,7 +160,7 @@ def test_an_engine_can_be_stopped_while_threads_begin_to_use_it(tmp_path: Path) 
 
 
 def test_only_an_engine_that_is_named_is_openvino() -> None:
-    from evaluator.workflow.models.engines import candidates
+    from evaluator.engine.table import candidates
 
     assert {place.kind.backend for place in candidates(None, "cpu")} == {"onnxruntime", "torch"}
     assert [place.kind.backend for place in candidates("openvino", None)] == ["openvino"]

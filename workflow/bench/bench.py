@@ -25,6 +25,7 @@ from ...contracts import (
     Progress,
     Source,
 )
+from ...engine.table import candidates
 from ...engine.throughput import (
     Bottleneck,
     Latency,
@@ -43,7 +44,7 @@ from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.bundles import bundle_of
-from ..models.engines import PreparedModel, candidates, is_reference, prepare, supporting
+from ..models.engines import PreparedModel, is_reference, prepare, supporting
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.resolve import ResolvedModel, resolve_model

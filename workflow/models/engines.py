@@ -1,30 +1,25 @@
-"""Which engine runs where, and opening it."""
+"""Preparing a model for an engine: its bundle is exported, or its network is loaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 from ...contracts import (
     ONNX_REFERENCE,
-    Backend,
     Bundle,
-    Device,
     Engine,
     EngineSpec,
     InputKind,
     LoadedNetwork,
     ModelSpec,
-    Precision,
     Progress,
     ReadyOnnx,
 )
-from ...engine.devices import cpu, cuda_devices, find_device
+from ...engine.devices import cpu
 from ...engine.engine_io import bundle_spec
-from ...engine.onnx_engine import OnnxEngine, onnx_notice, onnx_versions
-from ...engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
 from ...engine.original_onnx import OriginalOnnx, original_spec
-from ...engine.torch_engine import TorchEngine, torch_spec, torch_versions
+from ...engine.table import ENGINES, Placement
+from ...engine.torch_engine import TorchEngine, torch_spec
 from ...errors import InputError
 from ...exporter.ready_onnx import original_of
 from ...exporter.weights.weights import load_network
@@ -32,98 +27,7 @@ from ...system.malloc import keep_freed_memory
 from .bundles import bundle_of
 from .resolve import ResolvedModel
 
-
-class OpenBundle(Protocol):
-    """What opens an engine on a bundle: the engine's class."""
-
-    def __call__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> Engine:
-        """``threads`` are of a CPU engine that only one caller will use."""
-
-
-def _nothing_to_say(bundle: Bundle, device: Device) -> str:
-    return ""
-
-
-def _computes_anything(precision: Precision, device: Device) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class EngineKind:
-    """A row of the table of engines.
-
-    Attributes:
-        backend: Its name on the command line.
-        versions: The packages that compute.
-        cpu_batch: Images in a batch on the CPU.
-        cuda_batch: Images in a batch on CUDA; none where it does not run there.
-        open_bundle: Opens it on a bundle; none where it runs the network itself.
-        check: Raises ``EngineUnavailableError`` where it cannot compute in a precision on a device.
-        notice: What a user must know of how it computes a bundle, if anything.
-        auto_select: Whether it may be chosen where the user names none.
-    """
-
-    backend: Backend
-    versions: Callable[[], dict[str, str]]
-    cpu_batch: int
-    cuda_batch: int | None
-    open_bundle: OpenBundle | None = None
-    check: Callable[[Precision, Device], None] = _computes_anything
-    notice: Callable[[Bundle, Device], str] = _nothing_to_say
-    auto_select: bool = True
-
-    @property
-    def runs_onnx(self) -> bool:
-        """Whether it runs a bundle's graph, rather than the network itself."""
-        return self.open_bundle is not None
-
-    def runs_on(self, device: Device) -> bool:
-        """Whether it has kernels for such a device."""
-        return device.name == "cpu" or self.cuda_batch is not None
-
-    def batch_size(self, device: Device) -> int:
-        """Images in a batch, unless the user says otherwise."""
-        on_cpu = device.name == "cpu" or self.cuda_batch is None
-        return self.cpu_batch if on_cpu else cast(int, self.cuda_batch)
-
-
-ENGINES = {
-    kind.backend: kind
-    for kind in (
-        EngineKind(
-            "onnxruntime",
-            onnx_versions,
-            cpu_batch=4,
-            cuda_batch=64,
-            open_bundle=OnnxEngine,
-            notice=onnx_notice,
-        ),
-        EngineKind(
-            "openvino",
-            openvino_versions,
-            cpu_batch=4,
-            cuda_batch=None,
-            open_bundle=OpenVinoEngine,
-            check=check_openvino,
-            auto_select=False,
-        ),
-        EngineKind("torch", torch_versions, cpu_batch=16, cuda_batch=64),
-    )
-}
-"""Best first; of those that may be chosen unasked, the first that passes parity is."""
-
 _BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """An engine on a device."""
-
-    kind: EngineKind
-    device: Device
-
-    def __str__(self) -> str:
-        return f"{self.kind.backend} on {self.device}"
 
 
 @dataclass(frozen=True)
@@ -181,24 +85,6 @@ class PreparedModel:
             return OriginalOnnx(original.path, original.model, device, input_kind=input_kind)
         assert self.network is not None
         return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
-
-
-def candidates(engine: str | None, device: str | None) -> list[Placement]:
-    """What may serve, best first: one placement where the user names the engine.
-
-    Raises:
-        InputError: If there is no such engine or device name.
-        UnavailableError: If the device is not here.
-    """
-    if engine is not None and engine not in ENGINES:
-        raise InputError(f"There is no engine {engine!r}. Expected {' or '.join(ENGINES)}.")
-    devices = [find_device(device)] if device is not None else [*cuda_devices()[:1], cpu()]
-    if engine is not None:
-        kind = ENGINES[engine]
-        # A device that is named is taken as it is: the engine says that it does not serve it.
-        return [Placement(kind, next(filter(kind.runs_on, devices), devices[0]))]
-    kinds = [kind for kind in ENGINES.values() if kind.auto_select]
-    return [Placement(kind, place) for place in devices for kind in kinds if kind.runs_on(place)]
 
 
 def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Unpack
 
 from ...contracts import Bundle, NullProgress, ParityResult, Progress
+from ...engine.table import candidates
 from .bundles import bundle_of
-from .engines import candidates, prepare
+from .engines import prepare
 from .options import GraphOptions, ModelOptions
 from .parity import measure_parity, stored_parity, suspect_preprocessing
 from .resolve import resolve_model

@@ -32,6 +32,7 @@ from ...engine.parity import (
     logits_of,
     mean_kl,
 )
+from ...engine.table import candidates
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError
 from ...evaluate.jpeg import decoder_versions
@@ -42,7 +43,6 @@ from ...storage.documents import document_sha256, plain, read_document, write_do
 from ...system.malloc import give_back_freed_memory
 from .engines import (
     PreparedModel,
-    candidates,
     is_reference,
     prepare,
     reference_name,

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
+from ...engine.table import Placement, candidates
 from ...errors import EngineError, EngineUnavailableError, ParityError, printable
-from .engines import Placement, PreparedModel, candidates, is_reference, prepare, supporting
+from .engines import PreparedModel, is_reference, prepare, supporting
 from .parity import evidence_path, measure_parity, stored_parity, suspect_preprocessing
 from .resolve import ResolvedModel
 
