@@ -60,16 +60,16 @@ BUILD_BESIDE_GARBAGE = """
 import gc, sys
 from pathlib import Path
 import tensorrt_rtx as trt
-from evaluator.engine import plan_builder
+from evaluator.engine.plans import builder
 from evaluator.engine.plans.build_progress import BuildProgress
 from evaluator.errors import EngineError
-from evaluator.tests.engine.test_plan_builder import job
+from evaluator.tests.engine.plans.test_builder import job
 
 class Allocating(trt.ILogger):
     def log(self, severity, message):
         self.kept = [[] for _ in range(50_000)]  # enough for a collection
 
-plan_builder.logger = lambda *_: Allocating()
+builder.logger = lambda *_: Allocating()
 gc.set_threshold(20_000, 1, 1)
 gc.collect()
 gc.disable()
@@ -78,7 +78,7 @@ old.append(old)  # only a collection frees it
 del old
 gc.enable()
 try:
-    plan_builder.plan_from_onnx(trt, job(Path(sys.argv[1])), BuildProgress())
+    builder.plan_from_onnx(trt, job(Path(sys.argv[1])), BuildProgress())
 except EngineError:
     print("refused", gc.isenabled())
 """

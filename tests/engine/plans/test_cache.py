@@ -263,7 +263,7 @@ def test_a_plan_that_is_there_is_had_without_the_lock(request_: PlanRequest) -> 
 BUILD = """
 import sys
 from pathlib import Path
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.engine.plans.plan import Profile
 from evaluator.engine.plans.build import PlanOrder, build_plan
 from evaluator.engine.plans.cache import PlanRequest, cached_plan
@@ -275,7 +275,7 @@ toolchain = find_toolchain(find_flavour("tensorrt-rtx"))
 request = PlanRequest(toolchain, open_bundle(Path(sys.argv[1])), Profile(4, 8))
 print("ready", flush=True)
 sys.stdin.readline()
-print(cached_plan(request, Silence())[1])
+print(cached_plan(request, NullProgress())[1])
 """
 
 
