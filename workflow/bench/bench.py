@@ -44,9 +44,10 @@ from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.bundles import bundle_of
-from ..models.engines import PreparedModel, is_reference, prepare, supporting
+from ..models.engines import prepare, supporting
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
+from ..models.prepared_model import PreparedModel
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -246,7 +247,7 @@ def bench(
 
 
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
-    if is_reference(loaded):
+    if loaded.is_reference:
         return "reference"
     result = stored_parity(subject, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"

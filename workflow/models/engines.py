@@ -1,90 +1,28 @@
 """Preparing a model for an engine: its bundle is exported, or its network is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from ...contracts import (
     ONNX_REFERENCE,
-    Bundle,
-    Engine,
     EngineSpec,
-    InputKind,
-    LoadedNetwork,
     ModelSpec,
     Progress,
     ReadyOnnx,
 )
 from ...engine.devices import cpu
 from ...engine.engine_io import bundle_spec
-from ...engine.original_onnx import OriginalOnnx, original_spec
+from ...engine.original_onnx import original_spec
 from ...engine.table import ENGINES, Placement
-from ...engine.torch_engine import TorchEngine, torch_spec
+from ...engine.torch_engine import torch_spec
 from ...errors import InputError
 from ...exporter.ready_onnx import original_of
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from .bundles import bundle_of
+from .prepared_model import PreparedBundle, PreparedModel, PreparedOnnxFile, prepared_network
 from .resolve import ResolvedModel
 
 _BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
-
-
-@dataclass(frozen=True)
-class OriginalOnnxFile:
-    """A user's ONNX file, and the model that it is."""
-
-    path: Path
-    model: ModelSpec
-
-
-@dataclass(frozen=True)
-class PreparedModel:
-    """A model made ready for one engine, not yet opened: its identity is known.
-
-    Attributes:
-        name: Of the model.
-        placement: The engine and its device.
-        spec: What the engine will compute.
-        weights_sha256: Of the model's tensors.
-        bundle: Where the engine runs a bundle.
-        network: Where it runs the network itself.
-        original: Where it is the reference of a model that exists only as ONNX.
-    """
-
-    name: str
-    placement: Placement
-    spec: EngineSpec
-    weights_sha256: str
-    bundle: Bundle | None = None
-    network: LoadedNetwork | None = None
-    original: OriginalOnnxFile | None = None
-
-    @property
-    def notice(self) -> str:
-        """What a user must know of how it computes, if anything."""
-        return (
-            ""
-            if self.bundle is None
-            else self.placement.kind.notice(self.bundle, self.placement.device)
-        )
-
-    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
-        """The engine.
-
-        Args:
-            threads: Of a CPU session that only one caller will use.
-            input_kind: What it takes, where it runs no bundle, which says so itself.
-        """
-        if self.bundle is not None:
-            opens = self.placement.kind.open_bundle
-            assert opens is not None
-            return opens(self.bundle, self.placement.device, threads=threads)
-        if self.original is not None:
-            original, device = self.original, self.placement.device
-            return OriginalOnnx(original.path, original.model, device, input_kind=input_kind)
-        assert self.network is not None
-        return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
 
 
 def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:
@@ -98,7 +36,7 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
     if placement.kind.runs_onnx:
         bundle, _ = bundle_of(subject, progress)
         sha256, spec = bundle.model.weights_sha256, bundle_spec(placement.kind.backend, bundle)
-        return PreparedModel(subject.spec.name, placement, spec, sha256, bundle=bundle)
+        return PreparedBundle(subject.spec.name, placement, spec, sha256, bundle)
     if subject.kind.precision != "fp32":
         raise InputError(
             f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
@@ -106,7 +44,7 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
         )
     if placement.device.name == "cpu":
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
-    return _of_network(load_network(subject.spec, progress), placement)
+    return prepared_network(load_network(subject.spec, progress), placement)
 
 
 def supporting(subject: ResolvedModel, choices: Sequence[Placement]) -> list[Placement]:
@@ -114,11 +52,6 @@ def supporting(subject: ResolvedModel, choices: Sequence[Placement]) -> list[Pla
     if not isinstance(subject.spec.own, ReadyOnnx) or len(choices) == 1:
         return list(choices)
     return [place for place in choices if place.kind.runs_onnx]
-
-
-def is_reference(loaded: PreparedModel) -> bool:
-    """Whether this is the reference itself: PyTorch in float32 on the CPU."""
-    return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
 
 
 def reference_of(subject: ResolvedModel, weights_sha256: str, progress: Progress) -> PreparedModel:
@@ -135,7 +68,7 @@ def reference_of(subject: ResolvedModel, weights_sha256: str, progress: Progress
             f"The weights of {subject.spec.name} ({subject.spec.weights}) changed since the "
             "bundle was exported. Remove the bundle and export again."
         )
-    return _of_network(network, Placement(ENGINES["torch"], cpu()))
+    return prepared_network(network, Placement(ENGINES["torch"], cpu()))
 
 
 def reference_name(model: ModelSpec) -> str:
@@ -150,17 +83,12 @@ def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
     return torch_spec(model, weights_sha256)
 
 
-def _of_original(model: ModelSpec) -> PreparedModel:
-    return PreparedModel(
+def _of_original(model: ModelSpec) -> PreparedOnnxFile:
+    return PreparedOnnxFile(
         model.name,
         Placement(ENGINES["onnxruntime"], cpu()),
         original_spec(model),
         model.weights.sha256,
-        original=OriginalOnnxFile(original_of(model), model),
+        original_of(model),
+        model,
     )
-
-
-def _of_network(network: LoadedNetwork, placement: Placement) -> PreparedModel:
-    sha256 = network.weights_sha256
-    spec = torch_spec(network.spec, sha256)
-    return PreparedModel(network.spec.name, placement, spec, sha256, network=network)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress, ReadyOnnx
 from ...errors import InputError, printable
 from ...exporter.graph.deployable import deployable
+from .prepared_model import PreparedNetwork
 from .resolve import ResolvedModel
 from .verified_engine import VerifiedEngine, select_engine
 
@@ -67,9 +68,9 @@ def gradient_network(
     """
     refuse_without_gradients(subject)
     believed = select_engine(subject, "torch", device, parity=parity, progress=progress)
-    loaded = believed.loaded.network
-    assert loaded is not None
-    return GradientNetwork(frozen_network(loaded, believed.loaded.placement.device), believed)
+    prepared = believed.loaded
+    assert isinstance(prepared, PreparedNetwork)
+    return GradientNetwork(frozen_network(prepared.network, prepared.placement.device), believed)
 
 
 def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":

@@ -42,8 +42,6 @@ from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
 from .engines import (
-    PreparedModel,
-    is_reference,
     prepare,
     reference_name,
     reference_of,
@@ -52,6 +50,7 @@ from .engines import (
 )
 from .options import GraphOptions, ModelOptions
 from .parity_images import parity_images
+from .prepared_model import PreparedBundle, PreparedModel
 from .resolve import ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
@@ -115,7 +114,7 @@ def measure_parity(
     progress: Progress,
 ) -> ParityResult:
     """Measure a candidate that is ready, and keep the result."""
-    if is_reference(candidate):
+    if candidate.is_reference:
         raise InputError(
             "PyTorch on the CPU in float32 is the reference: there is nothing to compare it with. "
             "Choose --engine onnxruntime, or --device cuda:0."
@@ -261,7 +260,7 @@ def _collected(
 
 
 def _preprocessing(candidate: PreparedModel, spec: ModelSpec) -> PreprocessingPair | None:
-    if candidate.bundle is None:
+    if not isinstance(candidate, PreparedBundle):
         return None
     kind = candidate.spec.input_kind
     expected = affine_of(spec.preprocessing, kind)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from ...contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
 from ...engine.table import Placement, candidates
 from ...errors import EngineError, EngineUnavailableError, ParityError, printable
-from .engines import PreparedModel, is_reference, prepare, supporting
+from .engines import prepare, supporting
 from .parity import evidence_path, measure_parity, stored_parity, suspect_preprocessing
+from .prepared_model import PreparedModel
 from .resolve import ResolvedModel
 
 
@@ -74,7 +75,7 @@ def _believed(
     subject: ResolvedModel, placement: Placement, *, parity: bool, progress: Progress
 ) -> VerifiedEngine:
     loaded = prepare(subject, placement, progress)
-    if is_reference(loaded):
+    if loaded.is_reference:
         return VerifiedEngine(loaded, None, "reference")
     result = stored_parity(subject, loaded)
     if result is None and parity:

@@ -29,7 +29,6 @@ from ....evaluate.decode import photo_pixels
 from ....evaluate.generate.photos import sample_photos
 from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
-from ...models.engines import is_reference
 from ...models.parity import compared, stored_parity
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, failure
@@ -194,7 +193,7 @@ def believed_on_adversarial(
     found = []
     for victim in victims:
         loaded = replace(victim.believed.loaded, spec=victim.spec)
-        if is_reference(loaded):
+        if loaded.is_reference:
             found.append(victim)
             continue
         result = stored_parity(victim.subject, loaded, words)
