@@ -25,7 +25,6 @@ from ...contracts import (
     Progress,
     Source,
 )
-from ...engine.table import candidates
 from ...engine.throughput import (
     Bottleneck,
     Latency,
@@ -43,8 +42,8 @@ from ...evaluate.sources.items import ItemSource, select_items
 from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
-from ..models.bundles import bundle_of
-from ..models.engines import prepare, supporting
+from ..models.bundles import ensure_bundle
+from ..models.engines import model_candidates, prepare
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.prepared_model import PreparedModel
@@ -194,10 +193,10 @@ def bench(
             places, what.conditions, progress=progress, tree=what.tree, labels=named
         )
         images = _images(what, source, origin)
-        place = supporting(subject, candidates(engine, device))[0]
+        place = model_candidates(subject, engine, device)[0]
         place.kind.check(subject.kind.precision, place.device)
         if place.kind.runs_onnx:
-            bundle_of(subject, progress)  # exported before anything is timed
+            ensure_bundle(subject, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)
         progress.note(f"Engine: {place}, batches of {batch}, on {images.description}.")
         before, began = resident_bytes(), time.perf_counter()
