@@ -70,7 +70,7 @@ def test_what_the_compiled_model_runs_is_asked_not_believed(
 
 
 def test_float16_and_gpus_are_refused() -> None:
-    with pytest.raises(EngineUnavailableError, match="no fp16 on processors"):
+    with pytest.raises(EngineUnavailableError, match="no fp16 on the CPU"):
         check_openvino("fp16", cpu())
     with pytest.raises(EngineUnavailableError, match="Use --device cpu"):
         check_openvino("fp32", replace(cpu(), name="cuda:0"))

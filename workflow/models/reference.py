@@ -35,7 +35,6 @@ class Reference(ABC):
         passed: Status of a parity that passed against it.
         has_network: Whether the model has a PyTorch network, which other precisions, gradients
             and the engine ``torch`` need.
-        normalizes_itself: Whether the model's graph normalises its input by itself.
     """
 
     model: ModelSpec
@@ -44,8 +43,9 @@ class Reference(ABC):
     has_network: ClassVar[bool]
 
     @property
-    @abstractmethod
-    def normalizes_itself(self) -> bool: ...
+    def normalizes_itself(self) -> bool:
+        """Whether the model's own graph normalises its input."""
+        return False
 
     @abstractmethod
     def spec(self, weights_sha256: str) -> EngineSpec:
@@ -67,11 +67,6 @@ class TorchReference(Reference):
     name: ClassVar[str] = "PyTorch"
     passed: ClassVar[str] = "passed"
     has_network: ClassVar[bool] = True
-
-    @property
-    def normalizes_itself(self) -> bool:
-        """Never: the exporter puts the normalisation in front of the network."""
-        return False
 
     def spec(self, weights_sha256: str) -> EngineSpec:
         """Architecture, weights and preprocessing."""

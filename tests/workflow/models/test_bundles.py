@@ -111,7 +111,7 @@ def test_another_graph_of_the_same_model_is_not_taken(
     model = toy.model
     with pytest.raises(InputError, match=told):
         ensure_bundle(ResolvedModel(model.spec, kind, toy.folder), NullProgress())
-    with pytest.raises(InputError, match="asked for was"):
+    with pytest.raises(InputError, match="got the options"):
         resolve_model(
             ModelOptions(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
         )
