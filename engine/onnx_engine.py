@@ -101,9 +101,9 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
         ) from error
     if session.get_providers()[0] != provider:
         raise EngineUnavailableError(
-            f"ONNX Runtime was asked for {device} and would silently use the CPU: its CUDA "
-            "provider did not load. It needs the package onnxruntime-gpu with CUDA 13 and "
-            "cuDNN 9, which a CUDA build of torch brings. Use --device cpu, or --engine torch."
+            f"ONNX Runtime would silently use the CPU instead of {device}: its CUDA provider did "
+            "not load. It needs the package onnxruntime-gpu with CUDA 13 and cuDNN 9, which a CUDA "
+            "build of torch brings. Use --device cpu, or --engine torch."
         )
     return session
 

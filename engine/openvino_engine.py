@@ -137,8 +137,8 @@ def _compiled(bundle: Bundle, streams: int, threads: int) -> Any:
         ) from error
     if other_types := _heavy_layer_types(model) - {_TYPES[precision]}:
         raise EngineUnavailableError(
-            f"OpenVINO was asked for {precision} and would silently compute in "
-            f"{' and '.join(sorted(other_types))} on this processor. Use --precision fp32, or "
+            f"OpenVINO would silently compute in {' and '.join(sorted(other_types))} instead of "
+            f"{precision} on this processor. Use --precision fp32, or "
             "--engine onnxruntime."
         )
     return model

@@ -76,10 +76,10 @@ def test_a_child_that_was_killed_is_one_line() -> None:
 
 PROGRAM = """
 import sys
-from evaluator.contracts import Silence
-from evaluator.tests.workflow.test_child import sleep
+from evaluator.contracts import NullProgress
+from evaluator.tests.system.test_child_process import sleep
 from evaluator.system.child_process import in_child
-in_child(sleep, sys.argv[1], Silence())
+in_child(sleep, sys.argv[1], NullProgress())
 """
 
 

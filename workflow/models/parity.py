@@ -251,10 +251,10 @@ def _preprocessing(candidate: PreparedModel, reference: Reference) -> Preprocess
         return None
     kind = candidate.spec.input_kind
     expected = affine_of(reference.model.preprocessing, kind)
-    found = preprocessing_in_graph(candidate.bundle.graph, kind)
+    actual = preprocessing_in_graph(candidate.bundle.graph, kind)
     if reference.normalizes_itself:
-        return PreprocessingPair(expected, found, NORMALISES_ITSELF)
-    return PreprocessingPair(expected, found)
+        return PreprocessingPair(expected, actual, NORMALISES_ITSELF)
+    return PreprocessingPair(expected, actual)
 
 
 def _result(
