@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Backend = str
-"""The name of a runtime; which there are stands in one table, ``workflow/models/engines.py``."""
+"""The name of a runtime; which there are stands in one table, ``engine/table.py``."""
 
 
 @dataclass(frozen=True)

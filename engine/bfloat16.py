@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
-"""ONNX Runtime's option that says where the weights of a graph lie that is given as bytes."""
+"""Option of ONNX Runtime: the folder of the weights of a graph that is passed as bytes."""
 
 _EXACT, _WIDE = "__exact", "__wide"
 
@@ -67,7 +67,7 @@ def _node(node: "onnx.NodeProto", types: dict[str, int], path: Path) -> "Iterato
     for position, name in enumerate(node.output):
         if name and name not in types:
             raise EngineError(
-                f"{printable(path)} cannot be computed on the CPU: the type of {name} is not known."
+                f"{printable(path)} cannot be computed on the CPU: the type of {name} is unknown."
             )
         if types.get(name) == narrow:
             wide.output[position] = name + _EXACT
@@ -84,6 +84,6 @@ def _node(node: "onnx.NodeProto", types: dict[str, int], path: Path) -> "Iterato
 def _cast(source: str, target: str, to: int) -> "onnx.NodeProto":
     import onnx
 
-    made: Any = onnx.helper.make_node("Cast", [source], [target], to=to)
-    result: onnx.NodeProto = made
+    node: Any = onnx.helper.make_node("Cast", [source], [target], to=to)
+    result: onnx.NodeProto = node
     return result

@@ -1,4 +1,4 @@
-"""Can two engines that parity believes differ this much on a photo, or on so many photos?
+"""Bounds on how far two engines that passed parity may differ, on a photo and over many photos.
 
 Let ``a`` be the reference's logits of a photo, ``a + E`` one engine's and ``a + E'`` the other's.
 Where the first prefers class i and the other class j, the first engine's margin is
@@ -7,9 +7,9 @@ Where the first prefers class i and the other class j, the first engine's margin
 
 since ``(a + E')_i <= (a + E')_j``. Parity bounds ``|E|`` by ``worst_image |S|``, with S the signal
 of the photo, so a larger margin cannot come from engines within their bounds: the two saw other
-weights, other pixels or another order of classes. The bound is strict, as if all error lay in two
-classes, and so it is sharp in float32 and blunt in half precision. There the number of photos that
-differ says more: parity measured on how many the engine agrees, with an interval.
+weights, other pixels or another order of classes. The bound assumes that all error lies in two
+classes, so it is tight in float32 and loose in half precision. There the number of photos that
+differ is a better test: parity measured the fraction that agrees, with an interval.
 """
 
 import math
@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from .tolerances import Tolerance
 
 CHANCE = 1e-3
-"""How improbable a number of differences must be. Not less: it is asked after every shard."""
+"""Significance level of ``too_many``; low, since the test runs after every shard."""
 
 
 def allowed_margin(tolerances: Sequence[Tolerance], signal: float) -> float:
-    """The largest margin of a different class that the bounds of parity leave room for, in logits.
+    """Largest margin of another class that the bounds of parity allow, in logits.
 
     Args:
-        tolerances: Of each of the two that is not the reference itself.
-        signal: ``|S|`` of a photo: its reference's logits, less their mean over photos.
+        tolerances: Bounds of each of the two engines that is not the reference itself.
+        signal: ``|S|`` of the photo: logits of the reference less their mean over photos.
 
     Example:
         >>> round(allowed_margin([Tolerance(1e-4, 1e-3, 1e-3)], signal=50), 4)
@@ -36,15 +36,15 @@ def allowed_margin(tolerances: Sequence[Tolerance], signal: float) -> float:
 
 
 def too_many(differing: int, compared: int, agreement_low: float) -> bool:
-    """Whether so many differences contradict the agreement that parity measured.
+    """Whether this number of differences contradicts the agreement that parity measured.
 
     Args:
-        differing: Photos with another class.
-        compared: All of them.
+        differing: Number of photos with another class.
+        compared: Number of all photos.
         agreement_low: Lower end of the interval of parity's agreement.
 
     Returns:
-        Whether even at that end so many or more have a probability below ``CHANCE``.
+        Whether as many differences have a probability below ``CHANCE`` even at that end.
 
     Example:
         >>> [too_many(n, 8, 0.963) for n in (0, 3, 4)]

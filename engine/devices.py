@@ -1,7 +1,7 @@
-"""What this machine computes on, found without importing a framework.
+"""Devices of this machine, detected without importing a framework.
 
-A result depends on the processor's instruction set, or on the GPU and its driver: that is what
-``Device.details`` says, and what a stored parity result is bound to.
+Results depend on the instruction set of the processor, or on the GPU and its driver: they are in
+``Device.details``, and a stored parity result is valid for them only.
 """
 
 import ctypes
@@ -20,25 +20,25 @@ _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"
 
 
 def find_device(name: str) -> Device:
-    """The device of that name.
+    """The device with this name.
 
     Raises:
-        InputError: If the name is none.
-        EngineUnavailableError: If there is no such GPU here.
+        InputError: If the name is not valid.
+        EngineUnavailableError: If this machine does not have the GPU.
     """
     if name == "cpu":
         return cpu()
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if match is None:
         raise InputError(f"There is no device {name!r}. Expected cpu, cuda:0, cuda:1 and so on.")
-    index, there = int(match[1] or 0), cuda_devices()
-    if index >= len(there):
-        have = "no NVIDIA GPU, or no driver for one" if not there else f"{len(there)} of them"
+    index, devices = int(match[1] or 0), cuda_devices()
+    if index >= len(devices):
+        count = f"{len(devices)} of them" if devices else "no NVIDIA GPU, or no driver for one"
         raise EngineUnavailableError(
-            f"The device cuda:{index} was asked for, but this machine has {have}. "
+            f"The device cuda:{index} was asked for, but this machine has {count}. "
             "Use --device cpu, or run where nvidia-smi lists the GPU."
         )
-    return there[index]
+    return devices[index]
 
 
 @cache
@@ -51,15 +51,15 @@ def cpu() -> Device:
         text = ""
     if name := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
         model = name[1]
-    if listed := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE):
-        flags = listed[1]
-    has = [name for name in _INSTRUCTION_SETS if name in flags.split()]
-    return Device("cpu", model.strip(), " ".join([platform.machine(), *has]))
+    if features := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE):
+        flags = features[1]
+    supported = [name for name in _INSTRUCTION_SETS if name in flags.split()]
+    return Device("cpu", model.strip(), " ".join([platform.machine(), *supported]))
 
 
 @cache
 def cuda_devices() -> tuple[Device, ...]:
-    """The GPUs that CUDA's driver sees; none where there is no driver."""
+    """GPUs that CUDA's driver lists; empty without a driver."""
     try:
         cuda = ctypes.CDLL(_CUDA)
     except OSError:
@@ -79,7 +79,7 @@ def cuda_devices() -> tuple[Device, ...]:
 
 
 def compute_capability(device: Device) -> str:
-    """Of one of ``cuda_devices()``, as NVIDIA's tools write it: ``sm89``."""
+    """Compute capability of a GPU, as NVIDIA's tools write it: ``sm89``."""
     cuda, value, digits = ctypes.CDLL(_CUDA), ctypes.c_int(), ""
     index = int(device.name.partition(":")[2])
     for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
@@ -89,10 +89,10 @@ def compute_capability(device: Device) -> str:
 
 
 def _driver() -> str:
-    """The version of the kernel module, such as ``580.65.06, ``; empty where it is not told."""
+    """Version of the kernel module, such as ``580.65.06, ``; empty if unknown."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
         return ""
-    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
-    return f"{found[1]}, " if found else ""
+    version = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
+    return f"{version[1]}, " if version else ""

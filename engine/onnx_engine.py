@@ -8,82 +8,57 @@ feeds the session while other threads decode.
 
 import importlib.metadata
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from ..contracts import Bundle, Device, ImageBatch
 from ..errors import (
     EngineError,
-    EngineMemoryError,
     EngineUnavailableError,
-    lacks_memory,
     printable,
     reason_of,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
-from .engine_io import answered, buffer, bundle_spec
+from .engine_io import LoadedEngine, Logits, batch_error, bundle_spec
 
 
-class OnnxEngine:
+class OnnxEngine(LoadedEngine):
     """A bundle's graph in ONNX Runtime."""
-
-    max_batch = 1024
 
     def __init__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> None:
         """Load the graph.
 
         Args:
-            bundle: The model.
-            device: Where to run it.
-            threads: Of the session, on the CPU; with none, one, for as many callers as cores.
+            bundle: Bundle of the model.
+            device: Device to run it on.
+            threads: Number of threads of a session with a single caller. If not given, one
+                thread; on the CPU there are then as many callers as cores.
         """
-        self.spec = bundle_spec("onnxruntime", bundle)
-        self.device = device
+        super().__init__(
+            bundle_spec("onnxruntime", bundle),
+            device,
+            versions=onnx_versions(),
+            crop_px=bundle.model.spec.preprocessing.crop_px,
+            runtime=_session(bundle, device, threads or 1),
+        )
         self.callers = (os.cpu_count() or 1) if threads is None and device.name == "cpu" else 1
-        self._crop_px = bundle.model.spec.preprocessing.crop_px
-        self._session = _session(bundle, device, threads or 1)
         self._options = _run_options()
-        self.versions = onnx_versions()
-
-    def allocate(self, n: int) -> npt.NDArray[Any]:
-        """A buffer for n inputs."""
-        return buffer(n, self._crop_px, self.spec.input_kind)
-
-    def stream(
-        self, batches: Iterable[ImageBatch]
-    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
-        """Each batch with its logits (N, C), in order."""
-        return answered(batches, self.spec.input_kind, self._logits)
 
     def stop(self) -> None:
-        """End what is computed now, before the graph's next operator."""
+        """Interrupt the current batch before the graph's next operator."""
         self._options.terminate = True
 
-    def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
-        name = self._session.get_inputs()[0].name
+    def _logits(self, batch: ImageBatch) -> Logits:
+        name = self._runtime.get_inputs()[0].name
         try:
-            (logits,) = self._session.run(None, {name: batch.data}, self._options)
+            (logits,) = self._runtime.run(None, {name: batch.data}, self._options)
         except Exception as error:  # its exceptions share no public class
-            kind = EngineMemoryError if lacks_memory(error) else EngineError
-            raise kind(
-                f"ONNX Runtime failed on a batch of {len(batch.items)} that begins with "
-                f"{printable(batch.items[0].id)}: {reason_of(error)}."
-            ) from error
-        result: npt.NDArray[np.float32] = logits
+            raise batch_error("ONNX Runtime", batch, error) from error
+        result: Logits = logits
         return result
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self._session
 
 
 def onnx_notice(bundle: Bundle, device: Device) -> str:
-    """What a user must know of how ONNX Runtime computes this bundle, if anything."""
+    """Notice that bfloat16 is emulated on the CPU; else empty."""
     if not _is_emulated(bundle, device):
         return ""
     return (
@@ -102,7 +77,7 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails here is raised, and told once
+    options.log_severity_level = 4  # failures are raised, not logged
     provider = "CPUExecutionProvider"
     settings: dict[str, str] = {}
     if device.name != "cpu":
@@ -111,7 +86,7 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
         provider = "CUDAExecutionProvider"
         # TF32 is its default, and its error is as large as float16's.
         settings = {"device_id": device.name.partition(":")[2], "use_tf32": "0"}
-    # A provider that does not load is only logged; it is found out below and raised.
+    # A provider that does not load is only logged; the check below raises.
     onnxruntime.set_default_logger_severity(4)
     try:
         graph: str | bytes = str(bundle.graph)
@@ -126,9 +101,9 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
         ) from error
     if session.get_providers()[0] != provider:
         raise EngineUnavailableError(
-            f"ONNX Runtime was asked for {device} and would silently use the CPU: its CUDA "
-            "provider did not load. It needs the package onnxruntime-gpu with CUDA 13 and "
-            "cuDNN 9, which a CUDA build of torch brings. Use --device cpu, or --engine torch."
+            f"ONNX Runtime would silently use the CPU instead of {device}: its CUDA provider did "
+            "not load. It needs the package onnxruntime-gpu with CUDA 13 and cuDNN 9, which a CUDA "
+            "build of torch brings. Use --device cpu, or --engine torch."
         )
     return session
 
@@ -140,10 +115,10 @@ def _run_options() -> Any:
 
 
 def onnx_versions() -> dict[str, str]:
-    """The package that computes: ``onnxruntime-gpu`` also where there is no GPU.
+    """Version of ONNX Runtime, by package: ``onnxruntime-gpu`` also runs without a GPU.
 
     Raises:
-        EngineUnavailableError: If there is none.
+        EngineUnavailableError: If neither package is installed.
     """
     for name in ("onnxruntime-gpu", "onnxruntime"):
         try:

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, in float32 or bfloat16, as the graph has it.
 
-OpenVINO computes in what it likes unless it is told, and in float32, silently, where the processor
-cannot do what it is told. So it is always told, and the compiled model is asked what it runs.
+OpenVINO chooses the precision unless it is set, and silently computes in float32 if the processor
+lacks the one that is set. So it is always set, and the compiled model is asked what it runs.
 
 As many requests compute at once as there are cores, each on one core, and each of the threads that
 call has a request of its own: decoding runs beside inference as it does with ``onnx_engine.py``.
@@ -14,116 +14,92 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from weakref import WeakSet
 
-import numpy as np
-import numpy.typing as npt
-
 from ..contracts import Bundle, Device, ImageBatch, Precision
-from ..errors import (
-    EngineError,
-    EngineMemoryError,
-    EngineUnavailableError,
-    lacks_memory,
-    printable,
-    reason_of,
-)
-from .engine_io import answered, buffer, bundle_spec
+from ..errors import EngineError, EngineUnavailableError, printable, reason_of
+from .engine_io import LoadedEngine, Logits, batch_error, bundle_spec, infer
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
-"""As OpenVINO calls them."""
+"""Names of the precisions in OpenVINO."""
 
 _HEAVY = frozenset(("Convolution", "FullyConnected", "MatMul"))
-"""Layers that are nearly all of the arithmetic; what stands between them may be of another type."""
+"""Layers with nearly all of the arithmetic; those between them may compute in another type."""
 
 _TELEMETRY = "openvino_telemetry"
 
 _IMPORT = threading.Lock()
-"""Held while OpenVINO is imported: ``sys.modules`` is changed for all threads meanwhile."""
+"""Held while OpenVINO is imported, which changes ``sys.modules`` for all threads."""
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(LoadedEngine):
     """A bundle's graph in OpenVINO."""
-
-    max_batch = 1024
 
     def __init__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> None:
         """Load the graph.
 
         Args:
-            bundle: The model.
+            bundle: Bundle of the model.
             device: The CPU.
-            threads: For a single caller; with none, one for each of as many callers as cores.
+            threads: Number of threads for a single caller. If not given, one thread for each of as
+                many callers as cores.
 
         Raises:
-            EngineUnavailableError: If it is not installed, or cannot compute in this precision.
+            EngineUnavailableError: If OpenVINO is not installed, or lacks this precision.
             EngineError: If the graph cannot be loaded.
         """
         check_openvino(bundle.model.precision, device)
-        self.spec = bundle_spec("openvino", bundle)
-        self.device = device
-        self.versions = openvino_versions()
         self.callers = (os.cpu_count() or 1) if threads is None else 1
-        self._crop_px = bundle.model.spec.preprocessing.crop_px
+        super().__init__(
+            bundle_spec("openvino", bundle),
+            device,
+            versions=openvino_versions(),
+            crop_px=bundle.model.spec.preprocessing.crop_px,
+            runtime=_compiled(bundle, self.callers, threads or self.callers),
+        )
         self._requests: WeakSet[Any] = WeakSet()  # each ends with its stream
         self._lock = threading.Lock()  # a set cannot be read while another thread adds to it
-        self._model = _compiled(bundle, self.callers, threads or self.callers)
 
-    def allocate(self, n: int) -> npt.NDArray[Any]:
-        """A buffer for n inputs."""
-        return buffer(n, self._crop_px, self.spec.input_kind)
-
-    def stream(
-        self, batches: Iterable[ImageBatch]
-    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
-        """Each batch with its logits (N, C), in order."""
-        request = self._model.create_infer_request()
+    def stream(self, batches: Iterable[ImageBatch]) -> Iterator[tuple[ImageBatch, Logits]]:
+        """Each batch with its logits (N, C), in order, by a request of this stream."""
+        request = self._runtime.create_infer_request()
         with self._lock:
             self._requests.add(request)
-        return answered(batches, self.spec.input_kind, partial(self._logits, request))
+        return infer(batches, self.spec.input_kind, partial(_logits, request))
 
     def stop(self) -> None:
-        """End what is computed now, before the graph's next layer."""
+        """Interrupt the current batches before the graph's next layer."""
         with self._lock:
             requests = list(self._requests)
         for request in requests:
             request.cancel()
 
-    def _logits(self, request: Any, batch: ImageBatch) -> npt.NDArray[np.float32]:
-        try:
-            request.infer({0: batch.data}, share_inputs=True)
-        except Exception as error:  # its exceptions share no public class
-            kind = EngineMemoryError if lacks_memory(error) else EngineError
-            raise kind(
-                f"OpenVINO failed on a batch of {len(batch.items)} that begins with "
-                f"{printable(batch.items[0].id)}: {reason_of(error)}."
-            ) from error
-        # The request's next batch overwrites its output.
-        result: npt.NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        return result
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self._model, self._requests
+def _logits(request: Any, batch: ImageBatch) -> Logits:
+    try:
+        request.infer({0: batch.data}, share_inputs=True)
+    except Exception as error:  # its exceptions share no public class
+        raise batch_error("OpenVINO", batch, error) from error
+    # The request's next batch overwrites its output.
+    result: Logits = request.get_output_tensor(0).data.copy()
+    return result
 
 
 def check_openvino(precision: Precision, device: Device) -> None:
-    """Find out, before a graph is made, whether OpenVINO can compute in this precision here.
+    """Check before an export that OpenVINO supports the device and the precision.
 
     Raises:
-        EngineUnavailableError: If it cannot, or is not installed.
+        EngineUnavailableError: If it does not, or is not installed.
     """
     openvino_versions()
     if device.name != "cpu":
         raise EngineUnavailableError(
-            f"OpenVINO serves processors, and {device} was asked for. Use --device cpu."
+            f"OpenVINO runs on the CPU only, got the device {device}. Use --device cpu."
         )
     if precision not in _TYPES:
         raise EngineUnavailableError(
-            f"OpenVINO has no {precision} on processors: it would compute in bfloat16 or float32 "
+            f"OpenVINO has no {precision} on the CPU: it would compute in bfloat16 or float32 "
             "instead. Use --precision fp32 or bf16."
         )
     capabilities = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -132,7 +108,7 @@ def check_openvino(precision: Precision, device: Device) -> None:
 
 
 def openvino_versions() -> dict[str, str]:
-    """The package that computes.
+    """Version of OpenVINO, by package.
 
     Raises:
         EngineUnavailableError: If it is not installed.
@@ -159,19 +135,19 @@ def _compiled(bundle: Bundle, streams: int, threads: int) -> Any:
         raise EngineError(
             f"OpenVINO cannot load {printable(bundle.graph)}: {reason_of(error)}."
         ) from error
-    if found := _types_of_heavy_layers(model) - {_TYPES[precision]}:
+    if other_types := _heavy_layer_types(model) - {_TYPES[precision]}:
         raise EngineUnavailableError(
-            f"OpenVINO was asked for {precision} and would silently compute in "
-            f"{' and '.join(sorted(found))} on this processor. Use --precision fp32, or --engine "
-            "onnxruntime."
+            f"OpenVINO would silently compute in {' and '.join(sorted(other_types))} instead of "
+            f"{precision} on this processor. Use --precision fp32, or "
+            "--engine onnxruntime."
         )
     return model
 
 
-def _types_of_heavy_layers(model: Any) -> set[str]:
-    """In which types the compiled model multiplies, as it tells itself."""
-    told = [layer.get_rt_info() for layer in model.get_runtime_model().get_ordered_ops()]
-    heavy = [info for info in told if info["layerType"].get() in _HEAVY]
+def _heavy_layer_types(model: Any) -> set[str]:
+    """Types that the compiled model multiplies in, as OpenVINO reports them."""
+    layers = [layer.get_rt_info() for layer in model.get_runtime_model().get_ordered_ops()]
+    heavy = [info for info in layers if info["layerType"].get() in _HEAVY]
     return {info["runtimePrecision"].get() for info in heavy}
 
 
@@ -183,11 +159,11 @@ def _no_bfloat16(device: Device) -> str:
 
 
 def _openvino() -> Any:
-    """The module, without the part of it that reports to its makers.
+    """The module, without its telemetry.
 
     Importing OpenVINO imports its model converter, which writes an identifier of the user into the
     home folder and sends it, with the version, to an analytics service unless the user has opted
-    out. The converter does without where the package that does so is missing: here, it seems to be.
+    out. The converter works without the package that does so, which is hidden here.
     """
     with _IMPORT, _without_telemetry():
         try:

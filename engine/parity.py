@@ -1,8 +1,8 @@
-"""Does a candidate engine give the logits of its reference?
+"""Parity: whether a candidate engine gives the logits of its reference.
 
-Everything is decided on one error matrix, looked at in several ways; ``tolerances.py`` says which
-and how far. The same images go through the candidate a second time in other batches, since a graph
-that mixes the images of a batch can agree with its reference in one of them by chance.
+All gates but one are norms of one error matrix; their bounds are in ``tolerances.py``. Some images
+go through the candidate a second time in other batches, since a graph that mixes the images of a
+batch can agree with its reference in one batch by chance.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,22 +20,22 @@ Logits = npt.NDArray[np.float32]
 Error = npt.NDArray[np.float64]
 
 FEWEST_IMAGES = 8
-"""With fewer the signal, which is centred over the images, says little."""
+"""With fewer images the signal, which is centred over the images, is not meaningful."""
 
 INDEPENDENCE_IMAGES = 20
-"""How many images ride in other batches; each of them alone or in reverse order."""
+"""Number of images that are computed again in other batches, alone or in reverse order."""
 
 
 @dataclass(frozen=True)
 class ParityImages:
-    """What is compared.
+    """Images that engines are compared on.
 
     Attributes:
-        items: N of them; labels where they are known.
+        items: N items, with their labels if known.
         data: pixels (N, S, S, 3) uint8, or images (N, 3, S, S) float32.
-        clean: How many of the first are clean photos, on which accuracy is told.
-        description: In words.
-        kind: Which of the two the data are; images can be given to engines of images only.
+        clean: Number of clean photos, which come first; accuracy is computed on them.
+        description: Description for reports.
+        kind: Kind of the data; only engines that take images can be compared on images.
     """
 
     items: tuple[Item, ...]
@@ -47,22 +47,22 @@ class ParityImages:
 
 @dataclass(frozen=True)
 class PreprocessingPair:
-    """Scale and bias (3,) of pixels: as the spec has them, and as the engine's graph has them."""
+    """Scale and bias (3,) of pixels, from the spec and from the engine's graph."""
 
     expected: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    found: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    actual: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     note: str = "scale and bias in the graph against the spec"
 
 
 def logits_of(engine: Engine, images: ParityImages, batch_size: int) -> Iterator[Logits]:
-    """The logits of all images, a batch at a time, in order."""
+    """Logits of all images in order, batch by batch."""
     order = range(len(images.items))
     batches = [list(order[start : start + batch_size]) for start in order[::batch_size]]
     return _in_batches(engine, images, batches)
 
 
 def other_batches(n: int, batch_size: int) -> list[list[int]]:
-    """Other batches for some of n images: the last ones alone, the first ones reversed.
+    """Other batches of some of n images: the first half reversed, each of the others alone.
 
     Example:
         >>> other_batches(6, batch_size=3)
@@ -80,7 +80,7 @@ def other_batches(n: int, batch_size: int) -> list[list[int]]:
 def logits_in_other_batches(
     engine: Engine, images: ParityImages, batch_size: int
 ) -> Mapping[int, Logits]:
-    """Logits (C,) of some images, by their position, computed in other company."""
+    """Logits (C,) of some images by position, computed in other batches."""
     batches = other_batches(len(images.items), batch_size)
     rows = np.concatenate(list(_in_batches(engine, images, batches)))
     return dict(zip((index for batch in batches for index in batch), rows, strict=True))
@@ -114,18 +114,18 @@ def gates(
     preprocessing: PreprocessingPair | None,
     items: Sequence[Item],
 ) -> tuple[Gate, ...]:
-    """Every bound with its value and verdict.
+    """Every gate, with its value, bound and verdict.
 
     Args:
         reference: Logits (N, C).
         candidate: Logits (N, C).
-        moved: The candidate's logits of some images in other batches.
-        tolerance: The bounds.
-        preprocessing: To compare exactly; none for an engine that has none of its own.
-        items: N of them, to name the worst.
+        moved: Logits of the candidate for some images in other batches, by position.
+        tolerance: Bounds.
+        preprocessing: Preprocessing to compare exactly; ``None`` if the engine's graph has none.
+        items: N items, to name the worst one.
 
     Raises:
-        InputError: If there are too few images, or the reference cannot tell them apart.
+        InputError: If there are too few images, or the reference gives all of them the same logits.
     """
     signal = _signal(reference)
     finite = int(np.count_nonzero(~np.isfinite(candidate)))
@@ -133,7 +133,7 @@ def gates(
     checks.append(Gate("finite", finite, 0, finite == 0, "logits that are not finite"))
     with np.errstate(invalid="ignore", over="ignore"):
         error = candidate.astype(np.float64) - reference.astype(np.float64)
-        company = max(
+        regrouped = max(
             _ratio(np.asarray(row, np.float64) - candidate[index], signal[index])
             for index, row in moved.items()
         )
@@ -146,7 +146,7 @@ def gates(
         _gate("worst class", max(by_class), tolerance.worst_class, f"class {_worst(by_class)}"),
         _gate(
             "batch independence",
-            company,
+            regrouped,
             tolerance.independence,
             f"{len(moved)} images in other batches",
         ),
@@ -172,13 +172,13 @@ def _signal(reference: Logits) -> Error:
 
 
 def _preprocessing_gate(pair: PreprocessingPair) -> Gate:
-    off = max(
-        float(np.max(np.abs(found.astype(np.float64) - expected)))
-        if found.shape == expected.shape
+    deviation = max(
+        float(np.max(np.abs(actual.astype(np.float64) - expected)))
+        if actual.shape == expected.shape
         else np.inf
-        for found, expected in zip(pair.found, pair.expected, strict=True)
+        for actual, expected in zip(pair.actual, pair.expected, strict=True)
     )
-    return Gate("preprocessing", off, 0, off == 0, pair.note)
+    return Gate("preprocessing", deviation, 0, deviation == 0, pair.note)
 
 
 def _gate(name: str, value: float, bound: float, note: str) -> Gate:
@@ -186,13 +186,11 @@ def _gate(name: str, value: float, bound: float, note: str) -> Gate:
 
 
 def _ratio(error: Error, signal: Error) -> float:
-    """``|E| / |S|``; infinite where there is an error and no signal, or the error is not finite."""
-    size, against = float(np.linalg.norm(error)), float(np.linalg.norm(signal))
-    if not np.isfinite(size):
-        return np.inf
-    if size == 0:
+    """``|E| / |S|``; infinite for an error without a signal, or one that is not finite."""
+    error_norm, signal_norm = float(np.linalg.norm(error)), float(np.linalg.norm(signal))
+    if error_norm == 0:
         return 0.0
-    return size / against if against > 0 else np.inf
+    return error_norm / signal_norm if np.isfinite(error_norm) and signal_norm > 0 else np.inf
 
 
 def _worst(ratios: Sequence[float]) -> int:
@@ -200,7 +198,7 @@ def _worst(ratios: Sequence[float]) -> int:
 
 
 def flips(reference: Logits, candidate: Logits, items: Sequence[Item]) -> Iterator[Flip]:
-    """The images whose class differs, with the margin by which the reference had decided."""
+    """Images whose class differs, with the margin of the reference's decision."""
     for item, a, b in zip(items, reference, candidate, strict=True):
         before, after = int(a.argmax()), int(np.nan_to_num(b, nan=-np.inf).argmax())
         if before != after:

@@ -1,4 +1,4 @@
-"""How fast, from what was timed: rates, percentiles, when it is steady, and what holds it up.
+"""Throughput from timings: rates, percentiles, the end of the warm-up, and the bottleneck.
 
 Only arithmetic lives here: the clock is read in ``workflow/bench/timing.py``.
 """
@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 STEADY_WITHIN = 0.1
-"""A batch is steady when it takes at most this much more than those of the second half."""
+"""A batch is steady if it takes at most this fraction longer than those of the second half."""
 
 LOOP_SHARE = 0.85
-"""Below this share of what the parts allow, something between them is at fault."""
+"""Below this share of what the parts allow, the loop between them is the bottleneck."""
 
 Part = Literal["engine", "data", "loop"]
 
@@ -24,10 +24,10 @@ class Rate:
     """Images a second over several rounds.
 
     Attributes:
-        images_per_second: The median of the rounds.
-        low: The slowest round.
-        high: The fastest.
-        rounds: How many.
+        images_per_second: Median of the rounds.
+        low: Slowest round.
+        high: Fastest round.
+        rounds: Number of rounds.
     """
 
     images_per_second: float
@@ -38,7 +38,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Latency:
-    """How long a batch takes, from being handed over to its logits; milliseconds."""
+    """Latency of a batch, from the engine taking it to its logits."""
 
     p50_ms: float
     p90_ms: float
@@ -48,14 +48,14 @@ class Latency:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """What limits the whole, and a sentence on it."""
+    """The part that limits the scoring loop, and a sentence that explains it."""
 
     part: Part
     sentence: str
 
 
 def rate_of(rounds: Sequence[float]) -> Rate:
-    """Images a second of each round, as one.
+    """Median and range of the rounds' images a second.
 
     Example:
         >>> rate_of([100.0, 90.0, 110.0])
@@ -65,7 +65,7 @@ def rate_of(rounds: Sequence[float]) -> Rate:
 
 
 def latency_of(seconds: Sequence[float]) -> Latency:
-    """Percentiles over batches, interpolated between neighbours."""
+    """Percentiles over batches, interpolated linearly."""
     p50, p90, p99 = np.percentile(np.asarray(seconds) * 1000, (50, 90, 99)).tolist()
     return Latency(p50, p90, p99, len(seconds))
 
@@ -73,14 +73,14 @@ def latency_of(seconds: Sequence[float]) -> Latency:
 def images_until_first_end(
     marks: Sequence[tuple[float, int]], ends: Sequence[float], began: float
 ) -> float:
-    """Images a second while all callers were at work.
+    """Images a second while all callers were busy.
 
-    A caller that has nothing left leaves its core to the others: what comes after says nothing.
+    A caller that has finished leaves its core to the others, so what follows is not measured.
 
     Args:
-        marks: When images were done, and how many.
-        ends: When each caller had nothing left.
-        began: When all began; seconds of the same clock.
+        marks: Times at which images were done, and their numbers.
+        ends: Time at which each caller finished.
+        began: Time at which all began; seconds of the same clock.
 
     Example:
         >>> images_until_first_end([(1.0, 4), (2.0, 4), (5.0, 4)], [2.0, 5.0], 0.0)
@@ -91,10 +91,10 @@ def images_until_first_end(
 
 
 def steady_from(seconds: Sequence[float]) -> int:
-    """The first batch from which on three in a row take no longer than the later ones.
+    """Index of the first batch from which three in a row take no longer than the later ones.
 
     Args:
-        seconds: Of each batch, in order.
+        seconds: Seconds of each batch, in order.
 
     Example:
         >>> steady_from([9.0, 3.0, 1.0, 1.05, 1.0, 1.0, 1.0, 1.0])
@@ -112,13 +112,13 @@ def steady_from(seconds: Sequence[float]) -> int:
 
 
 def bottleneck(engine: float, whole: float, data: float, *, shared: bool) -> Bottleneck:
-    """What limits the whole loop.
+    """What limits the scoring loop.
 
     Args:
-        engine: Images a second of the engine alone, on ready-made batches.
-        whole: End to end.
-        data: Of reading, decoding and recording alone.
-        shared: Whether both sides work on the same cores, so that their times add up; else the
+        engine: Images a second of the engine alone, on decoded batches.
+        whole: Images a second of the scoring loop.
+        data: Images a second of reading, decoding and recording alone.
+        shared: Whether both sides use the same cores, so that their times add up; otherwise the
             slower one decides.
 
     Example:
@@ -134,13 +134,13 @@ def bottleneck(engine: float, whole: float, data: float, *, shared: bool) -> Bot
     if whole < LOOP_SHARE * possible:
         return Bottleneck(
             "loop",
-            f"Neither side alone: the engine and the data side would allow {possible:,.0f} "
-            f"images/s together, and {whole:,.0f} are reached. Something else keeps the "
-            "processor, or the sides wait for each other.",
+            f"Neither side alone: the engine and the data side together allow {possible:,.0f} "
+            f"images/s, and the loop reaches {whole:,.0f}. Another program uses the processor, "
+            "or the sides wait for each other.",
         )
     if engine <= data:
         if whole > engine:
-            share = "all that it reaches alone, and more: the measurement's noise"
+            share = "more than it reaches alone, which is noise of the measurement"
         return Bottleneck(
             "engine",
             f"The engine: end to end it reaches {share}; the data side alone could feed "

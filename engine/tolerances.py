@@ -1,4 +1,4 @@
-"""The bounds of parity, by arithmetic: one table.
+"""The bounds of parity, by precision.
 
 With the reference's logits ``a`` (N, C), the candidate's ``b``, the error ``E = b - a`` and the
 signal ``S = a - mean over images of a``, each bound is on ``|E| / |S|``: over everything, for the
@@ -21,9 +21,9 @@ class Tolerance:
     """Upper bounds on ``|E| / |S|``.
 
     Attributes:
-        overall: Over all images and classes: wrong preprocessing, a lost layer, TF32.
-        worst_image: Mixed-up rows, a stale buffer, one bad tail.
-        worst_class: A permuted or stale head.
+        overall: Bound over all images and classes; detects wrong preprocessing, a lost layer, TF32.
+        worst_image: Bound of each image; detects mixed-up rows, a stale buffer, one bad tail.
+        worst_class: Bound of each class; detects a permuted or stale head.
     """
 
     overall: float
@@ -32,7 +32,7 @@ class Tolerance:
 
     @property
     def independence(self) -> float:
-        """How much an image's logits may move with the batch it rides in, relative to ``|S_i|``."""
+        """Bound on how far an image's logits may differ between batches, relative to ``|S_i|``."""
         return self.worst_image / 10
 
 
@@ -45,5 +45,5 @@ TOLERANCES = {
 
 
 def tolerance_of(spec: EngineSpec) -> Tolerance:
-    """The bounds for what an engine computes."""
+    """Bounds for the precision that an engine computes in."""
     return TOLERANCES["tf32" if spec.tf32 and spec.precision == "fp32" else spec.precision]

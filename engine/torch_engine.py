@@ -4,25 +4,20 @@ Float32 with TF32 off. The network is as its weights were loaded: nothing is fol
 """
 
 import importlib.metadata
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Self
-
-import numpy as np
-import numpy.typing as npt
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
 from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
 from ..system.malloc import keep_freed_memory
-from .engine_io import answered, buffer
+from .engine_io import LoadedEngine, Logits
 
 
-class TorchEngine:
-    """A PyTorch network; takes pixels, or images where it is opened for them."""
+class TorchEngine(LoadedEngine):
+    """A PyTorch network; takes pixels, or images if opened so.
 
-    callers = 1  # an eager network already uses every core, or the whole GPU
-    max_batch = 1024
+    It has a single caller: an eager network already uses all cores, or the whole GPU.
+    """
 
     def __init__(
         self, loaded: LoadedNetwork, device: Device, *, input_kind: InputKind = "pixels"
@@ -31,33 +26,22 @@ class TorchEngine:
 
         if device.name == "cpu":
             keep_freed_memory()
-        self.spec = torch_spec(loaded.spec, loaded.weights_sha256, input_kind)
-        self.device = device
-        self.versions = torch_versions()
         preprocessing = loaded.spec.preprocessing
-        self._crop_px = preprocessing.crop_px
         self._torch_device = torch.device(device.name)
-        self._network = loaded.network.to(self._torch_device)
+        super().__init__(
+            torch_spec(loaded.spec, loaded.weights_sha256, input_kind),
+            device,
+            versions=torch_versions(),
+            crop_px=preprocessing.crop_px,
+            runtime=loaded.network.to(self._torch_device),
+        )
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(preprocessing.mean, device=self._torch_device).reshape(shape)
         self._std = torch.tensor(preprocessing.std, device=self._torch_device).reshape(shape)
 
-    def allocate(self, n: int) -> npt.NDArray[Any]:
-        """A buffer for n inputs."""
-        return buffer(n, self._crop_px, self.spec.input_kind)
-
-    def stream(
-        self, batches: Iterable[ImageBatch]
-    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
-        """Each batch with its logits (N, C), in order."""
-        return answered(batches, self.spec.input_kind, self._logits)
-
-    def stop(self) -> None:
-        """PyTorch cannot be interrupted: the batch that it is at goes on."""
-
-    def _logits(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+    def _logits(self, batch: ImageBatch) -> Logits:
         try:
-            return self._computed(batch)
+            return self._forward(batch)
         except Exception as error:
             if not lacks_memory(error):
                 raise
@@ -66,28 +50,22 @@ class TorchEngine:
                 f"{reason_of(error)}."
             ) from error
 
-    def _computed(self, batch: ImageBatch) -> npt.NDArray[np.float32]:
+    def _forward(self, batch: ImageBatch) -> Logits:
         import torch
 
         with torch.inference_mode(), exact_float32():
             images = torch.from_numpy(batch.data).to(self._torch_device)
             if batch.kind == "pixels":
                 images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-            logits = self._network((images - self._mean) / self._std)
-            result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+            logits = self._runtime((images - self._mean) / self._std)
+            result: Logits = logits.float().cpu().numpy()
         return result
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self._network
 
 
 def torch_spec(
     model: ModelSpec, weights_sha256: str, input_kind: InputKind = "pixels"
 ) -> EngineSpec:
-    """What a PyTorch engine of this model computes; no network is needed to say it."""
+    """What a PyTorch engine of this model computes; the network is not loaded."""
     parts = {
         "architecture": model.architecture,
         "weights": weights_sha256,
@@ -101,7 +79,7 @@ def torch_spec(
 
 
 def torch_versions() -> dict[str, str]:
-    """The package that computes."""
+    """Version of PyTorch, by package."""
     return {"torch": importlib.metadata.version("torch")}
 
 

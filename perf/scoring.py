@@ -29,6 +29,7 @@ from typing import Any
 
 import evaluator
 from evaluator.contracts import Condition, NullProgress
+from evaluator.engine.table import candidates
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.layouts import CORRUPTIONS
@@ -37,7 +38,7 @@ from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
 from evaluator.system.malloc import keep_freed_memory
 from evaluator.workflow.bench.timing import bed_of, engine_part, rate_of_callers
-from evaluator.workflow.models.engines import candidates, prepare
+from evaluator.workflow.models.engines import prepare
 from evaluator.workflow.models.options import ModelOptions
 from evaluator.workflow.models.resolve import resolve_model
 

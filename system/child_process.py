@@ -1,9 +1,9 @@
-"""Work in a process of its own, whose memory is given back whole when it ends.
+"""Running a function in a child process, whose memory is freed when it exits.
 
-torch keeps several gigabytes of a large model alive after an export, whatever is deleted. So an
-export runs in a fresh interpreter that exits. ``multiprocessing`` would run the user's script a
-second time to start one; this starts Python itself, hands over one picklable argument, and passes
-progress, the result or the error back through a pipe.
+torch keeps several gigabytes of a large model in memory after an export. So an export runs in a
+fresh interpreter that exits. ``multiprocessing`` would run the user's script again to start one;
+this starts Python itself, sends one picklable argument, and passes progress, the result or the
+error back through a pipe.
 """
 
 import _thread
@@ -22,7 +22,7 @@ from ..contracts import Progress
 from ..errors import EvaluatorError, OutputError
 
 SECONDS_TO_CLEAN_UP = 10.0
-"""What an interrupted child may take to remove what it had half written."""
+"""Time for an interrupted child to remove its incomplete files."""
 
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -34,15 +34,15 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
     """Call ``work(argument, progress)`` in a fresh process.
 
     Args:
-        work: A function at the top of a module.
-        argument: Picklable.
-        progress: Is told what the child tells.
+        work: Function at the top of a module.
+        argument: Its argument, picklable.
+        progress: Progress callback of this process, which the child's progress is passed to.
 
     Returns:
         What ``work`` returns.
 
     Raises:
-        EvaluatorError: What ``work`` raises.
+        EvaluatorError: The error that ``work`` raises.
         OutputError: If the child was killed.
     """
     child = subprocess.Popen(
@@ -56,14 +56,14 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
         pickle.dump(sys.path, child.stdin)
         pickle.dump((work, argument), child.stdin)
         child.stdin.flush()
-        return _answer(child, progress)
+        return _receive_result(child, progress)
     except BrokenPipeError:
-        return _answer(child, progress)
+        return _receive_result(child, progress)
     finally:
         _end(child)
 
 
-def _answer(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
+def _receive_result(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
     assert child.stdout is not None
     while True:
         try:
@@ -80,10 +80,10 @@ def _answer(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
 
 
 def _killed(code: int) -> OutputError:
-    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    reason = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     return OutputError(
-        f"The process that did the work ended {how}, without a word. If the system killed it for "
-        "lack of memory, close other programs, or use a machine with more."
+        f"The child process ended {reason} without an error message. If the system killed it for "
+        "lack of memory, close other programs, or use a machine with more memory."
     )
 
 
@@ -104,8 +104,8 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 # ------------------------------------------------------------------------------- in the child
 
 
-class _Told:
-    """Progress that is told to the parent."""
+class _ParentProgress:
+    """Progress that is sent to the parent."""
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
@@ -122,26 +122,26 @@ class _Told:
 
 
 def serve() -> None:
-    """Do the work that the parent sent, answer, and end at once: there is nothing to tidy up."""
-    # What a library prints must not get between the answers.
-    told = _Told(os.fdopen(os.dup(1), "wb"))
+    """Do the work that the parent sent, send the result, and exit without cleaning up."""
+    # What a library prints must not get into the pipe.
+    parent = _ParentProgress(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the parent ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the parent ignores it
     try:
-        answer = _answer_of(told)
-        # The parent closes our input when it has the answer: nothing is left to be interrupted.
+        outcome = _outcome(parent)
+        # The parent closes our input when it has the result: nothing is left to interrupt.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        told.send(*answer)
+        parent.send(*outcome)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # the parent knows, or is gone
     os._exit(0)
 
 
-def _answer_of(told: _Told) -> tuple[str, object]:
+def _outcome(parent: _ParentProgress) -> tuple[str, object]:
     work, argument = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        return "result", work(argument, cast(Progress, told))
+        return "result", work(argument, cast(Progress, parent))
     except EvaluatorError as error:
         return "error", error
     except (KeyboardInterrupt, BrokenPipeError):
@@ -151,10 +151,10 @@ def _answer_of(told: _Told) -> tuple[str, object]:
 
 
 def _end_with_parent() -> None:
-    """Interrupt the work when the parent is gone, whatever became of it."""
+    """Interrupt the work when the parent has ended or closed the pipe."""
     while os.read(0, 1):
         pass
-    if hasattr(signal, "pthread_kill"):  # also out of a system call, which the other does not
+    if hasattr(signal, "pthread_kill"):  # interrupts a system call too
         signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
     else:
         _thread.interrupt_main()

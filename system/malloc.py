@@ -1,14 +1,14 @@
 """Keeping freed memory in the process: eager convolutions on the CPU are several times faster.
 
-PyTorch frees each layer's output and allocates the next. Above a threshold glibc gives such blocks
-back to the system, which then hands them out again page by page, zeroed. With the thresholds out of
-the way they are reused.
+PyTorch frees each layer's output and allocates the next. Above a threshold glibc returns such
+blocks to the system, which zeroes their pages before it hands them out again. With higher
+thresholds they are reused.
 
-That alone helps the main thread only. Other threads, such as those that score, have arenas of their
-own, made of pieces of 64 MB: what does not fit is mapped and unmapped whatever the thresholds say.
-With a single arena for all threads they are served like the main one.
+That helps only the main thread. Other threads, such as those that score, have arenas of their own,
+made of pieces of 64 MB; larger blocks are mapped and unmapped whatever the thresholds are. With a
+single arena for all threads they are reused as in the main thread.
 
-glibc only; elsewhere nothing happens. ``perf/malloc.py`` measures it.
+glibc only; elsewhere these functions do nothing. ``perf/malloc.py`` measures it.
 """
 
 import ctypes
@@ -21,32 +21,32 @@ _NEVER = 2**31 - 1
 
 @cache
 def share_one_arena() -> bool:
-    """Let threads that are still to come allocate where the main one does; whether glibc does.
+    """Let future threads share the main arena; return whether glibc accepts that.
 
-    Threads that allocated before keep their arenas, and hand them on to later ones when they end:
-    call it before there are any.
+    Threads that allocated before keep their arenas, which later threads reuse: call it before any
+    thread starts.
     """
     return _set((_M_ARENA_MAX, 1))
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Set glibc's thresholds, once; whether it took them. Torch may have been imported before."""
+    """Raise glibc's thresholds; return whether it accepts them. Torch may be imported already."""
     return share_one_arena() and _set((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, _NEVER))
 
 
-def _set(*wanted: tuple[int, int]) -> bool:
+def _set(*settings: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another libc
         return False
-    return all([mallopt(parameter, value) for parameter, value in wanted])
+    return all([mallopt(parameter, value) for parameter, value in settings])
 
 
 def give_back_freed_memory() -> None:
-    """Hand what was freed back to the system: another library may be about to need it."""
+    """Return freed memory to the system, so that another library can use it."""
     if not sys.platform.startswith("linux"):
         return
     try:

@@ -1,4 +1,4 @@
-"""The memory of this process, where the system tells it."""
+"""Memory of this process; ``None`` if the system does not report it."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ _KIB = 1024
 
 
 def resident_bytes() -> int | None:
-    """What is resident now; Linux only."""
+    """Resident memory; Linux only."""
     return _status("VmRSS")
 
 
 def peak_bytes() -> int | None:
-    """The most that was ever resident; Linux and macOS."""
+    """Largest resident memory so far; Linux and macOS."""
     if (peak := _status("VmHWM")) is not None:
         return peak
     try:

@@ -1,7 +1,7 @@
 """One build of a plan, from the order to plan and manifest on disk.
 
-It may say nothing for a minute, take gigabytes, and cannot be broken off from inside: ``workflow/``
-runs it in a process of its own.
+A build may need gigabytes and cannot be interrupted from inside, so ``workflow/`` runs it in a
+child process.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from .plan import Plan, PlanManifest, manifest_path
 from .tensorrt_api import load_tensorrt
 
 TICK_SECONDS = 0.5
-"""Between two signs of life: a build that says nothing is shown too."""
+"""Time between two progress reports, also while TensorRT reports nothing."""
 
 
 @dataclass(frozen=True)
 class PlanOrder:
-    """What is to be built, and where it goes; picklable.
+    """Order for one build; picklable.
 
     Attributes:
-        job: What is built.
-        path: Where the plan will stand.
-        timings: Where measured kernels are kept; none where they are not.
+        job: Plan to build.
+        path: Path of the plan.
+        timings: File of measured kernels; ``None`` if they are not stored.
     """
 
     job: BuildJob
@@ -47,12 +47,12 @@ def build_plan(order: PlanOrder, progress: Progress) -> Plan:
     """Build a plan, and write it with its manifest.
 
     Raises:
-        EngineError: If TensorRT cannot take the graph.
-        EngineUnavailableError: If TensorRT is not here, or does not start.
+        EngineError: If TensorRT does not support the graph.
+        EngineUnavailableError: If TensorRT is not installed, or does not start.
         OutputError: If the plan cannot be written.
     """
     job, state, began = order.job, BuildProgress(), time.monotonic()
-    with _shown(state, progress):
+    with _reported(state, progress):
         built = plan_from_onnx(load_tensorrt(job.flavour), job, state, order.timings)
         manifest = PlanManifest(
             key=job.key,
@@ -65,26 +65,26 @@ def build_plan(order: PlanOrder, progress: Progress) -> Plan:
         )
         with atomic_write(order.path) as temporary:
             temporary.write_bytes(built.data)
-        # The plan first: one whose manifest is missing or another's is built again.
+        # The plan first: one without its own manifest is built again.
         write_document(manifest_path(order.path), sealed(manifest))
     progress.advance("plan", 100, 100, "%")
     return Plan(order.path, sealed(manifest))
 
 
 @contextmanager
-def _shown(state: BuildProgress, progress: Progress) -> Iterator[None]:
-    """Tell how far a build is, from a thread: the build has this one."""
+def _reported(state: BuildProgress, progress: Progress) -> Iterator[None]:
+    """Report the progress of a build from a thread of its own."""
     ended = threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         while not ended.wait(TICK_SECONDS):
             try:
                 progress.advance("plan", min(99, int(100 * state.fraction)), 100, "%")
-            except BrokenPipeError:  # whoever listened is gone, and will end this process
+            except BrokenPipeError:  # the parent has ended, and this process will end
                 return
 
     progress.advance("plan", 0, 100, "%")
-    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread = threading.Thread(target=report, name="progress", daemon=True)
     thread.start()
     try:
         yield

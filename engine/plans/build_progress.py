@@ -1,10 +1,10 @@
-"""How far a build is: nested phases, each with a number of steps, as one fraction."""
+"""Progress of a build: nested phases, each with a number of steps, as one fraction."""
 
 import threading
 
 
 class BuildProgress:
-    """The open phases of a build; TensorRT may tell of them from threads of its own.
+    """The open phases of a build, which TensorRT may report from threads of its own.
 
     Example:
         >>> build = BuildProgress()
@@ -22,29 +22,29 @@ class BuildProgress:
 
     @property
     def fraction(self) -> float:
-        """How many of the steps are done, which take unequal times; it never goes back."""
+        """Fraction of the steps that are done; it never decreases."""
         with self._lock:
             return self._furthest
 
     def begin(self, phase: str, parent: str | None, steps: int) -> None:
-        """A phase begins, inside another."""
+        """Begin a phase inside another."""
         with self._lock:
             self._open[phase] = _Phase(parent if parent in self._open else None, max(steps, 1))
 
     def step(self, phase: str, step: int) -> None:
-        """A step is complete."""
+        """Complete a step."""
         with self._lock:
             if phase in self._open:
                 self._open[phase].done = step + 1
                 self._furthest = max(self._furthest, self._fraction())
 
     def end(self, phase: str) -> None:
-        """A phase ends."""
+        """End a phase."""
         with self._lock:
             self._open.pop(phase, None)
 
     def _fraction(self) -> float:
-        """Of the outermost phases; an inner phase is part of one step of its parent's."""
+        """Fraction of the outermost phases; an inner phase is part of one step of its parent."""
         inner: dict[str | None, float] = {}
         for name, phase in reversed(self._open.items()):  # children were begun after their parents
             share = min(1.0, (phase.done + inner.get(name, 0.0)) / phase.steps)

@@ -1,10 +1,10 @@
 """From an ONNX graph to a plan: one builder for TensorRT 10, TensorRT 11 and TensorRT-RTX.
 
-The network is strongly typed: each tensor has the type that it has in the graph, which is all that
-TensorRT 11 knows. TF32 is on by default in all of them and is always set here, on or off.
+The network is strongly typed: each tensor has the type that it has in the graph, the only mode of
+TensorRT 11. TF32 is on by default in all of them and is always set here, on or off.
 
-``trt`` is the module, and whatever is typed ``Any`` here is one of its objects: a test follows them
-through this file, and compares each attribute that is taken from them with what the three have.
+``trt`` is the module, and each value typed ``Any`` here is one of its objects: a test follows them
+through this file, and checks that all three packages have the attributes that are used.
 """
 
 import gc
@@ -29,13 +29,13 @@ _ASSERTION = re.compile(r"Assertion failed: .+?: (?P<text>.+)$")
 
 @dataclass(frozen=True)
 class BuildJob:
-    """What is built.
+    """A plan to build.
 
     Attributes:
-        flavour: Whose module ``trt`` is.
-        key: What goes into the plan.
-        graph: The ONNX file; its external data lies beside it.
-        model: Its name, for people.
+        flavour: TensorRT or TensorRT-RTX.
+        key: Key of the plan.
+        graph: ONNX file, with its external data beside it.
+        model: Name of the model, for messages.
     """
 
     flavour: Flavour
@@ -49,8 +49,8 @@ class Serialized:
     """A plan in memory.
 
     Attributes:
-        data: Its bytes, where TensorRT holds them: it may be gigabytes.
-        layers: Of the network before TensorRT fuses them.
+        data: Bytes of the plan in TensorRT's memory, up to gigabytes.
+        layers: Number of layers before TensorRT fuses them.
     """
 
     data: memoryview
@@ -59,10 +59,10 @@ class Serialized:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep Python's garbage collector from running meanwhile.
+    """Disable Python's garbage collector in the block.
 
-    TensorRT calls the logger while it holds a lock, and to free an earlier builder it takes the
-    same one: a collection in the logger that finds such a builder would wait for ever.
+    TensorRT holds a lock while it calls the logger, and takes the same lock to free a builder: a
+    collection in the logger that frees an earlier builder would deadlock.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -77,18 +77,18 @@ def no_collection() -> Iterator[None]:
 def plan_from_onnx(
     trt: Any, job: BuildJob, progress: BuildProgress, timings: Path | None = None
 ) -> Serialized:
-    """Build a plan. It takes seconds to many minutes.
+    """Build a plan, which takes seconds to many minutes.
 
     Args:
-        trt: The module.
-        job: What is built.
-        progress: Is told of each step.
-        timings: Where measured kernels are kept, where they are.
+        trt: Module of TensorRT.
+        job: Plan to build.
+        progress: Progress of the build, updated at each step.
+        timings: File of measured kernels; ``None`` if they are not stored.
 
     Raises:
-        EngineError: If TensorRT cannot take the graph; the node is named.
+        EngineError: If TensorRT does not support the graph; the message names the node.
         EngineUnavailableError: If TensorRT does not start.
-        InputError: If the target is none.
+        InputError: If the target is not valid.
     """
     errors: list[str] = []
     log = logger(trt, errors)
@@ -113,10 +113,10 @@ def plan_from_onnx(
 def _builder(trt: Any, log: Any, flavour: Flavour) -> Any:
     try:
         return trt.Builder(log)
-    except TypeError as error:  # what pybind11 makes of a null pointer
+    except TypeError as error:  # pybind11 raises it for a null pointer
         raise EngineUnavailableError(
-            f"{flavour.title} does not start: {reason_of(error)}. Look whether nvidia-smi lists "
-            "the GPU, and whether its driver is new enough for this version."
+            f"{flavour.title} does not start: {reason_of(error)}. Check that nvidia-smi lists the "
+            "GPU, and that its driver is new enough for this version."
         ) from error
 
 
@@ -124,8 +124,8 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
     """The strongly typed network of an ONNX file.
 
     Raises:
-        EngineError: If a node cannot be taken, or the graph does not take batches of any size.
-        InputError: If TensorRT cannot be told where the graph is.
+        EngineError: If a node is not supported, or the graph does not take batches of any size.
+        InputError: If the path of the graph is not UTF-8.
     """
     path = str(job.graph)
     if path != path.encode("utf-8", "replace").decode():
@@ -138,26 +138,26 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
         flags |= 1 << int(getattr(trt.NetworkDefinitionCreationFlag, name))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
-    # From the path, not from bytes: external data is found beside it, and protobuf ends at 2 GB.
+    # From the path, not from bytes: external data lies beside it, and protobuf is limited to 2 GB.
     if not parser.parse_from_file(path):
         first = parser.get_error(0) if parser.num_errors else None
         raise EngineError(
-            f"{job.flavour.title} cannot take the graph of {job.model}{_node(first)}: "
+            f"{job.flavour.title} does not support the graph of {job.model}{_node(first)}: "
             f"{_parser_reason(first)}. ONNX Runtime may: `evaluator score --engine onnxruntime`."
         )
     if network.num_inputs != 1 or network.num_outputs != 1 or network.get_input(0).shape[0] != -1:
         raise EngineError(
-            f"{printable(job.graph)} is no classifier of any number of images: expected one input "
-            "and one output whose first size is free. Export the model again."
+            f"{printable(job.graph)} does not classify batches of any size: expected one input and "
+            "one output whose first dimension is free. Export the model again."
         )
     return network
 
 
 def configured(trt: Any, builder: Any, network: Any, job: BuildJob) -> Any:
-    """The configuration: TF32, the target, the profile; everything else is as it comes.
+    """The configuration: TF32, target and profile; all other settings are defaults.
 
     Raises:
-        InputError: If the target is none that these plans can be built for.
+        InputError: If TensorRT does not build for the target.
     """
     config = builder.create_builder_config()
     if job.key.tf32:
@@ -188,17 +188,17 @@ def _add_profile(builder: Any, network: Any, config: Any, batches: Profile) -> N
 
 @no_collection()
 def deserialises(trt: Any, data: memoryview) -> bool:
-    """Whether the GPU that is here takes a plan."""
+    """Whether the GPU of this machine can load a plan."""
     log = logger(trt, [])
     try:
         runtime = trt.Runtime(log)
-    except TypeError:  # what pybind11 makes of a null pointer
+    except TypeError:  # pybind11 raises it for a null pointer
         return False
     return runtime.deserialize_cuda_engine(data) is not None
 
 
 def logger(trt: Any, errors: list[str]) -> Any:
-    """Keeps what goes wrong in ``errors``; TensorRT's own logger would print it."""
+    """A logger that appends errors to ``errors``; TensorRT's own logger would print them."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def log(self, severity: Any, message: str) -> None:
@@ -224,7 +224,7 @@ def _monitor(trt: Any, progress: BuildProgress) -> Any:
 
 
 def _node(error: Any) -> str:
-    """Where it is; empty where no node is at fault."""
+    """The node of a parser error; empty if it has none."""
     if error is None or error.node() < 0:
         return ""
     name: str = error.node_name() or f"number {error.node()}"
@@ -233,17 +233,17 @@ def _node(error: Any) -> str:
 
 
 def _parser_reason(error: Any) -> str:
-    """The line that says most: the first is often no more than the node's name, or the answer."""
+    """The most useful line: the first is often only the name of the node, or the result."""
     if error is None:
         return "it gives no reason"
     text: str = error.desc()
     code: str = error.code().name
-    told = [line for line in text.splitlines() if not line.startswith("Invalid Node")]
-    return _sentence(told[0]) if told and told[0] != "false" else code
+    lines = [line for line in text.splitlines() if not line.startswith("Invalid Node")]
+    return _sentence(lines[0]) if lines and lines[0] != "false" else code
 
 
 def _sentence(message: str) -> str:
-    """A message of TensorRT without the places in its own source.
+    """A message of TensorRT without positions in its own source code.
 
     Example:
         >>> _sentence("IBuilder::f: Error Code 4: API Usage Error (No input. In f at /src/a.cpp:7)")
@@ -251,5 +251,5 @@ def _sentence(message: str) -> str:
         >>> _sentence("Assertion failed: x->parse(&y): Failed to parse the ONNX model.")
         'Failed to parse the ONNX model'
     """
-    found = _API_ERROR.search(message) or _ASSERTION.search(message)
-    return reason_of(Exception(found["text"] if found else message))
+    match = _API_ERROR.search(message) or _ASSERTION.search(message)
+    return reason_of(Exception(match["text"] if match else message))

@@ -1,10 +1,10 @@
-"""Plans that were built are kept, found by what went into them, and built by one process at a time.
+"""The cache of plans, where each is stored by its key and built by one process at a time.
 
     CACHE/plans/<model>-<16 hex digits of the key>.plan     and its manifest, see ``plan.py``
     CACHE/timing/<backend>-<version>-<8 hex digits>.cache   kernels measured on a device
 
-``cached_plan`` is the way to a plan. One that is truncated, exchanged or edited, or that the GPU
-that is here refuses, is built again, and the reason is told.
+``cached_plan`` opens or builds a plan. One that is truncated, exchanged or edited, or that this
+machine's GPU cannot load, is built again, with a note on the reason.
 """
 
 import mmap
@@ -29,12 +29,12 @@ TIMING = "timing"
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """A plan that is wanted.
+    """A plan to open or build.
 
     Attributes:
-        toolchain: What builds it.
-        bundle: Whose graph, verified.
-        profile: The batches.
+        toolchain: TensorRT that builds it.
+        bundle: Verified bundle with the graph.
+        profile: Batches that the plan takes.
         tf32: Whether float32 products may be rounded to TF32.
     """
 
@@ -45,12 +45,12 @@ class PlanRequest:
 
     @property
     def key(self) -> PlanKey:
-        """What goes into the plan."""
+        """Key of the plan."""
         return self.toolchain.key_of(self.bundle, self.profile, tf32=self.tf32)
 
     @property
     def order(self) -> PlanOrder:
-        """What a build is told."""
+        """Order for its build."""
         model, flavour = self.bundle.model.spec.name, self.toolchain.flavour
         return PlanOrder(
             BuildJob(flavour, self.key, self.bundle.graph, model), self.path, self.timings
@@ -58,7 +58,7 @@ class PlanRequest:
 
     @property
     def described(self) -> str:
-        """The plan, in words."""
+        """Description for messages."""
         key, title = self.key, self.toolchain.flavour.title
         return (
             f"{title} {key.version} plan of {self.bundle.model.spec.name} for {key.made_for}, "
@@ -67,13 +67,13 @@ class PlanRequest:
 
     @property
     def path(self) -> Path:
-        """Where the plan lies in the cache, whether it is there or not."""
+        """Path of the plan in the cache; it may not exist yet."""
         name = self.bundle.model.spec.name.replace(":", "-")
         return cache_folder(PLANS) / f"{name}-{document_sha256(self.key)[:16]}.plan"
 
     @property
     def timings(self) -> Path | None:
-        """Where measured kernels of this version and device are kept; none where they are not."""
+        """File of the measured kernels of this version and device; ``None`` if not stored."""
         key = self.key
         if not self.toolchain.flavour.keeps_timings:
             return None
@@ -84,56 +84,58 @@ class PlanRequest:
 def cached_plan(
     request: PlanRequest, progress: Progress, build: Build = build_plan
 ) -> tuple[Plan, bool]:
-    """The plan that is wanted, built if it is not there; and whether it was built now.
+    """Open the plan in the cache, and build it first if needed.
 
-    Of several processes that want the same plan one builds, and the others wait for it.
+    If several processes need the same plan, one builds it and the others wait.
 
     Args:
-        request: The plan.
-        progress: Is told what happens.
-        build: Builds it; in this process, if nothing else is given.
+        request: Plan to open or build.
+        progress: Progress callback.
+        build: Function that builds it. If not given, it is built in this process.
+
+    Returns:
+        The plan, and whether it was built now.
 
     Raises:
-        EngineError: If TensorRT cannot take the graph.
+        EngineError: If TensorRT does not support the graph.
         EngineUnavailableError: If TensorRT does not start.
         OutputError: If the plan cannot be written.
     """
     path = request.path
 
     def waiting() -> None:
-        progress.note(f"Another process is at {printable(path.name)}: waiting for it.")
+        progress.note(f"Another process is building {printable(path.name)}; waiting for it.")
 
     with suppress(InputError):  # without the lock, so that a cache may be shared read-only
-        return _kept(path, request), False
+        return _open_cached(path, request), False
     with locked(path, waiting=waiting):
         remove_leftovers(path)
         remove_leftovers(manifest_path(path))
         if path.exists() and manifest_path(path).exists():
             try:
-                return _kept(path, request), False
+                return _open_cached(path, request), False
             except InputError as error:
                 progress.note(f"The plan is built again: {error}")
         progress.note(f"Building a {request.described}.")
         try:
             return build(request.order, progress), True
         finally:
-            remove_leftovers(path)  # of a process that was killed for it
+            remove_leftovers(path)  # of a killed process
 
 
-def _kept(path: Path, request: PlanRequest) -> Plan:
-    """The plan that is there.
+def _open_cached(path: Path, request: PlanRequest) -> Plan:
+    """Open the plan in the cache.
 
     Raises:
-        InputError: If it is not the one that was built for this key, or the GPU refuses it.
+        InputError: If it was not built for this key, or the GPU cannot load it.
     """
     plan, toolchain = open_plan(path), request.toolchain
     if plan.key != request.key:
-        differs = next(document_differences(plan.key, request.key))
-        raise InputError(f"{printable(path)} was built from something else: {differs}.")
+        difference = next(document_differences(plan.key, request.key))
+        raise InputError(f"{printable(path)} has another key: {difference}.")
     if toolchain.runs_here and not _deserialises(path, toolchain):
         raise InputError(
-            f"{printable(path)} is not taken by {toolchain.device} any more, for which it was "
-            "built."
+            f"{printable(path)} was built for {toolchain.device}, which cannot load it any more."
         )
     return plan
 

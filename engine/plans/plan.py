@@ -1,9 +1,9 @@
-"""What a plan is: its profile, the key that it is found by, the manifest beside it.
+"""A TensorRT plan: its profile, its key, and the manifest beside it.
 
     <model>-<16 hex digits of the key>.plan          the plan
     <model>-<16 hex digits of the key>.plan.json     its ``PlanManifest``
 
-Two builds of the same input differ in their bytes, so a plan is known by what went into it.
+Two builds of the same input differ in their bytes, so a plan is identified by its inputs.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Profile:
     """The batches that a plan takes: any from ``smallest`` to ``largest``.
 
     Attributes:
-        best: The one that its kernels are chosen for.
-        largest: What its memory is laid out for.
+        best: Batch that its kernels are chosen for.
+        largest: Batch that its memory is allocated for.
         smallest: One image.
     """
 
@@ -49,23 +49,23 @@ class Profile:
 
 @dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on. Another value of any of these is another plan.
+    """All inputs of a plan. A change of any of these needs another plan.
 
     Attributes:
-        model_sha256: Over the bytes of the graph and of its external data.
+        model_sha256: SHA-256 of the bytes of the graph and of its external data.
         backend: TensorRT or TensorRT-RTX.
-        version: Of it, all of it: no two share plans.
-        precision: In which the graph computes.
-        input_kind: What the graph takes.
+        version: Full version of it: no two versions share plans.
+        precision: Precision that the graph computes in.
+        input_kind: Input of the graph.
         tf32: Whether float32 products may be rounded to TF32.
-        profile: The batches.
-        flags: The other builder and network flags, by name: their numbers differ by version.
-        target: The compute capability that TensorRT-RTX builds for; empty for any from Ampere on,
-            and for TensorRT, which builds for the GPU that is here.
-        device: The GPU on which it is built; empty without one.
-        compute_capability: Of that GPU: ``sm89``.
-        driver: Of that GPU.
-        recipe: Changes whenever this builder would build another plan of the same inputs.
+        profile: Batches that the plan takes.
+        flags: Other builder and network flags by name, since their numbers differ by version.
+        target: Compute capability that TensorRT-RTX builds for; empty for any from Ampere on, and
+            for TensorRT, which builds for the GPU of the machine.
+        device: GPU that builds it; empty without one.
+        compute_capability: Compute capability of that GPU, such as ``sm89``.
+        driver: Driver of that GPU.
+        recipe: Version of this builder, raised when it builds another plan from the same inputs.
     """
 
     model_sha256: str
@@ -84,7 +84,7 @@ class PlanKey:
 
     @property
     def made_for(self) -> str:
-        """The GPU, in words."""
+        """The GPU, for messages."""
         if self.backend == "tensorrt":
             return f"{self.device} ({self.compute_capability})"
         return self.target or "any GPU from Ampere on"
@@ -92,17 +92,17 @@ class PlanKey:
 
 @dataclass(frozen=True)
 class PlanManifest:
-    """What lies beside a plan.
+    """Manifest beside a plan.
 
     Attributes:
-        key: What went into the plan.
-        model: Its name, for people.
-        plan_sha256: Over the plan's bytes, so that a truncated or exchanged one is noticed.
-        plan_bytes: How many.
-        layers: Of the network before TensorRT fuses them.
-        seconds: How long the build took.
+        key: Inputs of the plan.
+        model: Name of the model, for messages.
+        plan_sha256: SHA-256 of the plan's bytes, which detects a truncated or exchanged plan.
+        plan_bytes: Size of the plan.
+        layers: Number of layers before TensorRT fuses them.
+        seconds: Duration of the build.
         created: UTC, ISO 8601.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 of all the above, which detects edits by hand.
     """
 
     key: PlanKey
@@ -124,25 +124,25 @@ class Plan:
 
     @property
     def key(self) -> PlanKey:
-        """What went into it."""
+        """Inputs of the plan."""
         return self.manifest.key
 
 
 def manifest_path(plan: Path) -> Path:
-    """Where the manifest of a plan lies."""
+    """Path of a plan's manifest."""
     return plan.with_name(plan.name + ".json")
 
 
 def open_plan(path: Path) -> Plan:
-    """Open a plan, and verify that its bytes are those that were built.
+    """Open a plan and verify its bytes.
 
     Raises:
-        InputError: If plan or manifest cannot be read, were changed or exchanged.
+        InputError: If plan or manifest cannot be read, were edited or exchanged.
     """
     manifest = read_sealed(manifest_path(path), PlanManifest)
     if manifest.plan_sha256 != file_sha256(path):
         raise InputError(
-            f"The plan {printable(path)} is truncated or another one: it does not have the SHA-256 "
-            "of its manifest. Remove it and compile again."
+            f"The plan {printable(path)} is truncated or exchanged: its SHA-256 is not that of its "
+            "manifest. Remove it and compile again."
         )
     return Plan(path, manifest)

@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT-RTX: where their modules come from, and what differs between them.
+"""TensorRT and TensorRT-RTX: their Python modules, and the differences between them.
 
-Both have the same Python API, so one builder serves TensorRT 10, TensorRT 11 and TensorRT-RTX. This
-table and the few names that are asked for before use hold all that differs. Neither package is
+Both have the same Python API, so one builder serves TensorRT 10, TensorRT 11 and TensorRT-RTX. All
+differences are in this table and in the few names that are checked before use. Neither package is
 imported before it is needed.
 """
 
@@ -16,16 +16,16 @@ PlanBackend = Literal["tensorrt", "tensorrt-rtx"]
 
 @dataclass(frozen=True)
 class Flavour:
-    """A row of the table of what makes plans.
+    """TensorRT or TensorRT-RTX.
 
     Attributes:
-        backend: Its name on the command line.
-        title: As NVIDIA writes it.
-        module: Of Python.
-        install: How to get it.
+        backend: Name on the command line.
+        title: Name in messages.
+        module: Python module.
+        install: Command that installs it.
         needs_gpu: Whether it builds only on the GPU that will run the plan.
-        keeps_timings: Whether measured kernels can be kept for the next build. TensorRT-RTX 1.2
-            and later do nothing on these calls, and warn of them.
+        keeps_timings: Whether measured kernels can be stored for the next build. TensorRT-RTX 1.2
+            and later ignore these calls with a warning.
     """
 
     backend: PlanBackend
@@ -61,10 +61,10 @@ FLAVOURS = {
 
 
 def find_flavour(backend: str) -> Flavour:
-    """The row of that name.
+    """The flavour with this name.
 
     Raises:
-        InputError: If there is none.
+        InputError: If the name is unknown.
     """
     for flavour in FLAVOURS.values():
         if flavour.backend == backend:
@@ -73,10 +73,10 @@ def find_flavour(backend: str) -> Flavour:
 
 
 def load_tensorrt(flavour: Flavour) -> Any:
-    """The module, imported now.
+    """Import the module.
 
     Raises:
-        EngineUnavailableError: If the package or one of its libraries is not here.
+        EngineUnavailableError: If the package or one of its libraries is not installed.
     """
     try:
         return importlib.import_module(flavour.module)
@@ -86,7 +86,7 @@ def load_tensorrt(flavour: Flavour) -> Any:
         raise EngineUnavailableError(
             f"{flavour.title} is not installed. Install it with `{flavour.install}`."
         ) from error
-    except Exception as error:  # a library that does not load is OSError, RuntimeError and others
+    except Exception as error:  # OSError, RuntimeError and others, by library
         raise _does_not_load(flavour, error) from error
 
 
@@ -98,7 +98,7 @@ def _does_not_load(flavour: Flavour, error: Exception) -> EngineUnavailableError
 
 
 def targets_of(trt: Any) -> list[str]:
-    """The GPUs by compute capability that plans can be built for without being here.
+    """Compute capabilities of GPUs that plans can be built for without the GPU.
 
     Example:
         >>> from types import SimpleNamespace
@@ -108,12 +108,12 @@ def targets_of(trt: Any) -> list[str]:
         >>> targets_of(SimpleNamespace())
         []
     """
-    if not hasattr(trt, "ComputeCapability"):  # TensorRT builds for the GPU that is here
+    if not hasattr(trt, "ComputeCapability"):  # TensorRT builds for the GPU of this machine
         return []
     names: list[str] = list(trt.ComputeCapability.__members__)
     return [name.lower() for name in names if name.startswith("SM")]
 
 
 def version_of(trt: Any) -> str:
-    """All of it: a plan of one version is none of another's."""
+    """Full version: a plan of one version does not run on another."""
     return str(trt.__version__)

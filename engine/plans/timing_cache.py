@@ -1,7 +1,7 @@
-"""Measured kernels, kept between builds: the next plan of a similar network is built faster.
+"""Measured kernels, stored between builds: the next plan of a similar network is built faster.
 
-One file for each version and device. Several builds may end at once: each adds what it measured to
-what is there by then. TensorRT refuses what it cannot read and what is another device's.
+There is one file for each version and device. Builds may end at the same time: each adds its
+measurements to the file. TensorRT refuses a file that it cannot read, or of another device.
 """
 
 from pathlib import Path
@@ -12,25 +12,25 @@ from ...storage.lock import locked
 
 
 def use_timings(config: Any, path: Path) -> None:
-    """Give a build what earlier ones measured."""
-    there = config.create_timing_cache(_bytes(path))
-    if there is None or not config.set_timing_cache(there, False):
+    """Give a build the measurements of earlier ones."""
+    cache = config.create_timing_cache(_bytes(path))
+    if cache is None or not config.set_timing_cache(cache, False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def keep_timings(config: Any, path: Path) -> None:
-    """Add what a build measured to what is kept.
+    """Add the measurements of a build to the file.
 
     Raises:
-        OutputError: If that cannot be written.
+        OutputError: If the file cannot be written.
     """
     measured = config.get_timing_cache()
     if measured is None:
         return
     with locked(path):
-        meanwhile = config.create_timing_cache(_bytes(path))
-        if meanwhile is not None:
-            measured.combine(meanwhile, False)
+        stored = config.create_timing_cache(_bytes(path))
+        if stored is not None:
+            measured.combine(stored, False)
         atomic_write_bytes(path, bytes(measured.serialize()))
 
 

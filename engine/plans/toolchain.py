@@ -1,4 +1,4 @@
-"""Which TensorRT can build plans on this machine, and for which GPU."""
+"""The TensorRT that builds plans on this machine, and the GPU that it builds for."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,19 @@ from .plan import PlanKey, Profile
 from .tensorrt_api import Flavour, load_tensorrt, targets_of, version_of
 
 TURING = "sm75"
-"""The only target that a plan for any GPU does not run on: its default is Ampere and later."""
+"""The only target that needs a plan of its own: a plan for any GPU runs from Ampere on."""
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A TensorRT that can build here.
+    """A TensorRT that can build plans on this machine.
 
     Attributes:
         flavour: TensorRT or TensorRT-RTX.
-        trt: The module.
-        device: The GPU that is here; none without one.
-        compute_capability: Of that GPU: ``sm89``; empty without one.
-        target: What TensorRT-RTX builds for; empty for any GPU from Ampere on.
+        trt: Module of TensorRT.
+        device: GPU of this machine; ``None`` without one.
+        compute_capability: Compute capability of that GPU, such as ``sm89``; empty without one.
+        target: Compute capability that TensorRT-RTX builds for; empty for any GPU from Ampere on.
     """
 
     flavour: Flavour
@@ -34,11 +34,11 @@ class Toolchain:
 
     @property
     def runs_here(self) -> bool:
-        """Whether its plans are for the GPU that is here."""
+        """Whether its plans run on the GPU of this machine."""
         return self.device is not None and self.target in ("", self.compute_capability)
 
     def key_of(self, bundle: Bundle, profile: Profile, *, tf32: bool) -> PlanKey:
-        """What goes into a bundle's plan."""
+        """Key of a bundle's plan."""
         model = bundle.model
         return PlanKey(
             model_sha256=model.sha256,
@@ -57,15 +57,16 @@ class Toolchain:
 
 
 def find_toolchain(flavour: Flavour, target: str | None = None) -> Toolchain:
-    """What can build plans here, for the first GPU where there are several.
+    """Find the TensorRT that builds plans on this machine, for its first GPU.
 
     Args:
         flavour: TensorRT or TensorRT-RTX.
-        target: A compute capability to build for; without it, the GPU that is here, and for
-            TensorRT-RTX any from Ampere on.
+        target: Compute capability to build for. If not given, the GPU of this machine, and for
+            TensorRT-RTX any GPU from Ampere on.
 
     Raises:
-        EngineUnavailableError: If the package is not here, or there is no GPU that it serves.
+        EngineUnavailableError: If the package is not installed, or this machine has no GPU
+            that it supports.
         InputError: If it does not build for the target.
     """
     device = next(iter(cuda_devices()), None)
@@ -76,40 +77,43 @@ def find_toolchain(flavour: Flavour, target: str | None = None) -> Toolchain:
             "one, or run where nvidia-smi lists the GPU."
         )
     trt = load_tensorrt(flavour)
-    here = compute_capability(device) if device else ""
-    return Toolchain(flavour, trt, device, here, target_of(flavour, targets_of(trt), target, here))
+    capability = compute_capability(device) if device else ""
+    target = target_of(flavour, targets_of(trt), target, capability)
+    return Toolchain(flavour, trt, device, capability, target)
 
 
-def target_of(flavour: Flavour, known: list[str], asked: str | None, here: str) -> str:
-    """What to build for; empty where nothing is to be set.
+def target_of(flavour: Flavour, known: list[str], requested: str | None, capability: str) -> str:
+    """Compute capability to build for; empty if none is to be set.
 
     Args:
         flavour: TensorRT or TensorRT-RTX.
-        known: The targets that it has; none for TensorRT.
-        asked: The user's choice, or none.
-        here: The compute capability of the GPU that is here; empty without one.
+        known: Targets that it supports; empty for TensorRT.
+        requested: Target that the user names; ``None`` if not given.
+        capability: Compute capability of the GPU of this machine; empty without one.
 
     Raises:
-        EngineUnavailableError: If the GPU that is here is none of them, and no other is asked for.
-        InputError: If the one that is asked for is none of them.
+        EngineUnavailableError: If it does not build for this machine's GPU, and no target is
+            given.
+        InputError: If it does not build for the target.
     """
     if not known:
-        if asked is not None:
+        if requested is not None:
             raise InputError(
-                f"--target {asked} is for --engine tensorrt-rtx: {flavour.title} builds for the "
-                "GPU that is here. Leave it out."
+                f"--target {requested} requires --engine tensorrt-rtx: {flavour.title} builds for "
+                "the GPU of this machine. Leave it out."
             )
         return ""
-    if asked is not None and asked.lower() not in known:
+    if requested is not None and requested.lower() not in known:
         raise InputError(
-            f"{flavour.title} does not build for {asked!r}. Expected {', '.join(known)}; GPUs of "
-            "data centres, such as the H100 (sm90), need --engine tensorrt."
+            f"{flavour.title} does not build for {requested!r}. Expected {', '.join(known)}; data "
+            "centre GPUs, such as the H100 (sm90), need --engine tensorrt."
         )
-    if asked is None and here and here not in known:
+    if requested is None and capability and capability not in known:
         raise EngineUnavailableError(
-            f"{flavour.title} does not build for the GPU of this machine, which is {here}: use "
-            f"--engine tensorrt. For another machine's GPU add --target {' or '.join(known)}."
+            f"{flavour.title} does not build for the GPU of this machine, which is {capability}. "
+            "Use --engine tensorrt. For the GPU of another machine add --target "
+            f"{' or '.join(known)}."
         )
-    if asked is not None:
-        return asked.lower()
-    return TURING if here == TURING else ""
+    if requested is not None:
+        return requested.lower()
+    return TURING if capability == TURING else ""

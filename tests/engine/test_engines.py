@@ -11,11 +11,11 @@ import pytest
 from evaluator.contracts import Bundle, Engine, ImageBatch, Item
 from evaluator.engine.devices import cpu, cuda_devices
 from evaluator.engine.onnx_engine import OnnxEngine
+from evaluator.engine.table import ENGINES
 from evaluator.engine.torch_engine import TorchEngine
 from evaluator.errors import InputError
 from evaluator.exporter.weights.weights import load_network
 from evaluator.tests import second_implementation as second
-from evaluator.workflow.models.engines import ENGINES
 
 OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"

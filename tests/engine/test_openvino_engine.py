@@ -70,7 +70,7 @@ def test_what_the_compiled_model_runs_is_asked_not_believed(
 
 
 def test_float16_and_gpus_are_refused() -> None:
-    with pytest.raises(EngineUnavailableError, match="no fp16 on processors"):
+    with pytest.raises(EngineUnavailableError, match="no fp16 on the CPU"):
         check_openvino("fp16", cpu())
     with pytest.raises(EngineUnavailableError, match="Use --device cpu"):
         check_openvino("fp32", replace(cpu(), name="cuda:0"))
@@ -160,7 +160,7 @@ def test_an_engine_can_be_stopped_while_threads_begin_to_use_it(tmp_path: Path) 
 
 
 def test_only_an_engine_that_is_named_is_openvino() -> None:
-    from evaluator.workflow.models.engines import candidates
+    from evaluator.engine.table import candidates
 
     assert {place.kind.backend for place in candidates(None, "cpu")} == {"onnxruntime", "torch"}
     assert [place.kind.backend for place in candidates("openvino", None)] == ["openvino"]

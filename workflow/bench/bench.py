@@ -1,7 +1,6 @@
-"""How fast a model runs here, and what holds it up; no accuracy is told, so no parity is needed.
+"""Throughput of a model on this machine, and the bottleneck. Accuracy is not measured.
 
-Three parts are timed in turns, so that whatever else the machine does slows all of them alike; see
-``bench_parts.py``.
+Three parts are timed in turns, so that other programs slow all of them alike; see ``timing.py``.
 """
 
 import os
@@ -42,10 +41,11 @@ from ...evaluate.sources.items import ItemSource, select_items
 from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
-from ..models.bundles import bundle_of
-from ..models.engines import PreparedModel, candidates, is_reference, prepare, supporting
+from ..models.bundles import ensure_bundle
+from ..models.engines import model_candidates, prepare
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
+from ..models.prepared_model import PreparedModel
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -54,22 +54,21 @@ PARTS = 3
 WARM_UP_SHARE = 0.1
 
 MOST_ITEMS = 2000
-"""Different images that are decoded; ImageNet-C's are not read through for a measurement."""
+"""Largest number of different images that are decoded."""
 
 STIMULI_QUALITY = 85
-"""Of JPEG, as in ImageNet-C."""
+"""JPEG quality of the sample images, as in ImageNet-C."""
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """From nothing to full speed; seconds.
+    """Time from the start to full speed.
 
     Attributes:
-        load_seconds: Importing the runtime, checking the model and reading it; it was exported
-            before.
-        first_batch_seconds: Until the first batch had its logits.
-        steady_batches: How many batches of a caller came before the steady ones.
-        steady_seconds: How long those took.
+        load_seconds: Time to import the runtime and load the model, without the export.
+        first_batch_seconds: Time of the first batch.
+        steady_batches: Number of a caller's batches before the steady ones.
+        steady_seconds: Time of those batches.
     """
 
     load_seconds: float
@@ -80,13 +79,13 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of this process in bytes, none where the system does not tell; a GPU's own is not in it.
+    """Resident memory of this process in bytes, without that of a GPU; ``None`` if unknown.
 
     Attributes:
-        before: Before the engine was loaded.
-        loaded: After it was, before a batch.
-        running: At the end.
-        peak: The most at any time.
+        before: Memory before the engine is loaded.
+        loaded: Memory after that, before the first batch.
+        running: Memory at the end.
+        peak: Largest memory at any time.
     """
 
     before: int | None
@@ -97,27 +96,27 @@ class Memory:
 
 @dataclass(frozen=True)
 class Bench:
-    """What ``evaluator bench`` measures.
+    """Result of ``evaluator bench``.
 
     Attributes:
-        model: Its name.
-        weights: Where they come from.
-        engine: What computes.
-        device: On what.
-        versions: The runtime.
+        model: Name of the model.
+        weights: Origin of the weights.
+        engine: What the engine computes.
+        device: Device that the engine runs on.
+        versions: Versions of the runtime, by package.
         parity: ``passed``, ``failed``, ``not checked``, or ``reference``.
         batch_size: Images in a batch.
         callers: Threads that call the engine at once.
-        decoders: Threads that decode; the callers themselves where there are several.
-        data: What was decoded, in words.
-        images: How many different ones.
-        engine_only: On batches that were decoded before.
-        end_to_end: The scoring loop, from files to records.
-        data_only: The same loop with an engine that answers at once.
-        latency: Of one batch, with all callers at work.
-        warm_up: From nothing to full speed.
-        memory: Of this process.
-        bottleneck: What limits the whole.
+        decoders: Threads that decode; the callers themselves if there are several.
+        data: Description of the images.
+        images: Number of different images.
+        engine_only: Rate of the engine alone, on decoded batches.
+        end_to_end: Rate of the scoring loop, from files to records.
+        data_only: Rate of the scoring loop with an engine that returns zeros.
+        latency: Latency of a batch while all callers are busy.
+        warm_up: Time from the start to full speed.
+        memory: Memory of this process.
+        bottleneck: What limits the scoring loop.
     """
 
     model: str
@@ -140,7 +139,7 @@ class Bench:
     bottleneck: Bottleneck
 
     def document(self) -> dict[str, Any]:
-        """For programs."""
+        """The result as JSON."""
         return {"schema": 1, **plain(self)}
 
 
@@ -157,45 +156,47 @@ def bench(
     progress: Progress | None = None,
     **options: Unpack[GraphOptions],
 ) -> Bench:
-    """Measure how fast a model runs here, part by part.
+    """Measure the throughput of a model on this machine, part by part.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
-        data: Images of the benchmark, in folders or tar files; without it, the twenty sample
+        data: Images of the benchmark, in folders or tar files. If not given, the twenty sample
             photos in its form.
         benchmark: ``imagenet-c``, whose images are small and stored as they are scored, or
             ``imagenet``, whose photos are resized.
-        labels: A list of the classes of validation images that are not in class folders.
-        engine: Without it, the best that is here.
-        device: Without it, the first GPU that is here, else the CPU.
-        batch_size: Without it, what the engine is scored with.
-        seconds: Of measuring in all; a slow model takes longer, for two batches in each round.
+        labels: File with the classes of validation images that are not in class folders.
+        engine: Name of the engine. If not given, the best one available.
+        device: Name of the device. If not given, the first GPU, or else the CPU.
+        batch_size: Images in a batch. If not given, the number that scores use.
+        seconds: Total time of measuring; a slow model takes longer, for two batches in each round.
         progress: Progress callback.
         options: Which model; see ``GraphOptions``.
 
     Raises:
-        InputError: If the data, the model or a name do not serve.
-        UnavailableError: If the engine, the device or the weights are not here.
+        InputError: If the data, the model or a name is not valid.
+        UnavailableError: If the engine, the device or the weights are not available.
     """
     progress = progress or NullProgress()
     if not seconds > 0:
-        raise InputError(f"--seconds {seconds:g} measures nothing; expected more than 0.")
-    what = scored_benchmark(benchmark)
-    choice = ModelOptions(model, **options)
-    subject = resolve_model(choice, progress)
-    check_crop(subject.spec, what)
+        raise InputError(f"--seconds {seconds:g} is not possible; expected more than 0.")
+    info = scored_benchmark(benchmark)
+    subject = resolve_model(ModelOptions(model, **options), progress)
+    check_crop(subject.spec, info)
     with ExitStack() as stack:
-        places, origin = _places(what, subject.spec, data, stack)
-        named = None if labels is None else Path(labels)
+        places, origin = _places(info, subject.spec, data, stack)
         source = open_source(
-            places, what.conditions, progress=progress, tree=what.tree, labels=named
+            places,
+            info.conditions,
+            progress=progress,
+            tree=info.tree,
+            labels=None if labels is None else Path(labels),
         )
-        images = _images(what, source, origin)
-        place = supporting(subject, candidates(engine, device))[0]
+        images = _images(info, source, origin)
+        place = model_candidates(subject, engine, device)[0]
         place.kind.check(subject.kind.precision, place.device)
         if place.kind.runs_onnx:
-            bundle_of(subject, progress)  # exported before anything is timed
+            ensure_bundle(subject, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)
         progress.note(f"Engine: {place}, batches of {batch}, on {images.description}.")
         before, began = resident_bytes(), time.perf_counter()
@@ -207,7 +208,7 @@ def bench(
                 f"--batch-size {batch} is not possible; expected 1 to {opened.max_batch}."
             )
         bed = bed_of(
-            what,
+            info,
             opened,
             images.source,
             images.items,
@@ -231,7 +232,7 @@ def bench(
         parity=_parity(subject, loaded),
         batch_size=batch,
         callers=opened.callers,
-        decoders=opened.callers if opened.callers > 1 else _cores(),
+        decoders=opened.callers if opened.callers > 1 else os.cpu_count() or 1,
         data=images.description,
         images=len(images.items),
         engine_only=rates[0],
@@ -245,19 +246,15 @@ def bench(
 
 
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
-    if is_reference(loaded):
+    if loaded.is_reference:
         return "reference"
     result = stored_parity(subject, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class _Images:
-    """What is decoded."""
+    """Images that are decoded."""
 
     source: Source
     items: Sequence[Item]
@@ -270,7 +267,7 @@ def _places(
     data: str | Path | Sequence[str | Path] | None,
     stack: ExitStack,
 ) -> tuple[list[Path], str]:
-    """Where the images are, the sample photos in a temporary folder if need be; and in words."""
+    """Paths of the images and their origin; without data, a temporary folder of sample photos."""
     if data is not None:
         return places_of(data), "images of --data"
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -279,14 +276,14 @@ def _places(
 
 
 def _images(benchmark: Benchmark, source: ItemSource, origin: str) -> _Images:
-    """Images of one condition, evenly spaced where there are many."""
-    there = source.conditions()
-    if not there:
+    """Images of one condition, evenly spaced if there are many."""
+    conditions = source.conditions()
+    if not conditions:
         raise InputError(
-            f"The data hold nothing of {benchmark.title}. Give another --data, or say what they "
-            "are with --benchmark."
+            f"The data hold no images of {benchmark.title}. Give another --data, or name their "
+            "benchmark with --benchmark."
         )
-    items = select_items(source.items(there[0]), MOST_ITEMS)
+    items = select_items(source.items(conditions[0]), MOST_ITEMS)
     stored = benchmark.stimuli_px
     frames = items[0].frames
     form = "photos" if stored is None else f"JPEGs of {stored} px"
@@ -296,22 +293,22 @@ def _images(benchmark: Benchmark, source: ItemSource, origin: str) -> _Images:
 
 
 def _write_sample(folder: Path, benchmark: Benchmark, model: ModelSpec) -> None:
-    """The sample photos as the benchmark stores its images.
+    """Write the sample photos as the benchmark stores its images.
 
     Raises:
-        InputError: If they cannot be stored so.
+        InputError: If the benchmark stores no JPEGs.
     """
     if ".jpeg" not in benchmark.tree.suffixes:
         raise InputError(
-            f"{benchmark.title} is of {benchmark.tree.noun}s such as {benchmark.tree.example}, and "
-            "none are at hand. Name some with --data."
+            f"{benchmark.title} consists of {benchmark.tree.noun}s such as "
+            f"{benchmark.tree.example}, and there are no samples of them. Give some with --data."
         )
     if benchmark.stimuli_px is None:
         write_sample(folder)
         return
-    below = folder.joinpath(*(str(value) for _, value in benchmark.conditions[0].values))
+    class_folder = folder.joinpath(*(str(value) for _, value in benchmark.conditions[0].values))
     for photo in sample_photos():
         pixels = photo_pixels(photo.path.read_bytes(), photo.id, model.preprocessing)
-        target = below / photo.id
+        target = class_folder / photo.id
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(target, "JPEG", quality=STIMULI_QUALITY)

@@ -1,7 +1,7 @@
-"""The parts of a benchmark, timed in turns: the engine alone, the scoring loop, its data side.
+"""The parts of ``evaluator bench``, timed in turns: the engine, the scoring loop, its data side.
 
-The engine alone gets batches that were decoded before. The scoring loop is the product's own
-(``evaluate/scoring.py``). The data side is that loop with an engine that answers at once. All three
+The engine alone gets decoded batches. The scoring loop is the one that scores use
+(``evaluate/scoring.py``). The data side is that loop with an engine that returns zeros. All three
 have as many callers as the engine takes.
 """
 
@@ -13,26 +13,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import Self, overload
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
 
 from ...contracts import Benchmark, Engine, ImageBatch, Item, Preprocessing, Progress, Shard, Source
+from ...engine.engine_io import LoadedEngine, Logits
 from ...engine.throughput import images_until_first_end
 from ...evaluate.scoring import ScoringJob, decoders_of, score_shard
 
 ROUNDS = 5
-"""Of each part; the median is told."""
+"""Rounds of each part; the median is reported."""
 
 FEWEST_BATCHES = 2
-"""Of a caller in a round, however slow the engine."""
+"""Fewest batches of a caller in a round, however slow the engine is."""
 
 READY_BATCHES = 4
-"""How many decoded batches the engine alone is given, over and over."""
+"""Number of decoded batches that the engine alone gets, again and again."""
 
 WARM_UP_BATCHES = 20
-"""Of each caller; fewer where they take long."""
+"""Largest number of batches of each caller; fewer if they take long."""
 
 CLASSES = 1000
 
@@ -42,13 +42,13 @@ Part = Callable[[int, Advance], None]
 
 @dataclass(frozen=True)
 class Bed:
-    """What is timed, and on what.
+    """The parts that are timed.
 
     Attributes:
-        engine: The engine.
-        batches: Ready-made.
-        whole: The scoring loop on the engine.
-        data: The same on an engine that answers at once.
+        engine: Engine.
+        batches: Decoded batches.
+        whole: Scoring loop with the engine.
+        data: Scoring loop with an engine that returns zeros.
     """
 
     engine: Engine
@@ -59,12 +59,12 @@ class Bed:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was measured.
+    """Measurements.
 
     Attributes:
-        engine: Images a second of the engine alone, round by round.
-        whole: Of the scoring loop.
-        data: Of its data side.
+        engine: Images a second of the engine alone, by round.
+        whole: Images a second of the scoring loop, by round.
+        data: Images a second of its data side, by round.
         latencies: Seconds of each batch of the engine alone.
     """
 
@@ -84,12 +84,12 @@ def bed_of(
     batch_size: int,
     stack: ExitStack,
 ) -> Bed:
-    """Make everything ready, and decode the first batches.
+    """Prepare the parts, and decode the first batches.
 
     Raises:
         ImageError: If an image cannot be read or decoded.
     """
-    condition, idle = benchmark.conditions[0], _Idle(engine)
+    condition, idle = benchmark.conditions[0], _Idle(engine, preprocessing.crop_px)
     data = ScoringJob(
         benchmark=benchmark,
         engine=idle,
@@ -105,7 +105,7 @@ def bed_of(
 
 
 def warm_up(bed: Bed, seconds: float) -> list[float]:
-    """Seconds of the first batches of the first caller, with all callers at work."""
+    """Seconds of the first caller's first batches, while all callers are busy."""
     until = time.perf_counter() + seconds
     latencies: list[list[float]] = [[] for _ in range(bed.engine.callers)]
 
@@ -116,14 +116,14 @@ def warm_up(bed: Bed, seconds: float) -> list[float]:
             yield batch
 
     def work(caller: int, advance: Advance) -> None:
-        _through(bed.engine, batches(), latencies[caller], advance)
+        _run_batches(bed.engine, batches(), latencies[caller], advance)
 
     rate_of_callers(work, bed.engine.callers)
     return latencies[0]
 
 
 def timed(bed: Bed, seconds: float, progress: Progress) -> Timed:
-    """All parts in turns, each for so many seconds a round."""
+    """Time all parts in turns, each for this number of seconds a round."""
     latencies: list[float] = []
     parts: Mapping[str, Callable[[int], Part]] = {
         "engine": lambda images: engine_part(bed, images, latencies),
@@ -132,7 +132,7 @@ def timed(bed: Bed, seconds: float, progress: Progress) -> Timed:
     }
     callers, batch = bed.engine.callers, bed.whole.batch_size
     fewest = FEWEST_BATCHES * batch
-    # How fast each part is must be known to make it last: a first, short round tells it.
+    # A first, short round measures the pace, which sets the length of the other rounds.
     pace = {name: rate_of_callers(part(fewest), callers) for name, part in parts.items()}
     latencies.clear()
     rounds: Mapping[str, list[float]] = {name: [] for name in parts}
@@ -146,35 +146,35 @@ def timed(bed: Bed, seconds: float, progress: Progress) -> Timed:
 
 
 def engine_part(bed: Bed, images: int, latencies: list[float]) -> Part:
-    """Ready-made batches, as many images for each caller."""
+    """Run the engine on decoded batches, as many images for each caller."""
 
     def work(caller: int, advance: Advance) -> None:
         batches = islice(cycle(bed.batches), images // bed.whole.batch_size)
-        mine: list[float] = []
-        _through(bed.engine, batches, mine, advance)
-        latencies.extend(mine)
+        own_latencies: list[float] = []
+        _run_batches(bed.engine, batches, own_latencies, advance)
+        latencies.extend(own_latencies)
 
     return work
 
 
-def _through(
+def _run_batches(
     engine: Engine, batches: Iterable[ImageBatch], latencies: list[float], advance: Advance
 ) -> None:
-    """Batches through an engine; a batch's time begins when the engine takes it."""
-    taken: deque[float] = deque()
+    """Run batches on an engine; the time of a batch begins when the engine takes it."""
+    starts: deque[float] = deque()
 
-    def handed() -> Iterator[ImageBatch]:
+    def timed_batches() -> Iterator[ImageBatch]:
         for batch in batches:
-            taken.append(time.perf_counter())
+            starts.append(time.perf_counter())
             yield batch
 
-    for batch, _ in engine.stream(handed()):
-        latencies.append(time.perf_counter() - taken.popleft())
+    for batch, _ in engine.stream(timed_batches()):
+        latencies.append(time.perf_counter() - starts.popleft())
         advance(len(batch.items))
 
 
 def loop_part(job: ScoringJob, images: int) -> Part:
-    """The scoring loop, a shard of as many images for each caller."""
+    """Run the scoring loop, on a shard of as many images for each caller."""
 
     def work(caller: int, advance: Advance) -> None:
         shard = _shard(job, caller, images)
@@ -184,7 +184,7 @@ def loop_part(job: ScoringJob, images: int) -> Part:
 
 
 def _shard(job: ScoringJob, position: int, images: int) -> Shard:
-    """Items that have as many frames, or a little more."""
+    """A shard of as many frames, rounded up to whole items."""
     (condition,) = job.items
     items = -(-images // _frames(job))
     return Shard(condition, position, position * items, (position + 1) * items)
@@ -196,7 +196,7 @@ def _frames(job: ScoringJob) -> int:
 
 
 def rate_of_callers(part: Part, callers: int) -> float:
-    """Images a second of several callers, while all of them are at work."""
+    """Images a second of several callers, while all of them are busy."""
     marks: list[tuple[float, int]] = []
 
     def advance(images: int) -> None:
@@ -213,7 +213,7 @@ def rate_of_callers(part: Part, callers: int) -> float:
 
 
 class _Endless(Sequence[Item]):
-    """Items, over and over again."""
+    """Items, repeated without end."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
@@ -232,29 +232,17 @@ class _Endless(Sequence[Item]):
         return self._items[index % count]
 
 
-class _Idle:
-    """An engine that takes what another takes, and answers at once; it keeps the first batches."""
+class _Idle(LoadedEngine):
+    """An engine that returns zeros for the inputs of another one, and stores the first batches."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.spec, self.device, self.versions = engine.spec, engine.device, engine.versions
+    def __init__(self, engine: Engine, crop_px: int) -> None:
+        super().__init__(
+            engine.spec, engine.device, versions=engine.versions, crop_px=crop_px, runtime=None
+        )
         self.max_batch, self.callers = engine.max_batch, engine.callers
-        self.allocate = engine.allocate
         self.first: list[ImageBatch] = []
 
-    def stream(
-        self, batches: Iterable[ImageBatch]
-    ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
-        """Zeros (N, C), in order."""
-        for batch in batches:
-            if len(self.first) < READY_BATCHES:
-                self.first.append(batch)
-            yield batch, np.zeros((len(batch.items), CLASSES), np.float32)
-
-    def stop(self) -> None:
-        """There is nothing to stop."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def _logits(self, batch: ImageBatch) -> Logits:
+        if len(self.first) < READY_BATCHES:
+            self.first.append(batch)
+        return np.zeros((len(batch.items), CLASSES), np.float32)

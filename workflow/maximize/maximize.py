@@ -23,12 +23,12 @@ from ...attacks.maximizing.paper_random_state import drawn_units
 from ...attacks.maximizing.penultimate import PenultimateUnits, find_penultimate
 from ...attacks.maximizing.similarity import likenesses, pair_count
 from ...contracts import Device, LoadedNetwork, NullProgress, Progress
+from ...engine.table import candidates
 from ...engine.torch_engine import exact_float32, torch_spec, torch_versions
 from ...errors import EngineMemoryError, InputError, lacks_memory, printable, reason_of
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
-from ..models.engines import candidates
 from ..models.gradient_model import frozen_network, refuse_without_gradients
 from ..models.options import ModelOptions, NetworkOptions
 from ..models.resolve import resolve_model

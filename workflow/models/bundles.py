@@ -1,9 +1,9 @@
-"""Having the bundle of a model: finding it, or exporting it in a process of its own."""
+"""The bundle of a model: opened, or exported first in a process of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...contracts import Bundle, Progress, ReadyOnnx
+from ...contracts import Bundle, Progress
 from ...exporter.bundle import is_bundle, open_matching_bundle, refuse_occupied_folder, write_bundle
 from ...exporter.ready_bundle import write_ready_bundle
 from ...exporter.ready_onnx import onnx_notes
@@ -14,6 +14,7 @@ from ...storage.documents import document_sha256
 from ...storage.lock import locked
 from ...system.child_process import in_child
 from .parity_images import parity_images
+from .reference import model_reference
 from .resolve import ResolvedModel
 
 LOCKS = "locks"
@@ -21,55 +22,59 @@ LOCKS = "locks"
 
 @dataclass(frozen=True)
 class _Export:
-    """What the child is told.
+    """Argument of the child process.
 
     Attributes:
-        subject: What to export.
-        photos: The user's photos, on which activations are measured; none for the samples.
+        subject: Model to export.
+        photos: Folder of the photos on which activations are measured; ``None`` for the sample
+            photos.
     """
 
     subject: ResolvedModel
     photos: Path | None
 
 
-def bundle_of(
+def ensure_bundle(
     subject: ResolvedModel, progress: Progress, *, photos: Path | None = None
 ) -> tuple[Bundle, bool]:
-    """The subject's bundle, exported if it is not there; and whether it was exported now.
+    """Open the bundle of a model, and export it first if it does not exist.
 
     Args:
-        subject: The model.
-        progress: Is told what happens.
-        photos: On which a float16 export measures activations; without it, the sample photos.
+        subject: Model.
+        progress: Progress callback.
+        photos: Folder of the photos on which a float16 export measures activations. If not given,
+            the sample photos.
+
+    Returns:
+        The bundle, and whether it was exported now.
 
     Raises:
-        InputError: If the model cannot be exported, or the folder holds a bundle of another.
-        UnavailableError: If the weights are not here and cannot be fetched.
+        InputError: If the model cannot be exported, or the folder holds the bundle of another.
+        UnavailableError: If the weights are neither stored nor available for download.
         OutputError: If the bundle cannot be written.
     """
-    spec, kind, folder = subject.spec, subject.kind, subject.folder
+    folder, created = subject.folder, False
     if not is_bundle(folder):
         refuse_occupied_folder(folder)
-        if _exported(_Export(subject, photos), progress):
-            return open_matching_bundle(spec, kind, folder), True
-    return open_matching_bundle(spec, kind, folder), False
+        created = _export_once(_Export(subject, photos), progress)
+    return open_matching_bundle(subject.spec, subject.kind, folder), created
 
 
 def bundle_lock(folder: Path) -> Path:
-    """What is locked while a bundle is written.
+    """File that is locked while a bundle is written.
 
-    Not the folder itself, which may be in a place where a user does not want a lock to lie.
+    It lies in the cache: users do not expect a lock file beside their bundle.
     """
     return cache_folder(LOCKS) / document_sha256(str(folder.absolute()))[:32]
 
 
-def _exported(export: _Export, progress: Progress) -> bool:
-    """Export, unless another process does; whether it was this one."""
+def _export_once(export: _Export, progress: Progress) -> bool:
+    """Export unless another process does; return whether this process exported."""
     subject = export.subject
     spec, kind, folder = subject.spec, subject.kind, subject.folder
 
     def waiting() -> None:
-        progress.note(f"Another process exports {spec.name} just now; waiting for it.")
+        progress.note(f"Another process is exporting {spec.name}; waiting for it.")
 
     with locked(bundle_lock(folder), waiting=waiting):
         if is_bundle(folder):
@@ -83,9 +88,9 @@ def _exported(export: _Export, progress: Progress) -> bool:
 
 
 def _export(export: _Export, progress: Progress) -> None:
-    """In the child."""
+    """Export in the child process."""
     subject, photos = export.subject, None
-    if isinstance(subject.spec.own, ReadyOnnx):
+    if not model_reference(subject.spec).has_network:
         write_ready_bundle(subject.spec, subject.folder, subject.kind)
         return
     if subject.kind.precision == "fp16":
@@ -97,5 +102,5 @@ def _export(export: _Export, progress: Progress) -> None:
     if bundle.model.largest_activation is not None:
         progress.note(
             f"The largest activation on {0 if photos is None else len(photos)} photos is "
-            f"{bundle.model.largest_activation:.3g}; float16 ends at 65504."
+            f"{bundle.model.largest_activation:.3g}; the largest float16 is 65504."
         )

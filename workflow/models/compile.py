@@ -1,4 +1,4 @@
-"""Compiling a model's bundle into a TensorRT plan."""
+"""Compiling the bundle of a model to a TensorRT plan."""
 
 import shutil
 import signal
@@ -16,22 +16,22 @@ from ...errors import InputError, OutputError, printable
 from ...storage.atomic import atomic_write, check_place
 from ...storage.documents import read_sealed, write_document
 from ...system.child_process import in_child
-from .bundles import bundle_of
+from .bundles import ensure_bundle
 from .options import GraphOptions, ModelOptions
 from .resolve import resolve_model
 
 MAX_BATCH = 64
-"""Largest batch that a plan takes: what engines on a GPU score with."""
+"""Default largest batch of a plan: the batch that engines on a GPU score with."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What came of compiling.
+    """A compiled model.
 
     Attributes:
-        plan: Where ``out`` says, else in the cache.
-        bundle: What it was built from.
-        built: Whether it was built now; otherwise it was there.
+        plan: Plan at ``out``, or in the cache.
+        bundle: Bundle that the plan is built from.
+        built: Whether the plan was built now, or was in the cache.
     """
 
     plan: Plan
@@ -51,60 +51,48 @@ def compile_model(
     progress: Progress | None = None,
     **options: Unpack[GraphOptions],
 ) -> Compiled:
-    """Build a TensorRT plan of a model, unless the same is in the cache.
+    """Build a TensorRT plan of a model, unless the cache holds it.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's own,
             or a bundle's folder.
         engine: ``tensorrt`` or ``tensorrt-rtx``.
-        max_batch: The largest batch that the plan takes.
-        opt_batch: The batch that its kernels are chosen for; without it, the largest.
-        tf32: Whether float32 products may be rounded to TF32: as large an error as float16's.
-        target: The compute capability that TensorRT-RTX builds for, such as ``sm89``; without it,
-            any GPU from Ampere on. TensorRT builds for the GPU that is here.
-        out: Where to put a copy of the plan; its manifest goes beside it.
+        max_batch: Largest batch that the plan takes.
+        opt_batch: Batch that its kernels are chosen for. If not given, the largest.
+        tf32: Whether float32 products may be rounded to TF32, whose error is that of float16.
+        target: Compute capability that TensorRT-RTX builds for, such as ``sm89``. If not given,
+            any GPU from Ampere on. TensorRT builds for the GPU of this machine.
+        out: Path of a copy of the plan; its manifest is written beside it.
         progress: Progress callback.
         options: Which model; see ``GraphOptions``.
 
     Raises:
-        InputError: If a number, the target or the bundle does not serve.
-        EngineError: If TensorRT cannot take the graph.
-        UnavailableError: If TensorRT, its GPU or the weights are not here.
+        InputError: If a number, the target or the bundle is not valid.
+        EngineError: If TensorRT does not support the graph.
+        UnavailableError: If TensorRT, its GPU or the weights are not available.
         OutputError: If the plan cannot be written.
     """
     progress = progress or NullProgress()
     flavour = find_flavour(engine)
     profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
-    target_path = None if out is None else Path(out)
-    if target_path is not None:
-        _check_out(target_path)
-    choice = ModelOptions(model, **options)
-    subject = resolve_model(choice, progress)
+    out_path = None if out is None else Path(out)
+    if out_path is not None:
+        _check_out(out_path)
+    subject = resolve_model(ModelOptions(model, **options), progress)
     toolchain = find_toolchain(flavour, target)
-    bundle, _ = bundle_of(subject, progress)
-    plan, built = plan_of(PlanRequest(toolchain, bundle, profile, tf32), progress)
-    return Compiled(plan if target_path is None else _copied(plan, target_path), bundle, built)
-
-
-def plan_of(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
-    """The plan that is wanted, built if it is not there; and whether it was built now.
-
-    Raises:
-        EngineError: If TensorRT cannot take the graph.
-        EngineUnavailableError: If TensorRT does not start.
-        OutputError: If the plan cannot be written, or the build was ended by the system.
-    """
-    return cached_plan(request, progress, _build)
+    bundle, _ = ensure_bundle(subject, progress)
+    plan, built = cached_plan(PlanRequest(toolchain, bundle, profile, tf32), progress, _build)
+    return Compiled(plan if out_path is None else _copy(plan, out_path), bundle, built)
 
 
 def _build(order: PlanOrder, progress: Progress) -> Plan:
-    """Build in a process of its own, which an interrupt ends at once."""
-    plan: Plan = in_child(_build_here, order, progress)
+    """Build in a child process, which an interrupt ends at once."""
+    plan: Plan = in_child(_build_in_child, order, progress)
     return plan
 
 
-def _build_here(order: PlanOrder, progress: Progress) -> Plan:
-    """In the child. It leaves nothing but a temporary file, which its parent removes."""
+def _build_in_child(order: PlanOrder, progress: Progress) -> Plan:
+    """Build; what an interrupt leaves is a temporary file, which the parent removes."""
     # An interrupt ends it at once: Python's own handler would only run when TensorRT calls back,
     # and raise through its code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -112,10 +100,10 @@ def _build_here(order: PlanOrder, progress: Progress) -> Plan:
 
 
 def _check_out(out: Path) -> None:
-    """Before the minutes of building.
+    """Check the output path before the build, which takes minutes.
 
     Raises:
-        OutputError: If the place cannot be written, or holds something that is no plan.
+        OutputError: If the path cannot be written, or holds something else than a plan.
     """
     for path in (out, manifest_path(out)):
         check_place(path)
@@ -124,11 +112,11 @@ def _check_out(out: Path) -> None:
                 read_sealed(manifest_path(out), PlanManifest)
             except InputError as error:
                 raise OutputError(
-                    f"{printable(path)} is there and belongs to no plan. Choose another --out."
+                    f"{printable(path)} exists and is not a plan. Choose another --out."
                 ) from error
 
 
-def _copied(plan: Plan, out: Path) -> Plan:
+def _copy(plan: Plan, out: Path) -> Plan:
     if out.exists() and out.samefile(plan.path):
         return plan
     with atomic_write(out) as temporary:

@@ -1,280 +1,46 @@
-"""Which engine runs where, and opening it."""
+"""Preparing a model for an engine: its bundle is exported, or its network is loaded."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, cast
-
-from ...contracts import (
-    ONNX_REFERENCE,
-    Backend,
-    Bundle,
-    Device,
-    Engine,
-    EngineSpec,
-    InputKind,
-    LoadedNetwork,
-    ModelSpec,
-    Precision,
-    Progress,
-    ReadyOnnx,
-)
-from ...engine.devices import cpu, cuda_devices, find_device
+from ...contracts import Progress
 from ...engine.engine_io import bundle_spec
-from ...engine.onnx_engine import OnnxEngine, onnx_notice, onnx_versions
-from ...engine.openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
-from ...engine.original_onnx import OriginalOnnx, original_spec
-from ...engine.torch_engine import TorchEngine, torch_spec, torch_versions
+from ...engine.table import ENGINES, Placement, candidates
 from ...errors import InputError
-from ...exporter.ready_onnx import unchanged_original
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
-from .bundles import bundle_of
+from .bundles import ensure_bundle
+from .prepared_model import PreparedBundle, PreparedModel, prepared_network
+from .reference import model_reference
 from .resolve import ResolvedModel
 
 
-class OpenBundle(Protocol):
-    """What opens an engine on a bundle: the engine's class."""
-
-    def __call__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> Engine:
-        """``threads`` are of a CPU engine that only one caller will use."""
-
-
-def _nothing_to_say(bundle: Bundle, device: Device) -> str:
-    return ""
-
-
-def _computes_anything(precision: Precision, device: Device) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class EngineKind:
-    """A row of the table of engines.
-
-    Attributes:
-        backend: Its name on the command line.
-        versions: The packages that compute.
-        cpu_batch: Images in a batch on the CPU.
-        cuda_batch: Images in a batch on CUDA; none where it does not run there.
-        open_bundle: Opens it on a bundle; none where it runs the network itself.
-        check: Raises ``EngineUnavailableError`` where it cannot compute in a precision on a device.
-        notice: What a user must know of how it computes a bundle, if anything.
-        auto_select: Whether it may be chosen where the user names none.
-    """
-
-    backend: Backend
-    versions: Callable[[], dict[str, str]]
-    cpu_batch: int
-    cuda_batch: int | None
-    open_bundle: OpenBundle | None = None
-    check: Callable[[Precision, Device], None] = _computes_anything
-    notice: Callable[[Bundle, Device], str] = _nothing_to_say
-    auto_select: bool = True
-
-    @property
-    def runs_onnx(self) -> bool:
-        """Whether it runs a bundle's graph, rather than the network itself."""
-        return self.open_bundle is not None
-
-    def runs_on(self, device: Device) -> bool:
-        """Whether it has kernels for such a device."""
-        return device.name == "cpu" or self.cuda_batch is not None
-
-    def batch_size(self, device: Device) -> int:
-        """Images in a batch, unless the user says otherwise."""
-        on_cpu = device.name == "cpu" or self.cuda_batch is None
-        return self.cpu_batch if on_cpu else cast(int, self.cuda_batch)
-
-
-ENGINES = {
-    kind.backend: kind
-    for kind in (
-        EngineKind(
-            "onnxruntime",
-            onnx_versions,
-            cpu_batch=4,
-            cuda_batch=64,
-            open_bundle=OnnxEngine,
-            notice=onnx_notice,
-        ),
-        EngineKind(
-            "openvino",
-            openvino_versions,
-            cpu_batch=4,
-            cuda_batch=None,
-            open_bundle=OpenVinoEngine,
-            check=check_openvino,
-            auto_select=False,
-        ),
-        EngineKind("torch", torch_versions, cpu_batch=16, cuda_batch=64),
-    )
-}
-"""Best first; of those that may be chosen unasked, the first that passes parity is."""
-
-_BUNDLE_ENGINES = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """An engine on a device."""
-
-    kind: EngineKind
-    device: Device
-
-    def __str__(self) -> str:
-        return f"{self.kind.backend} on {self.device}"
-
-
-@dataclass(frozen=True)
-class OriginalOnnxFile:
-    """A user's ONNX file, and the model that it is."""
-
-    path: Path
-    model: ModelSpec
-
-
-@dataclass(frozen=True)
-class PreparedModel:
-    """A model made ready for one engine, not yet opened: its identity is known.
-
-    Attributes:
-        name: Of the model.
-        placement: The engine and its device.
-        spec: What the engine will compute.
-        weights_sha256: Of the model's tensors.
-        bundle: Where the engine runs a bundle.
-        network: Where it runs the network itself.
-        original: Where it is the reference of a model that exists only as ONNX.
-    """
-
-    name: str
-    placement: Placement
-    spec: EngineSpec
-    weights_sha256: str
-    bundle: Bundle | None = None
-    network: LoadedNetwork | None = None
-    original: OriginalOnnxFile | None = None
-
-    @property
-    def notice(self) -> str:
-        """What a user must know of how it computes, if anything."""
-        return (
-            ""
-            if self.bundle is None
-            else self.placement.kind.notice(self.bundle, self.placement.device)
-        )
-
-    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
-        """The engine.
-
-        Args:
-            threads: Of a CPU session that only one caller will use.
-            input_kind: What it takes, where it runs no bundle, which says so itself.
-        """
-        if self.bundle is not None:
-            opens = self.placement.kind.open_bundle
-            assert opens is not None
-            return opens(self.bundle, self.placement.device, threads=threads)
-        if self.original is not None:
-            original, device = self.original, self.placement.device
-            return OriginalOnnx(original.path, original.model, device, input_kind=input_kind)
-        assert self.network is not None
-        return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
-
-
-def candidates(engine: str | None, device: str | None) -> list[Placement]:
-    """What may serve, best first: one placement where the user names the engine.
-
-    Raises:
-        InputError: If there is no such engine or device name.
-        UnavailableError: If the device is not here.
-    """
-    if engine is not None and engine not in ENGINES:
-        raise InputError(f"There is no engine {engine!r}. Expected {' or '.join(ENGINES)}.")
-    devices = [find_device(device)] if device is not None else [*cuda_devices()[:1], cpu()]
-    if engine is not None:
-        kind = ENGINES[engine]
-        # A device that is named is taken as it is: the engine says that it does not serve it.
-        return [Placement(kind, next(filter(kind.runs_on, devices), devices[0]))]
-    kinds = [kind for kind in ENGINES.values() if kind.auto_select]
-    return [Placement(kind, place) for place in devices for kind in kinds if kind.runs_on(place)]
+def model_candidates(
+    subject: ResolvedModel, engine: str | None, device: str | None
+) -> list[Placement]:
+    """Engines and devices to try on a model, best first; see ``engine.table.candidates``."""
+    choices = candidates(engine, device)
+    if engine is not None or model_reference(subject.spec).has_network:
+        return choices
+    return [placement for placement in choices if placement.kind.runs_onnx]
 
 
 def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:
-    """Make a model ready for an engine: export it on first use, or load its network.
+    """Prepare a model for an engine; on first use its bundle is exported.
 
     Raises:
-        InputError: If the engine cannot compute what is asked for.
-        EngineUnavailableError: If it cannot here.
+        InputError: If the engine does not compute in the model's precision.
+        EngineUnavailableError: If the engine does not run on this machine.
     """
     placement.kind.check(subject.kind.precision, placement.device)
     if placement.kind.runs_onnx:
-        bundle, _ = bundle_of(subject, progress)
+        bundle, _ = ensure_bundle(subject, progress)
         sha256, spec = bundle.model.weights_sha256, bundle_spec(placement.kind.backend, bundle)
-        return PreparedModel(subject.spec.name, placement, spec, sha256, bundle=bundle)
+        return PreparedBundle(subject.spec.name, placement, spec, sha256, bundle)
     if subject.kind.precision != "fp32":
+        bundle_engines = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
         raise InputError(
-            f"PyTorch is the reference and computes in float32; {subject.kind.precision} was "
-            f"asked for. Choose an engine that runs a bundle: --engine {_BUNDLE_ENGINES}."
+            "The engine torch is the reference and computes in fp32 only, got "
+            f"{subject.kind.precision}. Choose an engine that runs a bundle: "
+            f"--engine {bundle_engines}."
         )
     if placement.device.name == "cpu":
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
-    return _of_network(load_network(subject.spec, progress), placement)
-
-
-def supporting(subject: ResolvedModel, choices: Sequence[Placement]) -> list[Placement]:
-    """Those that can run the model; all of them where the user named the engine."""
-    if not isinstance(subject.spec.own, ReadyOnnx) or len(choices) == 1:
-        return list(choices)
-    return [place for place in choices if place.kind.runs_onnx]
-
-
-def is_reference(loaded: PreparedModel) -> bool:
-    """Whether this is the reference itself: PyTorch in float32 on the CPU."""
-    return loaded.placement.kind.backend == "torch" and loaded.placement.device.name == "cpu"
-
-
-def reference_of(subject: ResolvedModel, weights_sha256: str, progress: Progress) -> PreparedModel:
-    """The reference of a model whose candidate has these weights.
-
-    Raises:
-        InputError: If the weights are no longer those that the candidate was made from.
-    """
-    if isinstance(subject.spec.own, ReadyOnnx):
-        return _of_original(subject.spec)
-    network = load_network(subject.spec, progress)
-    if network.weights_sha256 != weights_sha256:
-        raise InputError(
-            f"The weights of {subject.spec.name} ({subject.spec.weights}) changed since the "
-            "bundle was exported. Remove the bundle and export again."
-        )
-    return _of_network(network, Placement(ENGINES["torch"], cpu()))
-
-
-def reference_name(model: ModelSpec) -> str:
-    """The reference of a model, in words."""
-    return ONNX_REFERENCE if isinstance(model.own, ReadyOnnx) else "PyTorch"
-
-
-def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
-    """What the reference of a model computes; nothing is loaded to say it."""
-    if isinstance(model.own, ReadyOnnx):
-        return original_spec(model)
-    return torch_spec(model, weights_sha256)
-
-
-def _of_original(model: ModelSpec) -> PreparedModel:
-    return PreparedModel(
-        model.name,
-        Placement(ENGINES["onnxruntime"], cpu()),
-        original_spec(model),
-        model.weights.sha256,
-        original=OriginalOnnxFile(unchanged_original(model), model),
-    )
-
-
-def _of_network(network: LoadedNetwork, placement: Placement) -> PreparedModel:
-    sha256 = network.weights_sha256
-    spec = torch_spec(network.spec, sha256)
-    return PreparedModel(network.spec.name, placement, spec, sha256, network=network)
+    return prepared_network(load_network(subject.spec, progress), placement)

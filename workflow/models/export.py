@@ -1,12 +1,13 @@
-"""Exporting a model into a bundle, and proving that the bundle is the model."""
+"""Exporting a model to a bundle, and checking that both give the same logits."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 from ...contracts import Bundle, NullProgress, ParityResult, Progress
-from .bundles import bundle_of
-from .engines import candidates, prepare
+from ...engine.table import candidates
+from .bundles import ensure_bundle
+from .engines import prepare
 from .options import GraphOptions, ModelOptions
 from .parity import measure_parity, stored_parity, suspect_preprocessing
 from .resolve import resolve_model
@@ -14,12 +15,12 @@ from .resolve import resolve_model
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """An exported model.
 
     Attributes:
-        bundle: The deployable model.
-        created: Whether it was exported now; otherwise it was there.
-        parity: Of the bundle with PyTorch; passed or not.
+        bundle: Deployable model.
+        created: Whether the bundle was exported now, or existed already.
+        parity: Parity of the bundle with its reference, passed or not.
     """
 
     bundle: Bundle
@@ -28,7 +29,7 @@ class Exported:
 
     @property
     def warning(self) -> str | None:
-        """Why the model is likely to be fed wrongly, if it is."""
+        """Warning about likely wrong preprocessing; ``None`` if there is no sign of it."""
         return suspect_preprocessing(self.parity, self.bundle.model.spec.weights)
 
 
@@ -40,33 +41,30 @@ def export_model(
     progress: Progress | None = None,
     **options: Unpack[GraphOptions],
 ) -> Exported:
-    """Export a model to ONNX, unless the same is there already, and check its parity.
+    """Export a model to ONNX, unless its bundle exists already, and check its parity.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, or a model of the user's own.
-        out: The bundle's folder; without it, one in the cache.
-        data: Photos for the parity check, and for the largest activation of a float16 export;
-            without it, the sample photos.
+        out: Folder of the bundle. If not given, one in the cache.
+        data: Photos for the parity check, and for the largest activation of a float16 export. If
+            not given, the sample photos.
         progress: Progress callback.
         options: Which model; see ``GraphOptions``.
 
     Raises:
-        InputError: If the model cannot be had as asked for, or not be exported.
-        UnavailableError: If the weights are not here and cannot be fetched.
+        InputError: If the model is unknown, or cannot be exported with these options.
+        UnavailableError: If the weights are neither stored nor available for download.
         OutputError: If the bundle cannot be written.
     """
     progress = progress or NullProgress()
-    subject = resolve_model(
-        ModelOptions(model, **options),
-        progress,
-    )
+    subject = resolve_model(ModelOptions(model, **options), progress)
     if out is not None:
         subject = replace(subject, folder=Path(out))
     photos = None if data is None else Path(data)
-    bundle, created = bundle_of(subject, progress, photos=photos)
-    # On the CPU: that is the engine that every machine has.
-    loaded = prepare(subject, candidates("onnxruntime", "cpu")[0], progress)
-    parity = stored_parity(subject, loaded) if not created and data is None else None
+    bundle, created = ensure_bundle(subject, progress, photos=photos)
+    # On the CPU, which every machine has.
+    candidate = prepare(subject, candidates("onnxruntime", "cpu")[0], progress)
+    parity = stored_parity(subject, candidate) if not created and data is None else None
     if parity is None or not parity.passed:
-        parity = measure_parity(subject, loaded, data=photos, progress=progress)
+        parity = measure_parity(subject, candidate, data=photos, progress=progress)
     return Exported(bundle, created, parity)

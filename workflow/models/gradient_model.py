@@ -1,11 +1,13 @@
-"""A network that gradients are taken of: PyTorch in float32, from images to logits, frozen."""
+"""A frozen PyTorch network in float32, from images to logits, for attacks that need gradients."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress, ReadyOnnx
+from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress
 from ...errors import InputError, printable
 from ...exporter.graph.deployable import deployable
+from .prepared_model import PreparedNetwork
+from .reference import model_reference
 from .resolve import ResolvedModel
 from .verified_engine import VerifiedEngine, select_engine
 
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientNetwork:
-    """A network on its device, whose own agreement with the reference is known.
+    """A network on its device, and its parity with the reference.
 
     Attributes:
-        network: Takes images (N, 3, S, S) in [0, 1]; no parameter wants a gradient.
-        believed: PyTorch on that device: the reference itself on the CPU.
+        network: Network from images (N, 3, S, S) in [0, 1] to logits; its parameters are frozen.
+        believed: PyTorch on that device; on the CPU it is the reference itself.
     """
 
     network: "nn.Module"
@@ -27,23 +29,23 @@ class GradientNetwork:
 
     @property
     def spec(self) -> EngineSpec:
-        """What it computes."""
+        """What the network computes."""
         return replace(self.believed.loaded.spec, input_kind="images")
 
     @property
     def device(self) -> Device:
-        """Where."""
+        """Device of the network."""
         return self.believed.loaded.placement.device
 
 
 def refuse_without_gradients(subject: ResolvedModel) -> None:
-    """Refuse what PyTorch has no network of, or not in float32.
+    """Refuse a model without a PyTorch network in float32.
 
     Raises:
-        InputError: With what to do.
+        InputError: If the model exists only as ONNX, or is a bundle in another precision.
     """
     name = subject.spec.name
-    if isinstance(subject.spec.own, ReadyOnnx):
+    if not model_reference(subject.spec).has_network:
         raise InputError(
             f"{name} exists only as ONNX, and gradients need PyTorch. Give the network's code as "
             "package.module:callable, with its weights."
@@ -58,22 +60,22 @@ def refuse_without_gradients(subject: ResolvedModel) -> None:
 def gradient_network(
     subject: ResolvedModel, device: str | None, *, parity: bool, progress: Progress
 ) -> GradientNetwork:
-    """Load a network for gradients; on a GPU it must agree with the reference first.
+    """Load a network for gradients; on a GPU its parity is checked first.
 
     Raises:
-        InputError: If there are no gradients of it.
+        InputError: If the model has no gradients.
         ParityError: If PyTorch on the device does not agree with PyTorch on the CPU.
-        UnavailableError: If the weights or the device are not here.
+        UnavailableError: If the weights or the device are not available.
     """
     refuse_without_gradients(subject)
-    believed = select_engine(subject, "torch", device, parity=parity, progress=progress)
-    loaded = believed.loaded.network
-    assert loaded is not None
-    return GradientNetwork(frozen_network(loaded, believed.loaded.placement.device), believed)
+    verified = select_engine(subject, "torch", device, parity=parity, progress=progress)
+    prepared = verified.loaded
+    assert isinstance(prepared, PreparedNetwork)
+    return GradientNetwork(frozen_network(prepared.network, prepared.placement.device), verified)
 
 
 def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
-    """A network from images (N, 3, S, S) in [0, 1] to logits; gradients are of the images alone."""
+    """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
     kind = GraphKind("fp32", "images")
     network = deployable(loaded.network, loaded.spec.preprocessing, kind)
     return network.requires_grad_(False).to(device.name)

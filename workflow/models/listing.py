@@ -1,9 +1,9 @@
-"""The zoo, for people and programs."""
+"""The models of the zoo."""
 
 from ...exporter.zoo.rows import ZooModel
 from ...exporter.zoo.table import MODELS
 
 
 def list_models() -> tuple[ZooModel, ...]:
-    """Every row of the zoo; ``torchvision:NAME`` models beside it are not listed."""
+    """Every model of the zoo, without those of ``torchvision:NAME`` and ``timm:NAME``."""
     return tuple(MODELS.values())

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class WeightsOptions(TypedDict, total=False):
-    """Keywords of what attacks a model.
+    """Keywords of functions that attack a model.
 
     Attributes:
         weights: ``default``, ``random``, or the path of a checkpoint.
@@ -25,7 +25,7 @@ class WeightsOptions(TypedDict, total=False):
 
 
 class NetworkOptions(WeightsOptions, total=False):
-    """Keywords of what runs a network.
+    """Keywords of functions that run a network.
 
     Attributes:
         seed: Seed of random weights.
@@ -35,7 +35,7 @@ class NetworkOptions(WeightsOptions, total=False):
 
 
 class GraphOptions(NetworkOptions, total=False):
-    """Keywords of what runs a network or the graph that is exported from it.
+    """Keywords of functions that run a network or the graph that is exported from it.
 
     Attributes:
         precision: Precision that the graph computes in: ``fp32``, ``fp16`` or ``bf16``. ``None``

@@ -1,4 +1,4 @@
-"""Measuring an engine against its reference, keeping the result, and finding it again."""
+"""Parity of an engine with its reference: measured, and stored in the cache."""
 
 import hashlib
 import importlib.metadata
@@ -14,11 +14,9 @@ from ...contracts import (
     Device,
     EngineSpec,
     Gate,
-    ModelSpec,
     NullProgress,
     ParityResult,
     Progress,
-    ReadyOnnx,
     WeightsOrigin,
     wilson_interval,
 )
@@ -35,31 +33,24 @@ from ...engine.parity import (
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError
 from ...evaluate.jpeg import decoder_versions
-from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
+from ...exporter.graph.deployable import scale_and_bias, preprocessing_in_graph
 from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
-from .engines import (
-    PreparedModel,
-    candidates,
-    is_reference,
-    prepare,
-    reference_name,
-    reference_of,
-    reference_spec,
-    supporting,
-)
+from .engines import model_candidates, prepare
 from .options import GraphOptions, ModelOptions
 from .parity_images import parity_images
+from .prepared_model import PreparedBundle, PreparedModel
+from .reference import Reference, model_reference
 from .resolve import ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
-"""Images in a batch of the reference. Its activations lie beside gigabytes of weights: sixteen
+"""Images in a batch of the reference. Its activations need memory beside the weights: sixteen
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25
-"""Trained weights that get less of the labelled photos right than this are fed wrongly."""
+"""Below this accuracy on labelled photos the preprocessing of trained weights is likely wrong."""
 
 NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
@@ -81,29 +72,26 @@ def check_parity(
     Args:
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
             own, or a bundle's folder.
-        data: Photos to compare on, in class folders or flat; without it, twenty sample photos.
-            Each is compared clean and corrupted.
-        engine: Without it, the best that is here.
-        device: Without it, the first GPU that is here, else the CPU.
-        batch_size: Of the candidate; without it, what the engine is scored with.
+        data: Folder of photos to compare on, in class folders or flat; each is compared clean and
+            corrupted. If not given, the twenty sample photos.
+        engine: Name of the engine. If not given, the best one available.
+        device: Name of the device. If not given, the first GPU, or else the CPU.
+        batch_size: Batch size of the candidate. If not given, the one that scores use.
         progress: Progress callback.
         options: Which model; see ``GraphOptions``.
 
     Returns:
-        The result, passed or not; it is kept, and scoring finds it.
+        The result, passed or not. It is stored, and scores use it.
 
     Raises:
-        InputError: If the engine is the reference itself, or the images do not serve.
-        UnavailableError: If the engine, the device or the weights are not here.
+        InputError: If the engine is the reference itself, or the images cannot be used.
+        UnavailableError: If the engine, the device or the weights are not available.
     """
     progress = progress or NullProgress()
-    subject = resolve_model(
-        ModelOptions(model, **options),
-        progress,
-    )
-    loaded = prepare(subject, supporting(subject, candidates(engine, device))[0], progress)
+    subject = resolve_model(ModelOptions(model, **options), progress)
+    candidate = prepare(subject, model_candidates(subject, engine, device)[0], progress)
     photos = None if data is None else Path(data)
-    return measure_parity(subject, loaded, data=photos, batch_size=batch_size, progress=progress)
+    return measure_parity(subject, candidate, data=photos, batch_size=batch_size, progress=progress)
 
 
 def measure_parity(
@@ -114,17 +102,17 @@ def measure_parity(
     batch_size: int | None = None,
     progress: Progress,
 ) -> ParityResult:
-    """Measure a candidate that is ready, and keep the result."""
-    if is_reference(candidate):
+    """Measure a candidate on photos, and store the result."""
+    if candidate.is_reference:
         raise InputError(
-            "PyTorch on the CPU in float32 is the reference: there is nothing to compare it with. "
+            "PyTorch on the CPU in float32 is the reference, which is not compared with itself. "
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, data)
-    return compared(subject, candidate, images, batch_size=batch_size, progress=progress)
+    return compare_logits(subject, candidate, images, batch_size=batch_size, progress=progress)
 
 
-def compared(
+def compare_logits(
     subject: ResolvedModel,
     candidate: PreparedModel,
     images: ParityImages,
@@ -132,40 +120,40 @@ def compared(
     batch_size: int | None = None,
     progress: Progress,
 ) -> ParityResult:
-    """Measure a candidate that is not the reference on these images, and keep the result."""
-    progress.note(
-        f"Parity of {candidate.placement} with {reference_name(subject.spec)}: "
-        f"{images.description}."
-    )
+    """Measure a candidate that is not the reference on these images, and store the result."""
+    reference = model_reference(subject.spec)
+    progress.note(f"Parity of {candidate.placement} with {reference.name}: {images.description}.")
     if candidate.notice:
         progress.note(candidate.notice)
     device = candidate.placement.device
     batch = batch_size or candidate.placement.kind.batch_size(device)
-    reference = _reference(subject, candidate, images, progress)
+    expected = _reference_outputs(
+        reference.prepare(candidate.weights_sha256, progress), images, progress
+    )
     give_back_freed_memory()  # of the reference; the candidate may be as large
-    found, moved = _candidate_logits(candidate, images, batch, progress)
-    pair = _preprocessing(candidate, subject.spec)
+    logits, regrouped = _candidate_logits(candidate, images, batch, progress)
+    pair = _preprocessing(candidate, reference)
     tolerance = tolerance_of(candidate.spec)
-    verdicts = gates(reference.logits, found, moved, tolerance, pair, images.items)
-    result = _result(reference, candidate, images, batch, found, verdicts)
-    write_document(_kept_at(result), result)
+    verdicts = gates(expected.logits, logits, regrouped, tolerance, pair, images.items)
+    result = _result(expected, candidate, images, batch, logits, verdicts)
+    write_document(_result_path(result), result)
     if not result.passed:
-        _keep_evidence(evidence_path(result), images, (reference.logits, found))
+        _write_evidence(evidence_path(result), images, (expected.logits, logits))
     return result
 
 
 def stored_parity(
     subject: ResolvedModel, candidate: PreparedModel, images: str | None = None
 ) -> ParityResult | None:
-    """The kept result for this engine, runtime and device, if there is one.
+    """The stored result for this engine, runtime and device; ``None`` if there is none.
 
     Args:
-        subject: The model.
-        candidate: What was measured.
-        images: The description of the images, where they are no pixels of photos.
+        subject: Model.
+        candidate: Candidate, prepared.
+        images: Description of the images; ``None`` for photos.
     """
     path = _path(
-        reference_spec(subject.spec, candidate.weights_sha256),
+        model_reference(subject.spec).spec(candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
@@ -175,7 +163,7 @@ def stored_parity(
 
 
 def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str | None:
-    """Why a model is likely to be fed wrongly, if it is: no engine's fault, so no gate sees it."""
+    """Warning about likely wrong preprocessing or classes, which no gate detects; else ``None``."""
     if weights.kind == "random" or result.labelled == 0:
         return None
     if result.reference_correct / result.labelled >= FEW_CORRECT:
@@ -187,11 +175,11 @@ def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str |
 
 
 def evidence_path(result: ParityResult) -> Path:
-    """Where the logits of a parity that failed are kept: ids, reference and candidate."""
-    return _kept_at(result).with_suffix(".npz")
+    """File of a parity that failed: ids, and logits of reference and candidate."""
+    return _result_path(result).with_suffix(".npz")
 
 
-def _kept_at(result: ParityResult) -> Path:
+def _result_path(result: ParityResult) -> Path:
     images = result.images if result.reference.input_kind == "images" else None
     spec = replace(result.reference, input_kind="pixels")
     return _path(spec, result.candidate, result.versions, result.candidate_device, images)
@@ -204,7 +192,7 @@ def _path(
     device: Device,
     images: str | None,
 ) -> Path:
-    """Bound to the runtime's version and the device: a pass on one says nothing of another."""
+    """A result is valid for one version of the runtime and one device only."""
     parts = {
         "reference": plain(reference),
         "candidate": plain(candidate),
@@ -217,8 +205,8 @@ def _path(
 
 
 @dataclass(frozen=True)
-class _Reference:
-    """What the reference gave. It is not held itself: two large models do not fit side by side."""
+class _ReferenceOutputs:
+    """Logits of the reference, which is closed by then: two large models may not fit in memory."""
 
     spec: EngineSpec
     device: Device
@@ -226,31 +214,29 @@ class _Reference:
     logits: Logits
 
 
-def _reference(
-    subject: ResolvedModel, candidate: PreparedModel, images: ParityImages, progress: Progress
-) -> _Reference:
-    loaded = reference_of(subject, candidate.weights_sha256, progress)
-    place = loaded.placement
-    with loaded.open(input_kind=images.kind) as engine:
+def _reference_outputs(
+    prepared: PreparedModel, images: ParityImages, progress: Progress
+) -> _ReferenceOutputs:
+    with prepared.open(input_kind=images.kind) as engine:
         parts = logits_of(engine, images, REFERENCE_BATCH)
-        logits = _collected(parts, images, "reference", progress)
+        logits = _collect(parts, images, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
         versions |= {**decoder_versions(), **engine.versions}
-    spec = replace(loaded.spec, input_kind=images.kind)
-    return _Reference(spec, place.device, versions, logits)
+    spec = replace(prepared.spec, input_kind=images.kind)
+    return _ReferenceOutputs(spec, prepared.placement.device, versions, logits)
 
 
 def _candidate_logits(
     candidate: PreparedModel, images: ParityImages, batch_size: int, progress: Progress
 ) -> tuple[Logits, Mapping[int, Logits]]:
-    """The candidate's logits, and those of some images in other batches."""
+    """Logits of all images, and of some images in other batches."""
     kind = candidate.spec.input_kind
     with candidate.open(threads=os.cpu_count(), input_kind=kind) as engine:
-        logits = _collected(logits_of(engine, images, batch_size), images, "candidate", progress)
+        logits = _collect(logits_of(engine, images, batch_size), images, "candidate", progress)
         return logits, logits_in_other_batches(engine, images, batch_size)
 
 
-def _collected(
+def _collect(
     parts: Iterable[Logits], images: ParityImages, step: str, progress: Progress
 ) -> Logits:
     rows: list[Logits] = []
@@ -260,32 +246,32 @@ def _collected(
     return np.concatenate(rows)
 
 
-def _preprocessing(candidate: PreparedModel, spec: ModelSpec) -> PreprocessingPair | None:
-    if candidate.bundle is None:
+def _preprocessing(candidate: PreparedModel, reference: Reference) -> PreprocessingPair | None:
+    if not isinstance(candidate, PreparedBundle):
         return None
     kind = candidate.spec.input_kind
-    expected = scale_and_bias(spec.preprocessing, kind)
-    found = preprocessing_in_graph(candidate.bundle.graph, kind)
-    if isinstance(spec.own, ReadyOnnx) and spec.own.input != "normalized":
-        return PreprocessingPair(expected, found, NORMALISES_ITSELF)
-    return PreprocessingPair(expected, found)
+    expected = scale_and_bias(reference.model.preprocessing, kind)
+    actual = preprocessing_in_graph(candidate.bundle.graph, kind)
+    if reference.normalizes_itself:
+        return PreprocessingPair(expected, actual, NORMALISES_ITSELF)
+    return PreprocessingPair(expected, actual)
 
 
 def _result(
-    reference: _Reference,
+    reference: _ReferenceOutputs,
     candidate: PreparedModel,
     images: ParityImages,
     batch_size: int,
-    found: Logits,
+    logits: Logits,
     verdicts: tuple[Gate, ...],
 ) -> ParityResult:
     expected = reference.logits
-    differ = tuple(flips(expected, found, images.items))
+    differing = tuple(flips(expected, logits, images.items))
     n = len(images.items)
-    agreement = 1 - len(differ) / n
+    agreement = 1 - len(differing) / n
     low, high = wilson_interval(agreement, n)
     labels = [item.label for item in images.items[: images.clean]]
-    kl = mean_kl(expected, found)
+    kl = mean_kl(expected, logits)
     return ParityResult(
         model=candidate.name,
         reference=reference.spec,
@@ -302,18 +288,18 @@ def _result(
         agreement_low=low,
         agreement_high=high,
         kl=kl if np.isfinite(kl) else None,
-        flips=differ,
+        flips=differing,
         labelled=sum(label is not None for label in labels),
         reference_correct=_correct(expected, labels),
-        candidate_correct=_correct(found, labels),
+        candidate_correct=_correct(logits, labels),
         reference_versions=reference.versions,
     )
 
 
 def _correct(logits: Logits, labels: Sequence[int | None]) -> int:
-    """How many of the first images get their label; none where there is no label."""
-    answers = logits[: len(labels)].argmax(axis=1)
-    return sum(int(a) == label for a, label in zip(answers, labels, strict=True))
+    """Number of correct images among the first ones; an image without a label does not count."""
+    classes = logits[: len(labels)].argmax(axis=1)
+    return sum(int(index) == label for index, label in zip(classes, labels, strict=True))
 
 
 def _sha256(images: ParityImages) -> str:
@@ -322,8 +308,8 @@ def _sha256(images: ParityImages) -> str:
     return digest.hexdigest()
 
 
-def _keep_evidence(path: Path, images: ParityImages, logits: tuple[Logits, Logits]) -> None:
-    """Both logits and the ids, so that a failure can be looked into without a second run."""
+def _write_evidence(path: Path, images: ParityImages, logits: tuple[Logits, Logits]) -> None:
+    """Write ids and logits, so that a failure can be inspected without measuring again."""
     ids = np.array([item.id for item in images.items])
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, ids=ids, reference=logits[0], candidate=logits[1])

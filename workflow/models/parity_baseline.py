@@ -1,4 +1,4 @@
-"""Backend-parity regression tests: an engine against its reference, and against what it was."""
+"""Parity regression tests: an engine against its reference, and against an earlier result."""
 
 import json
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from .parity import check_parity, evidence_path
 from .verified_engine import failed_gates
 
 FORMAT = 1
-"""Of the JSON of a parity."""
+"""Version of the JSON format."""
 
 
 @dataclass(frozen=True)
 class Regression:
-    """A parity beside an earlier one.
+    """A parity result compared with an earlier one.
 
     Attributes:
-        previous: The earlier one.
-        now: This one.
-        gates: Each error with the largest value that is not worse.
-        changes: What differs between the two measurements, a line each.
+        previous: Earlier result.
+        now: This result.
+        gates: Each error, with the largest value that is not worse.
+        changes: Differences between the two measurements, one a line.
     """
 
     previous: ParityResult
@@ -34,12 +34,12 @@ class Regression:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing got worse."""
+        """Whether no error got worse."""
         return all(gate.passed for gate in self.gates)
 
 
 def parity_document(result: ParityResult, regression: Regression | None) -> dict[str, Any]:
-    """A result as ``evaluator parity --json`` writes it, with the comparison where there is one."""
+    """A result as ``evaluator parity --json`` writes it, with its comparison if there is one."""
     body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": None}
     if regression is not None:
         body["against"] = {
@@ -54,12 +54,12 @@ def previous_parity(path: str | Path) -> ParityResult:
     """A result that ``evaluator parity --json FILE`` wrote.
 
     Raises:
-        InputError: If the file is missing, was edited, or holds something else.
+        InputError: If the file is missing, was edited, or is not a parity result.
     """
     path = Path(path)
     result = read_document(path, ParityResult)
     body = json.loads(path.read_bytes())
-    advice = "Make it again with `evaluator parity MODEL --json FILE`."
+    advice = "Measure again with `evaluator parity MODEL --json FILE`."
     if body.get("schema") != FORMAT:
         raise InputError(
             f"{printable(path)} has format {body.get('schema')}, this version reads {FORMAT}. "
@@ -68,36 +68,36 @@ def previous_parity(path: str | Path) -> ParityResult:
     seal = body.pop("seal", None)
     if seal != document_sha256(body):
         raise InputError(
-            f"{printable(path)} was edited: it does not have the SHA-256 that it was written with. "
+            f"{printable(path)} was edited: its SHA-256 is not the one that it was written with. "
             f"{advice}"
         )
     return result
 
 
 def compare_parity(previous: ParityResult, now: ParityResult) -> Regression:
-    """Whether the agreement got worse.
+    """Compare a result with an earlier one.
 
     Raises:
-        InputError: If the two are not of the same images and weights.
+        InputError: If the two have different images or weights.
     """
     return Regression(previous, now, regression_gates(previous, now), tuple(changes(previous, now)))
 
 
 def assert_parity(model: str, *, against: str | Path | None = None, **choices: Any) -> ParityResult:
-    """Measure an engine's parity, and fail where a test should: three lines in a pytest of yours.
+    """Measure an engine's parity, and raise an error if it fails; for tests.
 
     Args:
         model: A name of the zoo, ``torchvision:NAME``, or a bundle's folder.
-        against: A file of ``evaluator parity MODEL --json FILE``; without it the bounds alone
-            decide.
-        choices: As ``check_parity`` takes them: ``engine``, ``device``, ``precision``, ``data``.
+        against: File that ``evaluator parity MODEL --json FILE`` wrote. If not given, only the
+            bounds are checked.
+        choices: Arguments of ``check_parity``: ``engine``, ``device``, ``precision``, ``data``.
 
     Returns:
         The result, which passed.
 
     Raises:
-        ParityError: If a gate failed, or the agreement is worse than it was.
-        InputError: If ``against`` does not serve.
+        ParityError: If a gate failed, or the agreement got worse.
+        InputError: If ``against`` is not a parity result of this model and these images.
 
     Example:
         def test_the_release_agrees_with_pytorch():
@@ -108,7 +108,7 @@ def assert_parity(model: str, *, against: str | Path | None = None, **choices: A
     if not result.passed:
         raise ParityError(
             f"{result.candidate.backend} on {result.candidate_device} does not agree with "
-            f"PyTorch on {result.model}: {failed_gates(result.gates)}. The logits of both are kept "
+            f"PyTorch on {result.model}: {failed_gates(result.gates)}. The logits of both are "
             f"in {printable(evidence_path(result))}."
         )
     if previous is not None:
@@ -119,7 +119,7 @@ def assert_parity(model: str, *, against: str | Path | None = None, **choices: A
 
 
 def worse(regression: Regression) -> str:
-    """One line on an agreement that got worse: what, and what changed since."""
+    """One line on an agreement that got worse: the errors, and the changes since."""
     changed = "; ".join(regression.changes) or "nothing that is recorded"
     return (
         f"{regression.now.candidate.backend} agrees less with PyTorch on {regression.now.model} "

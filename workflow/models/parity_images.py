@@ -17,18 +17,18 @@ from ...evaluate.sources.listing import read_file
 from ...exporter.graph.cost import model_gmac
 
 SLOW_GMAC = 50
-"""A model above this sees each photo under one corruption instead of all four. A property of the
-model and not of the machine, so that the number of images is the same everywhere."""
+"""Above this cost each photo gets one corruption instead of four. It depends on the model only, so
+that the number of images is the same on every machine."""
 
 MOST_PHOTOS = 400
 
 
 def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
-    """Photos as a model sees them.
+    """Photos, clean and corrupted, with the preprocessing of a model.
 
     Args:
-        spec: The model.
-        data: Photos in class folders, or flat; without it, the twenty sample photos.
+        spec: Model.
+        data: Folder of photos, in class folders or flat. If not given, the twenty sample photos.
 
     Raises:
         InputError: If a photo cannot be read or decoded.
@@ -42,10 +42,10 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         for item in items
     ]
     names = list(SIMPLE_CORRUPTIONS)
-    each = 1 if model_gmac(spec) > SLOW_GMAC else len(names)
+    corruptions_per_photo = 1 if model_gmac(spec) > SLOW_GMAC else len(names)
     corrupted, corrupted_items = [], []
     for position, (item, pixels) in enumerate(zip(items, clean, strict=True)):
-        for step in range(each):
+        for step in range(corruptions_per_photo):
             name = names[(position + step) % len(names)]
             corrupted.append(SIMPLE_CORRUPTIONS[name](pixels, position))
             corrupted_items.append(replace(item, id=f"{item.id} ({name})"))

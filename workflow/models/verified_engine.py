@@ -1,12 +1,15 @@
-"""Which engine may be believed: one whose parity has passed, on this runtime and device."""
+"""Selecting an engine whose parity has passed on this runtime and device."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...contracts import PASSED_AGAINST_ONNX, Gate, ParityResult, Progress
+from ...contracts import Gate, ParityResult, Progress
+from ...engine.table import Placement
 from ...errors import EngineError, EngineUnavailableError, ParityError, printable
-from .engines import Placement, PreparedModel, candidates, is_reference, prepare, supporting
+from .engines import model_candidates, prepare
 from .parity import evidence_path, measure_parity, stored_parity, suspect_preprocessing
+from .prepared_model import PreparedModel
+from .reference import model_reference
 from .resolve import ResolvedModel
 
 
@@ -15,8 +18,8 @@ class VerifiedEngine:
     """An engine whose parity is known, or waived.
 
     Attributes:
-        loaded: The model, ready for it.
-        parity: The result; none for the reference itself, or where there is none.
+        loaded: Model, prepared for the engine.
+        parity: Parity result; ``None`` for the reference itself, or if it was not measured.
         status: ``passed`` or ``PASSED_AGAINST_ONNX``, ``reference``, and with parity waived
             ``failed`` or ``not checked``.
     """
@@ -34,46 +37,56 @@ def select_engine(
     parity: bool,
     progress: Progress,
 ) -> VerifiedEngine:
-    """The best engine that is here and passes parity; the one that is named, if one is.
+    """Select the engine that the user names, or else the best one that passes parity.
 
     Args:
-        subject: The model.
-        engine: The user's choice, or none.
-        device: The user's choice, or none.
-        parity: Whether parity must have passed; it is measured if it never was.
-        progress: Is told which engine it is, and which was passed over and why.
+        subject: Model.
+        engine: Name of the engine; ``None`` if the user names none.
+        device: Name of the device; ``None`` if the user names none.
+        parity: Whether parity must have passed; it is measured if there is no result yet.
+        progress: Progress callback.
 
     Raises:
-        ParityError: If none passes.
-        EngineUnavailableError: If what is asked for is not here.
+        ParityError: If no engine passes parity.
+        EngineUnavailableError: If the engine or the device is not available.
     """
-    choices = supporting(subject, candidates(engine, device))
-    for place in choices[:-1]:
-        # Only an engine that nobody named may be passed over, and never in silence.
+    *others, last = model_candidates(subject, engine, device)
+    for placement in others:
+        # Only an engine that the user did not name is skipped, and always with a note.
         try:
-            believed = _believed(subject, place, parity=parity, progress=progress)
-            return _told(subject, believed, progress)
+            return _verify(subject, placement, parity=parity, progress=progress)
         except (ParityError, EngineError, EngineUnavailableError) as error:
-            progress.note(f"{place} is not used: {error}")
-    believed = _believed(subject, choices[-1], parity=parity, progress=progress)
-    return _told(subject, believed, progress)
+            progress.note(f"{placement} is not used: {error}")
+    return _verify(subject, last, parity=parity, progress=progress)
 
 
 def failure(result: ParityResult, loaded: PreparedModel) -> str:
-    """One line on a parity that failed: which gates, and where the evidence is."""
+    """One line on a parity that failed: its gates, and the file with the logits."""
     return (
         f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
         f"{failed_gates(result.gates)}. "
-        f"The logits of both are kept in {printable(evidence_path(result))}. "
-        "Look with `evaluator parity`; --no-parity scores all the same and marks the run."
+        f"The logits of both are in {printable(evidence_path(result))}. "
+        "`evaluator parity` shows the details; --no-parity scores anyway and marks the run."
     )
 
 
-def _believed(
+def _verify(
     subject: ResolvedModel, placement: Placement, *, parity: bool, progress: Progress
 ) -> VerifiedEngine:
     loaded = prepare(subject, placement, progress)
-    if is_reference(loaded):
+    verified = _with_parity(subject, loaded, parity=parity, progress=progress)
+    progress.note(f"Engine: {placement}, parity {verified.status}.")
+    if verified.parity is not None:
+        warning = suspect_preprocessing(verified.parity, subject.spec.weights)
+        if warning is not None:
+            progress.note(f"warning: {warning}")
+    return verified
+
+
+def _with_parity(
+    subject: ResolvedModel, loaded: PreparedModel, *, parity: bool, progress: Progress
+) -> VerifiedEngine:
+    if loaded.is_reference:
         return VerifiedEngine(loaded, None, "reference")
     result = stored_parity(subject, loaded)
     if result is None and parity:
@@ -82,24 +95,15 @@ def _believed(
         return VerifiedEngine(loaded, None, "not checked")
     if not result.passed and parity:
         raise ParityError(failure(result, loaded))
-    passed = "passed" if result.reference.backend == "torch" else PASSED_AGAINST_ONNX
-    return VerifiedEngine(loaded, result, passed if result.passed else "failed")
-
-
-def _told(subject: ResolvedModel, believed: VerifiedEngine, progress: Progress) -> VerifiedEngine:
-    progress.note(f"Engine: {believed.loaded.placement}, parity {believed.status}.")
-    if believed.parity is not None:
-        warning = suspect_preprocessing(believed.parity, subject.spec.weights)
-        if warning is not None:
-            progress.note(f"warning: {warning}")
-    return believed
+    status = model_reference(subject.spec).passed if result.passed else "failed"
+    return VerifiedEngine(loaded, result, status)
 
 
 def failed_gates(gates: Iterable[Gate]) -> str:
     """The gates that failed, each with its value and bound."""
-    return ", ".join(_missed(gate) for gate in gates if not gate.passed)
+    return ", ".join(_described(gate) for gate in gates if not gate.passed)
 
 
-def _missed(gate: Gate) -> str:
+def _described(gate: Gate) -> str:
     value = "not finite" if gate.value is None else f"{gate.value:.2g}"
     return f"{gate.name} {value} (at most {gate.bound:.2g})"

@@ -60,7 +60,7 @@ BUILD_BESIDE_GARBAGE = """
 import gc, sys
 from pathlib import Path
 import tensorrt_rtx as trt
-from evaluator.engine.plans import builder as plan_builder
+from evaluator.engine.plans import builder
 from evaluator.engine.plans.build_progress import BuildProgress
 from evaluator.errors import EngineError
 from evaluator.tests.engine.plans.test_builder import job
@@ -69,7 +69,7 @@ class Allocating(trt.ILogger):
     def log(self, severity, message):
         self.kept = [[] for _ in range(50_000)]  # enough for a collection
 
-plan_builder.logger = lambda *_: Allocating()
+builder.logger = lambda *_: Allocating()
 gc.set_threshold(20_000, 1, 1)
 gc.collect()
 gc.disable()
@@ -78,7 +78,7 @@ old.append(old)  # only a collection frees it
 del old
 gc.enable()
 try:
-    plan_builder.plan_from_onnx(trt, job(Path(sys.argv[1])), BuildProgress())
+    builder.plan_from_onnx(trt, job(Path(sys.argv[1])), BuildProgress())
 except EngineError:
     print("refused", gc.isenabled())
 """
@@ -221,7 +221,7 @@ def test_a_graph_that_cannot_be_taken_names_the_node(
     edit(model)
     onnx.save(model, tmp_path / "edited.onnx")
     message = refusal(tmp_path / "edited.onnx")
-    assert message.startswith("TensorRT-RTX cannot take the graph of small")
+    assert message.startswith("TensorRT-RTX does not support the graph of small")
     assert told in message
     assert "--engine onnxruntime" in message
     assert ".cpp" not in message
@@ -230,13 +230,13 @@ def test_a_graph_that_cannot_be_taken_names_the_node(
 def test_a_graph_without_its_external_data_names_the_tensor(tmp_path: Path) -> None:
     bundle = small_bundle(tmp_path / "bundle")
     (bundle.folder / "model.onnx.data").unlink()
-    expected = "cannot take the graph of small: Failed to import initializer: Mul.constant. "
+    expected = "does not support the graph of small: Failed to import initializer: Mul.constant. "
     assert expected in refusal(bundle.graph)
 
 
 def test_a_file_that_is_no_graph_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
-    expected = "cannot take the graph of small: Failed to parse the ONNX model. "
+    expected = "does not support the graph of small: Failed to parse the ONNX model. "
     assert expected in refusal(tmp_path / "model.onnx")
 
 
@@ -253,7 +253,7 @@ def test_a_graph_for_one_batch_size_is_refused(tmp_path: Path) -> None:
     model = onnx.load(bundle.graph)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(model, tmp_path / "fixed.onnx")
-    assert "no classifier of any number of images" in refusal(tmp_path / "fixed.onnx")
+    assert "does not classify batches of any size" in refusal(tmp_path / "fixed.onnx")
 
 
 def test_a_build_that_fails_gives_the_reason(tmp_path: Path) -> None:

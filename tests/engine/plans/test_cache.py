@@ -167,11 +167,11 @@ def of_another_version(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (truncate, "is truncated or another one"),
-        (exchange, "is truncated or another one"),
+        (truncate, "is truncated or exchanged"),
+        (exchange, "is truncated or exchanged"),
         (edit_manifest, "was edited"),
         (break_manifest, "is not a valid PlanManifest"),
-        (of_another_version, "was built from something else: version is 1.0.0.0 there, "),
+        (of_another_version, "has another key: version is 1.0.0.0 there, "),
     ],
 )
 def test_a_plan_that_is_not_what_was_built_is_built_again(
@@ -209,7 +209,7 @@ def test_a_plan_that_its_own_gpu_does_not_take_is_built_again(request_: PlanRequ
     told = Told()
     _, built = cached_plan(here, told)
     assert built
-    assert "is not taken by cuda:0 (NVIDIA L4) any more" in told.notes[0]
+    assert "was built for cuda:0 (NVIDIA L4), which cannot load it any more" in told.notes[0]
     elsewhere = replace(request_, toolchain=replace(toolchain, target="sm120"))
     cached_plan(elsewhere, NullProgress())
     assert not cached_plan(elsewhere, NullProgress())[1]  # it is for another GPU: nobody can try
@@ -247,7 +247,7 @@ def test_who_comes_second_waits_and_takes_the_plan_of_the_first(request_: PlanRe
     with locked(request_.path):
         second.start()
         assert waiting.wait(60)
-        assert told.notes == [f"Another process is at {request_.path.name}: waiting for it."]
+        assert told.notes == [f"Another process is building {request_.path.name}; waiting for it."]
         plan = build_plan(request_.order, NullProgress())
     second.join()
     assert results == [False]

@@ -48,7 +48,7 @@ def test_the_targets_are_those_of_the_installed_package() -> None:
 
 
 def test_an_h100_is_told_to_use_tensorrt(gpu: Device) -> None:
-    with pytest.raises(EngineUnavailableError, match=r"which is sm90: use --engine tensorrt\. "):
+    with pytest.raises(EngineUnavailableError, match=r"which is sm90\. Use --engine tensorrt\. "):
         find_toolchain(RTX)
     other = find_toolchain(RTX, "sm89")  # but it can build for another machine
     assert (other.device, other.target) == (gpu, "sm89")
@@ -65,7 +65,7 @@ def test_a_turing_gpu_is_built_for_by_name() -> None:
 
 def test_tensorrt_takes_no_target() -> None:
     assert target_of(TENSORRT, [], None, "sm90") == ""
-    with pytest.raises(InputError, match="--target sm89 is for --engine tensorrt-rtx"):
+    with pytest.raises(InputError, match="--target sm89 requires --engine tensorrt-rtx"):
         target_of(TENSORRT, [], "sm89", "sm90")
 
 

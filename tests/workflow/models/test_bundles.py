@@ -16,7 +16,7 @@ from evaluator.contracts import Bundle, GraphKind, NullProgress
 from evaluator.errors import InputError, OutputError
 from evaluator.storage.lock import locked
 from evaluator.tests.toy import RANDOM, TOY
-from evaluator.workflow.models.bundles import bundle_lock, bundle_of
+from evaluator.workflow.models.bundles import bundle_lock, ensure_bundle
 from evaluator.workflow.models.options import ModelOptions
 from evaluator.workflow.models.resolve import ResolvedModel, resolve_model
 
@@ -34,7 +34,7 @@ def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
 ) -> None:
     subject = replace(resolve_model(SMALL), folder=tmp_path / "bundle")
     progress, found = NullProgress(), []
-    waiting = threading.Thread(target=lambda: found.append(bundle_of(subject, progress)))
+    waiting = threading.Thread(target=lambda: found.append(ensure_bundle(subject, progress)))
     with locked(bundle_lock(subject.folder)):
         waiting.start()
         deadline = time.monotonic() + 30
@@ -42,7 +42,7 @@ def test_the_second_of_two_processes_waits_and_takes_the_first_ones_bundle(
             time.sleep(0.01)
         shutil.copytree(toy.folder, subject.folder)
     waiting.join(60)
-    assert progress.notes == [f"Another process exports {TOY} just now; waiting for it."]
+    assert progress.notes == [f"Another process is exporting {TOY}; waiting for it."]
     assert found == [(replace(toy, folder=subject.folder), False)]
 
 
@@ -51,7 +51,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(subject: ResolvedModel
     leftover.mkdir(parents=True)
     (leftover / "model.onnx.data").write_bytes(b"half of it")
     (neighbour := subject.folder.parent / ".smaller.0123abcd.tmp").mkdir()
-    bundle, created = bundle_of(subject, NullProgress())
+    bundle, created = ensure_bundle(subject, NullProgress())
     assert created
     assert bundle.folder == subject.folder
     assert not leftover.exists()
@@ -94,15 +94,15 @@ def test_a_place_that_holds_something_else_is_refused_before_the_work(
     subject.folder.mkdir(parents=True)
     (subject.folder / "thesis.txt").write_text("years")
     with pytest.raises(OutputError, match="exists and is not a bundle"):
-        bundle_of(subject, NullProgress())
+        ensure_bundle(subject, NullProgress())
     assert (subject.folder / "thesis.txt").read_text() == "years"
 
 
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        (GraphKind("fp16"), "in fp32, taking pixels, expected fp16, taking pixels"),
-        (GraphKind("fp32", "images"), "expected fp32, taking images"),
+        (GraphKind("fp16"), "in fp32, taking pixels; asked for was fp16, taking pixels"),
+        (GraphKind("fp32", "images"), "asked for was fp32, taking images"),
     ],
 )
 def test_another_graph_of_the_same_model_is_not_taken(
@@ -110,8 +110,8 @@ def test_another_graph_of_the_same_model_is_not_taken(
 ) -> None:
     model = toy.model
     with pytest.raises(InputError, match=told):
-        bundle_of(ResolvedModel(model.spec, kind, toy.folder), NullProgress())
-    with pytest.raises(InputError, match="asked for was"):
+        ensure_bundle(ResolvedModel(model.spec, kind, toy.folder), NullProgress())
+    with pytest.raises(InputError, match="got the options"):
         resolve_model(
             ModelOptions(str(toy.folder), precision=kind.precision, input_kind=kind.input_kind)
         )

@@ -160,8 +160,8 @@ def test_the_options_stand_in_the_plan(small: Bundle) -> None:
 
 
 def test_the_largest_batch_is_what_engines_score_with() -> None:
+    from evaluator.engine.table import ENGINES
     from evaluator.workflow.models.compile import MAX_BATCH
-    from evaluator.workflow.models.engines import ENGINES
 
     assert {kind.cuda_batch for kind in ENGINES.values()} == {MAX_BATCH, None}
 
@@ -174,7 +174,7 @@ def test_the_largest_batch_is_what_engines_score_with() -> None:
         ({"max_batch": 0}, "--max-batch 0 is not possible; expected 1 to 1024"),
         ({"max_batch": 4096}, "--max-batch 4096 is not possible; expected 1 to 1024"),
         ({"target": "sm100"}, "does not build for 'sm100'. Expected sm75, sm80"),
-        ({"precision": "fp16"}, "is a bundle in fp32, taking pixels; asked for was fp16"),
+        ({"precision": "fp16"}, "is a bundle in fp32, taking pixels, got the options fp16"),
         ({"precision": "fp8"}, "no precision 'fp8'"),
         ({"weights": "random"}, "is a bundle, whose weights and crop are fixed"),
     ],
@@ -214,7 +214,7 @@ def test_what_is_no_plan_is_not_overwritten(small: Bundle, tmp_path: Path) -> No
     for name in ("thesis.txt", "notes.plan.json"):
         (tmp_path / name).write_text("years of work")
         out = tmp_path / name.removesuffix(".json")
-        with pytest.raises(OutputError, match=f"{name} is there and belongs to no plan"):
+        with pytest.raises(OutputError, match=f"{name} exists and is not a plan"):
             compiled(small.folder, out=out)
         assert (tmp_path / name).read_text() == "years of work"
     assert not (tmp_path / "cache").exists()

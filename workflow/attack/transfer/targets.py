@@ -29,8 +29,7 @@ from ....evaluate.decode import photo_pixels
 from ....evaluate.generate.photos import sample_photos
 from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
-from ...models.engines import is_reference
-from ...models.parity import compared, stored_parity
+from ...models.parity import compare_logits, stored_parity
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, failure
 from ...runs.run_data import RunData
@@ -194,13 +193,13 @@ def believed_on_adversarial(
     found = []
     for victim in victims:
         loaded = replace(victim.believed.loaded, spec=victim.spec)
-        if is_reference(loaded):
+        if loaded.is_reference:
             found.append(victim)
             continue
         result = stored_parity(victim.subject, loaded, words)
         if result is None and parity:
             images = images or _adversarial(job, epsilon, words)
-            result = compared(victim.subject, loaded, images, progress=progress)
+            result = compare_logits(victim.subject, loaded, images, progress=progress)
         if parity and result is not None and not result.passed:
             raise ParityError(f"On adversarial images: {failure(result, loaded)}")
         found.append(replace(victim, adversarial=result))
