@@ -11,6 +11,7 @@ a row that says so. It takes no place in the engine's batches, whose other frame
 
 import hashlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,8 @@ import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
 from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, printable
-from .batch_splitting import BatchLimit, run_batches
+from ..system.batch_limit import BatchLimit
+from .batch_splitting import run_batches
 from .batching import Packing, Placed
 from .decode import Pixels
 from .sources.digests import digest_entry
@@ -46,7 +48,8 @@ class ScoringJob:
         decoders: Threads that decode ahead; none where the engine's callers decode themselves.
         read_ahead: How many batches may be decoded or waiting, with ``decoders``.
         skip_bad_images: Whether an item that cannot be had is a row that says so, not an error.
-        limit: How many images the engine has memory for; becomes known on the way.
+        limit: The largest batch that the engine is given; becomes smaller on the way.
+        note: Callback that is given the sentence to print when the limit becomes smaller.
     """
 
     benchmark: Benchmark
@@ -58,7 +61,8 @@ class ScoringJob:
     decoders: ThreadPoolExecutor | None = None
     read_ahead: int = 4
     skip_bad_images: bool = False
-    limit: BatchLimit = field(default_factory=BatchLimit)
+    limit: BatchLimit = field(default_factory=lambda: BatchLimit(sys.maxsize))
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def score_shard(
             yield from packing.ready()
 
     records = []
-    for batch, logits in run_batches(job.engine, batches(), job.limit):
+    for batch, logits in run_batches(job.engine, batches(), job.limit, job.note):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
         advance(_ended(batch))

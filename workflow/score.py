@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
-from ..evaluate.batch_splitting import BatchLimit
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.open_source import open_source
@@ -16,6 +15,7 @@ from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.shard_runner import Work, run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
+from ..system.batch_limit import BatchLimit
 from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
@@ -135,7 +135,8 @@ def score(
             decoders=decoders,
             read_ahead=2 * (os.cpu_count() or 1),
             skip_bad_images=skip,
-            limit=BatchLimit(progress.note),
+            limit=BatchLimit(run.manifest.batch_size),
+            note=progress.note,
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
         made = circumstances(
