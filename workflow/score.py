@@ -98,7 +98,7 @@ def score(
         places,
         what.conditions,
         progress=progress,
-        tree=what.tree,
+        layout=what.tree,
         labels=labels,
         damaged_ok=skip,
     )

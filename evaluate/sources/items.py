@@ -6,7 +6,7 @@ an item's bytes are follows from its condition's place and its id.
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar, overload
@@ -49,11 +49,21 @@ class Files:
 
     def location(self, id: str) -> str:
         """The file's path."""
-        path = id.partition("/")[2] if self.flat else self.paths.get(id, id)
-        return os.path.join(self.folder, path)
+        return os.path.join(self.folder, path_below(id, flat=self.flat, paths=self.paths))
 
     def extent(self, row: int) -> None:
         """None: the item is the whole file."""
+
+
+def path_below(id: str, *, flat: bool, paths: Mapping[str, str]) -> str:
+    """The path of an item below its condition's folder.
+
+    Args:
+        id: The item's id.
+        flat: Whether the items lie in the folder itself, although their ids have folders.
+        paths: Path of each item whose id is not its path.
+    """
+    return id.partition("/")[2] if flat else paths.get(id, id)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +76,15 @@ class Items(Sequence[Item]):
         chosen: Positions among the ids, where these are not all of them.
         there: For each of the ids its position in the place, -1 where it is missing; none where
             the place has just these ids.
-        tree: What an id says of its item.
-        frames: Of each item.
+        layout: How the items are laid out: what an id says of its item.
+        frames: Frames of each item.
     """
 
     ids: Ids
     place: Place
     chosen: Sequence[int] | None = None
     there: npt.NDArray[np.int64] | None = None
-    tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
+    layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
     frames: int = 1
 
     def __len__(self) -> int:
@@ -108,13 +118,13 @@ class Items(Sequence[Item]):
         return range(len(self.ids)) if self.chosen is None else self.chosen
 
     def _item(self, position: int) -> Item:
-        id, tree = self.ids[position], self.tree
+        id, layout = self.ids[position], self.layout
         row = position if self.there is None else int(self.there[position])
         return Item(
             id,
-            tree.folders()[id.partition("/")[0]] if tree.id_includes_dir else None,
+            layout.folders()[id.partition("/")[0]] if layout.id_includes_dir else None,
             self.place.location(id),
-            () if tree.attributes is None else tree.attributes(id),
+            () if layout.attributes is None else layout.attributes(id),
             self.frames,
             extent=self.place.extent(row) if row >= 0 else None,
             missing=row < 0,
@@ -170,42 +180,6 @@ def shared_items(
     return items
 
 
-def ids_of_names(
-    tree: DatasetLayout, paths: Iterable[str], where: Callable[[str], str]
-) -> dict[str, str]:
-    """Of each item its path, by its id, sorted; for a tree whose ids are names of files alone.
-
-    Args:
-        tree: How the items lie.
-        paths: ``<file>`` or ``<folder>/<file>``, below the folder of their condition.
-        where: From such a path to words that a user can act on.
-
-    Raises:
-        InputError: If a name says nothing, or not what its folder says, or is there twice.
-    """
-    assert tree.attributes is not None
-    found: dict[str, str] = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        if tree.is_benchmark_item is not None and not tree.is_benchmark_item(name):
-            continue
-        try:
-            says = dict(tree.attributes(name))
-        except InputError as error:
-            raise InputError(f"{where(path)}: {error}") from error
-        if folder and tree.folder_attribute and folder != says[tree.folder_attribute]:
-            raise InputError(
-                f"{where(path)} lies in the folder {folder}, but its name says "
-                f"{says[tree.folder_attribute]}. Move or rename it."
-            )
-        other = found.setdefault(name, path)
-        if other != path:
-            raise InputError(
-                f"{name} is there twice: {where(other)} and {where(path)}. Leave one of them."
-            )
-    return {id: found[id] for id in sorted(found)}
-
-
 def select_items(items: Sequence[T], limit: int | None) -> list[T]:
     """``limit`` of the items, evenly spaced over the sorted ids.
 
@@ -257,7 +231,7 @@ def _lacking(condition: Condition, items: Mapping[Condition, Items], everything:
     own = items[condition].ids
     first = min(set(everything).difference(own))
     holder = next(c for c, found in items.items() if _holds(found.ids, first))
-    noun = items[condition].tree.noun
+    noun = items[condition].layout.noun
     options = " and ".join(_option_of(key) for key, _ in condition.values)
     return InputError(
         f"The condition {condition} lacks {len(everything) - len(own)} of "

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ...errors import InputError, printable, reason_of
 from ..classes import class_index, wnids
-from .listing import is_image_name
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 
 VALIDATION_IMAGES = 50_000
 IMAGES_A_CLASS = 50
@@ -71,7 +71,7 @@ class Labels:
 
 def is_numbered(name: str) -> bool:
     """Whether a file is named like those of the validation archive."""
-    return is_image_name(name) and _NUMBERED.fullmatch(_stem(name)) is not None
+    return IMAGES_IN_CLASS_FOLDERS.is_item(name) and _NUMBERED.fullmatch(_stem(name)) is not None
 
 
 def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: str) -> list[str]:
@@ -238,4 +238,4 @@ def _devkit_classes(path: Path) -> dict[str, str]:
 
 def _stem(name: str) -> str:
     name = name.rpartition("/")[2]
-    return name.rpartition(".")[0] if is_image_name(name) else name
+    return name.rpartition(".")[0] if IMAGES_IN_CLASS_FOLDERS.is_item(name) else name

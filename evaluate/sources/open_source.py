@@ -11,7 +11,8 @@ from .folder import FolderSource
 from .generated_marker import Content, one_mark
 from .items import IdPool, Items, read_item_file
 from .labels import read_labels
-from .listing import PART_OF_IMAGENET_C, entries_of, is_folder
+from .layout_rules import PART_OF_IMAGENET_C, condition_folders, duplicate
+from .listing import entries_of, is_folder
 from .tar import TarSource
 
 TAR = ".tar"
@@ -31,15 +32,13 @@ class MixedSource:
             for condition in part.conditions():
                 holders.setdefault(condition, []).append(part)
         for condition in conditions:
-            there = holders.get(condition, [])
-            if len(there) > 1:
-                raise InputError(
-                    f"{condition} is there twice: {there[0].where(condition)} and "
-                    f"{there[1].where(condition)}. Leave one of them, or name the one to use with "
-                    "--data."
-                )
-            if there:
-                self._part_of[condition] = there[0]
+            parts_with_it = holders.get(condition, [])
+            if len(parts_with_it) > 1:
+                remedy = "Keep only one of them, or name the one to use with --data."
+                first, second = (part.where(condition) for part in parts_with_it[:2])
+                raise duplicate(condition, first, second, remedy)
+            if parts_with_it:
+                self._part_of[condition] = parts_with_it[0]
 
     def conditions(self) -> list[Condition]:
         """Those of the benchmark's conditions that are in one of the parts, in its order."""
@@ -81,7 +80,7 @@ def open_source(
     conditions: Sequence[Condition],
     *,
     progress: Progress,
-    tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
+    layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     labels: Path | None = None,
     damaged_ok: bool = False,
 ) -> MixedSource:
@@ -91,7 +90,7 @@ def open_source(
         data: Folders, and tar files, which are read in place; tars in a folder count as well.
         conditions: The benchmark's.
         progress: Is told of the index of a tar, which is made once.
-        tree: How the benchmark's items lie.
+        layout: How the benchmark's items are laid out.
         labels: A list of the classes of ImageNet's validation images, where they are flat.
         damaged_ok: Take from a tar that is truncated or damaged what is there.
 
@@ -101,10 +100,10 @@ def open_source(
     """
     if not data:
         raise InputError("No data are named. Give folders or tar files that hold the images.")
-    if labels is not None and (not tree.listed or any(c.values for c in conditions)):
+    if labels is not None and (not layout.listed or any(c.values for c in conditions)):
         raise InputError(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
-            f"folders; the class of these {tree.noun}s is known. Leave it out."
+            f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
     known, pool = None if labels is None else read_labels(labels), IdPool()
     parts: list[Part] = []
@@ -112,8 +111,8 @@ def open_source(
         folder, before = is_folder(path), len(parts)
         if folder and not any(condition.values for condition in conditions):
             _refuse_corrupted(path)
-        if folder and _holds_more_than_tars(path, conditions, tree):
-            parts.append(FolderSource(path, conditions, pool, known, tree))
+        if folder and _holds_more_than_tars(path, conditions, layout):
+            parts.append(FolderSource(path, conditions, pool, known, layout))
         parts += [
             TarSource(
                 tar,
@@ -121,16 +120,16 @@ def open_source(
                 progress=progress,
                 pool=pool,
                 labels=known,
-                tree=tree,
+                layout=layout,
                 damaged_ok=damaged_ok,
             )
             for tar in (_tars_in(path) if folder else [path])
         ]
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
-            expected = "/".join(str(value) for _, value in conditions[0].values)
+            expected = "/".join(condition_folders(conditions[0]))
             raise InputError(
                 f"{printable(path)} holds nothing of what is scored. Give the folder or tar that "
-                f"holds {expected or f'the {tree.noun}s'}, or leave this one out."
+                f"holds {expected or f'the {layout.noun}s'}, or leave this one out."
             )
     return MixedSource(parts, conditions)
 
@@ -151,11 +150,11 @@ def _tars_in(folder: Path) -> Iterator[Path]:
 
 
 def _holds_more_than_tars(
-    folder: Path, conditions: Sequence[Condition], tree: DatasetLayout
+    folder: Path, conditions: Sequence[Condition], layout: DatasetLayout
 ) -> bool:
     """Whether the folder itself is to be looked into for conditions."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True
     return any(
-        entry.name in tree.folders() or tree.is_item(entry.name) for entry in entries_of(folder)
+        entry.name in layout.folders() or layout.is_item(entry.name) for entry in entries_of(folder)
     )

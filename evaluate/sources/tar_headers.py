@@ -63,11 +63,11 @@ class OpenTar:
         self.path = path
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for a writer
-                raise InputError(f"{printable(path)} is no regular file, expected a tar file.")
+                raise InputError(f"{printable(path)} is not a regular file, expected a tar file.")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError)
-            what = "is no folder and no file" if missing else f"cannot be read: {reason_of(error)}"
+            what = "does not exist" if missing else f"cannot be read: {reason_of(error)}"
             raise InputError(
                 f"{printable(path)} {what}. Give folders or tar files that hold the images."
             ) from error
@@ -127,8 +127,8 @@ class OpenTar:
 
     def _gone(self, error: OSError) -> InputError:
         return InputError(
-            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. Bring "
-            "them back and repeat the command; what is finished is kept."
+            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. "
+            "Restore them and repeat the command; finished work is kept."
         )
 
     def _read_once(self, offset: int, size: int) -> bytes:
@@ -189,7 +189,7 @@ def _no_tar(tar: OpenTar) -> str:
     start = tar.read(0, BLOCK_BYTES)
     if len(start) == BLOCK_BYTES and not any(start):
         return _fault_of_end(tar, 0)  # an archive of nothing
-    what = "is empty" if tar.size == 0 else "is no tar file: it does not begin with a header of one"
+    what = "is empty" if tar.size == 0 else "is not a tar file: it does not start with a tar header"
     raise InputError(f"{printable(tar.path)} {what}. Give a tar file or a folder; fetch it again.")
 
 

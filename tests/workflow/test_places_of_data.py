@@ -143,7 +143,7 @@ def test_a_condition_in_a_folder_and_a_tar_is_refused_with_both_places(
     model: str, tree: Path, tmp_path: Path
 ) -> None:
     tar = packed(tmp_path / "snow.tar", tree, "snow")
-    with pytest.raises(InputError, match="snow, severity=1 is there twice") as raised:
+    with pytest.raises(InputError, match="snow, severity=1 exists twice") as raised:
         score(model, [tree, tar], tmp_path / "run")
     assert str(tree / "snow" / "1") in str(raised.value)
     assert f"{tar}: snow/1" in str(raised.value)

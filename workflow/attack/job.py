@@ -90,7 +90,7 @@ class ImageChoice:
             self.places,
             IMAGENET.conditions,
             progress=progress,
-            tree=IMAGENET.tree,
+            layout=IMAGENET.tree,
             labels=self.labels,
             damaged_ok=self.skip,
         )

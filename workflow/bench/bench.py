@@ -189,7 +189,7 @@ def bench(
         places, origin = _places(what, subject.spec, data, stack)
         named = None if labels is None else Path(labels)
         source = open_source(
-            places, what.conditions, progress=progress, tree=what.tree, labels=named
+            places, what.conditions, progress=progress, layout=what.tree, labels=named
         )
         images = _images(what, source, origin)
         place = supporting(subject, candidates(engine, device))[0]

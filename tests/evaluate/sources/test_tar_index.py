@@ -146,7 +146,7 @@ def test_processes_that_begin_at_once_make_one_index(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from evaluator.contracts import Silence
+from evaluator.contracts import NullProgress
 from evaluator.evaluate.sources import tar_index
 from evaluator.evaluate.sources.tar_headers import OpenTar
 walk = tar_index.walk
@@ -154,7 +154,7 @@ def told(*words):
     print("made", flush=True)
     return walk(*words)
 tar_index.walk = told
-print(len(tar_index.index_of(OpenTar(Path(sys.argv[1])), Silence()).name))
+print(len(tar_index.index_of(OpenTar(Path(sys.argv[1])), NullProgress()).name))
 """
     words = [sys.executable, "-c", script, str(path)]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
