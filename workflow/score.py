@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
 from ..evaluate.benchmarks.table import scored_benchmark
-from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
+from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256, open_run
@@ -121,7 +121,7 @@ def score(
     folder = out or find_folder(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
-    with believed.loaded.open() as opened, decoders_of(opened) as decoders:
+    with believed.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
