@@ -13,23 +13,10 @@ from pathlib import Path
 from ...contracts import Condition, DatasetLayout, Item
 from ...errors import InputError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from .generated_marker import Content, mark_above, one_mark, read_mark
+from . import layout_rules as rules
+from .generated_marker import Content, common_marker, marker_above, read_marker
 from .items import Files, IdPool, Items, read_item_file
 from .labels import Labels, labelled, refuse_needless
-from .layout_rules import (
-    PART_OF_IMAGENET_C,
-    condition_folders,
-    duplicate,
-    is_utf8,
-    no_items,
-    not_a_file,
-    not_utf8,
-    outside_class_folders,
-    paths_by_id,
-    shows_flat_images,
-    unknown_class_folder,
-    wrong_suffix,
-)
 from .listing import Entry, entries_of, is_folder
 
 
@@ -81,19 +68,20 @@ class FolderSource:
             InputError: If a folder holds something that cannot be an item, or no item at all.
         """
         folder, where, layout = self._folders[condition], self.where(condition), self._layout
-        flat = [] if condition.values else self._flat_images(folder)
-        if flat:
-            ids = labelled(flat, self._labels, folder, where)
-            files = Files(folder, flat=True)
+        paths: dict[str, str] = {}
+        if not condition.values and (names := self._flat_images(folder)):
+            paths = labelled(names, self._labels, folder, where)
+            ids = list(paths)
         else:
             refuse_needless(self._labels, where)
-            ids, files = sorted(_item_paths(folder, layout)), Files(folder)
+            ids = sorted(_item_paths(folder, layout))
             if not layout.id_includes_dir:
-                paths = paths_by_id(layout, ids, lambda path: printable(folder / path))
-                ids, files = list(paths), Files(folder, paths=paths)
+                paths = rules.paths_by_id(layout, ids, lambda path: printable(folder / path))
+                ids = list(paths)
         if not ids:
-            raise no_items(where, layout)
-        return Items(self._pool.shared(ids), files, layout=layout, frames=layout.frames(condition))
+            raise rules.no_items(where, layout)
+        frames = layout.frames(condition)
+        return Items(self._pool.shared(ids), Files(folder, paths), layout=layout, frames=frames)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.
@@ -104,7 +92,7 @@ class FolderSource:
         """
         return read_item_file(item)
 
-    def marks(self) -> dict[str, Content | None]:
+    def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 
         ``None``, under the path of the root, if a condition has no such file.
@@ -112,10 +100,10 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read.
         """
-        marks = {mark_above(folder) for folder in self._folders.values() or (self._root,)}
+        paths = {marker_above(folder) for folder in self._folders.values() or (self._root,)}
         return {
-            printable(mark or self._root): read_mark(mark) if mark is not None else None
-            for mark in marks
+            printable(path or self._root): read_marker(path) if path is not None else None
+            for path in paths
         }
 
     @cached_property
@@ -128,7 +116,7 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read, or conditions were made in different ways.
         """
-        return one_mark(self.marks(), printable(self._root))
+        return common_marker(self.markers(), printable(self._root))
 
     def _flat_images(self, folder: Path) -> list[str]:
         """The images that lie in the folder itself; empty if it has class folders."""
@@ -136,7 +124,7 @@ class FolderSource:
         if not layout.listed:
             return []
         entries, classes = list(entries_of(folder)), layout.folders()
-        flat = any(shows_flat_images(entry.name, layout, self._labels) for entry in entries)
+        flat = any(rules.shows_flat_images(entry.name, layout, self._labels) for entry in entries)
         if not flat or any(entry.name in classes for entry in entries):
             return []
         return _checked_names((e for e in entries if layout.is_item(e.name)), layout)
@@ -163,11 +151,11 @@ def _condition_folders(
 ) -> Iterator[tuple[Condition, Path]]:
     below = [Path(entry.path) for entry in entries_of(root) if is_folder(Path(entry.path))]
     for condition in conditions:
-        relative = Path(*condition_folders(condition))
+        relative = Path(*rules.condition_folders(condition))
         roots = [root, *below] if condition.values else [root]
         folders = [parent / relative for parent in roots if is_folder(parent / relative)]
         if len(folders) > 1:
-            raise duplicate(condition, printable(folders[0]), printable(folders[1]))
+            raise rules.duplicate(condition, printable(folders[0]), printable(folders[1]))
         if folders:
             yield condition, folders[0]
 
@@ -193,7 +181,7 @@ def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
         raise _broken_link(entry)
     if layout.is_item(entry.name):
         remedy = "Move it into its class folder or remove it."
-        raise outside_class_folders(printable(entry.path), layout, remedy)
+        raise rules.outside_class_folders(printable(entry.path), layout, remedy)
 
 
 def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
@@ -203,10 +191,10 @@ def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
         holder = "class folders" if layout.id_includes_dir else f"{layout.noun}s"
         remedy = f"Move it elsewhere, or give the folder that holds the {holder}."
     elif folder.name in SEVERITY_FOLDERS:
-        remedy = PART_OF_IMAGENET_C
+        remedy = rules.PART_OF_IMAGENET_C
     else:
         remedy = f"Did you mean {printable(folder)}?"
-    return unknown_class_folder(printable(entry.path), layout, remedy)
+    return rules.unknown_class_folder(printable(entry.path), layout, remedy)
 
 
 def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path | None:
@@ -224,16 +212,16 @@ def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> list[str]
     """The names of items, after each was checked."""
     names = []
     for entry in entries:
-        if not is_utf8(entry.name):
-            raise not_utf8(printable(entry.path), "Rename the file.")
+        if not rules.is_utf8(entry.name):
+            raise rules.not_utf8(printable(entry.path), "Rename the file.")
         # The first question costs no system call, and there are millions of files.
         if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
             if not os.path.exists(entry.path):
                 raise _broken_link(entry)
-            raise not_a_file(printable(entry.path), layout, "Remove it.")
+            raise rules.not_a_file(printable(entry.path), layout, "Remove it.")
         if not layout.is_item(entry.name):
             remedy = "Remove it from the class folder."
-            raise wrong_suffix(printable(entry.path), layout, remedy)
+            raise rules.wrong_suffix(printable(entry.path), layout, remedy)
         names.append(entry.name)
     return names
 

@@ -1,4 +1,4 @@
-"""From what ``--data`` names to one source: folders, tar files, folders of tars, any mixture."""
+"""The source of what ``--data`` names: folders, tar files, folders of tars, or any mixture."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -8,7 +8,7 @@ from ...contracts import Condition, DatasetLayout, Item, Progress
 from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
-from .generated_marker import Content, one_mark
+from .generated_marker import Content, common_marker
 from .items import IdPool, Items, read_item_file
 from .labels import read_labels
 from .layout_rules import PART_OF_IMAGENET_C, condition_folders, duplicate
@@ -27,28 +27,24 @@ class MixedSource:
         self._parts = parts
         self._tars = {part.path: part for part in parts if isinstance(part, TarSource)}
         self._part_of: dict[Condition, Part] = {}
-        holders: dict[Condition, list[Part]] = {}
-        for part in parts:
-            for condition in part.conditions():
-                holders.setdefault(condition, []).append(part)
         for condition in conditions:
-            parts_with_it = holders.get(condition, [])
-            if len(parts_with_it) > 1:
+            holders = [part for part in parts if condition in part.conditions()]
+            if len(holders) > 1:
                 remedy = "Keep only one of them, or name the one to use with --data."
-                first, second = (part.where(condition) for part in parts_with_it[:2])
+                first, second = (part.where(condition) for part in holders[:2])
                 raise duplicate(condition, first, second, remedy)
-            if parts_with_it:
-                self._part_of[condition] = parts_with_it[0]
+            if holders:
+                self._part_of[condition] = holders[0]
 
     def conditions(self) -> list[Condition]:
-        """Those of the benchmark's conditions that are in one of the parts, in its order."""
+        """The benchmark's conditions that are in one of the parts, in the benchmark's order."""
         return list(self._part_of)
 
     def items(self, condition: Condition) -> Items:
-        """The images of one condition, sorted by id.
+        """The items of one condition, sorted by id.
 
         Raises:
-            InputError: If something among them cannot be an image, or there is none at all.
+            InputError: If something among them cannot be an item, or there is none at all.
         """
         return self._part_of[condition].items(condition)
 
@@ -65,14 +61,14 @@ class MixedSource:
 
     @cached_property
     def generated(self) -> Content | None:
-        """How the data were made, where ``evaluator data`` made them.
+        """The content of ``generated.json`` if the data were made by ``evaluator data``.
 
         Raises:
-            InputError: If a mark cannot be read, or the parts were made in different ways.
+            InputError: If such a file cannot be read, or the parts were made in different ways.
         """
         used = [part for part in self._parts if part.conditions()]
-        marks = {name: mark for part in used for name, mark in part.marks().items()}
-        return one_mark(marks, "The data")
+        markers = {name: content for part in used for name, content in part.markers().items()}
+        return common_marker(markers, "The data")
 
 
 def open_source(
@@ -88,18 +84,18 @@ def open_source(
 
     Args:
         data: Folders, and tar files, which are read in place; tars in a folder count as well.
-        conditions: The benchmark's.
-        progress: Is told of the index of a tar, which is made once.
+        conditions: The conditions of the benchmark.
+        progress: Progress callback.
         layout: How the benchmark's items are laid out.
-        labels: A list of the classes of ImageNet's validation images, where they are flat.
-        damaged_ok: Take from a tar that is truncated or damaged what is there.
+        labels: A list of the classes of ImageNet's validation images, if these are flat.
+        damaged_ok: Whether to take what a truncated or damaged tar still holds.
 
     Raises:
-        InputError: If there is nothing of that name, a condition is there twice, a tar is
-            damaged, or corrupted images are named as clean ones.
+        InputError: If a path does not exist, a condition exists twice, a tar is damaged, or
+            corrupted images are given as clean ones.
     """
     if not data:
-        raise InputError("No data are named. Give folders or tar files that hold the images.")
+        raise InputError("No data are given. Give folders or tar files that hold the images.")
     if labels is not None and (not layout.listed or any(c.values for c in conditions)):
         raise InputError(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
@@ -128,18 +124,18 @@ def open_source(
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
             expected = "/".join(condition_folders(conditions[0]))
             raise InputError(
-                f"{printable(path)} holds nothing of what is scored. Give the folder or tar that "
-                f"holds {expected or f'the {layout.noun}s'}, or leave this one out."
+                f"{printable(path)} holds no data of this benchmark. Give the folder or tar that "
+                f"holds {expected or f'the {layout.noun}s'}, or omit this path."
             )
     return MixedSource(parts, conditions)
 
 
 def _refuse_corrupted(folder: Path) -> None:
-    """A cell of ImageNet-C is laid out as clean images are; where it lies says what it is."""
-    place = folder.resolve()
-    if place.name in SEVERITY_FOLDERS and place.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+    """Refuse a cell of ImageNet-C, which has the layout of clean images, by its path."""
+    path = folder.resolve()
+    if path.name in SEVERITY_FOLDERS and path.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
         raise InputError(
-            f"{printable(folder)} is severity {place.name} of {place.parent.name}. "
+            f"{printable(folder)} is severity {path.name} of {path.parent.name}. "
             f"{PART_OF_IMAGENET_C}"
         )
 
@@ -152,7 +148,7 @@ def _tars_in(folder: Path) -> Iterator[Path]:
 def _holds_more_than_tars(
     folder: Path, conditions: Sequence[Condition], layout: DatasetLayout
 ) -> bool:
-    """Whether the folder itself is to be looked into for conditions."""
+    """Whether conditions are looked for in the folder itself, beside its tars."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True
     return any(

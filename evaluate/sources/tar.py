@@ -15,24 +15,10 @@ import numpy.typing as npt
 from ...contracts import Condition, DatasetLayout, Extent, Item, Progress
 from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from .generated_marker import GENERATED, LEVELS_ABOVE, Content, mark_from_bytes, read_mark
-from .items import IdPool, Ids, Items, path_below, refuse_missing
+from . import layout_rules as rules
+from .generated_marker import GENERATED, LEVELS_ABOVE, Content, marker_from_bytes, read_marker
+from .items import IdPool, Ids, Items, refuse_missing
 from .labels import Labels, labelled, refuse_needless
-from .layout_rules import (
-    PART_OF_IMAGENET_C,
-    condition_folders,
-    duplicate,
-    is_ignored,
-    is_utf8,
-    no_items,
-    not_a_file,
-    not_utf8,
-    outside_class_folders,
-    paths_by_id,
-    shows_flat_images,
-    unknown_class_folder,
-    wrong_suffix,
-)
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
@@ -52,7 +38,6 @@ class Members:
         folder: Folder inside the tar.
         offset: Position of each item's first byte.
         size: Size of each item in bytes.
-        flat: Whether the items lie in the folder itself, although their ids have folders.
         paths: Path below the folder of each item whose id is not that path.
     """
 
@@ -60,12 +45,11 @@ class Members:
     folder: str
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
-    flat: bool = False
     paths: Mapping[str, str] = field(default_factory=dict)
 
     def location(self, id: str) -> str:
         """``noise.tar: gaussian_noise/1/n01440764/x.JPEG``."""
-        path = path_below(id, flat=self.flat, paths=self.paths)
+        path = self.paths.get(id, id)
         return f"{self.tar}: {self.folder}/{path}" if self.folder else f"{self.tar}: {path}"
 
     def extent(self, row: int) -> Extent:
@@ -163,7 +147,7 @@ class TarSource:
             )
         return data
 
-    def marks(self) -> dict[str, Content | None]:
+    def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 
         That file lies in the folder of the condition or at most two above it, or beside the tar.
@@ -172,18 +156,18 @@ class TarSource:
         Raises:
             InputError: If such a file cannot be read.
         """
-        return dict(self._mark_of(folder) for folder in self._folders.values())
+        return dict(self._marker_of(folder) for folder in self._folders.values())
 
-    def _mark_of(self, folder: str) -> tuple[str, Content | None]:
+    def _marker_of(self, folder: str) -> tuple[str, Content | None]:
         parts = folder.split("/") if folder else []
         for depth in range(len(parts), max(-1, len(parts) - LEVELS_ABOVE - 1), -1):
             path = "/".join((*parts[:depth], GENERATED))
             if (row := self._index.row_of(path)) is not None:
                 data = self._tar.read(int(self._index.offset[row]), int(self._index.size[row]))
-                return self._where(path), mark_from_bytes(data, self._where(path))
+                return self._where(path), marker_from_bytes(data, self._where(path))
         beside = self._tar.path.with_name(GENERATED)
         if beside.is_file():
-            return printable(beside), read_mark(beside)
+            return printable(beside), read_marker(beside)
         return printable(self._tar.path), None
 
     # ------------------------------------------------------------------ items of a condition
@@ -198,23 +182,19 @@ class TarSource:
         if wrong.size:
             raise self._wrong_member(int(wrong[0]), folder)
         if not rows.size:
-            raise no_items(self._where(folder), self._layout)
+            raise rules.no_items(self._where(folder), self._layout)
         place = Members(self.path, folder, index.offset[rows], index.size[rows])
-        ids = self._ids(index.name[rows])
-        return Items(ids, place, layout=self._layout, frames=frames)
+        return Items(self._ids(index.name[rows]), place, layout=self._layout, frames=frames)
 
     def _flat_items(self, folder: str, frames: int) -> Items:
         rows = {
             name: row
             for row, name in self._files(folder)
-            if self._layout.is_item(name) and not is_ignored(name)
+            if self._layout.is_item(name) and not rules.is_ignored(name)
         }
         self._check_files(rows.values())
-        ids = labelled(rows, self._labels, self._tar.path.parent, self._where(folder))
-        order = [rows[id.partition("/")[2]] for id in ids]
-        index = self._index
-        place = Members(self.path, folder, index.offset[order], index.size[order], flat=True)
-        return Items(self._pool.shared(ids), place, layout=self._layout, frames=frames)
+        paths = labelled(rows, self._labels, self._tar.path.parent, self._where(folder))
+        return self._items_at(folder, rows, paths, frames)
 
     def _named_items(self, folder: str, frames: int) -> Items:
         """The items whose names say everything, whether they lie in class folders or not.
@@ -230,12 +210,19 @@ class TarSource:
             if path.startswith(below) and layout.is_item(path) and not _has_ignored_part(path)
         }
         self._check_files(rows.values())
-        paths = paths_by_id(layout, rows, lambda path: self._where(below + path))
+        paths = rules.paths_by_id(layout, rows, lambda path: self._where(below + path))
         if not paths:
-            raise no_items(self._where(folder), layout)
+            raise rules.no_items(self._where(folder), layout)
+        return self._items_at(folder, rows, paths, frames)
+
+    def _items_at(
+        self, folder: str, rows: Mapping[str, int], paths: Mapping[str, str], frames: int
+    ) -> Items:
+        """Items from the row of each path below the folder, and the path of each id."""
         order = [rows[path] for path in paths.values()]
-        place = Members(self.path, folder, index.offset[order], index.size[order], paths=paths)
-        return Items(self._pool.shared(list(paths)), place, layout=layout, frames=frames)
+        offset, size = self._index.offset[order], self._index.size[order]
+        place = Members(self.path, folder, offset, size, paths)
+        return Items(self._pool.shared(list(paths)), place, layout=self._layout, frames=frames)
 
     def _ids(self, names: npt.NDArray[np.int32]) -> Ids:
         """The names as ids, which the conditions of a tar mostly share."""
@@ -248,16 +235,18 @@ class TarSource:
 
     def _folder_of(self, condition: Condition) -> str | None:
         """The folder of a condition; ``None`` if the tar does not hold it."""
-        if ending := condition_folders(condition):
+        if ending := rules.condition_folders(condition):
             folders = dict.fromkeys(self._folders_with_ending(ending))
         else:
             folders = dict.fromkeys(self._clean_folders()) or self._flat_folders
         folder = next(iter(folders), None)
         if not ending and folder is not None and _last_part(folder) in SEVERITY_FOLDERS:
-            raise InputError(f"{self._where(folder)} holds class folders. {PART_OF_IMAGENET_C}")
+            raise InputError(
+                f"{self._where(folder)} holds class folders. {rules.PART_OF_IMAGENET_C}"
+            )
         if len(folders) > 1:
             first, second = (self._where(folder) for folder in list(folders)[:2])
-            raise duplicate(condition, first, second)
+            raise rules.duplicate(condition, first, second)
         return folder
 
     def _folders_with_ending(self, ending: list[str]) -> Iterator[str]:
@@ -290,7 +279,9 @@ class TarSource:
         """The folders in which validation images lie, if there are no class folders."""
         if not self._layout.listed or next(self._folders_of_classes(), None) is not None:
             return {}
-        members = self._members(lambda name: shows_flat_images(name, self._layout, self._labels))
+        members = self._members(
+            lambda name: rules.shows_flat_images(name, self._layout, self._labels)
+        )
         folders = dict.fromkeys(path.rpartition("/")[0] for _, path in members)
         return {folder: None for folder in folders if not _has_ignored_part(folder)}
 
@@ -335,11 +326,11 @@ class TarSource:
         folder, slash, file = name.partition("/")
         if folder == "..":
             return _UNKNOWN_CLASS
-        if not slash or is_ignored(folder) or is_ignored(file):
+        if not slash or rules.is_ignored(folder) or rules.is_ignored(file):
             return _IGNORED  # files outside of class folders are checked by _refuse_strays
         if folder not in self._layout.folders():
             return _UNKNOWN_CLASS
-        return _ITEM if is_utf8(file) and self._layout.is_item(file) else _NO_ITEM
+        return _ITEM if rules.is_utf8(file) and self._layout.is_item(file) else _NO_ITEM
 
     def _refuse_strays(self, folder: str) -> None:
         """Refuse items beside the class folders, and files in folders below those."""
@@ -350,9 +341,9 @@ class TarSource:
         for row, name in self._files(folder):
             if name in self._layout.folders():
                 self._check_files([row])
-            if self._layout.is_item(name) and not is_ignored(name):
+            if self._layout.is_item(name) and not rules.is_ignored(name):
                 where = self._where(self._index.path_of(row))
-                raise outside_class_folders(where, self._layout, _PACK_AGAIN)
+                raise rules.outside_class_folders(where, self._layout, _PACK_AGAIN)
         below = f"{folder}/" if folder else ""
         for other in self._index.folders:
             if other != folder and other.startswith(below) and not _has_ignored_part(other):
@@ -376,14 +367,16 @@ class TarSource:
             wnid = name.partition("/")[0]
             return self._unknown_class(f"{folder}/{wnid}" if folder else wnid)
         self._check_files([row])
-        return wrong_suffix(self._where(self._index.path_of(row)), self._layout, _PACK_WITHOUT)
+        return rules.wrong_suffix(
+            self._where(self._index.path_of(row)), self._layout, _PACK_WITHOUT
+        )
 
     def _check_files(self, rows: Iterable[int]) -> None:
         """Refuse members whose bytes are not in one piece, or whose names cannot be recorded."""
         for row in rows:
             path, kind = self._index.path_of(row), self._index.kind[row]
-            if not is_utf8(path):
-                raise not_utf8(self._where(path), "Rename the file and pack it again.")
+            if not rules.is_utf8(path):
+                raise rules.not_utf8(self._where(path), "Rename the file and pack it again.")
             if kind == LINK:
                 raise InputError(
                     f"{self._where(path)} is a link to something that is not in the tar before it. "
@@ -395,13 +388,13 @@ class TarSource:
                     "`tar --sparse`."
                 )
             if kind != FILE:
-                raise not_a_file(self._where(path), self._layout, "Pack it again without it.")
+                raise rules.not_a_file(self._where(path), self._layout, "Pack it again without it.")
 
     def _unknown_class(self, path: str) -> InputError:
         below = (f for f in self._folders_of_classes() if f"{f}/".startswith(f"{path}/"))
         is_cell = _last_part(next(below, "")) in SEVERITY_FOLDERS
-        remedy = PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
-        return unknown_class_folder(self._where(path), self._layout, remedy)
+        remedy = rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
+        return rules.unknown_class_folder(self._where(path), self._layout, remedy)
 
     def _files(self, folder: str) -> Iterator[tuple[int, str]]:
         """The rows and names of the files that lie in a folder itself."""
@@ -417,4 +410,4 @@ def _last_part(path: str) -> str:
 
 
 def _has_ignored_part(path: str) -> bool:
-    return any(part != ".." and is_ignored(part) for part in path.split("/"))
+    return any(part != ".." and rules.is_ignored(part) for part in path.split("/"))

@@ -256,6 +256,6 @@ def test_a_place_that_holds_nothing_of_what_is_scored_is_named(
     model: str, tree: Path, tmp_path: Path
 ) -> None:
     # `tree/fog` holds 1, 2 and no corruption: given by itself it would be refused as well.
-    with pytest.raises(InputError, match=r"fog holds nothing of what is scored\. .*gaussian_noise"):
+    with pytest.raises(InputError, match=r"fog holds no data of this benchmark\. .*gaussian_noise"):
         score(model, [tree, tree / "fog"], tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -221,5 +221,5 @@ def test_videos_that_a_condition_lacks_are_called_so_with_the_option_that_helps(
         shared_items(source, (SNOW, TILT))
     assert "image" not in str(refused.value)
     lacking = shared_items(source, (SNOW, TILT), missing_ok=True)[TILT][1]
-    with pytest.raises(ImageError, match=r"y\.mp4 is not there, but other conditions have it"):
+    with pytest.raises(ImageError, match=r"y\.mp4 is missing, but other conditions have it"):
         refuse_missing(lacking)
