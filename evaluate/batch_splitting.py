@@ -1,12 +1,11 @@
-"""Batches that an engine has no memory for: answered in halves, and in halves from there on.
+"""Inference in smaller batches after an engine ran out of memory.
 
-How much fits is not known before it is tried: other processes use a GPU, too. An engine raises
-``EngineMemoryError``; what it was given and had not answered is given to it again, cut smaller, so
-that nothing is lost and nothing doubled, however far it had read ahead.
+How large a batch fits is not known before it is tried: other processes use the GPU, too. When an
+engine raises ``EngineMemoryError``, the batches that it was given and has not answered are given to
+it again in halves, and all later batches are cut to that size. However far the engine reads ahead,
+no image is lost and none is computed twice.
 """
 
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -15,69 +14,58 @@ import numpy.typing as npt
 
 from ..contracts import Engine, ImageBatch
 from ..errors import EngineMemoryError, EvaluatorError, printable, reason_of
-
-Answer = tuple[ImageBatch, npt.NDArray[np.float32]]
-
-
-class BatchLimit:
-    """The largest batch that there is memory for, as far as it is known; shared by threads.
-
-    Args:
-        warn: Is told when it becomes smaller.
-    """
-
-    def __init__(self, warn: Callable[[str], None] = lambda text: None) -> None:
-        self.size = sys.maxsize
-        self._warn = warn
-        self._lock = threading.Lock()
-
-    def halve(self, failed: int, engine: Engine) -> None:
-        """Go below a batch that did not fit, unless another thread did so already."""
-        with self._lock:
-            if (half := (failed + 1) // 2) >= self.size:
-                return
-            self.size = half
-        self._warn(
-            f"{engine.spec.backend} on {engine.device.name} has no memory for {failed} images at "
-            f"once: from here on it is given {half}. --batch-size would say so from the start."
-        )
+from ..system.batch_limit import BatchLimit
 
 
 def run_batches(
-    engine: Engine, batches: Iterator[ImageBatch], limit: BatchLimit
-) -> Iterator[Answer]:
-    """Each batch with its logits (N, C), in order; in parts where the engine has no memory for it.
+    engine: Engine,
+    batches: Iterator[ImageBatch],
+    limit: BatchLimit,
+    note: Callable[[str], None] = lambda text: None,
+) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
+    """Each batch with its logits (N, C), in order; in parts where the engine runs out of memory.
+
+    Args:
+        engine: The engine that computes the logits.
+        batches: The batches to compute.
+        limit: The largest batch that the engine is given; it becomes smaller on the way.
+        note: Callback that is given the sentence to print when the limit becomes smaller.
 
     Raises:
-        EngineMemoryError: If there is no memory for a single image.
+        EngineMemoryError: If there is not enough memory for a single image.
     """
-    waiting: deque[ImageBatch] = deque()  # given to the engine, not yet answered
-    cut: deque[ImageBatch] = deque()  # to be given to it next
+    pending: deque[ImageBatch] = deque()  # given to the engine, without logits so far
+    parts: deque[ImageBatch] = deque()  # to be given to it next
 
-    def fed() -> Iterator[ImageBatch]:
-        while (batch := cut.popleft() if cut else next(batches, None)) is not None:
-            cut.extendleft(reversed(_parts(batch, limit.size)))
-            waiting.append(cut.popleft())
-            yield waiting[-1]
+    def feed() -> Iterator[ImageBatch]:
+        while (batch := parts.popleft() if parts else next(batches, None)) is not None:
+            parts.extendleft(reversed(_parts(batch, limit.size)))
+            pending.append(parts.popleft())
+            yield pending[-1]
 
     while True:
         try:
-            for answer in engine.stream(fed()):
-                waiting.popleft()
-                yield answer
+            for result in engine.stream(feed()):
+                pending.popleft()
+                yield result
             return
         except EngineMemoryError as error:
-            failed = max((len(batch.items) for batch in waiting), default=1)
+            failed = max((len(batch.items) for batch in pending), default=1)
             if failed == 1:
-                raise _no_room(engine, waiting, error) from error
-            limit.halve(failed, engine)
+                raise _single_image_error(engine, pending, error) from error
+            if (size := limit.halve(failed)) is not None:
+                note(
+                    f"Out of memory with {failed} images per batch ({engine.spec.backend} on "
+                    f"{engine.device.name}); continuing with {size}. Use --batch-size {size} to "
+                    "start there."
+                )
         except Exception as error:
-            if waiting and not isinstance(error, EvaluatorError):
-                first = printable(waiting[0].items[0].location)
-                error.add_note(f"{engine.spec.backend} was at the batch that begins with {first}.")
+            if pending and not isinstance(error, EvaluatorError):
+                first = printable(pending[0].items[0].location)
+                error.add_note(f"{engine.spec.backend} failed at the batch that starts at {first}.")
             raise
-        cut.extendleft(reversed(waiting))
-        waiting.clear()
+        parts.extendleft(reversed(pending))
+        pending.clear()
 
 
 def _parts(batch: ImageBatch, size: int) -> list[ImageBatch]:
@@ -95,11 +83,12 @@ def _parts(batch: ImageBatch, size: int) -> list[ImageBatch]:
     ]
 
 
-def _no_room(
-    engine: Engine, waiting: deque[ImageBatch], error: EngineMemoryError
+def _single_image_error(
+    engine: Engine, pending: deque[ImageBatch], error: EngineMemoryError
 ) -> EngineMemoryError:
-    image = printable(waiting[0].items[0].location) if waiting else "an image"
+    image = printable(pending[0].items[0].location) if pending else "an image"
     return EngineMemoryError(
-        f"{engine.spec.backend} has no memory on {engine.device} for a single image, {image}: "
-        f"{reason_of(error)}. Close what else uses the device, or choose another --device."
+        f"{engine.spec.backend} runs out of memory on {engine.device} with a single image, "
+        f"{image}: {reason_of(error)}. Close other programs that use the device, or choose another "
+        "--device."
     )

@@ -1,9 +1,8 @@
-"""The frames of a shard's items, one after another, cut into batches.
+"""The frames of a shard's items, one after another, in batches.
 
-Where a batch begins and ends follows from the items alone, so that a frame is in the same company
-however often the work is begun again: the frames of an item that turns out bad are taken out, and
-no others move up from the next batch. Frames are decoded straight into the engine's buffers; a
-video may reach from one into the next.
+The borders of batches follow from the items alone, so a frame is in the same batch however often
+the work is resumed: the frames of a bad item are taken out, and none move up from the next batch.
+Frames are decoded straight into the engine's buffers; a video may continue in the next one.
 """
 
 from collections import deque
@@ -22,8 +21,9 @@ class Placed:
 
     Attributes:
         item: The item.
-        rows: Of the engine's buffers, one for each frame.
-        kept: Whether the frames are there and of account; not known before they are decoded.
+        rows: Rows of the engine's buffers, one for each frame.
+        kept: Whether the frames were decoded; ``False`` if the item is skipped, ``None`` before
+            that is known.
     """
 
     item: Item
@@ -33,7 +33,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A batch in the making: its buffer, and of each row the item and the frame."""
+    """A batch that is being filled: its buffer, and the item and frame of each row."""
 
     buffer: npt.NDArray[Any]
     rows: list[tuple[Placed, int]] = field(default_factory=list)
@@ -48,7 +48,7 @@ class _Batch:
 
 
 class Packing:
-    """The batches of a shard. One thread places items and takes batches, others may fill them."""
+    """The batches of a shard; one thread places items and takes batches, others may fill them."""
 
     def __init__(self, items: Sequence[Item], batch_size: int, engine: Engine) -> None:
         self._items, self._size, self._engine = items, batch_size, engine
@@ -56,7 +56,7 @@ class Packing:
         self._batches: deque[_Batch] = deque()
 
     def groups(self) -> Iterator[list[Placed]]:
-        """Items to decode together, about a batch of frames, with room for them; in order."""
+        """Groups of items to decode together, in order, each with about a batch of frames."""
         group: list[Placed] = []
         frames = 0
         for item in self._items:

@@ -1,12 +1,12 @@
 """ImageNet's 1000 classes: WordNet id to class index.
 
-The index of a class is the position of its WordNet id among all 1000, sorted. A tree that holds
-only some of them keeps these indices: counting its own folders would shift every label.
+The index of a class is the position of its WordNet id among all 1000, sorted. Data that hold only
+some of the classes keep these indices: counting the folders would shift every label.
 Source: ``data/imagenet_classes.tsv``, which agrees with timm's and torchvision's tables.
 
 ImageNet-A and ImageNet-R have 200 of them each, not the same ones: ``data/imagenet_a_classes.txt``
 and ``data/imagenet_r_classes.txt``, from ``eval.py`` of hendrycks/natural-adv-examples and of
-hendrycks/imagenet-r. Which folders a tree happens to have never says which classes count.
+hendrycks/imagenet-r. Which class folders exist never decides which classes count.
 """
 
 import importlib.resources
@@ -32,7 +32,7 @@ def wnids() -> tuple[str, ...]:
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """A short name for each class index, for people."""
+    """A short readable name for each class index."""
     return tuple(name for _, _, name in _rows())
 
 

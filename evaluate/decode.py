@@ -1,10 +1,10 @@
-"""From the bytes of an image to pixels, bit for bit as Pillow and torchvision have them.
+"""Decoding images to pixels, bit for bit as Pillow and torchvision do.
 
     Image.open -> convert("RGB") -> Resize(short side) -> CenterCrop
 
 torchvision's own classes would cost three seconds to import and a copy of each image; a test
-compares with them. Stored stimuli (ImageNet-C) are neither resized nor padded: resizing them is
-the best known way to a wrong number (RobustBench/robustbench#59).
+compares with them. Stored stimuli (ImageNet-C) are neither resized nor padded: resizing them is a
+known source of wrong numbers (RobustBench/robustbench#59).
 """
 
 import io
@@ -26,23 +26,23 @@ from . import jpeg
 Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 89_478_485
-"""More is taken for an attack on memory: Pillow's own bound, 1 GiB / 4 / 3."""
+"""Larger images are taken for decompression bombs: Pillow's own bound, 1 GiB / 4 / 3."""
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
-"""What is opened. Pillow knows more, and hands some of them (EPS) to other programs."""
+"""Formats that are opened. Pillow knows more, and passes some of them (EPS) to other programs."""
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-_MOST_SCRATCH_BYTES = 16 * 2**20
+_MAX_SCRATCH_BYTES = 16 * 2**20
 _threads = threading.local()
 
 _BITS_OF_MODE = {"I": 32, "F": 32, "I;16": 16, "I;16L": 16, "I;16B": 16, "I;16N": 16}
 _TIFF_BITS_PER_SAMPLE = 258
 
-# Pillow warns of large images, which are refused below, and of damaged EXIF blocks, which play no
-# part. Not inside the functions: the lists of warnings are shared by all threads.
+# Pillow warns of large images, which are refused below, and of damaged EXIF blocks, which are not
+# used. Not inside the functions, since all threads share the list of filters.
 warnings.filterwarnings("ignore", module="PIL")
 
 
@@ -53,12 +53,12 @@ def photo_pixels(
 
     Args:
         data: The encoded file.
-        location: What an error calls it.
+        location: Name of the file in errors.
         preprocessing: Short side, crop and filter.
-        out: Where the pixels are put, instead of a new array.
+        out: Array for the pixels; a new one if ``None``.
 
     Raises:
-        ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
+        ImageError: If the bytes are not an 8-bit image that Pillow can decode completely.
     """
     image = resized_photo(data, location, preprocessing)
     crop = preprocessing.crop_px
@@ -69,20 +69,20 @@ def photo_pixels(
 
 
 def resized_photo(data: bytes, location: str, preprocessing: Preprocessing) -> Image.Image:
-    """A whole photo in RGB whose short side was resized, before it is cropped.
+    """A photo in RGB after its short side was resized and before it is cropped.
 
     Raises:
-        ImageError: If the bytes are no 8-bit image that Pillow can decode whole.
+        ImageError: If the bytes are not an 8-bit image that Pillow can decode completely.
     """
     with _refusals(data, location):
         return _resized(_opened(data, location).image(), preprocessing, location)
 
 
 def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:
-    """A stored stimulus exactly as it is: (S, S, 3) uint8, in ``out`` if that is given.
+    """A stored stimulus, unchanged: (S, S, 3) uint8, in ``out`` if that is given.
 
     Raises:
-        ImageError: If the bytes are no image, or its size is not the one that the benchmark has.
+        ImageError: If the bytes are not an image, or not of the size that the benchmark has.
     """
     with _refusals(data, location):
         image = _opened(data, location)
@@ -90,7 +90,7 @@ def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None
             width, height = image.size
             raise ImageError(
                 f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli "
-                "are never resized or padded. Is this the benchmark's own tree?"
+                "are never resized or padded. Are these the benchmark's original data?"
             )
         return image.pixels(out)
 
@@ -110,7 +110,7 @@ def decode_stimulus(
 
 
 class _Encoded:
-    """A file whose header is read, and not more.
+    """A file of which only the header was read.
 
     Attributes:
         size: Width and height.
@@ -121,25 +121,25 @@ class _Encoded:
         self._data, self._image = data, image
 
     def pixels(self, out: Pixels | None) -> Pixels:
-        """All of it (H, W, 3), in ``out`` if that is given."""
+        """The whole image (H, W, 3), in ``out`` if that is given."""
         width, height = self.size
         pixels = np.empty((height, width, 3), np.uint8) if out is None else out
-        if not self._decoded_fast(pixels):
-            pixels[...] = np.asarray(self._decoded_by_pillow())
+        if not self._decode_fast(pixels):
+            pixels[...] = np.asarray(self._decode_with_pillow())
         return pixels
 
     def image(self) -> Image.Image:
-        """All of it, as Pillow's image in RGB."""
+        """The whole image, as an RGB image of Pillow."""
         pixels = _scratch(self.size)
-        if self._decoded_fast(pixels):
+        if self._decode_fast(pixels):
             return Image.fromarray(pixels)
-        return self._decoded_by_pillow()
+        return self._decode_with_pillow()
 
-    def _decoded_fast(self, pixels: Pixels) -> bool:
-        served = self._image is None or jpeg.serves(self._image, self._data)
-        return served and jpeg.decode_into(pixels, self._data)
+    def _decode_fast(self, pixels: Pixels) -> bool:
+        supported = self._image is None or jpeg.supports(self._image, self._data)
+        return supported and jpeg.decode_into(pixels, self._data)
 
-    def _decoded_by_pillow(self) -> Image.Image:
+    def _decode_with_pillow(self) -> Image.Image:
         image = self._image or Image.open(io.BytesIO(self._data), formats=FORMATS)
         assert image.size == self.size
         if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
@@ -149,7 +149,7 @@ class _Encoded:
 
 
 def _opened(data: bytes, location: str) -> _Encoded:
-    """A file in whose header nothing speaks against decoding the rest."""
+    """A file whose header was read, after its size and depth were checked."""
     size = jpeg.plain_size(data)
     if size is not None:
         _refuse_large(size, location)
@@ -168,33 +168,33 @@ def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
 
 
 def _scratch(size: tuple[int, int]) -> Pixels:
-    """Room for a photo that this thread uses again and again: new memory comes page by page."""
+    """A buffer for a photo that this thread reuses, since new memory costs page faults."""
     width, height = size
-    need = width * height * 3
-    room: Pixels = getattr(_threads, "scratch", np.empty(0, np.uint8))
-    if len(room) < need:
-        room = np.empty(need, np.uint8)
-        if need <= _MOST_SCRATCH_BYTES:
-            _threads.scratch = room
-    return room[:need].reshape(height, width, 3)
+    count = width * height * 3
+    buffer: Pixels = getattr(_threads, "scratch", np.empty(0, np.uint8))
+    if len(buffer) < count:
+        buffer = np.empty(count, np.uint8)
+        if count <= _MAX_SCRATCH_BYTES:
+            _threads.scratch = buffer
+    return buffer[:count].reshape(height, width, 3)
 
 
 @contextmanager
 def _refusals(data: bytes, location: str) -> Iterator[None]:
-    """Whatever Pillow raises, as one line that names the file."""
+    """Turn whatever Pillow raises into an error that names the file."""
     try:
         yield
     except (ImageError, MemoryError):
         raise
-    # A warning only where the filter above was taken back, as test runners do.
+    # A warning only if the filter above was reset, as test runners do.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("it", location) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{location} is no image that Pillow knows ({len(data)} bytes). "
+            f"{location} is not an image that Pillow can identify ({len(data)} bytes). "
             f"Expected one of {', '.join(FORMATS)}; restore or remove it."
         ) from error
-    except Exception as error:  # Pillow's decoders raise what they like on damaged bytes
+    except Exception as error:  # damaged bytes make Pillow's decoders raise many types
         raise ImageError(
             f"{location} cannot be decoded: {reason_of(error)}. "
             "The file is damaged or truncated; restore it."
@@ -202,7 +202,7 @@ def _refusals(data: bytes, location: str) -> Iterator[None]:
 
 
 def _refuse_deep(image: Image.Image, location: str) -> None:
-    """Refuse more than 8 bits a channel: Pillow clips some and cuts others down without a word."""
+    """Refuse more than 8 bits a channel, which Pillow silently clips or truncates."""
     bits = max(_BITS_OF_MODE.get(image.mode, 8), _stored_bits(image))
     if bits > 8:
         raise ImageError(
@@ -212,7 +212,7 @@ def _refuse_deep(image: Image.Image, location: str) -> None:
 
 
 def _stored_bits(image: Image.Image) -> int:
-    """The bits a channel as the file has them, which the mode does not say: RGB may be 16 bits."""
+    """Bits a channel in the file, which the mode does not say: RGB may have 16."""
     tags: Any = getattr(image, "tag_v2", None)
     depths = tags.get(_TIFF_BITS_PER_SAMPLE, 8) if tags is not None else 8
     depths = depths if isinstance(depths, tuple) else (depths,)
@@ -240,7 +240,7 @@ def _too_large(size: str, location: str) -> ImageError:
 
 
 def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) -> Image.Image:
-    """All of it, although a part is kept: Pillow rounds otherwise when it is asked for a part."""
+    """The whole photo, although only a crop is used: for a part, Pillow rounds differently."""
     width, height = image.size
     short, long = sorted((width, height))
     target = preprocessing.resize_px
@@ -248,6 +248,6 @@ def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) ->
         return image
     other = math.floor(target * long / short)
     size = (target, other) if width <= height else (other, target)
-    # One pixel wide and very tall is a bomb that only goes off here.
+    # An image of 1 x 10,000 pixels becomes too large only here.
     _refuse_large(size, location)
     return image.resize(size, _FILTERS[preprocessing.interpolation])

@@ -1,16 +1,16 @@
-"""JPEG files decoded by simplejpeg, wherever that is bit for bit what Pillow gives.
+"""Decoding JPEG files with simplejpeg, wherever it gives bit for bit what Pillow gives.
 
-Both carry libjpeg-turbo, and simplejpeg wastes less around it. It is used for a file only when all
-of this holds, and Pillow decodes every other one:
+Both use libjpeg-turbo, and simplejpeg has less overhead. It decodes a file only if all of this
+holds; Pillow decodes every other file:
 
-* Pillow calls it a JPEG of one or three channels of 8 bits: neither CMYK, whose conversion differs,
-  nor several pictures. Pillow is not even asked where the header holds nothing but what every
-  encoder writes: then its answer is known.
-* libjpeg reads the same size from it, and a colour space and a subsampling that are common.
-* It is coded by Huffman, baseline or progressive: not every Pillow has the other kinds.
-* libjpeg has nothing to remark, not even what it could recover from.
-* On this machine both gave the same pixels for the files of ``_agrees``: another build of Pillow
-  may carry another libjpeg, or one without the processor's vector instructions.
+* Pillow identifies it as a JPEG of one or three channels of 8 bits: neither CMYK, whose conversion
+  differs, nor several images. If the header holds only what every encoder writes, the answer of
+  Pillow is known, and it is not asked.
+* libjpeg reads the same size from it, and a common colour space and subsampling.
+* It is Huffman coded, baseline or progressive: not every build of Pillow has the other kinds.
+* libjpeg gives no warning, not even one that it could recover from.
+* On this machine both gave the same pixels for the files of ``_samples``: another build of Pillow
+  may use another libjpeg, or one without the processor's vector instructions.
 """
 
 import importlib.metadata
@@ -33,29 +33,30 @@ _SUBSAMPLINGS = ("444", "422", "420", "Gray")
 
 _FRAMES = frozenset((0xC0, 0xC1, 0xC2))  # by Huffman: baseline, extended, progressive
 _SCAN = 0xDA
-_JFIF = b"\xe0\0\x10JFIF\0"  # of the only length that it has without a thumbnail
+_JFIF = b"\xe0\0\x10JFIF\0"  # with its length, which is fixed without a thumbnail
 _PLAIN = frozenset((0xC4, 0xDB, 0xDD, 0xFE))  # tables, comments
-_SKIPPED = _PLAIN | frozenset(range(0xE0, 0xF0))  # and what applications left
+_SKIPPED = _PLAIN | frozenset(range(0xE0, 0xF0))  # and application segments
 
 
 def decoder_versions() -> dict[str, str]:
-    """The package that decodes JPEG files in place of Pillow, if one does here."""
+    """Version of the package that decodes JPEG files instead of Pillow; empty if none does."""
     return {} if _simplejpeg() is None else {"simplejpeg": importlib.metadata.version("simplejpeg")}
 
 
 def plain_size(data: bytes) -> Size | None:
-    """Width and height by a header that holds nothing of which Pillow could think its own; or none.
+    """Width and height, if the header is so plain that Pillow's reading of it is known.
 
-    That is JFIF's segment, tables, comments, one frame of one or three channels, and a scan.
+    ``None`` unless it holds only JFIF's segment, tables, comments, one frame of one or three
+    channels, and a scan.
     """
-    found, at = None, 2
+    size, at = None, 2
     while at + 20 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if marker == _SCAN:
-            return found if data.startswith(b"\xff\xd8") else None
-        if marker in _FRAMES and found is None and data[at + 4] == 8 and data[at + 9] in (1, 3):
-            found = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
-            if 0 in found:
+            return size if data.startswith(b"\xff\xd8") else None
+        if marker in _FRAMES and size is None and data[at + 4] == 8 and data[at + 9] in (1, 3):
+            size = data[at + 7] << 8 | data[at + 8], data[at + 5] << 8 | data[at + 6]
+            if 0 in size:
                 return None
         elif marker not in _PLAIN and data[at + 1 : at + 9] != _JFIF:
             return None
@@ -63,38 +64,38 @@ def plain_size(data: bytes) -> Size | None:
     return None
 
 
-def serves(image: Image.Image, data: bytes) -> bool:
-    """Whether a file of which Pillow has read the header may be given to ``decode_into``."""
+def supports(image: Image.Image, data: bytes) -> bool:
+    """Whether ``decode_into`` may decode a file whose header Pillow has read."""
     return image.format == "JPEG" and image.mode in ("L", "RGB") and _is_huffman(data)
 
 
 def decode_into(pixels: Pixels, data: bytes) -> bool:
-    """Decode into pixels (H, W, 3), contiguous; whether that went well.
+    """Decode into contiguous pixels (H, W, 3); returns whether that succeeded.
 
-    Where it did not, Pillow must say what to think of the file, and ``pixels`` hold nothing.
+    After a failure, ``pixels`` are undefined and Pillow must decode the file.
 
     Args:
-        pixels: Of the size that the header says.
-        data: A file that ``plain_size`` or ``serves`` has looked at.
+        pixels: Array of the size that the header says.
+        data: A file that ``plain_size`` or ``supports`` accepts.
     """
     module = _simplejpeg()
     if module is None:
         return False
     try:
-        # A buffer that is too small is an error, too, but leaks: so the size is compared before.
+        # Compare the size first: simplejpeg refuses a buffer that is too small, but leaks memory.
         height, width, colours, subsampling = module.decode_jpeg_header(data, strict=True)
         if (height, width) != pixels.shape[:2] or subsampling not in _SUBSAMPLINGS:
             return False
         if colours not in _COLOUR_SPACES:
             return False
         module.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
-    except (ValueError, KeyError):  # the second is of subsamplings without a name
+    except (ValueError, KeyError):  # KeyError for subsamplings without a name
         return False
     return True
 
 
 def _is_huffman(data: bytes) -> bool:
-    """Whether the frame is so coded, in a header that two parsers have read."""
+    """Whether the frame is Huffman coded; two parsers have read the header before."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] in _SKIPPED:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -103,7 +104,7 @@ def _is_huffman(data: bytes) -> bool:
 
 @cache
 def _simplejpeg() -> Any:
-    """The module, where it is installed and agrees with Pillow."""
+    """The module, if it is installed and agrees with Pillow."""
     try:
         import simplejpeg
     except ImportError:
@@ -120,18 +121,18 @@ def _agrees(module: Any, data: bytes) -> bool:
 
 
 def _samples() -> Iterator[bytes]:
-    """Small files in which the builds of libjpeg that are about would differ."""
+    """Small files that different builds of libjpeg would decode differently."""
     noise = np.frombuffer(shake_128(b"noise").digest(59 * 45 * 3), np.uint8).reshape(45, 59, 3)
     image = Image.fromarray(noise)
     for subsampling in (0, 1, 2):
         yield _encoded(image, subsampling=subsampling, quality=60)
     yield _encoded(image.convert("L"))
     yield _encoded(image, keep_rgb=True)
-    # What stands far outside 0 to 255 is cut off differently without vector instructions.
+    # Values far outside 0 to 255 are clipped differently without vector instructions.
     yield _with_coarsest_tables(_encoded(image, quality=90))
     whole = _encoded(image, progressive=True)
     yield whole
-    # A last scan that never came is smoothed over, without a remark, and versions differ in how.
+    # A missing last scan is smoothed over without a warning, differently between versions.
     yield whole[: whole.rindex(b"\xff\xda")] + b"\xff\xd9"
 
 

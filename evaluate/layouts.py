@@ -1,4 +1,4 @@
-"""How the items of benchmarks lie in their folders: see ``contracts.Tree``."""
+"""Layouts of data sets, and the names of folders and files in them: see ``DatasetLayout``."""
 
 from ..contracts import ALEXNET_ERROR, DatasetLayout
 from .classes import class_index
@@ -6,13 +6,13 @@ from .classes import class_index
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 )
-"""Those of torchvision's ImageFolder."""
+"""The suffixes of torchvision's ImageFolder."""
 
 CORRUPTIONS = tuple(ALEXNET_ERROR)
-"""The 15 corruptions of ImageNet-C that count, in the order of the paper's tables."""
+"""The 15 corruptions of ImageNet-C, in the order of the paper's tables."""
 
 EXTRA_CORRUPTIONS = ("speckle_noise", "spatter", "gaussian_blur", "saturate")
-"""Corruptions in the archive of ImageNet-C that enter no number."""
+"""Corruptions in the archive of ImageNet-C that are not part of the benchmark."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -27,6 +27,7 @@ IMAGES_IN_CLASS_FOLDERS = DatasetLayout(
     example="n01440764/ILSVRC2012_val_00000293.JPEG",
     listed=True,
 )
-"""``<wnid>/<file>``, as torchvision's ImageFolder has it, but a label is the class of the folder's
-WordNet id and never the folder's position: on a partial tree the position gives an error of 100 %.
+"""``<wnid>/<file>``, as with torchvision's ImageFolder, but a label is the class of the folder's
+WordNet id and never the folder's position: if classes are missing, positions give an error of up to
+100 %.
 """

@@ -1,16 +1,18 @@
-"""The one scoring loop: a shard's items, decoded beside inference, through an engine, to records.
+"""The scoring loop: the items of a shard are decoded, run through an engine, and recorded.
 
-It knows no benchmark and no backend: the benchmark says how an item is decoded and what is recorded
-of it, the engine how many threads may call it. Where several may, each decodes its own batches;
-where one may, a pool of threads decodes ahead of it. An item is one frame or many: the frames of a
-shard follow each other through the batches, whatever item they are of.
+It depends on no benchmark and no backend: the benchmark says how an item is decoded and what is
+recorded, the engine how many threads may call it. If several may, each decodes its own batches; if
+only one may, a pool of threads decodes ahead of it. An item has one frame or many: the frames of a
+shard follow each other through the batches, across the borders of items.
 
-An item that cannot be had is an error with its name, or, where the user wants to go on without it,
-a row that says so. It takes no place in the engine's batches, whose other frames stay together.
+An item that cannot be read or decoded is an error that names it or, if the user wants to skip such
+items, a row with the reason. It takes no place in the engine's batches; its neighbours stay in the
+batches that they were in.
 """
 
 import hashlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +26,8 @@ import pyarrow as pa
 
 from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
 from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, printable
-from .batch_splitting import BatchLimit, run_batches
+from ..system.batch_limit import BatchLimit
+from .batch_splitting import run_batches
 from .batching import Packing, Placed
 from .decode import Pixels
 from .sources.digests import digest_entry
@@ -34,19 +37,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """Everything that a shard is scored with.
+    """Everything that is needed to score a shard.
 
     Attributes:
-        benchmark: How items are decoded, and what is recorded of them.
-        engine: What gives the logits.
-        source: Where the bytes are.
-        items: Of each condition, sorted by id.
-        preprocessing: Of the model.
-        batch_size: Frames in a batch; the last of a shard may be smaller.
-        decoders: Threads that decode ahead; none where the engine's callers decode themselves.
-        read_ahead: How many batches may be decoded or waiting, with ``decoders``.
-        skip_bad_images: Whether an item that cannot be had is a row that says so, not an error.
-        limit: How many images the engine has memory for; becomes known on the way.
+        benchmark: The benchmark: how items are decoded, and what is recorded of them.
+        engine: The engine that computes the logits.
+        source: The source of the items' bytes.
+        items: The items of each condition, sorted by id.
+        preprocessing: Preprocessing of the model.
+        batch_size: Frames in a batch; the last batch of a shard may be smaller.
+        decoders: Threads that decode ahead; ``None`` if the engine's callers decode themselves.
+        read_ahead: Number of batches that may be decoded or waiting, with ``decoders``.
+        skip_bad_images: Whether an item that cannot be read or decoded is a row with the reason
+            instead of an error.
+        limit: The largest batch that the engine is given; becomes smaller on the way.
+        note: Callback that is given the sentence to print when the limit becomes smaller.
     """
 
     benchmark: Benchmark
@@ -58,24 +63,28 @@ class ScoringJob:
     decoders: ThreadPoolExecutor | None = None
     read_ahead: int = 4
     skip_bad_images: bool = False
-    limit: BatchLimit = field(default_factory=BatchLimit)
+    limit: BatchLimit = field(default_factory=lambda: BatchLimit(sys.maxsize))
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Items that were decoded: what to add to the shard's digest, and those that it goes without.
+    """The outcome of decoding a group of items.
 
-    Of those that are skipped, ``unread`` are there by their names, but their bytes are not.
+    Attributes:
+        digest_part: Bytes to add to the shard's digest.
+        skipped: Items that cannot be read or decoded, and why.
+        unread: Number of skipped items that exist but cannot be read.
     """
 
-    fingerprint: bytes
+    digest_part: bytes
     skipped: Sequence[tuple[Item, str]]
     unread: int
 
 
 @contextmanager
-def decoders_of(engine: Engine) -> Iterator[ThreadPoolExecutor | None]:
-    """Threads that decode ahead, where the engine has a single caller to feed."""
+def decoder_pool(engine: Engine) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that decode ahead; ``None`` if several threads may call the engine."""
     if engine.callers > 1:
         yield None
         return
@@ -93,7 +102,7 @@ def score_shard(
 
     Raises:
         ImageError: If an item cannot be read or decoded, unless such items are skipped.
-        InputError: If none of several can be read: their disk is to blame, not the items.
+        InputError: If none of several items can be read, as when their disk is gone.
         EngineError: If a logit is not finite.
     """
     items = job.items[shard.condition][shard.start : shard.stop]
@@ -104,24 +113,24 @@ def score_shard(
         nonlocal unread
         for decoded in _decoded(job, packing):
             unread += decoded.unread
-            digest.update(decoded.fingerprint)
+            digest.update(decoded.digest_part)
             if decoded.skipped:
                 skipped.extend(decoded.skipped)
                 advance(len(decoded.skipped))
             yield from packing.ready()
 
     records = []
-    for batch, logits in run_batches(job.engine, batches(), job.limit):
+    for batch, logits in run_batches(job.engine, batches(), job.limit, job.note):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
-        advance(_ended(batch))
+        advance(_finished_items(batch))
     refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
 
 
-def _ended(batch: ImageBatch) -> int:
-    """How many items have their last frame in the batch."""
+def _finished_items(batch: ImageBatch) -> int:
+    """The number of items whose last frame is in the batch."""
     return sum(
         frame + 1 == item.frames for item, frame in zip(batch.items, batch.frames, strict=True)
     )
@@ -130,36 +139,38 @@ def _ended(batch: ImageBatch) -> int:
 def refuse_nothing_read(
     items: Sequence[Item], skipped: Sequence[tuple[Item, str]], unread: int, noun: str
 ) -> None:
-    """A lost disk whose folders are still in memory can be told by a whole shard only.
+    """Refuse a shard of which no item can be read.
+
+    When a disk is lost, its folders may still be in memory: then only a whole shard shows it.
 
     Args:
-        items: Of the shard.
-        skipped: Those that could not be had, and why.
-        unread: How many of these are there by their names, but not their bytes.
-        noun: What an item is.
+        items: The items of the shard.
+        skipped: The items that cannot be read or decoded, and why.
+        unread: Number of skipped items that exist but cannot be read.
+        noun: What an item is: ``image`` or ``video``.
 
     Raises:
-        InputError: If not one of several can be read.
+        InputError: If none of several items can be read.
     """
     if unread < 2 or unread < sum(not item.missing for item in items):
         return
     first = next(reason for item, reason in skipped if not item.missing)
     raise InputError(
-        f"None of {unread} {noun}s can be read, so the data seem to be gone. The first: {first}"
+        f"None of {unread} {noun}s can be read, so the data seem to be gone. First error: {first}"
     )
 
 
 def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
-    """Records of items that were skipped: what their names say, and why; the rest is null."""
-    known: dict[str, list[Any]] = {
+    """Records of skipped items: id, label, attributes and reason; other columns are null."""
+    values: dict[str, list[Any]] = {
         "id": [item.id for item, _ in items],
         "label": [item.label for item, _ in items],
         "error": [reason for _, reason in items],
     }
     attributes = [dict(item.attributes) for item, _ in items]
-    for name in {name for those in attributes for name in those}:
-        known[name] = [those.get(name) for those in attributes]
-    columns = [pa.array(known.get(f.name, [None] * len(items)), f.type) for f in schema]
+    for name in {name for row in attributes for name in row}:
+        values[name] = [row.get(name) for row in attributes]
+    columns = [pa.array(values.get(f.name, [None] * len(items)), f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -169,11 +180,11 @@ def _with_skipped(
     """All records in the order of the items."""
     if not skipped:
         return scored
-    everything = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
+    table = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
     rows: dict[str, list[int]] = {}
-    for row, identity in enumerate(everything["id"].to_pylist()):
-        rows.setdefault(identity, []).append(row)
-    return everything.take([row for item in items for row in rows[item.id]])
+    for row, id in enumerate(table["id"].to_pylist()):
+        rows.setdefault(id, []).append(row)
+    return table.take([row for item in items for row in rows[item.id]])
 
 
 def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.float32]) -> None:
@@ -181,13 +192,13 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
     if not finite.all():
         item = batch.items[int(finite.argmin())]
         raise EngineError(
-            f"{job.engine.spec.backend} gave logits that are not finite for "
+            f"{job.engine.spec.backend} returned logits that are not finite for "
             f"{printable(item.location)}. Run `evaluator parity` for this engine."
         )
 
 
 def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
-    """Groups of items, each once it is decoded, in order."""
+    """The outcome of each group of items, in order, as soon as it is decoded."""
     if job.decoders is None:
         for group in packing.groups():
             yield _decode(job, group)
@@ -206,14 +217,14 @@ def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
 
 
 def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
-    """Decode items; of one that could not even be read, the digest has no bytes."""
-    fingerprint = bytearray()
+    """Decode items; an item that cannot be read adds the hash of no bytes to the digest."""
+    digest_part = bytearray()
     skipped: list[tuple[Item, str]] = []
     unread = 0
     for placed in group:
-        read = hashlib.sha256()
+        content = hashlib.sha256()
         try:
-            _fill(job, placed.item, placed.rows, read.update)
+            _fill(job, placed.item, placed.rows, content.update)
             placed.kept = True
         except ImageError as error:
             if not job.skip_bad_images:
@@ -221,22 +232,22 @@ def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
             placed.kept = False
             skipped.append((placed.item, printable(str(error))))
             unread += isinstance(error, UnreadError)
-        fingerprint += digest_entry(placed.item, read)
-    return _Decoded(bytes(fingerprint), skipped, unread)
+        digest_part += digest_entry(placed.item, content)
+    return _Decoded(bytes(digest_part), skipped, unread)
 
 
 def _fill(
-    job: ScoringJob, item: Item, rows: Sequence[npt.NDArray[Any]], read: Callable[[bytes], None]
+    job: ScoringJob, item: Item, rows: Sequence[npt.NDArray[Any]], on_read: Callable[[bytes], None]
 ) -> None:
-    """Read and decode an item into rows of the engine's buffers; ``read`` is told its bytes."""
+    """Read and decode an item into rows of the engine's buffers."""
     try:
         data = job.source.read(item)
-        read(data)
+        on_read(data)
         frames = _frames(job, rows)
         job.benchmark.decode(data, item, job.preprocessing, frames)
     except Exception as error:
-        if not isinstance(error, EvaluatorError):  # a bug, which should say where it was met
-            error.add_note(f"It was at {printable(item.location)}.")
+        if not isinstance(error, EvaluatorError):  # a bug, for which the item is worth knowing
+            error.add_note(f"While reading {printable(item.location)}.")
         raise
     if frames is not rows:
         for row, frame in zip(rows, frames, strict=True):
@@ -244,7 +255,7 @@ def _fill(
 
 
 def _frames(job: ScoringJob, rows: Sequence[npt.NDArray[Any]]) -> Sequence[Pixels]:
-    """Where an item is decoded into: the rows themselves where the engine takes pixels."""
+    """The arrays that an item is decoded into: the rows themselves if the engine takes pixels."""
     if job.engine.spec.input_kind == "pixels":
         return rows
     side_px = job.preprocessing.crop_px

@@ -1,12 +1,12 @@
-"""From the bytes of a video to its frames, bit for bit as OpenCV's ``VideoCapture`` has them.
+"""Decoding videos to frames, bit for bit as OpenCV's ``VideoCapture`` does.
 
     H.264 or MPEG-4 in MP4  ->  PyAV (FFmpeg), one thread  ->  RGB, 224 x 224, a frame an array
 
-ImageNet-P was scored with OpenCV, which is FFmpeg with ``SWS_BICUBIC``: the same is asked of PyAV
-here, and a test compares. FFmpeg conceals damage: it shows what it can, and says so in a log that
-nobody reads. Here a frame that it marks, a packet that is cut, and a sequence of another length
-than the benchmark's are errors, for each of them would be a wrong number (hendrycks/robustness#50).
-H.264 has no checksums: a flipped bit that makes another video as valid as the first is not seen.
+ImageNet-P was scored with OpenCV, which is FFmpeg with ``SWS_BICUBIC``: PyAV is used in the same
+way here, and a test compares. FFmpeg conceals damage: it shows what it can, and reports the rest in
+a log. Here a frame that it marks as corrupt, a truncated packet, and a sequence of another length
+than the benchmark's are errors, since each would give a wrong number (hendrycks/robustness#50).
+H.264 has no checksums: a flipped bit that leads to another valid video is not detected.
 """
 
 import io
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CODECS = ("h264", "mpeg4")
-"""ImageNet-P's, and OpenCV's own for MP4. FFmpeg knows hundreds, which nobody needs here."""
+"""The codec of ImageNet-P, and OpenCV's default for MP4; FFmpeg's others are not needed."""
 
 MAX_PIXELS = 2**20
-"""Of a frame that is decoded at all, so that a header of a few bytes cannot take gigabytes."""
+"""Largest frame that is decoded, so that a header of a few bytes cannot take gigabytes."""
 
 _STRICT = {"err_detect": "explode+crccheck+bitstream+buffer+careful"}
-"""Ends the decoding at damage; its marks and its log would tell of the same a little later."""
+"""Stops decoding at damage, before FFmpeg marks frames or reports it in its log."""
 
 
 def decode_video(
     data: bytes, item: Item, preprocessing: Preprocessing, frames: Sequence[Pixels]
 ) -> None:
-    """Put a stored video's frames into arrays, exactly as they are: neither resized nor turned.
+    """Decode a stored video's frames into arrays, unchanged: neither resized nor rotated.
 
-    Several threads may decode, each its own video: FFmpeg works without Python's lock.
+    Several threads may decode, each its own video: FFmpeg releases Python's lock.
 
     Args:
         data: An MP4 file.
-        item: Whose location an error names.
-        preprocessing: Of the model; plays no part.
-        frames: An array (S, S, 3) for each frame that is expected.
+        item: The item, whose location errors name.
+        preprocessing: Preprocessing of the model; not used.
+        frames: An array (S, S, 3) for each expected frame.
 
     Raises:
-        ImageError: If the bytes are no such video, are damaged, or have other frames than expected;
-            what the arrays hold is then of no account.
-        InputError: If there is no memory for it, which may be no fault of the video.
+        ImageError: If the bytes are not such a video, are damaged, or have other frames than
+            expected; the arrays are undefined then.
+        InputError: If memory runs out, for which the video may not be the reason.
         UnavailableError: If PyAV is not installed.
     """
     location, side_px = printable(item.location), frames[0].shape[0]
@@ -69,45 +69,45 @@ def decode_video(
 
 @contextmanager
 def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
-    """The file, as nothing but an MP4: some of FFmpeg's formats name further files to open."""
+    """The file, opened only as MP4: some of FFmpeg's formats name further files to open."""
     av = pyav()
-    _refuse_cut(data, location)
+    _refuse_incomplete(data, location)
     limits = {"codec_whitelist": ",".join(CODECS), "max_pixels": str(MAX_PIXELS)}
     try:
         with (
-            _nothing_reported(location),
+            _refuse_logged_errors(location),
             av.open(
                 io.BytesIO(data), format="mov", options=limits, **lenient_metadata()
             ) as container,
         ):
             yield container
-    except MemoryError as error:  # FFmpeg's own is one as well
+    except MemoryError as error:  # FFmpeg's own error is a subclass
         raise _no_memory(location) from error
     except av.FFmpegError as error:
         raise _damaged(error.strerror or reason_of(error), location) from error
 
 
 @contextmanager
-def _nothing_reported(location: str) -> Iterator[None]:
-    """Refuse what FFmpeg calls an error in its log, and in no other place."""
+def _refuse_logged_errors(location: str) -> Iterator[None]:
+    """Refuse a video for which FFmpeg reports an error in its log only."""
     from av import logging
 
     if (level := logging.get_level()) is None or level < logging.ERROR:
         logging.set_level(logging.ERROR)
-    logging.set_skip_repeated(False)  # whoever was the second to say so would not be heard
-    with logging.Capture() as reports:  # of this thread only, and FFmpeg is in no other
+    logging.set_skip_repeated(False)  # the second thread's report would be missing
+    with logging.Capture() as reports:  # of this thread only, and FFmpeg uses no other
         yield
     errors = [text for level, _, text in reports if level <= logging.ERROR]
     if errors:
-        raise _damaged(f"FFmpeg says {printable(errors[0].strip())!r}", location)
+        raise _damaged(f"FFmpeg reports {printable(errors[0].strip())!r}", location)
 
 
-def _refuse_cut(data: bytes, location: str) -> None:
-    """Refuse what is no MP4 at all, or ends before the last of its boxes does."""
+def _refuse_incomplete(data: bytes, location: str) -> None:
+    """Refuse what is not an MP4 file, or ends before its last box does."""
     if data[4:8] != b"ftyp":
         raise ImageError(
-            f"{location} is no MP4 video ({len(data)} bytes). Expected H.264 or MPEG-4 in an MP4 "
-            "file; restore or remove it."
+            f"{location} is not an MP4 video ({len(data)} bytes). Expected H.264 or MPEG-4 in an "
+            "MP4 file; restore or remove it."
         )
     at = 0
     while at < len(data):
@@ -117,7 +117,7 @@ def _refuse_cut(data: bytes, location: str) -> None:
         if size == 0:  # until the end of the file
             return
         if size < header or at + size > len(data):
-            raise _damaged(f"what begins at byte {at} of {len(data)} is not whole", location)
+            raise _damaged(f"the box at byte {at} of {len(data)} is incomplete", location)
         at += size
 
 
@@ -125,18 +125,18 @@ def _only_video(container: "InputContainer", location: str) -> "VideoStream":
     streams = container.streams.video
     if len(streams) != 1:
         others = {stream.type for stream in container.streams} - {"video"}
-        held = f"{len(streams)} videos" if streams else " and ".join(sorted(others)) or "nothing"
-        raise ImageError(f"{location} holds {held}, expected one video. Restore or remove it.")
+        content = f"{len(streams)} videos" if streams else " and ".join(sorted(others)) or "nothing"
+        raise ImageError(f"{location} holds {content}, expected one video. Restore or remove it.")
     codec = streams[0].codec_context.name if streams[0].codec_context else "unknown"
     if codec not in CODECS:
         raise ImageError(
             f"{location} is coded as {codec}, expected {' or '.join(CODECS)}. "
-            "Is this the benchmark's own tree?"
+            "Are these the benchmark's original data?"
         )
     if container.streams.audio:
         raise ImageError(
-            f"{location} has an audio track beside its video, expected a video alone. Make it again"
-            " with `ffmpeg -i OLD.mp4 -an -c copy NEW.mp4`, which keeps the frames as they are."
+            f"{location} has an audio track, expected video only. Remove the track with "
+            "`ffmpeg -i OLD.mp4 -an -c copy NEW.mp4`, which does not change the frames."
         )
     return streams[0]
 
@@ -144,7 +144,7 @@ def _only_video(container: "InputContainer", location: str) -> "VideoStream":
 def _images(
     container: "InputContainer", stream: "VideoStream", location: str
 ) -> "Iterator[VideoFrame]":
-    """Each frame in RGB, as long as nothing was wrong."""
+    """Each frame in RGB, up to the first error."""
     from av.video.reformatter import Interpolation, VideoReformatter
 
     stream.codec_context.thread_count = 1
@@ -152,10 +152,10 @@ def _images(
     converter = VideoReformatter()
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise _damaged("a part of it is cut off", location)
+            raise _damaged("a packet is truncated", location)
         for image in packet.decode():
             if image.is_corrupt:
-                raise _damaged("FFmpeg had to make up a part of a frame", location)
+                raise _damaged("FFmpeg had to conceal a part of a frame", location)
             _refuse_unusual(image, location)
             yield converter.reformat(
                 image, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1
@@ -166,14 +166,14 @@ def _refuse_size(what: "VideoFrame | VideoCodecContext", side_px: int, location:
     if (what.width, what.height) != (side_px, side_px):
         raise ImageError(
             f"{location} is {what.width}x{what.height}, expected {side_px}x{side_px}: stored "
-            "stimuli are never resized or padded. Is this the benchmark's own tree?"
+            "stimuli are never resized or padded. Are these the benchmark's original data?"
         )
 
 
 def _refuse_unusual(image: "VideoFrame", location: str) -> None:
-    """Refuse what decoders differ in.
+    """Refuse properties that decoders treat differently.
 
-    OpenCV turns frames where a file says so, and does not convert the colours of interlaced ones;
+    OpenCV rotates frames if a file says so, and does not convert the colours of interlaced ones;
     FFmpeg does the opposite.
     """
     if image.interlaced_frame:
@@ -183,14 +183,14 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
         )
     if image.rotation:
         raise ImageError(
-            f"{location} says that it is to be turned by {image.rotation} degrees, which the "
-            "benchmark's videos never do. Restore or remove it."
+            f"{location} has a rotation of {image.rotation} degrees in its metadata, which the "
+            "benchmark's videos never have. Restore or remove it."
         )
     bits = max(component.bits for component in image.format.components)
     if bits > 8:
         raise ImageError(
             f"{location} has {bits} bits a channel ({image.format.name}), which would be rounded. "
-            "Expected 8 bits a channel. Is this the benchmark's own tree?"
+            "Expected 8 bits a channel. Are these the benchmark's original data?"
         )
 
 
@@ -201,32 +201,32 @@ def _damaged(reason: str, location: str) -> ImageError:
 
 
 def _no_memory(location: str) -> InputError:
-    """No ``ImageError``: going on without each video that met a full machine would lose many."""
+    """Not an ``ImageError``: a machine short of memory would skip many good videos."""
     return InputError(
-        f"There was no memory to decode {location}. Free some. If there is plenty, the file asks "
-        "for absurdly much, so it is damaged: remove it."
+        f"Out of memory while decoding {location}. Free some memory. If enough is free, the file "
+        "is damaged and asks for far too much: remove it."
     )
 
 
 def _wrong_count(got: str, expected: int, location: str) -> ImageError:
     return ImageError(
         f"{location} has {got}, expected {expected}: it is damaged, or of another benchmark. "
-        "Restore it; with frames missing, each pair behind them would be another."
+        "Restore it: a missing frame would shift all pairs of frames after it."
     )
 
 
 def lenient_metadata() -> dict[str, Any]:
-    """Arguments of ``av.open`` with which a title that is not UTF-8 is no error.
+    """Arguments of ``av.open`` with which a title that is not UTF-8 is not an error.
 
-    PyAV up to 18 raises ``UnicodeDecodeError`` without them. PyAV 19 never does, and takes no such
-    argument. Its ``open`` has no signature to ask, so the container is asked, which stores it.
+    Without them PyAV up to 18 raises ``UnicodeDecodeError``. PyAV 19 never does, and has no such
+    argument. Its ``open`` has no signature to inspect, so the container's attributes are inspected.
     """
     container: Any = pyav().container.Container
     return {"metadata_errors": "replace"} if hasattr(container, "metadata_errors") else {}
 
 
 def pyav() -> Any:
-    """The module ``av``, imported late.
+    """The module ``av``, imported on first use.
 
     Raises:
         UnavailableError: If it is not installed.

@@ -29,7 +29,7 @@ from evaluator.evaluate.decode import photo_pixels
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.system.malloc import keep_freed_memory
 
 MODEL = "efficientnet_lite0"
@@ -84,7 +84,9 @@ class Sides:
     def ours(self, settings: AttackSettings, epsilon: float) -> list[AttemptResult]:
         """Our attack; every image traced where the settings trace any."""
         names = [photo.item.id for photo in self.photos] if settings.traced else []
-        job = AttackJob(self.of_images, settings, epsilon, Room(IMAGES), traced=frozenset(names))
+        job = AttackJob(
+            self.of_images, settings, epsilon, BatchLimit(IMAGES), traced=frozenset(names)
+        )
         return list(run_pgd(job, self.photos))
 
     def theirs(

@@ -15,7 +15,7 @@ from evaluator.attacks.protocols import attack_settings
 from evaluator.contracts import Device
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.system.malloc import keep_freed_memory
 from evaluator.workflow.models.gradient_model import frozen_network
 
@@ -37,7 +37,7 @@ def main() -> None:
     for epsilon in EPSILONS:
         first: list[AttemptResult] = []
         for batch in BATCHES:
-            job = AttackJob(network, settings, epsilon, Room(batch))
+            job = AttackJob(network, settings, epsilon, BatchLimit(batch))
             made = sorted(run_pgd(job, images), key=lambda attempt: attempt.item.id)
             first = first or made
             reached = sum(attempt.target_step is not None for attempt in made)

@@ -1,29 +1,27 @@
-"""How many images there is memory for at once: known only after it was tried."""
+"""The largest batch that fits into memory, which is only known after a larger one was tried."""
 
 import threading
-from collections.abc import Callable
 
 
-class Room:
-    """The largest batch that may be tried; one for all shards of a run.
+class BatchLimit:
+    """The largest batch that may be tried; shared by all threads and shards of a run.
 
-    Args:
-        size: Where to begin.
-        note: Is told when it becomes smaller.
+    Attributes:
+        size: Images in a batch, at most.
     """
 
-    def __init__(self, size: int, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self._note = note
         self._lock = threading.Lock()
 
-    def halve(self, failed: int) -> None:
-        """Go below a batch that did not fit, unless another thread did so already."""
+    def halve(self, failed: int) -> int | None:
+        """Go below a batch that did not fit.
+
+        Returns:
+            The new size; ``None`` if another thread has already gone below that batch.
+        """
         with self._lock:
             if (half := (failed + 1) // 2) >= self.size:
-                return
+                return None
             self.size = half
-        self._note(
-            f"There is no memory to attack {failed} images at once: from here on it is {half}. "
-            "--batch-size would say so from the start."
-        )
+            return half

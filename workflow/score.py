@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
-from ..evaluate.batch_splitting import BatchLimit
 from ..evaluate.benchmarks.table import scored_benchmark
-from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
+from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256, open_run
 from ..records.shard_runner import Work, run_shards
 from ..records.shards import shards_of
 from ..records.skipped import skipped_in
+from ..system.batch_limit import BatchLimit
 from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
@@ -98,7 +98,7 @@ def score(
         places,
         what.conditions,
         progress=progress,
-        tree=what.tree,
+        layout=what.tree,
         labels=labels,
         damaged_ok=skip,
     )
@@ -121,7 +121,7 @@ def score(
     folder = out or find_folder(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
-    with believed.loaded.open() as opened, decoders_of(opened) as decoders:
+    with believed.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
@@ -135,7 +135,8 @@ def score(
             decoders=decoders,
             read_ahead=2 * (os.cpu_count() or 1),
             skip_bad_images=skip,
-            limit=BatchLimit(progress.note),
+            limit=BatchLimit(run.manifest.batch_size),
+            note=progress.note,
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
         made = circumstances(

@@ -1,12 +1,12 @@
 """Passes through a network of as many images as there is memory for, and what they may not give."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from ...errors import EngineError, EngineMemoryError, printable, reason_of
-from ...system.batch_limit import Room
+from ...system.batch_limit import BatchLimit
 from .attempts import CleanImage
 from .gradients import logits_of
 
@@ -16,8 +16,9 @@ def logits_in_room(
     images: torch.Tensor,
     names: Sequence[CleanImage],
     *,
-    room: Room,
+    room: BatchLimit,
     device: str,
+    note: Callable[[str], None],
 ) -> torch.Tensor:
     """The logits (N, C) of images; in parts where there is no memory for them at once.
 
@@ -27,6 +28,7 @@ def logits_in_room(
         names: What each was made of: N.
         room: Becomes smaller where there was no memory.
         device: As PyTorch calls it.
+        note: Callback that is given the sentence to print when the batch size becomes smaller.
 
     Raises:
         EngineMemoryError: If there is no memory for a single image.
@@ -40,8 +42,17 @@ def logits_in_room(
         except EngineMemoryError as error:
             refuse_single(len(some), names[done], device, error)
         # Outside of the handler, whose exception keeps what the pass held in memory.
-        room.halve(len(some))
+        halve(room, len(some), note)
     return torch.cat(parts)
+
+
+def halve(limit: BatchLimit, failed: int, note: Callable[[str], None]) -> None:
+    """Go below a batch that did not fit into memory, and say so."""
+    if (size := limit.halve(failed)) is not None:
+        note(
+            f"Out of memory with {failed} images per batch; continuing with {size}. "
+            f"Use --batch-size {size} to start there."
+        )
 
 
 def refuse_single(count: int, image: CleanImage, device: str, error: EngineMemoryError) -> None:

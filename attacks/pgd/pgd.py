@@ -24,11 +24,11 @@ from torch import nn
 
 from ...contracts import AttackSettings
 from ...errors import EngineMemoryError
-from ...system.batch_limit import Room
+from ...system.batch_limit import BatchLimit
 from ..protocols import check_epsilon
 from ..randomness import start_noise
 from .attempts import AttemptResult, AttemptState, CleanImage, ImageState
-from .forward import check_finite, logits_in_room, refuse_single
+from .forward import check_finite, halve, logits_in_room, refuse_single
 from .gradients import Gradients, gradients_of
 from .pgd_step import Batch, Descent, joined
 from .step_metrics import distances, gradient_norms, shares_at_bound, turned_shares, zero_shares
@@ -44,6 +44,7 @@ class AttackJob:
         epsilon: In (0, 1].
         room: The batch size, smaller once there was no memory for it.
         device: As PyTorch calls it.
+        note: Callback that is given the sentence to print when the batch size becomes smaller.
         traced: The ids of the traced sample, ``randomness.traced_sample``.
         keep_images: Whether attempts hold the image that is judged.
         keep_last: Whether they hold the last iterate instead; then every attempt makes its steps,
@@ -53,11 +54,12 @@ class AttackJob:
     network: nn.Module
     settings: AttackSettings
     epsilon: float
-    room: Room
+    room: BatchLimit
     device: str = "cpu"
     traced: frozenset[str] = field(default_factory=frozenset)
     keep_images: bool = False
     keep_last: bool = False
+    note: Callable[[str], None] = lambda text: None
 
 
 def run_pgd(
@@ -243,13 +245,15 @@ class _Attack:
         except EngineMemoryError as error:
             refuse_single(len(batch), batch.tracks[0].case.image, self._job.device, error)
         # Outside of the handler, whose exception keeps the graph of the pass in memory.
-        self._job.room.halve(len(batch))
+        halve(self._job.room, len(batch), self._job.note)
         self._active, self._parked = [], [batch, *self._parked]
         return None
 
     def _logits(self, images: torch.Tensor, names: Sequence[CleanImage]) -> torch.Tensor:
         job = self._job
-        return logits_in_room(job.network, images, names, room=job.room, device=job.device)
+        return logits_in_room(
+            job.network, images, names, room=job.room, device=job.device, note=job.note
+        )
 
     def _tensor(self, arrays: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._job.device)

@@ -20,7 +20,7 @@ from torch import nn
 
 from ...contracts import ProbeSettings
 from ...errors import InputError
-from ...system.batch_limit import Room
+from ...system.batch_limit import BatchLimit
 from ..pgd.attempts import CleanImage
 from ..pgd.forward import check_finite, logits_in_room
 from ..pgd.losses import margins
@@ -44,6 +44,7 @@ class QueryJob:
         epsilon: In (0, 1].
         room: The batch size, smaller once there was no memory for it.
         device: As PyTorch calls it.
+        note: Callback that is given the sentence to print when the batch size becomes smaller.
         relative_epsilon: Whether epsilon is a share of the largest value of each image.
         asked: The ids that are worth a query; none for all. The others get a clean pass alone.
     """
@@ -52,10 +53,11 @@ class QueryJob:
     probe: ProbeSettings
     seed: int
     epsilon: float
-    room: Room
+    room: BatchLimit
     device: str = "cpu"
     relative_epsilon: bool = False
     asked: frozenset[str] | None = None
+    note: Callable[[str], None] = lambda text: None
 
     @property
     def queries(self) -> int:
@@ -229,7 +231,9 @@ class _Queries:
     ) -> tuple[list[int], list[float]]:
         """The class of each image and its margin, in one transfer."""
         job, names = self._job, [image for image, _ in places]
-        logits = logits_in_room(job.network, images, names, room=job.room, device=job.device)
+        logits = logits_in_room(
+            job.network, images, names, room=job.room, device=job.device, note=job.note
+        )
         labels = torch.tensor([image.label for image in names], device=logits.device)
         columns = torch.isfinite(logits).all(dim=1), logits.argmax(dim=1), margins(logits, labels)
         finite, classes, found = torch.stack([column.double() for column in columns]).tolist()

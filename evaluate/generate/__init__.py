@@ -1,5 +1,5 @@
-"""Data made on the spot: sample photos, and corruptions of a user's own images.
+"""Generated data: sample photos, and corruptions and perturbations of a user's own photos.
 
-Nothing made here is a published benchmark: every tree carries a ``generated.json``, and every
-number that comes from one is marked.
+They are not published benchmarks: corrupted and perturbed data carry a ``generated.json``, and
+every number that comes from them is marked.
 """

@@ -1,4 +1,4 @@
-"""A tree like ImageNet-C, made from the clean photos of a user.
+"""Data like ImageNet-C, generated from the clean photos of a user.
 
     SOURCE/<wnid>/<file>  ->  DIR/<corruption>/<severity>/<wnid>/<file>, 224 x 224, JPEG
 
@@ -8,8 +8,8 @@
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019; resize, crop, quality and names are those of its generator,
 hendrycks/robustness, ``ImageNet-C/create_c/make_imagenet_c.py``. The corruptions are those of the
-package imagecorruptions-imaug, close to the original but not the same: such a tree is not the
-benchmark, and ``generated.json`` says so before the first image is there.
+package imagecorruptions-imaug, close to the original but not the same: such data are not the
+benchmark, and ``generated.json`` says so before the first image is written.
 
 An image depends on its photo and on (seed, id, corruption, severity) alone: see ``trees.py``.
 """
@@ -17,7 +17,7 @@ An image depends on its photo and on (seed, id, corruption, severity) alone: see
 import io
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +33,19 @@ from .trees import (
     Photo,
     Recipe,
     check_known,
-    checked_processes,
-    photos_of,
+    package_version,
     photos_sha256,
-    refuse_places,
     seed_of,
-    version_of,
-    write_tree,
+    write_variants,
 )
 
 JPEG_QUALITY = 85
 STIMULUS = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""How the original generator makes the square that it corrupts; mean and std play no part."""
+"""How the original generator makes the square that it corrupts; mean and std are not used."""
 
 DISTRIBUTION = "imagecorruptions-imaug"
 ARITHMETIC = ("numpy", "opencv-python", "scikit-image", "Pillow", "numba", "scipy")
-"""The packages whose versions can change a byte of what is made."""
+"""The packages whose versions can change a byte of the images."""
 
 _OWN_SEED = frozenset(("impulse_noise", "glass_blur"))
 """These take their seed as an argument; the others draw from numpy's global state."""
@@ -65,44 +62,42 @@ def write_corrupted(
     workers: int | None = None,
     progress: Progress,
 ) -> int:
-    """Write corrupted variants of clean photos, as a tree that is scored like ImageNet-C.
+    """Write corrupted variants of clean photos, laid out like ImageNet-C.
 
-    Files that are there are kept: calling again continues a killed call. Worker processes import
-    the caller's main module, so a script needs its ``if __name__ == "__main__":``.
+    Existing files are kept: calling again resumes an interrupted call. Worker processes import the
+    caller's main module, so a script needs its ``if __name__ == "__main__":``.
 
     Args:
         source: Clean photos, ``<wnid>/<file>``.
-        folder: The tree to make or to extend.
-        corruptions: Of the 15.
-        severities: Of 1 to 5.
-        seed: Of all that is random.
-        limit: So many photos, evenly spaced over the sorted ids; other limits are other trees.
-        workers: Processes; by default one for each processor.
-        progress: Is told how many files are there.
+        folder: Folder to create or to extend.
+        corruptions: Some of the 15 corruptions.
+        severities: Some of the severities 1 to 5.
+        seed: Seed of all random numbers.
+        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``. Another limit
+            needs another folder.
+        workers: Number of processes; one for each processor if ``None``.
+        progress: Progress callback.
 
     Returns:
-        How many files this call asked for, those included that were there before.
+        The number of files of this call, including those that existed before.
 
     Raises:
         InputError: If an argument is refused, or a photo cannot be decoded.
-        UnavailableError: If the package that corrupts is not installed whole.
+        UnavailableError: If the package that corrupts, or one that it needs, is not installed.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
-    variants = _checked_variants(corruptions, severities)
-    refuse_places(source, folder, _RECIPE)
-    processes = checked_processes(workers)
-    versions = {
-        name: version_of(name, "Corrupting photos", "demo") for name in (DISTRIBUTION, *ARITHMETIC)
-    }
-    photos = photos_of(source, _RECIPE, progress, limit)
-    return write_tree(
+    variants = _variants(corruptions, severities)
+    for name in (DISTRIBUTION, *ARITHMETIC):
+        _version(name)
+    return write_variants(
         _RECIPE,
-        photos,
+        source,
         folder,
         variants,
         seed=seed,
-        mark=_mark(photos, seed, versions),
-        processes=processes,
+        limit=limit,
+        workers=workers,
+        marker=_marker,
         progress=progress,
     )
 
@@ -110,7 +105,7 @@ def write_corrupted(
 def corrupted_pixels(clean: Pixels, corruption: str, severity: int, seed: int) -> Pixels:
     """A corrupted photo before it is stored: (S, S, 3) uint8, as ``clean`` is.
 
-    ``seed`` is below 2^32. numpy's global state, from which the package draws, is put back.
+    ``seed`` is below 2^32. numpy's global state, from which the package draws, is restored.
 
     Raises:
         UnavailableError: If the package that corrupts cannot be imported.
@@ -120,41 +115,31 @@ def corrupted_pixels(clean: Pixels, corruption: str, severity: int, seed: int) -
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        # Nobody who runs this can act on what the package and its dependencies warn of.
+        # Users cannot act on the warnings of the package and its dependencies.
         with warnings.catch_warnings(action="ignore"):
             return corrupt(clean, severity, corruption, **own_seed)
     finally:
         np.random.set_state(state)
 
 
-def image_seed(seed: int, photo_id: str, corruption: str, severity: int) -> int:
-    """The seed of one image, below 2^32.
-
-    Example:
-        >>> image_seed(0, "n01440764/a.JPEG", "fog", 3)
-        2775884718
-    """
-    return seed_of(seed, photo_id, corruption, severity)
-
-
-def _checked_variants(corruptions: Sequence[str], severities: Sequence[int]) -> list[str]:
-    """The folder of each that was asked for, once, in the published order."""
+def _variants(corruptions: Sequence[str], severities: Sequence[int]) -> list[str]:
+    """The folder of each corruption and severity, once, in the published order."""
     for name in corruptions:
         check_known(name, CORRUPTIONS, "corruption")
     for severity in severities:
         if severity not in SEVERITIES:
             raise InputError(f"There is no severity {severity}. Expected some of 1 2 3 4 5.")
     if not corruptions or not severities:
-        raise InputError("Nothing to make: give at least one corruption and one severity.")
-    every = itertools.product(CORRUPTIONS, SEVERITIES)
-    return [f"{c}/{s}" for c, s in every if c in corruptions and s in severities]
+        raise InputError("Nothing to generate: give at least one corruption and one severity.")
+    cells = itertools.product(CORRUPTIONS, SEVERITIES)
+    return [f"{c}/{s}" for c, s in cells if c in corruptions and s in severities]
 
 
-def _mark(photos: Sequence[Photo], seed: int, versions: Mapping[str, str]) -> dict[str, Any]:
-    """All that the images depend on, and so not which of them were asked for."""
+def _marker(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
+    """Everything that the images depend on, so not which variants a call generates."""
     return {
         "by": "evaluator data corrupt",
-        "generator": f"{DISTRIBUTION} {versions[DISTRIBUTION]}",
+        "generator": f"{DISTRIBUTION} {_version(DISTRIBUTION)}",
         "seed": seed,
         "jpeg_quality": JPEG_QUALITY,
         "jpeg_comment": COMMENT.decode(),
@@ -162,15 +147,19 @@ def _mark(photos: Sequence[Photo], seed: int, versions: Mapping[str, str]) -> di
         "crop_px": STIMULUS.crop_px,
         "interpolation": STIMULUS.interpolation,
         "source_sha256": photos_sha256(photos),
-        "packages": {name: versions[name] for name in ARITHMETIC},
+        "packages": {name: _version(name) for name in ARITHMETIC},
     }
+
+
+def _version(distribution: str) -> str:
+    return package_version(distribution, "Corrupting photos", "demo")
 
 
 def _corrupted(photo: Photo, data: bytes, seed: int, variants: Sequence[str]) -> Iterator[bytes]:
     clean = photo_pixels(data, printable(photo.location), STIMULUS)
     for variant in variants:
         corruption, severity = variant.split("/")
-        own_seed = image_seed(seed, photo.id, corruption, int(severity))
+        own_seed = seed_of(seed, photo.id, corruption, int(severity))
         yield _jpeg(corrupted_pixels(clean, corruption, int(severity), own_seed))
 
 
@@ -182,7 +171,7 @@ def _jpeg(pixels: Pixels) -> bytes:
 
 
 def _generator() -> Callable[..., Pixels]:
-    """The function ``corrupt`` of the package; imported late, for it brings OpenCV and numba."""
+    """The function ``corrupt`` of the package; imported late, since it loads OpenCV and numba."""
     try:
         with warnings.catch_warnings(action="ignore"):
             from imagecorruptions import corrupt
@@ -196,9 +185,9 @@ def _generator() -> Callable[..., Pixels]:
 
 _RECIPE = Recipe(
     verb="corrupt",
-    files="images",
-    made="corrupted images",
-    again="corrupting it again gives no known severity",
+    unit="images",
+    products="corrupted images",
+    objection="corrupting it again gives no known severity",
     suffixes=(".jpg", ".jpeg"),
     suffix=".JPEG",
     make=_corrupted,

@@ -2,10 +2,10 @@
 
     ffmpeg -r 1 -i img%01d.png -vcodec libx264 -crf 20 -preset veryslow         (noise: -tune grain)
 
-Of RGB and without a pixel format, ffmpeg makes 4:4:4, and of no crf 23. The same frames are the
-same bytes: one thread, none of what FFmpeg would say of itself, and ``cpu-independent``. Without
-that x264 decides otherwise on other processors, and on those with AVX-512 (core 165) even from one
-call to the next. It writes its version and settings into each video.
+From RGB input without a pixel format ffmpeg makes 4:4:4; without ``-crf`` it uses 23. The same
+frames give the same bytes: one thread, no metadata about FFmpeg, and ``cpu-independent``. Without
+the last, x264 decides differently on different processors, and on those with AVX-512 (core 165)
+even from one call to the next. x264 writes its version and settings into each video.
 
 Source: hendrycks/robustness, ``ImageNet-P/create_p/make_imagenet_p.py``.
 """
@@ -22,9 +22,9 @@ from ..sources.generated_marker import VIDEO_COMMENT
 from ..video import pyav
 
 ENCODER = "libx264"
-_SAME = {"x264-params": "cpu-independent=1"}
-PLAIN: Mapping[str, str] = {"preset": "veryslow", "crf": "20", **_SAME}
-GRAIN: Mapping[str, str] = {"preset": "veryslow", "crf": "23", "tune": "grain", **_SAME}
+_REPRODUCIBLE = {"x264-params": "cpu-independent=1"}
+PLAIN: Mapping[str, str] = {"preset": "veryslow", "crf": "20", **_REPRODUCIBLE}
+GRAIN: Mapping[str, str] = {"preset": "veryslow", "crf": "23", "tune": "grain", **_REPRODUCIBLE}
 
 
 def check_encoder() -> None:
@@ -35,7 +35,7 @@ def check_encoder() -> None:
     """
     if ENCODER not in pyav().codecs_available:
         raise UnavailableError(
-            f"This PyAV's FFmpeg lacks {ENCODER}, which the videos are encoded with. Install "
+            f"The FFmpeg of this PyAV lacks the encoder {ENCODER}. Install "
             "PyAV's own wheel with `pip install --force-reinstall --only-binary av av`."
         )
 

@@ -1,12 +1,12 @@
-"""A tree like ImageNet-P, made from the clean photos of a user.
+"""Data like ImageNet-P, generated from the clean photos of a user.
 
     SOURCE/<wnid>/<file>  ->  DIR/<perturbation>/<wnid>/<stem>.mp4, 224 x 224
 
     Resize(256, bilinear) -> ``sequences.py`` -> ``encoding.py``
 
-The perturbations are written from the published parameters; random numbers, and some of the
-libraries that the original used, are others: such a tree is not the benchmark, and
-``generated.json`` says so before the first video is there. A video depends on its photo and on
+The perturbations are written from the published parameters; random numbers, and some libraries,
+differ from the original's: such data are not the benchmark, and ``generated.json`` says so before
+the first video is written. A video depends on its photo and on
 (seed, id, perturbation) alone: see ``trees.py``.
 """
 
@@ -27,20 +27,17 @@ from .trees import (
     Photo,
     Recipe,
     check_known,
-    checked_processes,
-    photos_of,
+    package_version,
     photos_sha256,
-    refuse_places,
     seed_of,
-    version_of,
-    write_tree,
+    write_variants,
 )
 
 PHOTO = Preprocessing(256, CROP_PX, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""How the original generator makes the photo that it perturbs; mean and std play no part."""
+"""How the original generator makes the photo that it perturbs; mean and std are not used."""
 
 ARITHMETIC = ("numpy", "scipy", "Pillow", "av")
-"""The packages whose versions can change a byte of what is made."""
+"""The packages whose versions can change a byte of the videos."""
 
 
 def write_perturbed(
@@ -53,56 +50,55 @@ def write_perturbed(
     workers: int | None = None,
     progress: Progress,
 ) -> int:
-    """Write perturbed sequences of clean photos, as a tree that is scored like ImageNet-P.
+    """Write perturbed sequences of clean photos, laid out like ImageNet-P.
 
-    Files that are there are kept: calling again continues a killed call. Worker processes import
-    the caller's main module, so a script needs its ``if __name__ == "__main__":``.
+    Existing files are kept: calling again resumes an interrupted call. Worker processes import the
+    caller's main module, so a script needs its ``if __name__ == "__main__":``.
 
     Args:
         source: Clean photos, ``<wnid>/<file>``.
-        folder: The tree to make or to extend.
-        perturbations: Of the ten.
-        seed: Of all that is random.
-        limit: So many photos, evenly spaced over the sorted ids; other limits are other trees.
-        workers: Processes; by default one for each processor.
-        progress: Is told how many files are there.
+        folder: Folder to create or to extend.
+        perturbations: Some of the ten perturbations.
+        seed: Seed of all random numbers.
+        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``. Another limit
+            needs another folder.
+        workers: Number of processes; one for each processor if ``None``.
+        progress: Progress callback.
 
     Returns:
-        How many files this call asked for, those included that were there before.
+        The number of files of this call, including those that existed before.
 
     Raises:
         InputError: If an argument is refused, or a photo cannot be decoded.
         UnavailableError: If PyAV, or its encoder, is not installed.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
-    chosen = _checked(perturbations)
-    refuse_places(source, folder, _RECIPE)
-    processes = checked_processes(workers)
+    variants = _variants(perturbations)
     check_encoder()
-    photos = photos_of(source, _RECIPE, progress, limit)
-    return write_tree(
+    return write_variants(
         _RECIPE,
-        photos,
+        source,
         folder,
-        chosen,
+        variants,
         seed=seed,
-        mark=_mark(photos, seed),
-        processes=processes,
+        limit=limit,
+        workers=workers,
+        marker=_marker,
         progress=progress,
     )
 
 
-def _checked(perturbations: Sequence[str]) -> list[str]:
-    """Each that was asked for once, in the published order."""
+def _variants(perturbations: Sequence[str]) -> list[str]:
+    """The folder of each perturbation, once, in the published order."""
     for name in perturbations:
         check_known(name, tuple(PERTURBATIONS), "perturbation")
     if not perturbations:
-        raise InputError("Nothing to make: give at least one perturbation.")
+        raise InputError("Nothing to generate: give at least one perturbation.")
     return [name for name in PERTURBATIONS if name in perturbations]
 
 
-def _mark(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
-    """All that the videos depend on, and so not which of them were asked for."""
+def _marker(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
+    """Everything that the videos depend on, so not which perturbations a call generates."""
     return {
         "by": "evaluator data perturb",
         "seed": seed,
@@ -115,7 +111,9 @@ def _mark(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
         "crop_px": PHOTO.crop_px,
         "interpolation": PHOTO.interpolation,
         "source_sha256": photos_sha256(photos),
-        "packages": {name: version_of(name, "Perturbing photos", "video") for name in ARITHMETIC},
+        "packages": {
+            name: package_version(name, "Perturbing photos", "video") for name in ARITHMETIC
+        },
         "libraries": {
             name: ".".join(map(str, version)) for name, version in pyav().library_versions.items()
         },
@@ -133,9 +131,9 @@ def _perturbed(photo: Photo, data: bytes, seed: int, variants: Sequence[str]) ->
 
 _RECIPE = Recipe(
     verb="perturb",
-    files="videos",
-    made="perturbed sequences",
-    again="perturbing it again gives no known perturbation",
+    unit="videos",
+    products="perturbed sequences",
+    objection="perturbing it again gives no known perturbation",
     suffixes=(".mp4",),
     suffix=".mp4",
     make=_perturbed,

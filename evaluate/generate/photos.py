@@ -1,6 +1,6 @@
 """Twenty labelled photos from ImageNet's classes that come with the package foolbox.
 
-They are found without importing foolbox. Their names say their class: ``imagenet_<n>_<index>.jpg``.
+They are found without importing foolbox. A name contains the class: ``imagenet_<n>_<index>.jpg``.
 Source: https://github.com/bethgelab/foolbox, folder ``foolbox/data``, MIT.
 """
 
@@ -14,13 +14,13 @@ from ..classes import wnids
 
 
 @dataclass(frozen=True)
-class Photo:
+class SamplePhoto:
     """A labelled photo.
 
     Attributes:
         id: ``<wnid>/<file>``.
         label: Class index.
-        path: The file.
+        path: Path of the file.
     """
 
     id: str
@@ -28,41 +28,41 @@ class Photo:
     path: Path
 
 
-def sample_photos() -> tuple[Photo, ...]:
+def sample_photos() -> tuple[SamplePhoto, ...]:
     """The twenty photos, in order of their ids.
 
     Raises:
         UnavailableError: If foolbox is not installed or lacks them.
     """
-    found = importlib.util.find_spec("foolbox")
-    places = (found.submodule_search_locations if found is not None else None) or []
-    files = [file for place in places for file in Path(place, "data").glob("imagenet_*.jpg")]
+    spec = importlib.util.find_spec("foolbox")
+    folders = (spec.submodule_search_locations if spec is not None else None) or []
+    files = [file for folder in folders for file in Path(folder, "data").glob("imagenet_*.jpg")]
     if not files:
         raise UnavailableError(
-            "The sample photos come with the package foolbox, which is not installed whole. "
+            "The sample photos come with the package foolbox, which is missing or incomplete. "
             "Reinstall it with `pip install --force-reinstall foolbox`, or give --data."
         )
     photos = []
     for file in files:
         label = int(file.stem.rsplit("_", 1)[1])
-        photos.append(Photo(f"{wnids()[label]}/{file.stem}.JPEG", label, file))
+        photos.append(SamplePhoto(f"{wnids()[label]}/{file.stem}.JPEG", label, file))
     return tuple(sorted(photos, key=lambda photo: photo.id))
 
 
 def write_sample(folder: Path) -> int:
-    """Write the photos, unchanged, as an ImageNet-style tree; returns how many.
+    """Write the photos, unchanged, into class folders; returns how many.
 
     Raises:
         OutputError: If the folder cannot be written, or holds something else.
     """
     photos = sample_photos()
-    wanted = {folder / photo.id for photo in photos}
-    others = (path for path in folder.rglob("*") if not path.is_dir() and path not in wanted)
+    paths = {folder / photo.id for photo in photos}
+    others = (path for path in folder.rglob("*") if not path.is_dir() and path not in paths)
     # A call that was killed at once may have left a photo under its temporary name.
     other = next((path for path in others if not path.name.startswith(".imagenet_")), None)
     if other is not None:
         raise OutputError(
-            f"{printable(other)} is there and is no sample photo. Give a new or an empty folder."
+            f"{printable(other)} is not a sample photo. Give a new or an empty folder."
         )
     for photo in photos:
         atomic_write_bytes(folder / photo.id, photo.path.read_bytes())

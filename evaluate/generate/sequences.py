@@ -3,9 +3,9 @@
     noises, motion blur, snow, brightness       crop 224, then perturb
     zoom blur, translate, rotate, tilt, scale   perturb the whole photo, then crop 224
 
-The second kind would have black borders otherwise; where it moves further than the margin is wide,
-it has them all the same, here as in the original. Numbers are cut to bytes, not rounded, where the
-original's libraries do so.
+The second kind would have black borders otherwise; where an image moves further than its margin,
+it has them nevertheless, here as in the original. Values are truncated to bytes instead of rounded
+wherever the original's libraries do so.
 
 Source: Hendrycks & Dietterich, ICLR 2019; parameters, order and frames are those of its generator,
 hendrycks/robustness, ``ImageNet-P/create_p/make_imagenet_p.py``, at difficulty 1. ImageMagick's
@@ -32,12 +32,12 @@ Perturb = Callable[[Image.Image, np.random.Generator], Iterator[Pixels]]
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One of the ten.
+    """A perturbation.
 
     Attributes:
-        frames: How many (224, 224, 3) uint8 the sequence gives.
-        sequence: From the whole photo, and what random numbers are drawn from.
-        grain: Whether it was encoded for grain, as noise was.
+        frames: Number of frames (224, 224, 3) uint8 in a sequence.
+        sequence: Function of the whole photo and a random generator that yields the frames.
+        grain: Whether its videos are encoded with ``-tune grain``, as those of noise are.
     """
 
     frames: int
@@ -87,7 +87,7 @@ def _snow(photo: Image.Image, random: np.random.Generator) -> Iterator[Pixels]:
 
 
 def _snow_layer(random: np.random.Generator) -> Pixels:
-    """Flakes (224, 224, 1), three times as large as they were drawn."""
+    """Flakes (224, 224, 1), enlarged three times after drawing."""
     from scipy.ndimage import zoom
 
     layer = random.normal(0.05, 0.3, (CROP_PX, CROP_PX))
@@ -152,10 +152,10 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
 
 
 def motion_blurred(pixels: Pixels, *, radius: int, sigma: float, degrees: float) -> Pixels:
-    """What ImageMagick's ``MotionBlurImage`` makes of (H, W, C): half a Gaussian, to one side.
+    """The result of ImageMagick's ``MotionBlurImage`` for (H, W, C): half a Gaussian, to one side.
 
-    The kernel has 2 radius + 1 weights, begins at the pixel itself, and goes along the angle, which
-    is clockwise from the right. Beyond the edge stands the pixel at the edge.
+    The kernel has 2 radius + 1 weights, starts at the pixel itself, and follows the angle,
+    clockwise from the right. Pixels beyond the edge equal the pixel at the edge.
     """
     width = 2 * radius + 1
     weights = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
@@ -216,9 +216,9 @@ def _crop(photo: Image.Image) -> Pixels:
 
 
 def _bytes(images: npt.NDArray[np.floating]) -> Pixels:
-    """From [0, 1], cut and not rounded."""
-    cut: Pixels = (np.clip(images, 0, 1) * 255).astype(np.uint8)
-    return cut
+    """Pixels from images in [0, 1], truncated and not rounded."""
+    pixels: Pixels = (np.clip(images, 0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 def _hsv(images: Floats) -> tuple[Floats, Floats, Floats]:

@@ -1,7 +1,7 @@
-"""Four simple corruptions, written out in numpy, for checks that must need no extra package.
+"""Four simple corruptions in numpy, for checks that must not need an extra package.
 
-They are no benchmark: they only move an engine's inputs away from clean photos, to where rounding
-and saturation show. Pixels in, pixels out: (S, S, 3) uint8.
+They are not a benchmark: they move an engine's inputs away from clean photos, to where rounding and
+saturation show. All map pixels (S, S, 3) uint8 to pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from ..decode import Pixels
 
 
 def _noise(pixels: Pixels, seed: int) -> Pixels:
@@ -31,7 +31,7 @@ def _brightness(pixels: Pixels, seed: int) -> Pixels:
 
 
 def _pixelate(pixels: Pixels, seed: int) -> Pixels:
-    """Blocks of 8 x 8 pixels that show their mean; what is left at the border stays."""
+    """Blocks of 8 x 8 pixels, each filled with its mean; a rest at the border is unchanged."""
     side = pixels.shape[0] // 8 * 8
     inner = pixels[:side, :side].reshape(side // 8, 8, side // 8, 8, 3).mean(axis=(1, 3))
     result = pixels.copy()

@@ -1,11 +1,11 @@
-"""Trees of files that are made from the clean photos of a user, by several processes.
+"""Data that are generated from the clean photos of a user, by several processes.
 
     SOURCE/<wnid>/<file>  ->  DIR/<variant>/<wnid>/<file>
 
-A file depends on its photo, the seed and its variant, never on the process that made it or on what
-else was asked for. So a killed call is continued by calling again, and a second call for other
-variants extends the same tree. What the variants are, and how their bytes are made, a ``Recipe``
-says: ``corruptions.py`` and ``perturbations.py`` each have one.
+A file depends on its photo, the seed and its variant, never on the process that makes it or on the
+other variants of a call. So an interrupted call is resumed by calling again, and a second call for
+other variants extends the same folder. A ``Recipe`` says what the variants are and how their bytes
+are made: ``corruptions.py`` and ``perturbations.py`` each have one.
 """
 
 import difflib
@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -30,14 +30,21 @@ from ...errors import InputError, OutputError, UnavailableError, printable
 from ...storage.atomic import atomic_write_bytes
 from ...storage.digest import file_sha256
 from ..sources.folder import FolderSource
-from ..sources.generated_marker import mark_above, was_generated
+from ..sources.generated_marker import marker_above, was_generated
 from ..sources.items import select_items
-from .write_marker import mark_tree
+from .write_marker import write_marker
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A clean photo: its id, where it is, the name of what is made of it, and its bytes' hash."""
+    """A clean photo.
+
+    Attributes:
+        id: ``<wnid>/<file>``.
+        location: Path of the file.
+        target: Path of each file made from it, below the folder of a variant.
+        sha256: SHA-256 of its bytes.
+    """
 
     id: str
     location: str
@@ -50,20 +57,21 @@ class Recipe:
     """What is made of each photo.
 
     Attributes:
-        verb: What is done, as the command is called: ``corrupt``.
-        files: What the files are, for progress: ``images``.
-        made: What the files are, for messages: ``corrupted images``.
-        again: What comes of doing it twice.
-        suffixes: That the files may keep.
-        suffix: That they get otherwise.
-        make: From a photo, its bytes, the seed and some variants to the bytes of each, in order. A
-            function of a module: worker processes are told its name.
+        verb: Name of the command: ``corrupt``.
+        unit: What the files are, for progress: ``images``.
+        products: What the files are, for messages: ``corrupted images``.
+        objection: Why it cannot be done to its own products, for messages.
+        suffixes: Suffixes that the files may keep.
+        suffix: Suffix of the others.
+        make: Function of a photo, its bytes, the seed and some variants that yields the bytes of
+            each variant, in order. It must be at the top level of a module, since worker processes
+            import it by name.
     """
 
     verb: str
-    files: str
-    made: str
-    again: str
+    unit: str
+    products: str
+    objection: str
     suffixes: tuple[str, ...]
     suffix: str
     make: Callable[[Photo, bytes, int, Sequence[str]], Iterator[bytes]]
@@ -71,7 +79,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Task:
-    """What one worker does at a time: the missing variants of one photo."""
+    """The missing variants of one photo, which one worker makes."""
 
     photo: Photo
     folder: Path
@@ -80,34 +88,41 @@ class _Task:
     recipe: Recipe
 
 
-def write_tree(
+def write_variants(
     recipe: Recipe,
-    photos: Sequence[Photo],
+    source: Path,
     folder: Path,
     variants: Sequence[str],
     *,
     seed: int,
-    mark: dict[str, Any],
-    processes: int,
+    limit: int | None,
+    workers: int | None,
+    marker: Callable[[Sequence[Photo], int], Mapping[str, Any]],
     progress: Progress,
 ) -> int:
-    """Mark a tree and make what it lacks; returns how many files were asked for.
+    """Write ``generated.json`` and the missing files; returns the number of files of the call.
 
     Args:
-        recipe: How they are made.
-        photos: Of what.
-        folder: The tree to make or to extend.
-        variants: Folders in it, each of which gets a file of each photo.
-        seed: Of all that is random.
-        mark: All that the files depend on beside the photos, for ``generated.json``.
-        processes: How many work.
-        progress: Is told how many files are there.
+        recipe: How the files are made.
+        source: Folder of clean photos, ``<wnid>/<file>``.
+        folder: Folder to create or to extend.
+        variants: Folders in it, each of which gets a file for each photo.
+        seed: Seed of all random numbers.
+        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``.
+        workers: Number of processes; one for each processor if ``None``.
+        marker: Function of the photos and the seed that returns the content of ``generated.json``:
+            everything that the files depend on.
+        progress: Progress callback.
 
     Raises:
-        InputError: If a photo cannot be decoded, or the tree was made in another way.
+        InputError: If an argument is refused, a photo cannot be decoded, or the folder was
+            generated in another way.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
-    mark_tree(folder, mark)
+    _check_places(source, folder, recipe)
+    processes = _processes(workers)
+    photos = _photos(source, recipe, progress, limit)
+    write_marker(folder, marker(photos, seed))
     total = len(photos) * len(variants)
     tasks = []
     for photo in photos:
@@ -118,7 +133,7 @@ def write_tree(
 
 
 def seed_of(*words: object) -> int:
-    """A seed below 2^32 for what these words name.
+    """A seed below 2^32 that depends on all of these words.
 
     Example:
         >>> seed_of(0, "n01440764/a.JPEG", "fog", 3)
@@ -129,10 +144,10 @@ def seed_of(*words: object) -> int:
 
 
 def check_known(name: str, known: Sequence[str], noun: str) -> None:
-    """Refuse a name that is none of the known ones.
+    """Refuse a name that is not one of the known ones.
 
     Raises:
-        InputError: With near ones, or all.
+        InputError: If the name is unknown; the message suggests similar names, or lists all.
     """
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -141,39 +156,35 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 
-def checked_processes(workers: int | None) -> int:
-    """How many worker processes to use.
-
-    Raises:
-        InputError: If fewer than one was asked for.
-    """
+def _processes(workers: int | None) -> int:
     if workers is not None and workers < 1:
-        raise InputError(f"There cannot be {workers} workers. Expected 1 or more.")
+        raise InputError(f"Invalid number of workers: {workers}. Expected 1 or more.")
     return workers or os.cpu_count() or 1
 
 
-def refuse_places(source: Path, folder: Path, recipe: Recipe) -> None:
-    """Refuse a source and a tree that cannot be told apart afterwards.
-
-    Raises:
-        InputError: If SOURCE is no folder, was itself generated, or lies in DIR or around it.
-    """
+def _check_places(source: Path, folder: Path, recipe: Recipe) -> None:
+    """Refuse a source that was generated, or whose photos would mix with the products."""
     if not source.is_dir():
         raise InputError(
-            f"SOURCE {printable(source)} is no folder. Give the folder that holds <wnid>/<file>."
+            f"SOURCE {printable(source)} is not a folder. Give the folder that holds <wnid>/<file>."
         )
-    clean, made = source.resolve(), folder.resolve()
-    if clean == made or clean in made.parents or made in clean.parents:
+    clean, target = source.resolve(), folder.resolve()
+    if clean == target or clean in target.parents or target in clean.parents:
         raise InputError(
-            f"SOURCE {printable(source)} and DIR {printable(folder)} lie in each other, so "
-            f"{recipe.made} would mix with clean photos. Give a DIR beside SOURCE."
+            f"SOURCE {printable(source)} and DIR {printable(folder)} overlap, so "
+            f"{recipe.products} would mix with clean photos. Give a DIR outside of SOURCE."
         )
-    if (mark := mark_above(clean)) is not None:
-        raise _generated_source(source, str(mark), recipe)
+    if (marker := marker_above(clean)) is not None:
+        raise _generated_source(source, str(marker), recipe)
 
 
-def version_of(distribution: str, what: str, extra: str) -> str:
-    """The version of a package that must be there.
+def package_version(distribution: str, what: str, extra: str) -> str:
+    """The version of an installed package.
+
+    Args:
+        distribution: Name of the package.
+        what: What it is needed for, for the error.
+        extra: The extra of ``evaluator`` that installs it.
 
     Raises:
         UnavailableError: If it is not installed.
@@ -187,20 +198,8 @@ def version_of(distribution: str, what: str, extra: str) -> str:
         ) from error
 
 
-def photos_of(
-    source: Path, recipe: Recipe, progress: Progress, limit: int | None = None
-) -> list[Photo]:
-    """The clean photos, sorted by id, once each is known to have a name of its own in the tree.
-
-    Args:
-        source: A folder that holds them in class folders.
-        recipe: What is made of them.
-        progress: Is told how many are read.
-        limit: So many, evenly spaced over the sorted ids.
-
-    Raises:
-        InputError: If there are none, two would get one name, or they were themselves generated.
-    """
+def _photos(source: Path, recipe: Recipe, progress: Progress, limit: int | None) -> list[Photo]:
+    """The clean photos, sorted by id; two whose products would have one name are refused."""
     items = select_items(FolderSource(source, [Condition()]).items(Condition()), limit)
     if was_generated(items[0].location):
         raise _generated_source(source, items[0].location, recipe)
@@ -223,7 +222,7 @@ def photos_of(
 
 
 def photos_sha256(photos: Sequence[Photo]) -> str:
-    """Over the ids and bytes of all."""
+    """SHA-256 over the ids and bytes of all photos."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(f"{photo.id}\0{photo.sha256}\n".encode())
@@ -232,13 +231,13 @@ def photos_sha256(photos: Sequence[Photo]) -> str:
 
 def _generated_source(source: Path, evidence: str, recipe: Recipe) -> InputError:
     return InputError(
-        f"SOURCE {printable(source)} was itself generated, says {printable(evidence)}: "
-        f"{recipe.again}. Give clean photos."
+        f"SOURCE {printable(source)} was itself generated, according to {printable(evidence)}: "
+        f"{recipe.objection}. Give clean photos."
     )
 
 
 def _target(photo_id: str, recipe: Recipe) -> str:
-    """The name that a file gets: its photo's where that has the right suffix."""
+    """The name of a product: that of its photo if it has a suffix that products may keep."""
     stem, suffix = os.path.splitext(photo_id)
     return photo_id if suffix.lower() in recipe.suffixes else f"{stem}{recipe.suffix}"
 
@@ -246,26 +245,26 @@ def _target(photo_id: str, recipe: Recipe) -> str:
 def _make_all(
     tasks: Sequence[_Task], recipe: Recipe, processes: int, total: int, progress: Progress
 ) -> None:
-    """Do every task; the first error, or an interrupt, ends those that are running as well."""
+    """Do every task; the first error, or an interrupt, also ends the tasks that are running."""
     done = total - sum(len(task.missing) for task in tasks)
-    progress.advance(recipe.verb, done, total, recipe.files)
+    progress.advance(recipe.verb, done, total, recipe.unit)
     if not tasks:
         return
-    # A process that was forked would inherit the locks of threads that it does not have.
+    # A forked process would inherit the locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
     stopped = context.Event()
-    processes, told = min(processes, len(tasks)), time.monotonic()
-    with ProcessPoolExecutor(processes, context, _begin_worker, (stopped,)) as pool:
+    processes, reported = min(processes, len(tasks)), time.monotonic()
+    with ProcessPoolExecutor(processes, context, _start_worker, (stopped,)) as pool:
         try:
             for future in as_completed([pool.submit(_make, task) for task in tasks]):
                 done += future.result()
-                if done == total or time.monotonic() - told > 0.1:
-                    told = time.monotonic()
-                    progress.advance(recipe.verb, done, total, recipe.files)
+                if done == total or time.monotonic() - reported > 0.1:
+                    reported = time.monotonic()
+                    progress.advance(recipe.verb, done, total, recipe.unit)
         except BrokenProcessPool as error:
             raise OutputError(
-                f"One of {processes} worker processes died, perhaps for lack of memory. "
-                "Call again, with fewer workers: what is there is kept."
+                f"One of {processes} worker processes died, perhaps because memory ran out. "
+                "Repeat the call with fewer workers; finished files are kept."
             ) from error
         except BaseException:
             stopped.set()
@@ -274,50 +273,50 @@ def _make_all(
 
 
 _stopped: Event | None = None
-"""In a worker process: whether the call has ended without waiting for it."""
+"""In a worker process: set when the call has ended without waiting for the worker."""
 
 _writing = threading.Lock()
-"""In a worker process: held while a file is half written."""
+"""In a worker process: held while a file is being written."""
 
 
-def _begin_worker(stopped: Event) -> None:
+def _start_worker(stopped: Event) -> None:
     global _stopped
     _stopped = stopped
-    # Ctrl-C reaches all processes of a terminal; the caller's own decides.
+    # Ctrl-C reaches all processes of a terminal; the caller's process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # OpenCV would start a thread for each processor in each process.
+    # Otherwise OpenCV starts a thread for each processor in each process.
     os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     threading.Thread(target=_end_with_caller, daemon=True).start()
 
 
 def _end_with_caller() -> None:
-    """Without this, the workers of a call that was killed would wait for tasks for ever."""
+    """End this worker with its caller; after a kill it would wait for tasks for ever."""
     if (caller := multiprocessing.parent_process()) is not None:
         caller.join()
-        with _writing:  # what is half written would be left there under its temporary name
+        with _writing:  # otherwise a temporary file could be left behind
             os._exit(1)
 
 
 def _make(task: _Task) -> int:
-    """Make what is missing of one photo; returns how many files."""
-    made = task.recipe.make(task.photo, _bytes(task.photo), task.seed, task.missing)
+    """Write the missing variants of one photo; returns how many."""
+    products = task.recipe.make(task.photo, _bytes(task.photo), task.seed, task.missing)
     for variant in task.missing:
         if _stopped is not None and _stopped.is_set():
             break
-        data = next(made)
+        data = next(products)
         with _writing:
             atomic_write_bytes(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
     return len(task.missing)
 
 
 def _bytes(photo: Photo) -> bytes:
-    """The bytes that the mark speaks of, and no others."""
+    """The bytes of a photo, which must be those whose hash ``generated.json`` holds."""
     data = b""
     with suppress(OSError):
         data = Path(photo.location).read_bytes()
     if hashlib.sha256(data).hexdigest() != photo.sha256:
         raise InputError(
-            f"{printable(photo.location)} changed, or cannot be read any more, while the tree was "
-            "made. Leave SOURCE as it is until the end; if it changed, give another DIR."
+            f"{printable(photo.location)} changed, or cannot be read any more, since the command "
+            "started. Do not change SOURCE while it runs; if it changed, give another DIR."
         )
     return data

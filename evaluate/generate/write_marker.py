@@ -1,6 +1,6 @@
-"""``generated.json``: how a tree was made, said before it holds an image.
+"""Writing ``generated.json``, which says how data were generated, before the first image.
 
-A tree that is only half made is marked as well, and every number that comes from it.
+So unfinished data are marked as well, and every number that comes from them.
 """
 
 import os
@@ -11,35 +11,35 @@ from typing import Any
 from ...errors import InputError, printable
 from ...storage.atomic import make_folder
 from ...storage.documents import document_differences, write_document
-from ..sources.generated_marker import GENERATED, read_mark
+from ..sources.generated_marker import GENERATED, read_marker
 
 
-def mark_tree(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Mark a new tree, or find that one that is there was made in the same way.
+def write_marker(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``generated.json`` into a new folder, or compare it with the one of a folder to extend.
 
     Args:
-        folder: The tree.
-        recipe: All that its files depend on.
+        folder: The folder of the generated data.
+        content: Everything that the files depend on.
 
     Raises:
-        InputError: If the folder holds something else, or was made in another way: what differs.
+        InputError: If the folder holds something else, or was generated in another way.
         OutputError: If the folder cannot be written.
     """
     if os.path.lexists(folder / GENERATED):
-        there = dict(read_mark(folder / GENERATED))
-        differences = list(document_differences(there, dict(recipe)))
+        existing = dict(read_marker(folder / GENERATED))
+        differences = list(document_differences(existing, dict(content)))
         if differences:
             raise InputError(
-                f"{printable(folder / GENERATED)} says that the tree was made otherwise: "
-                f"{'; '.join(differences)}. Give another DIR, or what the tree was made with."
+                f"{printable(folder / GENERATED)} says that the data were generated differently: "
+                f"{'; '.join(differences)}. Give another DIR, or repeat the original options."
             )
         return
     make_folder(folder)
-    # A call that was killed at once may have left the mark under its temporary name.
+    # A call that was killed at once may have left the file under its temporary name.
     others = [name for name in os.listdir(folder) if not name.startswith(f".{GENERATED}.")]
     if others:
         raise InputError(
-            f"DIR {printable(folder)} holds {printable(min(others))} and no {GENERATED}, so it is "
-            "no tree that was generated. Give a new or an empty DIR."
+            f"DIR {printable(folder)} holds {printable(min(others))} and no {GENERATED}, so it "
+            "does not hold generated data. Give a new or an empty DIR."
         )
-    write_document(folder / GENERATED, dict(recipe))
+    write_document(folder / GENERATED, dict(content))

@@ -1,7 +1,7 @@
 """SHA-256 of items' bytes: of single files, and of all items of a shard.
 
-Names do not say what an image is: a folder of denoised photos has the names of the originals. So a
-run keeps the digests of a sample of each condition's files, and of all files of each shard.
+Names do not identify images: a folder of denoised photos has the names of the originals. So a run
+records the digests of a sample of each condition's files, and one of all files of each shard.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from ...contracts import Item, Source
 from ...errors import ImageError
 
 Decode = Callable[[bytes, Item], None]
-"""Raises ``ImageError`` if an item's bytes cannot be decoded."""
+"""Function that raises ``ImageError`` if an item's bytes cannot be decoded."""
 
 READERS = 16
-"""Files that are read at once: a network file system answers many as fast as one."""
+"""Files that are read in parallel: a network file system serves many as fast as one."""
 
 
 def file_digests(
@@ -24,7 +24,7 @@ def file_digests(
     """SHA-256 of the bytes of each item; ``None`` for one that cannot be read.
 
     Args:
-        source: Where the items are.
+        source: The source of the items.
         items: The items.
         decode: If given, items that it cannot decode have no digest either.
 
@@ -36,7 +36,7 @@ def file_digests(
 
 
 def shard_digest(source: Source, items: Sequence[Item]) -> str:
-    """SHA-256 over (id, bytes) of the items, as the provenance of a shard has it.
+    """SHA-256 over (id, bytes) of the items, as recorded in the provenance of a shard.
 
     Raises:
         InputError: If the data are gone.

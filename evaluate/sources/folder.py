@@ -1,30 +1,38 @@
 """Items in folders: ``DIR/<wnid>/<file>``, or ``DIR/<corruption>/<severity>/<wnid>/<file>``.
 
 The benchmark's ``DatasetLayout`` says what folders and files are called, and whether there are
-folders at all. ImageNet's validation images may be flat, ``DIR/ILSVRC2012_val_00000001.JPEG``: see
-``labels``.
+class folders at all; the rules are in ``layout_rules``. ImageNet's validation images may be flat,
+``DIR/ILSVRC2012_val_00000001.JPEG``: see ``labels``.
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ...contracts import Condition, DatasetLayout, Item
 from ...errors import InputError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from .generated_marker import Content, mark_above, one_mark, read_mark
-from .items import Files, IdPool, Items, ids_of_names, read_item_file
-from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import PART_OF_IMAGENET_C, Entry, entries_of, is_folder, is_utf8
+from . import layout_rules as rules
+from .generated_marker import Content, common_marker, marker_above, read_marker
+from .items import Files, IdPool, Items, read_item_file
+from .labels import Labels, labelled, refuse_needless
+from .listing import Entry, entries_of, is_folder
 
 
 class FolderSource:
     """Class folders on disk, one set of them for each condition.
 
     The folder of a condition is looked for in the root, and one level below it: the original
-    archives unpack to ``noise/``, ``blur/`` and so on. ``labels`` is a list that was named for
-    images without class folders; without it, one is looked for beside them.
+    archives unpack to ``noise/``, ``blur/`` and so on.
+
+    Args:
+        root: The folder that the user gave.
+        conditions: The conditions of the benchmark.
+        pool: Ids that sources share.
+        labels: The user's list of labels for images without class folders; if ``None``, a list is
+            looked for beside such images.
+        layout: How items lie in the folder of a condition.
     """
 
     def __init__(
@@ -33,72 +41,47 @@ class FolderSource:
         conditions: Sequence[Condition],
         pool: IdPool | None = None,
         labels: Labels | None = None,
-        tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
+        layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     ) -> None:
         if not is_folder(root):
             raise InputError(
-                f"{printable(root)} is no folder. Give the folder that holds the images."
+                f"{printable(root)} is not a folder. Give the folder that holds the images."
             )
         self._root = root
-        self._published = conditions
         self._pool = pool or IdPool()
         self._labels = labels
-        self._tree = tree
-        self._folders = dict(self._located())
+        self._layout = layout
+        self._folders = dict(_condition_folders(root, conditions))
 
     def conditions(self) -> list[Condition]:
-        """Those of the benchmark's conditions that have a folder, in the benchmark's order."""
+        """The benchmark's conditions that have a folder, in the benchmark's order."""
         return list(self._folders)
 
     def where(self, condition: Condition) -> str:
-        """The folder of a condition, in words."""
+        """The folder of a condition, for messages."""
         return printable(self._folders[condition])
 
     def items(self, condition: Condition) -> Items:
-        """The images of one condition, sorted by id.
+        """The items of one condition, sorted by id.
 
         Raises:
-            InputError: If a folder holds something that cannot be an image, or no image at all.
+            InputError: If a folder holds something that cannot be an item, or no item at all.
         """
-        folder, frames = self._folders[condition], self._tree.frames(condition)
-        if not condition.values and (names := self._flat(folder)):
-            found = labelled(names, self._labels, folder, printable(folder))
-            return self._items(found, Files(folder, flat=True), frames)
-        refuse_needless(self._labels, printable(folder))
-        if not self._tree.id_includes_dir:
-            paths = ids_of_names(
-                self._tree, self._names(folder), lambda path: printable(folder / path)
-            )
-            self._refuse_empty(folder, paths)
-            return self._items(list(paths), Files(folder, paths=paths), frames)
-        found = [
-            f"{wnid.name}/{image.name}"
-            for wnid in _item_folders(folder, self._tree)
-            for image in entries_of(Path(wnid.path))
-            if _check_item(image, self._tree)
-        ]
-        self._refuse_empty(folder, found)
-        return self._items(sorted(found), Files(folder), frames)
-
-    def _items(self, ids: Sequence[str], files: Files, frames: int) -> Items:
-        return Items(self._pool.shared(ids), files, tree=self._tree, frames=frames)
-
-    def _names(self, folder: Path) -> Iterator[str]:
-        """The items in a folder and in those that may lie in it."""
-        folders = self._tree.folders()
-        for entry in entries_of(folder):
-            if is_folder(Path(entry.path)):
-                if entry.name not in folders:
-                    raise _no_item_folder(entry, self._tree)
-                for item in entries_of(Path(entry.path)):
-                    if _check_item(item, self._tree):
-                        yield f"{entry.name}/{item.name}"
-            elif self._tree.is_item(entry.name) and _check_item(entry, self._tree):
-                yield entry.name
-
-    def _refuse_empty(self, folder: Path, found: Collection[str]) -> None:
-        if not found:
-            raise nothing_there(printable(folder), self._tree)
+        folder, where, layout = self._folders[condition], self.where(condition), self._layout
+        paths: dict[str, str] = {}
+        if not condition.values and (names := self._flat_images(folder)):
+            paths = labelled(names, self._labels, folder, where)
+            ids = list(paths)
+        else:
+            refuse_needless(self._labels, where)
+            ids = sorted(_item_paths(folder, layout))
+            if not layout.id_includes_dir:
+                paths = rules.paths_by_id(layout, ids, lambda path: printable(folder / path))
+                ids = list(paths)
+        if not ids:
+            raise rules.no_items(where, layout)
+        frames = layout.frames(condition)
+        return Items(self._pool.shared(ids), Files(folder, paths), layout=layout, frames=frames)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.
@@ -109,56 +92,42 @@ class FolderSource:
         """
         return read_item_file(item)
 
-    def marks(self) -> dict[str, Content | None]:
-        """The marks of the trees that the conditions' folders belong to, by name.
+    def markers(self) -> dict[str, Content | None]:
+        """The content of the ``generated.json`` that belongs to each condition, by its path.
+
+        ``None``, under the path of the root, if a condition has no such file.
 
         Raises:
-            InputError: If one cannot be read.
+            InputError: If such a file cannot be read.
         """
-        marks = {mark_above(folder) for folder in self._folders.values() or (self._root,)}
+        paths = {marker_above(folder) for folder in self._folders.values() or (self._root,)}
         return {
-            printable(mark or self._root): read_mark(mark) if mark is not None else None
-            for mark in marks
+            printable(path or self._root): read_marker(path) if path is not None else None
+            for path in paths
         }
 
     @cached_property
     def generated(self) -> Content | None:
-        """The content of ``generated.json``, where the data were made by ``evaluator data``.
+        """The content of ``generated.json`` if the data were made by ``evaluator data``.
 
-        It stands at the root of what was made, which may be the folder that was given, one above
-        it, or one below: a part of a generated tree is generated as well.
+        That file lies at the root of what was made, which may be the folder that was given, one
+        above it, or one below: a part of generated data is generated as well.
 
         Raises:
             InputError: If such a file cannot be read, or conditions were made in different ways.
         """
-        return one_mark(self.marks(), printable(self._root))
+        return common_marker(self.markers(), printable(self._root))
 
-    def _flat(self, folder: Path) -> list[str]:
-        """The validation images that lie in the folder itself; none where it has class folders."""
-        if not self._tree.listed:
+    def _flat_images(self, folder: Path) -> list[str]:
+        """The images that lie in the folder itself; empty if it has class folders."""
+        layout = self._layout
+        if not layout.listed:
             return []
-        entries, folders = list(entries_of(folder)), self._tree.folders()
-        images = [entry for entry in entries if self._tree.is_item(entry.name)]
-        known = self._labels is not None or any(is_numbered(image.name) for image in images)
-        if not known or any(entry.name in folders for entry in entries):
+        entries, classes = list(entries_of(folder)), layout.folders()
+        flat = any(rules.shows_flat_images(entry.name, layout, self._labels) for entry in entries)
+        if not flat or any(entry.name in classes for entry in entries):
             return []
-        return [image.name for image in images if _check_item(image, self._tree)]
-
-    def _located(self) -> Iterator[tuple[Condition, Path]]:
-        below = [
-            Path(entry.path) for entry in entries_of(self._root) if is_folder(Path(entry.path))
-        ]
-        for condition in self._published:
-            relative = Path(*(str(value) for _, value in condition.values))
-            roots = [self._root, *below] if condition.values else [self._root]
-            there = [root / relative for root in roots if is_folder(root / relative)]
-            if len(there) > 1:
-                raise InputError(
-                    f"{condition} is there twice: {printable(there[0])} and {printable(there[1])}. "
-                    "Leave one of them."
-                )
-            if there:
-                yield condition, there[0]
+        return _checked_names((e for e in entries if layout.is_item(e.name)), layout)
 
 
 def photos_in(root: Path) -> Sequence[Item]:
@@ -167,117 +136,97 @@ def photos_in(root: Path) -> Sequence[Item]:
     Raises:
         InputError: If there are none, or something else is among them.
     """
-    tree = IMAGES_IN_CLASS_FOLDERS
+    layout = IMAGES_IN_CLASS_FOLDERS
     if is_folder(root):
         entries = list(entries_of(root))
-        images = [entry for entry in entries if tree.is_item(entry.name)]
+        images = [entry for entry in entries if layout.is_item(entry.name)]
         if images and not any(is_folder(Path(entry.path)) for entry in entries):
-            flat = [Item(e.name, None, e.path) for e in images if _check_item(e, tree)]
-            return sorted(flat, key=lambda item: item.id)
+            names = sorted(_checked_names(images, layout))
+            return [Item(name, None, os.path.join(root, name)) for name in names]
     return FolderSource(root, [Condition()]).items(Condition())
 
 
-def nothing_there(where: str, tree: DatasetLayout) -> InputError:
-    """What is said of a condition's folder without items."""
-    form = "<wnid>/<file>" if tree.id_includes_dir else "files"
-    return InputError(f"{where} holds no {tree.noun}s. Expected {form}, such as {tree.example}.")
+def _condition_folders(
+    root: Path, conditions: Sequence[Condition]
+) -> Iterator[tuple[Condition, Path]]:
+    below = [Path(entry.path) for entry in entries_of(root) if is_folder(Path(entry.path))]
+    for condition in conditions:
+        relative = Path(*rules.condition_folders(condition))
+        roots = [root, *below] if condition.values else [root]
+        folders = [parent / relative for parent in roots if is_folder(parent / relative)]
+        if len(folders) > 1:
+            raise rules.duplicate(condition, printable(folders[0]), printable(folders[1]))
+        if folders:
+            yield condition, folders[0]
 
 
-def _item_folders(folder: Path, tree: DatasetLayout) -> Iterator[Entry]:
-    """The class folders. Lists, licences and checksums may lie beside them, images may not."""
-    folders = tree.folders()
+def _item_paths(folder: Path, layout: DatasetLayout) -> Iterator[str]:
+    """The paths of the items below a condition's folder, each checked."""
+    classes = layout.folders()
     for entry in entries_of(folder):
-        if not is_folder(Path(entry.path)):
-            _refuse_beside_classes(entry, tree)
-        elif entry.name in folders:
-            yield entry
-        else:
-            raise _no_item_folder(entry, tree)
+        if is_folder(Path(entry.path)):
+            if entry.name not in classes:
+                raise _unknown_folder(entry, layout)
+            for name in _checked_names(entries_of(Path(entry.path)), layout):
+                yield f"{entry.name}/{name}"
+        elif layout.id_includes_dir:
+            _refuse_beside_classes(entry, layout)
+        elif layout.is_item(entry.name):
+            yield from _checked_names([entry], layout)
 
 
-def _no_item_folder(entry: Entry, tree: DatasetLayout) -> InputError:
-    return stray_folder(printable(entry.path), tree, _advice(Path(entry.path), tree))
-
-
-def stray_folder(where: str, tree: DatasetLayout, advice: str) -> InputError:
-    """What is said of another folder among those of items."""
-    return InputError(
-        f"{where} is no {tree.class_dir_name}: expected {_folder_example(tree)}. {advice}"
-    )
-
-
-def _folder_example(tree: DatasetLayout) -> str:
-    first = next(iter(tree.folders()))
-    return f"a WordNet id such as {first}" if tree.id_includes_dir else f"one such as {first}"
-
-
-def _advice(folder: Path, tree: DatasetLayout) -> str:
-    """What a folder among the class folders may be instead; it is the user's, and may be dear."""
-    holder = _holder_of_folders(folder, tree, levels=2)
-    if holder is None:
-        return f"Move it elsewhere, or give the folder that holds the {_folders(tree)}."
-    if holder.name in SEVERITY_FOLDERS:
-        return PART_OF_IMAGENET_C
-    return f"Did you mean {printable(holder)}?"
-
-
-def _folders(tree: DatasetLayout) -> str:
-    return "class folders" if tree.id_includes_dir else f"{tree.noun}s"
-
-
-def _holder_of_folders(folder: Path, tree: DatasetLayout, levels: int) -> Path | None:
-    """The first folder, here or at most so many levels below, that holds a class folder."""
-    below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
-    if any(entry.name in tree.folders() for entry in below):
-        return folder
-    deeper = sorted(Path(entry.path) for entry in below) if levels else []
-    found = (_holder_of_folders(child, tree, levels - 1) for child in deeper)
-    return next((holder for holder in found if holder is not None), None)
-
-
-def _refuse_beside_classes(entry: Entry, tree: DatasetLayout) -> None:
+def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
+    """Lists, licences and checksums may lie beside the class folders, images may not."""
     if not os.path.exists(entry.path):
-        raise _link_to_nothing(entry)
-    if tree.is_item(entry.name):
-        raise InputError(
-            f"{printable(entry.path)} lies beside the class folders, so its class is not known. "
-            "Expected <wnid>/<file>; move it into its class folder or remove it."
-        )
+        raise _broken_link(entry)
+    if layout.is_item(entry.name):
+        remedy = "Move it into its class folder or remove it."
+        raise rules.outside_class_folders(printable(entry.path), layout, remedy)
 
 
-def _check_item(entry: Entry, tree: DatasetLayout) -> bool:
-    """True, or the reason why this cannot be scored."""
-    if not is_utf8(entry.name):
-        raise InputError(
-            f"{printable(entry.path)} has a name that is not UTF-8, so it cannot be recorded. "
-            "Rename the file."
-        )
-    # The first question costs no system call, and there are millions of files.
-    if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
-        if not os.path.exists(entry.path):
-            raise _link_to_nothing(entry)
-        raise InputError(
-            f"{printable(entry.path)} is no file, expected {a_or_an(tree.noun)}. Remove it."
-        )
-    if not tree.is_item(entry.name):
-        raise InputError(
-            f"{printable(entry.path)} is no {tree.noun} by its name, expected one of "
-            f"{' '.join(sorted(tree.suffixes))}. Remove it from the class folder."
-        )
-    return True
+def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
+    """The error for a folder beside the class folders; it may hold the class folders itself."""
+    folder = _holder_of_classes(Path(entry.path), layout, levels=2)
+    if folder is None:
+        holder = "class folders" if layout.id_includes_dir else f"{layout.noun}s"
+        remedy = f"Move it elsewhere, or give the folder that holds the {holder}."
+    elif folder.name in SEVERITY_FOLDERS:
+        remedy = rules.PART_OF_IMAGENET_C
+    else:
+        remedy = f"Did you mean {printable(folder)}?"
+    return rules.unknown_class_folder(printable(entry.path), layout, remedy)
 
 
-def a_or_an(noun: str) -> str:
-    """A noun with its article.
+def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path | None:
+    """The first folder, this one or at most so many levels below, that holds a class folder."""
+    below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
+    if any(entry.name in layout.folders() for entry in below):
+        return folder
+    for child in sorted(Path(entry.path) for entry in below) if levels else ():
+        if (holder := _holder_of_classes(child, layout, levels - 1)) is not None:
+            return holder
+    return None
 
-    Example:
-        >>> a_or_an("image"), a_or_an("video")
-        ('an image', 'a video')
-    """
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> list[str]:
+    """The names of items, after each was checked."""
+    names = []
+    for entry in entries:
+        if not rules.is_utf8(entry.name):
+            raise rules.not_utf8(printable(entry.path), "Rename the file.")
+        # The first question costs no system call, and there are millions of files.
+        if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
+            if not os.path.exists(entry.path):
+                raise _broken_link(entry)
+            raise rules.not_a_file(printable(entry.path), layout, "Remove it.")
+        if not layout.is_item(entry.name):
+            remedy = "Remove it from the class folder."
+            raise rules.wrong_suffix(printable(entry.path), layout, remedy)
+        names.append(entry.name)
+    return names
 
 
-def _link_to_nothing(entry: Entry) -> InputError:
+def _broken_link(entry: Entry) -> InputError:
     return InputError(
-        f"{printable(entry.path)} is a link to nothing, expected a file. Restore or remove it."
+        f"{printable(entry.path)} is a broken link, expected a file. Restore or remove it."
     )

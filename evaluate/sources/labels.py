@@ -1,14 +1,14 @@
-"""The classes of ImageNet's validation images where no folder says them.
+"""Lists of the classes of ImageNet's validation images, for images without class folders.
 
-The original archive is flat, ``ILSVRC2012_val_00000001.JPEG`` and so on; their classes stand in a
-list. Lists are told apart by what is in them:
+The original archive is flat, ``ILSVRC2012_val_00000001.JPEG`` and so on; the classes are in a list.
+The kind of a list is recognised by its content:
 
 * 50,000 WordNet ids, a line each, in order of the files;
 * lines of ``NAME WNID`` or ``NAME INDEX``, the index counting the sorted WordNet ids from 0;
 * Kaggle's ``LOC_val_solution.csv``;
 * the devkit's ``ILSVRC2012_validation_ground_truth.txt`` with its ``meta.mat`` beside it. Its
-  numbers from 1 to 1000 are ILSVRC2012_IDs, whose order is another one: only ``meta.mat`` says
-  which classes they are, and without it they are refused.
+  numbers from 1 to 1000 are ILSVRC2012_IDs, which have another order: only ``meta.mat`` says which
+  classes they are, so without it they are refused.
 
 Source: the readme of the ILSVRC2012 development kit, sections 2.2 and 3.2.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ...errors import InputError, printable, reason_of
 from ..classes import class_index, wnids
-from .listing import is_image_name
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 
 VALIDATION_IMAGES = 50_000
 IMAGES_A_CLASS = 50
@@ -35,7 +35,7 @@ USUAL_NAMES = (
     "ILSVRC2012_validation_ground_truth.txt",
     "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
 )
-"""Of lists that are found without being named, in or beside the folder of the images."""
+"""Names of lists that are found without ``--labels``, in or beside the folder of the images."""
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 
@@ -50,17 +50,17 @@ class Labels:
     """A list of classes.
 
     Attributes:
-        path: Of the list.
-        by_name: WordNet id of a file's name without its suffix.
-        by_number: WordNet ids of the files 1, 2 and so on, where the list has no names.
+        path: Path of the list.
+        by_name: WordNet id by the file's name without its suffix.
+        by_number: WordNet ids of the files 1, 2 and so on, if the list has no names.
     """
 
     path: Path
     by_name: Mapping[str, str]
     by_number: Sequence[str] = ()
 
-    def wnid_of(self, name: str) -> str | None:
-        """The class of a file; none if the list does not have it."""
+    def wnid(self, name: str) -> str | None:
+        """The class of a file; ``None`` if it is not in the list."""
         stem = _stem(name)
         if not self.by_number:
             return self.by_name.get(stem)
@@ -70,21 +70,23 @@ class Labels:
 
 
 def is_numbered(name: str) -> bool:
-    """Whether a file is named like those of the validation archive."""
-    return is_image_name(name) and _NUMBERED.fullmatch(_stem(name)) is not None
+    """Whether a file is named like an image of the validation archive."""
+    return IMAGES_IN_CLASS_FOLDERS.is_item(name) and _NUMBERED.fullmatch(_stem(name)) is not None
 
 
-def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: str) -> list[str]:
-    """Ids of flat images, ``<wnid>/<file>``, sorted.
+def labelled(
+    names: Iterable[str], labels: Labels | None, folder: Path, where: str
+) -> dict[str, str]:
+    """The file name of each flat image by its id, ``<wnid>/<file>``, sorted by id.
 
     Args:
-        names: Of the files.
-        labels: The list that was named, or none.
-        folder: In and beside which a list is looked for otherwise.
-        where: The images are, in words.
+        names: Names of the files.
+        labels: The user's list; if ``None``, a list is looked for.
+        folder: Folder in and beside which a list is looked for.
+        where: Location of the images, for messages.
 
     Raises:
-        InputError: If there is no list, it is not one of those known, or lacks an image.
+        InputError: If there is no list, its kind is unknown, or it lacks an image.
     """
     labels = labels or labels_beside(folder)
     if labels is None:
@@ -92,21 +94,21 @@ def labelled(names: Iterable[str], labels: Labels | None, folder: Path, where: s
             f"{where} holds images without class folders, so their classes are not known. Give "
             f"--labels FILE, or put one beside them: {', '.join(USUAL_NAMES[:4])}."
         )
-    found = {name: labels.wnid_of(name) for name in names}
-    lacking = sorted(name for name, wnid in found.items() if wnid is None)
-    if lacking:
+    classes = {name: labels.wnid(name) for name in names}
+    missing = sorted(name for name, wnid in classes.items() if wnid is None)
+    if missing:
         raise InputError(
-            f"{printable(labels.path)} has no class for {len(lacking):,} of the {len(found):,} "
-            f"images in {where}, first {printable(lacking[0])}. Give the list that belongs to them."
+            f"{printable(labels.path)} has no class for {len(missing):,} of the {len(classes):,} "
+            f"images in {where}, first {printable(missing[0])}. Give the list that belongs to them."
         )
-    return sorted(f"{wnid}/{name}" for name, wnid in found.items())
+    return dict(sorted((f"{wnid}/{name}", name) for name, wnid in classes.items()))
 
 
 def refuse_needless(labels: Labels | None, where: str) -> None:
-    """Refuse a list that was named for images that are in class folders.
+    """Refuse a list of the user for images that are in class folders.
 
     Raises:
-        InputError: If one was.
+        InputError: If there is such a list.
     """
     if labels is not None:
         raise InputError(
@@ -119,7 +121,7 @@ def read_labels(path: Path) -> Labels:
     """Read a list of classes.
 
     Raises:
-        InputError: If it cannot be read, or is none of those known: what is wrong, in which line.
+        InputError: If it cannot be read, or its kind is unknown.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -140,20 +142,22 @@ def read_labels(path: Path) -> Labels:
 
 
 def labels_beside(folder: Path) -> Labels | None:
-    """The list of a usual name in the folder or beside it, if any.
+    """The list with a usual name in the folder or beside it; ``None`` if there is none.
 
     Raises:
-        InputError: If it cannot be read, or is none of those known.
+        InputError: If it cannot be read, or its kind is unknown.
     """
-    places = (place / name for place in (folder, folder.absolute().parent) for name in USUAL_NAMES)
-    found = next((place for place in places if place.is_file()), None)
-    return None if found is None else read_labels(found)
+    for parent in (folder, folder.absolute().parent):
+        for name in USUAL_NAMES:
+            if (parent / name).is_file():
+                return read_labels(parent / name)
+    return None
 
 
 def _named(
     path: Path, rows: Sequence[list[str]], *, first_line: int = 1, boxes: bool = False
 ) -> Labels:
-    """Of lines with a name and a class; with ``boxes``, each followed by numbers to leave out."""
+    """Labels from lines of a name and a class; with ``boxes``, numbers may follow in a line."""
     classes = {wnid: wnid for wnid in wnids()}
     if not boxes:
         classes |= {str(index): wnid for index, wnid in enumerate(wnids())}
@@ -168,24 +172,24 @@ def _named(
 
 
 def _numbered(path: Path, classes: Mapping[str, str], rows: Sequence[list[str]]) -> Labels:
-    """Of lines with a class each, in order of the files."""
-    found = []
+    """Labels from lines of a class each, in order of the files."""
+    result: list[str] = []
     for line, row in enumerate(rows, 1):
         wnid = classes.get(row[0]) if len(row) == 1 else None
         if wnid is None:
             raise _bad_line(path, line, row)
-        found.append(wnid)
-    if len(found) != VALIDATION_IMAGES:
+        result.append(wnid)
+    if len(result) != VALIDATION_IMAGES:
         raise InputError(
-            f"{printable(path)} has {len(found):,} lines without names of files. {_EXPECTED}"
+            f"{printable(path)} has {len(result):,} lines without names of files. {_EXPECTED}"
         )
-    _check_balance(path, found)
-    return Labels(path, {}, found)
+    _check_balance(path, result)
+    return Labels(path, {}, result)
 
 
-def _check_balance(path: Path, found: Iterable[str]) -> None:
-    """The whole validation set has 50 images of each class: a list that has not is another's."""
-    counts = Counter(found)
+def _check_balance(path: Path, classes: Iterable[str]) -> None:
+    """Refuse a list that does not have 50 images of each class, as the validation set has."""
+    counts = Counter(classes)
     odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
     if odd is not None:
         raise InputError(
@@ -197,7 +201,7 @@ def _check_balance(path: Path, found: Iterable[str]) -> None:
 def _bad_line(path: Path, line: int, row: Sequence[str]) -> InputError:
     words = printable(" ".join(row))
     return InputError(
-        f"{printable(path)}, line {line}: no class is known from {words[:60]!r}, or it contradicts "
+        f"{printable(path)}, line {line}: no class is known for {words[:60]!r}, or it contradicts "
         f"a line above. {_EXPECTED}"
     )
 
@@ -238,4 +242,4 @@ def _devkit_classes(path: Path) -> dict[str, str]:
 
 def _stem(name: str) -> str:
     name = name.rpartition("/")[2]
-    return name.rpartition(".")[0] if is_image_name(name) else name
+    return name.rpartition(".")[0] if IMAGES_IN_CLASS_FOLDERS.is_item(name) else name

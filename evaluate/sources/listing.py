@@ -1,4 +1,4 @@
-"""Folders and files as they are found: what counts as an image, what is passed over."""
+"""Reading folders and files from disk, with errors that name them."""
 
 import errno
 import os
@@ -7,22 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError, UnreadError, printable, reason_of
-from ..layouts import IMAGE_SUFFIXES
-
-_LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
-
-PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
+from .layout_rules import is_ignored
 
 _OF_ONE_FILE = frozenset(
     (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 )
-"""What can be wrong with a single file; a stale handle or too many open files is never that."""
+"""Errors of a single file; a stale handle or too many open files are errors of the system."""
 
 Entry = os.DirEntry[str]
 
 
 def entries_of(folder: Path) -> Iterator[Entry]:
-    """What a folder holds, less hidden files and what other systems leave behind.
+    """The entries of a folder, without hidden ones and those that systems leave behind.
 
     Raises:
         InputError: If it cannot be read.
@@ -30,17 +26,17 @@ def entries_of(folder: Path) -> Iterator[Entry]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not is_left_behind(entry.name):
+                if not is_ignored(entry.name):
                     yield entry
     except OSError as error:
         raise InputError(f"{printable(folder)} cannot be read: {reason_of(error)}.") from error
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there.
+    """Whether a path is a folder.
 
     Raises:
-        InputError: If that cannot be found out, for lack of permission say.
+        InputError: If the system does not answer, for example for lack of permission.
     """
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
@@ -52,31 +48,12 @@ def is_folder(path: Path) -> bool:
         raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
 
 
-def is_left_behind(name: str) -> bool:
-    """Whether a name is hidden, or one that a system leaves in every folder."""
-    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is an image, by its name."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name can be recorded."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def read_file(location: str) -> bytes:
     """The bytes of a file.
 
     Raises:
         UnreadError: If it cannot be read.
-        InputError: If that is not the fault of this one file.
+        InputError: If the error is not one of this file alone.
     """
     try:
         with open(location, "rb") as file:
@@ -85,23 +62,23 @@ def read_file(location: str) -> bytes:
         kind = UnreadError if error.errno in _OF_ONE_FILE else InputError
         raise kind(
             f"{printable(location)} cannot be read: {reason_of(error)}. "
-            "The tree must not change while it is scored."
+            "The data must not change while they are scored."
         ) from error
 
 
 def refuse_gone(folder: Path) -> None:
-    """Tell a folder whose files cannot be read from one with a bad file: a disk may be gone.
+    """Refuse a folder that has vanished, after one of its files could not be read.
 
     Raises:
-        InputError: If it cannot be listed, or is empty, as where nothing is mounted any more.
+        InputError: If it cannot be listed, or is empty, like the folder of a disk that is not
+            mounted any more.
     """
     try:
         if next(entries_of(folder), None) is not None:
             return
-        what = f"{printable(folder)} is empty now"
+        reason = f"{printable(folder)} is empty now"
     except InputError as error:
-        what = str(error).rstrip(".")
+        reason = str(error).rstrip(".")
     raise InputError(
-        f"The data are gone: {what}. Bring them back and repeat the command; what is finished is "
-        "kept."
+        f"The data are gone: {reason}. Restore them and repeat the command; finished work is kept."
     )

@@ -1,4 +1,4 @@
-"""From what ``--data`` names to one source: folders, tar files, folders of tars, any mixture."""
+"""The source of what ``--data`` names: folders, tar files, folders of tars, or any mixture."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -8,10 +8,11 @@ from ...contracts import Condition, DatasetLayout, Item, Progress
 from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
-from .generated_marker import Content, one_mark
+from .generated_marker import Content, common_marker
 from .items import IdPool, Items, read_item_file
 from .labels import read_labels
-from .listing import PART_OF_IMAGENET_C, entries_of, is_folder
+from .layout_rules import PART_OF_IMAGENET_C, condition_folders, duplicate
+from .listing import entries_of, is_folder
 from .tar import TarSource
 
 TAR = ".tar"
@@ -26,30 +27,24 @@ class MixedSource:
         self._parts = parts
         self._tars = {part.path: part for part in parts if isinstance(part, TarSource)}
         self._part_of: dict[Condition, Part] = {}
-        holders: dict[Condition, list[Part]] = {}
-        for part in parts:
-            for condition in part.conditions():
-                holders.setdefault(condition, []).append(part)
         for condition in conditions:
-            there = holders.get(condition, [])
-            if len(there) > 1:
-                raise InputError(
-                    f"{condition} is there twice: {there[0].where(condition)} and "
-                    f"{there[1].where(condition)}. Leave one of them, or name the one to use with "
-                    "--data."
-                )
-            if there:
-                self._part_of[condition] = there[0]
+            holders = [part for part in parts if condition in part.conditions()]
+            if len(holders) > 1:
+                remedy = "Keep only one of them, or name the one to use with --data."
+                first, second = (part.where(condition) for part in holders[:2])
+                raise duplicate(condition, first, second, remedy)
+            if holders:
+                self._part_of[condition] = holders[0]
 
     def conditions(self) -> list[Condition]:
-        """Those of the benchmark's conditions that are in one of the parts, in its order."""
+        """The benchmark's conditions that are in one of the parts, in the benchmark's order."""
         return list(self._part_of)
 
     def items(self, condition: Condition) -> Items:
-        """The images of one condition, sorted by id.
+        """The items of one condition, sorted by id.
 
         Raises:
-            InputError: If something among them cannot be an image, or there is none at all.
+            InputError: If something among them cannot be an item, or there is none at all.
         """
         return self._part_of[condition].items(condition)
 
@@ -66,14 +61,14 @@ class MixedSource:
 
     @cached_property
     def generated(self) -> Content | None:
-        """How the data were made, where ``evaluator data`` made them.
+        """The content of ``generated.json`` if the data were made by ``evaluator data``.
 
         Raises:
-            InputError: If a mark cannot be read, or the parts were made in different ways.
+            InputError: If such a file cannot be read, or the parts were made in different ways.
         """
         used = [part for part in self._parts if part.conditions()]
-        marks = {name: mark for part in used for name, mark in part.marks().items()}
-        return one_mark(marks, "The data")
+        markers = {name: content for part in used for name, content in part.markers().items()}
+        return common_marker(markers, "The data")
 
 
 def open_source(
@@ -81,7 +76,7 @@ def open_source(
     conditions: Sequence[Condition],
     *,
     progress: Progress,
-    tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
+    layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     labels: Path | None = None,
     damaged_ok: bool = False,
 ) -> MixedSource:
@@ -89,22 +84,22 @@ def open_source(
 
     Args:
         data: Folders, and tar files, which are read in place; tars in a folder count as well.
-        conditions: The benchmark's.
-        progress: Is told of the index of a tar, which is made once.
-        tree: How the benchmark's items lie.
-        labels: A list of the classes of ImageNet's validation images, where they are flat.
-        damaged_ok: Take from a tar that is truncated or damaged what is there.
+        conditions: The conditions of the benchmark.
+        progress: Progress callback.
+        layout: How the benchmark's items are laid out.
+        labels: A list of the classes of ImageNet's validation images, if these are flat.
+        damaged_ok: Whether to take what a truncated or damaged tar still holds.
 
     Raises:
-        InputError: If there is nothing of that name, a condition is there twice, a tar is
-            damaged, or corrupted images are named as clean ones.
+        InputError: If a path does not exist, a condition exists twice, a tar is damaged, or
+            corrupted images are given as clean ones.
     """
     if not data:
-        raise InputError("No data are named. Give folders or tar files that hold the images.")
-    if labels is not None and (not tree.listed or any(c.values for c in conditions)):
+        raise InputError("No data are given. Give folders or tar files that hold the images.")
+    if labels is not None and (not layout.listed or any(c.values for c in conditions)):
         raise InputError(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
-            f"folders; the class of these {tree.noun}s is known. Leave it out."
+            f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
     known, pool = None if labels is None else read_labels(labels), IdPool()
     parts: list[Part] = []
@@ -112,8 +107,8 @@ def open_source(
         folder, before = is_folder(path), len(parts)
         if folder and not any(condition.values for condition in conditions):
             _refuse_corrupted(path)
-        if folder and _holds_more_than_tars(path, conditions, tree):
-            parts.append(FolderSource(path, conditions, pool, known, tree))
+        if folder and _holds_more_than_tars(path, conditions, layout):
+            parts.append(FolderSource(path, conditions, pool, known, layout))
         parts += [
             TarSource(
                 tar,
@@ -121,26 +116,26 @@ def open_source(
                 progress=progress,
                 pool=pool,
                 labels=known,
-                tree=tree,
+                layout=layout,
                 damaged_ok=damaged_ok,
             )
             for tar in (_tars_in(path) if folder else [path])
         ]
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
-            expected = "/".join(str(value) for _, value in conditions[0].values)
+            expected = "/".join(condition_folders(conditions[0]))
             raise InputError(
-                f"{printable(path)} holds nothing of what is scored. Give the folder or tar that "
-                f"holds {expected or f'the {tree.noun}s'}, or leave this one out."
+                f"{printable(path)} holds no data of this benchmark. Give the folder or tar that "
+                f"holds {expected or f'the {layout.noun}s'}, or omit this path."
             )
     return MixedSource(parts, conditions)
 
 
 def _refuse_corrupted(folder: Path) -> None:
-    """A cell of ImageNet-C is laid out as clean images are; where it lies says what it is."""
-    place = folder.resolve()
-    if place.name in SEVERITY_FOLDERS and place.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+    """Refuse a cell of ImageNet-C, which has the layout of clean images, by its path."""
+    path = folder.resolve()
+    if path.name in SEVERITY_FOLDERS and path.parent.name in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
         raise InputError(
-            f"{printable(folder)} is severity {place.name} of {place.parent.name}. "
+            f"{printable(folder)} is severity {path.name} of {path.parent.name}. "
             f"{PART_OF_IMAGENET_C}"
         )
 
@@ -151,11 +146,11 @@ def _tars_in(folder: Path) -> Iterator[Path]:
 
 
 def _holds_more_than_tars(
-    folder: Path, conditions: Sequence[Condition], tree: DatasetLayout
+    folder: Path, conditions: Sequence[Condition], layout: DatasetLayout
 ) -> bool:
-    """Whether the folder itself is to be looked into for conditions."""
+    """Whether conditions are looked for in the folder itself, beside its tars."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True
     return any(
-        entry.name in tree.folders() or tree.is_item(entry.name) for entry in entries_of(folder)
+        entry.name in layout.folders() or layout.is_item(entry.name) for entry in entries_of(folder)
     )

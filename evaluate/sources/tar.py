@@ -1,10 +1,10 @@
 """Items in a tar file, read in place: ``.../<corruption>/<severity>/<wnid>/<file>``.
 
-A condition is found at any depth, whatever stands before it in the names. What a folder is refused
-for, a tar is refused for as well.
+A condition is found at any depth, whatever precedes it in the names. The rules are in
+``layout_rules``: what is refused in a folder is refused in a tar as well.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,18 @@ import numpy.typing as npt
 from ...contracts import Condition, DatasetLayout, Extent, Item, Progress
 from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from .folder import a_or_an, nothing_there, stray_folder
-from .generated_marker import GENERATED, Content, mark_from_bytes, read_mark
-from .items import IdPool, Ids, Items, ids_of_names, refuse_missing
-from .labels import Labels, is_numbered, labelled, refuse_needless
-from .listing import PART_OF_IMAGENET_C, is_left_behind, is_utf8
+from . import layout_rules as rules
+from .generated_marker import GENERATED, LEVELS_ABOVE, Content, marker_from_bytes, read_marker
+from .items import IdPool, Ids, Items, refuse_missing
+from .labels import Labels, labelled, refuse_needless
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
-_ITEM, _PASSED_OVER, _NO_CLASS, _OTHER = range(4)
-"""What a name below a condition's folder may be."""
+_ITEM, _IGNORED, _UNKNOWN_CLASS, _NO_ITEM = range(4)
+"""What a file below a condition's folder may be, judging by the last two parts of its name."""
+
+_PACK_AGAIN = "Pack the class folders again."
+_PACK_WITHOUT = "Pack the class folders again without it."
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +34,23 @@ class Members:
     """Items that are members of a tar, all below one folder of it.
 
     Attributes:
-        tar: Its path.
-        folder: Inside it.
-        offset: Of each item's first byte.
-        size: In bytes.
-        flat: Whether the items lie in the folder itself, although their ids have folders.
-        paths: Of each item below the folder, where its id does not say it.
+        tar: Path of the tar.
+        folder: Folder inside the tar.
+        offset: Position of each item's first byte.
+        size: Size of each item in bytes.
+        paths: Path below the folder of each item whose id is not that path.
     """
 
     tar: str
     folder: str
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
-    flat: bool = False
     paths: Mapping[str, str] = field(default_factory=dict)
 
     def location(self, id: str) -> str:
         """``noise.tar: gaussian_noise/1/n01440764/x.JPEG``."""
-        name = id.partition("/")[2] if self.flat else self.paths.get(id, id)
-        return f"{self.tar}: {self.folder}/{name}" if self.folder else f"{self.tar}: {name}"
+        path = self.paths.get(id, id)
+        return f"{self.tar}: {self.folder}/{path}" if self.folder else f"{self.tar}: {path}"
 
     def extent(self, row: int) -> Extent:
         """Where the bytes are."""
@@ -58,7 +58,18 @@ class Members:
 
 
 class TarSource:
-    """Class folders in a tar, one set of them for each condition that it holds."""
+    """Class folders in a tar, one set of them for each condition that it holds.
+
+    Args:
+        path: The tar.
+        conditions: The conditions of the benchmark.
+        progress: Progress callback.
+        pool: Ids that sources share.
+        labels: The user's list of labels for images without class folders; if ``None``, a list is
+            looked for beside the tar.
+        layout: How items lie in the folder of a condition.
+        damaged_ok: Whether to take what a truncated or damaged tar still holds.
+    """
 
     def __init__(
         self,
@@ -68,7 +79,7 @@ class TarSource:
         progress: Progress,
         pool: IdPool | None = None,
         labels: Labels | None = None,
-        tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
+        layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
         damaged_ok: bool = False,
     ) -> None:
         self._tar = OpenTar(path)
@@ -79,8 +90,8 @@ class TarSource:
             progress.note(f"{printable(path)} is damaged or truncated: {self._index.fault}.")
         self._pool = pool or IdPool()
         self._labels = labels
-        self._tree = tree
-        self._known: tuple[npt.NDArray[np.int32], Ids] | None = None
+        self._layout = layout
+        self._latest_ids: tuple[npt.NDArray[np.int32], Ids] | None = None
         self._folders = {
             condition: folder
             for condition in conditions
@@ -89,309 +100,314 @@ class TarSource:
 
     @property
     def path(self) -> str:
-        """Of the tar, as items say it."""
+        """Path of the tar, as the extents of items have it."""
         return str(self._tar.path)
 
     def conditions(self) -> list[Condition]:
-        """Those of the benchmark's conditions that are in the tar, in the benchmark's order."""
+        """The benchmark's conditions that are in the tar, in the benchmark's order."""
         return list(self._folders)
 
     def where(self, condition: Condition) -> str:
-        """The folder of a condition, in words."""
-        return self._shown(self._folders[condition])
+        """The folder of a condition, for messages."""
+        return self._where(self._folders[condition])
 
     def items(self, condition: Condition) -> Items:
-        """The images of one condition, sorted by id.
+        """The items of one condition, sorted by id.
 
         Raises:
-            InputError: If something among them cannot be an image, or there is none at all.
+            InputError: If something among them cannot be an item, or there is none at all.
         """
-        folder, index = self._folders[condition], self._index
+        folder, frames = self._folders[condition], self._layout.frames(condition)
         if not condition.values and folder in self._flat_folders:
-            return self._flat_items(folder)
-        refuse_needless(self._labels, self._shown(folder))
-        if not self._tree.id_includes_dir:
-            return self._named_items(folder, self._tree.frames(condition))
-        self._refuse_strays(folder)
-        rows = np.arange(*index.rows_of(folder).indices(len(index.name)))
-        what = self._what_names_are[index.name[rows]]
-        rows = rows[what != _PASSED_OVER]
-        wrong = rows[(self._what_names_are[index.name[rows]] != _ITEM) | (index.kind[rows] != FILE)]
-        if wrong.size:
-            raise self._wrong(int(wrong[0]), folder)
-        if not rows.size:
-            raise nothing_there(self._shown(folder), self._tree)
-        place = Members(self.path, folder, index.offset[rows], index.size[rows])
-        ids = self._ids(index.name[rows])
-        return Items(ids, place, tree=self._tree, frames=self._tree.frames(condition))
+            return self._flat_items(folder, frames)
+        refuse_needless(self._labels, self._where(folder))
+        if self._layout.id_includes_dir:
+            return self._class_items(folder, frames)
+        return self._named_items(folder, frames)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one member.
 
         Raises:
             ImageError: If it is missing, or the tar ends before it does, or it cannot be read.
-            InputError: If the tar changed since it was opened, or cannot be read any more.
+            InputError: If the tar changed since it was opened, when every item may be another, or
+                cannot be read any more.
         """
-        return read_member(self._tar, item)
+        refuse_missing(item)
+        assert item.extent is not None
+        try:
+            data = self._tar.read(item.extent.offset, item.extent.size)
+        except UnreadError as error:
+            raise UnreadError(f"{printable(item.location)} cannot be read: {error}") from error
+        self._tar.refuse_changed()
+        if len(data) < item.extent.size:
+            raise ImageError(
+                f"{printable(item.location)} is cut off: the tar is truncated, and only "
+                f"{len(data):,} of {item.extent.size:,} bytes are present."
+            )
+        return data
 
-    def marks(self) -> dict[str, Content | None]:
-        """The marks of the trees that the conditions were packed from, by name.
+    def markers(self) -> dict[str, Content | None]:
+        """The content of the ``generated.json`` that belongs to each condition, by its path.
 
-        A mark lies in the tar, in the folder of the condition or at most two above it, or beside
-        the tar.
+        That file lies in the folder of the condition or at most two above it, or beside the tar.
+        ``None``, under the path of the tar, if a condition has no such file.
 
         Raises:
-            InputError: If one cannot be read.
+            InputError: If such a file cannot be read.
         """
-        return dict(self._mark_of(folder) for folder in self._folders.values())
+        return dict(self._marker_of(folder) for folder in self._folders.values())
 
-    def _mark_of(self, folder: str) -> tuple[str, Content | None]:
+    def _marker_of(self, folder: str) -> tuple[str, Content | None]:
         parts = folder.split("/") if folder else []
-        for depth in range(len(parts), max(-1, len(parts) - 3), -1):
+        for depth in range(len(parts), max(-1, len(parts) - LEVELS_ABOVE - 1), -1):
             path = "/".join((*parts[:depth], GENERATED))
             if (row := self._index.row_of(path)) is not None:
                 data = self._tar.read(int(self._index.offset[row]), int(self._index.size[row]))
-                return self._shown(path), mark_from_bytes(data, self._shown(path))
+                return self._where(path), marker_from_bytes(data, self._where(path))
         beside = self._tar.path.with_name(GENERATED)
         if beside.is_file():
-            return printable(beside), read_mark(beside)
+            return printable(beside), read_marker(beside)
         return printable(self._tar.path), None
 
-    def _flat_items(self, folder: str) -> Items:
+    # ------------------------------------------------------------------ items of a condition
+
+    def _class_items(self, folder: str, frames: int) -> Items:
+        self._refuse_strays(folder)
         index = self._index
+        rows = np.arange(*index.rows_of(folder).indices(len(index.name)))
+        rows = rows[self._kinds_of_names[index.name[rows]] != _IGNORED]
+        kinds = self._kinds_of_names[index.name[rows]]
+        wrong = rows[(kinds != _ITEM) | (index.kind[rows] != FILE)]
+        if wrong.size:
+            raise self._wrong_member(int(wrong[0]), folder)
+        if not rows.size:
+            raise rules.no_items(self._where(folder), self._layout)
+        place = Members(self.path, folder, index.offset[rows], index.size[rows])
+        return Items(self._ids(index.name[rows]), place, layout=self._layout, frames=frames)
+
+    def _flat_items(self, folder: str, frames: int) -> Items:
         rows = {
             name: row
-            for row in files_in(index, folder)
-            if self._tree.is_item(name := index.names[index.name[row]].rpartition("/")[2])
-            and not is_left_behind(name)
+            for row, name in self._files(folder)
+            if self._layout.is_item(name) and not rules.is_ignored(name)
         }
-        for row in rows.values():
-            self._refuse_no_file(row)
-        ids = labelled(rows, self._labels, self._tar.path.parent, self._shown(folder))
-        order = [rows[id.partition("/")[2]] for id in ids]
-        place = Members(self.path, folder, index.offset[order], index.size[order], flat=True)
-        return Items(self._pool.shared(ids), place, tree=self._tree)
+        self._check_files(rows.values())
+        paths = labelled(rows, self._labels, self._tar.path.parent, self._where(folder))
+        return self._items_at(folder, rows, paths, frames)
 
     def _named_items(self, folder: str, frames: int) -> Items:
-        """Those whose names say everything, whether they lie in folders or not.
+        """The items whose names say everything, whether they lie in class folders or not.
 
-        A misnamed one among them is refused; elsewhere in the tar other pictures may lie.
+        One with a wrong name among them is refused; elsewhere in the tar other images may lie.
         """
-        index, below = self._index, f"{folder}/" if folder else ""
-        places = [folder, *(below + name for name in self._tree.folders())]
-        among = [row for place in places for row in files_in(index, place)]
-        found = [(row, index.path_of(row)) for row in among] + self._named
+        index, layout, below = self._index, self._layout, f"{folder}/" if folder else ""
+        folders = [folder, *(below + name for name in layout.folders())]
+        members = [(row, index.path_of(row)) for name in folders for row in files_in(index, name)]
         rows = {
             path.removeprefix(below): row
-            for row, path in found
-            if path.startswith(below) and self._tree.is_item(path) and not _is_passed_over(path)
+            for row, path in members + self._named
+            if path.startswith(below) and layout.is_item(path) and not _has_ignored_part(path)
         }
-        for row in rows.values():
-            self._refuse_no_file(row)
-        paths = ids_of_names(self._tree, rows, lambda path: self._shown(below + path))
+        self._check_files(rows.values())
+        paths = rules.paths_by_id(layout, rows, lambda path: self._where(below + path))
         if not paths:
-            raise nothing_there(self._shown(folder), self._tree)
+            raise rules.no_items(self._where(folder), layout)
+        return self._items_at(folder, rows, paths, frames)
+
+    def _items_at(
+        self, folder: str, rows: Mapping[str, int], paths: Mapping[str, str], frames: int
+    ) -> Items:
+        """Items from the row of each path below the folder, and the path of each id."""
         order = [rows[path] for path in paths.values()]
-        place = Members(self.path, folder, index.offset[order], index.size[order], paths=paths)
-        return Items(self._pool.shared(list(paths)), place, tree=self._tree, frames=frames)
-
-    # ------------------------------------------------------------------ where conditions are
-
-    def _folder_of(self, condition: Condition) -> str | None:
-        wanted = [str(value) for _, value in condition.values]
-        roots = dict.fromkeys(self._places_of(wanted) if wanted else self._roots())
-        roots = roots or dict.fromkeys(() if wanted else self._flat_folders)
-        root = next(iter(roots), None)
-        if not wanted and root is not None and root.rpartition("/")[2] in SEVERITY_FOLDERS:
-            raise InputError(f"{self._shown(root)} holds class folders. {PART_OF_IMAGENET_C}")
-        if len(roots) > 1:
-            first, second = (self._shown(root) for root in list(roots)[:2])
-            raise InputError(
-                f"{condition} is there twice: {first} and {second}. Leave one of them."
-            )
-        return root
-
-    def _places_of(self, wanted: list[str]) -> Iterator[str]:
-        """The folders that end like this, with files two levels below or deeper."""
-        for parts in self._folder_parts:
-            for end in range(len(wanted), len(parts) + 1):
-                if parts[end - len(wanted) : end] == wanted:
-                    yield "/".join(parts[:end])
-                    break
-
-    def _roots(self) -> Iterator[str]:
-        """The folders in which items lie, or folders of them."""
-        if self._tree.id_includes_dir:
-            yield from self._roots_of_folders()
-            return
-        for _, path in self._named:
-            folder = path.rpartition("/")[0]
-            above, _, own = folder.rpartition("/")
-            yield above if own in self._tree.folders() else folder
-
-    @cached_property
-    def _named(self) -> list[tuple[int, str]]:
-        """The files whose names can be items' where names say everything: rows and paths."""
-        index = self._index
-        found = [self._is_named(name.rpartition("/")[2]) for name in index.names]
-        rows = np.flatnonzero(np.array(found, bool)[index.name]).tolist() if found else []
-        paths = [(row, index.path_of(row)) for row in rows]
-        return [(row, path) for row, path in paths if not _is_passed_over(path)]
-
-    def _is_named(self, name: str) -> bool:
-        """Whether a file's name is an item's; beside stimuli, a tar may hold other pictures."""
-        if not self._tree.is_item(name) or self._tree.attributes is None:
-            return False
-        try:
-            self._tree.attributes(name)
-        except InputError:
-            return False
-        return True
-
-    def _roots_of_folders(self) -> Iterator[str]:
-        index, classes = self._index, self._tree.folders()
-        in_class = np.array([name.partition("/")[0] in classes for name in index.names], bool)
-        has_class = np.unique(index.folder[in_class[index.name]]) if len(in_class) else ()
-        for position in has_class:
-            folder = index.folders[position]
-            if not _is_passed_over(folder):
-                yield folder
-
-    @cached_property
-    def _flat_folders(self) -> dict[str, None]:
-        """Those in which validation images lie, where there are no class folders."""
-        if not self._tree.listed or next(self._roots_of_folders(), None) is not None:
-            return {}
-        index, wanted = self._index, is_numbered if self._labels is None else self._tree.is_item
-        found = np.fromiter(map(wanted, index.names), bool, len(index.names))
-        paths = map(index.path_of, np.flatnonzero(found[index.name]).tolist())
-        folders = dict.fromkeys(path.rpartition("/")[0] for path in paths)
-        return {folder: None for folder in folders if not _is_passed_over(folder)}
-
-    @cached_property
-    def _folder_parts(self) -> list[list[str]]:
-        return [f.split("/") for f in self._index.folders if f and not _is_passed_over(f)]
-
-    # ------------------------------------------------------------------ what cannot be an image
-
-    @cached_property
-    def _what_names_are(self) -> npt.NDArray[np.int8]:
-        """Of each of the index's names: whether it can be an image's below a condition."""
-        names = self._index.names
-        return np.fromiter(map(self._what_it_is, names), np.int8, len(names))
-
-    def _refuse_strays(self, folder: str) -> None:
-        """Refuse images beside the class folders, and files in folders below those."""
-        if ".." in folder.split("/"):
-            raise InputError(f"{self._shown(folder)} leads out of the tar. Pack it again.")
-        index = self._index
-        for row in files_in(index, folder):
-            name = index.path_of(row).rpartition("/")[2]
-            if name in self._tree.folders():
-                self._refuse_no_file(row)
-            if self._tree.is_item(name) and not is_left_behind(name):
-                raise InputError(
-                    f"{self._shown(index.path_of(row))} lies beside the class folders, so its "
-                    "class is not known. Expected <wnid>/<file>; pack the class folders again."
-                )
-        below = f"{folder}/" if folder else ""
-        for other in index.folders:
-            if other != folder and other.startswith(below) and not _is_passed_over(other):
-                self._refuse_below(other, other.removeprefix(below).split("/"), below)
-
-    def _refuse_below(self, folder: str, parts: list[str], above: str) -> None:
-        rows = self._index.rows_of(folder)
-        names = [self._index.names[name] for name in self._index.name[rows]]
-        if all(_is_passed_over(name) for name in names):
-            return
-        if parts[0] not in self._tree.folders():
-            raise self._no_class(above + parts[0])
-        raise InputError(
-            f"{self._shown(folder)} holds folders among the {self._tree.noun}s, expected "
-            "<wnid>/<file>. Pack the class folders again."
-        )
-
-    def _wrong(self, row: int, folder: str) -> InputError:
-        """Why a member below a condition's folder cannot be scored."""
-        name = self._index.names[self._index.name[row]]
-        if self._what_it_is(name) == _NO_CLASS:
-            wnid = name.partition("/")[0]
-            return self._no_class(f"{folder}/{wnid}" if folder else wnid)
-        self._refuse_no_file(row)
-        return InputError(
-            f"{self._shown(self._index.path_of(row))} is no {self._tree.noun} by its name, "
-            f"expected one of {' '.join(sorted(self._tree.suffixes))}. Pack the class folders "
-            "without it."
-        )
-
-    def _refuse_no_file(self, row: int) -> None:
-        path, kind = self._shown(self._index.path_of(row)), self._index.kind[row]
-        if not is_utf8(self._index.path_of(row)):
-            raise InputError(
-                f"{path} has a name that is not UTF-8, so it cannot be recorded. Rename the file "
-                "and pack it again."
-            )
-        if kind == LINK:
-            raise InputError(
-                f"{path} is a link, and what it leads to is not in the tar before it. Pack the "
-                "files themselves (`tar --dereference`)."
-            )
-        if kind == SPARSE:
-            raise InputError(f"{path} is stored with holes. Pack it again without `tar --sparse`.")
-        if kind != FILE:
-            what = a_or_an(self._tree.noun)
-            raise InputError(f"{path} is no file, expected {what}. Pack it again without it.")
-
-    def _no_class(self, path: str) -> InputError:
-        below = (root for root in self._roots_of_folders() if f"{root}/".startswith(f"{path}/"))
-        is_cell = next(below, "").rpartition("/")[2] in SEVERITY_FOLDERS
-        advice = PART_OF_IMAGENET_C if is_cell else "Pack the class folders again without it."
-        return stray_folder(self._shown(path), self._tree, advice)
-
-    def _what_it_is(self, name: str) -> int:
-        """What the last two parts of a name say of a file below a condition's folder."""
-        wnid, slash, file = name.partition("/")
-        if wnid == "..":
-            return _NO_CLASS
-        if not slash or is_left_behind(wnid) or is_left_behind(file):
-            return _PASSED_OVER  # without a folder it is a stray, which is looked for apart
-        if wnid not in self._tree.folders():
-            return _NO_CLASS
-        return _ITEM if is_utf8(file) and self._tree.is_item(file) else _OTHER
+        offset, size = self._index.offset[order], self._index.size[order]
+        place = Members(self.path, folder, offset, size, paths)
+        return Items(self._pool.shared(list(paths)), place, layout=self._layout, frames=frames)
 
     def _ids(self, names: npt.NDArray[np.int32]) -> Ids:
         """The names as ids, which the conditions of a tar mostly share."""
-        if self._known is None or not np.array_equal(self._known[0], names):
+        if self._latest_ids is None or not np.array_equal(self._latest_ids[0], names):
             ids = [self._index.names[name] for name in names]
-            self._known = names, self._pool.shared(ids)
-        return self._known[1]
+            self._latest_ids = names, self._pool.shared(ids)
+        return self._latest_ids[1]
 
-    def _shown(self, path: str) -> str:
+    # ------------------------------------------------------------------ folders of conditions
+
+    def _folder_of(self, condition: Condition) -> str | None:
+        """The folder of a condition; ``None`` if the tar does not hold it."""
+        if ending := rules.condition_folders(condition):
+            folders = dict.fromkeys(self._folders_with_ending(ending))
+        else:
+            folders = dict.fromkeys(self._clean_folders()) or self._flat_folders
+        folder = next(iter(folders), None)
+        if not ending and folder is not None and _last_part(folder) in SEVERITY_FOLDERS:
+            raise InputError(
+                f"{self._where(folder)} holds class folders. {rules.PART_OF_IMAGENET_C}"
+            )
+        if len(folders) > 1:
+            first, second = (self._where(folder) for folder in list(folders)[:2])
+            raise rules.duplicate(condition, first, second)
+        return folder
+
+    def _folders_with_ending(self, ending: list[str]) -> Iterator[str]:
+        """The folders whose last parts are these, with files two levels below or deeper."""
+        for parts in self._folder_parts:
+            for end in range(len(ending), len(parts) + 1):
+                if parts[end - len(ending) : end] == ending:
+                    yield "/".join(parts[:end])
+                    break
+
+    def _clean_folders(self) -> Iterator[str]:
+        """The folders that hold items or class folders."""
+        if self._layout.id_includes_dir:
+            yield from self._folders_of_classes()
+            return
+        for _, path in self._named:
+            folder = path.rpartition("/")[0]
+            in_class = _last_part(folder) in self._layout.folders()
+            yield folder.rpartition("/")[0] if in_class else folder
+
+    def _folders_of_classes(self) -> Iterator[str]:
+        index, classes = self._index, self._layout.folders()
+        in_class = np.array([name.partition("/")[0] in classes for name in index.names], bool)
+        positions = np.unique(index.folder[in_class[index.name]]) if len(in_class) else ()
+        folders = (index.folders[position] for position in positions)
+        return (folder for folder in folders if not _has_ignored_part(folder))
+
+    @cached_property
+    def _flat_folders(self) -> dict[str, None]:
+        """The folders in which validation images lie, if there are no class folders."""
+        if not self._layout.listed or next(self._folders_of_classes(), None) is not None:
+            return {}
+        members = self._members(
+            lambda name: rules.shows_flat_images(name, self._layout, self._labels)
+        )
+        folders = dict.fromkeys(path.rpartition("/")[0] for _, path in members)
+        return {folder: None for folder in folders if not _has_ignored_part(folder)}
+
+    @cached_property
+    def _named(self) -> list[tuple[int, str]]:
+        """The rows and paths of files whose names are those of items and say everything.
+
+        Beside stimuli, a tar may hold other images.
+        """
+
+        def is_named(name: str) -> bool:
+            if not self._layout.is_item(name) or self._layout.attributes is None:
+                return False
+            try:
+                self._layout.attributes(name)
+            except InputError:
+                return False
+            return True
+
+        return [(row, path) for row, path in self._members(is_named) if not _has_ignored_part(path)]
+
+    def _members(self, matches: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
+        """The rows and paths of the files with a matching name."""
+        index = self._index
+        found = np.fromiter((matches(_last_part(n)) for n in index.names), bool, len(index.names))
+        for row in np.flatnonzero(found[index.name]).tolist():
+            yield row, index.path_of(row)
+
+    @cached_property
+    def _folder_parts(self) -> list[list[str]]:
+        return [f.split("/") for f in self._index.folders if f and not _has_ignored_part(f)]
+
+    # ------------------------------------------------------------------ what cannot be an item
+
+    @cached_property
+    def _kinds_of_names(self) -> npt.NDArray[np.int8]:
+        """What each of the index's names can be below a condition's folder."""
+        names = self._index.names
+        return np.fromiter(map(self._kind_of_name, names), np.int8, len(names))
+
+    def _kind_of_name(self, name: str) -> int:
+        folder, slash, file = name.partition("/")
+        if folder == "..":
+            return _UNKNOWN_CLASS
+        if not slash or rules.is_ignored(folder) or rules.is_ignored(file):
+            return _IGNORED  # files outside of class folders are checked by _refuse_strays
+        if folder not in self._layout.folders():
+            return _UNKNOWN_CLASS
+        return _ITEM if rules.is_utf8(file) and self._layout.is_item(file) else _NO_ITEM
+
+    def _refuse_strays(self, folder: str) -> None:
+        """Refuse items beside the class folders, and files in folders below those."""
+        if ".." in folder.split("/"):
+            raise InputError(
+                f"{self._where(folder)} leads out of the tar. Pack it again without '..'."
+            )
+        for row, name in self._files(folder):
+            if name in self._layout.folders():
+                self._check_files([row])
+            if self._layout.is_item(name) and not rules.is_ignored(name):
+                where = self._where(self._index.path_of(row))
+                raise rules.outside_class_folders(where, self._layout, _PACK_AGAIN)
+        below = f"{folder}/" if folder else ""
+        for other in self._index.folders:
+            if other != folder and other.startswith(below) and not _has_ignored_part(other):
+                self._refuse_below(other, other.removeprefix(below).split("/")[0], below)
+
+    def _refuse_below(self, folder: str, first: str, above: str) -> None:
+        names = self._index.name[self._index.rows_of(folder)]
+        if all(_has_ignored_part(self._index.names[name]) for name in names):
+            return
+        if first not in self._layout.folders():
+            raise self._unknown_class(above + first)
+        raise InputError(
+            f"{self._where(folder)} holds folders among the {self._layout.noun}s, expected "
+            f"<wnid>/<file>. {_PACK_AGAIN}"
+        )
+
+    def _wrong_member(self, row: int, folder: str) -> InputError:
+        """Why a member below a condition's folder cannot be scored."""
+        name = self._index.names[self._index.name[row]]
+        if self._kind_of_name(name) == _UNKNOWN_CLASS:
+            wnid = name.partition("/")[0]
+            return self._unknown_class(f"{folder}/{wnid}" if folder else wnid)
+        self._check_files([row])
+        return rules.wrong_suffix(
+            self._where(self._index.path_of(row)), self._layout, _PACK_WITHOUT
+        )
+
+    def _check_files(self, rows: Iterable[int]) -> None:
+        """Refuse members whose bytes are not in one piece, or whose names cannot be recorded."""
+        for row in rows:
+            path, kind = self._index.path_of(row), self._index.kind[row]
+            if not rules.is_utf8(path):
+                raise rules.not_utf8(self._where(path), "Rename the file and pack it again.")
+            if kind == LINK:
+                raise InputError(
+                    f"{self._where(path)} is a link to something that is not in the tar before it. "
+                    "Pack the files themselves (`tar --dereference`)."
+                )
+            if kind == SPARSE:
+                raise InputError(
+                    f"{self._where(path)} is stored as a sparse file. Pack it again without "
+                    "`tar --sparse`."
+                )
+            if kind != FILE:
+                raise rules.not_a_file(self._where(path), self._layout, "Pack it again without it.")
+
+    def _unknown_class(self, path: str) -> InputError:
+        below = (f for f in self._folders_of_classes() if f"{f}/".startswith(f"{path}/"))
+        is_cell = _last_part(next(below, "")) in SEVERITY_FOLDERS
+        remedy = rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
+        return rules.unknown_class_folder(self._where(path), self._layout, remedy)
+
+    def _files(self, folder: str) -> Iterator[tuple[int, str]]:
+        """The rows and names of the files that lie in a folder itself."""
+        for row in files_in(self._index, folder):
+            yield row, _last_part(self._index.path_of(row))
+
+    def _where(self, path: str) -> str:
         return printable(f"{self._tar.path}: {path}" if path else self._tar.path)
 
 
-def read_member(tar: OpenTar, item: Item) -> bytes:
-    """The bytes of an item that is in a tar.
-
-    Raises:
-        ImageError: If it is missing, the tar ends before it does, or it cannot be read.
-        InputError: If the tar changed since it was opened, when every image may be another, or
-            cannot be read any more.
-    """
-    refuse_missing(item)
-    assert item.extent is not None
-    try:
-        data = tar.read(item.extent.offset, item.extent.size)
-    except UnreadError as error:
-        raise UnreadError(f"{printable(item.location)} cannot be read: {error}") from error
-    tar.refuse_changed()
-    if len(data) < item.extent.size:
-        raise ImageError(
-            f"{printable(item.location)} is cut off: the tar is truncated, and {len(data):,} of "
-            f"{item.extent.size:,} bytes are there."
-        )
-    return data
+def _last_part(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
-def _is_passed_over(path: str) -> bool:
-    return any(part != ".." and is_left_behind(part) for part in path.split("/"))
+def _has_ignored_part(path: str) -> bool:
+    return any(part != ".." and rules.is_ignored(part) for part in path.split("/"))

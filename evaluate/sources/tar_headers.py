@@ -1,7 +1,7 @@
-"""The headers of a tar file, one after the other, without reading what lies between them.
+"""Reading the headers of a tar file, one after the other, without the content between them.
 
-``tarfile`` of the standard library reads each header. It ends without a word where a header is
-damaged, though, so where it ended is looked at: behind the last member stand blocks of zeros.
+``tarfile`` of the standard library reads each header. At a damaged header it stops silently, so the
+position where it stopped is checked: after the last member there must be blocks of zeros.
 """
 
 import errno
@@ -18,16 +18,16 @@ from ...errors import InputError, UnreadError, printable, reason_of
 
 BLOCK_BYTES = 512
 HEADER_BYTES = 4096
-"""Read at once: a header, and what extends it."""
+"""Bytes that are read at once: a header and its extensions."""
 
 LONGEST_HEADER_BYTES = 2**20
-"""Of what extends a header: a name is shorter, and a damaged length could be the whole file's."""
+"""Longest extension of a header: names are shorter, but a damaged length can be anything."""
 
 FARTHEST = 2**62
-"""What a place in a file can be."""
+"""Largest possible position in a file."""
 
-MOST_PADDING_BYTES = 2**20
-"""A tar is filled up with zeros to a whole record, 10,240 bytes unless asked for otherwise."""
+MAX_PADDING_BYTES = 2**20
+"""A tar ends with zeros up to a whole record, by default 10,240 bytes."""
 
 _COMPRESSED = {
     b"\x1f\x8b": "gunzip",
@@ -36,7 +36,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "unzstd",
     b"PK\x03\x04": "unzip",
 }
-"""The first bytes of what must be unpacked, and what does that."""
+"""The first bytes of compressed files, and the command that unpacks each."""
 
 _DAMAGED = (
     tarfile.TarError,
@@ -47,29 +47,29 @@ _DAMAGED = (
     IndexError,
     KeyError,
 )
-"""What ``tarfile`` raises at damaged headers, whatever it documents."""
+"""Errors that ``tarfile`` raises at damaged headers, beyond those that it documents."""
 
 
 class OpenTar:
-    """A tar file that stays open: several threads read from it at once, each where it wants.
+    """A tar file that stays open, from which several threads may read at once.
 
     Attributes:
-        path: As it was given.
-        size: In bytes, when it was opened.
-        mtime_ns: Likewise.
+        path: Path as it was given.
+        size: Size in bytes when it was opened.
+        mtime_ns: Time of modification when it was opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for a writer
-                raise InputError(f"{printable(path)} is no regular file, expected a tar file.")
+                raise InputError(f"{printable(path)} is not a regular file, expected a tar file.")
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (OSError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError)
-            what = "is no folder and no file" if missing else f"cannot be read: {reason_of(error)}"
+            reason = "does not exist" if missing else f"cannot be read: {reason_of(error)}"
             raise InputError(
-                f"{printable(path)} {what}. Give folders or tar files that hold the images."
+                f"{printable(path)} {reason}. Give folders or tar files that hold the images."
             ) from error
         weakref.finalize(self, os.close, self._descriptor)
         self.size, self.mtime_ns = self._state()
@@ -77,10 +77,10 @@ class OpenTar:
         self._refuse_compressed()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes from a place on; fewer where the file ends.
+        """Bytes from a position on; fewer if the file ends.
 
         Raises:
-            UnreadError: If they cannot be read, though other bytes can.
+            UnreadError: If these bytes cannot be read, but others can.
             InputError: If nothing can be read any more.
         """
         parts = []
@@ -89,28 +89,26 @@ class OpenTar:
                 parts.append(part)
                 offset, size = offset + len(part), size - len(part)
         except OSError as error:
-            if error.errno == errno.EIO and self._is_there(offset):
-                why = f"{printable(self.path)} cannot be read: {reason_of(error)}."
-                raise UnreadError(why) from error
+            if error.errno == errno.EIO and self._is_readable_elsewhere(offset):
+                reason = f"{printable(self.path)} cannot be read: {reason_of(error)}."
+                raise UnreadError(reason) from error
             raise self._gone(error) from error
         return b"".join(parts)
 
     def refuse_changed(self) -> None:
-        """Name a tar that was written to since it was opened: nothing in it is where it was.
+        """Refuse a tar that was written to since it was opened: the index is then wrong.
 
         Raises:
-            InputError: If it was, or if nothing can be read any more.
+            InputError: If it was, or if it cannot be read any more.
         """
         try:
             size, mtime_ns = self._state()
         except OSError as error:
             raise self._gone(error) from error
         if (size, mtime_ns) != (self.size, self.mtime_ns):
-            changed = (
-                f"from {self.size:,} to {size:,} bytes" if size != self.size else "in its time"
-            )
+            change = f"from {self.size:,} to {size:,} bytes" if size != self.size else "in its time"
             raise InputError(
-                f"{printable(self.path)} changed while it was read, {changed}. Start again once "
+                f"{printable(self.path)} changed while it was read, {change}. Start again when "
                 "nothing writes to it any more."
             )
 
@@ -118,8 +116,8 @@ class OpenTar:
         state = os.fstat(self._descriptor)
         return state.st_size, state.st_mtime_ns
 
-    def _is_there(self, bad: int) -> bool:
-        """Whether bytes can be read far from a bad place; near the start, memory would answer."""
+    def _is_readable_elsewhere(self, bad: int) -> bool:
+        """Whether bytes far from a bad position can be read; those at the start may be cached."""
         try:
             return bool(self._read_once((bad + self.size // 2) % max(1, self.size), 1))
         except OSError:
@@ -127,8 +125,8 @@ class OpenTar:
 
     def _gone(self, error: OSError) -> InputError:
         return InputError(
-            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. Bring "
-            "them back and repeat the command; what is finished is kept."
+            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. "
+            "Restore them and repeat the command; finished work is kept."
         )
 
     def _read_once(self, offset: int, size: int) -> bytes:
@@ -143,77 +141,81 @@ class OpenTar:
         for magic, unpack in _COMPRESSED.items():
             if first.startswith(magic):
                 raise InputError(
-                    f"{printable(self.path)} is compressed, so an image cannot be read from its "
-                    f"middle. Unpack it once with `{unpack} {printable(self.path)}`, and give the "
-                    "tar or the folder that it becomes."
+                    f"{printable(self.path)} is compressed, so single images cannot be read from "
+                    f"it. Unpack it once with `{unpack} {printable(self.path)}`, and give the "
+                    "resulting tar or folder."
                 )
 
 
-def walk(tar: OpenTar, see: Callable[[tarfile.TarInfo, int], None]) -> str:
-    """Show each header to ``see``, with the byte up to which the tar was read.
+def walk(tar: OpenTar, visit: Callable[[tarfile.TarInfo, int], None]) -> str:
+    """Call ``visit`` with each header and the position up to which the tar was read.
 
     Returns:
-        What is wrong with the tar, where it ended before its end; empty where nothing is. All
-        that was shown is whole, but perhaps the last.
+        Why reading stopped before the end of the tar; empty if it did not. All members that were
+        visited are complete, except perhaps the last.
 
     Raises:
-        InputError: If it is no tar at all, or cannot be read.
+        InputError: If it is not a tar at all, or cannot be read.
     """
     headers, at, last = _Headers(tar), 0, ""
     try:
-        # Names that are not UTF-8 are kept, and refused where they would be recorded.
+        # Names that are not UTF-8 are read here, and refused if they would be recorded.
         archive = tarfile.TarFile(
             fileobj=cast(IO[bytes], headers), encoding="utf-8", errors="surrogateescape"
         )
-        kept: list[tarfile.TarInfo] = archive.members  # type: ignore[attr-defined]
+        members: list[tarfile.TarInfo] = archive.members  # type: ignore[attr-defined]
         while (header := archive.next()) is not None:
-            kept.clear()  # it would keep all of them
+            members.clear()  # otherwise all of them stay in memory
             if not 0 <= header.size <= FARTHEST or archive.offset <= at:
                 return _damaged(at)
             at, last = archive.offset, header.name
-            see(header, at)
-            there = tar.size - header.offset_data
-            if header.isreg() and not header.issparse() and there < header.size:
+            visit(header, at)
+            present = tar.size - header.offset_data
+            if header.isreg() and not header.issparse() and present < header.size:
                 return (
-                    f"it ends inside {printable(last)}, of which {max(0, there):,} of "
-                    f"{header.size:,} bytes are there"
+                    f"it ends inside {printable(last)}, of which {max(0, present):,} of "
+                    f"{header.size:,} bytes are present"
                 )
     except _DAMAGED:
         if at == 0:
-            return _no_tar(tar)
+            return _fault_of_start(tar)
         return _damaged(at) if at < tar.size else _fault_of_end(tar, at)
     return _fault_of_end(tar, archive.offset)
 
 
-def _no_tar(tar: OpenTar) -> str:
+def _fault_of_start(tar: OpenTar) -> str:
     start = tar.read(0, BLOCK_BYTES)
     if len(start) == BLOCK_BYTES and not any(start):
-        return _fault_of_end(tar, 0)  # an archive of nothing
-    what = "is empty" if tar.size == 0 else "is no tar file: it does not begin with a header of one"
-    raise InputError(f"{printable(tar.path)} {what}. Give a tar file or a folder; fetch it again.")
+        return _fault_of_end(tar, 0)  # an empty archive
+    reason = (
+        "is empty" if tar.size == 0 else "is not a tar file: it does not start with a tar header"
+    )
+    raise InputError(
+        f"{printable(tar.path)} {reason}. Give a tar file or a folder, or download it again."
+    )
 
 
 def _fault_of_end(tar: OpenTar, at: int) -> str:
-    """What is wrong with a tar whose headers end here: zeros should follow, and only they."""
-    padding = tar.read(at, MOST_PADDING_BYTES + 1)
+    """What is wrong with a tar whose headers end here; only zeros should follow."""
+    padding = tar.read(at, MAX_PADDING_BYTES + 1)
     if len(padding) < BLOCK_BYTES:
         inside = "inside a header" if any(padding) else "without the two blocks that end an archive"
         return f"it ends {inside}, at byte {tar.size:,}"
     if any(padding[:BLOCK_BYTES]):
         return _damaged(at)
     if padding.strip(b"\0"):
-        return f"after the end of the archive at byte {at:,} more data follow"
-    if len(padding) > MOST_PADDING_BYTES:
+        return f"more data follow after the end of the archive at byte {at:,}"
+    if len(padding) > MAX_PADDING_BYTES:
         return f"it is filled with zeros from byte {at:,} on"
     return ""
 
 
 def _damaged(at: int) -> str:
-    return f"no header is where one should be, at byte {at:,}"
+    return f"no header where one is expected, at byte {at:,}"
 
 
 class _Headers:
-    """What ``tarfile`` reads headers from: little, and never far."""
+    """A file for ``tarfile`` with only what it needs to read headers, bounded in size."""
 
     def __init__(self, tar: OpenTar) -> None:
         self._tar, self._at = tar, 0
@@ -221,7 +223,7 @@ class _Headers:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= LONGEST_HEADER_BYTES:
-            raise tarfile.ReadError("a header that cannot be")
+            raise tarfile.ReadError("an impossible header size")
         start = self._at - self._start
         if not 0 <= start <= len(self._buffer) - size:
             self._buffer = self._tar.read(self._at, max(size, HEADER_BYTES))
@@ -232,7 +234,7 @@ class _Headers:
 
     def seek(self, position: int) -> None:
         if not 0 <= position <= FARTHEST:
-            raise tarfile.ReadError("a place that cannot be")
+            raise tarfile.ReadError("an impossible position")
         self._at = position
 
     def tell(self) -> int:

@@ -1,7 +1,8 @@
-"""Which file lies where in a tar: found once, kept beside the tar or in the cache.
+"""The index of a tar: the position of each file, stored beside the tar or in the cache.
 
-A file's name is kept as two: its last two parts, ``<wnid>/<file>``, are the same in every cell of
-ImageNet-C, and what stands before them is one of few. So 750,000 names are 50,000 and some.
+A file's path is stored in two pieces: its last two parts, ``<wnid>/<file>``, are the same in every
+cell of ImageNet-C, and few different paths precede them. So 750,000 paths need little more than
+50,000 strings.
 """
 
 import hashlib
@@ -35,13 +36,13 @@ INDEXES = "indexes"
 LOCKS = "locks"
 
 FILE, LINK, SPARSE, OTHER = range(4)
-"""Kinds of members: only the bytes of a file are there in one piece."""
+"""Kinds of members: only the bytes of a file are stored in one piece."""
 
 SAMPLES = 16
-"""Headers that are compared when an index is read, beside the tar's first and last."""
+"""Headers that are compared when an index is read, besides the tar's first and last."""
 
-MEMBERS_A_STEP = 10_000
-"""Between two words of progress."""
+MEMBERS_PER_STEP = 10_000
+"""Members between two progress reports."""
 
 _COLUMNS = ("folder", "name", "offset", "size", "kind")
 
@@ -51,14 +52,14 @@ class TarIndex:
     """The files of a tar, M of them, sorted by folder and name.
 
     Attributes:
-        folders: What stands before the last two parts of a name: distinct, sorted.
-        names: The last two parts: distinct, sorted.
+        folders: Paths without their last two parts: distinct, sorted.
+        names: Last two parts of paths: distinct, sorted.
         folder: (M,) int32, positions among ``folders``.
         name: (M,) int32, positions among ``names``.
-        offset: (M,) int64, of the first byte.
-        size: (M,) int64, in bytes.
-        kind: (M,) int8.
-        fault: Why the tar ended before its end; empty where it did not.
+        offset: (M,) int64, positions of the first bytes.
+        size: (M,) int64, sizes in bytes.
+        kind: (M,) int8, ``FILE`` and so on.
+        fault: Why reading stopped before the end of the tar; empty if it did not.
     """
 
     folders: list[str]
@@ -75,7 +76,7 @@ class TarIndex:
         return np.searchsorted(self.folder, np.arange(len(self.folders) + 1))
 
     def rows_of(self, folder: str) -> slice:
-        """The files with this before the last two parts of their names; none if there are none."""
+        """The rows of the files with this path before the last two parts of theirs."""
         position = self._position.get(folder)
         if position is None:
             return slice(0, 0)
@@ -86,12 +87,12 @@ class TarIndex:
         return {folder: position for position, folder in enumerate(self.folders)}
 
     def path_of(self, row: int) -> str:
-        """A file's whole name."""
+        """A file's path."""
         folder, name = self.folders[self.folder[row]], self.names[self.name[row]]
         return f"{folder}/{name}" if folder else name
 
     def row_of(self, path: str) -> int | None:
-        """The row of a file with this whole name."""
+        """The row of the file with this path; ``None`` if there is none."""
         folder, name = split(path)
         rows, code = self.rows_of(folder), bisect_left(self.names, name)
         if code == len(self.names) or self.names[code] != name:
@@ -101,7 +102,7 @@ class TarIndex:
 
 
 def split(path: str) -> tuple[str, str]:
-    """What stands before the last two parts of a name, and these; ``.`` and ``/`` apart.
+    """A path without its last two parts, and these parts; empty parts and ``.`` are dropped.
 
     Example:
         >>> split("./imagenet-c/fog/1/n01440764/x.JPEG"), split("/x.JPEG")
@@ -112,52 +113,53 @@ def split(path: str) -> tuple[str, str]:
 
 
 def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
-    """The index of a tar: the one that is kept if it is of this very tar, else a new one.
+    """The index of a tar: the stored one if it belongs to this tar, otherwise a new one.
 
     Raises:
-        InputError: If it is no tar, cannot be read, or changes meanwhile.
+        InputError: If it is not a tar, cannot be read, or changes meanwhile.
     """
-    places = [tar.path.with_name(tar.path.name + SUFFIX), cache_folder(INDEXES) / _name(tar)]
-    if (kept := _kept(tar, places, progress)) is not None:
-        return kept
+    key = hashlib.sha256(str(tar.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
+    paths = [tar.path.with_name(tar.path.name + SUFFIX), cache_folder(INDEXES) / key[:32]]
+    if (stored := _stored_index(tar, paths, progress)) is not None:
+        return stored
 
     def waiting() -> None:
-        progress.note(f"Another process makes the index of {printable(tar.path)}; waiting for it.")
+        progress.note(f"Another process builds the index of {printable(tar.path)}; waiting for it.")
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(index_lock(places[-1]), waiting=waiting))
-        except OutputError:  # the index is made twice then, which does no harm
+            stack.enter_context(locked(index_lock(paths[-1]), waiting=waiting))
+        except OutputError:  # two processes may then build the index, which does no harm
             pass
         else:
-            if (kept := _kept(tar, places, None)) is not None:
-                return kept
-            for place in places:
+            if (stored := _stored_index(tar, paths, None)) is not None:
+                return stored
+            for path in paths:
                 with suppress(OSError):
-                    remove_leftovers(place)
-        index = _built(tar, progress)
-        _keep(index, tar, places, progress)
+                    remove_leftovers(path)
+        index = _build_index(tar, progress)
+        _store_index(index, tar, paths, progress)
     return index
 
 
 def index_lock(index: Path) -> Path:
-    """What is locked while an index is made: by its path in the cache, wherever it will lie.
+    """The lock that is held while an index is built, by the index's path in the cache.
 
-    Not the tar's own place, where a user does not want a lock to lie.
+    It is never beside the tar, since users do not want a lock among their data.
     """
     return cache_folder(LOCKS) / index.name
 
 
 def fault_error(tar: OpenTar, index: TarIndex) -> InputError:
-    """What a tar that is not whole is refused with."""
+    """The error for a damaged or truncated tar."""
     return InputError(
-        f"{printable(tar.path)} is damaged or truncated: {index.fault}. Fetch or copy it again; "
-        "--on-error skip scores what is there."
+        f"{printable(tar.path)} is damaged or truncated: {index.fault}. Download or copy it again; "
+        "--on-error skip scores what it still holds."
     )
 
 
 def files_in(index: TarIndex, folder: str) -> Iterator[int]:
-    """The rows of the files that lie in just this folder."""
+    """The rows of the files that lie in this folder itself."""
     above, _, own = folder.rpartition("/")
     rows = index.rows_of(above if folder else "")
     for row in range(rows.start, rows.stop):
@@ -166,16 +168,9 @@ def files_in(index: TarIndex, folder: str) -> Iterator[int]:
             yield row
 
 
-def _name(tar: OpenTar) -> str:
-    """Of what is kept elsewhere for a tar."""
-    return hashlib.sha256(str(tar.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[
-        :32
-    ]
-
-
 @dataclass(frozen=True)
-class _Found:
-    """Members as they come."""
+class _Members:
+    """Members in the order of the tar."""
 
     folders: dict[str, int] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
@@ -187,7 +182,7 @@ class _Found:
     links: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, header: tarfile.TarInfo) -> bool:
-        """Whether this is a member to keep: a folder is not, its files say it."""
+        """Add a member unless it is a folder; returns whether it was added."""
         if header.isdir():
             return False
         folder, name = self._key(header.name)
@@ -208,7 +203,7 @@ class _Found:
         )
 
     def resolve_links(self) -> None:
-        """Give hard links the bytes of what they lead to: a member before them."""
+        """Give hard links the bytes of their target, which is a member before them."""
         latest: dict[tuple[int, int], int] = {}
         for row, key in enumerate(zip(self.folder, self.name, strict=True)):
             target = latest.get(self.links.get(row, (-1, -1)))
@@ -226,29 +221,28 @@ def _kind(header: tarfile.TarInfo) -> int:
     return LINK if header.issym() or header.islnk() else OTHER
 
 
-def _built(tar: OpenTar, progress: Progress) -> TarIndex:
-    found = _Found()
+def _build_index(tar: OpenTar, progress: Progress) -> TarIndex:
+    members = _Members()
     step, total = f"index of {tar.path.name}", tar.size // 2**20
     if tar.size > 2**30:
-        progress.note(f"Making the index of {printable(tar.path)}, once.")
+        progress.note(f"Building the index of {printable(tar.path)}; this happens once.")
 
-    def see(header: tarfile.TarInfo, at: int) -> None:
-        if found.add(header) and len(found.kind) % MEMBERS_A_STEP == 0:
+    def add(header: tarfile.TarInfo, at: int) -> None:
+        if members.add(header) and len(members.kind) % MEMBERS_PER_STEP == 0:
             progress.advance(step, min(at // 2**20, total - 1), total, "MiB")
 
-    fault = walk(tar, see)
+    fault = walk(tar, add)
     tar.refuse_changed()
-    if len(found.kind) >= MEMBERS_A_STEP:
+    if len(members.kind) >= MEMBERS_PER_STEP:
         progress.advance(step, total, total, "MiB")
-    if found.links:
-        found.resolve_links()
-    return _sorted(found, fault)
+    members.resolve_links()
+    return _sorted_index(members, fault)
 
 
-def _sorted(found: _Found, fault: str) -> TarIndex:
-    """The index; of several members with one name the last counts, as when they are unpacked."""
-    folders, folder = _ranked(found.folders, found.folder)
-    names, name = _ranked(found.names, found.name)
+def _sorted_index(members: _Members, fault: str) -> TarIndex:
+    """The index; of several members with one path the last counts, as when they are unpacked."""
+    folders, folder = _ranked(members.folders, members.folder)
+    names, name = _ranked(members.names, members.name)
     order = np.lexsort((np.arange(len(name)), name, folder))
     folder, name = folder[order], name[order]
     last = np.ones(len(order), bool)
@@ -259,9 +253,9 @@ def _sorted(found: _Found, fault: str) -> TarIndex:
         names=names,
         folder=folder[last],
         name=name[last],
-        offset=np.array(found.offset, np.int64)[order],
-        size=np.array(found.size, np.int64)[order],
-        kind=np.array(found.kind, np.int8)[order],
+        offset=np.array(members.offset, np.int64)[order],
+        size=np.array(members.size, np.int64)[order],
+        kind=np.array(members.kind, np.int8)[order],
         fault=fault,
     )
 
@@ -269,32 +263,32 @@ def _sorted(found: _Found, fault: str) -> TarIndex:
 def _ranked(
     words: dict[str, int], positions: "array[int]"
 ) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """Words in their order, and positions among them instead of those in order of appearance."""
+    """The sorted words, and the positions among them for positions in order of appearance."""
     ordered = sorted(words)
     rank = np.empty(len(ordered), np.int32)
     rank[[words[word] for word in ordered]] = np.arange(len(ordered), dtype=np.int32)
     return ordered, rank[np.array(positions, np.int32)]
 
 
-def _keep(index: TarIndex, tar: OpenTar, places: list[Path], progress: Progress) -> None:
-    """Write the index where that is possible, beside the tar if it can be."""
+def _store_index(index: TarIndex, tar: OpenTar, paths: list[Path], progress: Progress) -> None:
+    """Write the index to the first of the paths that can be written."""
     header, payload = _header(tar, index.fault, _sampled_sha256(tar, index)), _payload(index)
     data = _sealed(header, payload)
-    for place in places:
+    for path in paths:
         try:
-            atomic_write_bytes(place, data)
+            atomic_write_bytes(path, data)
         except OutputError:
             continue
         return
     progress.note(
-        f"The index of {printable(tar.path)} cannot be kept, and is made again next time."
+        f"The index of {printable(tar.path)} cannot be written, so it is built again next time."
     )
 
 
-def _kept(tar: OpenTar, places: list[Path], progress: Progress | None) -> TarIndex | None:
-    for place in places:
+def _stored_index(tar: OpenTar, paths: list[Path], progress: Progress | None) -> TarIndex | None:
+    for path in paths:
         try:
-            data = place.read_bytes()
+            data = path.read_bytes()
         except (OSError, ValueError):
             continue
         index = _index_from_bytes(data, tar)
@@ -302,40 +296,42 @@ def _kept(tar: OpenTar, places: list[Path], progress: Progress | None) -> TarInd
             return index
         if progress is not None:
             progress.note(
-                f"{printable(place)} is of another state of {printable(tar.path.name)}, or "
-                "damaged; the index is made again."
+                f"{printable(path)} is outdated or damaged; the index of "
+                f"{printable(tar.path.name)} is built again."
             )
     return None
 
 
 def _header(tar: OpenTar, fault: str, sampled: str) -> dict[str, Any]:
-    """What an index is of."""
+    """The header of an index, which identifies its tar."""
     state = {"size": tar.size, "mtime_ns": tar.mtime_ns, "sampled_sha256": sampled}
     return {"format": FORMAT, "fault": fault, **state}
 
 
 def _sampled_sha256(tar: OpenTar, index: TarIndex) -> str:
-    """SHA-256 over some of a tar's headers: another tar can have the same size and time."""
-    places, n = [0], len(index.offset)
+    """SHA-256 over some of a tar's headers, since another tar can have the same size and time."""
+    positions, n = [0], len(index.offset)
     if n:
         rows = [*np.linspace(0, n - 1, min(n, SAMPLES)).astype(int), index.offset.argmax()]
-        places += [int(offset) - BLOCK_BYTES for offset in index.offset[rows]]
-    return hashlib.sha256(b"".join(tar.read(place, BLOCK_BYTES) for place in places)).hexdigest()
+        positions += [int(offset) - BLOCK_BYTES for offset in index.offset[rows]]
+    return hashlib.sha256(
+        b"".join(tar.read(position, BLOCK_BYTES) for position in positions)
+    ).hexdigest()
 
 
 def _sealed(header: dict[str, Any], payload: bytes) -> bytes:
-    """A line of JSON with a digest over all the rest, then the rest."""
+    """A line of JSON with a digest over the header and the payload, then the payload."""
     line = json.dumps(header, sort_keys=True)
     digest = hashlib.sha256(line.encode() + payload).hexdigest()
     return json.dumps({**header, "sha256": digest}, sort_keys=True).encode() + b"\n" + payload
 
 
 def _index_from_bytes(data: bytes, tar: OpenTar) -> TarIndex | None:
-    """The index, if it is whole and of this tar."""
+    """The index, if it is complete and belongs to this tar."""
     line, _, payload = data.partition(b"\n")
     try:
-        said = json.loads(line)
-        fault, sampled = str(said["fault"]), str(said["sampled_sha256"])
+        header = json.loads(line)
+        fault, sampled = str(header["fault"]), str(header["sampled_sha256"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
     if data != _sealed(_header(tar, fault, sampled), payload):

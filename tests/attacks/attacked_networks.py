@@ -17,7 +17,7 @@ from evaluator.attacks.queries.query_state import Queried
 from evaluator.attacks.records import attack_records
 from evaluator.contracts import AttackSettings, Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 
 CLASSES, SIDE_PX = 10, 6
 Float = npt.NDArray[np.floating[Any]]
@@ -113,7 +113,7 @@ def attempts_on(
     **options: Any,
 ) -> list[AttemptResult]:
     """All attempts, sorted by image and then as they were made."""
-    job = AttackJob(network, settings, epsilon, Room(batch), **options)
+    job = AttackJob(network, settings, epsilon, BatchLimit(batch), **options)
     order = {image.item.id: number for number, image in enumerate(images)}
     return sorted(run_pgd(job, images), key=lambda attempt: order[attempt.item.id])
 
@@ -131,7 +131,7 @@ def queried_on(
 ) -> list[Queried]:
     """What became of each image that the network was asked about, in their order."""
     settings = ProbeSettings(probe, images=len(images) or 1, queries=queries)
-    job = QueryJob(network, settings, seed, epsilon, Room(batch), **options)
+    job = QueryJob(network, settings, seed, epsilon, BatchLimit(batch), **options)
     order = {image.item.id: number for number, image in enumerate(images)}
     return sorted(run_queries(job, images), key=lambda one: order[one.item.id])
 

@@ -11,7 +11,7 @@ import torch
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.contracts import AttackSettings
 from evaluator.errors import EngineMemoryError
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import (
     Counted,
     Network,
@@ -113,15 +113,17 @@ def test_want_of_memory_halves_the_batch_and_loses_nothing(
     settings: AttackSettings, room: int
 ) -> None:
     heard: list[str] = []
-    network, limit = Counted(NETWORK, room=room), Room(11, heard.append)
+    network, limit = Counted(NETWORK, room=room), BatchLimit(11)
     done: list[int] = []
-    found = list(run_pgd(AttackJob(network, settings, 0.03, limit), IMAGES, done.append))
+    job = AttackJob(network, settings, 0.03, limit, note=heard.append)
+    found = list(run_pgd(job, IMAGES, done.append))
     assert table(IMAGES, found).equals(records_of(settings, 4, frozenset()))
     assert sum(done) == 25
     assert limit.size == {1: 1, 2: 2, 3: 3, 5: 3}[room]
     assert max(size for size, _ in network.passes) <= room
-    assert heard[0].startswith(
-        "There is no memory to attack 11 images at once: from here on it is 6"
+    assert heard[0] == (
+        "Out of memory with 11 images per batch; continuing with 6. Use --batch-size 6 to start "
+        "there."
     )
     assert len(heard) == {1: 4, 2: 3, 3: 2, 5: 2}[room]
 
@@ -135,7 +137,7 @@ def test_memory_that_is_lacking_for_gradients_alone_halves_the_batch_on_the_way(
 
     images = photos(Network(seed=3), 25, wrong=(0, 9))
     expected = table(images, attempts_on(Network(seed=3), images, paper(), 0.03))
-    limit = Room(8)
+    limit = BatchLimit(8)
     network = Tight(Network(seed=3))
     found = list(run_pgd(AttackJob(network, paper(), 0.03, limit), images))
     assert table(images, found).equals(expected)
@@ -181,7 +183,7 @@ def test_images_are_asked_for_only_as_places_become_free() -> None:
             yield image
 
     ended = 0
-    for _ in run_pgd(AttackJob(network, paper(), 0.05, Room(4)), stream()):
+    for _ in run_pgd(AttackJob(network, paper(), 0.05, BatchLimit(4)), stream()):
         ended += 1
         assert len(asked) <= ended + 3 * 4
     assert ended == 40
@@ -192,6 +194,8 @@ def test_progress_counts_every_image_once() -> None:
     images = photos(network, 30, wrong=(1, 2))
     for settings in SETTINGS:
         done: list[int] = []
-        attempts = list(run_pgd(AttackJob(network, settings, 0.02, Room(4)), images, done.append))
+        attempts = list(
+            run_pgd(AttackJob(network, settings, 0.02, BatchLimit(4)), images, done.append)
+        )
         assert sum(done) == 30
         assert len(attempts) >= 30

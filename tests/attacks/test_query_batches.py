@@ -1,5 +1,6 @@
 """What is asked about an image belongs to it alone, and costs what it must; failures are told."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,22 @@ from evaluator.attacks.queries.query_attacks import QueryJob, run_queries
 from evaluator.contracts import Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
 from evaluator.errors import EngineError, EngineMemoryError, InputError
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import Counted, Linear, Network, photos, queried_on
 from evaluator.tests.small import one_line
 
 PROBES: list[ProbeName] = ["noise", "gradient-free"]
 
 
-def job(network: torch.nn.Module, probe: ProbeName, room: Room, queries: int = 30) -> QueryJob:
-    return QueryJob(network, ProbeSettings(probe, images=1, queries=queries), 0, 0.03, room)
+def job(
+    network: torch.nn.Module,
+    probe: ProbeName,
+    room: BatchLimit,
+    queries: int = 30,
+    note: Callable[[str], None] = lambda text: None,
+) -> QueryJob:
+    settings = ProbeSettings(probe, images=1, queries=queries)
+    return QueryJob(network, settings, 0, 0.03, room, note=note)
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -102,9 +110,10 @@ def test_want_of_memory_halves_the_batch_and_loses_nothing(probe: ProbeName, roo
     images = photos(Network(seed=3), 25, wrong=(0, 9))
     expected = queried_on(Network(seed=3), images, probe)
     network, heard = Counted(Network(seed=3), room=room), list[str]()
-    limit = Room(11, heard.append)
+    limit = BatchLimit(11)
     done: list[int] = []
-    found = list(run_queries(job(network, probe, limit), images, done.append))
+    attack = job(network, probe, limit, note=heard.append)
+    found = list(run_queries(attack, images, done.append))
     assert {one.item.id: one for one in found} == {one.item.id: one for one in expected}
     assert sum(done) == 25
     assert limit.size == {1: 1, 2: 2, 3: 3, 5: 3}[room]
@@ -121,7 +130,7 @@ def test_memory_that_is_lacking_on_the_way_loses_nothing(probe: ProbeName) -> No
 
     images = photos(Network(seed=3), 25, wrong=(0, 9))
     expected = queried_on(Network(seed=3), images, probe)
-    network, limit = Tight(Network(seed=3)), Room(8)
+    network, limit = Tight(Network(seed=3)), BatchLimit(8)
     found = list(run_queries(job(network, probe, limit), images))
     assert {one.item.id: one for one in found} == {one.item.id: one for one in expected}
     assert limit.size == 2
@@ -161,7 +170,7 @@ def test_images_are_asked_for_only_as_places_become_free() -> None:
             yield image
 
     ended = 0
-    for _ in run_queries(job(network, "gradient-free", Room(4)), stream()):
+    for _ in run_queries(job(network, "gradient-free", BatchLimit(4)), stream()):
         ended += 1
         assert len(taken) <= ended + 3 * 4
     assert ended == 40
@@ -172,7 +181,7 @@ def test_progress_is_told_after_each_pass_and_each_image_once(probe: ProbeName) 
     network = Counted(Network())
     images = photos(network.network, 9, wrong=(2,))
     told: list[int] = []
-    assert len(list(run_queries(job(network, probe, Room(4)), images, told.append))) == 9
+    assert len(list(run_queries(job(network, probe, BatchLimit(4)), images, told.append))) == 9
     assert sum(told) == told.count(1) == 9
     assert told.count(0) >= len(network.passes) - 3 > 12
 
@@ -192,7 +201,7 @@ def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
 )
 def test_a_probe_that_is_none_of_queries_is_refused(probe: ProbeSettings) -> None:
     with pytest.raises(InputError, match="expected noise or gradient-free") as caught:
-        list(run_queries(QueryJob(Network(), probe, 0, 0.03, Room(4)), []))
+        list(run_queries(QueryJob(Network(), probe, 0, 0.03, BatchLimit(4)), []))
     one_line(caught)
 
 

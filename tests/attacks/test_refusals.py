@@ -7,7 +7,7 @@ from evaluator.attacks.pgd.attempts import CleanImage
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.contracts import Item
 from evaluator.errors import EngineError, InputError
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import Counted, Network, attempts_on, paper, photos
 from evaluator.tests.small import one_line
 
@@ -67,7 +67,7 @@ def test_a_network_without_a_gradient_is_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("epsilon", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
-    job = AttackJob(Network(), paper(), epsilon, Room(4))
+    job = AttackJob(Network(), paper(), epsilon, BatchLimit(4))
     with pytest.raises(InputError, match=r"outside \(0, 1\]") as caught:
         list(run_pgd(job, []))
     one_line(caught)

@@ -143,14 +143,14 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["export", "torchvision:resnet180"], r"Did you mean torchvision:resnet1\d"),
         (["parity", "no/such/bundle"], r"no/such/bundle is not a bundle"),
         (["score", "resnet50", "imagenet-d", "--data", "."], r"no benchmark 'imagenet-d'"),
-        (["score", "resnet50", "imagenet", "--data", "nowhere"], r"nowhere is no folder"),
+        (["score", "resnet50", "imagenet", "--data", "nowhere"], r"nowhere does not exist"),
         (["report", "nowhere"], r"nowhere is no folder"),
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is not a file"),
         (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
-        (["data", "corrupt", "nowhere", "out"], r"nowhere is no folder"),
+        (["data", "corrupt", "nowhere", "out"], r"nowhere is not a folder"),
         (["data", "corrupt", ".", "out", "--corruptions", ""], r"--corruptions names none"),
         (["data", "corrupt", ".", "out", "--severities", ","], r"--severities names none"),
-        (["data", "perturb", "nowhere", "out"], r"nowhere is no folder"),
+        (["data", "perturb", "nowhere", "out"], r"nowhere is not a folder"),
         (["data", "perturb", ".", "out", "--perturbations", "tild"], r"Did you mean tilt"),
         (["data", "perturb", ".", "out", "--perturbations", ""], r"--perturbations names none"),
         (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"names none"),
@@ -187,7 +187,7 @@ def test_an_empty_folder_is_named(tmp_path: Path, bundle: Bundle) -> None:
 def test_an_unknown_wnid_is_named(tree: Path, bundle: Bundle) -> None:
     (tree / "n00000000").mkdir()
     message = error_of(score(tree))
-    assert "n00000000 is no ImageNet class: expected a WordNet id" in message
+    assert "n00000000 is not a class folder: expected the WordNet id" in message
 
 
 def test_a_folder_above_the_class_folders_gets_a_hint(tree: Path, bundle: Bundle) -> None:
@@ -232,9 +232,9 @@ def bomb(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (corrupt, "is no image that Pillow knows"),
+        (corrupt, "is not an image that Pillow can identify"),
         (truncate, "truncated"),
-        (replace_by_text, "is no image that Pillow knows"),
+        (replace_by_text, "is not an image that Pillow can identify"),
         (deepen, "has 16 bits a channel"),
         (bomb, "decompression bomb"),
     ],
@@ -259,12 +259,12 @@ def test_a_dangling_link_is_named(tree: Path, bundle: Bundle) -> None:
     victim = a_photo(tree)
     victim.unlink()
     victim.symlink_to("gone.JPEG")
-    assert f"{victim} is a link to nothing" in error_of(score(tree))
+    assert f"{victim} is a broken link" in error_of(score(tree))
 
 
 def test_a_text_file_among_images_is_named(tree: Path, bundle: Bundle) -> None:
     (a_photo(tree).parent / "notes.txt").write_text("notes")
-    assert "notes.txt is no image by its name" in error_of(score(tree))
+    assert "notes.txt is not an image" in error_of(score(tree))
 
 
 def test_an_output_that_cannot_be_written_is_named(tree: Path, bundle: Bundle) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from evaluator.contracts import Device, EngineSpec, ImageBatch, Item
 from evaluator.errors import EngineMemoryError, ImageError, lacks_memory
-from evaluator.evaluate.batch_splitting import BatchLimit, run_batches
+from evaluator.evaluate.batch_splitting import run_batches
+from evaluator.system.batch_limit import BatchLimit
 
 Logits = npt.NDArray[np.float32]
 
@@ -66,10 +67,16 @@ def batches_of(count: int, size: int) -> Iterator[ImageBatch]:
         yield ImageBatch(data, "pixels", tuple(Item(str(n), n, f"{n}.JPEG") for n in numbers))
 
 
-def order_of(engine: SmallEngine, limit: BatchLimit, count: int, size: int) -> list[int]:
+def order_of(
+    engine: SmallEngine,
+    limit: BatchLimit,
+    count: int,
+    size: int,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[int]:
     """The items in the order of their answers, each with its own logits."""
     order = []
-    for batch, logits in run_batches(engine, batches_of(count, size), limit):
+    for batch, logits in run_batches(engine, batches_of(count, size), limit, note):
         assert len(batch.items) == len(logits) == len(batch.data)
         for item, row in zip(batch.items, logits, strict=True):
             assert row.tolist() == [item.label] * 3
@@ -80,27 +87,30 @@ def order_of(engine: SmallEngine, limit: BatchLimit, count: int, size: int) -> l
 @pytest.mark.parametrize("ahead", [0, 1, 3, 50])
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 8, 16, 100])
 def test_every_image_is_answered_once_and_in_order(room: int, ahead: int) -> None:
-    assert order_of(SmallEngine(room, ahead), BatchLimit(), 50, 16) == list(range(50))
+    assert order_of(SmallEngine(room, ahead), BatchLimit(16), 50, 16) == list(range(50))
 
 
 def test_batches_are_halved_and_stay_so_with_one_warning_a_halving() -> None:
     heard: list[str] = []
-    engine, limit = SmallEngine(room=5), BatchLimit(heard.append)
-    order_of(engine, limit, 40, 16)
+    engine, limit = SmallEngine(room=5), BatchLimit(16)
+    order_of(engine, limit, 40, 16, heard.append)
     assert engine.given == [16, 8, *[4] * 10]
     assert limit.size == 4
-    assert heard[0].startswith("onnxruntime on cuda:0 has no memory for 16 images at once: ")
+    assert heard[0] == (
+        "Out of memory with 16 images per batch (onnxruntime on cuda:0); continuing with 8. "
+        "Use --batch-size 8 to start there."
+    )
     assert len(heard) == 2
-    order_of(engine, limit, 20, 16)
+    order_of(engine, limit, 20, 16, heard.append)
     assert engine.given[12:] == [4] * 5
     assert len(heard) == 2
 
 
 def test_several_callers_halve_once() -> None:
     heard: list[str] = []
-    engine, limit = SmallEngine(room=8), BatchLimit(heard.append)
+    engine, limit = SmallEngine(room=8), BatchLimit(16)
     with ThreadPoolExecutor(8) as pool:
-        orders = list(pool.map(lambda _: order_of(engine, limit, 200, 16), range(8)))
+        orders = list(pool.map(lambda _: order_of(engine, limit, 200, 16, heard.append), range(8)))
     assert all(order == list(range(200)) for order in orders)
     assert limit.size == 8
     assert len(heard) == 1
@@ -108,7 +118,7 @@ def test_several_callers_halve_once() -> None:
 
 def test_where_not_even_one_image_fits_it_is_named() -> None:
     with pytest.raises(EngineMemoryError, match=r"single image, 0\.JPEG: no memory\. .*--device"):
-        order_of(SmallEngine(room=0), BatchLimit(), 40, 16)
+        order_of(SmallEngine(room=0), BatchLimit(16), 40, 16)
 
 
 def test_a_failing_engine_says_at_which_batch_it_was() -> None:
@@ -117,8 +127,8 @@ def test_a_failing_engine_says_at_which_batch_it_was() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as caught:
-        order_of(SmallEngine(100, 0, broken), BatchLimit(), 50, 16)
-    assert caught.value.__notes__ == ["onnxruntime was at the batch that begins with 32.JPEG."]
+        order_of(SmallEngine(100, 0, broken), BatchLimit(16), 50, 16)
+    assert caught.value.__notes__ == ["onnxruntime failed at the batch that starts at 32.JPEG."]
 
 
 def test_what_decoding_raises_passes_through_untouched() -> None:
@@ -127,7 +137,7 @@ def test_what_decoding_raises_passes_through_untouched() -> None:
         raise ImageError("bad.JPEG cannot be read.")
 
     with pytest.raises(ImageError, match=r"^bad\.JPEG cannot be read\.$"):
-        list(run_batches(SmallEngine(4, 1), broken(), BatchLimit()))
+        list(run_batches(SmallEngine(4, 1), broken(), BatchLimit(16)))
 
 
 @pytest.mark.parametrize(

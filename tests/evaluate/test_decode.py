@@ -330,11 +330,11 @@ def _as_pillow_has_it(data: bytes) -> bool:
     ("data", "said"),
     [
         (b"", "0 bytes"),
-        (b"not an image\n", "no image"),
-        (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "no image"),
-        (bytes(1000), "no image"),
-        (b"\xff\xd8", "no image"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "no image"),
+        (b"not an image\n", "not an image"),
+        (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not an image"),
+        (bytes(1000), "not an image"),
+        (b"\xff\xd8", "not an image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "not an image"),
     ],
 )
 def test_a_file_that_is_no_image_is_refused(data: bytes, said: str) -> None:
@@ -351,7 +351,7 @@ def test_a_format_that_pillow_hands_to_another_program_is_never_opened() -> None
 def test_a_name_with_a_newline_stays_on_one_line() -> None:
     item = Item("n01440764/a\nb.JPEG", 0, "/data/n01440764/a\nb.JPEG")
     message = refusal(lambda: decode_photo(b"", item, preprocessing(), []), "a\\nb.JPEG")
-    assert "no image" in message
+    assert "is not an image" in message
 
 
 # --------------------------------------------------------------------------- more than 8 bits

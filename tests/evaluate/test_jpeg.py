@@ -39,7 +39,7 @@ HOW = Preprocessing(24, 20, "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 
 def is_served(data: bytes) -> bool:
-    return jpeg.serves(Image.open(io.BytesIO(data)), data) or jpeg.plain_size(data) is not None
+    return jpeg.supports(Image.open(io.BytesIO(data)), data) or jpeg.plain_size(data) is not None
 
 
 def fast_pixels(data: bytes) -> Pixels | None:

@@ -143,7 +143,7 @@ def test_a_condition_in_a_folder_and_a_tar_is_refused_with_both_places(
     model: str, tree: Path, tmp_path: Path
 ) -> None:
     tar = packed(tmp_path / "snow.tar", tree, "snow")
-    with pytest.raises(InputError, match="snow, severity=1 is there twice") as raised:
+    with pytest.raises(InputError, match="snow, severity=1 exists twice") as raised:
         score(model, [tree, tar], tmp_path / "run")
     assert str(tree / "snow" / "1") in str(raised.value)
     assert f"{tar}: snow/1" in str(raised.value)
@@ -256,6 +256,6 @@ def test_a_place_that_holds_nothing_of_what_is_scored_is_named(
     model: str, tree: Path, tmp_path: Path
 ) -> None:
     # `tree/fog` holds 1, 2 and no corruption: given by itself it would be refused as well.
-    with pytest.raises(InputError, match=r"fog holds nothing of what is scored\. .*gaussian_noise"):
+    with pytest.raises(InputError, match=r"fog holds no data of this benchmark\. .*gaussian_noise"):
         score(model, [tree, tree / "fog"], tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -362,8 +362,8 @@ def test_a_shard_says_the_batch_that_there_was_memory_for(
     monkeypatch.setattr(OnnxEngine, "_logits", little_memory)
     heard = NullProgress()
     run = score(small, tree, tmp_path / "run", batch_size=16, progress=heard)
-    warnings = [note for note in heard.notes if "has no memory for" in note]
-    assert [note.partition(":")[0].split()[-4] for note in warnings] == ["16", "8", "4"]
+    warnings = [note for note in heard.notes if "Out of memory with" in note]
+    assert [note.split()[4] for note in warnings] == ["16", "8", "4"]
     records = read_run(run, (Condition(),))
     assert {made.batch_size for made in records.provenance} == {2}
     assert [(r["id"], r["top5"]) for r in rows(run)] == [(r["id"], r["top5"]) for r in whole]  # type: ignore[index]

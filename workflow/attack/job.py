@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,7 +24,7 @@ from ...evaluate.sources.digests import digest_entry
 from ...evaluate.sources.items import select_items
 from ...evaluate.sources.open_source import open_source
 from ...records.shards import Pace
-from ...system.batch_limit import Room
+from ...system.batch_limit import BatchLimit
 from ..models.gradient_model import GradientNetwork
 from ..runs.provenance import circumstances
 from ..runs.selection import Selection, places_of, select, skips_bad_files
@@ -90,7 +90,7 @@ class ImageChoice:
             self.places,
             IMAGENET.conditions,
             progress=progress,
-            tree=IMAGENET.tree,
+            layout=IMAGENET.tree,
             labels=self.labels,
             damaged_ok=self.skip,
         )
@@ -115,7 +115,8 @@ class AttackedData:
     preprocessing: Preprocessing
     source: Source
     items: Sequence[Item]
-    room: Room
+    room: BatchLimit
+    note: Callable[[str], None]
     traced: frozenset[str]
     skip_bad_images: bool
 
@@ -225,6 +226,7 @@ def attack_of(job: AttackedData, condition: Condition) -> "AttackJob":
         settings=job.settings,
         epsilon=float(condition["epsilon"]),
         room=job.room,
+        note=job.note,
         device=job.network.device.name,
         traced=job.traced,
     )

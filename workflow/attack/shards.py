@@ -61,6 +61,7 @@ def query_work(
             seed=job.settings.seed,
             epsilon=float(shard.condition["epsilon"]),
             room=job.room,
+            note=job.note,
             device=job.network.device.name,
             relative_epsilon=job.settings.relative_epsilon,
             asked=asked.get(shard.condition),

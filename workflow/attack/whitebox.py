@@ -23,7 +23,7 @@ from ...records.run import MANIFEST, key_sha256
 from ...records.shard_runner import run_shards
 from ...records.shards import shards_of
 from ...records.skipped import skipped_in
-from ...system.batch_limit import Room
+from ...system.batch_limit import BatchLimit
 from ..models.gradient_model import gradient_network, refuse_without_gradients
 from ..models.options import ModelOptions, WeightsOptions
 from ..models.resolve import resolve_model
@@ -138,7 +138,8 @@ def attack_whitebox(
         preprocessing=subject.spec.preprocessing,
         source=source,
         items=items,
-        room=Room(batch, progress.note),
+        room=BatchLimit(batch),
+        note=progress.note,
         traced=traced_sample([item.id for item in items], settings.traced, seed),
         skip_bad_images=images.skip,
     )

@@ -189,7 +189,7 @@ def bench(
             places,
             info.conditions,
             progress=progress,
-            tree=info.tree,
+            layout=info.tree,
             labels=None if labels is None else Path(labels),
         )
         images = _images(info, source, origin)

@@ -20,7 +20,7 @@ import numpy as np
 from ...contracts import Benchmark, Engine, ImageBatch, Item, Preprocessing, Progress, Shard, Source
 from ...engine.engine_io import LoadedEngine, Logits
 from ...engine.throughput import images_until_first_end
-from ...evaluate.scoring import ScoringJob, decoders_of, score_shard
+from ...evaluate.scoring import ScoringJob, decoder_pool, score_shard
 
 ROUNDS = 5
 """Rounds of each part; the median is reported."""
@@ -97,7 +97,7 @@ def bed_of(
         items={condition: _Endless(items)},
         preprocessing=preprocessing,
         batch_size=batch_size,
-        decoders=stack.enter_context(decoders_of(engine)),
+        decoders=stack.enter_context(decoder_pool(engine)),
         read_ahead=2 * (os.cpu_count() or 1),
     )
     score_shard(data, _shard(data, 0, READY_BATCHES * batch_size), lambda _: None)

@@ -134,7 +134,7 @@ def _photos(
         first.places,
         IMAGENET.conditions,
         progress=progress,
-        tree=IMAGENET.tree,
+        layout=IMAGENET.tree,
         labels=first.labels,
     )
     if not source.conditions():

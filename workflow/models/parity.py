@@ -33,7 +33,7 @@ from ...engine.parity import (
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError
 from ...evaluate.jpeg import decoder_versions
-from ...exporter.graph.deployable import scale_and_bias, preprocessing_in_graph
+from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document

@@ -200,7 +200,7 @@ def _read(
 ) -> dict[str, npt.NDArray[np.uint8]]:
     benchmark = run.benchmark
     source = open_source(
-        places, benchmark.conditions, progress=progress, tree=benchmark.tree, damaged_ok=True
+        places, benchmark.conditions, progress=progress, layout=benchmark.tree, damaged_ok=True
     )
     items = {item.id: item for item in source.items(CLEAN)}
     missing = [id for id in ids if id not in items]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...contracts import Benchmark, Condition, Item, ModelSpec, Progress
 from ...errors import InputError
-from ...evaluate.sources.generated_marker import refuse_lost_mark
+from ...evaluate.sources.generated_marker import refuse_lost_marker
 from ...evaluate.sources.items import ItemSource, select_items, shared_items
 
 ON_ERROR = ("fail", "skip")
@@ -103,7 +103,7 @@ def select(
     shared = shared_items(source, compared, missing_ok=missing_ok)
     everything = {condition: shared[condition] for condition in conditions}
     if source.generated is None:
-        refuse_lost_mark(source, everything.values(), missing_ok=missing_ok)
+        refuse_lost_marker(source, everything.values(), missing_ok=missing_ok)
     ids = next(iter(everything.values())).ids
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
     chosen = select_items(range(0, len(ids), every), limit)

@@ -15,7 +15,7 @@ from evaluator.attacks.pgd.attempts import CleanImage
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.randomness import start_noise, wrong_class
 from evaluator.contracts import Item
-from evaluator.system.batch_limit import Room
+from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import (
     CLASSES,
     SIDE_PX,
@@ -286,7 +286,7 @@ def test_progress_is_told_after_each_pass_and_each_image_once() -> None:
     network = Counted(Network())
     images = photos(network.network, 9, wrong=(2,))
     told: list[int] = []
-    job = AttackJob(network, paper(), 0.03, Room(4))
+    job = AttackJob(network, paper(), 0.03, BatchLimit(4))
     assert len(list(run_pgd(job, images, told.append))) == 9
     assert sum(told) == 9
     # Several passes may follow each other, to find out what images are without an attack.

@@ -25,7 +25,7 @@ NUMBERS = ("shape_bias", "decided", "frac_correct")
 
 
 def ids_of(data: Path) -> list[str]:
-    source = open_source([data], [CLEAN], progress=NullProgress(), tree=CUE_CONFLICT.tree)
+    source = open_source([data], [CLEAN], progress=NullProgress(), layout=CUE_CONFLICT.tree)
     return [item.id for item in source.items(CLEAN)]
 
 
@@ -133,8 +133,8 @@ def test_all_trees_and_forms_give_the_same_stimuli(
         ("bear/car1-cat2.png", "but its name says car", True),
         ("bear/bear1.png", "Expected one like", False),
         ("hello.png", "Expected one like", False),
-        ("car/car2-cat1.png", "is there twice", False),
-        ("car/car2-cat1.png", "is there twice", True),
+        ("car/car2-cat1.png", "exists twice", False),
+        ("car/car2-cat1.png", "exists twice", True),
     ],
 )
 def test_a_misplaced_or_misnamed_file_is_named(

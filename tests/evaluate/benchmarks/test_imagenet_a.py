@@ -132,8 +132,9 @@ def test_folders_of_other_classes_are_refused(tmp_path: Path) -> None:
     for wnid in ("n01498041", "n01440764"):
         (tmp_path / wnid).mkdir()
         (tmp_path / wnid / "x.jpg").touch()
-    source = open_source([tmp_path], [CLEAN], progress=NullProgress(), tree=IMAGENET_A.tree)
-    with pytest.raises(InputError, match="n01440764 is no class of ImageNet-A"):
+    source = open_source([tmp_path], [CLEAN], progress=NullProgress(), layout=IMAGENET_A.tree)
+    words = "n01440764 is not a class folder: expected the WordNet id of a class of ImageNet-A"
+    with pytest.raises(InputError, match=words):
         source.items(CLEAN)
     (tmp_path / "n01440764" / "x.jpg").unlink()
     (tmp_path / "n01440764").rmdir()

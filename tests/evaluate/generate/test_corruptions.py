@@ -21,9 +21,9 @@ from evaluator.errors import ImageError, InputError, OutputError, UnavailableErr
 from evaluator.evaluate.benchmarks import imagenet_c
 from evaluator.evaluate.generate.corruptions import (
     corrupted_pixels,
-    image_seed,
     write_corrupted,
 )
+from evaluator.evaluate.generate.trees import seed_of
 from evaluator.evaluate.layouts import CORRUPTIONS, SEVERITIES
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.tests.evaluate.generate.made_trees import (
@@ -246,7 +246,7 @@ def test_another_seed_changes_what_is_random_and_nothing_else(source: Path) -> N
 
 def test_each_image_has_a_seed_of_its_own() -> None:
     parts = itertools.product((0, 1), ("n01440764/a.JPEG", "n01440764/b.JPEG"), VARIANTS)
-    seeds = [image_seed(seed, photo, *variant) for seed, photo, variant in parts]
+    seeds = [seed_of(seed, photo, *variant) for seed, photo, variant in parts]
     assert len(set(seeds)) == 2 * 2 * 75
     assert all(0 <= seed < 2**32 for seed in seeds)
 
@@ -369,9 +369,9 @@ def test_two_photos_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
         ({"corruptions": ["spatter"]}, "no corruption 'spatter'"),
         ({"corruptions": ["x"]}, "no corruption 'x'. Expected some of gaussian_noise shot_noise"),
         ({"severities": [0]}, "no severity 0. Expected some of 1 2 3 4 5"),
-        ({"corruptions": []}, "Nothing to make"),
-        ({"severities": []}, "Nothing to make"),
-        ({"workers": 0}, "cannot be 0 workers"),
+        ({"corruptions": []}, "Nothing to generate"),
+        ({"severities": []}, "Nothing to generate"),
+        ({"workers": 0}, "number of workers: 0"),
     ],
 )
 def test_arguments_are_refused_before_anything_is_written(
@@ -384,7 +384,7 @@ def test_arguments_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize(
     ("relative", "message"),
-    [(".", "lie in each other"), ("tree", "lie in each other"), ("..", "lie in each other")],
+    [(".", "overlap"), ("tree", "overlap"), ("..", "overlap")],
 )
 def test_source_and_tree_that_lie_in_each_other_are_refused(
     relative: str, message: str, tmp_path: Path
@@ -398,19 +398,19 @@ def test_source_and_tree_that_lie_in_each_other_are_refused(
 
 @pytest.mark.parametrize("part", ["", "fog/3"])
 def test_a_source_that_was_generated_is_refused(part: str, tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"was itself generated, says .*generated\.json"):
+    with pytest.raises(InputError, match=r"was itself generated, according to .*generated\.json"):
         write_corrupted(tree / part, tmp_path / "other", progress=NullProgress())
 
 
 def test_a_generated_source_that_has_lost_its_mark_is_refused(copy: Path, tmp_path: Path) -> None:
     (copy / "generated.json").unlink()
-    with pytest.raises(InputError, match=r"was itself generated, says .*snow/1/n\d+/"):
+    with pytest.raises(InputError, match=r"was itself generated, according to .*snow/1/n\d+/"):
         write_corrupted(copy / "snow" / "1", tmp_path / "out", progress=NullProgress())
     assert not (tmp_path / "out").exists()
 
 
 def test_a_source_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"SOURCE .*nowhere is no folder"):
+    with pytest.raises(InputError, match=r"SOURCE .*nowhere is not a folder"):
         write_corrupted(tmp_path / "nowhere", tmp_path / "tree", progress=NullProgress())
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
@@ -437,12 +437,12 @@ def test_a_mark_that_was_half_written_is_no_data_of_others(source: Path, tmp_pat
 
 
 def test_a_tree_of_another_seed_is_refused_by_name(source: Path, tree: Path) -> None:
-    with pytest.raises(InputError, match="otherwise: seed is 0 there, 1 here"):
+    with pytest.raises(InputError, match="differently: seed is 0 there, 1 here"):
         write_corrupted(source, tree, seed=1, progress=NullProgress())
 
 
 def test_a_tree_of_other_photos_is_refused_by_name(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="otherwise: source_sha256 is"):
+    with pytest.raises(InputError, match="differently: source_sha256 is"):
         write_corrupted(photos_in(tmp_path, 1), tree, progress=NullProgress())
 
 
@@ -452,7 +452,7 @@ def test_a_limit_takes_evenly_spaced_photos_and_makes_another_tree(tmp_path: Pat
     assert write_corrupted(source, tree, limit=2, progress=NullProgress(), **variant) == 2
     ids = sorted(photo.relative_to(source).as_posix() for photo in source.rglob("*.JPEG"))
     assert sorted(files(tree)) == [f"contrast/1/{ids[0]}", f"contrast/1/{ids[3]}"]
-    with pytest.raises(InputError, match="otherwise: source_sha256 is"):
+    with pytest.raises(InputError, match="differently: source_sha256 is"):
         write_corrupted(source, tree, limit=3, progress=NullProgress(), **variant)
 
 

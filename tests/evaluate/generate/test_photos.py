@@ -100,7 +100,7 @@ def test_photos_are_not_mixed_with_the_files_of_others(tmp_path: Path, theirs: s
     file = tmp_path / "data" / theirs
     file.parent.mkdir(parents=True)
     file.write_bytes(b"mine")
-    with pytest.raises(OutputError, match=f"data/{theirs} is there and is no sample photo"):
+    with pytest.raises(OutputError, match=f"data/{theirs} is not a sample photo"):
         write_sample(tmp_path / "data")
     assert files_below(tmp_path / "data") == {theirs: b"mine"}
 

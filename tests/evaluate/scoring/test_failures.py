@@ -121,7 +121,7 @@ def test_a_bug_in_decoding_names_the_image(
 
     error = ended(lambda: scored(replace(job, benchmark=replace(IMAGENET, decode=broken))))
     assert isinstance(error, ZeroDivisionError)
-    assert f"It was at {victim.location}." in error.__notes__
+    assert f"While reading {victim.location}." in error.__notes__
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])

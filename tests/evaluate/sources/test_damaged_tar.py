@@ -82,7 +82,7 @@ def test_of_a_truncated_tar_the_rest_is_missing_item_by_item(tmp_path: Path) -> 
     messages = [outcome(partial(source.read, i))[1] for i in selection.items[cell("fog", 2)]]
     assert messages[0] == ""
     assert "is cut off" in messages[1]
-    assert "is not there" in messages[2]
+    assert "is missing" in messages[2]
     assert all(f"{path}: fog/2/{TENCH}/" in message for message in messages[1:])
 
 

@@ -360,6 +360,6 @@ def test_class_folders_and_a_tar_of_the_same_beside_them_are_refused(tmp_path: P
     (tmp_path / WNIDS[0]).mkdir()
     (tmp_path / WNIDS[0] / name(1)).write_bytes(b"")
     tar = tar_of(tmp_path / "val.tar", [f"val/{WNIDS[0]}/{name(1)}"])
-    refusal(lambda: clean(tmp_path), f"{tmp_path} and {tar}: val", "is there twice")
+    refusal(lambda: clean(tmp_path), f"{tmp_path} and {tar}: val", "exists twice")
     tar.rename(tmp_path / ".val.tar")  # hidden: passed over, as hidden files are
     assert ids_of(clean(tmp_path)) == [f"{WNIDS[0]}/{name(1)}"]

@@ -216,7 +216,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     grow(tmp_path, "val.tar")
     message = refusal(lambda: FolderSource(tmp_path / "val.tar", [CLEAN]), tmp_path / "val.tar")
-    assert "no folder" in message
+    assert "is not a folder" in message
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a\nb"])
@@ -235,7 +235,7 @@ def test_a_tree_without_images_is_refused(tmp_path: Path, folder: str) -> None:
 def test_an_unknown_class_folder_is_refused_by_name(tmp_path: Path) -> None:
     grow(tmp_path, f"{TENCH}/a.JPEG", "n02084071/b.JPEG")
     message = refusal(lambda: clean_items(tmp_path), tmp_path / "n02084071")
-    assert "expected a WordNet id" in message
+    assert "expected the WordNet id" in message
     assert "Did you mean" not in message
 
 

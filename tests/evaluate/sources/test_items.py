@@ -93,7 +93,7 @@ def test_what_a_condition_lacks_is_an_item_that_cannot_be_read(tmp_path: Path) -
                 assert source.read(item) == name.encode()
             else:
                 with pytest.raises(
-                    ImageError, match="is not there, but other conditions have"
+                    ImageError, match="is missing, but other conditions have"
                 ) as raised:
                     source.read(item)
                 assert f"{TENCH}/{image}.JPEG" in str(raised.value)

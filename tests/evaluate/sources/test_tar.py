@@ -153,12 +153,12 @@ def test_what_is_no_image_of_a_condition_is_passed_over(tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fog/1/n02084071/b.JPEG", "no ImageNet class"),
-        ("fog/1/notes/list.txt", "no ImageNet class.*Pack the class folders again without it"),
-        ("fog/1/n02084071/deep/b.JPEG", "no ImageNet class"),
-        (f"fog/1/{TENCH}/../b.JPEG", "no ImageNet class|holds folders among"),
+        ("fog/1/n02084071/b.JPEG", "not a class folder"),
+        ("fog/1/notes/list.txt", "not a class folder.*Pack the class folders again without it"),
+        ("fog/1/n02084071/deep/b.JPEG", "not a class folder"),
+        (f"fog/1/{TENCH}/../b.JPEG", "not a class folder|holds folders among"),
         ("fog/1/stray.JPEG", "beside the class folders"),
-        (f"fog/1/{TENCH}/notes.txt", "no image by its name"),
+        (f"fog/1/{TENCH}/notes.txt", "is not an image"),
         (f"fog/1/{TENCH}/b.JPEG/c.JPEG", "folders among the images"),
     ],
 )
@@ -184,9 +184,9 @@ def test_a_condition_in_a_folder_that_leads_out_of_the_tar_is_refused(
     [
         (tarfile.SYMTYPE, "is a link"),
         (tarfile.LNKTYPE, "is a link"),
-        (tarfile.CHRTYPE, "is no file"),
-        (tarfile.FIFOTYPE, "is no file"),
-        (b"Z", "is no file"),
+        (tarfile.CHRTYPE, "is not a file"),
+        (tarfile.FIFOTYPE, "is not a file"),
+        (b"Z", "is not a file"),
     ],
 )
 def test_what_is_no_file_among_the_images_is_named(
@@ -293,9 +293,9 @@ def test_a_cell_of_imagenet_c_is_not_clean_and_any_other_folder_may_be(tmp_path:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"x", "no tar file"),
-        (b"\xff\xd8\xff" * 999, "no tar file"),
-        (bytes(100), "no tar file"),
+        (b"x", "not a tar file"),
+        (b"\xff\xd8\xff" * 999, "not a tar file"),
+        (bytes(100), "not a tar file"),
         (b"\x1f\x8b\x08" + bytes(999), "gunzip"),
         (b"BZh9" + bytes(999), "bunzip2"),
         (b"\xfd7zXZ\0" + bytes(999), "unxz"),
@@ -318,4 +318,4 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs pipes with names")
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.tar")
-    assert "no regular file" in refusal(lambda: opened(tmp_path / "x.tar"), "x.tar")
+    assert "not a regular file" in refusal(lambda: opened(tmp_path / "x.tar"), "x.tar")

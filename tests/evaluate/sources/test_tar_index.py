@@ -88,7 +88,7 @@ def test_an_index_that_is_not_of_this_tar_is_made_again(tmp_path: Path, harm: st
     found = index_of(OpenTar(path), progress)
     assert [found.folders, found.names] == expected[:2]
     assert columns(path) == expected
-    assert any("made again" in note for note in progress.notes) == (harm != "folder")
+    assert any("built again" in note for note in progress.notes) == (harm != "folder")
 
 
 @pytest.mark.parametrize("count", [2, 100])
@@ -138,7 +138,7 @@ def test_without_any_place_for_the_index_the_tar_is_read_all_the_same(
     index_at(path).mkdir()
     progress = NullProgress()
     assert len(index_of(OpenTar(path), progress).name) == 3
-    assert any("cannot be kept" in note for note in progress.notes)
+    assert any("cannot be written" in note for note in progress.notes)
 
 
 def test_processes_that_begin_at_once_make_one_index(tmp_path: Path) -> None:

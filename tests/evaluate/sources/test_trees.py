@@ -63,7 +63,7 @@ def folder_of(path: Path, files: tuple[str, ...]) -> Path:
 
 def items_in(place: Path, tree: DatasetLayout = STIMULI, *conditions: Condition) -> Items:
     chosen = conditions or (CLEAN,)
-    return open_source([place], chosen, progress=NullProgress(), tree=tree).items(chosen[0])
+    return open_source([place], chosen, progress=NullProgress(), layout=tree).items(chosen[0])
 
 
 FLAT = NAMES
@@ -88,7 +88,7 @@ def test_the_same_items_come_from_flat_and_nested_folders_and_tars(
     tmp_path: Path, place: Place, files: tuple[str, ...]
 ) -> None:
     where = place(tmp_path / "stimuli", (*files, "licence.txt", "dog/dog9-dog1.png"))
-    source = open_source([where], [CLEAN], progress=NullProgress(), tree=STIMULI)
+    source = open_source([where], [CLEAN], progress=NullProgress(), layout=STIMULI)
     items = list(source.items(CLEAN))
     assert [item.id for item in items] == list(NAMES)
     assert [item.label for item in items] == [None] * 3
@@ -102,8 +102,8 @@ def test_the_same_items_come_from_flat_and_nested_folders_and_tars(
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("cat/dog7-cat1.png", "lies in the folder cat, but its name says dog. Move or rename it"),
-        ("cat/cat2-bear1.png", r"cat2-bear1\.png is there twice: .* and .*Leave one of them"),
+        ("cat/dog7-cat1.png", "is in the folder cat, but its name says dog. Move or rename it"),
+        ("cat/cat2-bear1.png", r"cat2-bear1\.png exists twice: .* and .*Keep only one of them"),
     ],
 )
 def test_what_contradicts_its_folder_or_is_there_twice_is_named(
@@ -132,20 +132,21 @@ def test_a_tar_may_hold_other_pictures_beside_the_stimuli(tmp_path: Path) -> Non
 
 def test_stimuli_in_two_folders_of_a_tar_are_there_twice(tmp_path: Path) -> None:
     where = bare_tar(tmp_path, tuple(f"{top}/{name}" for top in "ab" for name in NESTED))
-    with pytest.raises(InputError, match="there twice"):
+    with pytest.raises(InputError, match="exists twice"):
         items_in(where)
 
 
 def test_a_folder_that_is_no_category_is_refused(tmp_path: Path) -> None:
     where = folder_of(tmp_path, (*NESTED, "spoon/spoon1-cat1.png"))
-    with pytest.raises(InputError, match="spoon is no category: expected one such as bear"):
+    words = "spoon is not a class folder: expected a category, such as bear"
+    with pytest.raises(InputError, match=words):
         items_in(where)
 
 
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_a_place_without_stimuli_is_refused(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "empty", ("licence.txt",))
-    source = open_source([where], [CLEAN], progress=NullProgress(), tree=STIMULI)
+    source = open_source([where], [CLEAN], progress=NullProgress(), layout=STIMULI)
     if source.conditions():
         with pytest.raises(InputError, match=r"no images\. Expected files, such as cat7-eleph"):
             source.items(CLEAN)
@@ -161,7 +162,7 @@ def test_flat_files_with_a_list_are_of_imagenet_only(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text("")
     with pytest.raises(InputError, match="the class of these images is known"):
         open_source(
-            [where], [CLEAN], progress=NullProgress(), tree=other, labels=tmp_path / "val.txt"
+            [where], [CLEAN], progress=NullProgress(), layout=other, labels=tmp_path / "val.txt"
         )
 
 
@@ -171,7 +172,7 @@ def test_videos_lie_in_class_folders_and_have_the_frames_of_their_condition(
 ) -> None:
     files = tuple(f"{p}/{w}/x.mp4" for p in ("snow", "tilt") for w in (TENCH, DALMATIAN))
     source = open_source(
-        [place(tmp_path / "p", files)], [SNOW, TILT], progress=NullProgress(), tree=VIDEOS
+        [place(tmp_path / "p", files)], [SNOW, TILT], progress=NullProgress(), layout=VIDEOS
     )
     for condition, frames in ((SNOW, 31), (TILT, 41)):
         items = list(source.items(condition))
@@ -184,14 +185,15 @@ def test_videos_lie_in_class_folders_and_have_the_frames_of_their_condition(
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_an_image_among_videos_is_refused(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "p", (f"snow/{TENCH}/x.mp4", f"snow/{TENCH}/x.JPEG"))
-    with pytest.raises(InputError, match=r"x\.JPEG is no video by its name, expected one of \.mp4"):
+    words = r"x\.JPEG is not a video: expected a file name that ends in one of \.mp4"
+    with pytest.raises(InputError, match=words):
         items_in(where, VIDEOS, SNOW)
 
 
 @pytest.mark.parametrize("place", [folder_of, bare_tar])
 def test_imagenet_c_is_not_taken_for_videos(tmp_path: Path, place: Place) -> None:
     where = place(tmp_path / "c", tuple(f"snow/{s}/{TENCH}/x.JPEG" for s in "12345"))
-    words = r"snow/\d is no ImageNet class: expected .* It looks like a part of ImageNet-C, which"
+    words = r"snow/\d is not a class folder: expected .* It looks like a part of ImageNet-C, which"
     with pytest.raises(InputError, match=words):
         items_in(where, VIDEOS, SNOW)
 
@@ -212,12 +214,12 @@ def test_videos_that_a_condition_lacks_are_called_so_with_the_option_that_helps(
     where = folder_of(
         tmp_path, (f"snow/{TENCH}/x.mp4", f"snow/{TENCH}/y.mp4", f"tilt/{TENCH}/x.mp4")
     )
-    source = open_source([where], (SNOW, TILT), progress=NullProgress(), tree=VIDEOS)
+    source = open_source([where], (SNOW, TILT), progress=NullProgress(), layout=VIDEOS)
     with pytest.raises(
         InputError, match=r"lacks 1 of 2 videos, .* with --perturbations"
     ) as refused:
         shared_items(source, (SNOW, TILT))
     assert "image" not in str(refused.value)
     lacking = shared_items(source, (SNOW, TILT), missing_ok=True)[TILT][1]
-    with pytest.raises(ImageError, match=r"y\.mp4 is not there, but other conditions have it"):
+    with pytest.raises(ImageError, match=r"y\.mp4 is missing, but other conditions have it"):
         refuse_missing(lacking)

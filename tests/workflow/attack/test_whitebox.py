@@ -122,7 +122,7 @@ def test_a_batch_that_does_not_fit_is_halved_from_the_beginning(
     monkeypatch.setattr(functional, "conv2d", narrow)
     told = NullProgress()
     run = attack(tree, tmp_path / "run", batch_size=7, progress=told)
-    assert any("There is no memory to attack" in note for note in told.notes)
+    assert any("Out of memory with" in note for note in told.notes)
     made = read_run(run, benchmark_of(run).conditions).provenance
     assert {one.batch_size for one in made} == {2}
     for epsilon in EPSILONS:

@@ -107,7 +107,7 @@ def test_the_first_batches_are_the_decoded_photos(bundle: Bundle, photos: Path) 
         ({"seconds": 0}, "--seconds 0 is not possible"),
         ({"batch_size": 5000}, "--batch-size 5000 is not possible; expected 1 to 1024"),
         ({"benchmark": "imagenet-z"}, "imagenet-z"),
-        ({"data": "nowhere"}, "nowhere is no folder"),
+        ({"data": "nowhere"}, "nowhere does not exist"),
         ({"engine": "onxruntime"}, "no engine 'onxruntime'"),
     ],
 )

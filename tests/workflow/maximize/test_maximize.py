@@ -371,7 +371,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_photo_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     message = refused(tmp_path, starts=[tmp_path / "broken.jpg"])
-    assert "broken.jpg is no image that Pillow knows" in message
+    assert "broken.jpg is not an image that Pillow can identify" in message
 
 
 def test_a_model_that_exists_only_as_onnx_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from ....records.run import check_run_folder
 from ....records.shard_runner import run_shards
 from ....records.shards import shard_path, shards_of
 from ....records.skipped import skipped_in
-from ....system.batch_limit import Room
+from ....system.batch_limit import BatchLimit
 from ...models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
 from ...models.options import ModelOptions, WeightsOptions
 from ...models.resolve import ResolvedModel, resolve_model
@@ -183,7 +183,8 @@ def attack_transfer(
         preprocessing=attacked.spec.preprocessing,
         source=data_source,
         items=items,
-        room=Room(batch, progress.note),
+        room=BatchLimit(batch),
+        note=progress.note,
         traced=frozenset(ids) if handed == "last" else traced_sample(ids, settings.traced, seed),
         skip_bad_images=images.skip,
     )

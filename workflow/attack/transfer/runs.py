@@ -18,11 +18,11 @@ from ....contracts import (
     TransferSource,
 )
 from ....errors import InputError, printable
-from ....evaluate.batch_splitting import BatchLimit
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....evaluate.benchmarks.whitebox import WHITEBOX
 from ....records.run import MANIFEST, key_sha256, open_run
 from ....records.shards import Pace, shard_path, shards_of
+from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
 from ...runs.available_images import AvailableImages
 from ...runs.provenance import circumstances, default_folder
@@ -120,7 +120,8 @@ def open_targets(
                 f"{kept.run.manifest.shard_size}: choose another --out, or another --keep."
             )
         made = _made(victim, engine, run, transfer)
-        found.append(OpenTarget(victim, engine, size, run, made, BatchLimit(progress.note), data))
+        limit = BatchLimit(size)
+        found.append(OpenTarget(victim, engine, size, run, made, limit, progress.note, data))
     return kept, found
 
 

@@ -1,6 +1,6 @@
 """The models that are to classify what was made on another one: opened, believed, asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,11 +24,12 @@ from ....contracts import (
 )
 from ....engine.parity import ParityImages
 from ....errors import EngineError, ParityError, printable
-from ....evaluate.batch_splitting import BatchLimit, run_batches
+from ....evaluate.batch_splitting import run_batches
 from ....evaluate.decode import photo_pixels
 from ....evaluate.generate.photos import sample_photos
 from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
+from ....system.batch_limit import BatchLimit
 from ...models.parity import compare_logits, stored_parity
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, failure
@@ -72,7 +73,8 @@ class OpenTarget:
         batch_size: Images that it is given at once.
         run: Where its records belong.
         made: What the provenances of its shards share.
-        limit: How many images it has memory for.
+        limit: The largest batch that the engine is given.
+        note: Callback that is given the sentence to print when the limit becomes smaller.
         data: The photos of the run, compared with those at hand.
         clean: Its class of each clean image that it has seen: the same at every epsilon.
     """
@@ -83,6 +85,7 @@ class OpenTarget:
     run: Run
     made: Provenance
     limit: BatchLimit
+    note: Callable[[str], None]
     data: RunData
     clean: dict[str, int] = field(default_factory=dict)
 
@@ -122,7 +125,8 @@ class Classifier:
         data[:] = np.stack([image for _, image in self._waiting])
         self._waiting = []
         batch = ImageBatch(data, "images", items)
-        for part, logits in run_batches(engine, iter([batch]), self._victim.limit):
+        limit, note = self._victim.limit, self._victim.note
+        for part, logits in run_batches(engine, iter([batch]), limit, note):
             for item, row in zip(part.items, logits, strict=True):
                 if not np.isfinite(row).all():
                     raise EngineError(
@@ -246,6 +250,7 @@ def _adversarial(job: AttackedData, epsilon: float, words: str) -> ParityImages:
         settings=_sample_settings(job.settings),
         epsilon=epsilon,
         room=job.room,
+        note=job.note,
         device=job.network.device.name,
         keep_images=True,
     )
