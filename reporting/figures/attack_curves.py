@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..entries import ModelResults, ReportContents
+from ..model_results import ModelResults, ReportContents
 from ..published.paper_deviations import is_like_papers
-from ..tables.attack_tables import CURVE_EPSILON
+from ..tables.attack import CURVE_EPSILON
 
 MOST_TICKS = 6
 WHITE_BOX, TRANSFER = "whitebox", "transfer"
@@ -28,12 +28,12 @@ class Curve:
     """A model's numbers over epsilon or over steps.
 
     Attributes:
-        entry: The model, or of a source's curve the model that its attack was tried on.
+        results: The model, or of a source's curve the model that its attack was tried on.
         scores: By ascending epsilon or steps; over epsilon the one without an attack comes first.
         over_steps: Which of both.
     """
 
-    entry: ModelResults
+    results: ModelResults
     scores: tuple[Score, ...]
     over_steps: bool = False
 
@@ -125,15 +125,18 @@ class Panel:
         return ", ".join(word for word, words in own if len(words) > 1)
 
 
-def panels_of(shown: ReportContents) -> list[Panel]:
+def panels_of(contents: ReportContents) -> list[Panel]:
     """Those that there are numbers for."""
     sources = dict.fromkeys(
         score.source_model
-        for entry in shown.entries
-        for score in entry.of(TRANSFER, "accuracy_under_attack")
+        for results in contents.models
+        for score in results.of(TRANSFER, "accuracy_under_attack")
     )
-    panels = [_over_epsilon(shown, _Attack(TRANSFER, source)) for source in sources]
-    panels += [_over_epsilon(shown, _Attack(WHITE_BOX)), _over_steps(shown, _Attack(WHITE_BOX))]
+    panels = [_over_epsilon(contents, _Attack(TRANSFER, source)) for source in sources]
+    panels += [
+        _over_epsilon(contents, _Attack(WHITE_BOX)),
+        _over_steps(contents, _Attack(WHITE_BOX)),
+    ]
     return [panel for panel in panels if panel.curves]
 
 
@@ -144,47 +147,47 @@ class _Attack:
     benchmark: str
     source: str | None = None
 
-    def of(self, entry: ModelResults, metric: str) -> list[Score]:
+    def of(self, results: ModelResults, metric: str) -> list[Score]:
         """All of a metric that have a value."""
         return [
             score
-            for score in entry.of(self.benchmark, metric)
+            for score in results.of(self.benchmark, metric)
             if score.source_model == self.source and score.value is not None
         ]
 
     def over_epsilon(
-        self, entries: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
+        self, models: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
     ) -> list[Curve]:
         """By the fewest steps of each; those without an attack first."""
         curves = []
-        for entry in entries:
-            found = [score for score in self.of(entry, metric) if score.epsilon]
+        for results in models:
+            found = [score for score in self.of(results, metric) if score.epsilon]
             steps = min((score.steps or 0 for score in found), default=0)
             at = sorted((s for s in found if s.steps == steps), key=lambda s: s.epsilon or 0)
             if at:
-                curves.append(Curve(entry, (*self.of(entry, clean)[:1], *at)))
+                curves.append(Curve(results, (*self.of(results, clean)[:1], *at)))
         return curves
 
-    def over_steps(self, entries: Iterable[ModelResults], metric: str) -> list[Curve]:
+    def over_steps(self, models: Iterable[ModelResults], metric: str) -> list[Curve]:
         """At the paper's epsilon, or the largest; of one count of steps there is no curve."""
         curves = []
-        for entry in entries:
-            found = [score for score in self.of(entry, metric) if score.epsilon]
+        for results in models:
+            found = [score for score in self.of(results, metric) if score.epsilon]
             largest = max((score.epsilon or 0 for score in found), default=0)
             paper = any(score.epsilon == CURVE_EPSILON for score in found)
             epsilon = CURVE_EPSILON if paper else largest
             at = sorted((s for s in found if s.epsilon == epsilon), key=lambda s: s.steps or 0)
             if len(at) > 1:
-                curves.append(Curve(entry, tuple(at), over_steps=True))
+                curves.append(Curve(results, tuple(at), over_steps=True))
         return curves
 
 
-def _over_epsilon(shown: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_epsilon(shown.entries, "accuracy_under_attack")
+def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
+    drawn = attack.over_epsilon(contents.models, "accuracy_under_attack")
     steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
-    published = attack.over_epsilon(shown.published, "accuracy_under_attack")
-    sources = attack.over_epsilon(shown.entries, "source_accuracy", "source_clean_accuracy")
-    unchanged = attack.over_epsilon(shown.entries, "label_unchanged")
+    published = attack.over_epsilon(contents.published, "accuracy_under_attack")
+    sources = attack.over_epsilon(contents.models, "source_accuracy", "source_clean_accuracy")
+    unchanged = attack.over_epsilon(contents.models, "label_unchanged")
     return Panel(
         "white-box" if attack.source is None else f"transferred from {attack.source}",
         f"{_listed(map(str, steps))} steps",
@@ -196,11 +199,11 @@ def _over_epsilon(shown: ReportContents, attack: _Attack) -> Panel:
     )
 
 
-def _over_steps(shown: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_steps(shown.entries, "accuracy_under_attack")
+def _over_steps(contents: ReportContents, attack: _Attack) -> Panel:
+    drawn = attack.over_steps(contents.models, "accuracy_under_attack")
     epsilons = sorted({s.epsilon for curve in drawn for s in curve.scores if s.epsilon})
-    published = attack.over_steps(shown.published, "accuracy_under_attack")
-    unchanged = attack.over_steps(shown.entries, "label_unchanged")
+    published = attack.over_steps(contents.published, "accuracy_under_attack")
+    unchanged = attack.over_steps(contents.models, "label_unchanged")
     return Panel(
         "white-box",
         f"epsilon {_listed(map(epsilon_text, epsilons))}",

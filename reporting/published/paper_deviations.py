@@ -7,7 +7,7 @@ epsilon or starts that are not the paper's are told wherever its numbers stand b
 from collections.abc import Iterable, Iterator
 
 from ...contracts import BENCHMARK_INFO, Score, epsilon_text
-from ..entries import ModelResults
+from ..model_results import ModelResults
 
 PAPERS_STEP = 2 / 255
 """Of its code; its text prints 2/225. Source: ``evaluate_whitebox.py`` of eminorhan/resnext-wsl."""
@@ -56,17 +56,17 @@ def is_like_papers(scores: Iterable[Score]) -> bool:
     return all(_by_papers_protocol(score) and not made_otherwise(score) for score in scores)
 
 
-def deviation_notes(entries: Iterable[ModelResults], benchmark: str) -> Iterator[str]:
+def deviation_notes(models: Iterable[ModelResults], benchmark: str) -> Iterator[str]:
     """A line for each model whose attack is another one than its protocol's name says."""
-    for entry in entries:
-        scores = list(entry.of(benchmark, UNDER_ATTACK))
+    for results in models:
+        scores = list(results.of(benchmark, UNDER_ATTACK))
         words = dict.fromkeys(
             word for score in scores for word in (*made_otherwise(score), *of_other_images(score))
         )
         if words:
-            yield f"{entry.name}: unlike the paper's attack: {'; '.join(words)}"
+            yield f"{results.name}: unlike the paper's attack: {'; '.join(words)}"
         elif any(score.relative_epsilon for score in scores):
-            yield f"{entry.name}: {RELATIVE}"
+            yield f"{results.name}: {RELATIVE}"
 
 
 def _by_papers_protocol(score: Score) -> bool:

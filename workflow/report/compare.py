@@ -9,11 +9,11 @@ from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
-from ...reporting.entries import ModelResults
 from ...reporting.markdown import markdown_of
+from ...reporting.model_results import ModelResults
 from ...reporting.table import Table
 from ...reporting.tables.comparison import Compared, comparison_tables
-from ...reporting.tables.tables import provenance_table
+from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
 from ..runs.resume_command import completing_command
 from ..runs.scored_run import (

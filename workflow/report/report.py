@@ -1,18 +1,19 @@
 """From runs on disk to a report: every number with its provenance."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
-from ...reporting.entries import KEYS, ModelResults, ReportContents
 from ...reporting.markdown import markdown_of
-from ...reporting.published.published import published_models, published_scores
+from ...reporting.model_results import KEYS, ModelResults, ReportContents
+from ...reporting.published.paper import published_models, published_scores
 from ...reporting.table import Table
-from ...reporting.tables.tables import published_beside, report_tables
+from ...reporting.tables.report import published_beside, report_tables
+from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
 from ...storage.documents import plain
 from ..runs.scored_run import (
     ScoredRun,
@@ -23,7 +24,7 @@ from ..runs.scored_run import (
     unique_names,
 )
 from .attack_reliability import AssessedAttack, assessed_attacks, assessment_tables
-from .baseline import normalized, read_baseline, told_baseline, told_other_videos
+from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
 from .hints import RelatedRuns, advised
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
@@ -39,24 +40,29 @@ _OWN_FIELDS = (
 
 @dataclass(frozen=True)
 class Report:
-    """What runs add up to.
+    """The numbers of runs.
 
     Attributes:
-        entries: A model on an engine each, with its scores.
+        entries: Results of each model on each engine.
         all_published: Whether tables show all the paper's models.
-        notes: What was found and left out, a line each.
-        attacks: What is to be said of the attacks among the runs.
+        notes: What the report leaves out or what else must be known, a line each.
+        attacks: Assessments of the attacks among the runs.
+        cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
+            the report gives the model.
     """
 
     entries: tuple[ModelResults, ...]
     all_published: bool = False
     notes: tuple[str, ...] = ()
     attacks: tuple[AssessedAttack, ...] = ()
+    cue_conflict_runs: Mapping[str, ScoredRun] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Every number of every run, each once."""
-        return tuple(dict.fromkeys(score for entry in self.entries for score in entry.scores))
+        return tuple(dict.fromkeys(score for results in self.entries for score in results.scores))
 
     def tables(self) -> list[Table]:
         """Text in cells."""
@@ -80,8 +86,10 @@ class Report:
         """
         from .figures import write_figures
 
-        of = ReportContents(self.entries, published_beside(self.entries, self.all_published))
-        return write_figures(of, Path(folder), progress or NullProgress())
+        contents = ReportContents(self.entries, published_beside(self.entries, self.all_published))
+        return write_figures(
+            contents, self.cue_conflict_runs, Path(folder), progress or NullProgress()
+        )
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema`` and lists of what it shows.
@@ -89,7 +97,7 @@ class Report:
         These are ``scores``, ``published`` ones, ``attacks``, whether they can be believed, and
         ``notes``.
         """
-        names = {entry.model for entry in self.entries}
+        names = {results.model for results in self.entries}
         published = [
             score
             for model in published_models()
@@ -127,17 +135,20 @@ def report(
     scored = read_runs(folders)
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
     rows = report_rows(scored)
-    named = list(zip(unique_names([row.first.run for row in rows]), rows, strict=True))
-    found = Report(
-        tuple(_entries(named, scored, baseline)),
-        all_published,
-        attacks=tuple(assessed_attacks([(name, one) for name, row in named for one in row.runs])),
-    )
+    names = unique_names([row.first.run for row in rows])
+    models = tuple(_models(list(zip(names, rows, strict=True)), scored, baseline))
+    runs_of_rows = [(name, one) for name, row in zip(names, rows, strict=True) for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     if baseline is not None:
-        told = told_baseline(baseline, found.scores)
-        notes += [*([told] if told else []), *told_other_videos(baseline, scored)]
-    return replace(found, notes=tuple(notes))
+        scores = [score for results in models for score in results.scores]
+        notes += [*baseline_notes(baseline, scores), *notes_on_other_videos(baseline, scored)]
+    return Report(
+        models,
+        all_published,
+        tuple(notes),
+        tuple(assessed_attacks(runs_of_rows)),
+        {name: one for name, one in runs_of_rows if one.benchmark.name == CUE_CONFLICT},
+    )
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
@@ -158,7 +169,7 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
         yield f"left out: {printable(folder)} holds records but no {MANIFEST}, which says of what."
 
 
-def _entries(
+def _models(
     named: Sequence[tuple[str, ReportRow]],
     scored: Sequence[ScoredRun],
     baseline: ScoredRun | None,

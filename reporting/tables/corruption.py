@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from ...contracts import Score
-from ..entries import ModelResults, ReportContents
 from ..footnotes import common_marks, legend
+from ..model_results import ModelResults, ReportContents
 from ..table import Table
 from ..table_layout import Column, table_of_columns
 
@@ -16,49 +16,49 @@ CE_TITLES = {
 }
 
 
-def corruption_tables(shown: ReportContents) -> list[Table]:
+def corruption_tables(contents: ReportContents) -> list[Table]:
     """CE and relative CE, models side by side; then a model each, by severity."""
     tables = []
     for metric in CE_TITLES:
-        known = shown.with_number(BENCHMARK, metric)
-        published = shown.published_with(BENCHMARK, metric)
+        known = contents.with_number(BENCHMARK, metric)
+        published = contents.published_with(BENCHMARK, metric)
         if known and len(known) + len(published) > 1:
             tables.append(_side_by_side([*known, *published], metric))
-    return [*tables, *(_by_severity(entry) for entry in shown.with_number(BENCHMARK, "ce"))]
+    return [*tables, *(_by_severity(results) for results in contents.with_number(BENCHMARK, "ce"))]
 
 
-def _side_by_side(entries: Sequence[ModelResults], metric: str) -> Table:
+def _side_by_side(models: Sequence[ModelResults], metric: str) -> Table:
     """``ce`` or ``relative_ce`` of each corruption."""
-    scores = (score for entry in entries for score in entry.of(BENCHMARK, metric))
+    scores = (score for results in models for score in results.of(BENCHMARK, metric))
     corruptions = list(dict.fromkeys(str(score.corruption) for score in scores))
     columns = []
-    for entry in entries:
-        found = (entry.find(BENCHMARK, metric, corruption=name) for name in corruptions)
-        columns.append(Column(entry.name, [entry.cell(s, interval=False) for s in found]))
+    for results in models:
+        found = (results.find(BENCHMARK, metric, corruption=name) for name in corruptions)
+        columns.append(Column(results.name, [results.cell(s, interval=False) for s in found]))
     return table_of_columns(CE_TITLES[metric], "corruption", corruptions, columns)
 
 
-def _by_severity(entry: ModelResults) -> Table:
+def _by_severity(results: ModelResults) -> Table:
     """Top-1 error of each corruption at each severity, its CE, and its relative CE if known."""
     errors = {
         (score.corruption, score.severity): score
-        for score in entry.of(BENCHMARK, "top1_error")
+        for score in results.of(BENCHMARK, "top1_error")
         if score.severity is not None
     }
     last = {
         metric: title
         for metric, title in (("ce", "CE"), ("relative_ce", "relative CE"))
-        if any(entry.of(BENCHMARK, metric))
+        if any(results.of(BENCHMARK, metric))
     }
     rows = {}
     for corruption in dict.fromkeys(corruption for corruption, _ in errors):
-        cells = [entry.cell(errors.get((corruption, s)), interval=False) for s in SEVERITIES]
-        found = (entry.find(BENCHMARK, metric, corruption=corruption) for metric in last)
-        rows[str(corruption)] = [*cells, *(entry.cell(s, interval=False) for s in found)]
+        cells = [results.cell(errors.get((corruption, s)), interval=False) for s in SEVERITIES]
+        found = (results.find(BENCHMARK, metric, corruption=corruption) for metric in last)
+        rows[str(corruption)] = [*cells, *(results.cell(s, interval=False) for s in found)]
     everything = [cell for cells in rows.values() for cell in cells]
     shared = common_marks(everything)
     return Table(
-        f"{entry.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
+        f"{results.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
         f"{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),

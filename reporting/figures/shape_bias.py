@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..entries import ModelResults
 from ..footnotes import legend, percent
 from ..metric_info import EXEMPLAR_INTERVAL
+from ..model_results import ModelResults
 from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
-from ..tables.shape_bias_tables import BENCHMARK, bias_of, category_names
+from ..tables.shape_bias import BENCHMARK, bias_of, category_names
 from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure, shortened
 
 if TYPE_CHECKING:
@@ -43,21 +43,21 @@ class _Drawn:
     """What the figure is of.
 
     Attributes:
-        entries: The user's models that have a bias by this rule.
+        models: The user's models that have a bias by this rule.
         categories: From top to bottom.
         keys: The rule and the number of stimuli.
         references: To stand beside.
     """
 
-    entries: Sequence[ModelResults]
+    models: Sequence[ModelResults]
     categories: Sequence[str]
     keys: dict[str, object]
     references: Sequence[Reference]
 
     def offset(self, position: int) -> float:
         """Models that agree stand one above the other."""
-        apart = min(0.3, 0.8 / len(self.entries))
-        return apart * (position - (len(self.entries) - 1) / 2)
+        apart = min(0.3, 0.8 / len(self.models))
+        return apart * (position - (len(self.models) - 1) / 2)
 
     @property
     def by_category(self) -> list[Reference]:
@@ -75,18 +75,18 @@ class _Drawn:
         return len(self.categories)
 
 
-def shape_bias_figure(entries: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
+def shape_bias_figure(models: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
     """The figure of the models that have a shape bias by this rule on these stimuli, if any.
 
     Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
     """
     keys: dict[str, object] = {"rule": rule, "stimuli": stimuli}
-    models = [entry for entry in entries if _value(entry, "shape_bias", keys) is not None]
-    if not models:
+    biased = [results for results in models if _value(results, "shape_bias", keys) is not None]
+    if not biased:
         return None
-    drawn = models[:MOST_MODELS]
+    drawn = biased[:MOST_MODELS]
     of = _Drawn(drawn, category_names(drawn), keys, references_of(rule, stimuli))
-    notes = _notes(of, len(models) - len(drawn))
+    notes = _notes(of, len(biased) - len(drawn))
     height = BAND + ROW * (len(of.categories) + 1)
     figure = new_figure(
         WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(of.by_category) + len(notes) + 0.6)
@@ -97,8 +97,8 @@ def shape_bias_figure(entries: Sequence[ModelResults], rule: str, stimuli: int) 
     _frame(axes, of)
     _place_references(axes, of)
     _place_published(axes, of)
-    for position, entry in enumerate(drawn):
-        _place_model(axes, of, entry, position)
+    for position, results in enumerate(drawn):
+        _place_model(axes, of, results, position)
     if bars:
         _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), of)
     _title(figure, rule, stimuli)
@@ -107,14 +107,14 @@ def shape_bias_figure(entries: Sequence[ModelResults], rule: str, stimuli: int) 
 
 
 def _value(
-    entry: ModelResults, metric: str, keys: dict[str, object], **more: object
+    results: ModelResults, metric: str, keys: dict[str, object], **more: object
 ) -> float | None:
-    score = entry.find(BENCHMARK, metric, **keys, **more)
+    score = results.find(BENCHMARK, metric, **keys, **more)
     return None if score is None else score.value
 
 
-def _decided_by_category(entry: ModelResults, of: _Drawn) -> list[float | None]:
-    values = [_value(entry, "category_decided", of.keys, category=name) for name in of.categories]
+def _decided_by_category(results: ModelResults, of: _Drawn) -> list[float | None]:
+    values = [_value(results, "category_decided", of.keys, category=name) for name in of.categories]
     return values if any(value is not None for value in values) else []
 
 
@@ -177,13 +177,13 @@ def _hollow(number: int) -> dict[str, Any]:
     }
 
 
-def _place_model(axes: "Axes", of: _Drawn, entry: ModelResults, position: int) -> None:
+def _place_model(axes: "Axes", of: _Drawn, results: ModelResults, position: int) -> None:
     """Its markers, and its line at the bias over all stimuli, with the interval below."""
     colour, marker = COLOURS[position], MARKERS[position]
     points = [
         (1 - value, row + of.offset(position))
         for row, name in enumerate(of.categories)
-        if (value := _value(entry, "category_shape_bias", of.keys, category=name)) is not None
+        if (value := _value(results, "category_shape_bias", of.keys, category=name)) is not None
     ]
     look: dict[str, Any] = {
         "color": colour,
@@ -193,9 +193,9 @@ def _place_model(axes: "Axes", of: _Drawn, entry: ModelResults, position: int) -
     }
     axes.plot(
         [x for x, _ in points], [y for _, y in points],
-        **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=entry.name,
+        **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=results.name,
     )  # fmt: skip
-    score = entry.find(BENCHMARK, "shape_bias", **of.keys)
+    score = results.find(BENCHMARK, "shape_bias", **of.keys)
     assert score is not None
     assert score.value is not None
     row = of.pooled_row + of.offset(position)
@@ -217,10 +217,10 @@ def _place_bars(axes: "Axes", of: _Drawn) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["left"].set_bounds(of.pooled_row + 0.5, -0.5)
-    height = min(0.3, 0.7 / len(of.entries))
-    for position, entry in enumerate(of.entries):
-        values = [*_decided_by_category(entry, of), _value(entry, "decided", of.keys)]
-        shift = height * (position - (len(of.entries) - 1) / 2)
+    height = min(0.3, 0.7 / len(of.models))
+    for position, results in enumerate(of.models):
+        values = [*_decided_by_category(results, of), _value(results, "decided", of.keys)]
+        shift = height * (position - (len(of.models) - 1) / 2)
         rows = [row + shift for row, value in enumerate(values) if value is not None]
         lengths = [value for value in values if value is not None]
         axes.barh(rows, lengths, height=height, color=COLOURS[position])
@@ -237,7 +237,9 @@ def _title(figure: "Figure", rule: str, stimuli: int) -> None:
 
 def _notes(of: _Drawn, left_out: int) -> list[str]:
     """What the marks, the intervals and the lines are."""
-    cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **of.keys)) for entry in of.entries]
+    cells = [
+        results.cell(results.find(BENCHMARK, "shape_bias", **of.keys)) for results in of.models
+    ]
     notes = legend(cells)
     if any("[" in cell.text for cell in cells):
         notes.append(f"[low, high]: {EXEMPLAR_INTERVAL}; also the whiskers")
@@ -262,11 +264,11 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
 
     lines: list[tuple[str, dict[str, Any]]] = [
         (
-            legend_line(entry, of.keys),
+            legend_line(results, of.keys),
             {"color": COLOURS[position], "marker": MARKERS[position], "markersize": 6,
              "markeredgecolor": "white", "markeredgewidth": 0.6},
         )
-        for position, entry in enumerate(of.entries)
+        for position, results in enumerate(of.models)
     ]  # fmt: skip
     lines += [
         (
@@ -283,11 +285,13 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
         line(note, len(lines) + 0.3 + number, fontsize=6.5, color=MUTED)
 
 
-def legend_line(entry: ModelResults, keys: dict[str, object]) -> str:
+def legend_line(results: ModelResults, keys: dict[str, object]) -> str:
     """A model's numbers over all stimuli, with their intervals and marks."""
     words = []
     for metric, title in (("shape_bias", "shape bias"), ("decided", "decided")):
-        cell = entry.cell(entry.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias")
+        cell = results.cell(
+            results.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias"
+        )
         if cell.text:
             words.append(f"{title} {cell.text} %{cell.marks}")
-    return f"{shortened(entry.name, LONGEST_NAME)}: {', '.join(words)}"
+    return f"{shortened(results.name, LONGEST_NAME)}: {', '.join(words)}"

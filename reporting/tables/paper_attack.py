@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...contracts import Score
-from ..entries import ModelResults, Number, ReportContents, refusals
 from ..footnotes import TableCell, percent
+from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..published.paper import BLACK_BOX_SOURCE, SOURCE, printed_table
 from ..published.paper_deviations import made_otherwise, of_other_images
-from ..published.published import BLACK_BOX_SOURCE, SOURCE, printed_table
 from ..table import Table
 from ..table_layout import Row, table_of_rows
-from .transfer_tables import weakness
+from .transfer import weakness
 
 EPSILON = 0.06
 WHITE_BOX, BLACK_BOX = "whitebox", "transfer"
@@ -51,18 +51,18 @@ COMPARATORS = (
 )
 
 
-def paper_attack_table(shown: ReportContents) -> list[Table]:
+def paper_attack_table(contents: ReportContents) -> list[Table]:
     """Table 2, where a model has a number of it from an attack; then all rows as printed."""
-    found = [_Found(entry) for entry in shown.entries]
+    found = [_Found(results) for results in contents.models]
     found = [one for one in found if any(cell.of is not None for cell in one.under_attack)]
     if not found:
         return []
     printed = printed_table("table2")
-    rows = [Row((one.entry.name,), [one.clean, *one.under_attack]) for one in found]
+    rows = [Row((one.results.name,), [one.clean, *one.under_attack]) for one in found]
     for name, values in printed.rows.items():
         cells = [TableCell("" if value is None else str(value)) for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
-    entries = [one.entry for one in found]
+    models = [one.results for one in found]
     return [
         table_of_rows(
             f"Table 2 of {SOURCE}: {printed.caption}",
@@ -71,11 +71,11 @@ def paper_attack_table(shown: ReportContents) -> list[Table]:
             (
                 COUNT,
                 MADE,
-                *(note for entry in entries for note in _source_notes(entry)),
-                *(note for entry in entries for note in _other_images(entry)),
-                *(note for entry in shown.entries for note in _left_out(entry)),
+                *(note for results in models for note in _source_notes(results)),
+                *(note for results in models for note in _other_images(results)),
+                *(note for results in contents.models for note in _left_out(results)),
                 *COMPARATORS,
-                *refusals(entries, COLUMNS.values()),
+                *refusals(models, COLUMNS.values()),
             ),
         )
     ]
@@ -85,27 +85,27 @@ def paper_attack_table(shown: ReportContents) -> list[Table]:
 class _Found:
     """What a model has of the table."""
 
-    entry: ModelResults
+    results: ModelResults
 
     @property
     def under_attack(self) -> list[TableCell]:
-        return [self.entry.cell(_papers(self.entry, number)) for number in COLUMNS.values()]
+        return [self.results.cell(_papers(self.results, number)) for number in COLUMNS.values()]
 
     @property
     def clean(self) -> TableCell:
         """Of an attack's run, which has it of the same images; else from the top-1 error."""
         for number in ((WHITE_BOX, "clean_accuracy", {}), (BLACK_BOX, "clean_accuracy", _MADE_ON)):
-            score = _papers(self.entry, number)
+            score = _papers(self.results, number)
             if score is not None and score.value is not None:
-                return self.entry.cell(score)
-        error = self.entry.find("imagenet", "top1_error")
-        return self.entry.cell(None if error is None else _accuracy_from_error(error))
+                return self.results.cell(score)
+        error = self.results.find("imagenet", "top1_error")
+        return self.results.cell(None if error is None else _accuracy_from_error(error))
 
 
-def _papers(entry: ModelResults, number: Number) -> Score | None:
-    """A number of the entry, if it was made as the paper's."""
+def _papers(results: ModelResults, number: Number) -> Score | None:
+    """A number of a model, if it was made as the paper's."""
     benchmark, metric, keys = number
-    score = entry.find(benchmark, metric, **keys)
+    score = results.find(benchmark, metric, **keys)
     return score if score is not None and _is_papers(score) else None
 
 
@@ -119,38 +119,38 @@ def _accuracy_from_error(error: Score) -> Score:
     return replace(error, metric="accuracy", value=value, low=ends[0], high=ends[1])
 
 
-def _source_notes(entry: ModelResults) -> Iterator[str]:
+def _source_notes(results: ModelResults) -> Iterator[str]:
     """What the black-box attack made of its source, without which its number says nothing."""
     benchmark, metric, keys = COLUMNS["black-box, 10 steps %"]
-    number = _papers(entry, (benchmark, metric, keys))
+    number = _papers(results, (benchmark, metric, keys))
     if number is None or number.value is None:
         return
-    score = entry.find(benchmark, OF_SOURCE, **keys)
+    score = results.find(benchmark, OF_SOURCE, **keys)
     if score is None or score.value is None:
-        yield f"{entry.name}: how {BLACK_BOX_SOURCE} itself fares under that attack is not known"
+        yield f"{results.name}: how {BLACK_BOX_SOURCE} itself fares under that attack is not known"
         return
     yield (
-        f"{entry.name}: {BLACK_BOX_SOURCE} itself is right on "
+        f"{results.name}: {BLACK_BOX_SOURCE} itself is right on "
         f"{percent(score.value, None, None)} % under that attack"
     )
     if warning := weakness(BLACK_BOX_SOURCE, [score]):
-        yield f"{entry.name}: {warning}"
+        yield f"{results.name}: {warning}"
 
 
-def _other_images(entry: ModelResults) -> Iterator[str]:
+def _other_images(results: ModelResults) -> Iterator[str]:
     """That a white-box number is of more than the paper's images."""
-    found = (_papers(entry, number) for number in COLUMNS.values())
+    found = (_papers(results, number) for number in COLUMNS.values())
     words = (word for score in found if score is not None for word in of_other_images(score))
     for word in dict.fromkeys(words):
-        yield f"{entry.name}, white-box: of {word}"
+        yield f"{results.name}, white-box: of {word}"
 
 
-def _left_out(entry: ModelResults) -> Iterator[str]:
+def _left_out(results: ModelResults) -> Iterator[str]:
     """Attacks that have a number at this epsilon and are not the paper's."""
     for benchmark, title in ((WHITE_BOX, "white-box"), (BLACK_BOX, "black-box")):
-        at = [s for s in entry.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
+        at = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
         for reason in dict.fromkeys(filter(None, map(_why_not, at))):
-            yield f"left out, {entry.name}, {title}: {reason}"
+            yield f"left out, {results.name}, {title}: {reason}"
 
 
 def _why_not(score: Score) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..entries import ModelResults, Number, ReportContents, refusals
 from ..footnotes import TableCell, percent
+from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
-from .attack_tables import CURVE_EPSILON
+from .attack import CURVE_EPSILON
 
 BENCHMARK = "transfer"
 WEAK = 0.1
@@ -86,18 +86,18 @@ class Transferred:
 
     Attributes:
         source: The model that was attacked.
-        entries: Those that classify, the user's.
+        own_models: The user's models that classify the images.
         published: The paper's, where it attacked the same model.
     """
 
     source: str
-    entries: Sequence[ModelResults]
+    own_models: Sequence[ModelResults]
     published: Sequence[ModelResults]
 
     @property
     def models(self) -> list[ModelResults]:
         """The user's first."""
-        return [*self.entries, *self.published]
+        return [*self.own_models, *self.published]
 
     def of(self, model: ModelResults, metric: str) -> Iterator[Score]:
         """All of a model's numbers of one metric."""
@@ -146,26 +146,30 @@ class Transferred:
         )
 
 
-def transferred(shown: ReportContents) -> Iterator[Transferred]:
+def transferred(contents: ReportContents) -> Iterator[Transferred]:
     """Each model that was attacked for others."""
-    entries = shown.with_number(BENCHMARK, "accuracy_under_attack")
-    scores = [score for entry in entries for score in entry.of(BENCHMARK, "accuracy_under_attack")]
+    models = contents.with_number(BENCHMARK, "accuracy_under_attack")
+    scores = [
+        score for results in models for score in results.of(BENCHMARK, "accuracy_under_attack")
+    ]
     for source in dict.fromkeys(score.source_model for score in scores):
         if source is not None:
-            yield Transferred(source, _of(entries, source), _of(shown.published, source))
+            yield Transferred(source, _of(models, source), _of(contents.published, source))
 
 
-def _of(entries: Sequence[ModelResults], source: str) -> list[ModelResults]:
+def _of(models: Sequence[ModelResults], source: str) -> list[ModelResults]:
     return [
-        entry
-        for entry in entries
-        if any(s.source_model == source for s in entry.of(BENCHMARK, "accuracy_under_attack"))
+        results
+        for results in models
+        if any(s.source_model == source for s in results.of(BENCHMARK, "accuracy_under_attack"))
     ]
 
 
-def transfer_tables(shown: ReportContents) -> list[Table]:
+def transfer_tables(contents: ReportContents) -> list[Table]:
     """For each source a table over epsilon, and one over steps where there are several counts."""
-    return [table for of in transferred(shown) for table in (*_over_epsilon(of), *_over_steps(of))]
+    return [
+        table for of in transferred(contents) for table in (*_over_epsilon(of), *_over_steps(of))
+    ]
 
 
 def _over_epsilon(of: Transferred) -> Iterator[Table]:
@@ -182,7 +186,7 @@ def _over_epsilon(of: Transferred) -> Iterator[Table]:
 
 
 def _over_steps(of: Transferred) -> Iterator[Table]:
-    scores = [s for model in of.entries for s in of.of(model, "accuracy_under_attack")]
+    scores = [s for model in of.own_models for s in of.of(model, "accuracy_under_attack")]
     counts = sorted({score.steps for score in scores if score.steps})
     lines = []
     for model in of.models:
@@ -200,7 +204,7 @@ def _table(of: Transferred, over: str, header: Sequence[str], lines: Sequence[_L
         [row for line in lines for row in _rows(of, line)],
         (
             *_warnings(of, lines),
-            *deviation_notes(of.entries, BENCHMARK),
+            *deviation_notes(of.own_models, BENCHMARK),
             *_notes(of),
             *_refusals(of, lines),
         ),
@@ -212,7 +216,7 @@ def _rows(of: Transferred, line: _Line) -> Iterator[Row]:
     for metric, count in COUNTS.items():
         if any(of.of(line.model, metric)):
             yield Row((line.model.name, count, line.word), of.cells(line, metric))
-    if line.model in of.entries:
+    if line.model in of.own_models:
         count = OF_SOURCE.get(of.protocol(line.model), "under its own attack")
         cells = of.cells(line, "source_accuracy", NOT_KNOWN)
         yield Row((f"{of.source} itself", count, line.word), cells)

@@ -77,20 +77,20 @@ class ReportContents:
     """What a report is of.
 
     Attributes:
-        entries: The user's models.
+        models: The user's models.
         published: Models of the paper, with the numbers that it has of them.
     """
 
-    entries: Sequence[ModelResults]
+    models: Sequence[ModelResults]
     published: Sequence[ModelResults]
 
     def with_number(self, benchmark: str, metric: str) -> list[ModelResults]:
         """Which of the user's models have a row of such a number, be it refused."""
-        return [entry for entry in self.entries if any(entry.of(benchmark, metric))]
+        return [results for results in self.models if any(results.of(benchmark, metric))]
 
     def published_with(self, benchmark: str, metric: str) -> list[ModelResults]:
         """Which of the paper's have one."""
-        return [entry for entry in self.published if any(entry.of(benchmark, metric))]
+        return [results for results in self.published if any(results.of(benchmark, metric))]
 
 
 def keys_of(score: Score) -> tuple[object, ...]:
@@ -98,20 +98,20 @@ def keys_of(score: Score) -> tuple[object, ...]:
     return tuple(getattr(score, key) for key in KEYS)
 
 
-def refusals(entries: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
+def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
     """Why numbers were refused, each reason of a model once.
 
     Args:
-        entries: The models.
+        models: The models.
         numbers: Benchmark, metric and keys of what is shown of each.
     """
     reasons: dict[tuple[str, str], dict[str, None]] = {}
     for benchmark, metric, keys in numbers:
-        for entry in entries:
-            score = entry.find(benchmark, metric, **keys)
+        for results in models:
+            score = results.find(benchmark, metric, **keys)
             if score is not None and score.reason:
                 title = quantity_of(metric).title
-                reasons.setdefault((entry.name, score.reason), {})[title] = None
+                reasons.setdefault((results.name, score.reason), {})[title] = None
     return [
         f"{name}: {', '.join(refused)} refused: {reason}"
         for (name, reason), refused in reasons.items()

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ...contracts import Score, epsilon_text
-from ..entries import ModelResults, Number, ReportContents, refusals
 from ..footnotes import TableCell
+from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -38,12 +38,12 @@ NOTES = (
 )
 
 
-def attack_tables(shown: ReportContents) -> list[Table]:
+def attack_tables(contents: ReportContents) -> list[Table]:
     """A table over epsilon, and one over steps."""
-    entries = shown.with_number(BENCHMARK, "clean_accuracy")
-    if not entries:
+    attacked = contents.with_number(BENCHMARK, "clean_accuracy")
+    if not attacked:
         return []
-    models = [*entries, *shown.published_with(BENCHMARK, "accuracy_under_attack")]
+    models = [*attacked, *contents.published_with(BENCHMARK, "accuracy_under_attack")]
     return [*_over_epsilon(models), *_over_steps(models)]
 
 
