@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import MARKS, TableCell, legend
 from ..metric_info import WILSON_INTERVAL
 from ..model_results import ModelResults, ReportContents
 from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
 from ..tables.transfer import OF_SOURCE, weakness
-from .attack_curves import TRANSFER, WHITE_BOX, Curve, Panel, panels_of
+from .attack_curves import Curve, Panel, panels_of
 from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _is_attacked_alike(results: ModelResults) -> bool:
     return any(
         is_like_papers([score])
         for benchmark in (TRANSFER, WHITE_BOX)
-        for score in results.of(benchmark, "accuracy_under_attack")
+        for score in results.of(benchmark, UNDER_ATTACK)
     )
 
 

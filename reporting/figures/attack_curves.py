@@ -8,12 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
+from ..attack_numbers import (
+    TRANSFER,
+    UNDER_ATTACK,
+    WHITE_BOX,
+    attack_protocol,
+    curve_epsilon,
+    fewest_steps,
+)
 from ..model_results import ModelResults, ReportContents
 from ..published.paper_deviations import is_like_papers
-from ..tables.attack import CURVE_EPSILON
 
 MOST_TICKS = 6
-WHITE_BOX, TRANSFER = "whitebox", "transfer"
 COUNTED = {
     (WHITE_BOX, "paper"): "right, target not reached",
     (WHITE_BOX, "standard"): "right, label never left",
@@ -39,8 +45,9 @@ class Curve:
 
     @property
     def protocol(self) -> str:
-        """``paper`` or ``standard``."""
-        return str(self.scores[-1].protocol).rpartition("-")[2]
+        """``paper`` or ``standard``; empty if the protocol is unknown."""
+        protocol = attack_protocol(self.scores[-1:])
+        return "" if protocol is None else protocol.name
 
     @property
     def counted(self) -> str:
@@ -130,7 +137,7 @@ def panels_of(contents: ReportContents) -> list[Panel]:
     sources = dict.fromkeys(
         score.source_model
         for results in contents.models
-        for score in results.of(TRANSFER, "accuracy_under_attack")
+        for score in results.of(TRANSFER, UNDER_ATTACK)
     )
     panels = [_over_epsilon(contents, _Attack(TRANSFER, source)) for source in sources]
     panels += [
@@ -162,7 +169,7 @@ class _Attack:
         curves = []
         for results in models:
             found = [score for score in self.of(results, metric) if score.epsilon]
-            steps = min((score.steps or 0 for score in found), default=0)
+            steps = fewest_steps(found)
             at = sorted((s for s in found if s.steps == steps), key=lambda s: s.epsilon or 0)
             if at:
                 curves.append(Curve(results, (*self.of(results, clean)[:1], *at)))
@@ -173,9 +180,7 @@ class _Attack:
         curves = []
         for results in models:
             found = [score for score in self.of(results, metric) if score.epsilon]
-            largest = max((score.epsilon or 0 for score in found), default=0)
-            paper = any(score.epsilon == CURVE_EPSILON for score in found)
-            epsilon = CURVE_EPSILON if paper else largest
+            epsilon = curve_epsilon(found)
             at = sorted((s for s in found if s.epsilon == epsilon), key=lambda s: s.steps or 0)
             if len(at) > 1:
                 curves.append(Curve(results, tuple(at), over_steps=True))
@@ -183,9 +188,9 @@ class _Attack:
 
 
 def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_epsilon(contents.models, "accuracy_under_attack")
+    drawn = attack.over_epsilon(contents.models, UNDER_ATTACK)
     steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
-    published = attack.over_epsilon(contents.published, "accuracy_under_attack")
+    published = attack.over_epsilon(contents.published, UNDER_ATTACK)
     sources = attack.over_epsilon(contents.models, "source_accuracy", "source_clean_accuracy")
     unchanged = attack.over_epsilon(contents.models, "label_unchanged")
     return Panel(
@@ -200,9 +205,9 @@ def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
 
 
 def _over_steps(contents: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_steps(contents.models, "accuracy_under_attack")
+    drawn = attack.over_steps(contents.models, UNDER_ATTACK)
     epsilons = sorted({s.epsilon for curve in drawn for s in curve.scores if s.epsilon})
-    published = attack.over_steps(contents.published, "accuracy_under_attack")
+    published = attack.over_steps(contents.published, UNDER_ATTACK)
     unchanged = attack.over_steps(contents.models, "label_unchanged")
     return Panel(
         "white-box",

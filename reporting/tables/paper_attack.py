@@ -8,23 +8,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...contracts import Score
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import TableCell, percent
 from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..published.paper import BLACK_BOX_SOURCE, SOURCE, printed_table
-from ..published.paper_deviations import made_otherwise, of_other_images
+from ..published.paper_deviations import image_deviations, paper_deviations
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 from .transfer import weakness
 
 EPSILON = 0.06
-WHITE_BOX, BLACK_BOX = "whitebox", "transfer"
-PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", BLACK_BOX: "transfer-1-paper"}
-UNDER_ATTACK, OF_SOURCE = "accuracy_under_attack", "source_accuracy"
+PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", TRANSFER: "transfer-1-paper"}
+OF_SOURCE = "source_accuracy"
 
 _MADE_ON = {"source_model": BLACK_BOX_SOURCE}
 COLUMNS: Mapping[str, Number] = {
     "black-box, 10 steps %": (
-        BLACK_BOX,
+        TRANSFER,
         UNDER_ATTACK,
         {"epsilon": EPSILON, "steps": 10, **_MADE_ON},
     ),
@@ -94,7 +94,7 @@ class _Found:
     @property
     def clean(self) -> TableCell:
         """Of an attack's run, which has it of the same images; else from the top-1 error."""
-        for number in ((WHITE_BOX, "clean_accuracy", {}), (BLACK_BOX, "clean_accuracy", _MADE_ON)):
+        for number in ((WHITE_BOX, "clean_accuracy", {}), (TRANSFER, "clean_accuracy", _MADE_ON)):
             score = _papers(self.results, number)
             if score is not None and score.value is not None:
                 return self.results.cell(score)
@@ -110,7 +110,7 @@ def _papers(results: ModelResults, number: Number) -> Score | None:
 
 
 def _is_papers(score: Score) -> bool:
-    return score.protocol == PROTOCOLS[score.benchmark] and not made_otherwise(score)
+    return score.protocol == PROTOCOLS[score.benchmark] and not paper_deviations(score)
 
 
 def _accuracy_from_error(error: Score) -> Score:
@@ -140,14 +140,14 @@ def _source_notes(results: ModelResults) -> Iterator[str]:
 def _other_images(results: ModelResults) -> Iterator[str]:
     """That a white-box number is of more than the paper's images."""
     found = (_papers(results, number) for number in COLUMNS.values())
-    words = (word for score in found if score is not None for word in of_other_images(score))
+    words = (word for score in found if score is not None for word in image_deviations(score))
     for word in dict.fromkeys(words):
         yield f"{results.name}, white-box: of {word}"
 
 
 def _left_out(results: ModelResults) -> Iterator[str]:
     """Attacks that have a number at this epsilon and are not the paper's."""
-    for benchmark, title in ((WHITE_BOX, "white-box"), (BLACK_BOX, "black-box")):
+    for benchmark, title in ((WHITE_BOX, "white-box"), (TRANSFER, "black-box")):
         at = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
         for reason in dict.fromkeys(filter(None, map(_why_not, at))):
             yield f"left out, {results.name}, {title}: {reason}"
@@ -156,8 +156,8 @@ def _left_out(results: ModelResults) -> Iterator[str]:
 def _why_not(score: Score) -> str:
     if score.protocol != PROTOCOLS[score.benchmark]:
         return f"it is by the protocol {score.protocol}, which counts otherwise"
-    if words := made_otherwise(score):
+    if words := paper_deviations(score):
         return f"it was made otherwise: {'; '.join(words)}"
-    if score.benchmark == BLACK_BOX and score.source_model != BLACK_BOX_SOURCE:
+    if score.benchmark == TRANSFER and score.source_model != BLACK_BOX_SOURCE:
         return f"it was made on {score.source_model}, not on {BLACK_BOX_SOURCE}"
     return ""

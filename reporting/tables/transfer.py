@@ -1,68 +1,66 @@
-"""Attacks that were made on one model and are classified by others: what these still get right.
+"""Transferred attacks: accuracy of models on adversarial images that were made on another model.
 
-A number of a transferred attack says nothing where the attack did not fool the model that it was
-made on. So beneath each model stands what the attack made of its source, and a note warns where
-that is much.
+Such a number says nothing if the attack does not fool its own source. So the row below each model
+shows the source under its own attack, and a note warns if the source is often right.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
+from ..attack_numbers import TRANSFER as BENCHMARK
+from ..attack_numbers import UNDER_ATTACK, attack_protocol, curve_epsilon, fewest_steps
 from ..footnotes import TableCell, percent
 from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
-from .attack import CURVE_EPSILON
 
-BENCHMARK = "transfer"
 WEAK = 0.1
-"""An attack that leaves its source right more often is weaker than the paper's.
+"""Accuracy of a source under its own attack above which the attack is weaker than the paper's.
 
 Source: Orhan, arXiv 1907.07640: below 10 % at epsilon 0.01.
 """
 
 COUNTS = {
-    "accuracy_under_attack": "right on the transferred image",
+    UNDER_ATTACK: "right on the transferred image",
     "label_unchanged": "right with and without the attack",
 }
 OF_SOURCE = {
     "paper": "under its own attack: target not reached",
     "standard": "under its own attack: label never left",
 }
-"""Of each protocol, what is counted of the model that was attacked."""
+"""What each protocol counts of the model that was attacked."""
 
-PROTOCOL = "transfer-1-"
-OF_PROTOCOL = {
-    "paper": "by the paper's count, where the drawn target was not reached on {source}, the clean "
-    "image is classified: an attack that fails on its source leaves all others as they were",
-    "last-paper": "unlike in the paper, the last iterate of every attempt is classified, whether "
-    "or not the drawn target was reached on {source}",
-    "standard": "by the standard count the attack leads away from the label, and the last iterate "
-    "of every attempt is classified",
-    "first-hit-standard": "the first iterate that leaves the label on {source} is classified, "
-    "which hardly fools another model; where none does, the clean image",
+CLASSIFIED = {
+    ("paper", "first-hit"): "by the paper's count, where the drawn target was not reached on "
+    "{source}, the clean image is classified: an attack that fails on its source leaves all others "
+    "as they were",
+    ("paper", "last"): "unlike in the paper, the last iterate of every attempt is classified, "
+    "whether or not the drawn target was reached on {source}",
+    ("standard", "last"): "by the standard count the attack leads away from the label, and the "
+    "last iterate of every attempt is classified",
+    ("standard", "first-hit"): "the first iterate that leaves the label on {source} is classified, "
+    "which hardly fools another model; where no iterate does, the clean image",
 }
-"""Of each protocol, and where it hands on another image than its own, what is classified."""
+"""What is classified, by the protocol and the image that it hands on."""
 
 PAPERS_SOURCE = (
     "as published: of its source the paper says only that it is right on fewer than 10 % at "
     "epsilon 0.01"
 )
 
-
 CLEAN = {
-    "accuracy_under_attack": "clean_accuracy",
+    UNDER_ATTACK: "clean_accuracy",
     "label_unchanged": "clean_accuracy",
     "source_accuracy": "source_clean_accuracy",
 }
-"""What each number is where there is no attack."""
+"""The metric without an attack of each metric under attack."""
 
 EMPTY, NOT_KNOWN = TableCell(), TableCell("not known")
 
 Place = dict[str, object]
-"""Epsilon and count of steps of a number; empty without an attack."""
+"""Epsilon and number of steps of a number; empty without an attack."""
 
 
 @dataclass(frozen=True)
@@ -70,24 +68,24 @@ class _Line:
     """A model's numbers from left to right.
 
     Attributes:
-        model: Whose.
-        word: What all of them have in common, the steps or the epsilon.
-        places: Where they are.
+        model: The model.
+        fixed: Number of steps or epsilon that all numbers have in common.
+        places: Place of each number.
     """
 
     model: ModelResults
-    word: str
+    fixed: str
     places: Sequence[Place]
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """Attacks on one model, classified by others.
+    """Attacks on one model, whose images other models classify.
 
     Attributes:
         source: The model that was attacked.
         own_models: The user's models that classify the images.
-        published: The paper's, where it attacked the same model.
+        published: The paper's models, if the paper attacked the same model.
     """
 
     source: str
@@ -96,7 +94,7 @@ class Transferred:
 
     @property
     def models(self) -> list[ModelResults]:
-        """The user's first."""
+        """All models, the user's first."""
         return [*self.own_models, *self.published]
 
     def of(self, model: ModelResults, metric: str) -> Iterator[Score]:
@@ -106,62 +104,49 @@ class Transferred:
                 yield score
 
     def find(self, model: ModelResults, metric: str, **place: object) -> Score | None:
-        """The number at an epsilon after a count of steps; without both, that of no attack."""
+        """Score at an epsilon after a number of steps; without a place, of clean images."""
         benchmark, name, keys = self.number(metric, **place)
         return model.find(benchmark, name, **keys)
 
     def number(self, metric: str, **place: object) -> Number:
-        """Which one that is."""
+        """Keys of that score."""
         name = metric if place else CLEAN[metric]
         return BENCHMARK, name, {**place, "source_model": self.source}
 
     def cells(self, line: _Line, metric: str, missing: TableCell = EMPTY) -> list[TableCell]:
-        """A line of one metric; ``missing`` where a number is not there that should be."""
+        """Cells of one metric; ``missing`` stands for a number that should exist."""
         cells = []
         for place in line.places:
-            under = self.find(line.model, "accuracy_under_attack", **place)
+            under = self.find(line.model, UNDER_ATTACK, **place)
             score = self.find(line.model, metric, **place)
             absent = score is None and under is not None
             cells.append(missing if absent else line.model.cell(score, interval=False))
         return cells
 
-    def fewest_steps(self, model: ModelResults) -> int:
-        """Of a model's attack, for what is shown over epsilon."""
-        found = self.of(model, "accuracy_under_attack")
-        return min((score.steps or 0 for score in found), default=0)
+    def under_attack(self, model: ModelResults) -> list[Score]:
+        """Accuracies of a model under these attacks."""
+        return list(self.of(model, UNDER_ATTACK))
 
-    def curve_epsilon(self, model: ModelResults) -> float:
-        """Of a model's attack, for what is shown over steps: the paper's, or the largest."""
-        found = {s.epsilon for s in self.of(model, "accuracy_under_attack") if s.epsilon}
-        return CURVE_EPSILON if CURVE_EPSILON in found else max(found, default=0.0)
-
-    def protocol(self, model: ModelResults) -> str:
-        """``paper`` or ``standard``."""
-        return next(
-            (
-                str(score.protocol).rpartition("-")[2]
-                for score in self.of(model, "accuracy_under_attack")
-            ),
-            "",
-        )
+    def count_of_source(self, model: ModelResults) -> str:
+        """What is counted of the source, by the protocol of a model's attack."""
+        protocol = attack_protocol(self.under_attack(model))
+        return "under its own attack" if protocol is None else OF_SOURCE[protocol.name]
 
 
 def transferred(contents: ReportContents) -> Iterator[Transferred]:
     """Each model that was attacked for others."""
-    models = contents.with_number(BENCHMARK, "accuracy_under_attack")
-    scores = [
-        score for results in models for score in results.of(BENCHMARK, "accuracy_under_attack")
-    ]
+    scores = [s for results in contents.models for s in results.of(BENCHMARK, UNDER_ATTACK)]
     for source in dict.fromkeys(score.source_model for score in scores):
         if source is not None:
-            yield Transferred(source, _of(models, source), _of(contents.published, source))
+            published = _attacked_from(contents.published, source)
+            yield Transferred(source, _attacked_from(contents.models, source), published)
 
 
-def _of(models: Sequence[ModelResults], source: str) -> list[ModelResults]:
+def _attacked_from(models: Sequence[ModelResults], source: str) -> list[ModelResults]:
     return [
         results
         for results in models
-        if any(s.source_model == source for s in results.of(BENCHMARK, "accuracy_under_attack"))
+        if any(s.source_model == source for s in results.of(BENCHMARK, UNDER_ATTACK))
     ]
 
 
@@ -173,11 +158,11 @@ def transfer_tables(contents: ReportContents) -> list[Table]:
 
 
 def _over_epsilon(of: Transferred) -> Iterator[Table]:
-    scores = [s for model in of.models for s in of.of(model, "accuracy_under_attack")]
+    scores = [s for model in of.models for s in of.under_attack(model)]
     epsilons = sorted({score.epsilon for score in scores if score.epsilon})
     lines = []
     for model in of.models:
-        steps = of.fewest_steps(model)
+        steps = fewest_steps(of.under_attack(model))
         places: list[Place] = [{"epsilon": epsilon, "steps": steps} for epsilon in epsilons]
         lines.append(_Line(model, str(steps), [{}, *places]))
     if epsilons:
@@ -186,11 +171,11 @@ def _over_epsilon(of: Transferred) -> Iterator[Table]:
 
 
 def _over_steps(of: Transferred) -> Iterator[Table]:
-    scores = [s for model in of.own_models for s in of.of(model, "accuracy_under_attack")]
+    scores = [s for model in of.own_models for s in of.under_attack(model)]
     counts = sorted({score.steps for score in scores if score.steps})
     lines = []
     for model in of.models:
-        epsilon = of.curve_epsilon(model)
+        epsilon = curve_epsilon(of.under_attack(model))
         places: list[Place] = [{"epsilon": epsilon, "steps": steps} for steps in counts]
         lines.append(_Line(model, epsilon_text(epsilon), places))
     if len(counts) > 1:
@@ -215,11 +200,10 @@ def _rows(of: Transferred, line: _Line) -> Iterator[Row]:
     """What the model still gets right, by each count; beneath it its source, where it is known."""
     for metric, count in COUNTS.items():
         if any(of.of(line.model, metric)):
-            yield Row((line.model.name, count, line.word), of.cells(line, metric))
+            yield Row((line.model.name, count, line.fixed), of.cells(line, metric))
     if line.model in of.own_models:
-        count = OF_SOURCE.get(of.protocol(line.model), "under its own attack")
         cells = of.cells(line, "source_accuracy", NOT_KNOWN)
-        yield Row((f"{of.source} itself", count, line.word), cells)
+        yield Row((f"{of.source} itself", of.count_of_source(line.model), line.fixed), cells)
 
 
 def _notes(of: Transferred) -> Iterator[str]:
@@ -227,10 +211,11 @@ def _notes(of: Transferred) -> Iterator[str]:
         f"all are shares of all images; the attack was made on {of.source}, whose own accuracy "
         "under it stands beneath each model"
     )
-    scores = [score for m in of.models for score in of.of(m, "accuracy_under_attack")]
-    for protocol in dict.fromkeys(str(score.protocol) for score in scores):
-        if (name := protocol.removeprefix(PROTOCOL)) in OF_PROTOCOL:
-            yield OF_PROTOCOL[name].format(source=of.source)
+    scores = [score for model in of.models for score in of.under_attack(model)]
+    for protocol in dict.fromkeys(attack_protocol([score]) for score in scores):
+        if protocol is not None and protocol.handed_image is not None:
+            text = CLASSIFIED[protocol.name, protocol.handed_image]
+            yield text.format(source=of.source)
     if of.published:
         yield PAPERS_SOURCE
 

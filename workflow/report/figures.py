@@ -13,8 +13,8 @@ from ...errors import InputError, printable
 from ...evaluate.benchmarks.categories import CATEGORIES
 from ...evaluate.classes import class_names
 from ...evaluate.sources.open_source import open_source
+from ...reporting.attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ...reporting.figures.attack import attack_figure
-from ...reporting.figures.attack_curves import TRANSFER, WHITE_BOX
 from ...reporting.figures.drawing import check_drawing, files_of, style
 from ...reporting.figures.shape_bias import shape_bias_figure
 from ...reporting.figures.stimulus import MOST_MODELS, stimulus_figure
@@ -32,8 +32,8 @@ EXAMPLES_NAME = "shape-bias-examples"
 ATTACKS_NAME = "attacks"
 FIGURE_METRICS = (
     (BENCHMARK, "shape_bias"),
-    (WHITE_BOX, "accuracy_under_attack"),
-    (TRANSFER, "accuracy_under_attack"),
+    (WHITE_BOX, UNDER_ATTACK),
+    (TRANSFER, UNDER_ATTACK),
 )
 """Numbers that figures are drawn of."""
 

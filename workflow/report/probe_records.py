@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Tables = Mapping[float, pa.Table]
 
 
-def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
+def probe_records(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
     """What extra runs say beside an attack, at the epsilons that are finished in both.
 
     Args:
@@ -51,7 +51,7 @@ def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
     )
 
 
-def probes_there(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
+def finished_probes(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
     """The probes of an attack that have an epsilon finished, each of as many images as it has."""
     settings = []
     for name in PROBES:

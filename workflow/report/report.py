@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
+from ...reporting.attack_numbers import unknown_protocol_notes
 from ...reporting.markdown import markdown_of
 from ...reporting.model_results import KEYS, ModelResults, ReportContents
+from ...reporting.notes_at_end import notes_at_end
 from ...reporting.published.paper import published_models, published_scores
 from ...reporting.table import Table
 from ...reporting.tables.report import published_beside, report_tables
@@ -23,7 +25,12 @@ from ..runs.scored_run import (
     read_runs,
     unique_names,
 )
-from .attack_reliability import AssessedAttack, assessed_attacks, assessment_tables
+from .attack_reliability import (
+    AssessedAttack,
+    assessed_attacks,
+    assessment_summary,
+    assessment_tables,
+)
 from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
 from .hints import RelatedRuns, advised
 from .rows import ReportRow, notes_on_clean_runs, report_rows
@@ -65,13 +72,25 @@ class Report:
         return tuple(dict.fromkeys(score for results in self.entries for score in results.scores))
 
     def tables(self) -> list[Table]:
-        """Text in cells."""
+        """All tables, each with its notes."""
+        return self._tables(assessment_tables(self.attacks))
+
+    def _tables(self, reliability: Sequence[Table]) -> list[Table]:
         return report_tables(
             self.entries,
             all_published=self.all_published,
             left_out=self.notes,
-            besides=assessment_tables(self.attacks),
+            besides=reliability,
         )
+
+    def terminal_tables(self, *, verbose: bool = False) -> list[Table]:
+        """Tables that are short enough for a terminal, with all notes at the end.
+
+        Args:
+            verbose: Show every diagnostic of the attacks, and not one line per attack.
+        """
+        reliability = assessment_tables if verbose else assessment_summary
+        return notes_at_end(self._tables(reliability(self.attacks)))
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
@@ -139,6 +158,7 @@ def report(
     models = tuple(_models(list(zip(names, rows, strict=True)), scored, baseline))
     runs_of_rows = [(name, one) for name, row in zip(names, rows, strict=True) for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
+    notes += unknown_protocol_notes(models)
     if baseline is not None:
         scores = [score for results in models for score in results.scores]
         notes += [*baseline_notes(baseline, scores), *notes_on_other_videos(baseline, scored)]
