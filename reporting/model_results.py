@@ -1,6 +1,6 @@
-"""A model with its numbers on every benchmark, and how one of them becomes a cell of a table."""
+"""Results of a model on every benchmark, and how a number becomes a cell of a table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..contracts import Score
@@ -11,13 +11,13 @@ KEYS = (
     *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
     *("epsilon", "steps", "source_model"),
 )
-"""What tells the numbers of one metric apart."""
+"""Fields of a score that tell the numbers of one metric apart."""
 
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
-"""The numbers in a model's row that are of another one, on which its attack was made."""
+"""Metrics of the attacked model, which stand in the rows of models that classify its images."""
 
 Number = tuple[str, str, Mapping[str, object]]
-"""Benchmark, metric, and which of the metric's numbers."""
+"""Benchmark, metric, and values of ``KEYS``: what one number of a table is."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class ModelResults:
     """One model on one engine, with its numbers on every benchmark.
 
     Attributes:
-        name: What the tables call it, unique in a report.
-        model: Its name in the zoo.
-        scores: Of all its runs.
-        marks: That hold for all its numbers.
-        source_marks: The same of the model that an attack on it was made on.
+        name: Name in the tables, unique in a report.
+        model: Name of the model in the zoo.
+        scores: Scores of all its runs.
+        marks: Marks of all its numbers.
+        source_marks: Marks of the numbers of the attacked model, if its attacks are transferred.
     """
 
     name: str
@@ -41,16 +41,14 @@ class ModelResults:
     def find(self, benchmark: str, metric: str, **keys: object) -> Score | None:
         """The number of a metric that has these keys and no others.
 
-        Of a number by several baselines it is the one that has a value, and of these the one by
-        the published baseline.
+        Of several that differ in their baseline, one that has a value; of these, the one by the
+        published baseline.
         """
         expected = tuple(keys.get(key) for key in KEYS)
-        found = [
-            score
-            for score in self.scores
-            if (score.benchmark, score.metric) == (benchmark, metric) and keys_of(score) == expected
-        ]
-        return min(found, key=lambda s: (s.value is None, s.normalize_by is not None), default=None)
+        scores = (score for score in self.of(benchmark, metric) if keys_of(score) == expected)
+        return min(
+            scores, key=lambda s: (s.value is None, s.normalize_by is not None), default=None
+        )
 
     def of(self, benchmark: str, metric: str | None = None) -> Iterator[Score]:
         """All numbers of a benchmark, or of one of its metrics."""
@@ -59,7 +57,7 @@ class ModelResults:
                 yield score
 
     def cell(self, score: Score | None, *, interval: bool = True) -> TableCell:
-        """One of its numbers as it is shown; empty where there is none."""
+        """Cell of one of its numbers; empty if there is none."""
         if score is None:
             return TableCell()
         if score.value is None:
@@ -74,27 +72,27 @@ class ModelResults:
 
 @dataclass(frozen=True)
 class ReportContents:
-    """What a report is of.
+    """Models of a report.
 
     Attributes:
-        models: The user's models.
-        published: Models of the paper, with the numbers that it has of them.
+        models: Results of the user's models.
+        published: Results of the paper's models, as published.
     """
 
     models: Sequence[ModelResults]
     published: Sequence[ModelResults]
 
     def with_number(self, benchmark: str, metric: str) -> list[ModelResults]:
-        """Which of the user's models have a row of such a number, be it refused."""
+        """The user's models that have such a number, even a refused one."""
         return [results for results in self.models if any(results.of(benchmark, metric))]
 
     def published_with(self, benchmark: str, metric: str) -> list[ModelResults]:
-        """Which of the paper's have one."""
+        """The paper's models that have such a number."""
         return [results for results in self.published if any(results.of(benchmark, metric))]
 
 
 def keys_of(score: Score) -> tuple[object, ...]:
-    """What tells a number apart from the others of its metric, in the order of ``KEYS``."""
+    """Values of ``KEYS``, in their order."""
     return tuple(getattr(score, key) for key in KEYS)
 
 
@@ -102,8 +100,8 @@ def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[
     """Why numbers were refused, each reason of a model once.
 
     Args:
-        models: The models.
-        numbers: Benchmark, metric and keys of what is shown of each.
+        models: Models whose numbers a table shows.
+        numbers: Numbers that the table shows of each.
     """
     reasons: dict[tuple[str, str], dict[str, None]] = {}
     for benchmark, metric, keys in numbers:
@@ -113,6 +111,20 @@ def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[
                 title = quantity_of(metric).title
                 reasons.setdefault((results.name, score.reason), {})[title] = None
     return [
-        f"{name}: {', '.join(refused)} refused: {reason}"
-        for (name, reason), refused in reasons.items()
+        f"{name}: {', '.join(titles)} refused: {reason}"
+        for (name, reason), titles in reasons.items()
     ]
+
+
+def refused_conditions(scores: Iterable[Score], text: Callable[[Score], str]) -> list[str]:
+    """Why conditions have no number, each reason once.
+
+    Args:
+        scores: A number of each condition.
+        text: Name of the condition of a number.
+    """
+    conditions: dict[str, list[str]] = {}
+    for score in scores:
+        if score.value is None and score.reason is not None:
+            conditions.setdefault(score.reason, []).append(text(score))
+    return [f"refused, {reason}: {', '.join(names)}" for reason, names in conditions.items()]

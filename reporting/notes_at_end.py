@@ -26,10 +26,12 @@ def notes_at_end(tables: Sequence[Table]) -> list[Table]:
     if not tables:
         return []
     marks, others = _merged_marks(tables), _notes_by_titles(tables)
-    notes = [*marks]
+    notes = marks
     for titles, group in others.items():
-        heading = [f"{'; '.join(titles)}:"] if len(others) > 1 else []
-        notes += [*heading, *(f"  {note}" if heading else note for note in group)]
+        if len(others) == 1:
+            notes += group
+        else:
+            notes += [f"{'; '.join(titles)}:", *(f"  {note}" for note in group)]
     bare = [replace(table, notes=()) for table in tables]
     return [*bare[:-1], replace(bare[-1], notes=tuple(notes))]
 
@@ -69,10 +71,10 @@ def _explained_mark(note: str) -> str:
 
 
 def _short(title: str) -> str:
-    """A title without its caption.
+    """A title without its caption, or without its question mark.
 
     Example:
         >>> _short("Table 2 of arXiv 1907.07640: Accuracy"), _short("m: is the attack reliable?")
-        ('Table 2 of arXiv 1907.07640', 'm: is the attack reliable?')
+        ('Table 2 of arXiv 1907.07640', 'm: is the attack reliable')
     """
-    return title if title.endswith("?") else title.partition(": ")[0]
+    return title[:-1] if title.endswith("?") else title.partition(": ")[0]

@@ -19,7 +19,18 @@ from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
 from ..tables.transfer import OF_SOURCE, weakness
 from .attack_curves import Curve, Panel, panels_of
-from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
+from .drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    MOST_MODELS,
+    MUTED,
+    axes_at,
+    new_figure,
+    shortened,
+    wrapped_notes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,10 +41,11 @@ COLUMNS, HEIGHT = 3, 1.95
 TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
 """Inches."""
 
-LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE, LONGEST_NOTE = 60, 36, 115, 135
-MOST_MODELS = len(COLOURS)
+LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE = 60, 36, 115
 HOLLOW_MARKERS = "Dsp^v"
-"""Of the paper's models that are not among the user's."""
+"""Markers of the paper's models that are not among the user's."""
+LETTERS = "abcdefghijkl"
+"""Names of panels."""
 
 PAPERS_COUNT = (
     "the paper counts that its target, a wrong class drawn at random, was not reached: that is no "
@@ -47,15 +59,15 @@ class _Looks:
     """How each model is drawn.
 
     Attributes:
-        models: The user's models, each of which has a colour and a marker.
-        others: The paper's models that have no colour of a user's.
+        models: The user's models, each with a colour and a marker.
+        others: The paper's models that are not among the user's models.
     """
 
     models: Sequence[ModelResults]
     others: Sequence[ModelResults]
 
     def of(self, results: ModelResults) -> dict[str, Any]:
-        """Of a user's model."""
+        """Look of a user's model."""
         position = self.models.index(results)
         return {
             "color": COLOURS[position],
@@ -67,7 +79,7 @@ class _Looks:
         }
 
     def of_published(self, results: ModelResults) -> dict[str, Any]:
-        """The colour of the user's model that it is, or a hollow marker."""
+        """Look of a published model: the colour of the same user's model, or a hollow marker."""
         look: dict[str, Any] = {"linestyle": DASHED, "linewidth": 0.9}
         if results not in self.others:
             return {**look, "color": self.of(self._twin(results))["color"]}
@@ -114,7 +126,7 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
         left = LEFT + across * (width + GAP)
         axes = axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
         _draw(axes, panel, looks)
-        _head(axes, panel, "abcdefghijkl"[position % 12] if len(panels) > 1 else "")
+        _head(axes, panel, LETTERS[position % 12] if len(panels) > 1 else "")
     figure.text(
         0.12 / WIDTH, 1 - 0.12 / figure.get_figheight(), "Accuracy under attack",
         fontsize=10, fontweight="bold", va="top",
@@ -229,7 +241,7 @@ def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
 def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
     """Its name with its marks, and what its curves are where those of a panel differ."""
     words = []
-    for letter, panel in zip("abcdefghijkl", panels, strict=False):
+    for letter, panel in zip(LETTERS, panels, strict=False):
         curve = next((curve for curve in panel.curves if curve.results is results), None)
         if curve is not None and (of := panel.own_words(curve)):
             words.append(f"{letter}: {of}" if len(panels) > 1 else of)
@@ -269,9 +281,7 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     for curve in (curve for panel in panels for curve in panel.sources):
         source = str(curve.scores[-1].source_model)
         notes += [text] if (text := weakness(source, curve.under_attack)) else []
-    if left_out:
-        notes.append(f"{left_out} further models are in the tables only")
-    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
+    return wrapped_notes(notes, left_out)
 
 
 def _below(

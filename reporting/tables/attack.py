@@ -32,7 +32,7 @@ NOTES = (
     "iterate so far; clean: right without an attack",
     "the paper counts that its target was not reached, a wrong class drawn at random: that is no "
     "accuracy against an adversary",
-    "how the attack was made, and whether it is reliable, stands below",
+    "whether the attack is reliable stands below",
 )
 
 

@@ -1,10 +1,10 @@
 """ImageNet-C: CE and relative CE of each corruption, and the error at each severity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ...contracts import Score
 from ..footnotes import common_marks, legend
-from ..model_results import ModelResults, ReportContents
+from ..model_results import ModelResults, ReportContents, refused_conditions
 from ..table import Table
 from ..table_layout import Column, table_of_columns
 
@@ -62,15 +62,9 @@ def _by_severity(results: ModelResults) -> Table:
         f"{' ' + shared if shared else ''}",
         ("corruption", *map(str, SEVERITIES), *last.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
-        (*legend(everything), *_refused_cells(errors.values())),
+        (*legend(everything), *refused_conditions(errors.values(), _cell_text)),
     )
 
 
-def _refused_cells(scores: Iterable[Score]) -> list[str]:
-    """Which cells have no number, and why."""
-    reasons: dict[str, list[str]] = {}
-    for score in scores:
-        if score.value is None and score.reason is not None:
-            cell = f"{score.corruption} {score.severity} ({score.skipped:,} images)"
-            reasons.setdefault(score.reason, []).append(cell)
-    return [f"refused, {reason}: {', '.join(cells)}" for reason, cells in reasons.items()]
+def _cell_text(score: Score) -> str:
+    return f"{score.corruption} {score.severity} ({score.skipped:,} images)"

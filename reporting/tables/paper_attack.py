@@ -53,16 +53,16 @@ COMPARATORS = (
 
 def paper_attack_table(contents: ReportContents) -> list[Table]:
     """Table 2, where a model has a number of it from an attack; then all rows as printed."""
-    found = [_Found(results) for results in contents.models]
-    found = [one for one in found if any(cell.of is not None for cell in one.under_attack)]
-    if not found:
+    attacked = [_AttackRow(results) for results in contents.models]
+    attacked = [row for row in attacked if any(cell.of is not None for cell in row.under_attack)]
+    if not attacked:
         return []
     printed = printed_table("table2")
-    rows = [Row((one.results.name,), [one.clean, *one.under_attack]) for one in found]
+    rows = [Row((row.results.name,), [row.clean, *row.under_attack]) for row in attacked]
     for name, values in printed.rows.items():
         cells = [TableCell("" if value is None else str(value)) for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
-    models = [one.results for one in found]
+    models = [row.results for row in attacked]
     return [
         table_of_rows(
             f"Table 2 of {SOURCE}: {printed.caption}",
@@ -82,8 +82,8 @@ def paper_attack_table(contents: ReportContents) -> list[Table]:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a model has of the table."""
+class _AttackRow:
+    """Numbers of a model in the table."""
 
     results: ModelResults
 

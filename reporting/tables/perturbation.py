@@ -61,16 +61,16 @@ def perturbation_tables(contents: ReportContents) -> list[Table]:
     if not scored:
         return []
     if len(models) == 1:
-        columns = [Column(of.heading, _cells(models[0], of)) for of in MEASURES]
+        columns = [Column(measure.heading, _cells(models[0], measure)) for measure in MEASURES]
         notes = [*(measure.note for measure in MEASURES), *_measured_mfr(scored)]
         return [_table(f"{models[0].name}: ImageNet-P", columns, notes)]
     return [
         _table(
-            of.title,
-            [Column(model.name, _cells(model, of)) for model in models],
-            [of.note, *(_measured_mfr(scored) if of is FLIP_RATE else ())],
+            measure.title,
+            [Column(model.name, _cells(model, measure)) for model in models],
+            [measure.note, *(_measured_mfr(scored) if measure is FLIP_RATE else ())],
         )
-        for of in MEASURES
+        for measure in MEASURES
     ]
 
 
@@ -90,13 +90,13 @@ def _measured_mfr(models: Sequence[ModelResults]) -> Iterator[str]:
                 yield f"{results.name}: {by}: {cell.text} %{cell.marks}"
 
 
-def _cells(results: ModelResults, of: Measure) -> list[TableCell]:
+def _cells(results: ModelResults, measure: Measure) -> list[TableCell]:
     """Of each perturbation, empty where it was not scored."""
     cells = []
     for name in ALEXNET_FLIP_PROBABILITY:
-        score = results.find(BENCHMARK, of.metric, perturbation=name)
+        score = results.find(BENCHMARK, measure.metric, perturbation=name)
         cell = results.cell(score, interval=False)
-        if of is FLIP_RATE and score is not None and score.value is not None:
+        if measure is FLIP_RATE and score is not None and score.value is not None:
             rate = score.value / ALEXNET_FLIP_PROBABILITY[name]
             cell = replace(cell, text=percent(rate, None, None))
         cells.append(cell)

@@ -5,10 +5,9 @@ A shape bias never stands without its rule and its set of stimuli.
 
 from collections.abc import Iterator, Sequence
 
-from ...contracts import Score
 from ..footnotes import TableCell, percent
 from ..metric_info import quantity_of
-from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..model_results import ModelResults, Number, ReportContents, refusals, refused_conditions
 from ..published.paper import SOURCE, printed_table
 from ..published.shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
 from ..table import Table
@@ -152,7 +151,7 @@ def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Ite
         "category",
         categories,
         columns,
-        notes=[*notes, *_refused_categories(scores)],
+        notes=[*notes, *refused_conditions(scores, lambda score: str(score.category))],
         legend_of=pooled_cells,
     )
 
@@ -183,11 +182,3 @@ def category_names(models: Sequence[ModelResults]) -> list[str]:
     """The categories that these models have numbers of, in their order."""
     scores = (s for results in models for s in results.of(BENCHMARK, "category_shape_bias"))
     return list(dict.fromkeys(str(score.category) for score in scores))
-
-
-def _refused_categories(scores: Sequence[Score]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for score in scores:
-        if score.value is None and score.reason is not None:
-            reasons.setdefault(score.reason, []).append(str(score.category))
-    return [f"refused, {reason}: {', '.join(names)}" for reason, names in reasons.items()]

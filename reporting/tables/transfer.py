@@ -79,7 +79,7 @@ class _Line:
 
 
 @dataclass(frozen=True)
-class Transferred:
+class TransferredAttack:
     """Attacks on one model, whose images other models classify.
 
     Attributes:
@@ -133,13 +133,13 @@ class Transferred:
         return "under its own attack" if protocol is None else OF_SOURCE[protocol.name]
 
 
-def transferred(contents: ReportContents) -> Iterator[Transferred]:
+def _transferred_attacks(contents: ReportContents) -> Iterator[TransferredAttack]:
     """Each model that was attacked for others."""
     scores = [s for results in contents.models for s in results.of(BENCHMARK, UNDER_ATTACK)]
     for source in dict.fromkeys(score.source_model for score in scores):
         if source is not None:
             published = _attacked_from(contents.published, source)
-            yield Transferred(source, _attacked_from(contents.models, source), published)
+            yield TransferredAttack(source, _attacked_from(contents.models, source), published)
 
 
 def _attacked_from(models: Sequence[ModelResults], source: str) -> list[ModelResults]:
@@ -153,79 +153,87 @@ def _attacked_from(models: Sequence[ModelResults], source: str) -> list[ModelRes
 def transfer_tables(contents: ReportContents) -> list[Table]:
     """For each source a table over epsilon, and one over steps where there are several counts."""
     return [
-        table for of in transferred(contents) for table in (*_over_epsilon(of), *_over_steps(of))
+        table
+        for attack in _transferred_attacks(contents)
+        for table in (*_over_epsilon(attack), *_over_steps(attack))
     ]
 
 
-def _over_epsilon(of: Transferred) -> Iterator[Table]:
-    scores = [s for model in of.models for s in of.under_attack(model)]
+def _over_epsilon(attack: TransferredAttack) -> Iterator[Table]:
+    scores = [s for model in attack.models for s in attack.under_attack(model)]
     epsilons = sorted({score.epsilon for score in scores if score.epsilon})
     lines = []
-    for model in of.models:
-        steps = fewest_steps(of.under_attack(model))
+    for model in attack.models:
+        steps = fewest_steps(attack.under_attack(model))
         places: list[Place] = [{"epsilon": epsilon, "steps": steps} for epsilon in epsilons]
         lines.append(_Line(model, str(steps), [{}, *places]))
     if epsilons:
         header = ("steps", "clean %", *map(epsilon_text, epsilons))
-        yield _table(of, "epsilon", header, lines)
+        yield _table(attack, "epsilon", header, lines)
 
 
-def _over_steps(of: Transferred) -> Iterator[Table]:
-    scores = [s for model in of.own_models for s in of.under_attack(model)]
+def _over_steps(attack: TransferredAttack) -> Iterator[Table]:
+    scores = [s for model in attack.own_models for s in attack.under_attack(model)]
     counts = sorted({score.steps for score in scores if score.steps})
     lines = []
-    for model in of.models:
-        epsilon = curve_epsilon(of.under_attack(model))
+    for model in attack.models:
+        epsilon = curve_epsilon(attack.under_attack(model))
         places: list[Place] = [{"epsilon": epsilon, "steps": steps} for steps in counts]
         lines.append(_Line(model, epsilon_text(epsilon), places))
     if len(counts) > 1:
-        yield _table(of, "steps", ("epsilon", *map(str, counts)), lines)
+        yield _table(attack, "steps", ("epsilon", *map(str, counts)), lines)
 
 
-def _table(of: Transferred, over: str, header: Sequence[str], lines: Sequence[_Line]) -> Table:
+def _table(
+    attack: TransferredAttack, over: str, header: Sequence[str], lines: Sequence[_Line]
+) -> Table:
     return table_of_rows(
-        f"Attack transferred from {of.source} over {over}: still right, %",
+        f"Attack transferred from {attack.source} over {over}: still right, %",
         ("model", "what is counted", *header),
-        [row for line in lines for row in _rows(of, line)],
+        [row for line in lines for row in _rows(attack, line)],
         (
-            *_warnings(of, lines),
-            *deviation_notes(of.own_models, BENCHMARK),
-            *_notes(of),
-            *_refusals(of, lines),
+            *_warnings(attack, lines),
+            *deviation_notes(attack.own_models, BENCHMARK),
+            *_notes(attack),
+            *_refusals(attack, lines),
         ),
     )
 
 
-def _rows(of: Transferred, line: _Line) -> Iterator[Row]:
+def _rows(attack: TransferredAttack, line: _Line) -> Iterator[Row]:
     """What the model still gets right, by each count; beneath it its source, where it is known."""
     for metric, count in COUNTS.items():
-        if any(of.of(line.model, metric)):
-            yield Row((line.model.name, count, line.fixed), of.cells(line, metric))
-    if line.model in of.own_models:
-        cells = of.cells(line, "source_accuracy", NOT_KNOWN)
-        yield Row((f"{of.source} itself", of.count_of_source(line.model), line.fixed), cells)
+        if any(attack.of(line.model, metric)):
+            yield Row((line.model.name, count, line.fixed), attack.cells(line, metric))
+    if line.model in attack.own_models:
+        cells = attack.cells(line, "source_accuracy", NOT_KNOWN)
+        yield Row(
+            (f"{attack.source} itself", attack.count_of_source(line.model), line.fixed), cells
+        )
 
 
-def _notes(of: Transferred) -> Iterator[str]:
+def _notes(attack: TransferredAttack) -> Iterator[str]:
     yield (
-        f"all are shares of all images; the attack was made on {of.source}, whose own accuracy "
+        f"all are shares of all images; the attack was made on {attack.source}, whose own accuracy "
         "under it stands beneath each model"
     )
-    scores = [score for model in of.models for score in of.under_attack(model)]
+    scores = [score for model in attack.models for score in attack.under_attack(model)]
     for protocol in dict.fromkeys(attack_protocol([score]) for score in scores):
         if protocol is not None and protocol.handed_image is not None:
             text = CLASSIFIED[protocol.name, protocol.handed_image]
-            yield text.format(source=of.source)
-    if of.published:
+            yield text.format(source=attack.source)
+    if attack.published:
         yield PAPERS_SOURCE
 
 
-def _warnings(of: Transferred, lines: Sequence[_Line]) -> Iterator[str]:
+def _warnings(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str]:
     """Where the attack is weaker on its own source than the paper's, models that share it once."""
     models: dict[str, list[str]] = {}
     for line in lines:
-        scores = [of.find(line.model, "source_accuracy", **place) for place in line.places if place]
-        if text := weakness(of.source, [score for score in scores if score is not None]):
+        scores = [
+            attack.find(line.model, "source_accuracy", **place) for place in line.places if place
+        ]
+        if text := weakness(attack.source, [score for score in scores if score is not None]):
             models.setdefault(text, []).append(line.model.name)
     for text, names in models.items():
         yield f"{', '.join(names)}: {text}"
@@ -253,8 +261,8 @@ def weakness(source: str, scores: Sequence[Score]) -> str:
     )
 
 
-def _refusals(of: Transferred, lines: Sequence[_Line]) -> Iterator[str]:
+def _refusals(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str]:
     """Why numbers were refused."""
     for line in lines:
-        numbers = [of.number(metric, **place) for metric in CLEAN for place in line.places]
+        numbers = [attack.number(metric, **place) for metric in CLEAN for place in line.places]
         yield from refusals([line.model], numbers)

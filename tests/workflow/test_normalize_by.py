@@ -158,7 +158,7 @@ def test_a_run_that_lacks_perturbations_says_how_to_complete_it(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"generated": GENERATED}, "other ones under the same names: the generated.json differ"),
+        ({"generated": GENERATED}, "different videos under the same names"),
         ({"protocol": "imagenet-p-0"}, "by protocol imagenet-p-0, this run by imagenet-p-1"),
         ({"limit": 8}, "it was scored with --limit 8, this run with no --limit"),
     ],

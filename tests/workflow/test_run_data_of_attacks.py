@@ -153,7 +153,7 @@ def test_a_probe_of_other_images_is_named(photos: Path, processed: Path, tmp_pat
     (condition,) = IMAGENET.conditions
     fingerprint_path(foreign, condition).replace(fingerprint_path(probe, condition))
     (read,) = read_runs([run.folder])
-    with pytest.raises(InputError, match=r"noise was made of other images than the attack"):
+    with pytest.raises(InputError, match=r"noise has other images than the attack"):
         probe_records(read, [])
     with pytest.raises(RunMismatchError, match=OTHER):
         attack(photos, tmp_path / "run", **probing)

@@ -182,7 +182,10 @@ def assessment_summary(attacks: Sequence[AssessedAttack]) -> list[Table]:
             QUESTION.capitalize(),
             ("attack", "answer"),
             tuple((attack.name, attack.answer()) for attack in attacks),
-            ("every diagnostic, with its value and bound: `evaluator report RUN --verbose`",),
+            (
+                "how the attack was made, and every diagnostic with its value and bound: "
+                "`evaluator report RUN --verbose`",
+            ),
             words=(0, 1),
         )
     ]

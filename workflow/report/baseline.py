@@ -60,7 +60,7 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     if theirs.protocol != ours.protocol:
         return f"it was scored by protocol {theirs.protocol}, this run by {ours.protocol}"
     if theirs.generated != ours.generated:
-        return "its videos are other ones under the same names: the generated.json differ"
+        return "it has different videos under the same names: the generated.json differ"
     if theirs.limit != ours.limit:
         limits = [f"--limit {n}" if n else "no --limit" for n in (theirs.limit, ours.limit)]
         return f"it was scored with {limits[0]}, this run with {limits[1]}"

@@ -1,4 +1,4 @@
-"""From runs on disk to a report: every number with its provenance."""
+"""Reports on runs: every number with its provenance."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,6 @@ from ...reporting.attack_numbers import unknown_protocol_notes
 from ...reporting.markdown import markdown_of
 from ...reporting.model_results import KEYS, ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
-from ...reporting.published.paper import published_models, published_scores
 from ...reporting.table import Table
 from ...reporting.tables.report import published_beside, report_tables
 from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
@@ -32,7 +31,7 @@ from .attack_reliability import (
     assessment_tables,
 )
 from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
-from .hints import RelatedRuns, advised
+from .hints import RelatedRuns, reason_with_hint
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ _OWN_FIELDS = (
     *("metric", *KEYS, "restarts", "step_size", "relative_epsilon"),
     *("value", "low", "high", "n", "skipped"),
 )
-"""What a benchmark says of a score; the rest says which run it came from."""
+"""Fields of a score that the benchmark sets; the others say which run it came from."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +110,16 @@ class Report:
         )
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema`` and lists of what it shows.
+        """The report for programs: ``schema`` and four lists.
 
-        These are ``scores``, ``published`` ones, ``attacks``, whether they can be believed, and
-        ``notes``.
+        These are ``scores``, ``published`` scores, ``attacks``, with the diagnostics of their
+        reliability, and ``notes``.
         """
-        names = {results.model for results in self.entries}
-        published = [
-            score
-            for model in published_models()
-            if self.all_published or model in names
-            for score in published_scores(model)
-        ]
+        published = published_beside(self.entries, self.all_published)
         return {
             "schema": 1,
             "scores": [plain(score) for score in self.scores],
-            "published": [plain(score) for score in published],
+            "published": [plain(s) for results in published for s in results.scores],
             "attacks": [attack.document() for attack in self.attacks],
             "notes": list(self.notes),
         }
@@ -142,7 +135,7 @@ def report(
 
     Args:
         runs: A run or a folder of runs, or several.
-        all_published: Show the paper's numbers for all its models, not only for those at hand.
+        all_published: Show the paper's numbers for all its models, not only for those of the runs.
         normalize_by: A finished run of ImageNet-P, AlexNet's as a rule, by which mT5D and a second
             mFR are normalised. It may be one of the runs.
 
@@ -175,8 +168,8 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
     empty = [printable(one.run.folder) for one in scored if one.records.empty]
     if empty:
         yield (
-            f"begun, and nothing finished yet: {', '.join(empty)}. The command that began a run "
-            "continues it; a run that is not wanted can be removed."
+            f"begun, and nothing finished yet: {', '.join(empty)}. To continue a run, repeat the "
+            "command that started it; a run that is not needed can be removed."
         )
     for one in scored:
         if one.run.key.attack is not None and one.records.begun:
@@ -194,10 +187,10 @@ def _models(
     scored: Sequence[ScoredRun],
     baseline: ScoredRun | None,
 ) -> Iterator[ModelResults]:
-    """A row for each model on each engine, with its numbers on all benchmarks."""
+    """Results of each model on each engine, over all benchmarks."""
     for name, row in named:
-        near = RelatedRuns(row.clean, baseline, scored)
-        scores = [score for one in row.runs for score in _scores(one, near)]
+        related = RelatedRuns(row.clean, baseline, scored)
+        scores = [score for one in row.runs for score in _scores(one, related)]
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
@@ -206,21 +199,21 @@ def _models(
         yield ModelResults(name, model, tuple(scores), marks, of_source)
 
 
-def _scores(one: ScoredRun, near: RelatedRuns) -> Iterator[Score]:
-    """Every number of a run, those that need another run with it."""
+def _scores(one: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
+    """Every number of a run, including numbers that need a related run."""
     facts = facts_of(one)
-    baseline = near.baseline if near.baseline is not None and near.can_normalize(one) else None
-    beside = AuxiliaryRecords(
-        clean=None if near.clean is None else near.clean.clean,
+    baseline = related.baseline if related.can_normalize(one) else None
+    auxiliary = AuxiliaryRecords(
+        clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )
-    for score in one.benchmark.scores(one.records.finished, beside):
-        found = replace(
+    for score in one.benchmark.scores(one.records.finished, auxiliary):
+        result = replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=advised(score.reason, one, near),
+            reason=reason_with_hint(score.reason, one, related),
         )
         if score.normalize_by is not None and baseline is not None:
-            found = normalized(found, facts_of(baseline))
-        yield found
+            result = normalized(result, facts_of(baseline))
+        yield result

@@ -286,7 +286,9 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], seed=1)
     shutil.copytree(run.folder / "probes", other.folder / "probes")
-    with pytest.raises(InputError, match="is no probe of the attack that it lies in") as raised:
+    with pytest.raises(
+        InputError, match="is not a probe of the attack whose folder it is in"
+    ) as raised:
         evaluator.report(other.folder)
     assert one_line(raised)
 
@@ -295,7 +297,7 @@ def test_a_probe_of_other_counts_of_steps_is_refused(tree: Path, tmp_path: Path)
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], steps=(40,))
     shutil.copytree(run.folder / "probes", other.folder / "probes")
-    with pytest.raises(InputError, match="is no probe of the attack that it lies in"):
+    with pytest.raises(InputError, match="is not a probe of the attack whose folder it is in"):
         evaluator.report(other.folder)
 
 
