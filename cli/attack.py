@@ -96,7 +96,7 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
         for run in runs:
             display.note(f"Run: {run.folder}")
     if not is_stdout(json):
-        print_tables(result.tables())
+        print_tables(result.terminal_tables())
     if json is not None:
         write_json(json, result.document())
 

@@ -12,24 +12,28 @@ from .options import Json
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write them as Markdown; - is stdout.")
+        Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown; - is stdout.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
     ] = False,
     figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw figures into it, as PNG and SVG.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw figures into this folder, as PNG and SVG."),
     ] = None,
     normalize_by: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="AlexNet's run of imagenet-p, by which mT5D and a second mFR are normalised.",
+            help="AlexNet's run of imagenet-p, to normalise mT5D and a second mFR by.",
         ),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print every diagnostic of the attacks.")
+    ] = False,
     json: Json = None,
 ) -> None:
-    """Show what runs add up to, beside the published numbers."""
+    """Show the numbers of runs, beside the published ones."""
     from ..workflow.report.report import report as make_report
     from .console import (
         check_outputs,
@@ -48,13 +52,13 @@ def report(
         check_figures(figures)
     result = make_report(runs, all_published=published, normalize_by=normalize_by)
     if not is_stdout(json) and not is_stdout(markdown):
-        print_tables(result.tables())
+        print_tables(result.terminal_tables(verbose=verbose))
     if markdown is not None:
         write_text(markdown, result.markdown())
     if json is not None:
         write_json(json, result.document())
     if figures is not None:
         with progress() as bars:
-            drawn = result.write_figures(figures, bars)
-        for line in (*drawn.notes, *(f"Figure: {printable(path)}" for path in drawn.files)):
+            written = result.write_figures(figures, bars)
+        for line in (*written.notes, *(f"Figure: {printable(path)}" for path in written.files)):
             say(line)

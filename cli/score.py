@@ -94,6 +94,6 @@ def score(
         result = report([run.folder])
         display.note(f"Run: {run.folder}")
     if not is_stdout(json):
-        print_tables(result.tables())
+        print_tables(result.terminal_tables())
     if json is not None:
         write_json(json, result.document())

@@ -1,1 +1,1 @@
-"""Numbers into tables that a person reads: the terminal's, Markdown's."""
+"""Reports: tables for the terminal and Markdown, figures, and the published numbers."""

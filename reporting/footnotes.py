@@ -1,7 +1,7 @@
-"""A number as it is shown: its text, and the marks without which it never stands.
+"""Cells of tables: the text of a number, and marks that footnotes explain.
 
-Where all numbers of a column have the same marks they stand in its header, where all of a table
-have them in its title.
+If all numbers of a column have the same marks, these stand in its header; if all numbers of a table
+do, in its title.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,13 @@ _PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
 
 @dataclass(frozen=True)
 class TableCell:
-    """A number and what must be said of it; empty where there is none."""
+    """A number with its marks; empty if there is no number.
+
+    Attributes:
+        text: The number.
+        marks: Keys of ``MARKS``.
+        of: Score or difference of the number; ``None`` if it is copied from a printed table.
+    """
 
     text: str = ""
     marks: str = ""
@@ -33,16 +39,16 @@ class TableCell:
         return self.text + self.marks
 
     def without(self, marks: str) -> str:
-        """Its text where these marks, and no others, stand elsewhere."""
+        """The text, without marks if they are the ones that stand in the header or title."""
         return self.text if self.marks == marks else str(self)
 
 
 def marks_of(of: Score | Difference, *parities: str) -> str:
-    """What must be said of a number wherever it is shown.
+    """Marks of a number.
 
     Args:
         of: The number.
-        parities: Of all engines that it comes from.
+        parities: Parity of each engine that it comes from.
     """
     marks = "" if of.complete else "*"
     marks += "+" if of.generated else ""
@@ -52,13 +58,13 @@ def marks_of(of: Score | Difference, *parities: str) -> str:
 
 
 def common_marks(cells: Iterable[TableCell]) -> str:
-    """The marks that all numbers have, or none."""
-    found = {cell.marks for cell in cells if cell.of is not None}
-    return found.pop() if len(found) == 1 else ""
+    """Marks that all numbers share; empty if they differ."""
+    marks = {cell.marks for cell in cells if cell.of is not None}
+    return marks.pop() if len(marks) == 1 else ""
 
 
 def legend(cells: Iterable[TableCell]) -> list[str]:
-    """What the marks that were used mean, with the numbers behind them."""
+    """What the marks of these cells mean, with the counts behind them."""
     numbers = [(cell.marks, cell.of) for cell in cells if cell.of is not None]
     used = {mark for marks, _ in numbers for mark in marks}
     details = {
@@ -73,15 +79,15 @@ def legend(cells: Iterable[TableCell]) -> list[str]:
 
 
 def counted(count: str, of: Score | Difference) -> str:
-    """So many of what a benchmark holds, in each of its conditions if it has several."""
+    """A count with its noun, per condition if the benchmark has several."""
     info = BENCHMARK_INFO[of.benchmark]
     return f"{count} {info.noun}{' a condition' if info.conditions > 1 else ''}"
 
 
 def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
-    """How many items of how many the numbers are of; benchmarks of the same size are told as one.
+    """How many of how many items numbers have; benchmarks of one size share a part.
 
-    Of these the one with conditions comes last and has the word: ImageNet, then ImageNet-C.
+    The benchmark with conditions comes last and gives the noun: ImageNet, then ImageNet-C.
     """
     counts: dict[str, set[int]] = {}
     wholes: dict[str, str] = {}
@@ -92,11 +98,11 @@ def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
         size = f"{part} {BENCHMARK_INFO[number.benchmark].noun}"
         counts.setdefault(size, set()).add(number.n)
         wholes[size] = counted(part, number)
-    return "; ".join(f"{_span(found)} {wholes[size]}" for size, found in counts.items())
+    return "; ".join(f"{_span(parts)} {wholes[size]}" for size, parts in counts.items())
 
 
 def _most_skipped(numbers: Sequence[Score | Difference]) -> str:
-    """The largest count, and of what."""
+    """The largest count of skipped items, with their noun."""
     most = max((number.skipped for number in numbers), default=0)
     nouns = {BENCHMARK_INFO[number.benchmark].noun for number in numbers}
     return f"{most:,} of the {' or '.join(sorted(nouns))}"

@@ -1,7 +1,7 @@
 """What the numbers of a report are called and mean: their units and intervals, which is better.
 
 A metric that is not named here is a rate, called what the JSON calls it, of which no value is
-called better: a new benchmark needs no row here before it can be shown.
+called better: a new benchmark needs no row here before it can be reported.
 """
 
 from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from typing import Any
 from evaluator.contracts import Score
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.imagenet_p import PERTURBATIONS
-from evaluator.reporting.entries import ModelResults
+from evaluator.reporting.model_results import ModelResults
 
 FACTS: Mapping[str, Any] = {
     "run": "runs/m",

@@ -8,12 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..entries import ModelResults, ReportContents
+from ..attack_numbers import (
+    TRANSFER,
+    UNDER_ATTACK,
+    WHITE_BOX,
+    attack_protocol,
+    curve_epsilon,
+    fewest_steps,
+)
+from ..model_results import ModelResults, ReportContents
 from ..published.paper_deviations import is_like_papers
-from ..tables.attack_tables import CURVE_EPSILON
 
 MOST_TICKS = 6
-WHITE_BOX, TRANSFER = "whitebox", "transfer"
 COUNTED = {
     (WHITE_BOX, "paper"): "right, target not reached",
     (WHITE_BOX, "standard"): "right, label never left",
@@ -28,19 +34,20 @@ class Curve:
     """A model's numbers over epsilon or over steps.
 
     Attributes:
-        entry: The model, or of a source's curve the model that its attack was tried on.
+        results: The model, or of a source's curve the model that its attack was tried on.
         scores: By ascending epsilon or steps; over epsilon the one without an attack comes first.
         over_steps: Which of both.
     """
 
-    entry: ModelResults
+    results: ModelResults
     scores: tuple[Score, ...]
     over_steps: bool = False
 
     @property
     def protocol(self) -> str:
-        """``paper`` or ``standard``."""
-        return str(self.scores[-1].protocol).rpartition("-")[2]
+        """``paper`` or ``standard``; empty if the protocol is unknown."""
+        protocol = attack_protocol(self.scores[-1:])
+        return "" if protocol is None else protocol.name
 
     @property
     def counted(self) -> str:
@@ -125,15 +132,18 @@ class Panel:
         return ", ".join(word for word, words in own if len(words) > 1)
 
 
-def panels_of(shown: ReportContents) -> list[Panel]:
+def panels_of(contents: ReportContents) -> list[Panel]:
     """Those that there are numbers for."""
     sources = dict.fromkeys(
         score.source_model
-        for entry in shown.entries
-        for score in entry.of(TRANSFER, "accuracy_under_attack")
+        for results in contents.models
+        for score in results.of(TRANSFER, UNDER_ATTACK)
     )
-    panels = [_over_epsilon(shown, _Attack(TRANSFER, source)) for source in sources]
-    panels += [_over_epsilon(shown, _Attack(WHITE_BOX)), _over_steps(shown, _Attack(WHITE_BOX))]
+    panels = [_over_epsilon(contents, _Attack(TRANSFER, source)) for source in sources]
+    panels += [
+        _over_epsilon(contents, _Attack(WHITE_BOX)),
+        _over_steps(contents, _Attack(WHITE_BOX)),
+    ]
     return [panel for panel in panels if panel.curves]
 
 
@@ -144,47 +154,45 @@ class _Attack:
     benchmark: str
     source: str | None = None
 
-    def of(self, entry: ModelResults, metric: str) -> list[Score]:
+    def of(self, results: ModelResults, metric: str) -> list[Score]:
         """All of a metric that have a value."""
         return [
             score
-            for score in entry.of(self.benchmark, metric)
+            for score in results.of(self.benchmark, metric)
             if score.source_model == self.source and score.value is not None
         ]
 
     def over_epsilon(
-        self, entries: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
+        self, models: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
     ) -> list[Curve]:
         """By the fewest steps of each; those without an attack first."""
         curves = []
-        for entry in entries:
-            found = [score for score in self.of(entry, metric) if score.epsilon]
-            steps = min((score.steps or 0 for score in found), default=0)
+        for results in models:
+            found = [score for score in self.of(results, metric) if score.epsilon]
+            steps = fewest_steps(found)
             at = sorted((s for s in found if s.steps == steps), key=lambda s: s.epsilon or 0)
             if at:
-                curves.append(Curve(entry, (*self.of(entry, clean)[:1], *at)))
+                curves.append(Curve(results, (*self.of(results, clean)[:1], *at)))
         return curves
 
-    def over_steps(self, entries: Iterable[ModelResults], metric: str) -> list[Curve]:
+    def over_steps(self, models: Iterable[ModelResults], metric: str) -> list[Curve]:
         """At the paper's epsilon, or the largest; of one count of steps there is no curve."""
         curves = []
-        for entry in entries:
-            found = [score for score in self.of(entry, metric) if score.epsilon]
-            largest = max((score.epsilon or 0 for score in found), default=0)
-            paper = any(score.epsilon == CURVE_EPSILON for score in found)
-            epsilon = CURVE_EPSILON if paper else largest
+        for results in models:
+            found = [score for score in self.of(results, metric) if score.epsilon]
+            epsilon = curve_epsilon(found)
             at = sorted((s for s in found if s.epsilon == epsilon), key=lambda s: s.steps or 0)
             if len(at) > 1:
-                curves.append(Curve(entry, tuple(at), over_steps=True))
+                curves.append(Curve(results, tuple(at), over_steps=True))
         return curves
 
 
-def _over_epsilon(shown: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_epsilon(shown.entries, "accuracy_under_attack")
+def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
+    drawn = attack.over_epsilon(contents.models, UNDER_ATTACK)
     steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
-    published = attack.over_epsilon(shown.published, "accuracy_under_attack")
-    sources = attack.over_epsilon(shown.entries, "source_accuracy", "source_clean_accuracy")
-    unchanged = attack.over_epsilon(shown.entries, "label_unchanged")
+    published = attack.over_epsilon(contents.published, UNDER_ATTACK)
+    sources = attack.over_epsilon(contents.models, "source_accuracy", "source_clean_accuracy")
+    unchanged = attack.over_epsilon(contents.models, "label_unchanged")
     return Panel(
         "white-box" if attack.source is None else f"transferred from {attack.source}",
         f"{_listed(map(str, steps))} steps",
@@ -196,11 +204,11 @@ def _over_epsilon(shown: ReportContents, attack: _Attack) -> Panel:
     )
 
 
-def _over_steps(shown: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_steps(shown.entries, "accuracy_under_attack")
+def _over_steps(contents: ReportContents, attack: _Attack) -> Panel:
+    drawn = attack.over_steps(contents.models, UNDER_ATTACK)
     epsilons = sorted({s.epsilon for curve in drawn for s in curve.scores if s.epsilon})
-    published = attack.over_steps(shown.published, "accuracy_under_attack")
-    unchanged = attack.over_steps(shown.entries, "label_unchanged")
+    published = attack.over_steps(contents.published, UNDER_ATTACK)
+    unchanged = attack.over_steps(contents.models, "label_unchanged")
     return Panel(
         "white-box",
         f"epsilon {_listed(map(epsilon_text, epsilons))}",

@@ -1,12 +1,13 @@
-"""What all figures share: matplotlib, imported late, its style, its colours, the files it makes.
+"""What all figures share: matplotlib, imported late, its style and colours, notes and files.
 
 The same numbers give the same bytes: nothing depends on a user's settings of matplotlib, and no
 date goes into a file. Text in SVG is drawn as paths, so that it looks alike wherever it is opened.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from ...errors import UnavailableError, reason_of
@@ -19,9 +20,13 @@ DOTS_AN_INCH = 200
 
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Told apart by everybody who sees, whatever colours they see: Okabe & Ito, *Color Universal
-Design*, 2008. Beside it, each model has a marker of its own."""
+"""Colours that colour-blind readers can tell apart. Source: Okabe & Ito, *Color Universal Design*,
+2008. Each model has a marker of its own as well."""
 MARKERS = "os^DvP"
+
+MOST_MODELS = len(COLOURS)
+LONGEST_NOTE = 135
+"""Characters of a line of notes."""
 
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -41,7 +46,7 @@ _STYLE = {
 
 
 def check_drawing() -> None:
-    """Find out before the work that figures can be drawn.
+    """Check, before the work, that figures can be drawn.
 
     Raises:
         UnavailableError: If matplotlib is not installed.
@@ -57,7 +62,7 @@ def check_drawing() -> None:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save inside of this.
+    """Style in which figures are drawn and saved.
 
     Raises:
         UnavailableError: If matplotlib is not installed.
@@ -104,7 +109,7 @@ def files_of(figure: "Figure") -> dict[str, bytes]:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most so many letters; what goes is in the middle, since names often differ at their end.
+    """At most so many characters; the middle is cut, since names often differ at their end.
 
     Example:
         >>> shortened("resnet50 (random weights), limit 20", 21)
@@ -112,3 +117,11 @@ def shortened(text: str, most: int) -> str:
     """
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[len(text) - half :]}"
+
+
+def wrapped_notes(notes: Sequence[str], models_left_out: int) -> list[str]:
+    """Lines of notes, with one about models that do not fit into the figure."""
+    notes = [*notes]
+    if models_left_out:
+        notes.append(f"{models_left_out} further models are in the tables only")
+    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]

@@ -17,7 +17,7 @@ from .drawing import INK, MUTED
 COLUMNS = 6
 """Beside the first one; what does not fit goes on below, with the first column again."""
 LEAST_SIDE_PX = 208
-"""Of a cell: room for its captions. An image of less than half of it is shown several times as
+"""Of a cell: room for its captions. An image of less than half of it is drawn several times as
 large."""
 
 _MARGIN, _GAP, _LINE, _TITLE_SIZE, _SIZE = 16, 10, 17, 18, 13
@@ -69,13 +69,13 @@ def png_of(grid: Grid) -> bytes:
     draw = ImageDraw.Draw(page)
     _write_title(draw, grid.title, page.width - 2 * _MARGIN)
     for block in range(blocks):
-        shown = slice(block * COLUMNS, (block + 1) * COLUMNS)
-        header = (grid.first, *grid.header[shown])
+        columns_of_block = slice(block * COLUMNS, (block + 1) * COLUMNS)
+        header = (grid.first, *grid.header[columns_of_block])
         y = top + block * block_px
         for column, text in enumerate(header):
             _write(draw, (_MARGIN + column * (side + _GAP), y), text, INK, side)
         for row, (start, cells) in enumerate(zip(grid.starts, grid.cells, strict=True)):
-            for column, cell in enumerate((start, *cells[shown])):
+            for column, cell in enumerate((start, *cells[columns_of_block])):
                 place = (_MARGIN + column * (side + _GAP), y + _LINE + row * row_px)
                 _put(page, draw, place, cell, side)
     written = io.BytesIO()
@@ -119,7 +119,7 @@ def fitting(text: str, font: Font, most_px: int) -> str:
     """A text, or as much of both its ends as has room: names often differ at their end."""
     for left_out in range(len(text)):
         keep = len(text) - left_out
-        shown = text if not left_out else f"{text[: keep // 2]}...{text[len(text) - keep // 2 :]}"
-        if font.getlength(shown) <= most_px:
-            return shown
+        short = text if not left_out else f"{text[: keep // 2]}...{text[len(text) - keep // 2 :]}"
+        if font.getlength(short) <= most_px:
+            return short
     return ""

@@ -1,73 +1,73 @@
-"""In what an attack that has a protocol's name is another one than its numbers stand beside.
+"""How an attack by the paper's protocol differs from the paper's attack.
 
-Any choice of a protocol can be named otherwise, and the protocol keeps its name. So a step, an
-epsilon or starts that are not the paper's are told wherever its numbers stand beside.
+Users can change any choice of a protocol, and the protocol keeps its name. So a step size, an
+epsilon or restarts that are not the paper's are named wherever the numbers stand beside the
+paper's.
 """
 
 from collections.abc import Iterable, Iterator
 
 from ...contracts import BENCHMARK_INFO, Score, epsilon_text
-from ..entries import ModelResults
+from ..attack_numbers import UNDER_ATTACK, WHITE_BOX, attack_protocol
+from ..model_results import ModelResults
 
 PAPERS_STEP = 2 / 255
-"""Of its code; its text prints 2/225. Source: ``evaluate_whitebox.py`` of eminorhan/resnext-wsl."""
+"""Step of the paper's code; its text prints 2/225. Source: ``evaluate_whitebox.py`` of
+eminorhan/resnext-wsl."""
 
-UNDER_ATTACK = "accuracy_under_attack"
-PUBLISHED_ITEMS = BENCHMARK_INFO["whitebox"].published_items
+PUBLISHED_ITEMS = BENCHMARK_INFO[WHITE_BOX].published_items
 RELATIVE = "epsilon is a share of each image's largest value"
 
 
-def made_otherwise(score: Score) -> list[str]:
-    """In what an attack by the paper's protocol was made otherwise than the paper's.
+def paper_deviations(score: Score) -> list[str]:
+    """Choices of an attack by the paper's protocol that are not the paper's.
 
     Example:
-        >>> made_otherwise(Score(protocol="whitebox-1-paper", step_size=2 / 225, restarts=5))
+        >>> paper_deviations(Score(protocol="whitebox-1-paper", step_size=2 / 225, restarts=5))
         ['5 starts, not 1', 'steps of 2/225, not of 2/255']
     """
-    if not _by_papers_protocol(score):
+    protocol = attack_protocol([score])
+    if protocol is None or protocol.name != "paper":
         return []
-    found = []
+    deviations = []
     if score.restarts not in (None, 1):
-        found.append(f"{score.restarts} starts, not 1")
+        deviations.append(f"{score.restarts} starts, not 1")
     if score.step_size not in (None, PAPERS_STEP):
-        found.append(
-            f"steps of {epsilon_text(score.step_size)}, not of {epsilon_text(PAPERS_STEP)}"
-        )
+        step = epsilon_text(score.step_size)
+        deviations.append(f"steps of {step}, not of {epsilon_text(PAPERS_STEP)}")
     if score.relative_epsilon:
-        found.append(RELATIVE)
-    if "-last-" in str(score.protocol):
-        found.append("the last iterate is handed on, whether or not the target was reached")
-    return found
+        deviations.append(RELATIVE)
+    if protocol.handed_image == "last":
+        deviations.append("the last iterate is handed on, whether or not the target was reached")
+    return deviations
 
 
-def of_other_images(score: Score) -> list[str]:
-    """That a white-box attack is of more than the paper's photos; of fewer a mark says so."""
-    if (
-        not _by_papers_protocol(score)
-        or score.benchmark != "whitebox"
-        or score.n <= PUBLISHED_ITEMS
-    ):
+def image_deviations(score: Score) -> list[str]:
+    """That a white-box attack has more images than the paper's; a mark says if it has fewer."""
+    own_images = score.benchmark != WHITE_BOX or score.n <= PUBLISHED_ITEMS
+    if own_images or not _by_papers_protocol(score):
         return []
     return [f"{score.n:,} images, not every second, {PUBLISHED_ITEMS:,}"]
 
 
 def is_like_papers(scores: Iterable[Score]) -> bool:
     """Whether numbers, each under an attack, were made as the paper's."""
-    return all(_by_papers_protocol(score) and not made_otherwise(score) for score in scores)
+    return all(_by_papers_protocol(score) and not paper_deviations(score) for score in scores)
 
 
-def deviation_notes(entries: Iterable[ModelResults], benchmark: str) -> Iterator[str]:
-    """A line for each model whose attack is another one than its protocol's name says."""
-    for entry in entries:
-        scores = list(entry.of(benchmark, UNDER_ATTACK))
+def deviation_notes(models: Iterable[ModelResults], benchmark: str) -> Iterator[str]:
+    """A line for each model whose attack has the paper's protocol and differs from its attack."""
+    for results in models:
+        scores = list(results.of(benchmark, UNDER_ATTACK))
         words = dict.fromkeys(
-            word for score in scores for word in (*made_otherwise(score), *of_other_images(score))
+            word for score in scores for word in paper_deviations(score) + image_deviations(score)
         )
         if words:
-            yield f"{entry.name}: unlike the paper's attack: {'; '.join(words)}"
+            yield f"{results.name}: unlike the paper's attack: {'; '.join(words)}"
         elif any(score.relative_epsilon for score in scores):
-            yield f"{entry.name}: {RELATIVE}"
+            yield f"{results.name}: {RELATIVE}"
 
 
 def _by_papers_protocol(score: Score) -> bool:
-    return str(score.protocol).rpartition("-")[2] == "paper"
+    protocol = attack_protocol([score])
+    return protocol is not None and protocol.name == "paper"

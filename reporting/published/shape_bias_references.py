@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .published_shape_bias import PublishedShapeBias, published_shape_bias
+from .shape_bias import PublishedShapeBias, published_shape_bias
 
 UNNAMED = "†"
 STYLIZED = "SIN"

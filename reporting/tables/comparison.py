@@ -1,4 +1,4 @@
-"""The tables of a comparison: what model B has more or less than model A on the same images."""
+"""Tables of a comparison: what model B has more or less than model A on the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from ...contracts import Difference
 from ..footnotes import TableCell, common_marks, legend, marks_of
 from ..metric_info import quantity_of
 from ..table import Table
+from .corruption import SEVERITIES
 
 DIFFERENCE = "B - A"
 INTERVAL = (
@@ -19,21 +20,19 @@ OF_CONDITIONS = {
     "flip_probability": "Flip probability %",
     "t5d": "T5D, ranks",
 }
-"""The metrics that have a table of their own: a row a corruption or perturbation."""
-
-SEVERITIES = (1, 2, 3, 4, 5)
+"""Metrics that have a table of their own, a row for each corruption or perturbation."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two models and what they differ by.
+    """Two models and their differences.
 
     Attributes:
-        a: What model A is called.
-        b: What B is.
-        differences: Of all benchmarks that both have.
-        parities: Of A's engines, and of B's.
-        marks: That hold for all numbers of A, and of B.
+        a: Name of model A.
+        b: Name of model B.
+        differences: Differences on all benchmarks that both have.
+        parities: Parities of the engines of A, and of B.
+        marks: Marks of all numbers of A, and of B.
     """
 
     a: str
@@ -44,7 +43,7 @@ class Compared:
 
 
 def comparison_tables(compared: Compared) -> list[Table]:
-    """All tables of a comparison, but for what ran."""
+    """All tables of a comparison except the one of its runs."""
     tables = [_summary(compared)]
     for metric, title in OF_CONDITIONS.items():
         rows = [d for d in compared.differences if d.metric == metric]
@@ -84,18 +83,18 @@ def _which_is_better(metrics: Sequence[str]) -> str:
     for metric in metrics:
         quantity = quantity_of(metric)
         titles[quantity.better][quantity.title] = None
-    told = ["a difference below zero: B is better"] if titles["lower"] else []
+    parts = ["a difference below zero: B is better"] if titles["lower"] else []
     for better, what in (
         ("higher", "a difference above zero: B is better"),
         ("", "neither sign is called better"),
     ):
         if titles[better]:
-            told.append(f"of {', '.join(titles[better])}, {what}")
-    return "".join(f"; {part}" for part in told)
+            parts.append(f"of {', '.join(titles[better])}, {what}")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _heading(difference: Difference) -> str:
-    """Of a row, with the rule and the stimuli where there are several."""
+    """Heading of a row, with the rule and the stimuli if the metric has several."""
     heading = quantity_of(difference.metric).heading
     if difference.rule is None:
         return heading
@@ -134,7 +133,7 @@ def _table(
 
 
 def _by_severity(compared: Compared, cells: Sequence[Difference]) -> Table:
-    """Differences of top-1 error in each cell, without their intervals: there are 75."""
+    """Differences of top-1 error in each of the 75 cells, without intervals."""
     rows: dict[str, dict[int | None, TableCell]] = {}
     for difference in cells:
         cell = _cell(compared, difference, interval=False)

@@ -1,7 +1,7 @@
 """The first table of a report: one row a model, its numbers on every benchmark."""
 
-from ..entries import Number, ReportContents, refusals
 from ..metric_info import quantity_of
+from ..model_results import Number, ReportContents, refusals
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
@@ -31,24 +31,24 @@ DEFINITIONS = {
 """Below the table, by the column that needs it. The formulas: docs/protocols.md."""
 
 
-def summary_tables(shown: ReportContents) -> list[Table]:
+def summary_tables(contents: ReportContents) -> list[Table]:
     """The table, if any of its numbers is there: the user's models first."""
-    models = [*shown.entries, *shown.published]
+    models = [*contents.models, *contents.published]
     columns = [
         (benchmark, metric, keys)
         for benchmark, metric, keys in COLUMNS
-        if any(e.find(benchmark, metric, **keys) for e in shown.entries or shown.published)
+        if any(e.find(benchmark, metric, **keys) for e in contents.models or contents.published)
     ]
     if not columns:
         return []
     rows = [
-        Row((entry.name,), [entry.cell(entry.find(b, m, **keys)) for b, m, keys in columns])
-        for entry in models
+        Row((results.name,), [results.cell(results.find(b, m, **keys)) for b, m, keys in columns])
+        for results in models
     ]
     rows = [row for row in rows if any(map(str, row.cells))]
     notes = (
         *(DEFINITIONS[metric] for _, metric, _ in columns if metric in DEFINITIONS),
-        *refusals(shown.entries, columns),
+        *refusals(contents.models, columns),
     )
     header = ("model", *(quantity_of(metric).heading for _, metric, _ in columns))
     return [table_of_rows("Robustness", header, rows, notes)]

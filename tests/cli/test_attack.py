@@ -19,9 +19,12 @@ def test_an_attack_prints_its_numbers_and_whether_they_can_be_believed(
     assert done.returncode == 0, done.stderr
     assert "Attacking efficientnet_lite0: 2 images at epsilon 0.002, 4/255, into" in done.stderr
     assert "White-box attack over epsilon: still right, %" in done.stdout
-    assert "efficientnet_lite0, 2 steps: can the attack be believed?" in done.stdout
+    assert "Is the attack reliable?" in done.stdout
     document = json.loads((tmp_path / "report.json").read_text())
     assert {score["epsilon"] for score in document["scores"]} == {None, 0.002, 4 / 255}
+    assert "Undecided: " in done.stdout or "No: " in done.stdout
+    verbose = run("report", tmp_path / "run", "--verbose")
+    assert "efficientnet_lite0, 2 steps: is the attack reliable?" in verbose.stdout
     again = run(*words)
     assert again.returncode == 0
     assert again.stdout == done.stdout

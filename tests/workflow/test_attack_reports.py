@@ -22,6 +22,7 @@ from evaluator.tests.whitebox_runs import (
     network_of,
     rows,
 )
+from evaluator.workflow.attack import whitebox
 from evaluator.workflow.runs.attack_scores import benchmark_of
 
 
@@ -106,10 +107,48 @@ def test_between_the_smallest_and_the_largest_count_a_line_says_what_is_wrong(
 ) -> None:
     run = attack(tree, tmp_path / "run", steps=(2, 3, 4, 6), epsilons=[0.02], limit=2)
     report = evaluator.report(run.folder)
-    judged = [t for t in report.tables() if t.title.endswith("can the attack be believed?")]
+    judged = [t for t in report.tables() if t.title.endswith("is the attack reliable?")]
     assert [table.title.split(": ")[0][-7:] for table in judged] == ["2 steps", "6 steps"]
     assert [n[:10] for n in judged[0].notes if n.startswith("at ")] == ["at 3 steps", "at 4 steps"]
     assert [one["steps"] for one in report.document()["attacks"]] == [2, 3, 4, 6]
+
+
+def test_the_terminal_has_one_sentence_an_attack_and_every_note_once(
+    tree: Path, tmp_path: Path
+) -> None:
+    report = evaluator.report(attack(tree, tmp_path / "run").folder)
+    tables = report.terminal_tables()
+    (summary,) = (table for table in tables if table.title == "Is the attack reliable?")
+    few, many = report.attacks
+    assert summary.rows == ((few.name, few.answer()), (many.name, many.answer()))
+    # Two steps of 2/255 cannot cross a ball of 0.02.
+    (travel,) = (d.title for d in few.assessment.failed if d.n == 0)
+    assert few.answer().startswith("No: ")
+    assert travel in few.answer()
+    assert not any(table.notes for table in tables[:-1])
+    notes = [note.strip() for note in tables[-1].notes]
+    assert len(notes) == len(set(notes))
+    full = report.tables()
+    left_out = {note for attack in report.attacks for note in attack.table().notes}
+    assert {note for table in full for note in table.notes} - left_out <= set(notes)
+    verbose = report.terminal_tables(verbose=True)
+    assert [(table.title, table.rows) for table in verbose] == [(t.title, t.rows) for t in full]
+    assert left_out <= {note.strip() for note in verbose[-1].notes}
+
+
+def test_an_unknown_protocol_is_named_instead_of_a_missing_table(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whitebox, "protocol_name", lambda *names: "whitebox-1-anything")
+    report = evaluator.report(attack(tree, tmp_path / "run", limit=1, steps=(2,)).folder)
+    assert not any(table.title.startswith("White-box") for table in report.tables())
+    (name,) = (results.name for results in report.entries)
+    note = (
+        f"{name}: the attack's protocol, whitebox-1-anything, is unknown to this version, and so "
+        "is what its numbers count; no table shows them"
+    )
+    assert report.document()["notes"] == [note]
+    assert note in report.tables()[-1].notes
 
 
 def test_an_accuracy_under_attack_never_stands_without_the_judgement(
@@ -121,7 +160,7 @@ def test_an_accuracy_under_attack_never_stands_without_the_judgement(
         "White-box attack over epsilon: still right, %",
         "White-box attack over steps: still right, %",
     ]
-    judged = [title for title in titles if title.endswith("can the attack be believed?")]
+    judged = [title for title in titles if title.endswith("is the attack reliable?")]
     assert len(judged) == len(STEPS)
     (over, *_) = report.tables()
     assert {row[1] for row in over.rows} == {

@@ -99,7 +99,7 @@ def test_a_run_that_normalised_nothing_is_not_told_as_if_it_had(tmp_path: Path) 
     part = write_videos(tmp_path / "part", OURS, perturbations=PERTURBATIONS[:9])
     baseline = write_alexnet(tmp_path / "alexnet")
     assert evaluator.report(part, normalize_by=baseline).notes == (
-        f"nothing could be normalised by {baseline}: see what was refused",
+        f"nothing could be normalised by {baseline}: see the numbers that are refused",
     )
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_lacks_perturbations_says_how_to_complete_it(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"generated": GENERATED}, "other ones under the same names: the generated.json differ"),
+        ({"generated": GENERATED}, "different videos under the same names"),
         ({"protocol": "imagenet-p-0"}, "by protocol imagenet-p-0, this run by imagenet-p-1"),
         ({"limit": 8}, "it was scored with --limit 8, this run with no --limit"),
     ],
@@ -204,7 +204,7 @@ def test_what_is_no_finished_run_of_imagenet_p_is_refused_in_a_line(tmp_path: Pa
     for given, message in (
         (clean, "needs a run of imagenet-p, and .* holds one of imagenet"),
         (part, "lacks 1 of 10 perturbations. Complete it with: .* --perturbations scale"),
-        (begun, "lacks 10 of 10 perturbations. The command that began it continues it"),
+        (begun, "lacks 10 of 10 perturbations. To continue it, repeat the command that started it"),
         (tmp_path / "two", "holds several: .*two/a, .*two/b. Name one of them"),
         (tmp_path / "nowhere", "is no folder"),
     ):

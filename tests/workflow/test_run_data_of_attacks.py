@@ -18,7 +18,7 @@ from evaluator.tests.labelled_photos import tree_of
 from evaluator.tests.small import one_line
 from evaluator.tests.transfers import SIDE, transfer, transfer_rows
 from evaluator.tests.whitebox_runs import rows
-from evaluator.workflow.report.probe_records import probes_of
+from evaluator.workflow.report.probe_records import probe_records
 from evaluator.workflow.runs.scored_run import read_runs
 
 EPSILONS = (0.004,)
@@ -153,8 +153,8 @@ def test_a_probe_of_other_images_is_named(photos: Path, processed: Path, tmp_pat
     (condition,) = IMAGENET.conditions
     fingerprint_path(foreign, condition).replace(fingerprint_path(probe, condition))
     (read,) = read_runs([run.folder])
-    with pytest.raises(InputError, match=r"noise was made of other images than the attack"):
-        probes_of(read, [])
+    with pytest.raises(InputError, match=r"noise has other images than the attack"):
+        probe_records(read, [])
     with pytest.raises(RunMismatchError, match=OTHER):
         attack(photos, tmp_path / "run", **probing)
 
@@ -178,5 +178,5 @@ def test_a_transferred_attack_on_other_photos_is_no_probe(
     same = transferred(photos, tmp_path / "same", models="small")
     other = transferred(processed, tmp_path / "other", models="small")
     (read,) = read_runs([run.folder])
-    assert probes_of(read, read_runs([same.folder])).transfer
-    assert not probes_of(read, read_runs([other.folder])).transfer
+    assert probe_records(read, read_runs([same.folder])).transfer
+    assert not probe_records(read, read_runs([other.folder])).transfer

@@ -1,4 +1,4 @@
-"""Whether the attacks of a report can be believed: judged by their records, shown beside them."""
+"""Whether the attacks of a report are reliable: diagnostics of their records, as tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,74 +18,98 @@ from ...reporting.table import Table
 from ...storage.documents import plain
 from ..attack.probe_runs import probe_text
 from ..runs.scored_run import ScoredRun
-from .probe_records import probes_of, probes_there
+from .probe_records import finished_probes, probe_records
+
+QUESTION = "is the attack reliable?"
 
 
 @dataclass(frozen=True)
 class AssessedAttack:
-    """An attack, and what is to be said of it.
+    """An attack at one count of steps, and its assessment.
 
     Attributes:
-        run: Its folder.
-        name: What the report calls the model.
-        steps: The count that is judged.
-        trust: The diagnostics, the worst first.
-        key: What the run is: whoever named a choice otherwise made another attack.
-        shown: Whether it has a table; of counts in between one line says what is wrong with them.
-        probes: The extra runs beside it that it was judged by.
+        run: Folder of the run.
+        name: Name of the model in the report.
+        steps: Count of steps that is assessed.
+        assessment: The diagnostics, the worst first.
+        key: Identity of the run: with other choices, it is another attack.
+        has_table: Whether the report has a table of the diagnostics; counts of steps between the
+            smallest and the largest have one line.
+        probes: Extra runs beside the attack that the assessment uses.
     """
 
     run: str
     name: str
     steps: int
-    trust: AttackAssessment
+    assessment: AttackAssessment
     key: RunKey
-    shown: bool = True
+    has_table: bool = True
     probes: tuple[ProbeSettings, ...] = ()
 
     def table(self) -> Table:
-        """A row a diagnostic, its worst epsilon; what could not be measured is named below."""
-        worst = {found.name: found for found in reversed(self.trust.diagnostics)}
-        shown = [d for d in self.trust.diagnostics if worst[d.name] is d]
-        measured = [d for d in shown if d.value is not None]
-        notes = [self.trust.sentence, attack_text(self.key), self._basis()]
+        """A row for each diagnostic, at its worst epsilon; those without a value are notes."""
+        worst = self._worst()
+        measured = tuple(d for d in worst if d.value is not None)
+        notes = [self.assessment.sentence, attack_text(self.key), self._basis()]
         if self.probes:
             notes.append(f"probes: {'; '.join(map(probe_text, self.probes))}")
-        notes += self._silent([d for d in shown if d.value is None])
-        rows = trust_rows(replace(self.trust, diagnostics=tuple(measured)))
-        title = f"{self.name}: can the attack be believed?"
+        notes += self._without_value([d for d in worst if d.value is None])
+        rows = trust_rows(replace(self.assessment, diagnostics=measured))
+        title = f"{self.name}: {QUESTION}"
         return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, 1, len(HEADERS) - 1))
 
-    def _silent(self, diagnostics: Sequence[Diagnostic]) -> Iterator[str]:
-        """What was not measured, those that ask for an extra run apart."""
+    def answer(self) -> str:
+        """The verdict in one sentence, with the diagnostics that failed."""
+        worst = self._worst()
+        failed = [d.title for d in worst if d.verdict == "failed"]
+        if failed:
+            return f"No: {len(failed)} of {len(worst)} diagnostics failed: {'; '.join(failed)}."
+        undecided = sum(d.verdict == "undecided" for d in worst)
+        if undecided or not worst:
+            return f"Undecided: no diagnostic failed, {undecided} of {len(worst)} are undecided."
+        return f"Yes: all {len(worst)} diagnostics passed."
+
+    def _worst(self) -> list[Diagnostic]:
+        """Each diagnostic at its worst epsilon, the worst diagnostic first."""
+        first: dict[str, Diagnostic] = {}
+        for diagnostic in self.assessment.diagnostics:
+            first.setdefault(diagnostic.name, diagnostic)
+        return list(first.values())
+
+    def _without_value(self, diagnostics: Sequence[Diagnostic]) -> Iterator[str]:
+        """What was not measured; diagnostics that need an extra run stand apart."""
         titles = {d.name: d.title for d in diagnostics}
-        unprobed = [titles.pop(name) for name in self.trust.unprobed if name in titles]
+        unprobed = [titles.pop(name) for name in self.assessment.unprobed if name in titles]
         if titles:
-            yield f"nothing to judge by: {'; '.join(titles.values())}"
+            yield f"not measurable here: {'; '.join(titles.values())}"
         if unprobed:
             runs = "attack whitebox --probe, or a transferred attack"
             yield f"needs an extra run ({runs}): {'; '.join(unprobed)}"
 
     def _basis(self) -> str:
         return (
-            f"judged at {self.steps} steps by the images that were right, {self.trust.images:,}, "
-            f"of which {self.trust.traced:,} made all steps; of several epsilons the worst is "
-            "shown; definitions, bounds and sources: docs/protocols.md"
+            f"assessed at {self.steps} steps by the images that were right, "
+            f"{self.assessment.images:,}, of which {self.assessment.traced:,} made all steps; of "
+            "several epsilons the worst is shown; definitions, bounds and sources: "
+            "docs/protocols.md"
         )
 
     def document(self) -> dict[str, Any]:
         """All diagnostics, for programs."""
-        made = {"run": self.run, "model": self.name, "steps": self.steps}
-        chosen = {"subset": self.key.subset, "limit": self.key.limit}
-        probes = [plain(probe) for probe in self.probes]
         return {
-            **made, "settings": plain(self.key.attack), **chosen, "probes": probes,
-            **trust_document(self.trust),
-        }  # fmt: skip
+            "run": self.run,
+            "model": self.name,
+            "steps": self.steps,
+            "settings": plain(self.key.attack),
+            "subset": self.key.subset,
+            "limit": self.key.limit,
+            "probes": [plain(probe) for probe in self.probes],
+            **trust_document(self.assessment),
+        }
 
 
 def attack_text(key: RunKey) -> str:
-    """What was chosen, in words, so that attacks by one protocol can be told apart."""
+    """The settings of an attack in words, which tell attacks by one protocol apart."""
     settings = key.attack
     assert settings is not None
     starts = "1 start" if settings.restarts == 1 else f"{settings.restarts} starts"
@@ -105,44 +129,63 @@ def _step_text(settings: AttackSettings) -> str:
     return f"{settings.relative_step:g} epsilon / steps"
 
 
-def assessed_attacks(named: Sequence[tuple[str, ScoredRun]]) -> Iterator[AssessedAttack]:
+def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[AssessedAttack]:
     """Each attack of these runs at each count of steps: few may be too few where many are not."""
-    judged: list[object] = []
-    for name, one in named:
-        settings = one.run.key.attack
-        if settings is None or not one.records.finished:
+    transferred: list[object] = []
+    for name, one in named_runs:
+        key = one.run.key
+        if key.attack is None or not one.records.finished:
             continue
-        probes, made = Probes(), tuple[ProbeSettings, ...]()
-        if (transfer := one.run.key.transfer) is None:
-            probes = probes_of(one, [other for _, other in named])
-            made = probes_there(one)
+        probes, settings_of_probes = Probes(), tuple[ProbeSettings, ...]()
+        if key.transfer is None:
+            probes = probe_records(one, [other for _, other in named_runs])
+            settings_of_probes = finished_probes(one)
         else:
-            # The same attack on the same source, of which other models saw the images.
-            if (same := _attack_of(one.run.key)) in judged:
+            # The same attack on the same source, whose images several models classified.
+            attack = (key.transfer, key.attack, key.ids_sha256, key.limit, key.subset)
+            if attack in transferred:
                 continue
-            judged.append(same)
-            name = f"{transfer.model}, attacked for transfer"
+            transferred.append(attack)
+            name = f"{key.transfer.model}, attacked for transfer"
         tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
-        for steps in settings.steps:
-            called = name if len(settings.steps) == 1 else f"{name}, {steps} steps"
-            trust = assess_attack(settings, tables, probes, steps=steps)
-            shown = steps in (settings.steps[0], settings.steps[-1])
+        counts = key.attack.steps
+        for steps in counts:
             yield AssessedAttack(
-                str(one.run.folder), called, steps, trust, one.run.key, shown, probes=made
+                str(one.run.folder),
+                name if len(counts) == 1 else f"{name}, {steps} steps",
+                steps,
+                assess_attack(key.attack, tables, probes, steps=steps),
+                key,
+                has_table=steps in (counts[0], counts[-1]),
+                probes=settings_of_probes,
             )
-
-
-def _attack_of(key: RunKey) -> tuple[object, ...]:
-    return key.transfer, key.attack, key.ids_sha256, key.limit, key.subset
 
 
 def assessment_tables(attacks: Sequence[AssessedAttack]) -> list[Table]:
     """A table for the smallest and the largest count of each; lines for those in between."""
     tables: list[Table] = []
     for attack in attacks:
-        if attack.shown:
+        if attack.has_table:
             tables.append(attack.table())
             continue
-        line = f"at {attack.steps} steps: {attack.trust.sentence}"
+        line = f"at {attack.steps} steps: {attack.assessment.sentence}"
         tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, line))
     return tables
+
+
+def assessment_summary(attacks: Sequence[AssessedAttack]) -> list[Table]:
+    """One table of all attacks, with one sentence for each."""
+    if not attacks:
+        return []
+    return [
+        Table(
+            QUESTION.capitalize(),
+            ("attack", "answer"),
+            tuple((attack.name, attack.answer()) for attack in attacks),
+            (
+                "how the attack was made, and every diagnostic with its value and bound: "
+                "`evaluator report RUN --verbose`",
+            ),
+            words=(0, 1),
+        )
+    ]

@@ -28,10 +28,10 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
         raise InputError(
             f"--normalize-by is for runs of {BASELINE_BENCHMARK}, and none of the runs is one."
         )
-    there = read_runs([folder])
-    fitting = [one for one in there if one.benchmark.name == BASELINE_BENCHMARK]
+    runs = read_runs([folder])
+    fitting = [one for one in runs if one.benchmark.name == BASELINE_BENCHMARK]
     if not fitting:
-        other = dict.fromkeys(one.benchmark.name for one in there)
+        other = dict.fromkeys(one.benchmark.name for one in runs)
         raise InputError(
             f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
             f"one of {' and '.join(other)}."
@@ -45,7 +45,7 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
     (one,) = fitting
     if one.missing:
         lacks = f"{len(one.missing)} of {len(one.benchmark.conditions)} perturbations"
-        how = "The command that began it continues it."
+        how = "To continue it, repeat the command that started it."
         if not one.records.empty:
             how = f"Complete it with: {completing_command(one)}"
         raise InputError(
@@ -60,7 +60,7 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     if theirs.protocol != ours.protocol:
         return f"it was scored by protocol {theirs.protocol}, this run by {ours.protocol}"
     if theirs.generated != ours.generated:
-        return "its videos are other ones under the same names: the generated.json differ"
+        return "it has different videos under the same names: the generated.json differ"
     if theirs.limit != ours.limit:
         limits = [f"--limit {n}" if n else "no --limit" for n in (theirs.limit, ours.limit)]
         return f"it was scored with {limits[0]}, this run with {limits[1]}"
@@ -75,8 +75,8 @@ def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
     return same and difference_of_videos(baseline.run, one.run) is None
 
 
-def told_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
-    """Which runs are normalised although their videos have other bytes than the baseline's."""
+def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """A line for each run that is normalised although its videos have other bytes."""
     for one in scored:
         names = (printable(one.run.folder), printable(baseline.run.folder))
         if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
@@ -107,31 +107,31 @@ def is_alexnet(run: Run) -> bool:
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
 
 
-def told_baseline(baseline: ScoredRun, scores: Iterable[Score]) -> str | None:
-    """Which run the normalised numbers are normalised by, and whether that is AlexNet.
+def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
+    """Which run numbers are normalised by, and whether that run is AlexNet's.
 
     Args:
-        baseline: That run.
+        baseline: The run that was given to normalise by.
         scores: All numbers of the report.
 
     Returns:
-        None where nothing could be normalised, and a number that is refused says why.
+        One line, or none where nothing could be normalised and a refused number says why.
     """
     scores = list(scores)
-    run, spec = baseline.run, baseline.run.manifest.model
-    done = {score.metric for score in scores if score.normalize_by and score.value is not None}
-    if not done:
-        folder = printable(run.folder)
-        said = any(score.reason and folder in score.reason for score in scores)
-        return None if said else f"nothing could be normalised by {folder}: see what was refused"
+    run, spec, folder = baseline.run, baseline.run.manifest.model, printable(baseline.run.folder)
+    metrics = {score.metric for score in scores if score.normalize_by and score.value is not None}
+    if not metrics:
+        if any(score.reason and folder in score.reason for score in scores):
+            return []
+        return [f"nothing could be normalised by {folder}: see the numbers that are refused"]
     engine = run.key.engine
-    told = (
-        f"{_subject(done)} normalised by {printable(run.folder)}: {spec.name} "
-        f"({spec.weights}), {spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
+    note = (
+        f"{_subject(metrics)} normalised by {folder}: {spec.name} ({spec.weights}), "
+        f"{spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):
-        return f"{told}, the weights that torchvision calls IMAGENET1K_V1"
-    return f"{told}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"
+        return [f"{note}, the weights that torchvision calls IMAGENET1K_V1"]
+    return [f"{note}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"]
 
 
 def _subject(metrics: Collection[str]) -> str:
@@ -142,5 +142,5 @@ def _subject(metrics: Collection[str]) -> str:
         ('mT5D and the second mFR are', 'mT5D is')
     """
     named = {"mt5d": "mT5D", "mfr": "the second mFR"}
-    those = [name for metric, name in named.items() if metric in metrics]
-    return f"{' and '.join(those)} {'are' if len(those) > 1 else 'is'}"
+    titles = [title for metric, title in named.items() if metric in metrics]
+    return f"{' and '.join(titles)} {'are' if len(titles) > 1 else 'is'}"

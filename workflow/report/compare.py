@@ -1,4 +1,4 @@
-"""Two models on the same images: what they differ by, with paired intervals."""
+"""Comparison of two models on the same images, with paired intervals."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +9,11 @@ from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
-from ...reporting.entries import ModelResults
 from ...reporting.markdown import markdown_of
+from ...reporting.model_results import ModelResults
 from ...reporting.table import Table
 from ...reporting.tables.comparison import Compared, comparison_tables
-from ...reporting.tables.tables import provenance_table
+from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
 from ..runs.resume_command import completing_command
 from ..runs.scored_run import (
@@ -31,12 +31,12 @@ from .hints import needs_leftover
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: a model on an engine.
+    """One side of a comparison: a model on an engine.
 
     Attributes:
         letter: ``A`` or ``B``.
-        runs: By benchmark.
-        name: What tables call it.
+        runs: Runs by benchmark.
+        name: Name in the tables.
     """
 
     letter: str
@@ -45,17 +45,17 @@ class Side:
 
     @property
     def facts(self) -> list[Score]:
-        """What all numbers of each run share."""
+        """Fields that all numbers of a run share, for each run."""
         return [facts_of(run) for run in self.runs.values()]
 
     @property
     def parities(self) -> tuple[str, ...]:
-        """Of its engine, in each run."""
+        """Parity of the engine in each run."""
         return tuple(facts.parity for facts in self.facts)
 
     @property
     def marks(self) -> str:
-        """That hold for all its numbers."""
+        """Marks of all its numbers."""
         return "^" if any(changed_crop(one.run) for one in self.runs.values()) else ""
 
     def document(self) -> dict[str, Any]:
@@ -69,11 +69,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two models differ by.
+    """Differences of two models.
 
     Attributes:
-        a: The one that is subtracted.
-        b: The other.
+        a: Model that is subtracted.
+        b: The other model.
         differences: b - a of the numbers that are compared (docs/protocols.md says which).
         notes: What else must be known, a line each.
     """
@@ -84,7 +84,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def tables(self) -> list[Table]:
-        """Text in cells."""
+        """All tables, each with its notes."""
         sides = (self.a, self.b)
         compared = Compared(
             self.a.name,
@@ -145,37 +145,37 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 
 def _side(letter: str, folder: Path) -> Side:
     """The runs of one model in a folder."""
-    there = read_runs([folder])
-    found = [one for one in there if not one.records.empty and one.run.key.attack is None]
-    if not found and any(one.run.key.attack is not None for one in there):
+    runs = read_runs([folder])
+    scored = [one for one in runs if not one.records.empty and one.run.key.attack is None]
+    if not scored and any(one.run.key.attack is not None for one in runs):
         raise InputError(
             f"{letter}, {printable(folder)}, is an attack, and attacks are not compared here: "
             "`evaluator report` shows several side by side."
         )
-    if not found:
+    if not scored:
         raise InputError(
-            f"{letter}, {printable(folder)}, was begun, and nothing is finished yet. The command "
-            "that began it continues it."
+            f"{letter}, {printable(folder)}, was begun, and nothing is finished yet. To continue "
+            "it, repeat the command that started it."
         )
-    if len({identity(one.run) for one in found}) > 1:
-        others = ", ".join(printable(one.run.folder) for one in found)
+    if len({identity(one.run) for one in scored}) > 1:
+        others = ", ".join(printable(one.run.folder) for one in scored)
         raise InputError(
             f"{letter}, {printable(folder)}, holds runs of several models or engines: {others}. "
             "Give one of them, or a folder with the runs of one."
         )
-    runs: dict[str, ScoredRun] = {}
-    for one in found:
-        other = runs.setdefault(one.run.key.benchmark, one)
+    by_benchmark: dict[str, ScoredRun] = {}
+    for one in scored:
+        other = by_benchmark.setdefault(one.run.key.benchmark, one)
         if other is not one:
             raise InputError(
                 f"{letter}, {printable(folder)}, holds two runs of {one.benchmark.title}: "
                 f"{printable(other.run.folder)} and {printable(one.run.folder)}. Give one of them."
             )
-    return Side(letter, {name: runs[name] for name in sorted(runs)})
+    return Side(letter, dict(sorted(by_benchmark.items())))
 
 
 def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
-    """Refuse what would be another comparison than that of two models."""
+    """Refuse runs that differ in more than the model."""
     if a.run.folder.resolve() == b.run.folder.resolve():
         raise InputError(f"A and B are the same run, {printable(a.run.folder)}. Give two.")
     if a.run.key.protocol != b.run.key.protocol:
@@ -184,15 +184,15 @@ def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
             "older one again."
         )
     if a.run.key.generated != b.run.key.generated:
-        made = [f"{n} generated" if r.run.key.generated else n for n, r in (("A", a), ("B", b))]
+        names = [f"{n} (generated)" if r.run.key.generated else n for n, r in (("A", a), ("B", b))]
         raise InputError(
-            f"The images of {made[0]} and of {made[1]} are other ones under the same names: their "
+            f"{names[0]} and {names[1]} hold different images under the same names: their "
             "generated.json differ. Score both on the same data."
         )
 
 
 def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
-    """Of one benchmark that both have."""
+    """Differences on one benchmark that both have."""
     ours, theirs = a.runs[name], b.runs[name]
     clean_a, clean_b = (_clean(side, name) for side in (a, b))
     generated = bool(ours.run.key.generated)
@@ -212,7 +212,7 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
 
 
 def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
-    """Why a difference is refused, with what helps; both have runs of the same limit."""
+    """Why a difference is refused, with what helps; both runs have the same limit."""
     if difference.reason == NO_CLEAN:
         return _no_clean(a, b)
     if difference.reason == NOT_THERE:
@@ -228,7 +228,7 @@ def _clean(side: Side, name: str) -> ScoredRun | None:
 
 
 def _no_clean(a: Side, b: Side) -> str:
-    """Why a number that needs the clean errors is refused."""
+    """Why a number that needs the clean errors is refused, by the side that lacks them."""
     lacking = []
     for side in (a, b):
         clean = _clean(side, "")
@@ -257,7 +257,7 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
         elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
             yield (
                 f"whether A and B read the same files of {a.runs[name].benchmark.title} is not "
-                "known for sure: one of them was begun by a version that did not record their "
+                "known: one of them was begun by a version that did not record their "
                 "content"
             )
 

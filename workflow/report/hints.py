@@ -24,11 +24,11 @@ from .baseline import (
 
 @dataclass(frozen=True)
 class RelatedRuns:
-    """The runs that a run is reported with.
+    """Runs that numbers of another run may need.
 
     Attributes:
-        clean: The clean run of the same model and engine, finished or not.
-        baseline: The run that was named to normalise by, whether it fits or not.
+        clean: Clean run of the same model and engine, finished or not.
+        baseline: Run that the user gave to normalise by, whether it fits or not.
         others: All runs of the report.
     """
 
@@ -41,20 +41,20 @@ class RelatedRuns:
         return self.baseline is not None and normalizes(self.baseline, one)
 
 
-def advised(reason: str | None, one: ScoredRun, near: RelatedRuns) -> str | None:
-    """A reason, with the command that helps if there is one."""
+def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -> str | None:
+    """Why a number is refused, with the command that helps if there is one."""
     if reason is None or reason.startswith((ALL_SKIPPED, EVERY_VIDEO_SKIPPED)):
-        return reason  # which no scoring of other conditions changes
+        return reason  # scoring other conditions does not change it
     if reason in _NEEDS:
-        return _NEEDS[reason](one, near)
+        return _NEEDS[reason](one, related)
     if one.missing:
         return f"{reason}. Complete the run with: {completing_command(one)}"
     return reason
 
 
-def _needs_clean(one: ScoredRun, near: RelatedRuns) -> str:
-    clean = near.clean
-    if clean is None and (other := _almost_clean(one, near.others)) is not None:
+def _needs_clean(one: ScoredRun, related: RelatedRuns) -> str:
+    clean = related.clean
+    if clean is None and (other := _almost_clean(one, related.others)) is not None:
         differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
         return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {differs}"
     if clean is None:
@@ -67,18 +67,18 @@ def _needs_clean(one: ScoredRun, near: RelatedRuns) -> str:
     return f"{reason}. Complete it with: {completing_command(clean)}"
 
 
-def _needs_baseline(one: ScoredRun, near: RelatedRuns) -> str:
-    if near.baseline is not None:
-        differs = difference_of_videos(near.baseline.run, one.run)
-        return f"{printable(near.baseline.run.folder)} cannot normalise it: {differs}"
+def _needs_baseline(one: ScoredRun, related: RelatedRuns) -> str:
+    if related.baseline is not None:
+        differs = difference_of_videos(related.baseline.run, one.run)
+        return f"{printable(related.baseline.run.folder)} cannot normalise it: {differs}"
     run = str(one.run.folder)
     if is_alexnet(one.run):
         words = ["evaluator", "report", "RUN", "--normalize-by", run]
         return f"{NO_BASELINE}. This is one: {shlex.join(words)}"
-    there = [other.run for other in near.others if _is_baseline_of(other, one)]
+    baselines = [other.run for other in related.others if _is_baseline_of(other, one)]
     words = ["evaluator", "report", run, "--normalize-by"]
-    if there:
-        return f"{NO_BASELINE}: {shlex.join([*words, str(there[0].folder)])}"
+    if baselines:
+        return f"{NO_BASELINE}: {shlex.join([*words, str(baselines[0].folder)])}"
     make = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
     make += [word for path in one.records.provenance[0].data for word in ("--data", path)]
     if one.run.key.limit is not None:
@@ -90,7 +90,7 @@ def _needs_baseline(one: ScoredRun, near: RelatedRuns) -> str:
 
 
 def needs_leftover(one: ScoredRun) -> str:
-    """Why numbers over the paper's 1201 stimuli are refused: a limit may be to blame."""
+    """Why numbers over the paper's 1201 stimuli are refused: the limit may be the reason."""
     limit = one.run.key.limit
     if limit is None or one.run.manifest.items < limit:
         return NOT_THERE
@@ -103,9 +103,9 @@ def needs_leftover(one: ScoredRun) -> str:
 _NEEDS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
     NO_CLEAN: _needs_clean,
     NO_BASELINE: _needs_baseline,
-    NOT_THERE: lambda one, near: needs_leftover(one),
+    NOT_THERE: lambda one, related: needs_leftover(one),
 }
-"""Reasons that another run takes away."""
+"""Reasons that another run would remove, and what gives the hint."""
 
 
 def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:

@@ -1,8 +1,8 @@
-"""The records of extra runs, as the attack that they are to judge needs them.
+"""Records of extra runs that the diagnostics of an attack need.
 
-Two kinds: probes in the folder of the attack (``workflow/attack/probe_runs.py``), and transferred
-attacks on the same model among the runs of a report: what was made on another model and fools this
-one, where its own gradients did not, speaks against the search.
+These are probes in the folder of the attack (``workflow/attack/probe_runs.py``), and transferred
+attacks on the same model among the runs of a report: an image that was made on another model and
+fools this one, although its own gradients did not, is evidence against the search.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     Tables = Mapping[float, pa.Table]
 
 
-def probes_of(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
-    """What extra runs say beside an attack, at the epsilons that are finished in both.
+def probe_records(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
+    """Records of the extra runs of an attack, at the epsilons that are finished in both.
 
     Args:
         attack: A white-box attack.
-        others: Runs of the same report, among which transferred attacks may be.
+        others: Runs of the same report; transferred attacks among them are used.
 
     Raises:
         InputError: If a probe is another attack's, or its records are damaged.
     """
     epsilons = {float(c["epsilon"]) for c in attack.records.finished}
-    found = {name: _tables(attack.run, name) for name in PROBES}
-    unbounded = list(found["unbounded"].values())
+    tables = {name: _tables(attack.run, name) for name in PROBES}
+    unbounded = list(tables["unbounded"].values())
     return Probes(
-        noise=_at(epsilons, found["noise"]),
+        noise=_at(epsilons, tables["noise"]),
         transfer=_at(epsilons, _transferred(attack, others)),
-        gradient_free=_at(epsilons, found["gradient-free"]),
-        twice_the_steps=_at(epsilons, found["twice-the-steps"]),
+        gradient_free=_at(epsilons, tables["gradient-free"]),
+        twice_the_steps=_at(epsilons, tables["twice-the-steps"]),
         unbounded=unbounded[0] if unbounded else None,
     )
 
 
-def probes_there(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
-    """The probes of an attack that have an epsilon finished, each of as many images as it has."""
+def finished_probes(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
+    """Probes of an attack that have finished an epsilon, with the images that they have."""
     settings = []
     for name in PROBES:
         probe = _probe(attack.run, name)
@@ -78,42 +78,43 @@ def _records(probe: Run) -> RunRecords:
 
 
 def _probe(attack: Run, name: ProbeName) -> Run | None:
-    """The run of a probe, if it is there."""
+    """The run of a probe, or ``None`` if the probe was not made."""
     folder = probe_folder(attack.folder, name)
     if not (folder / MANIFEST).is_file():
         return None
     probe = open_run(folder)
-    made = probe.key.probe
-    if made is None or made.name != name or probe.key != probe_key(attack.key, made):
+    settings = probe.key.probe
+    if settings is None or settings.name != name or probe.key != probe_key(attack.key, settings):
         raise InputError(
-            f"{printable(folder)} is no probe of the attack that it lies in. Remove it, and make "
-            "it again with --probe."
+            f"{printable(folder)} is not a probe of the attack whose folder it is in. Remove it, "
+            "and make it again with --probe."
         )
     if different := compare_runs(attack, probe, IMAGENET.conditions).different:
         raise InputError(
-            f"{printable(folder)} was made of other images than the attack that it lies in: "
+            f"{printable(folder)} has other images than the attack whose folder it is in: "
             f"{printable(different[0])} differs. Remove it, and make it again with --probe."
         )
     return probe
 
 
 def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
-    """What transferred attacks on the same model and the same images found, by epsilon."""
+    """Images that transferred attacks on the same model fool, by epsilon."""
     import pyarrow as pa
 
-    found: dict[float, list[pa.Table]] = {}
+    by_epsilon: dict[float, list[pa.Table]] = {}
     for other in others:
         if other.run.key.benchmark == TRANSFER.name and _of_the_same(attack.run, other.run):
             for condition, table in other.records.finished.items():
-                found.setdefault(float(condition["epsilon"]), []).append(fooled_by_transfer(table))
-    return {epsilon: pa.concat_tables(tables) for epsilon, tables in found.items()}
+                fooled = fooled_by_transfer(table)
+                by_epsilon.setdefault(float(condition["epsilon"]), []).append(fooled)
+    return {epsilon: pa.concat_tables(tables) for epsilon, tables in by_epsilon.items()}
 
 
 def _of_the_same(attack: Run, transfer: Run) -> bool:
-    """Whether a transferred attack is on this model, within as much, on photos of these pixels.
+    """Whether a transferred attack is on this model, within the same bounds, on the same pixels.
 
-    What was made on this model itself is no transferred attack on it, and what rounding to half
-    precision turned is no fault of a search in float32.
+    Images that were made on this model itself are not transferred to it, and images that only
+    rounding to half precision fools are no evidence against a search in float32.
     """
     ours, theirs = attack.key, transfer.key
     assert theirs.transfer is not None
@@ -132,5 +133,5 @@ def _of_the_same(attack: Run, transfer: Run) -> bool:
 
 
 def _pixels(preprocessing: Preprocessing) -> tuple[object, ...]:
-    """What decides which pixels a photo becomes, whatever is then done to them."""
+    """Settings that decide which pixels a photo becomes, before any normalisation."""
     return preprocessing.resize_px, preprocessing.crop_px, preprocessing.interpolation

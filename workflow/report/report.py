@@ -1,18 +1,20 @@
-"""From runs on disk to a report: every number with its provenance."""
+"""Reports on runs: every number with its provenance."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
-from ...reporting.entries import KEYS, ModelResults, ReportContents
+from ...reporting.attack_numbers import unknown_protocol_notes
 from ...reporting.markdown import markdown_of
-from ...reporting.published.published import published_models, published_scores
+from ...reporting.model_results import KEYS, ModelResults, ReportContents
+from ...reporting.notes_at_end import notes_at_end
 from ...reporting.table import Table
-from ...reporting.tables.tables import published_beside, report_tables
+from ...reporting.tables.report import published_beside, report_tables
+from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
 from ...storage.documents import plain
 from ..runs.scored_run import (
     ScoredRun,
@@ -22,9 +24,14 @@ from ..runs.scored_run import (
     read_runs,
     unique_names,
 )
-from .attack_reliability import AssessedAttack, assessed_attacks, assessment_tables
-from .baseline import normalized, read_baseline, told_baseline, told_other_videos
-from .hints import RelatedRuns, advised
+from .attack_reliability import (
+    AssessedAttack,
+    assessed_attacks,
+    assessment_summary,
+    assessment_tables,
+)
+from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
+from .hints import RelatedRuns, reason_with_hint
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
 if TYPE_CHECKING:
@@ -34,38 +41,55 @@ _OWN_FIELDS = (
     *("metric", *KEYS, "restarts", "step_size", "relative_epsilon"),
     *("value", "low", "high", "n", "skipped"),
 )
-"""What a benchmark says of a score; the rest says which run it came from."""
+"""Fields of a score that the benchmark sets; the others say which run it came from."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What runs add up to.
+    """The numbers of runs.
 
     Attributes:
-        entries: A model on an engine each, with its scores.
+        entries: Results of each model on each engine.
         all_published: Whether tables show all the paper's models.
-        notes: What was found and left out, a line each.
-        attacks: What is to be said of the attacks among the runs.
+        notes: What the report leaves out or what else must be known, a line each.
+        attacks: Assessments of the attacks among the runs.
+        cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
+            the report gives the model.
     """
 
     entries: tuple[ModelResults, ...]
     all_published: bool = False
     notes: tuple[str, ...] = ()
     attacks: tuple[AssessedAttack, ...] = ()
+    cue_conflict_runs: Mapping[str, ScoredRun] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Every number of every run, each once."""
-        return tuple(dict.fromkeys(score for entry in self.entries for score in entry.scores))
+        return tuple(dict.fromkeys(score for results in self.entries for score in results.scores))
 
     def tables(self) -> list[Table]:
-        """Text in cells."""
+        """All tables, each with its notes."""
+        return self._tables(assessment_tables(self.attacks))
+
+    def _tables(self, reliability: Sequence[Table]) -> list[Table]:
         return report_tables(
             self.entries,
             all_published=self.all_published,
             left_out=self.notes,
-            besides=assessment_tables(self.attacks),
+            besides=reliability,
         )
+
+    def terminal_tables(self, *, verbose: bool = False) -> list[Table]:
+        """Tables that are short enough for a terminal, with all notes at the end.
+
+        Args:
+            verbose: Show every diagnostic of the attacks, and not one line per attack.
+        """
+        reliability = assessment_tables if verbose else assessment_summary
+        return notes_at_end(self._tables(reliability(self.attacks)))
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
@@ -80,26 +104,22 @@ class Report:
         """
         from .figures import write_figures
 
-        of = ReportContents(self.entries, published_beside(self.entries, self.all_published))
-        return write_figures(of, Path(folder), progress or NullProgress())
+        contents = ReportContents(self.entries, published_beside(self.entries, self.all_published))
+        return write_figures(
+            contents, self.cue_conflict_runs, Path(folder), progress or NullProgress()
+        )
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema`` and lists of what it shows.
+        """The report for programs: ``schema`` and four lists.
 
-        These are ``scores``, ``published`` ones, ``attacks``, whether they can be believed, and
-        ``notes``.
+        These are ``scores``, ``published`` scores, ``attacks``, with the diagnostics of their
+        reliability, and ``notes``.
         """
-        names = {entry.model for entry in self.entries}
-        published = [
-            score
-            for model in published_models()
-            if self.all_published or model in names
-            for score in published_scores(model)
-        ]
+        published = published_beside(self.entries, self.all_published)
         return {
             "schema": 1,
             "scores": [plain(score) for score in self.scores],
-            "published": [plain(score) for score in published],
+            "published": [plain(s) for results in published for s in results.scores],
             "attacks": [attack.document() for attack in self.attacks],
             "notes": list(self.notes),
         }
@@ -115,7 +135,7 @@ def report(
 
     Args:
         runs: A run or a folder of runs, or several.
-        all_published: Show the paper's numbers for all its models, not only for those at hand.
+        all_published: Show the paper's numbers for all its models, not only for those of the runs.
         normalize_by: A finished run of ImageNet-P, AlexNet's as a rule, by which mT5D and a second
             mFR are normalised. It may be one of the runs.
 
@@ -127,25 +147,29 @@ def report(
     scored = read_runs(folders)
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
     rows = report_rows(scored)
-    named = list(zip(unique_names([row.first.run for row in rows]), rows, strict=True))
-    found = Report(
-        tuple(_entries(named, scored, baseline)),
-        all_published,
-        attacks=tuple(assessed_attacks([(name, one) for name, row in named for one in row.runs])),
-    )
+    names = unique_names([row.first.run for row in rows])
+    models = tuple(_models(list(zip(names, rows, strict=True)), scored, baseline))
+    runs_of_rows = [(name, one) for name, row in zip(names, rows, strict=True) for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
+    notes += unknown_protocol_notes(models)
     if baseline is not None:
-        told = told_baseline(baseline, found.scores)
-        notes += [*([told] if told else []), *told_other_videos(baseline, scored)]
-    return replace(found, notes=tuple(notes))
+        scores = [score for results in models for score in results.scores]
+        notes += [*baseline_notes(baseline, scores), *notes_on_other_videos(baseline, scored)]
+    return Report(
+        models,
+        all_published,
+        tuple(notes),
+        tuple(assessed_attacks(runs_of_rows)),
+        {name: one for name, one in runs_of_rows if one.benchmark.name == CUE_CONFLICT},
+    )
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
     empty = [printable(one.run.folder) for one in scored if one.records.empty]
     if empty:
         yield (
-            f"begun, and nothing finished yet: {', '.join(empty)}. The command that began a run "
-            "continues it; a run that is not wanted can be removed."
+            f"begun, and nothing finished yet: {', '.join(empty)}. To continue a run, repeat the "
+            "command that started it; a run that is not needed can be removed."
         )
     for one in scored:
         if one.run.key.attack is not None and one.records.begun:
@@ -158,15 +182,15 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
         yield f"left out: {printable(folder)} holds records but no {MANIFEST}, which says of what."
 
 
-def _entries(
+def _models(
     named: Sequence[tuple[str, ReportRow]],
     scored: Sequence[ScoredRun],
     baseline: ScoredRun | None,
 ) -> Iterator[ModelResults]:
-    """A row for each model on each engine, with its numbers on all benchmarks."""
+    """Results of each model on each engine, over all benchmarks."""
     for name, row in named:
-        near = RelatedRuns(row.clean, baseline, scored)
-        scores = [score for one in row.runs for score in _scores(one, near)]
+        related = RelatedRuns(row.clean, baseline, scored)
+        scores = [score for one in row.runs for score in _scores(one, related)]
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
@@ -175,21 +199,21 @@ def _entries(
         yield ModelResults(name, model, tuple(scores), marks, of_source)
 
 
-def _scores(one: ScoredRun, near: RelatedRuns) -> Iterator[Score]:
-    """Every number of a run, those that need another run with it."""
+def _scores(one: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
+    """Every number of a run, including numbers that need a related run."""
     facts = facts_of(one)
-    baseline = near.baseline if near.baseline is not None and near.can_normalize(one) else None
-    beside = AuxiliaryRecords(
-        clean=None if near.clean is None else near.clean.clean,
+    baseline = related.baseline if related.can_normalize(one) else None
+    auxiliary = AuxiliaryRecords(
+        clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )
-    for score in one.benchmark.scores(one.records.finished, beside):
-        found = replace(
+    for score in one.benchmark.scores(one.records.finished, auxiliary):
+        result = replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=advised(score.reason, one, near),
+            reason=reason_with_hint(score.reason, one, related),
         )
         if score.normalize_by is not None and baseline is not None:
-            found = normalized(found, facts_of(baseline))
-        yield found
+            result = normalized(result, facts_of(baseline))
+        yield result

@@ -1,6 +1,6 @@
 """Which runs of a report share a row: one model on one engine, one run of each benchmark.
 
-An attack needs gradients, which PyTorch alone has: it stands in the row of its model, whatever
+An attack needs gradients, which only PyTorch has, so it stands in the row of its model, whatever
 engine the benchmarks were scored on.
 """
 
@@ -15,11 +15,11 @@ from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, identity
 
 @dataclass(frozen=True)
 class ReportRow:
-    """What becomes one row.
+    """Runs of one row.
 
     Attributes:
-        runs: Of several benchmarks, one each.
-        clean: The clean run that belongs to all of them.
+        runs: One run of each benchmark.
+        clean: Clean run that belongs to all of them.
     """
 
     runs: list[ScoredRun]
@@ -27,11 +27,11 @@ class ReportRow:
 
     @property
     def first(self) -> ScoredRun:
-        """The run after which the row is called."""
+        """The run that gives the row its name."""
         return self.runs[0]
 
     def takes(self, one: ScoredRun, clean: ScoredRun | None) -> bool:
-        """Whether a run is of the same model and engine, and its benchmark is not there yet."""
+        """Whether a run has the same model and engine, and a benchmark that the row lacks."""
         names = {run.benchmark.name for run in self.runs}
         if one.run.key.attack is not None:
             same = _model(one) == _model(self.first) and one.benchmark.name not in names
@@ -40,7 +40,7 @@ class ReportRow:
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
     def resembles(self, one: ScoredRun) -> bool:
-        """Whether a run was limited, and its data made, as those that are there."""
+        """Whether a run has the limit and the kind of data that the row has."""
         return _kind(one) == _kind(self.first)
 
 
@@ -80,7 +80,7 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
 
 
 def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
-    """Which clean run was taken where there are several, of different images."""
+    """Which clean run is used if there are several, of different images."""
     for one in scored:
         clean = clean_run_of(one, scored)
         if clean is None or one.run.key.attack is not None:
@@ -111,7 +111,7 @@ def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[Sco
 
 
 def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
-    """Whether two runs of clean photos, or attacks on them, were made of different images."""
+    """Whether two runs of clean photos, or attacks on them, have different images."""
     if other is None:
         return False
     return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)

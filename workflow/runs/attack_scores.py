@@ -5,10 +5,10 @@
     label_unchanged         right, and no iterate of any attempt was classified otherwise
     target_reached          of targeted attacks: driven to the target, of those that are right
 
-Of an attack that was made on another model, its source:
+Of an attack that is made on another model, its source:
 
-    accuracy_under_attack   right on what the source's attack handed on
-    label_unchanged         right on that, and without an attack
+    accuracy_under_attack   right on the image that the source's attack hands on
+    label_unchanged         right on that image, and without an attack
     source_accuracy         the source's own accuracy under that attack, by the protocol's count
     source_clean_accuracy   the source is right without an attack
 
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 OF_RIGHT, NONE_RIGHT = "target_reached", "no image is right without an attack"
 
 METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchanged"}
-"""Of each epsilon and count of steps, and which counts they are made of."""
+"""Metrics of each epsilon and count of steps, and the field of ``AttackCounts`` behind each."""
 
 
 def benchmark_of(run: Run) -> Benchmark:
-    """The benchmark of a run; of an attack, with the epsilons that are there."""
+    """The benchmark of a run; that of an attack has the epsilons that the run has."""
     benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
     if settings is None:
         return benchmark
@@ -70,16 +70,16 @@ def benchmark_of(run: Run) -> Benchmark:
 
 
 def epsilons_there(run: Run) -> list[float]:
-    """Those that a run has folders for; a copy of one under another name is none of them."""
-    found = []
+    """Epsilons that a run has folders for; copies of folders under other names do not count."""
+    epsilons = []
     for value in values_there(run, "epsilon"):
         try:
             epsilon = float(value)
         except ValueError:
             continue
         if str(epsilon) == value and 0 < epsilon <= 1:
-            found.append(epsilon)
-    return sorted(found)
+            epsilons.append(epsilon)
+    return sorted(epsilons)
 
 
 def _scores(
@@ -87,7 +87,7 @@ def _scores(
     limit: int | None,
     published: int,
     records: "Records",
-    beside: AuxiliaryRecords,
+    auxiliary: AuxiliaryRecords,
 ) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = attack_counts(table, settings)
@@ -103,7 +103,7 @@ def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
 
 
 def _at(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
-    """What the numbers at one epsilon share; a step that depends on the image has no size."""
+    """Fields that the numbers at one epsilon share; a step relative to an image has no size."""
     of_image = settings.relative_epsilon and settings.step_size is None
     return replace(
         facts,
@@ -120,7 +120,7 @@ def _transfer_scores(
     limit: int | None,
     published: int,
     records: "Records",
-    beside: AuxiliaryRecords,
+    auxiliary: AuxiliaryRecords,
 ) -> Iterator[Score]:
     for position, (condition, table) in enumerate(records.items()):
         counts = transfer_counts(table, settings, source.image)
@@ -130,12 +130,12 @@ def _transfer_scores(
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
             yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
         facts = _at(facts, settings, float(condition["epsilon"]))
-        for metric, found in (
+        for metric, of_steps in (
             ("accuracy_under_attack", counts.right),
             ("label_unchanged", counts.both),
             ("source_accuracy", counts.source.under_attack),
         ):
-            for steps, count in zip(settings.steps, found, strict=True):
+            for steps, count in zip(settings.steps, of_steps, strict=True):
                 yield _rate(replace(facts, metric=metric, steps=steps), count)
 
 

@@ -22,7 +22,7 @@ from evaluator.tests.small import one_line
 from evaluator.tests.transfers import SIDE, network_of, transfer_rows
 from evaluator.tests.whitebox_runs import rows
 from evaluator.workflow.attack import probe_runs as probes
-from evaluator.workflow.report.probe_records import probes_of
+from evaluator.workflow.report.probe_records import probe_records
 from evaluator.workflow.runs.attack_scores import epsilons_there
 from evaluator.workflow.runs.scored_run import read_runs
 
@@ -80,7 +80,7 @@ def diagnostics(
     """Of the attack at this count, by name and epsilon."""
     report = evaluator.report([run.folder, *(one.folder for one in more)])
     (judged,) = [a for a in report.attacks if a.run == str(run.folder) and a.steps == steps]
-    return {(d.name, d.epsilon): d for d in judged.trust.diagnostics}
+    return {(d.name, d.epsilon): d for d in judged.assessment.diagnostics}
 
 
 def changed(rows: Rows, steps: int = 10**9) -> set[str]:
@@ -286,7 +286,9 @@ def test_a_probe_of_another_attack_is_refused(tree: Path, tmp_path: Path) -> Non
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], seed=1)
     shutil.copytree(run.folder / "probes", other.folder / "probes")
-    with pytest.raises(InputError, match="is no probe of the attack that it lies in") as raised:
+    with pytest.raises(
+        InputError, match="is not a probe of the attack whose folder it is in"
+    ) as raised:
         evaluator.report(other.folder)
     assert one_line(raised)
 
@@ -295,7 +297,7 @@ def test_a_probe_of_other_counts_of_steps_is_refused(tree: Path, tmp_path: Path)
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     other = attack(tree, tmp_path / "other", epsilons=EPSILONS[:1], steps=(40,))
     shutil.copytree(run.folder / "probes", other.folder / "probes")
-    with pytest.raises(InputError, match="is no probe of the attack that it lies in"):
+    with pytest.raises(InputError, match="is not a probe of the attack whose folder it is in"):
         evaluator.report(other.folder)
 
 
@@ -352,11 +354,11 @@ def test_what_rounding_turned_is_no_fault_of_the_attack(
     (one,), (other,) = (
         read_runs([run.folder]) for run in (attack(tree, tmp_path / "run"), transferred)
     )
-    assert list(probes_of(one, [other]).transfer) == [EPSILONS[1]]
+    assert list(probe_records(one, [other]).transfer) == [EPSILONS[1]]
     manifest = other.run.manifest
     rounded = replace(manifest.key, engine=replace(manifest.key.engine, precision="fp16"))
     half = replace(other, run=replace(other.run, manifest=replace(manifest, key=rounded)))
-    assert not probes_of(one, [half]).transfer
+    assert not probe_records(one, [half]).transfer
 
 
 def test_what_was_made_on_the_same_model_is_no_transferred_attack(

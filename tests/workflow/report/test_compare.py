@@ -222,7 +222,7 @@ def test_other_benchmarks_and_several_models_are_refused(tmp_path: Path) -> None
 def test_images_that_were_generated_otherwise_are_refused(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", generated={"seed": 1}, conditions=CONDITIONS[:5])
     b = write_run(tmp_path / "b", generated={"seed": 2}, conditions=CONDITIONS[:5])
-    with pytest.raises(InputError, match="other ones under the same names"):
+    with pytest.raises(InputError, match="hold different images under the same names"):
         evaluator.compare(a, b)
     same = write_run(
         tmp_path / "c", generated={"seed": 1}, conditions=CONDITIONS[:5], model="alexnet"

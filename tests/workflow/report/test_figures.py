@@ -140,7 +140,7 @@ def test_a_report_without_shape_bias_and_attacks_says_that_there_is_nothing_to_d
 ) -> None:
     write_run(tmp_path / "runs", conditions=CLEAN)
     found = drawn(tmp_path / "runs", tmp_path / "figures")
-    note = "No figure: they are of shape bias and of attacks, and no run has either."
+    note = "No figure: figures show shape bias and attacks, and no run has either."
     assert found == Figures(notes=(note,))
     assert not (tmp_path / "figures").exists()
 
@@ -152,7 +152,7 @@ def test_a_bias_that_was_refused_is_no_bias_that_no_run_has(tmp_path: Path) -> N
     write_run(tmp_path / "a", records=lambda _: records, conditions=CLEAN, benchmark="cue-conflict")
     (note,) = drawn(tmp_path / "a", tmp_path / "figures").notes
     assert note.startswith(
-        "No figure: they are of shape bias and of attacks; refused: no image was decided for its "
+        "No figure: figures show shape bias and attacks; refused: no image was decided for its "
         "shape or its texture; bicycle6-bicycle3.png is not there"
     )
     assert note.endswith("a tree that has it.")

@@ -14,11 +14,11 @@ from matplotlib.image import AxesImage
 
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.classes import class_names
-from evaluator.reporting.entries import ModelResults
 from evaluator.reporting.figures.drawing import COLOURS, MARKERS, files_of, shortened, style
-from evaluator.reporting.figures.shape_bias_figure import NAME_WIDTH, shape_bias_figure
+from evaluator.reporting.figures.shape_bias import NAME_WIDTH, shape_bias_figure
+from evaluator.reporting.figures.stimulus import stimulus_figure
 from evaluator.reporting.figures.stimulus_examples import Classes, Example, answers_of, chosen
-from evaluator.reporting.figures.stimulus_figure import stimulus_figure
+from evaluator.reporting.model_results import ModelResults
 from evaluator.reporting.published.shape_bias_references import references_of, spread
 from evaluator.tests.score_rows import entry, refused_bias, shape_bias
 

@@ -10,15 +10,24 @@ shape bias improves accuracy and robustness", ICLR 2019.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..entries import ModelResults
 from ..footnotes import legend, percent
 from ..metric_info import EXEMPLAR_INTERVAL
+from ..model_results import ModelResults
 from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
-from ..tables.shape_bias_tables import BENCHMARK, bias_of, category_names
-from .drawing import COLOURS, FAINT, MARKERS, MUTED, axes_at, new_figure, shortened
+from ..tables.shape_bias import BENCHMARK, bias_of, category_names
+from .drawing import (
+    COLOURS,
+    FAINT,
+    MARKERS,
+    MOST_MODELS,
+    MUTED,
+    axes_at,
+    new_figure,
+    shortened,
+    wrapped_notes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,32 +41,31 @@ TOP, BELOW, LINE = 0.75, 0.62, 0.16
 NAME_WIDTH = 0.024
 """How far apart the names of two published models are at least, as a fraction of the axis."""
 
-LONGEST_NAME, LONGEST_NOTE = 55, 135
-MOST_MODELS = len(COLOURS)
+LONGEST_NAME = 55
 HOLLOW_MARKERS = "Dsp^"
-"""Of published models."""
+"""Markers of published models."""
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """What the figure is of.
+class _Data:
+    """Numbers of the figure.
 
     Attributes:
-        entries: The user's models that have a bias by this rule.
-        categories: From top to bottom.
+        models: The user's models that have a bias by this rule.
+        categories: Categories from top to bottom.
         keys: The rule and the number of stimuli.
-        references: To stand beside.
+        references: Published biases.
     """
 
-    entries: Sequence[ModelResults]
+    models: Sequence[ModelResults]
     categories: Sequence[str]
     keys: dict[str, object]
     references: Sequence[Reference]
 
     def offset(self, position: int) -> float:
-        """Models that agree stand one above the other."""
-        apart = min(0.3, 0.8 / len(self.entries))
-        return apart * (position - (len(self.entries) - 1) / 2)
+        """Distance of a model's markers from their rows, so that equal models do not overlap."""
+        apart = min(0.3, 0.8 / len(self.models))
+        return apart * (position - (len(self.models) - 1) / 2)
 
     @property
     def by_category(self) -> list[Reference]:
@@ -75,60 +83,62 @@ class _Drawn:
         return len(self.categories)
 
 
-def shape_bias_figure(entries: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
+def shape_bias_figure(models: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
     """The figure of the models that have a shape bias by this rule on these stimuli, if any.
 
     Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
     """
     keys: dict[str, object] = {"rule": rule, "stimuli": stimuli}
-    models = [entry for entry in entries if _value(entry, "shape_bias", keys) is not None]
-    if not models:
+    biased = [results for results in models if _value(results, "shape_bias", keys) is not None]
+    if not biased:
         return None
-    drawn = models[:MOST_MODELS]
-    of = _Drawn(drawn, category_names(drawn), keys, references_of(rule, stimuli))
-    notes = _notes(of, len(models) - len(drawn))
-    height = BAND + ROW * (len(of.categories) + 1)
+    drawn = biased[:MOST_MODELS]
+    data = _Data(drawn, category_names(drawn), keys, references_of(rule, stimuli))
+    notes = _notes(data, len(biased) - len(drawn))
+    height = BAND + ROW * (len(data.categories) + 1)
     figure = new_figure(
-        WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(of.by_category) + len(notes) + 0.6)
+        WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(data.by_category) + len(notes) + 0.6)
     )
-    bars = BARS + GAP if any(_decided_by_category(e, of) for e in drawn) else 0.0
+    bars = BARS + GAP if any(_decided_by_category(e, data) for e in drawn) else 0.0
     width = WIDTH - LEFT - RIGHT - bars
     axes = axes_at(figure, LEFT, TOP, width, height)
-    _frame(axes, of)
-    _place_references(axes, of)
-    _place_published(axes, of)
-    for position, entry in enumerate(drawn):
-        _place_model(axes, of, entry, position)
+    _frame(axes, data)
+    _place_references(axes, data)
+    _place_published(axes, data)
+    for position, results in enumerate(drawn):
+        _place_model(axes, data, results, position)
     if bars:
-        _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), of)
+        _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), data)
     _title(figure, rule, stimuli)
-    _below(figure, of, notes, TOP + height + BELOW)
+    _below(figure, data, notes, TOP + height + BELOW)
     return figure
 
 
 def _value(
-    entry: ModelResults, metric: str, keys: dict[str, object], **more: object
+    results: ModelResults, metric: str, keys: dict[str, object], **more: object
 ) -> float | None:
-    score = entry.find(BENCHMARK, metric, **keys, **more)
+    score = results.find(BENCHMARK, metric, **keys, **more)
     return None if score is None else score.value
 
 
-def _decided_by_category(entry: ModelResults, of: _Drawn) -> list[float | None]:
-    values = [_value(entry, "category_decided", of.keys, category=name) for name in of.categories]
+def _decided_by_category(results: ModelResults, data: _Data) -> list[float | None]:
+    values = [
+        _value(results, "category_decided", data.keys, category=name) for name in data.categories
+    ]
     return values if any(value is not None for value in values) else []
 
 
-def _frame(axes: "Axes", of: _Drawn) -> None:
+def _frame(axes: "Axes", data: _Data) -> None:
     """Categories and both directions: texture along the lower edge, shape along the upper one."""
     axes.set_xlim(0, 1)
-    axes.set_ylim(of.pooled_row + 0.5, of.top)
-    rows = [*of.categories, "all stimuli"]
+    axes.set_ylim(data.pooled_row + 0.5, data.top)
+    rows = [*data.categories, "all stimuli"]
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(axis="y", length=0, pad=6)
     axes.get_yticklabels()[-1].set_fontweight("bold")
-    for row in range(len(of.categories)):
+    for row in range(len(data.categories)):
         axes.axhline(row, color=FAINT, linewidth=0.6, zorder=0)
-    axes.axhline(of.pooled_row - 0.5, color=MUTED, linewidth=0.6, zorder=0)
+    axes.axhline(data.pooled_row - 0.5, color=MUTED, linewidth=0.6, zorder=0)
     ticks = [tenth / 10 for tenth in range(11)]
     axes.set_xticks(ticks)
     axes.set_xlabel("fraction of decisions for texture")
@@ -137,14 +147,14 @@ def _frame(axes: "Axes", of: _Drawn) -> None:
     shape.set_xlabel("fraction of decisions for shape", labelpad=5)
 
 
-def _place_references(axes: "Axes", of: _Drawn) -> None:
+def _place_references(axes: "Axes", data: _Data) -> None:
     """A thin line each, from its name down; names that would overlap move aside."""
-    places = spread([1 - reference.value for reference in of.references], NAME_WIDTH)
-    low, elbow = of.top + 0.9 * BAND / ROW, -0.5
-    for reference, place in zip(of.references, places, strict=True):
+    places = spread([1 - reference.value for reference in data.references], NAME_WIDTH)
+    low, elbow = data.top + 0.9 * BAND / ROW, -0.5
+    for reference, place in zip(data.references, places, strict=True):
         x = 1 - reference.value
         axes.plot(
-            [place, x, x], [low, elbow, of.pooled_row + 0.5],
+            [place, x, x], [low, elbow, data.pooled_row + 0.5],
             color=MUTED, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="reference",
         )  # fmt: skip
         axes.text(
@@ -153,12 +163,12 @@ def _place_references(axes: "Axes", of: _Drawn) -> None:
         )  # fmt: skip
 
 
-def _place_published(axes: "Axes", of: _Drawn) -> None:
+def _place_published(axes: "Axes", data: _Data) -> None:
     """Hollow markers of published models, where their categories are known."""
-    for number, reference in enumerate(of.by_category):
+    for number, reference in enumerate(data.by_category):
         points = [
             (1 - bias, row)
-            for row, name in enumerate(of.categories)
+            for row, name in enumerate(data.categories)
             if (bias := bias_of(reference.row, name)) is not None
         ]
         axes.plot(
@@ -177,13 +187,13 @@ def _hollow(number: int) -> dict[str, Any]:
     }
 
 
-def _place_model(axes: "Axes", of: _Drawn, entry: ModelResults, position: int) -> None:
+def _place_model(axes: "Axes", data: _Data, results: ModelResults, position: int) -> None:
     """Its markers, and its line at the bias over all stimuli, with the interval below."""
     colour, marker = COLOURS[position], MARKERS[position]
     points = [
-        (1 - value, row + of.offset(position))
-        for row, name in enumerate(of.categories)
-        if (value := _value(entry, "category_shape_bias", of.keys, category=name)) is not None
+        (1 - value, row + data.offset(position))
+        for row, name in enumerate(data.categories)
+        if (value := _value(results, "category_shape_bias", data.keys, category=name)) is not None
     ]
     look: dict[str, Any] = {
         "color": colour,
@@ -193,38 +203,38 @@ def _place_model(axes: "Axes", of: _Drawn, entry: ModelResults, position: int) -
     }
     axes.plot(
         [x for x, _ in points], [y for _, y in points],
-        **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=entry.name,
+        **look, linestyle="none", markersize=6, markeredgewidth=0.6, zorder=3, gid=results.name,
     )  # fmt: skip
-    score = entry.find(BENCHMARK, "shape_bias", **of.keys)
+    score = results.find(BENCHMARK, "shape_bias", **data.keys)
     assert score is not None
     assert score.value is not None
-    row = of.pooled_row + of.offset(position)
+    row = data.pooled_row + data.offset(position)
     axes.plot(
-        [1 - score.value] * 2, [-0.5, of.pooled_row + 0.5], color=colour, linewidth=1.2, zorder=2
+        [1 - score.value] * 2, [-0.5, data.pooled_row + 0.5], color=colour, linewidth=1.2, zorder=2
     )
     if score.low is not None and score.high is not None:
         axes.plot([1 - score.high, 1 - score.low], [row, row], color=colour, zorder=2)
     axes.plot([1 - score.value], [row], **look, markersize=7.5, markeredgewidth=0.8, zorder=4)
 
 
-def _place_bars(axes: "Axes", of: _Drawn) -> None:
+def _place_bars(axes: "Axes", data: _Data) -> None:
     """How many stimuli were decided for their shape or their texture at all."""
     axes.set_xlim(0, 1)
-    axes.set_ylim(of.pooled_row + 0.5, of.top)
+    axes.set_ylim(data.pooled_row + 0.5, data.top)
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_yticks([])
     axes.set_xlabel("decided")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.spines["left"].set_bounds(of.pooled_row + 0.5, -0.5)
-    height = min(0.3, 0.7 / len(of.entries))
-    for position, entry in enumerate(of.entries):
-        values = [*_decided_by_category(entry, of), _value(entry, "decided", of.keys)]
-        shift = height * (position - (len(of.entries) - 1) / 2)
+    axes.spines["left"].set_bounds(data.pooled_row + 0.5, -0.5)
+    height = min(0.3, 0.7 / len(data.models))
+    for position, results in enumerate(data.models):
+        values = [*_decided_by_category(results, data), _value(results, "decided", data.keys)]
+        shift = height * (position - (len(data.models) - 1) / 2)
         rows = [row + shift for row, value in enumerate(values) if value is not None]
         lengths = [value for value in values if value is not None]
         axes.barh(rows, lengths, height=height, color=COLOURS[position])
-    axes.axhline(of.pooled_row - 0.5, color=MUTED, linewidth=0.6)
+    axes.axhline(data.pooled_row - 0.5, color=MUTED, linewidth=0.6)
 
 
 def _title(figure: "Figure", rule: str, stimuli: int) -> None:
@@ -235,23 +245,23 @@ def _title(figure: "Figure", rule: str, stimuli: int) -> None:
     )  # fmt: skip
 
 
-def _notes(of: _Drawn, left_out: int) -> list[str]:
+def _notes(data: _Data, left_out: int) -> list[str]:
     """What the marks, the intervals and the lines are."""
-    cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **of.keys)) for entry in of.entries]
+    cells = [
+        results.cell(results.find(BENCHMARK, "shape_bias", **data.keys)) for results in data.models
+    ]
     notes = legend(cells)
     if any("[" in cell.text for cell in cells):
         notes.append(f"[low, high]: {EXEMPLAR_INTERVAL}; also the whiskers")
     notes.append("dashed: published, over all stimuli (Geirhos et al., 2019; arXiv 1907.07640)")
-    names = " ".join(reference.name for reference in of.references)
+    names = " ".join(reference.name for reference in data.references)
     signs = {STYLIZED: "trained on Stylized-ImageNet", UNNAMED: "the source does not name its rule"}
     used = [f"{sign}: {meaning}" for sign, meaning in signs.items() if sign in names]
     notes += ["; ".join(used)] if used else []
-    if left_out:
-        notes.append(f"{left_out} further models are in the tables only")
-    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
+    return wrapped_notes(notes, left_out)
 
 
-def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> None:
+def _below(figure: "Figure", data: _Data, notes: Sequence[str], top: float) -> None:
     """One line a model, with its numbers and their marks; then what they mean."""
     height = figure.get_figheight()
 
@@ -262,18 +272,18 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
 
     lines: list[tuple[str, dict[str, Any]]] = [
         (
-            legend_line(entry, of.keys),
+            legend_line(results, data.keys),
             {"color": COLOURS[position], "marker": MARKERS[position], "markersize": 6,
              "markeredgecolor": "white", "markeredgewidth": 0.6},
         )
-        for position, entry in enumerate(of.entries)
+        for position, results in enumerate(data.models)
     ]  # fmt: skip
     lines += [
         (
             f"{reference.name}, as published: shape bias {percent(reference.value, None, None)} %",
             _hollow(n),
         )
-        for n, reference in enumerate(of.by_category)
+        for n, reference in enumerate(data.by_category)
     ]
     for number, (text, look) in enumerate(lines):
         line(text, number, fontsize=7.5)
@@ -283,11 +293,13 @@ def _below(figure: "Figure", of: _Drawn, notes: Sequence[str], top: float) -> No
         line(note, len(lines) + 0.3 + number, fontsize=6.5, color=MUTED)
 
 
-def legend_line(entry: ModelResults, keys: dict[str, object]) -> str:
+def legend_line(results: ModelResults, keys: dict[str, object]) -> str:
     """A model's numbers over all stimuli, with their intervals and marks."""
     words = []
     for metric, title in (("shape_bias", "shape bias"), ("decided", "decided")):
-        cell = entry.cell(entry.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias")
+        cell = results.cell(
+            results.find(BENCHMARK, metric, **keys), interval=metric == "shape_bias"
+        )
         if cell.text:
             words.append(f"{title} {cell.text} %{cell.marks}")
-    return f"{shortened(entry.name, LONGEST_NAME)}: {', '.join(words)}"
+    return f"{shortened(results.name, LONGEST_NAME)}: {', '.join(words)}"

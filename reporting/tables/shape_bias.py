@@ -5,12 +5,11 @@ A shape bias never stands without its rule and its set of stimuli.
 
 from collections.abc import Iterator, Sequence
 
-from ...contracts import Score
-from ..entries import ModelResults, Number, ReportContents, refusals
 from ..footnotes import TableCell, percent
 from ..metric_info import quantity_of
-from ..published.published import SOURCE, printed_table
-from ..published.published_shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
+from ..model_results import ModelResults, Number, ReportContents, refusals, refused_conditions
+from ..published.paper import SOURCE, printed_table
+from ..published.shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
 from ..table import Table
 from ..table_layout import Column, Row, table_of_columns, table_of_rows
 
@@ -31,10 +30,10 @@ PUBLISHED_CATEGORIES = f"published: counted from the trials of {GEIRHOS}; their 
 _PRINTED = " (Geirhos et al., 2019)"
 
 
-def shape_bias_tables(shown: ReportContents) -> list[Table]:
+def shape_bias_tables(contents: ReportContents) -> list[Table]:
     """Table 3, where a model has a number of it; then one table a protocol by category."""
-    entries = shown.with_number(BENCHMARK, "shape_bias")
-    rows = [row for entry in entries for row in _rows(entry)]
+    models = contents.with_number(BENCHMARK, "shape_bias")
+    rows = [row for results in models for row in _rows(results)]
     if not any(cell.of is not None for row in rows for cell in row.cells):
         return []
     numbers: list[Number] = [
@@ -49,9 +48,9 @@ def shape_bias_tables(shown: ReportContents) -> list[Table]:
             "model", "weights", "rule", "stimuli", *(quantity_of(m).heading for m in METRICS),
         ),
         [*rows, *_printed_rows(), *_other_rows()],
-        (*NOTES, *_published_notes(), *refusals(entries, numbers)),
+        (*NOTES, *_published_notes(), *refusals(models, numbers)),
     )  # fmt: skip
-    return [table, *(t for rule, n in OF_CATEGORIES for t in _by_category(entries, rule, n))]
+    return [table, *(t for rule, n in OF_CATEGORIES for t in _by_category(models, rule, n))]
 
 
 def rule_of(row: PublishedShapeBias) -> str:
@@ -71,12 +70,12 @@ def short_weights(row: PublishedShapeBias) -> str:
     return row.weights.partition(" (")[0].removeprefix("trained on ")
 
 
-def _rows(entry: ModelResults) -> Iterator[Row]:
+def _rows(results: ModelResults) -> Iterator[Row]:
     for rule, stimuli in PROTOCOLS:
-        scores = [entry.find(BENCHMARK, m, rule=rule, stimuli=stimuli) for m in METRICS]
+        scores = [results.find(BENCHMARK, m, rule=rule, stimuli=stimuli) for m in METRICS]
         if first := next(filter(None, scores), None):
-            words = (entry.name, first.weights, rule, f"{stimuli:,}")
-            yield Row(words, [entry.cell(score) for score in scores])
+            words = (results.name, first.weights, rule, f"{stimuli:,}")
+            yield Row(words, [results.cell(score) for score in scores])
 
 
 def _printed_rows() -> Iterator[Row]:
@@ -119,38 +118,40 @@ def _published_notes() -> list[str]:
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
 
 
-def _by_category(entries: Sequence[ModelResults], rule: str, stimuli: int) -> Iterator[Table]:
+def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Iterator[Table]:
     """The bias of each category of shapes and how many of its stimuli were decided."""
     keys = {"rule": rule, "stimuli": stimuli}
     models = [
-        entry
-        for entry in entries
-        if (pooled := entry.find(BENCHMARK, "shape_bias", **keys)) and pooled.value is not None
+        results
+        for results in models
+        if (pooled := results.find(BENCHMARK, "shape_bias", **keys)) and pooled.value is not None
     ]
     categories = category_names(models)
     if not categories:
         return
     columns, scores, notes = [], [], []
-    for entry in models:
+    for results in models:
         for metric, title in (
-            ("category_shape_bias", entry.name),
+            ("category_shape_bias", results.name),
             ("category_decided", "decided %"),
         ):
-            found = [entry.find(BENCHMARK, metric, **keys, category=c) for c in categories]
-            cells = [entry.cell(score, interval=False) for score in found]
+            found = [results.find(BENCHMARK, metric, **keys, category=c) for c in categories]
+            cells = [results.cell(score, interval=False) for score in found]
             if any(found):
                 columns.append(Column(title, cells))
                 scores += [score for score in found if score]
     if (rule, stimuli) == PROTOCOLS[0]:
         columns += _published_categories(categories)
         notes = [PUBLISHED_CATEGORIES]
-    pooled_cells = [entry.cell(entry.find(BENCHMARK, "shape_bias", **keys)) for entry in models]
+    pooled_cells = [
+        results.cell(results.find(BENCHMARK, "shape_bias", **keys)) for results in models
+    ]
     yield table_of_columns(
         f"Shape bias % by category of shape, rule {rule} over {stimuli:,} stimuli",
         "category",
         categories,
         columns,
-        notes=[*notes, *_refused_categories(scores)],
+        notes=[*notes, *refused_conditions(scores, lambda score: str(score.category))],
         legend_of=pooled_cells,
     )
 
@@ -177,15 +178,7 @@ def bias_of(row: PublishedShapeBias, category: str) -> float | None:
     return shape / (shape + texture) if shape + texture else None
 
 
-def category_names(entries: Sequence[ModelResults]) -> list[str]:
+def category_names(models: Sequence[ModelResults]) -> list[str]:
     """The categories that these models have numbers of, in their order."""
-    scores = (s for entry in entries for s in entry.of(BENCHMARK, "category_shape_bias"))
+    scores = (s for results in models for s in results.of(BENCHMARK, "category_shape_bias"))
     return list(dict.fromkeys(str(score.category) for score in scores))
-
-
-def _refused_categories(scores: Sequence[Score]) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for score in scores:
-        if score.value is None and score.reason is not None:
-            reasons.setdefault(score.reason, []).append(str(score.category))
-    return [f"refused, {reason}: {', '.join(names)}" for reason, names in reasons.items()]

@@ -8,23 +8,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...contracts import Score
-from ..entries import ModelResults, Number, ReportContents, refusals
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import TableCell, percent
-from ..published.paper_deviations import made_otherwise, of_other_images
-from ..published.published import BLACK_BOX_SOURCE, SOURCE, printed_table
+from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..published.paper import BLACK_BOX_SOURCE, SOURCE, printed_table
+from ..published.paper_deviations import image_deviations, paper_deviations
 from ..table import Table
 from ..table_layout import Row, table_of_rows
-from .transfer_tables import weakness
+from .transfer import weakness
 
 EPSILON = 0.06
-WHITE_BOX, BLACK_BOX = "whitebox", "transfer"
-PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", BLACK_BOX: "transfer-1-paper"}
-UNDER_ATTACK, OF_SOURCE = "accuracy_under_attack", "source_accuracy"
+PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", TRANSFER: "transfer-1-paper"}
+OF_SOURCE = "source_accuracy"
 
 _MADE_ON = {"source_model": BLACK_BOX_SOURCE}
 COLUMNS: Mapping[str, Number] = {
     "black-box, 10 steps %": (
-        BLACK_BOX,
+        TRANSFER,
         UNDER_ATTACK,
         {"epsilon": EPSILON, "steps": 10, **_MADE_ON},
     ),
@@ -51,18 +51,18 @@ COMPARATORS = (
 )
 
 
-def paper_attack_table(shown: ReportContents) -> list[Table]:
+def paper_attack_table(contents: ReportContents) -> list[Table]:
     """Table 2, where a model has a number of it from an attack; then all rows as printed."""
-    found = [_Found(entry) for entry in shown.entries]
-    found = [one for one in found if any(cell.of is not None for cell in one.under_attack)]
-    if not found:
+    attacked = [_AttackRow(results) for results in contents.models]
+    attacked = [row for row in attacked if any(cell.of is not None for cell in row.under_attack)]
+    if not attacked:
         return []
     printed = printed_table("table2")
-    rows = [Row((one.entry.name,), [one.clean, *one.under_attack]) for one in found]
+    rows = [Row((row.results.name,), [row.clean, *row.under_attack]) for row in attacked]
     for name, values in printed.rows.items():
         cells = [TableCell("" if value is None else str(value)) for value in values]
         rows.append(Row((f"{name}, as printed",), cells))
-    entries = [one.entry for one in found]
+    models = [row.results for row in attacked]
     return [
         table_of_rows(
             f"Table 2 of {SOURCE}: {printed.caption}",
@@ -71,46 +71,46 @@ def paper_attack_table(shown: ReportContents) -> list[Table]:
             (
                 COUNT,
                 MADE,
-                *(note for entry in entries for note in _source_notes(entry)),
-                *(note for entry in entries for note in _other_images(entry)),
-                *(note for entry in shown.entries for note in _left_out(entry)),
+                *(note for results in models for note in _source_notes(results)),
+                *(note for results in models for note in _other_images(results)),
+                *(note for results in contents.models for note in _left_out(results)),
                 *COMPARATORS,
-                *refusals(entries, COLUMNS.values()),
+                *refusals(models, COLUMNS.values()),
             ),
         )
     ]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a model has of the table."""
+class _AttackRow:
+    """Numbers of a model in the table."""
 
-    entry: ModelResults
+    results: ModelResults
 
     @property
     def under_attack(self) -> list[TableCell]:
-        return [self.entry.cell(_papers(self.entry, number)) for number in COLUMNS.values()]
+        return [self.results.cell(_papers(self.results, number)) for number in COLUMNS.values()]
 
     @property
     def clean(self) -> TableCell:
         """Of an attack's run, which has it of the same images; else from the top-1 error."""
-        for number in ((WHITE_BOX, "clean_accuracy", {}), (BLACK_BOX, "clean_accuracy", _MADE_ON)):
-            score = _papers(self.entry, number)
+        for number in ((WHITE_BOX, "clean_accuracy", {}), (TRANSFER, "clean_accuracy", _MADE_ON)):
+            score = _papers(self.results, number)
             if score is not None and score.value is not None:
-                return self.entry.cell(score)
-        error = self.entry.find("imagenet", "top1_error")
-        return self.entry.cell(None if error is None else _accuracy_from_error(error))
+                return self.results.cell(score)
+        error = self.results.find("imagenet", "top1_error")
+        return self.results.cell(None if error is None else _accuracy_from_error(error))
 
 
-def _papers(entry: ModelResults, number: Number) -> Score | None:
-    """A number of the entry, if it was made as the paper's."""
+def _papers(results: ModelResults, number: Number) -> Score | None:
+    """A number of a model, if it was made as the paper's."""
     benchmark, metric, keys = number
-    score = entry.find(benchmark, metric, **keys)
+    score = results.find(benchmark, metric, **keys)
     return score if score is not None and _is_papers(score) else None
 
 
 def _is_papers(score: Score) -> bool:
-    return score.protocol == PROTOCOLS[score.benchmark] and not made_otherwise(score)
+    return score.protocol == PROTOCOLS[score.benchmark] and not paper_deviations(score)
 
 
 def _accuracy_from_error(error: Score) -> Score:
@@ -119,45 +119,45 @@ def _accuracy_from_error(error: Score) -> Score:
     return replace(error, metric="accuracy", value=value, low=ends[0], high=ends[1])
 
 
-def _source_notes(entry: ModelResults) -> Iterator[str]:
+def _source_notes(results: ModelResults) -> Iterator[str]:
     """What the black-box attack made of its source, without which its number says nothing."""
     benchmark, metric, keys = COLUMNS["black-box, 10 steps %"]
-    number = _papers(entry, (benchmark, metric, keys))
+    number = _papers(results, (benchmark, metric, keys))
     if number is None or number.value is None:
         return
-    score = entry.find(benchmark, OF_SOURCE, **keys)
+    score = results.find(benchmark, OF_SOURCE, **keys)
     if score is None or score.value is None:
-        yield f"{entry.name}: how {BLACK_BOX_SOURCE} itself fares under that attack is not known"
+        yield f"{results.name}: how {BLACK_BOX_SOURCE} itself fares under that attack is not known"
         return
     yield (
-        f"{entry.name}: {BLACK_BOX_SOURCE} itself is right on "
+        f"{results.name}: {BLACK_BOX_SOURCE} itself is right on "
         f"{percent(score.value, None, None)} % under that attack"
     )
     if warning := weakness(BLACK_BOX_SOURCE, [score]):
-        yield f"{entry.name}: {warning}"
+        yield f"{results.name}: {warning}"
 
 
-def _other_images(entry: ModelResults) -> Iterator[str]:
+def _other_images(results: ModelResults) -> Iterator[str]:
     """That a white-box number is of more than the paper's images."""
-    found = (_papers(entry, number) for number in COLUMNS.values())
-    words = (word for score in found if score is not None for word in of_other_images(score))
+    found = (_papers(results, number) for number in COLUMNS.values())
+    words = (word for score in found if score is not None for word in image_deviations(score))
     for word in dict.fromkeys(words):
-        yield f"{entry.name}, white-box: of {word}"
+        yield f"{results.name}, white-box: of {word}"
 
 
-def _left_out(entry: ModelResults) -> Iterator[str]:
+def _left_out(results: ModelResults) -> Iterator[str]:
     """Attacks that have a number at this epsilon and are not the paper's."""
-    for benchmark, title in ((WHITE_BOX, "white-box"), (BLACK_BOX, "black-box")):
-        at = [s for s in entry.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
+    for benchmark, title in ((WHITE_BOX, "white-box"), (TRANSFER, "black-box")):
+        at = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
         for reason in dict.fromkeys(filter(None, map(_why_not, at))):
-            yield f"left out, {entry.name}, {title}: {reason}"
+            yield f"left out, {results.name}, {title}: {reason}"
 
 
 def _why_not(score: Score) -> str:
     if score.protocol != PROTOCOLS[score.benchmark]:
         return f"it is by the protocol {score.protocol}, which counts otherwise"
-    if words := made_otherwise(score):
+    if words := paper_deviations(score):
         return f"it was made otherwise: {'; '.join(words)}"
-    if score.benchmark == BLACK_BOX and score.source_model != BLACK_BOX_SOURCE:
+    if score.benchmark == TRANSFER and score.source_model != BLACK_BOX_SOURCE:
         return f"it was made on {score.source_model}, not on {BLACK_BOX_SOURCE}"
     return ""

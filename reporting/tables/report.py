@@ -2,26 +2,26 @@
 
 A number that is not the whole published benchmark, or comes from generated data, never stands
 without a mark that says so. A benchmark's tables are made by one module, named in ``OF_BENCHMARK``;
-one that has no module has the table of ``generic_tables.py``.
+one that has no module has the table of ``generic.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from ...contracts import Score
-from ..entries import ModelResults, ReportContents
 from ..footnotes import counted
-from ..published.published import published_models, published_scores
+from ..model_results import ModelResults, ReportContents
+from ..published.paper import published_models, published_scores
 from ..table import Table
-from .attack_tables import attack_tables
-from .corruption_tables import corruption_tables
-from .generic_tables import generic_tables
-from .imagenet_tables import imagenet_tables
-from .paper_attack_table import paper_attack_table
-from .paper_tables import paper_tables
-from .perturbation_tables import perturbation_tables
-from .shape_bias_tables import shape_bias_tables
+from .attack import attack_tables
+from .corruption import corruption_tables
+from .generic import generic_tables
+from .imagenet import imagenet_tables
+from .paper import paper_tables
+from .paper_attack import paper_attack_table
+from .perturbation import perturbation_tables
+from .shape_bias import shape_bias_tables
 from .summary import summary_tables
-from .transfer_tables import transfer_tables
+from .transfer import transfer_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
     "imagenet": imagenet_tables,
@@ -34,7 +34,7 @@ OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
 
 
 def report_tables(
-    entries: Sequence[ModelResults],
+    models: Sequence[ModelResults],
     *,
     all_published: bool = False,
     left_out: Sequence[str] = (),
@@ -43,25 +43,25 @@ def report_tables(
     """All tables of a report.
 
     Args:
-        entries: The user's models.
-        all_published: Show all the paper's models, not only those that are among the entries.
+        models: The user's models.
+        all_published: Show all the paper's models, not only those that are among the models.
         left_out: What was found and is in no table, a line each.
-        besides: Tables that the entries' numbers do not stand without.
+        besides: Tables that the models' numbers do not stand without.
     """
-    shown = ReportContents(entries, published_beside(entries, all_published))
-    tables = [*summary_tables(shown), *paper_tables(shown), *paper_attack_table(shown)]
+    contents = ReportContents(models, published_beside(models, all_published))
+    tables = [*summary_tables(contents), *paper_tables(contents), *paper_attack_table(contents)]
     for tables_of in OF_BENCHMARK.values():
-        tables += tables_of(shown)
-    others = dict.fromkeys(score.benchmark for entry in entries for score in entry.scores)
+        tables += tables_of(contents)
+    others = dict.fromkeys(score.benchmark for results in models for score in results.scores)
     for benchmark in others:
         if benchmark not in OF_BENCHMARK:
-            tables += generic_tables(shown, benchmark)
-    return [*tables, *besides, provenance_table(entries, left_out)]
+            tables += generic_tables(contents, benchmark)
+    return [*tables, *besides, provenance_table(models, left_out)]
 
 
-def published_beside(entries: Sequence[ModelResults], all_published: bool) -> list[ModelResults]:
+def published_beside(models: Sequence[ModelResults], all_published: bool) -> list[ModelResults]:
     """The paper's models that stand beside these."""
-    names = {entry.model for entry in entries}
+    names = {results.model for results in models}
     return [
         ModelResults(f"{model}, as published", model, tuple(published_scores(model)))
         for model in published_models()
@@ -69,11 +69,11 @@ def published_beside(entries: Sequence[ModelResults], all_published: bool) -> li
     ]
 
 
-def provenance_table(entries: Sequence[ModelResults], left_out: Sequence[str] = ()) -> Table:
+def provenance_table(models: Sequence[ModelResults], left_out: Sequence[str] = ()) -> Table:
     """What ran: one row a run; below it, what was found and left out."""
     rows: dict[str, tuple[str, str]] = {}
-    for score in (score for entry in entries for score in entry.scores):
-        most = max(s.n for e in entries for s in e.scores if s.run == score.run)
+    for score in (score for results in models for score in results.scores):
+        most = max(s.n for e in models for s in e.scores if s.run == score.run)
         rows[score.run] = (
             score.run,
             f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "

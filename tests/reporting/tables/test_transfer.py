@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import ModelResults
-from evaluator.reporting.published.published import (
+from evaluator.reporting.model_results import ModelResults
+from evaluator.reporting.published.paper import (
     printed_table,
     published_models,
     published_scores,
 )
 from evaluator.reporting.table import Table
-from evaluator.reporting.tables.tables import report_tables
-from evaluator.reporting.tables.transfer_tables import WEAK
+from evaluator.reporting.tables.report import report_tables
+from evaluator.reporting.tables.transfer import WEAK
 from evaluator.tests.attack_scores import PAPERS_SOURCE, transfer
 from evaluator.tests.score_rows import entry, score
 

@@ -6,9 +6,9 @@ Source of the layout: Orhan, arXiv 1907.07640, Figure 4.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..entries import ModelResults
 from ..footnotes import TableCell, legend
-from ..tables.shape_bias_tables import BENCHMARK
+from ..model_results import ModelResults
+from ..tables.shape_bias import BENCHMARK
 from .drawing import COLOURS, FAINT, INK, MUTED, new_figure, shortened
 from .stimulus_examples import Answer, Example
 
@@ -32,19 +32,19 @@ MATCHES = {"shape": ("●", COLOURS[0]), "texture": ("■", COLOURS[1]), "": (""
 CREDIT = "stimuli: Geirhos et al. (2019), rgeirhos/texture-vs-shape, CC BY 4.0"
 
 
-def stimulus_figure(entries: Sequence[ModelResults], examples: Sequence[Example]) -> "Figure":
+def stimulus_figure(models: Sequence[ModelResults], examples: Sequence[Example]) -> "Figure":
     """A page of examples, with the answers of each model below.
 
     Within ``drawing.style``.
 
     Args:
-        entries: The models, as many as an example has lists of answers.
+        models: The models, as many as an example has lists of answers.
         examples: What to show.
     """
-    cells = [_cell(entry) for entry in entries]
+    cells = [_cell(results) for results in models]
     names = [
-        f"{shortened(entry.name, LONGEST_NAME)}{cell.marks}"
-        for entry, cell in zip(entries, cells, strict=True)
+        f"{shortened(results.name, LONGEST_NAME)}{cell.marks}"
+        for results, cell in zip(models, cells, strict=True)
     ]
     notes = [
         *legend(cells),
@@ -75,10 +75,10 @@ def stimulus_figure(entries: Sequence[ModelResults], examples: Sequence[Example]
     return figure
 
 
-def _cell(entry: ModelResults) -> TableCell:
+def _cell(results: ModelResults) -> TableCell:
     """The shape bias whose marks hold for the answers that it was made of."""
-    scores = list(entry.of(BENCHMARK, "shape_bias"))
-    return entry.cell(next((s for s in scores if s.value is not None), scores[0]))
+    scores = list(results.of(BENCHMARK, "shape_bias"))
+    return results.cell(next((s for s in scores if s.value is not None), scores[0]))
 
 
 def _page(figure: "Figure") -> "Axes":

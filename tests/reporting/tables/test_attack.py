@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import ModelResults
-from evaluator.reporting.published.published import published_scores
+from evaluator.reporting.model_results import ModelResults
+from evaluator.reporting.published.paper import published_scores
 from evaluator.reporting.table import Table
-from evaluator.reporting.tables.tables import report_tables
+from evaluator.reporting.tables.report import report_tables
 from evaluator.tests.score_rows import score
 
 PAPERS = "target not reached"

@@ -1,49 +1,49 @@
-"""White-box attacks: what is still right over epsilon, and over the number of steps.
+"""White-box attacks: accuracy over epsilon, and over the number of steps.
 
-What is counted stands in every row: the paper's count, that a target drawn at random was not
-reached, is far above the share of images whose label was never left. Beside both stands how often
-the target was reached at all.
+Every row says what it counts: the paper's count, that a target drawn at random is not reached, is
+far above the share of images whose label no iterate leaves. A third row says how often the target
+is reached.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ...contracts import Score, epsilon_text
-from ..entries import ModelResults, Number, ReportContents, refusals
+from ..attack_numbers import UNDER_ATTACK, attack_protocol, curve_epsilon, fewest_steps
+from ..attack_numbers import WHITE_BOX as BENCHMARK
 from ..footnotes import TableCell
+from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
-BENCHMARK = "whitebox"
-CURVE_EPSILON = 0.06
-"""Of the paper's curve over steps; where it is not there, the largest that is stands for it."""
-
 COUNTS = {
     "paper": {
-        "accuracy_under_attack": "target not reached",
+        UNDER_ATTACK: "target not reached",
         "label_unchanged": "label never left",
         "target_reached": "target reached, of those right",
     },
-    "standard": {"accuracy_under_attack": "label never left, the worst case of all attempts"},
+    "standard": {UNDER_ATTACK: "label never left, the worst case of all attempts"},
 }
-"""Of each protocol, what its numbers count beside that an image is right without an attack."""
+"""What the metrics of each protocol count of images that are right without an attack."""
 
 NOTES = (
     "target not reached, label never left: of all images, right without an attack, and this by no "
     "iterate so far; clean: right without an attack",
     "the paper counts that its target was not reached, a wrong class drawn at random: that is no "
     "accuracy against an adversary",
-    "how the attack was made, and whether it can be believed, stands below",
+    "whether the attack is reliable stands below",
 )
 
 
-def attack_tables(shown: ReportContents) -> list[Table]:
+def attack_tables(contents: ReportContents) -> list[Table]:
     """A table over epsilon, and one over steps."""
-    entries = shown.with_number(BENCHMARK, "clean_accuracy")
-    if not entries:
+    attacked = [
+        model for model in contents.with_number(BENCHMARK, "clean_accuracy") if any(_counts(model))
+    ]
+    if not attacked:
         return []
-    models = [*entries, *shown.published_with(BENCHMARK, "accuracy_under_attack")]
+    models = [*attacked, *contents.published_with(BENCHMARK, UNDER_ATTACK)]
     return [*_over_epsilon(models), *_over_steps(models)]
 
 
@@ -51,7 +51,7 @@ def _over_epsilon(models: Sequence[ModelResults]) -> Iterator[Table]:
     epsilons = sorted({s.epsilon for m in models for s in _under_attack(m) if s.epsilon})
     rows, refused = [], []
     for model in models:
-        steps = min((score.steps or 0 for score in _under_attack(model)), default=0)
+        steps = fewest_steps(_under_attack(model))
         for metric, count in _counts(model):
             cells = [model.cell(model.find(BENCHMARK, "clean_accuracy"), interval=False)]
             cells += [_cell(model, metric, epsilon, steps) for epsilon in epsilons]
@@ -63,52 +63,45 @@ def _over_epsilon(models: Sequence[ModelResults]) -> Iterator[Table]:
             "White-box attack over epsilon: still right, %",
             (*header, *map(epsilon_text, epsilons)),
             rows,
-            _notes(models, refused),
+            [*NOTES, *deviation_notes(models, BENCHMARK), *refused],
         )
 
 
 def _over_steps(models: Sequence[ModelResults]) -> Iterator[Table]:
-    counts = sorted({s.steps for m in models for s in _under_attack(m) if s.steps})
+    step_counts = sorted({s.steps for m in models for s in _under_attack(m) if s.steps})
     rows, refused = [], []
     for model in models:
-        found = sorted({s.epsilon for s in _under_attack(model) if s.epsilon})
-        epsilon = CURVE_EPSILON if CURVE_EPSILON in found else max(found, default=0.0)
+        epsilon = curve_epsilon(_under_attack(model))
         for metric, count in _counts(model):
-            cells = [_cell(model, metric, epsilon, steps) for steps in counts]
+            cells = [_cell(model, metric, epsilon, steps) for steps in step_counts]
             if any(map(str, cells)):
                 rows.append(Row((model.name, count, epsilon_text(epsilon)), cells))
-        refused += _refused(model, [epsilon], counts)
-    if rows and len(counts) > 1:
+        refused += _refused(model, [epsilon], step_counts)
+    if rows and len(step_counts) > 1:
         header = ("model", "what is counted", "epsilon")
         yield table_of_rows(
             "White-box attack over steps: still right, %",
-            (*header, *map(str, counts)),
+            (*header, *map(str, step_counts)),
             rows,
-            _notes(models, refused),
+            [*NOTES, *deviation_notes(models, BENCHMARK), *refused],
         )
-
-
-def _notes(models: Sequence[ModelResults], refused: Sequence[str]) -> list[str]:
-    """What is counted, in what attacks are not the paper's, and why numbers were refused."""
-    return [*NOTES, *deviation_notes(models, BENCHMARK), *refused]
 
 
 def _refused(model: ModelResults, epsilons: Sequence[float], counts: Sequence[int]) -> list[str]:
     numbers: list[Number] = [(BENCHMARK, "clean_accuracy", {})]
-    for metric in COUNTS["paper"]:
-        for epsilon, steps in product(epsilons, counts):
-            numbers.append((BENCHMARK, metric, {"epsilon": epsilon, "steps": steps}))
+    for metric, epsilon, steps in product(COUNTS["paper"], epsilons, counts):
+        numbers.append((BENCHMARK, metric, {"epsilon": epsilon, "steps": steps}))
     return refusals([model], numbers)
 
 
 def _under_attack(model: ModelResults) -> Iterator[Score]:
-    yield from model.of(BENCHMARK, "accuracy_under_attack")
+    yield from model.of(BENCHMARK, UNDER_ATTACK)
 
 
 def _counts(model: ModelResults) -> Iterator[tuple[str, str]]:
-    """The metrics of a model's attack, and what they count."""
-    protocol = next((str(score.protocol) for score in _under_attack(model)), "")
-    for metric, count in COUNTS.get(protocol.rpartition("-")[2], {}).items():
+    """Metrics of a model's attack, and what they count; none of an unknown protocol."""
+    protocol = attack_protocol(_under_attack(model))
+    for metric, count in ({} if protocol is None else COUNTS[protocol.name]).items():
         if any(model.of(BENCHMARK, metric)):
             yield metric, count
 

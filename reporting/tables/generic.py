@@ -6,16 +6,16 @@ So a benchmark that was added is in the report before anybody writes a module fo
 from collections.abc import Iterator, Sequence
 
 from ...contracts import BENCHMARK_INFO
-from ..entries import KEYS, ModelResults, ReportContents, keys_of, refusals
 from ..footnotes import TableCell
 from ..metric_info import quantity_of
+from ..model_results import KEYS, ModelResults, ReportContents, keys_of, refusals
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
 
-def generic_tables(shown: ReportContents, benchmark: str) -> list[Table]:
+def generic_tables(contents: ReportContents, benchmark: str) -> list[Table]:
     """All numbers of a benchmark; where they have conditions, a row for each of a model's."""
-    models = [e for e in (*shown.entries, *shown.published) if any(e.of(benchmark))]
+    models = [e for e in (*contents.models, *contents.published) if any(e.of(benchmark))]
     scores = [score for model in models for score in model.of(benchmark)]
     metrics = list(dict.fromkeys(score.metric for score in scores))
     rows = [row for model in models for row in _rows(model, benchmark, metrics)]
@@ -26,15 +26,15 @@ def generic_tables(shown: ReportContents, benchmark: str) -> list[Table]:
             BENCHMARK_INFO[benchmark].title,
             (*words, *(quantity_of(metric).heading for metric in metrics)),
             [Row(row.words[: len(words)], row.cells) for row in rows],
-            refusals(shown.entries, numbers),
+            refusals(contents.models, numbers),
         )
     ]
 
 
-def _rows(entry: ModelResults, benchmark: str, metrics: Sequence[str]) -> Iterator[Row]:
+def _rows(results: ModelResults, benchmark: str, metrics: Sequence[str]) -> Iterator[Row]:
     cells: dict[tuple[object, ...], dict[str, TableCell]] = {}
-    for score in entry.of(benchmark):
-        cells.setdefault(keys_of(score), {}).setdefault(score.metric, entry.cell(score))
+    for score in results.of(benchmark):
+        cells.setdefault(keys_of(score), {}).setdefault(score.metric, results.cell(score))
     for keys, found in cells.items():
         condition = ", ".join(str(key) for key in keys if key is not None)
-        yield Row((entry.name, condition), [found.get(metric, TableCell()) for metric in metrics])
+        yield Row((results.name, condition), [found.get(metric, TableCell()) for metric in metrics])

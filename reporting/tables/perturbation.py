@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...contracts import ALEXNET_FLIP_PROBABILITY
-from ..entries import ModelResults, ReportContents
 from ..footnotes import TableCell, percent
+from ..model_results import ModelResults, ReportContents
 from ..table import Table
 from ..table_layout import Column, table_of_columns
 
@@ -54,23 +54,23 @@ MEASURES = (
 )
 
 
-def perturbation_tables(shown: ReportContents) -> list[Table]:
+def perturbation_tables(contents: ReportContents) -> list[Table]:
     """A model alone has one table; several stand side by side in one for each measure."""
-    entries = shown.with_number(BENCHMARK, "flip_probability")
-    models = [*entries, *shown.published_with(BENCHMARK, "flip_probability")]
-    if not entries:
+    scored = contents.with_number(BENCHMARK, "flip_probability")
+    models = [*scored, *contents.published_with(BENCHMARK, "flip_probability")]
+    if not scored:
         return []
     if len(models) == 1:
-        columns = [Column(of.heading, _cells(models[0], of)) for of in MEASURES]
-        notes = [*(measure.note for measure in MEASURES), *_measured_mfr(entries)]
+        columns = [Column(measure.heading, _cells(models[0], measure)) for measure in MEASURES]
+        notes = [*(measure.note for measure in MEASURES), *_measured_mfr(scored)]
         return [_table(f"{models[0].name}: ImageNet-P", columns, notes)]
     return [
         _table(
-            of.title,
-            [Column(model.name, _cells(model, of)) for model in models],
-            [of.note, *(_measured_mfr(entries) if of is FLIP_RATE else ())],
+            measure.title,
+            [Column(model.name, _cells(model, measure)) for model in models],
+            [measure.note, *(_measured_mfr(scored) if measure is FLIP_RATE else ())],
         )
-        for of in MEASURES
+        for measure in MEASURES
     ]
 
 
@@ -80,23 +80,23 @@ def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table
     )
 
 
-def _measured_mfr(entries: Sequence[ModelResults]) -> Iterator[str]:
+def _measured_mfr(models: Sequence[ModelResults]) -> Iterator[str]:
     """The mFR by a run instead of by AlexNet's published flip probabilities, where there is one."""
-    for entry in entries:
-        for score in entry.of(BENCHMARK, "mfr"):
+    for results in models:
+        for score in results.of(BENCHMARK, "mfr"):
             if score.normalize_by is not None and score.value is not None:
-                cell = entry.cell(score)
+                cell = results.cell(score)
                 by = f"mFR normalised by the run {score.normalize_by}"
-                yield f"{entry.name}: {by}: {cell.text} %{cell.marks}"
+                yield f"{results.name}: {by}: {cell.text} %{cell.marks}"
 
 
-def _cells(entry: ModelResults, of: Measure) -> list[TableCell]:
+def _cells(results: ModelResults, measure: Measure) -> list[TableCell]:
     """Of each perturbation, empty where it was not scored."""
     cells = []
     for name in ALEXNET_FLIP_PROBABILITY:
-        score = entry.find(BENCHMARK, of.metric, perturbation=name)
-        cell = entry.cell(score, interval=False)
-        if of is FLIP_RATE and score is not None and score.value is not None:
+        score = results.find(BENCHMARK, measure.metric, perturbation=name)
+        cell = results.cell(score, interval=False)
+        if measure is FLIP_RATE and score is not None and score.value is not None:
             rate = score.value / ALEXNET_FLIP_PROBABILITY[name]
             cell = replace(cell, text=percent(rate, None, None))
         cells.append(cell)

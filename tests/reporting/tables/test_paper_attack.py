@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import ModelResults
-from evaluator.reporting.published.published import (
+from evaluator.reporting.model_results import ModelResults
+from evaluator.reporting.published.paper import (
     printed_table,
     published_models,
     published_scores,
 )
 from evaluator.reporting.table import Table
-from evaluator.reporting.tables.tables import report_tables
+from evaluator.reporting.tables.report import report_tables
 from evaluator.tests.attack_scores import transfer, whitebox
 from evaluator.tests.score_rows import entry, score
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from evaluator.contracts import Score
-from evaluator.reporting.entries import ModelResults
-from evaluator.reporting.published.published import published_models, published_scores
+from evaluator.reporting.model_results import ModelResults
+from evaluator.reporting.published.paper import published_models, published_scores
 from evaluator.reporting.table import Table
-from evaluator.reporting.tables import tables
+from evaluator.reporting.tables import report as tables
 from evaluator.tests.score_rows import NOT_THERE, entry, flips, refused_bias, score, shape_bias
 
 

@@ -1,7 +1,7 @@
 """The published shape biases, as their sources print them."""
 
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
-from evaluator.reporting.published.published_shape_bias import published_shape_bias
+from evaluator.reporting.published.shape_bias import published_shape_bias
 
 
 def printed(rule: str | None, stimuli: int) -> dict[tuple[str, str], float]:

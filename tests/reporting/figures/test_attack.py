@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from evaluator.reporting.entries import ModelResults, ReportContents
-from evaluator.reporting.figures.attack_figure import attack_figure
+from evaluator.reporting.figures.attack import attack_figure
 from evaluator.reporting.figures.drawing import COLOURS, MARKERS, MUTED, files_of, style
-from evaluator.reporting.tables.tables import published_beside
+from evaluator.reporting.model_results import ModelResults, ReportContents
+from evaluator.reporting.tables.report import published_beside
 from evaluator.tests.attack_scores import transfer, whitebox
 from evaluator.tests.score_rows import entry, score
 

@@ -1,21 +1,21 @@
 """ImageNet's validation images: how far confidence is from accuracy."""
 
-from ..entries import ReportContents
 from ..metric_info import quantity_of
+from ..model_results import ReportContents
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
 CALIBRATION = ("rms_calibration_error", "ece")
 
 
-def imagenet_tables(shown: ReportContents) -> list[Table]:
+def imagenet_tables(contents: ReportContents) -> list[Table]:
     """Calibration, one row a model; the errors stand in the first table."""
-    entries = shown.with_number("imagenet", "ece")
-    if not entries:
+    models = contents.with_number("imagenet", "ece")
+    if not models:
         return []
     rows = [
-        Row((entry.name,), [entry.cell(entry.find("imagenet", m)) for m in CALIBRATION])
-        for entry in entries
+        Row((results.name,), [results.cell(results.find("imagenet", m)) for m in CALIBRATION])
+        for results in models
     ]
     header = ("model", *(quantity_of(metric).heading for metric in CALIBRATION))
     note = (

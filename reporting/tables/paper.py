@@ -1,14 +1,14 @@
 """The paper's Table 1 with the user's models above it.
 
-Its Table 2: ``paper_attack_table.py``; its Table 3: ``shape_bias_tables.py``.
+Its Table 2: ``paper_attack.py``; its Table 3: ``shape_bias.py``.
 """
 
 from collections.abc import Iterator
 
-from ..entries import ModelResults, Number, ReportContents, refusals
 from ..footnotes import TableCell
 from ..metric_info import quantity_of
-from ..published.published import SOURCE, printed_table
+from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..published.paper import SOURCE, printed_table
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
@@ -26,9 +26,9 @@ PAPERS_BASELINE = (
 )
 
 
-def paper_tables(shown: ReportContents) -> list[Table]:
+def paper_tables(contents: ReportContents) -> list[Table]:
     """Table 1, where a model has a number of it: the user's models, then all rows as printed."""
-    rows = [Row((entry.name,), _cells(entry)) for entry in shown.entries]
+    rows = [Row((results.name,), _cells(results)) for results in contents.models]
     rows = [row for row in rows if any(map(str, row.cells))]
     if not any(cell.of is not None for row in rows for cell in row.cells):
         return []
@@ -42,18 +42,18 @@ def paper_tables(shown: ReportContents) -> list[Table]:
             f"Table 1 of {SOURCE}: {printed.caption}",
             ("model", *(quantity_of(metric).heading for metric in COLUMNS)),
             rows,
-            (*_baselines(shown), *refusals(shown.entries, numbers)),
+            (*_baselines(contents), *refusals(contents.models, numbers)),
         )
     ]
 
 
-def _cells(entry: ModelResults) -> list[TableCell]:
-    return [entry.cell(entry.find(benchmark, metric)) for metric, benchmark in COLUMNS.items()]
+def _cells(results: ModelResults) -> list[TableCell]:
+    return [results.cell(results.find(benchmark, metric)) for metric, benchmark in COLUMNS.items()]
 
 
-def _baselines(shown: ReportContents) -> Iterator[str]:
+def _baselines(contents: ReportContents) -> Iterator[str]:
     """By what each mT5D was normalised."""
-    own = [(entry.name, entry.find("imagenet-p", "mt5d")) for entry in shown.entries]
+    own = [(results.name, results.find("imagenet-p", "mt5d")) for results in contents.models]
     for name, score in own:
         if score is not None and score.value is not None:
             yield f"{name}: mT5D is normalised by the run {score.normalize_by}"

@@ -11,14 +11,26 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..entries import ModelResults, ReportContents
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import MARKS, TableCell, legend
 from ..metric_info import WILSON_INTERVAL
+from ..model_results import ModelResults, ReportContents
+from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
-from ..published.published import SOURCE
-from ..tables.transfer_tables import OF_SOURCE, weakness
-from .attack_curves import TRANSFER, WHITE_BOX, Curve, Panel, panels_of
-from .drawing import COLOURS, FAINT, INK, MARKERS, MUTED, axes_at, new_figure, shortened
+from ..tables.transfer import OF_SOURCE, weakness
+from .attack_curves import Curve, Panel, panels_of
+from .drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    MOST_MODELS,
+    MUTED,
+    axes_at,
+    new_figure,
+    shortened,
+    wrapped_notes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +41,11 @@ COLUMNS, HEIGHT = 3, 1.95
 TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
 """Inches."""
 
-LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE, LONGEST_NOTE = 60, 36, 115, 135
-MOST_MODELS = len(COLOURS)
+LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE = 60, 36, 115
 HOLLOW_MARKERS = "Dsp^v"
-"""Of the paper's models that are not among the user's."""
+"""Markers of the paper's models that are not among the user's."""
+LETTERS = "abcdefghijkl"
+"""Names of panels."""
 
 PAPERS_COUNT = (
     "the paper counts that its target, a wrong class drawn at random, was not reached: that is no "
@@ -46,16 +59,16 @@ class _Looks:
     """How each model is drawn.
 
     Attributes:
-        entries: The user's models, each of which has a colour and a marker.
-        others: The paper's models that have no colour of a user's.
+        models: The user's models, each with a colour and a marker.
+        others: The paper's models that are not among the user's models.
     """
 
-    entries: Sequence[ModelResults]
+    models: Sequence[ModelResults]
     others: Sequence[ModelResults]
 
-    def of(self, entry: ModelResults) -> dict[str, Any]:
-        """Of a user's model."""
-        position = self.entries.index(entry)
+    def of(self, results: ModelResults) -> dict[str, Any]:
+        """Look of a user's model."""
+        position = self.models.index(results)
         return {
             "color": COLOURS[position],
             "marker": MARKERS[position],
@@ -65,42 +78,43 @@ class _Looks:
             "linewidth": 1.3,
         }
 
-    def of_published(self, entry: ModelResults) -> dict[str, Any]:
-        """The colour of the user's model that it is, or a hollow marker."""
+    def of_published(self, results: ModelResults) -> dict[str, Any]:
+        """Look of a published model: the colour of the same user's model, or a hollow marker."""
         look: dict[str, Any] = {"linestyle": DASHED, "linewidth": 0.9}
-        if entry not in self.others:
-            return {**look, "color": self.of(self._twin(entry))["color"]}
-        marker = HOLLOW_MARKERS[self.others.index(entry) % len(HOLLOW_MARKERS)]
+        if results not in self.others:
+            return {**look, "color": self.of(self._twin(results))["color"]}
+        marker = HOLLOW_MARKERS[self.others.index(results) % len(HOLLOW_MARKERS)]
         hollow = {"markerfacecolor": "white", "markeredgewidth": 0.7, "markersize": 3.5}
         return {**look, **hollow, "color": MUTED, "marker": marker}
 
     def _twin(self, published: ModelResults) -> ModelResults:
         """Of several rows of that model, one that was attacked as the paper's were."""
-        same = [entry for entry in self.entries if entry.model == published.model]
+        same = [results for results in self.models if results.model == published.model]
         return next(filter(_is_attacked_alike, same), same[0])
 
 
-def _is_attacked_alike(entry: ModelResults) -> bool:
-    found = (
-        score for name in (TRANSFER, WHITE_BOX) for score in entry.of(name, "accuracy_under_attack")
+def _is_attacked_alike(results: ModelResults) -> bool:
+    return any(
+        is_like_papers([score])
+        for benchmark in (TRANSFER, WHITE_BOX)
+        for score in results.of(benchmark, UNDER_ATTACK)
     )
-    return any(is_like_papers([score]) for score in found)
 
 
-def attack_figure(shown: ReportContents) -> "Figure | None":
+def attack_figure(contents: ReportContents) -> "Figure | None":
     """The figure of the models that were attacked, if any.
 
     Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
     """
     attacked = [
-        entry
-        for entry in shown.entries
-        if any(curve.entry is entry for panel in panels_of(shown) for curve in panel.curves)
+        results
+        for results in contents.models
+        if any(curve.results is results for panel in panels_of(contents) for curve in panel.curves)
     ]
     if not attacked:
         return None
     drawn = attacked[:MOST_MODELS]
-    panels = panels_of(ReportContents(drawn, shown.published))
+    panels = panels_of(ReportContents(drawn, contents.published))
     looks = _Looks(drawn, _others(drawn, panels))
     lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn))
     rows = -(-len(panels) // COLUMNS)
@@ -112,7 +126,7 @@ def attack_figure(shown: ReportContents) -> "Figure | None":
         left = LEFT + across * (width + GAP)
         axes = axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
         _draw(axes, panel, looks)
-        _head(axes, panel, "abcdefghijkl"[position % 12] if len(panels) > 1 else "")
+        _head(axes, panel, LETTERS[position % 12] if len(panels) > 1 else "")
     figure.text(
         0.12 / WIDTH, 1 - 0.12 / figure.get_figheight(), "Accuracy under attack",
         fontsize=10, fontweight="bold", va="top",
@@ -127,11 +141,11 @@ def _width(panels: int) -> float:
     return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
 
 
-def _others(entries: Sequence[ModelResults], panels: Sequence[Panel]) -> list[ModelResults]:
-    """The paper's models that are none of these."""
-    models = {entry.model for entry in entries}
-    found = {c.entry.name: c.entry for panel in panels for c in panel.published}
-    return [entry for entry in found.values() if entry.model not in models]
+def _others(models: Sequence[ModelResults], panels: Sequence[Panel]) -> list[ModelResults]:
+    """The paper's models that are not among the user's models."""
+    names = {results.model for results in models}
+    published = {c.results.name: c.results for panel in panels for c in panel.published}
+    return [results for results in published.values() if results.model not in names]
 
 
 def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
@@ -146,16 +160,16 @@ def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
     for curve in panel.sources:
         _line(axes, curve, "source", color=MUTED, linestyle=DOTTED, linewidth=1.3)
     for curve in panel.published:
-        _line(axes, curve, curve.entry.name, **looks.of_published(curve.entry))
+        _line(axes, curve, curve.results.name, **looks.of_published(curve.results))
     for curve in panel.unchanged:
-        colour = looks.of(curve.entry)["color"]
+        colour = looks.of(curve.results)["color"]
         _line(axes, curve, "unchanged", color=colour, linewidth=0.6)
     for curve in panel.curves:
-        look = looks.of(curve.entry)
+        look = looks.of(curve.results)
         if band := curve.band:
             x, low, high = zip(*band, strict=True)
             axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
-        _line(axes, curve, curve.entry.name, clip_on=False, zorder=3, **look)
+        _line(axes, curve, curve.results.name, clip_on=False, zorder=3, **look)
     axes.set_xlim(left=0)
     _tick(axes, panel.ticks)
 
@@ -198,9 +212,9 @@ def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str,
 
 def _explained(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
     """The models, and the kinds of curves: the text, and how it is drawn."""
-    lines = [(_model_line(entry, panels), looks.of(entry)) for entry in looks.entries]
-    for entry in looks.others:
-        lines.append((entry.name, looks.of_published(entry)))
+    lines = [(_model_line(results, panels), looks.of(results)) for results in looks.models]
+    for results in looks.others:
+        lines.append((results.name, looks.of_published(results)))
     if any(p.published for p in panels) and _has_twin(panels, looks):
         look = {"color": MUTED, "linestyle": DASHED, "linewidth": 0.9}
         lines.append(
@@ -221,42 +235,42 @@ def _source_line(curve: Curve) -> str:
 
 
 def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
-    return any(curve.entry not in looks.others for p in panels for curve in p.published)
+    return any(curve.results not in looks.others for p in panels for curve in p.published)
 
 
-def _model_line(entry: ModelResults, panels: Sequence[Panel]) -> str:
+def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
     """Its name with its marks, and what its curves are where those of a panel differ."""
     words = []
-    for letter, panel in zip("abcdefghijkl", panels, strict=False):
-        curve = next((curve for curve in panel.curves if curve.entry is entry), None)
+    for letter, panel in zip(LETTERS, panels, strict=False):
+        curve = next((curve for curve in panel.curves if curve.results is results), None)
         if curve is not None and (of := panel.own_words(curve)):
             words.append(f"{letter}: {of}" if len(panels) > 1 else of)
-    marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(entry, panels)))
-    name = f"{shortened(entry.name, LONGEST_NAME)}{marks}"
+    marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(results, panels)))
+    name = f"{shortened(results.name, LONGEST_NAME)}{marks}"
     return f"{name} ({'; '.join(words)})" if words else name
 
 
-def _cells(entry: ModelResults, panels: Sequence[Panel]) -> list[TableCell]:
+def _cells(results: ModelResults, panels: Sequence[Panel]) -> list[TableCell]:
     """A model's numbers, for their marks."""
     return [
-        entry.cell(score)
+        results.cell(score)
         for panel in panels
         for curve in (*panel.curves, *panel.unchanged)
-        if curve.entry is entry
+        if curve.results is results
         for score in curve.scores
     ]
 
 
 def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     """What marks and bands are, what was counted, and what must be known of a source."""
-    notes = legend([cell for entry in looks.entries for cell in _cells(entry, panels)])
+    notes = legend([cell for results in looks.models for cell in _cells(results, panels)])
     if any(curve.band for panel in panels for curve in panel.curves):
         notes.append(f"band: {WILSON_INTERVAL}")
     drawn = [curve for panel in panels for curve in panel.curves]
     if any(curve.protocol == "paper" for curve in drawn):
         notes.append(PAPERS_COUNT)
     for attack, benchmark in (("transferred", TRANSFER), ("white-box", WHITE_BOX)):
-        notes += [f"{attack}: {note}" for note in deviation_notes(looks.entries, benchmark)]
+        notes += [f"{attack}: {note}" for note in deviation_notes(looks.models, benchmark)]
     alike = any(is_like_papers(curve.under_attack) for curve in drawn)
     if not any(panel.published for panel in panels) and not alike:
         notes.append(
@@ -267,9 +281,7 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     for curve in (curve for panel in panels for curve in panel.sources):
         source = str(curve.scores[-1].source_model)
         notes += [text] if (text := weakness(source, curve.under_attack)) else []
-    if left_out:
-        notes.append(f"{left_out} further models are in the tables only")
-    return [line for note in notes for line in wrap(note, LONGEST_NOTE)]
+    return wrapped_notes(notes, left_out)
 
 
 def _below(

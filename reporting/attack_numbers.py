@@ -1,0 +1,57 @@
+"""What tables and figures of attacks share: protocols, and which numbers make a curve."""
+
+from collections.abc import Iterable, Iterator
+
+from ..contracts import AttackProtocol, Score, parse_protocol
+from ..errors import InputError
+from .model_results import ModelResults
+
+WHITE_BOX, TRANSFER = "whitebox", "transfer"
+"""Benchmarks of attacks."""
+
+UNDER_ATTACK = "accuracy_under_attack"
+
+CURVE_EPSILON = 0.06
+"""Epsilon of the paper's curve over steps. Source: Orhan, arXiv 1907.07640, Figure 1c."""
+
+
+def attack_protocol(scores: Iterable[Score]) -> AttackProtocol | None:
+    """Protocol that the numbers of one attack were made by, or ``None`` if it is unknown.
+
+    Example:
+        >>> protocol = attack_protocol([Score(protocol="transfer-1-last-paper")])
+        >>> protocol and (protocol.name, protocol.handed_image)
+        ('paper', 'last')
+        >>> attack_protocol([Score(protocol="whitebox-1-anything")]) is None
+        True
+    """
+    first = next(iter(scores), None)
+    try:
+        return None if first is None else parse_protocol(str(first.protocol))
+    except InputError:  # of a newer version, say; ``unknown_protocol_notes`` names it
+        return None
+
+
+def unknown_protocol_notes(models: Iterable[ModelResults]) -> Iterator[str]:
+    """A line for each attack whose protocol is unknown, so that no table can say what it counts."""
+    for results in models:
+        for benchmark in (WHITE_BOX, TRANSFER):
+            scores = list(results.of(benchmark, UNDER_ATTACK))
+            for protocol in dict.fromkeys(score.protocol for score in scores):
+                if attack_protocol([Score(protocol=protocol)]) is None:
+                    missing = "; no table shows them" if benchmark == WHITE_BOX else ""
+                    yield (
+                        f"{results.name}: the attack's protocol, {protocol}, is unknown to this "
+                        f"version, and so is what its numbers count{missing}"
+                    )
+
+
+def fewest_steps(scores: Iterable[Score]) -> int:
+    """Count of steps that numbers over epsilon are shown for."""
+    return min((score.steps or 0 for score in scores), default=0)
+
+
+def curve_epsilon(scores: Iterable[Score]) -> float:
+    """Epsilon that numbers over steps are shown for: the paper's, or else the largest."""
+    epsilons = {score.epsilon for score in scores if score.epsilon}
+    return CURVE_EPSILON if CURVE_EPSILON in epsilons else max(epsilons, default=0.0)

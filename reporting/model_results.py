@@ -1,0 +1,130 @@
+"""Results of a model on every benchmark, and how a number becomes a cell of a table."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..contracts import Score
+from .footnotes import TableCell, marks_of
+from .metric_info import quantity_of
+
+KEYS = (
+    *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("epsilon", "steps", "source_model"),
+)
+"""Fields of a score that tell the numbers of one metric apart."""
+
+NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
+"""Metrics of the attacked model, which stand in the rows of models that classify its images."""
+
+Number = tuple[str, str, Mapping[str, object]]
+"""Benchmark, metric, and values of ``KEYS``: what one number of a table is."""
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """One model on one engine, with its numbers on every benchmark.
+
+    Attributes:
+        name: Name in the tables, unique in a report.
+        model: Name of the model in the zoo.
+        scores: Scores of all its runs.
+        marks: Marks of all its numbers.
+        source_marks: Marks of the numbers of the attacked model, if its attacks are transferred.
+    """
+
+    name: str
+    model: str
+    scores: tuple[Score, ...]
+    marks: str = ""
+    source_marks: str = ""
+
+    def find(self, benchmark: str, metric: str, **keys: object) -> Score | None:
+        """The number of a metric that has these keys and no others.
+
+        Of several that differ in their baseline, one that has a value; of these, the one by the
+        published baseline.
+        """
+        expected = tuple(keys.get(key) for key in KEYS)
+        scores = (score for score in self.of(benchmark, metric) if keys_of(score) == expected)
+        return min(
+            scores, key=lambda s: (s.value is None, s.normalize_by is not None), default=None
+        )
+
+    def of(self, benchmark: str, metric: str | None = None) -> Iterator[Score]:
+        """All numbers of a benchmark, or of one of its metrics."""
+        for score in self.scores:
+            if score.benchmark == benchmark and metric in (None, score.metric):
+                yield score
+
+    def cell(self, score: Score | None, *, interval: bool = True) -> TableCell:
+        """Cell of one of its numbers; empty if there is none."""
+        if score is None:
+            return TableCell()
+        if score.value is None:
+            return TableCell("refused")
+        ends = (score.low, score.high) if interval else (None, None)
+        if score.metric in NUMBERS_OF_SOURCE:  # which PyTorch computed, at its own crop
+            marks = marks_of(score) + self.source_marks
+        else:
+            marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
+        return TableCell(quantity_of(score.metric).text(score.value, *ends), marks, score)
+
+
+@dataclass(frozen=True)
+class ReportContents:
+    """Models of a report.
+
+    Attributes:
+        models: Results of the user's models.
+        published: Results of the paper's models, as published.
+    """
+
+    models: Sequence[ModelResults]
+    published: Sequence[ModelResults]
+
+    def with_number(self, benchmark: str, metric: str) -> list[ModelResults]:
+        """The user's models that have such a number, even a refused one."""
+        return [results for results in self.models if any(results.of(benchmark, metric))]
+
+    def published_with(self, benchmark: str, metric: str) -> list[ModelResults]:
+        """The paper's models that have such a number."""
+        return [results for results in self.published if any(results.of(benchmark, metric))]
+
+
+def keys_of(score: Score) -> tuple[object, ...]:
+    """Values of ``KEYS``, in their order."""
+    return tuple(getattr(score, key) for key in KEYS)
+
+
+def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
+    """Why numbers were refused, each reason of a model once.
+
+    Args:
+        models: Models whose numbers a table shows.
+        numbers: Numbers that the table shows of each.
+    """
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for benchmark, metric, keys in numbers:
+        for results in models:
+            score = results.find(benchmark, metric, **keys)
+            if score is not None and score.reason:
+                title = quantity_of(metric).title
+                reasons.setdefault((results.name, score.reason), {})[title] = None
+    return [
+        f"{name}: {', '.join(titles)} refused: {reason}"
+        for (name, reason), titles in reasons.items()
+    ]
+
+
+def refused_conditions(scores: Iterable[Score], text: Callable[[Score], str]) -> list[str]:
+    """Why conditions have no number, each reason once.
+
+    Args:
+        scores: A number of each condition.
+        text: Name of the condition of a number.
+    """
+    conditions: dict[str, list[str]] = {}
+    for score in scores:
+        if score.value is None and score.reason is not None:
+            conditions.setdefault(score.reason, []).append(text(score))
+    return [f"refused, {reason}: {', '.join(names)}" for reason, names in conditions.items()]
