@@ -11,15 +11,13 @@ from ..evaluate.batch_splitting import BatchLimit
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.open_source import open_source
-from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256, open_run
-from ..records.shard_runner import Work, run_shards
-from ..records.shards import shards_of
-from ..records.skipped import skipped_in
+from ..records.shard_runner import Work
 from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
+from .runs.complete import checked_shards, complete_run
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
@@ -153,25 +151,21 @@ def _complete(
     run_data: RunData,
     progress: Progress,
 ) -> None:
-    """Make what is missing of the run, and say what was skipped."""
-    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
-    check_finished(run, shards)
-    engine, noun = job.engine, job.benchmark.tree.noun
+    """Complete the run; if an image cannot be read, the error names the option that skips it."""
+    noun = job.benchmark.tree.noun
     try:
-        with run_data.watched(_work(job, made)) as work:
-            run_shards(
-                run,
-                shards,
-                work,
-                workers=engine.callers,
-                progress=progress,
-                noun=noun,
-                stop=engine.stop,
-            )
+        complete_run(
+            run,
+            checked_shards(run, selection.conditions),
+            _work(job, made),
+            run_data,
+            progress,
+            workers=job.engine.callers,
+            noun=noun,
+            stop=job.engine.stop,
+        )
     except ImageError as error:
         raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
-    if (skipped := skipped_in(run, shards, noun)) is not None:
-        progress.note(str(skipped))
 
 
 def _work(job: ScoringJob, made: Provenance) -> Work:
