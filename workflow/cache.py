@@ -15,8 +15,7 @@ from ..exporter.bundle import read_manifest
 from ..storage.atomic import remove, target_of_temporary
 from ..storage.cache import cache_folder
 from ..storage.documents import read_document, read_sealed
-from ..storage.hash_cache import ROOM as STAMPS
-from ..storage.hash_cache import Stamp
+from ..storage.hash_cache import STAMPS, Stamp
 from ..storage.lock import locked
 from .models.bundles import LOCKS, bundle_lock
 

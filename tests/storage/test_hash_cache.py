@@ -173,7 +173,7 @@ def test_processes_that_hash_and_one_that_writes_never_believe_an_old_hash(
     monkeypatch.setattr(stamps, "RACY_SECONDS", 0.1)
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from evaluator.storage import stamps\n"
+        "from evaluator.storage import hash_cache as stamps\n"
         "stamps.RACY_SECONDS = 0.1\n"
         "end = time.monotonic() + 1.5\n"
         "while time.monotonic() < end: stamps.remembered_sha256(Path(sys.argv[1]))\n"
