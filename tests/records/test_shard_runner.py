@@ -271,7 +271,7 @@ threading.Thread(
 signal.signal(signal.SIGINT, signal.default_int_handler)
 run = the_run(Path(sys.argv[1]))
 try:
-    run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=Silence())
+    run_shards(run, shards_of(FOG, ITEMS, SHARD), slow, workers=1, progress=NullProgress())
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     told.set()
