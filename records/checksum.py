@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import Run, Shard
-from .run import key_sha256
+from ..contracts import Shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,13 +58,15 @@ class ShardMark:
         return f"records {self.start:,} to {self.stop:,} (part {self.index}) of {condition}"
 
 
-def mark_of(run: Run, shard: Shard, table: "pa.Table", provenance: bytes) -> ShardMark:
-    """Compute the mark of a shard with these records and this provenance."""
-    return mark_from_digests(key_sha256(run.key), shard, records_sha256(table), provenance)
+def shard_mark(run: str, shard: Shard, records: str, provenance: bytes) -> ShardMark:
+    """The mark of a shard.
 
-
-def mark_from_digests(run: str, shard: Shard, records: str, provenance: bytes) -> ShardMark:
-    """The mark of a shard, from the digests of the run's key and of its records."""
+    Args:
+        run: SHA-256 of the run's key.
+        shard: The shard.
+        records: SHA-256 of its records.
+        provenance: Its provenance as it is written.
+    """
     return ShardMark(
         run=run,
         condition=shard.condition.folder,

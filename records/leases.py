@@ -107,30 +107,30 @@ class Leases:
         self._ended = threading.Event()
         self._clock = _SharedClock(times.renew_s)
 
-    def claim(self, made: Path) -> Holder | None:
+    def claim(self, file: Path) -> Holder | None:
         """Take the lease of a file that will be made in an existing folder.
 
         Returns:
             The holder of the lease; ``None`` if it is ours now, or if no lease can be created here.
         """
-        lease = lease_path(made)
+        lease = lease_path(file)
         with suppress(OSError):  # a lease only saves work
             try:
                 self._create(lease)
             except FileExistsError:
                 return self._claim_expired(lease)
-            self._remove_leftovers(made.parent, made.name)
+            self._remove_leftovers(file.parent, file.name)
         return None
 
-    def heartbeat(self, made: Path) -> None:
+    def heartbeat(self, file: Path) -> None:
         """Record that the worker that makes this file makes progress."""
         with self._lock:
-            if (lease := lease_path(made)) in self._held:
+            if (lease := lease_path(file)) in self._held:
                 self._held[lease] = time.monotonic()
 
-    def release(self, made: Path) -> None:
+    def release(self, file: Path) -> None:
         """Give up a lease."""
-        lease = lease_path(made)
+        lease = lease_path(file)
         with self._lock, suppress(OSError):
             self._held.pop(lease, None)
             state = _state(lease)
@@ -253,14 +253,14 @@ class Leases:
                     path.unlink()
 
 
-def lease_path(made: Path) -> Path:
+def lease_path(file: Path) -> Path:
     """The path of the lease of a file that will be made.
 
     Example:
         >>> lease_path(Path("severity=3/part-00012.parquet")).as_posix()
         'severity=3/.part-00012.lease'
     """
-    return made.with_name(f".{made.name.partition('.')[0]}.lease")
+    return file.with_name(f".{file.name.partition('.')[0]}.lease")
 
 
 def _file_of(lease: Path) -> Path:

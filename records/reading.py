@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import InputError, printable, reason_of
 from ..storage.documents import document_from_bytes
-from .checksum import ShardMark, mark_from_digests, records_sha256
+from .checksum import ShardMark, records_sha256, shard_mark
 from .run import RECORDS, key_sha256
 from .shards import MARK_KEY, PROVENANCE_KEY, shard_path, shards_of
 
@@ -227,7 +227,7 @@ def _check_mark(
         raise _damaged(path, "it has no provenance or no checksum")
     mark = document_from_bytes(metadata[MARK_KEY], ShardMark, printable(path))
     digest = mark.records_sha256 if records is None else records
-    fault = mark.fault(mark_from_digests(key, shard, digest, metadata[PROVENANCE_KEY]))
+    fault = mark.fault(shard_mark(key, shard, digest, metadata[PROVENANCE_KEY]))
     if fault is not None:
         raise _damaged(path, fault)
 

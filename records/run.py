@@ -55,7 +55,7 @@ def find_runs(folders: list[Path]) -> list[Run]:
                 f"{printable(folder)} is not a folder. Give a run, or a folder of runs such as "
                 "`runs`."
             )
-        run_folders = [place for place in _places(folder) if (place / MANIFEST).is_file()]
+        run_folders = [path for path in _record_folders(folder) if (path / MANIFEST).is_file()]
         if not run_folders:
             lost = lost_records([folder])
             advice = (
@@ -67,15 +67,15 @@ def find_runs(folders: list[Path]) -> list[Run]:
             raise InputError(
                 f"{printable(folder)} contains no run: it has no {MANIFEST} at any depth. {advice}"
             )
-        for place in run_folders:
-            runs.setdefault(place.resolve(), open_run(place))
+        for path in run_folders:
+            runs.setdefault(path.resolve(), open_run(path))
     return list(runs.values())
 
 
 def lost_records(folders: list[Path]) -> list[Path]:
     """The folders in or below these that contain records but not their manifest."""
-    places = [place for folder in folders for place in _places(folder)]
-    return [place for place in dict.fromkeys(places) if not (place / MANIFEST).is_file()]
+    paths = dict.fromkeys(path for folder in folders for path in _record_folders(folder))
+    return [path for path in paths if not (path / MANIFEST).is_file()]
 
 
 def check_run_folder(
@@ -125,7 +125,7 @@ def _is_run_or_empty(folder: Path) -> bool:
     return MANIFEST in names or all(name.startswith(".") for name in names)
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _record_folders(folder: Path) -> Iterator[Path]:
     """The folders, in order, that contain a manifest or records, or both."""
     records = (folder / RECORDS).glob("**/part-*.parquet")
     if (folder / MANIFEST).is_file() or any(records):
@@ -136,4 +136,4 @@ def _places(folder: Path) -> Iterator[Path]:
             continue
         # A link to a run is followed; other links could lead to whole data sets, or in a circle.
         if not child.is_symlink() or (child / MANIFEST).is_file():
-            yield from _places(child)
+            yield from _record_folders(child)

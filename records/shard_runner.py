@@ -75,7 +75,7 @@ def run_shards(
         try:
             pool.work(workers)
         except KeyboardInterrupt:
-            progress.note(f"{tally.kept:,} of {tally.total:,} {noun}s are done and kept.")
+            progress.note(f"{tally.finished:,} of {tally.total:,} {noun}s are done and kept.")
             raise
         finally:
             pool.end(stop)
@@ -92,7 +92,7 @@ class _WorkerPool:
         self._threads: list[threading.Thread] = []
         self._running = 0
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._errors: list[BaseException] = []
 
     def work(self, workers: int) -> None:
@@ -105,24 +105,24 @@ class _WorkerPool:
             self._threads.append(thread)  # before start(), which an interrupt may end
             thread.start()
         # A wait without a timeout cannot be interrupted on every platform.
-        while not self._over.wait(0.5):
+        while not self._ended.wait(0.5):
             pass
 
     def end(self, stop: Callable[[], None]) -> None:
         self._tally.stop()
         deadline = time.monotonic() + GRACE_SECONDS
-        if self._alive():
+        if self._alive_threads():
             stop()
-        for thread in self._alive():
+        for thread in self._alive_threads():
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not self._alive():
+        if not self._alive_threads():
             atexit.unregister(self._join)
 
     def _join(self) -> None:
-        for thread in self._alive():
+        for thread in self._alive_threads():
             thread.join()
 
-    def _alive(self) -> list[threading.Thread]:
+    def _alive_threads(self) -> list[threading.Thread]:
         """The threads that can be joined: one that never started cannot."""
         return [thread for thread in self._threads if thread.is_alive()]
 
@@ -142,7 +142,7 @@ class _WorkerPool:
         with self._lock:
             self._running -= 1
             if self._errors or self._running == 0:
-                self._over.set()
+                self._ended.set()
 
 
 class _ShardQueue:
@@ -162,7 +162,7 @@ class _ShardQueue:
         """A shard to make; waits while other processes make all that are left."""
         while not self._tally.stopped.is_set():
             with self._lock:
-                shard, holders = self._claimed()
+                shard, holders = self._claim()
                 if shard is not None or not self._left:
                     return shard
                 self._report_waiting(holders)
@@ -179,9 +179,9 @@ class _ShardQueue:
         self._tally.check()
         write_shard(self._run, shard, table, provenance)
         self._leases.release(shard_path(self._run, shard))
-        self._tally.keep(shard.size)
+        self._tally.add_finished(shard.size)
 
-    def _claimed(self) -> tuple[Shard | None, list[Holder]]:
+    def _claim(self) -> tuple[Shard | None, list[Holder]]:
         """A shard whose lease is ours now, or the holders of all that are left."""
         holders = []
         for shard in list(self._left):
@@ -220,7 +220,7 @@ class _Tally:
 
     def __init__(self, progress: Progress, *, total: int, noun: str, verb: str) -> None:
         self._progress, self.total, self._noun, self._verb = progress, total, noun, verb
-        self._done = self.kept = 0
+        self._done = self.finished = 0
         self._lock = threading.Lock()
         self.stopped = threading.Event()
         self._shown: float | None = None
@@ -235,13 +235,13 @@ class _Tally:
         if self.stopped.is_set():
             raise _StoppedError
 
-    def keep(self, items: int) -> None:
+    def add_finished(self, items: int) -> None:
         with self._lock:
-            self.kept += items
+            self.finished += items
 
     def count_finished(self, items: int) -> None:
         """Count a shard that was finished before, or by another process."""
-        self.keep(items)
+        self.add_finished(items)
         self._count(items)
 
     def stop(self) -> None:

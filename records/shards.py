@@ -9,8 +9,8 @@ from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import OutputError
 from ..storage.atomic import atomic_write
 from ..storage.documents import canonical_bytes
-from .checksum import mark_of
-from .run import RECORDS
+from .checksum import records_sha256, shard_mark
+from .run import RECORDS, key_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,16 +82,16 @@ def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenanc
         OutputError: If it cannot be written.
     """
     document = canonical_bytes(provenance)
-    mark = canonical_bytes(mark_of(run, shard, table, document))
-    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: document, MARK_KEY: mark}
-    marked = table.replace_schema_metadata(metadata)
+    mark = shard_mark(key_sha256(run.key), shard, records_sha256(table), document)
+    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: document, MARK_KEY: canonical_bytes(mark)}
+    table = table.replace_schema_metadata(metadata)
     try:
-        _write(shard_path(run, shard), marked)
+        _write(shard_path(run, shard), table)
     except OutputError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         # While this process was stopped, another one took it for dead and removed its file.
-        _write(shard_path(run, shard), marked)
+        _write(shard_path(run, shard), table)
 
 
 def _write(path: Path, table: "pa.Table") -> None:

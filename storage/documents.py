@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -156,9 +155,13 @@ def document_from_bytes(
         ) from error
 
 
-@cache
 def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
     """The parser of a type, cached: it takes milliseconds, and each shard has a document."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+_adapters: "dict[type[Any], TypeAdapter[Any]]" = {}

@@ -29,6 +29,10 @@ QUIET_SECONDS = 60 * 60
 """Age at which a temporary file is a leftover, if its writer takes no lock."""
 
 
+def _itself(path: Path) -> Path:
+    return path
+
+
 @dataclass(frozen=True)
 class Room:
     """A folder of the cache, with one kind of entries.
@@ -37,7 +41,8 @@ class Room:
         name: Name of the folder.
         pattern: Pattern of the names of entries; files with other names are not ours and are kept.
         describe: Function that describes an entry in words.
-        companion: Function that returns the file that belongs to an entry and is removed with it.
+        companion: Function that returns the file that is removed with an entry; the entry itself
+            if there is none.
         lock: Function that returns the path that is locked while an entry is written; ``None`` if
             writers take no lock.
     """
@@ -45,7 +50,7 @@ class Room:
     name: str
     pattern: str
     describe: Callable[[Path], str]
-    companion: Callable[[Path], Path] | None = None
+    companion: Callable[[Path], Path] = _itself
     lock: Callable[[Path], Path] | None = None
 
     @property
@@ -133,8 +138,7 @@ def _room(name: str) -> Room:
 
 def _entries(room: Room) -> Iterator[Entry]:
     paths = sorted(room.folder.iterdir()) if room.folder.is_dir() else []
-    companion = room.companion or (lambda path: path)
-    companions = {companion(path) for path in paths if companion(path) != path}
+    companions = {room.companion(path) for path in paths if room.companion(path) != path}
     for path in paths:
         if path.name.endswith(LOCK) or path in companions:
             continue
@@ -147,7 +151,7 @@ def _entries(room: Room) -> Iterator[Entry]:
 
 
 def _entry(room: Room, path: Path) -> Entry:
-    files = {path, room.companion(path) if room.companion is not None else path}
+    files = {path, room.companion(path)}
     inside = [f for file in files if file.exists() for f in (file, *file.rglob("*"))]
     states = [file.lstat() for file in inside or [path]]
     age = max(0.0, time.time() - max(state.st_mtime for state in states))
@@ -171,12 +175,10 @@ class _InUseError(Exception):
 
 def _remove(entry: Entry, progress: Progress) -> bool:
     """Remove an entry unless another process uses it; return whether it was removed."""
-    companion = entry.room.companion
     try:
         with locked(entry.lock, waiting=_raise_in_use):
             remove(entry.path)
-            if companion is not None:
-                remove(companion(entry.path))
+            remove(entry.room.companion(entry.path))
     except _InUseError:
         progress.note(f"{entry.path.name} is kept: another process is using it.")
         return False
@@ -246,10 +248,6 @@ def _download_of(path: Path) -> Path:
 
 def _logits(result: Path) -> Path:
     return result.with_suffix(".npz")
-
-
-def _itself(path: Path) -> Path:
-    return path
 
 
 ROOMS = {
