@@ -17,7 +17,7 @@ from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
-from .runs.complete import checked_shards, complete_run
+from .runs.complete import make_shards, note_skipped, selected_shards
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
@@ -86,43 +86,43 @@ def score(
     progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    scored = scored_benchmark(benchmark)
+    what = scored_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
-    check_crop(subject.spec, scored)
-    check_run_place(subject, scored.name, out)
+    check_crop(subject.spec, what)
+    check_run_place(subject, what.name, out)
     source = open_source(
         places,
-        scored.conditions,
+        what.conditions,
         progress=progress,
-        tree=scored.tree,
+        tree=what.tree,
         labels=labels,
         damaged_ok=skip,
     )
     values = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
-    selection = select(scored, source, values, limit=limit, progress=progress, missing_ok=skip)
+    selection = select(what, source, values, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
-    verified = select_engine(subject, engine, device, parity=parity, progress=progress)
+    believed = select_engine(subject, engine, device, parity=parity, progress=progress)
     key = RunKey(
-        benchmark=scored.name,
-        protocol=scored.protocol,
-        weights_sha256=verified.loaded.weights_sha256,
-        engine=verified.loaded.spec,
+        benchmark=what.name,
+        protocol=what.protocol,
+        weights_sha256=believed.loaded.weights_sha256,
+        engine=believed.loaded.spec,
         preprocessing=subject.spec.preprocessing,
         ids_sha256=selection.ids_sha256,
         generated=source.generated,
         limit=limit,
     )
-    images = AvailableImages.of(scored, source, selection, subject.spec.preprocessing, places)
+    images = AvailableImages.of(what, source, selection, subject.spec.preprocessing, places)
     folder = out or find_folder(
-        default_folder(subject, scored.name, key_sha256(key)[:8]), images, progress
+        default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
-    with verified.loaded.open() as opened, decoders_of(opened) as decoders:
-        run = run_of(folder, key, subject, selection, verified, opened, batch_size)
+    with believed.loaded.open() as opened, decoders_of(opened) as decoders:
+        run = run_of(folder, key, subject, selection, believed, opened, batch_size)
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         job = ScoringJob(
-            benchmark=scored,
+            benchmark=what,
             engine=opened,
             source=source,
             items=selection.items,
@@ -135,7 +135,7 @@ def score(
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
         provenance = circumstances(
-            verified, opened.device, opened.versions, places, labels, job.batch_size
+            believed, opened.device, opened.versions, places, labels, job.batch_size
         )
         _complete(run, selection, job, provenance, run_data, progress)
     return run
@@ -150,20 +150,22 @@ def _complete(
     progress: Progress,
 ) -> None:
     """Complete the run; if an image cannot be read, the error names the option that skips it."""
-    noun = job.benchmark.tree.noun
+    noun, shards = job.benchmark.tree.noun, selected_shards(run, selection)
     try:
-        complete_run(
+        make_shards(
             run,
-            checked_shards(run, selection.conditions),
+            shards,
             _work(job, provenance),
-            run_data,
+            [run_data],
             progress,
             workers=job.engine.callers,
             noun=noun,
+            verb="score",
             stop=job.engine.stop,
         )
     except ImageError as error:
         raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
+    note_skipped(run, shards, progress, noun)
 
 
 def _work(job: ScoringJob, provenance: Provenance) -> Work:

@@ -29,15 +29,14 @@ from ...errors import InputError, RunMismatchError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.items import select_items
-from ...records.reading import read_run
+from ...records.reading import check_finished, read_run
 from ...records.run import MANIFEST, check_run_folder, open_run
-from ...records.shard_runner import Work
-from ...records.shards import Pace, shard_path
+from ...records.shard_runner import Work, run_shards
+from ...records.shards import Pace, shard_path, shards_of
 from ...storage.documents import document_differences
 from ..models.resolve import ResolvedModel
 from ..runs.attack_scores import epsilons_there
 from ..runs.available_images import AvailableImages
-from ..runs.complete import checked_shards, complete_run
 from ..runs.run_data import RunData
 from ..runs.selection import Selection
 from ..runs.start import begun_run
@@ -227,15 +226,16 @@ def make_probes(
         images = AvailableImages.of(IMAGENET, source, selection, preprocessing, attack.places)
         run_data = RunData(run, images, progress, conditions=conditions)
         run_data.check(every_file=attack.verify_data)
-        shards = checked_shards(run, conditions)
+        shards = shards_of(conditions, selection.count, run.manifest.shard_size)
+        check_finished(run, shards)
         if all(shard_path(run, shard).is_file() for shard in shards):
             continue
         asked = _standing(attack.run) if probe.settings.name == "gradient-free" else {}
         words = probe_text(replace(probe.settings, images=len(items)))
         most = _most(probe, conditions, frozenset(item.id for item in items), asked)
         progress.note(f"Probing the attack: {words}; at most {most}.")
-        work = _work(probe, attack, items, asked)
-        complete_run(run, shards, work, run_data, progress, verb=probe.settings.name)
+        with run_data.watched(_work(probe, attack, items, asked)) as work:
+            run_shards(run, shards, work, workers=1, progress=progress, verb=probe.settings.name)
 
 
 def _most(

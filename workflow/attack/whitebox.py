@@ -18,13 +18,16 @@ from ...engine.torch_engine import exact_float32
 from ...errors import printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import WHITEBOX
+from ...records.reading import check_finished
 from ...records.run import MANIFEST, key_sha256
+from ...records.shard_runner import run_shards
+from ...records.shards import shards_of
+from ...records.skipped import skipped_in
 from ...system.batch_limit import Room
 from ..models.gradient_model import gradient_network, refuse_without_gradients
 from ..models.options import ModelOptions, WeightsOptions
 from ..models.resolve import resolve_model
 from ..runs.available_images import AvailableImages
-from ..runs.complete import checked_shards, complete_run
 from ..runs.provenance import check_run_place, default_folder
 from ..runs.run_data import RunData, find_folder
 from ..runs.selection import Selection
@@ -186,11 +189,17 @@ def _complete(
 ) -> None:
     """Make what is missing of the run."""
     job.room.size = run.manifest.batch_size
-    shards = checked_shards(run, selection.conditions)
+    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
+    check_finished(run, shards)
     epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
     progress.note(
         f"Attacking {run.manifest.model.name}: {selection.count:,} images at epsilon {epsilons}, "
         f"into {printable(run.folder)}."
     )
-    with cross_checked(attack_work(job, made), check, run, shards) as work:
-        complete_run(run, shards, work, run_data, progress, verb="attack")
+    with (
+        run_data.watched(attack_work(job, made)) as watched,
+        cross_checked(watched, check, run, shards) as work,
+    ):
+        run_shards(run, shards, work, workers=1, progress=progress, verb="attack")
+    if (skipped := skipped_in(run, shards)) is not None:
+        progress.note(str(skipped))
