@@ -1,53 +1,53 @@
-"""The errors that a user can cause or meet, and the exit code that each one carries.
+"""Errors that a user can cause or meet, each with an exit code.
 
-Everything here is a child of ``EvaluatorError``: its text is one line that says what was got, what
-was expected and what to do next. The command line prints that line and exits with ``exit_code``;
-any other exception is our own bug and keeps its traceback.
+All are subclasses of ``EvaluatorError``. Their text is one line that says what was given, what was
+expected and what to do next. The command line prints that line and exits with ``exit_code``; any
+other exception is a bug of this package and keeps its traceback.
 """
 
 import os
 
 
 class EvaluatorError(Exception):
-    """What a user can act on: one line of text and an exit code."""
+    """An error that a user can act on: one line of text and an exit code."""
 
     exit_code = 1
 
 
 class InputError(EvaluatorError):
-    """Something that was given to the tool is not what it needs."""
+    """An input is not what was expected."""
 
 
 class ImageError(InputError):
-    """One image cannot be read or decoded; a user may choose to go on without it."""
+    """An image cannot be read or decoded; a user may choose to skip it."""
 
 
 class UnreadError(ImageError):
-    """The bytes of one image cannot be had, though others can."""
+    """The file of an image cannot be read, though others can."""
 
 
 class OutputError(EvaluatorError):
-    """A result could not be written."""
+    """A file cannot be written."""
 
 
 class UnavailableError(EvaluatorError):
-    """Something that was asked for is not on this machine: a GPU, a package, a model's weights."""
+    """Something is missing on this machine: a GPU, a package, a model's weights."""
 
 
 class EngineUnavailableError(UnavailableError):
-    """An engine or its device is not on this machine; another one may be."""
+    """An engine or its device is missing on this machine; another one may be available."""
 
 
 class RunMismatchError(InputError):
-    """A run on disk was made under another identity than the one asked for."""
+    """A run on disk has another identity than the requested one."""
 
 
 class EngineError(EvaluatorError):
-    """An engine gave something that cannot be a result."""
+    """An engine returned something that cannot be a result."""
 
 
 class EngineMemoryError(EngineError):
-    """An engine has no memory for a batch; a smaller one may fit."""
+    """An engine is out of memory for a batch; a smaller batch may fit."""
 
 
 class ParityError(EvaluatorError):
@@ -75,6 +75,11 @@ def reason_of(error: BaseException) -> str:
     return printable(lines[0]).rstrip(".") if lines else type(error).__name__
 
 
+def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """The error for a file that the system cannot read."""
+    return InputError(f"{printable(path)} cannot be read: {reason_of(error)}.")
+
+
 _NO_MEMORY = (
     "out of memory",
     "out_of_memory",
@@ -85,13 +90,14 @@ _NO_MEMORY = (
     "bad_alloc",
     "bad allocation",
 )
-"""Runtimes raise want of memory in many words and few types. ONNX Runtime's arena says that it
-failed to allocate, its CUDA provider passes on CUDA's error 2 or the status of cuBLAS or cuDNN, its
-CPU provider C++'s ``bad_alloc``; PyTorch has a type for CUDA, a ``RuntimeError`` for the CPU."""
+"""Phrases by which runtimes report that they are out of memory; few have an exception type for it.
+ONNX Runtime's arena says that it failed to allocate, its CUDA provider passes on CUDA's error 2 or
+the status of cuBLAS or cuDNN, its CPU provider C++'s ``bad_alloc``; PyTorch has a type for CUDA and
+raises a ``RuntimeError`` for the CPU."""
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether a runtime's exception says that there is no memory.
+    """Whether a runtime's exception says that it is out of memory.
 
     Example:
         >>> lacks_memory(RuntimeError("CUDA failure 2: out of memory ; GPU=0"))

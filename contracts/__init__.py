@@ -1,11 +1,12 @@
-"""The data that crosses folders: frozen dataclasses, and the protocols of what is handed around.
+"""Types that packages exchange: frozen dataclasses and protocols.
 
 N images, C classes, S the crop of the model in pixels. Two image contracts, never mixed:
 
-* **pixels**: (N, S, S, 3) uint8, RGB, exactly as decoded, resized and cropped. What scoring moves.
-* **images**: (N, 3, S, S) float32 in [0, 1]. What gradients need; normalisation is in the model.
+* **pixels**: (N, S, S, 3) uint8, RGB, exactly as decoded, resized and cropped. Used for scoring.
+* **images**: (N, 3, S, S) float32 in [0, 1]. Used for gradients; normalisation is in the model.
 
-Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or imports a framework.
+Rates are fractions, lengths pixels, times seconds. Nothing here opens a file or imports a
+framework.
 """
 
 from .attacks import (

@@ -1,4 +1,4 @@
-"""What computes: engines, their devices, and the batches that they take."""
+"""Engines, their devices, and the batches that they take."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Backend = str
-"""The name of a runtime; which there are stands in one table, ``engine/table.py``."""
+"""Name of a runtime; the table of all is in ``engine/table.py``."""
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine computes; where it computes is ``Device``.
+    """Identity of what an engine computes, apart from its ``Device``.
 
     Attributes:
-        backend: The runtime.
-        model_sha256: ONNX: graph and data. PyTorch: architecture, weights and preprocessing.
-        precision: Of the arithmetic.
+        backend: Name of the runtime.
+        model_sha256: SHA-256 over graph and external data for ONNX; over architecture, weights and
+            preprocessing for PyTorch.
+        precision: Precision of the arithmetic.
         tf32: Whether float32 products may be rounded to TF32.
-        input_kind: What ``Engine.stream`` takes.
+        input_kind: Kind of input that ``Engine.stream`` takes.
     """
 
     backend: Backend
@@ -36,12 +37,12 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class Device:
-    """A device that computes.
+    """A device that an engine runs on.
 
     Attributes:
-        name: As the command line says it: ``cpu``, ``cuda:0``.
-        model: Of the processor or GPU.
-        details: The driver of a GPU, the instruction set of a processor: what results depend on.
+        name: Name on the command line: ``cpu``, ``cuda:0``.
+        model: Model of the processor or GPU.
+        details: What results depend on: driver of a GPU, instruction set of a processor.
     """
 
     name: str
@@ -54,13 +55,13 @@ class Device:
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """What an engine takes: rows, and the item and frame that each row shows.
+    """Input of an engine: N rows, with the item and frame of each.
 
     Attributes:
-        data: pixels (N, S, S, 3) uint8, or images (N, 3, S, S) float32.
-        kind: Which of the two.
-        items: Of each row the item: N, a video as often as it has frames in the batch.
-        frames: Of each row the frame: N; may be left out where every item is one image.
+        data: Pixels (N, S, S, 3) uint8, or images (N, 3, S, S) float32.
+        kind: Whether the data are pixels or images.
+        items: Item of each row; a video occurs once for each of its frames in the batch.
+        frames: Frame of each row; may be empty if every item is one image.
     """
 
     data: "npt.NDArray[Any]"
@@ -70,42 +71,42 @@ class ImageBatch:
 
 
 class Engine(Protocol):
-    """A loaded model that gives logits. Use it as a context manager."""
+    """A loaded model that computes logits. Use it as a context manager."""
 
     @property
     def spec(self) -> EngineSpec:
-        """What it computes."""
+        """Identity of what the engine computes."""
 
     @property
     def device(self) -> Device:
-        """What it really runs on."""
+        """Device that the engine runs on."""
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """The runtime that computes, by package."""
+        """Versions of the runtime, by package."""
 
     @property
     def max_batch(self) -> int:
-        """The largest N that ``allocate`` and ``stream`` take."""
+        """Largest N that ``allocate`` and ``stream`` take."""
 
     @property
     def callers(self) -> int:
-        """How many threads can call ``stream`` at once to some use."""
+        """Number of threads that can usefully call ``stream`` at once."""
 
     def allocate(self, n: int) -> "npt.NDArray[Any]":
-        """A buffer for n inputs to decode into."""
+        """Allocate a buffer for n inputs to decode into."""
 
     def stream(
         self, batches: Iterable[ImageBatch]
     ) -> "Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]":
-        """Each batch with its logits (N, C), in order.
+        """Yield each batch with its logits (N, C), in order.
 
         Raises:
-            EngineMemoryError: If there is no memory for a batch; a smaller one may be tried.
+            EngineMemoryError: If a batch does not fit into memory; a smaller one may.
         """
 
     def stop(self) -> None:
-        """Have streams of other threads end soon, raising what they like; not used after that."""
+        """Make streams of other threads end soon, raising anything; the engine is unusable then."""
 
     def __enter__(self) -> Self: ...
 

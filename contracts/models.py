@@ -1,4 +1,4 @@
-"""What a model is, before it runs: preprocessing, weights, graphs, bundles."""
+"""Descriptions of models: preprocessing, weights, graphs, bundles."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes a network's input: resize the short side, crop the centre, normalise.
+    """Preprocessing of a photo: resize the short side, crop the centre, normalise.
 
     Attributes:
-        resize_px: The short side after resizing.
-        crop_px: The side of the square that is cut from the centre.
+        resize_px: Short side after resizing.
+        crop_px: Side of the square that is cropped from the centre.
         interpolation: Pillow's filter for resizing.
-        mean: Of each channel, R, G, B, in [0, 1] units.
-        std: Of each channel, in [0, 1] units.
+        mean: Mean of each channel, R, G, B, in [0, 1] units.
+        std: Standard deviation of each channel, in [0, 1] units.
     """
 
     resize_px: int
@@ -40,24 +40,24 @@ class Preprocessing:
         if not 1 <= self.crop_px <= self.resize_px:
             raise InputError(
                 f"A crop of {self.crop_px} px does not fit into a short side of {self.resize_px} "
-                "px: nothing is ever padded. Expected a crop of at most the short side."
+                "px, and images are never padded. Expected a crop of at most the short side."
             )
 
     def with_crop(self, crop_px: int) -> Self:
-        """The same for another crop; the short side keeps its proportion to the crop."""
+        """This preprocessing with another crop; the short side is scaled with the crop."""
         resize_px = round(self.resize_px * crop_px / self.crop_px)
         return type(self)(resize_px, crop_px, self.interpolation, self.mean, self.std)
 
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """Where weights come from; with ``kind`` random, ``reference`` is the seed.
+    """Origin of weights.
 
     Attributes:
-        kind: How they are had: ``factory`` is a user's code that gives a trained network, ``onnx``
-            a ready graph that holds them.
+        kind: Kind of origin: ``factory`` is a user's code that returns a trained network, ``onnx``
+            an ONNX file that contains the weights.
         reference: ``package==version``, an address, a path, a factory, or ``seed 0``.
-        sha256: Of the file, or of the address's promise, or of a factory's tensors; empty for
+        sha256: SHA-256 of the file, as pinned for an address, or of a factory's tensors; empty for
             random weights.
     """
 
@@ -71,11 +71,11 @@ class WeightsOrigin:
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """What the outputs of a model mean that has other classes than ImageNet, or another order.
+    """Classes of a model's outputs, if they are not ImageNet's classes in their order.
 
     Attributes:
-        outputs: For each output its class index, -1 for none of ImageNet's; each class once.
-        path: Where it was read. Told, but no part of the identity.
+        outputs: Class index of each output, -1 if it is not a class of ImageNet; each class once.
+        path: Path that it was read from. Reported, but not part of the identity.
     """
 
     outputs: tuple[int, ...]
@@ -83,7 +83,7 @@ class ClassOrder:
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """The output that each class is read from.
+        """The index of the output of each class.
 
         Example:
             >>> ClassOrder((2, -1, 0, 1)).indices
@@ -99,9 +99,9 @@ class FactoryCode:
 
     Attributes:
         factory: ``package.module:callable``.
-        sources_sha256: Over the source files of the callable and of the network's layers.
-        state_sha256: Over the sorted names and shapes of the network's state.
-        description: The TOML file that it came with. Told, but no part of the identity.
+        sources_sha256: SHA-256 over the source files of the callable and of the network's layers.
+        state_sha256: SHA-256 over the sorted names and shapes of the network's state.
+        description: TOML file that names it. Reported, but not part of the identity.
     """
 
     factory: str
@@ -112,14 +112,14 @@ class FactoryCode:
 
 @dataclass(frozen=True)
 class ReadyOnnx:
-    """A user's ONNX file: the model exists as a graph only.
+    """A user's ONNX file, for a model that exists only as a graph.
 
     Attributes:
-        input: What the graph takes: normalised images, images in [0, 1], or pixels 0..255.
-        layout: Of its input: (N, 3, S, S) or (N, S, S, 3).
-        output: The tensor in the graph that holds the logits.
-        softmax: Whether the graph goes on with a softmax, which is left out.
-        description: The TOML file that it came with. Told, but no part of the identity.
+        input: Input of the graph: normalised images, images in [0, 1], or pixels 0..255.
+        layout: Layout of the input: (N, 3, S, S) or (N, S, S, 3).
+        output: Name of the tensor with the logits.
+        softmax: Whether the graph applies a softmax to the logits, which is left out.
+        description: TOML file that names it. Reported, but not part of the identity.
     """
 
     input: OnnxInput
@@ -131,19 +131,19 @@ class ReadyOnnx:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that says which model this is, before any weight is read.
+    """Identity of a model, known before any weight is read.
 
     Attributes:
-        name: As the command line takes it: ``resnet50``, ``torchvision:vit_b_16``.
-        architecture: The network without its weights.
-        weights: Where the weights come from.
-        preprocessing: As the weights were trained, but for a crop that the user changed.
-        trained_crop_px: The crop of the training; another ``preprocessing.crop_px`` is a mark.
-        classes: How many, in ImageNet's order.
+        name: Name on the command line: ``resnet50``, ``torchvision:vit_b_16``.
+        architecture: Name of the network without its weights.
+        weights: Origin of the weights.
+        preprocessing: Preprocessing of the training, with the crop that the user chose.
+        trained_crop_px: Crop of the training; reports mark another ``preprocessing.crop_px``.
+        classes: Number of classes, in ImageNet's order.
         source: Page of the network or its paper.
-        licence: Of the weights.
-        class_order: What the network's own outputs mean, where that is not ImageNet's order.
-        own: What a user's own model is made from; none for models that are known by name.
+        licence: Licence of the weights.
+        class_order: Classes of the outputs; ``None`` if they are in ImageNet's order.
+        own: Code or ONNX file of a user's own model; ``None`` for models with a known name.
     """
 
     name: str
@@ -159,7 +159,7 @@ class ModelSpec:
 
     @property
     def asked_as(self) -> str:
-        """What a user says to get it: its name, its factory, or the path of its ONNX file."""
+        """The model as a user names it: by its name, its factory, or the path of its ONNX file."""
         if self.own is None:
             return self.name
         return self.weights.reference if isinstance(self.own, ReadyOnnx) else self.own.factory
@@ -170,10 +170,10 @@ class LoadedNetwork:
     """A PyTorch network that takes normalised images, with its weights.
 
     Attributes:
-        spec: The model.
-        network: In evaluation mode, float32.
-        weights_sha256: Over the sorted name, dtype, shape and bytes of all tensors but batch
-            normalisation's counters, which evaluation never reads.
+        spec: Identity of the model.
+        network: Network in evaluation mode, in float32.
+        weights_sha256: SHA-256 over the sorted names, dtypes, shapes and bytes of all tensors
+            except batch normalisation's counters, which evaluation never reads.
     """
 
     spec: ModelSpec
@@ -183,11 +183,11 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class GraphKind:
-    """Which of a model's deployable graphs.
+    """Variant of a model's deployable graph.
 
     Attributes:
-        precision: In which it computes; normalisation and logits are float32 in each.
-        input_kind: What it takes.
+        precision: Precision of the arithmetic; normalisation and logits are always float32.
+        input_kind: Kind of input.
     """
 
     precision: Precision = "fp32"
@@ -198,23 +198,23 @@ class GraphKind:
 
 
 FLOAT32_PIXELS = GraphKind()
-"""What is meant where nothing is said."""
+"""Default variant."""
 
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A bundle's manifest: the deployable graph and where it came from; JSON beside the graph.
+    """Manifest of a bundle: the deployable graph and its origin; JSON next to the graph.
 
     Attributes:
-        spec: The model.
-        weights_sha256: As in ``LoadedNetwork``.
-        sha256: Over the bytes of the graph and of its external data.
-        opset: Of the graph.
-        precision: In which the graph computes.
-        input_kind: What the graph takes.
-        versions: The packages that made it. Told, but no part of the identity.
-        largest_activation: Of the float32 network on the sample photos, where the graph computes
-            in float16, which ends at 65504.
+        spec: Identity of the model.
+        weights_sha256: SHA-256 of the weights, as in ``LoadedNetwork``.
+        sha256: SHA-256 over the bytes of the graph and of its external data.
+        opset: ONNX opset of the graph.
+        precision: Precision of the arithmetic.
+        input_kind: Kind of input.
+        versions: Versions of the packages that made it. Reported, but not part of the identity.
+        largest_activation: Largest activation of the float32 network on the sample photos;
+            ``None`` unless the graph computes in float16, whose largest number is 65504.
         schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
@@ -232,7 +232,7 @@ class OnnxModel:
 
     @property
     def kind(self) -> GraphKind:
-        """Which of the model's graphs it is."""
+        """The variant of the model's graph."""
         return GraphKind(self.precision, self.input_kind)
 
 
@@ -245,5 +245,5 @@ class Bundle:
 
     @property
     def graph(self) -> Path:
-        """The ONNX file; its external data lies beside it."""
+        """The ONNX file; its external data is next to it."""
         return self.folder / "model.onnx"

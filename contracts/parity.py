@@ -1,4 +1,4 @@
-"""How far an engine is from its reference."""
+"""Results of parity checks: the differences between an engine and its reference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from .engines import Device, EngineSpec
 
 @dataclass(frozen=True)
 class Gate:
-    """One bound that an engine must keep.
+    """A bound on one difference between an engine and its reference.
 
     Attributes:
-        name: What is measured.
-        value: As measured; none where it could not be.
-        bound: The largest value that passes.
-        passed: The verdict.
-        note: What a reader needs to act on a failure.
+        name: Name of the measured quantity.
+        value: Measured value; ``None`` if it could not be measured.
+        bound: Largest value that passes.
+        passed: Whether the value passes.
+        note: Advice for a failure.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Flip:
     """An image whose predicted class differs between reference and candidate.
 
     Attributes:
-        id: Of the image.
-        reference: Its class under the reference.
-        candidate: Its class under the candidate.
-        margin: The reference's logit for its own class less that for the candidate's.
+        id: Id of the image.
+        reference: Class that the reference predicts.
+        candidate: Class that the candidate predicts.
+        margin: Logit of the reference for its own class minus that for the candidate's class.
     """
 
     id: str
@@ -43,38 +43,38 @@ class Flip:
 
 
 ONNX_REFERENCE = "ONNX Runtime on the original file"
-"""The reference of a model that exists only as ONNX."""
+"""Name of the reference of a model that exists only as ONNX."""
 
 PASSED_AGAINST_ONNX = "passed, the reference being ONNX Runtime"
-"""The parity of such a model, where another's is ``passed``."""
+"""Parity status of such a model that passed; that of other models is ``passed``."""
 
 
 @dataclass(frozen=True)
 class ParityResult:
-    """How far a candidate is from its reference, gate by gate.
+    """Differences between a candidate and its reference.
 
     Attributes:
-        model: The name of the model.
-        reference: What is believed.
-        reference_device: Where it ran.
-        candidate: What was measured.
-        candidate_device: Where it ran.
-        versions: The candidate's runtime.
-        images: What was compared, in words.
-        images_sha256: Over ids and pixels.
-        n: How many images.
-        batch_size: Of the candidate's main pass.
-        gates: Each with bound, value and verdict.
-        agreement: The fraction of images with the same top-1 class.
+        model: Name of the model.
+        reference: Reference engine.
+        reference_device: Device of the reference.
+        candidate: Engine that is checked.
+        candidate_device: Device of the candidate.
+        versions: Versions of the candidate's runtime.
+        images: Description of the images.
+        images_sha256: SHA-256 over ids and pixels of the images.
+        n: Number of images.
+        batch_size: Batch size of the candidate's main pass.
+        gates: Bounds, each with its measured value.
+        agreement: Fraction of images with the same top-1 class.
         agreement_low: Lower end of its 95 % Wilson interval.
-        agreement_high: Upper end.
-        kl: Mean Kullback-Leibler divergence of the candidate from the reference, in nats; none
-            where it is not finite.
-        flips: The images whose class differs.
-        labelled: How many of the clean photos have a label.
-        reference_correct: How many of those the reference gets right.
-        candidate_correct: How many of those the candidate gets right.
-        reference_versions: The reference's runtime, and what decoded the photos.
+        agreement_high: Upper end of its 95 % Wilson interval.
+        kl: Mean Kullback-Leibler divergence of the candidate from the reference, in nats; ``None``
+            if it is not finite.
+        flips: Images whose class differs.
+        labelled: Number of clean photos with a label.
+        reference_correct: Number of labelled photos that the reference classifies correctly.
+        candidate_correct: Number of labelled photos that the candidate classifies correctly.
+        reference_versions: Versions of the reference's runtime and of the photos' decoder.
     """
 
     model: str
@@ -105,5 +105,5 @@ class ParityResult:
 
     @property
     def reference_name(self) -> str:
-        """The reference in words; it is PyTorch wherever a model exists as a network."""
+        """Name of the reference: PyTorch, unless the model exists only as ONNX."""
         return "PyTorch" if self.reference.backend == "torch" else ONNX_REFERENCE

@@ -1,4 +1,4 @@
-"""What a run on disk is, and under which circumstances its shards were made."""
+"""A run on disk: its key, its manifest, its shards and their provenance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .transfer import TransferSource
 
 @dataclass(frozen=True)
 class Shard:
-    """A range of one condition's sorted items: the unit of work, of resume and of sharing."""
+    """A range of one condition's sorted items: the unit of work, of resuming and of sharing."""
 
     condition: Condition
     index: int
@@ -31,23 +31,22 @@ class Shard:
 
 @dataclass(frozen=True)
 class RunKey:
-    """What a run *is*. Work under another key never enters it.
+    """Identity of a run. Work with another key never enters it.
 
     Attributes:
-        benchmark: The name of the benchmark.
-        protocol: Its version.
-        weights_sha256: Over the tensors, whatever file they came in.
-        engine: What computes.
-        preprocessing: All of it.
-        ids_sha256: Over the list of ids that all conditions share; never over paths.
-        generated: The content of ``generated.json``, where there is one.
-        limit: Items a condition, where only some are scored.
-        seed: Of the work, where it draws random numbers.
-        subset: Which items of the data, before any limit: ``every-second``, or none for all.
-        attack: What the images are put through, where that is an attack; its epsilon is a
-            condition.
-        transfer: On which other model that attack was made, where it was.
-        probe: Which extra run this is, beside the attack that it is to judge.
+        benchmark: Name of the benchmark.
+        protocol: Version of the benchmark's protocol.
+        weights_sha256: SHA-256 over the tensors, whatever file they came in.
+        engine: Engine that computes the logits.
+        preprocessing: Preprocessing of the images.
+        ids_sha256: SHA-256 over the ids that all conditions share; never over paths.
+        generated: Content of ``generated.json``; ``None`` if the data have none.
+        limit: Number of items in each condition; ``None`` if all are scored.
+        seed: Seed of the work; ``None`` if it draws no random numbers.
+        subset: Subset of the items before any limit, such as ``every-second``; ``None`` for all.
+        attack: Settings of the attack; ``None`` if there is none. Its epsilon is a condition.
+        transfer: Model on which the attack was made; ``None`` if it is the attacked one.
+        probe: Settings of a probe that checks an attack; ``None`` if this is not a probe.
     """
 
     benchmark: str
@@ -67,24 +66,24 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Under which circumstances a shard was made.
+    """Circumstances under which a shard was made.
 
     Attributes:
-        host: The machine's name.
-        device: What computed.
-        versions: Packages and Python.
-        parity: A copy of the parity result; none for the reference itself, or where it was waived.
-        parity_status: ``passed``, ``reference`` or ``not checked``; ``PASSED_AGAINST_ONNX``.
-        batch_size: As it really was.
-        data: Where the bytes were read: folders and tar files.
-        data_sha256: Over (id, bytes) of what was read.
-        started: UTC, ISO 8601.
-        seconds: How long the shard took.
-        command: What was run.
-        plan: The serialised engine that was used, if any.
-        labels: The list of classes that was named for images without class folders, if any.
-        adversarial_parity: The same on adversarial images, where such are scored by an engine that
-            is not the reference.
+        host: Name of the machine.
+        device: Device that computed.
+        versions: Versions of Python and of packages.
+        parity: Copy of the parity result; ``None`` for the reference, or if it was not checked.
+        parity_status: ``passed``, ``reference``, ``not checked`` or ``PASSED_AGAINST_ONNX``.
+        batch_size: Batch size that was really used.
+        data: Folders and tar files that the images were read from.
+        data_sha256: SHA-256 over the ids and bytes of what was read.
+        started: Start of the work; UTC, ISO 8601.
+        seconds: Duration of the work.
+        command: Command line of the process.
+        plan: Serialised engine that was used; ``None`` if there is none.
+        labels: List of the classes of images without class folders; ``None`` if not given.
+        adversarial_parity: Parity result on adversarial images, if an engine other than the
+            reference scores such images; else ``None``.
     """
 
     host: str
@@ -105,7 +104,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class DataFingerprint:
-    """Which bytes the names of a condition's images stood for when the condition was begun.
+    """Digests of a sample of a condition's images, taken when the condition was started.
 
     Attributes:
         files: SHA-256 of the bytes of an even sample of the files, by id; ``None`` for a file that
@@ -122,9 +121,9 @@ class DataFingerprint:
 
 
 RUN_FORMAT = 7
-"""Of the files of a run; 2: each shard says which one it is, and has digests; 3: which tars and
-folders the data were, one by one; 4: attacks, and subsets of the data; 5: transferred attacks; 6:
-probes of attacks; 7: a fingerprint of the data of each condition."""
+"""Version of the files of a run; 2: checksums in each shard; 3: each tar and folder of the data;
+4: attacks, and subsets of the data; 5: transferred attacks; 6: probes of attacks; 7: a fingerprint
+of the data of each condition."""
 
 FIRST_FORMAT_WITH_FINGERPRINTS = 7
 
@@ -134,12 +133,12 @@ class RunManifest:
     """``run.json``: written once, never changed.
 
     Attributes:
-        key: What the run is.
-        model: The model, for people.
-        items: The number of items in each condition.
-        shard_size: Items in a shard.
-        batch_size: Nominal; a batch never crosses a shard's border.
-        created: UTC, ISO 8601.
+        key: Identity of the run.
+        model: Model, for people.
+        items: Number of items in each condition.
+        shard_size: Number of items in a shard.
+        batch_size: Nominal batch size; a batch never contains items of two shards.
+        created: Time of creation; UTC, ISO 8601.
         schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
@@ -165,10 +164,10 @@ class Run:
 
     @property
     def key(self) -> RunKey:
-        """What the run is."""
+        """The identity of the run."""
         return self.manifest.key
 
     @property
     def has_fingerprints(self) -> bool:
-        """Whether its format has a fingerprint of the data of each condition."""
+        """Whether the format of the run has fingerprints of the data."""
         return self.manifest.schema >= FIRST_FORMAT_WITH_FINGERPRINTS

@@ -1,7 +1,7 @@
 """Fingerprints of a run's data: ``RUN/fingerprints/<condition>/fingerprint.json``.
 
-A fingerprint is written before the first shard of a condition. Of several processes that begin a
-condition at once, the first one's stays, and the others compare theirs with it.
+A fingerprint is written before the first shard of a condition. If several processes start a
+condition at once, the first one writes it, and the others compare theirs with it.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contracts import Condition, DataFingerprint, Run
-from ..errors import InputError, OutputError, printable, reason_of
+from ..errors import InputError, OutputError, printable, unreadable
 from ..storage.atomic import remove, remove_leftovers
 from ..storage.documents import read_sealed, sealed, write_document
 from .run import RECORDS
@@ -19,7 +19,7 @@ FINGERPRINTS = "fingerprints"
 FINGERPRINT = "fingerprint.json"
 
 SAMPLE = 32
-"""Files of a condition whose bytes are compared whenever it is used again."""
+"""Number of files of a condition that are compared whenever it is used again."""
 
 _ADVICE = (
     "It describes the data of the records next to it: restore the original file, or remove it and "
@@ -29,12 +29,12 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class FileComparison:
-    """Files that have the same names in two places.
+    """Comparison of files that have the same ids in two places.
 
     Attributes:
-        same: How many have the same bytes.
-        different: Ids of those that have other bytes.
-        unread: Ids of those that could not be read here.
+        same: Number of files with the same content.
+        different: Ids of files with different content.
+        unread: Ids of files that could not be read here.
     """
 
     same: int = 0
@@ -48,15 +48,15 @@ class FileComparison:
 
 
 def fingerprint_path(run: Run, condition: Condition) -> Path:
-    """Where the fingerprint of a condition is."""
+    """The path of a condition's fingerprint."""
     return run.folder / FINGERPRINTS / condition.folder / FINGERPRINT
 
 
 def has_fingerprint(run: Run, condition: Condition) -> bool:
-    """Whether the fingerprint of a condition is there.
+    """Whether a condition has a fingerprint.
 
     Raises:
-        InputError: If that cannot be found out, for lack of permission say.
+        InputError: If that is unknown, for lack of permission for instance.
     """
     path = fingerprint_path(run, condition)
     try:
@@ -64,15 +64,15 @@ def has_fingerprint(run: Run, condition: Condition) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error
     return True
 
 
 def read_fingerprint(run: Run, condition: Condition) -> DataFingerprint:
-    """The fingerprint of a condition.
+    """Read the fingerprint of a condition.
 
     Raises:
-        InputError: If its file is missing, damaged or was edited.
+        InputError: If its file is missing or damaged, or was edited.
     """
     return read_sealed(fingerprint_path(run, condition), DataFingerprint, advice=_ADVICE)
 
@@ -80,7 +80,7 @@ def read_fingerprint(run: Run, condition: Condition) -> DataFingerprint:
 def begin_fingerprint(
     run: Run, condition: Condition, fingerprint: DataFingerprint
 ) -> DataFingerprint:
-    """Write the fingerprint of a condition unless it has one; the one that it has now.
+    """Write the fingerprint of a condition unless it has one; return the one that it has.
 
     Raises:
         OutputError: If it cannot be written.
@@ -88,19 +88,19 @@ def begin_fingerprint(
     try:
         write_document(fingerprint_path(run, condition), sealed(fingerprint), first=True)
     except OutputError:
-        if not has_fingerprint(run, condition):  # another process may have tidied meanwhile
+        if not has_fingerprint(run, condition):  # another process may have tidied up meanwhile
             raise
     return read_fingerprint(run, condition)
 
 
 def tidy(run: Run, condition: Condition) -> None:
-    """Remove what killed processes had half written of a fingerprint that is there."""
+    """Remove leftovers of killed processes that were writing a fingerprint, if it exists now."""
     if has_fingerprint(run, condition):
         remove_leftovers(fingerprint_path(run, condition))
 
 
 def remove_unused(run: Run, condition: Condition) -> None:
-    """Remove the fingerprint of a condition that has no shard: it describes nothing.
+    """Remove the fingerprint of a condition that has no shards, and so describes nothing.
 
     Raises:
         OutputError: If it cannot be removed.
@@ -110,7 +110,7 @@ def remove_unused(run: Run, condition: Condition) -> None:
 
 
 def leave_out(run: Run, condition: Condition, ids: Iterable[str]) -> None:
-    """Take files that turned out to be damaged out of a fingerprint: they may be repaired.
+    """Leave damaged files out of a fingerprint, since they may be repaired.
 
     Raises:
         OutputError: If it cannot be written.
@@ -123,30 +123,31 @@ def leave_out(run: Run, condition: Condition, ids: Iterable[str]) -> None:
 
 
 def is_used(run: Run, condition: Condition) -> bool:
-    """Whether a shard of the condition is finished, or some process makes one now.
+    """Whether a shard of the condition is finished, or is being made by some process.
 
-    Of a condition without values, any shard of the run: those of an attack are its epsilons.
+    For the condition without values any shard of the run counts: an attack's shards are those of
+    its epsilons.
     """
     folder = run.folder / RECORDS / condition.folder
     return any(any(folder.glob(f"**/{name}")) for name in ("part-*.parquet", ".part-*.lease"))
 
 
 def recorded_places(run: Run) -> set[str]:
-    """The folders and tar files that the images of the run's conditions came from.
+    """The folders and tar files that the images of the run were read from.
 
     Raises:
         InputError: If a fingerprint is damaged or was edited.
     """
     paths = (run.folder / FINGERPRINTS).glob(f"**/{FINGERPRINT}")
-    read = (read_sealed(path, DataFingerprint, advice=_ADVICE) for path in paths)
-    return {place for fingerprint in read for place in fingerprint.data}
+    fingerprints = (read_sealed(path, DataFingerprint, advice=_ADVICE) for path in paths)
+    return {place for fingerprint in fingerprints for place in fingerprint.data}
 
 
 def conditions_without_fingerprint(run: Run) -> list[str]:
-    """The folders of conditions that have finished shards, and whose images are not known.
+    """The folders of conditions that have finished shards but no fingerprint.
 
     Raises:
-        InputError: If the run's format has fingerprints, and one is missing.
+        InputError: If one is missing although the run's format has fingerprints.
     """
     if has_fingerprint(run, Condition()):
         return []
@@ -160,7 +161,7 @@ def conditions_without_fingerprint(run: Run) -> list[str]:
 
 
 def compare_runs(one: Run, other: Run, conditions: Iterable[Condition]) -> FileComparison:
-    """Compare the files that are in the samples of both runs, until one of them differs.
+    """Compare the files in the samples of both runs, up to the first condition that differs.
 
     Raises:
         InputError: If a fingerprint is damaged or was edited.
@@ -180,8 +181,9 @@ def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None])
     """Compare digests of files with those of a fingerprint.
 
     Args:
-        fingerprint: What was recorded.
-        files: Digests by id; ``None`` for files that cannot be read. Other ids are left out.
+        fingerprint: Recorded digests.
+        files: Digests by id; ``None`` for files that cannot be read. Ids without a recorded digest
+            are left out.
     """
     pairs = {
         name: (digest, files[name])
@@ -189,7 +191,7 @@ def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None])
         if digest is not None and name in files
     }
     return FileComparison(
-        same=sum(there == here for there, here in pairs.values()),
-        different=tuple(n for n, (there, here) in pairs.items() if here not in (None, there)),
+        same=sum(recorded == here for recorded, here in pairs.values()),
+        different=tuple(n for n, (recorded, here) in pairs.items() if here not in (None, recorded)),
         unread=tuple(name for name, (_, here) in pairs.items() if here is None),
     )

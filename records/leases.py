@@ -1,14 +1,14 @@
-"""Leases: how processes that share a run's folder split its shards without talking.
+"""Leases, by which processes that share the folder of a run divide its shards.
 
-    RUN/records/corruption=fog/severity=3/.part-00012.lease        somebody makes part-00012 now
+    RUN/records/corruption=fog/severity=3/.part-00012.lease        a process is making part-00012
 
-A lease only saves work, it never decides what is right: two processes that make the same shard
-make the same rows, and each renames its file into place whole. So a lease that cannot be had, was
-lost or was taken by mistake costs time and nothing else, and nothing here raises for want of one.
+A lease only saves work, it is not needed for correctness: two processes that make the same shard
+make the same rows, and each writes its file atomically. So a lease that cannot be created, was lost
+or was taken by mistake costs only time, and nothing here raises because of one.
 
-A process renews the time of its leases while their workers get on. One that was not renewed for
-long has expired, by the clock of the file system, which is the same for all who share it; one whose
-process is known to be dead has expired at once.
+A process renews the times of its leases while their workers make progress. A lease that was not
+renewed for long has expired, by the clock of the file system, which is the same for all who share
+it. A lease whose process is known to be dead has expired at once.
 """
 
 import hashlib
@@ -33,17 +33,17 @@ _PROCESSES = Path("/proc")
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """How leases live, in seconds.
+    """Times of leases, in seconds.
 
-    A client of a network file system may see an old time for a minute, so less than two is too
-    little for ``expire_s`` there.
+    A client of a network file system may see a time that is a minute old, so ``expire_s`` should be
+    two minutes or more there.
 
     Attributes:
-        renew_s: Between two renewals.
-        expire_s: After which one that was not renewed is nobody's.
-        look_s: Between two looks of a process that waits for others.
-        stuck_s: Without progress, after which one is not renewed: its worker may hang for ever, in
-            a driver say, while the process lives.
+        renew_s: Time between two renewals.
+        expire_s: Time without a renewal after which a lease has expired.
+        look_s: Time between two checks of a process that waits for others.
+        stuck_s: Time without a heartbeat after which a lease is no longer renewed: its worker may
+            hang for ever, in a driver for instance, while the process lives.
     """
 
     renew_s: float = 15.0
@@ -57,15 +57,15 @@ LEASE_TIMES = LeaseTimes()
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease: what its file says.
+    """Holder of a lease: the content of its file.
 
     Attributes:
-        host: The machine's name, for people.
-        machine: What tells one set of process numbers from another.
-        pid: The process.
-        started: When that process began, as the system says it: numbers are used again.
-        token: Random, of one set of leases.
-        time: When the lease was taken, by the holder's clock; UTC, ISO 8601.
+        host: Name of the machine, for people.
+        machine: Identifier of the host, boot and container in which ``pid`` is unique.
+        pid: Process id.
+        started: Start time of that process, as the system gives it, since ids are used again.
+        token: Random token of one ``Leases`` object.
+        time: Time at which the lease was taken, by the holder's clock; UTC, ISO 8601.
     """
 
     host: str
@@ -77,14 +77,14 @@ class Holder:
 
 
 UNKNOWN = Holder("another machine", "", 0, "", "", "")
-"""Of a lease whose file says nothing, as when it is just being written."""
+"""Holder of a lease whose file cannot be read, for instance while it is being written."""
 
 
 @dataclass(frozen=True)
-class _Found:
+class _LeaseState:
     holder: Holder
     identity: tuple[int, int]
-    """Inode and time: a lease that was renewed meanwhile is another one."""
+    """Inode and time; a lease that was renewed has another identity."""
 
     @property
     def renewed(self) -> float:
@@ -92,76 +92,77 @@ class _Found:
 
     @property
     def mark(self) -> str:
-        """Eight digits that no other lease has."""
+        """Eight digits of the identity."""
         return hashlib.sha256(repr(self.identity).encode()).hexdigest()[:8]
 
 
 class Leases:
-    """The leases of one process; a context manager, at whose end they are all given back."""
+    """The leases of one process; a context manager that releases them all at its end."""
 
     def __init__(self, times: LeaseTimes) -> None:
         self._times = times
         self._me = _myself()
-        self._held: dict[Path, float] = {}  # and when its worker last got on
+        self._held: dict[Path, float] = {}  # with the time of the last heartbeat
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._clock = _SharedClock(times.renew_s)
 
-    def claim(self, made: Path) -> Holder | None:
-        """Take the lease of a file that will be made, in a folder that is there.
+    def claim(self, file: Path) -> Holder | None:
+        """Take the lease of a file that will be made in an existing folder.
 
         Returns:
-            Who holds it; none if it is ours now, or if no lease can be had here.
+            The holder of the lease; ``None`` if it is ours now, or if no lease can be created here.
         """
-        lease = lease_path(made)
+        lease = lease_path(file)
         with suppress(OSError):  # a lease only saves work
             try:
                 self._create(lease)
             except FileExistsError:
                 return self._claim_expired(lease)
-            self._remove_leftovers(made.parent, made.name)
+            self._remove_leftovers(file.parent, file.name)
         return None
 
-    def heartbeat(self, made: Path) -> None:
-        """Note that whoever makes this file makes progress."""
+    def heartbeat(self, file: Path) -> None:
+        """Record that the worker that makes this file makes progress."""
         with self._lock:
-            if (lease := lease_path(made)) in self._held:
+            if (lease := lease_path(file)) in self._held:
                 self._held[lease] = time.monotonic()
 
-    def release(self, made: Path) -> None:
-        """Give a lease back."""
-        lease = lease_path(made)
+    def release(self, file: Path) -> None:
+        """Give up a lease."""
+        lease = lease_path(file)
         with self._lock, suppress(OSError):
             self._held.pop(lease, None)
-            if (found := _found(lease)) is not None and found.holder.token == self._me.token:
+            state = _state(lease)
+            if state is not None and state.holder.token == self._me.token:
                 lease.unlink()
 
     def tidy(self, folder: Path) -> None:
-        """Remove from a folder what killed processes left in it, and nothing else."""
+        """Remove from a folder the leftovers of killed processes, and nothing else."""
         for lease in folder.glob(".part-*.lease"):
             with suppress(OSError):
-                found = _found(lease)
-                if found is None or not self._has_expired(found, folder):
+                state = _state(lease)
+                if state is None or not self._has_expired(state, folder):
                     continue
-                if self._take_over(lease, found):
-                    self.release(_made_by(lease))
+                if self._take_over(lease, state):
+                    self.release(_file_of(lease))
         self._remove_leftovers(folder, "part-")
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._keep, name="leases", daemon=True).start()
+        threading.Thread(target=self._renew_all, name="leases", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._ended.set()
         for lease in list(self._held):
-            self.release(_made_by(lease))
+            self.release(_file_of(lease))
 
     def _claim_expired(self, lease: Path) -> Holder | None:
-        if (found := _found(lease)) is None:
-            return UNKNOWN  # it was given back this moment: at the next look
-        expired = self._has_expired(found, lease.parent)
-        return None if expired and self._take_over(lease, found) else found.holder
+        if (state := _state(lease)) is None:
+            return UNKNOWN  # it was released just now and can be claimed at the next check
+        expired = self._has_expired(state, lease.parent)
+        return None if expired and self._take_over(lease, state) else state.holder
 
     def _create(self, lease: Path) -> None:
         with self._lock:
@@ -182,50 +183,51 @@ class Leases:
         finally:
             os.close(descriptor)
 
-    def _keep(self) -> None:
+    def _renew_all(self) -> None:
         while not self._ended.wait(self._times.renew_s):
             for lease in list(self._held):
                 self._renew(lease)
 
     def _renew(self, lease: Path) -> None:
         with self._lock, suppress(OSError):
-            since = self._held.get(lease)
-            if since is None or time.monotonic() - since > self._times.stuck_s:
+            heartbeat = self._held.get(lease)
+            if heartbeat is None or time.monotonic() - heartbeat > self._times.stuck_s:
                 return
-            found = _found(lease)
-            if found is None:
+            state = _state(lease)
+            if state is None:
                 self._write(lease)
-            elif found.holder.token == self._me.token:
-                os.utime(lease)  # without a time: that of the file system
-            elif found.holder != UNKNOWN:
-                del self._held[lease]  # it was taken over while this process stood still
+            elif state.holder.token == self._me.token:
+                os.utime(lease)  # sets the time of the file system's clock
+            elif state.holder != UNKNOWN:
+                del self._held[lease]  # it was taken over while this process was stopped
 
-    def _has_expired(self, found: _Found, folder: Path) -> bool:
-        if _is_dead(found.holder):
+    def _has_expired(self, state: _LeaseState, folder: Path) -> bool:
+        if _is_dead(state.holder):
             return True
         now = self._clock.now(folder)
-        return now is not None and now - found.renewed > self._times.expire_s
+        return now is not None and now - state.renewed > self._times.expire_s
 
-    def _take_over(self, lease: Path, found: _Found) -> bool:
-        """Put our lease in the place of one that expired; of several that try, one does.
+    def _take_over(self, lease: Path, expired: _LeaseState) -> bool:
+        """Replace an expired lease by ours; if several processes try, one succeeds.
 
-        Whoever creates the file that is named after the old lease may rename it onto the old one:
-        there is no moment without a lease. A latecomer sees that it is not the old one any more.
+        Only one process can create the file that is named after the expired lease, and it renames
+        that file onto the lease, so there is no moment without a lease. A process that comes later
+        sees that the lease has changed.
         """
-        ours = lease.with_name(f"{lease.name}.{found.mark}.tmp")
+        ours = lease.with_name(f"{lease.name}.{expired.mark}.tmp")
         try:
             self._write(ours)
-            now = _found(lease)
-            if now is None or now.identity != found.identity:
+            now = _state(lease)
+            if now is None or now.identity != expired.identity:
                 ours.unlink()
                 return False
             with self._lock:
                 ours.replace(lease)
                 self._held[lease] = time.monotonic()
         except FileExistsError:
-            other = _found(ours)
+            other = _state(ours)
             if other is not None and self._has_expired(other, lease.parent):
-                with suppress(OSError):  # it died on the way; at the next look
+                with suppress(OSError):  # its process died while taking over; try at the next check
                     ours.unlink()
             return False
         except FileNotFoundError:
@@ -234,12 +236,12 @@ class Leases:
             with suppress(OSError):
                 ours.unlink()
             return True  # a lease only saves work
-        if _is_dead(found.holder):
-            self._remove_leftovers(lease.parent, _made_by(lease).name, of_the_dead=True)
+        if _is_dead(expired.holder):
+            self._remove_leftovers(lease.parent, _file_of(lease).name, of_dead_process=True)
         return True
 
-    def _remove_leftovers(self, folder: Path, part: str, *, of_the_dead: bool = False) -> None:
-        """Remove files half written long ago; of a process that is dead, also fresh ones."""
+    def _remove_leftovers(self, folder: Path, part: str, *, of_dead_process: bool = False) -> None:
+        """Remove old leftovers of writes; those of a dead process also if they are new."""
         for path in folder.glob(".part-*.tmp"):
             target = target_of_temporary(path.name)
             if target is None or not target.startswith(part):
@@ -247,41 +249,41 @@ class Leases:
             with suppress(OSError):
                 written, now = path.stat().st_mtime, self._clock.now(folder)
                 old = now is not None and now - written > self._times.expire_s
-                if old or of_the_dead:
+                if old or of_dead_process:
                     path.unlink()
 
 
-def lease_path(made: Path) -> Path:
-    """Where the lease of a file lies that will be made.
+def lease_path(file: Path) -> Path:
+    """The path of the lease of a file that will be made.
 
     Example:
         >>> lease_path(Path("severity=3/part-00012.parquet")).as_posix()
         'severity=3/.part-00012.lease'
     """
-    return made.with_name(f".{made.name.partition('.')[0]}.lease")
+    return file.with_name(f".{file.name.partition('.')[0]}.lease")
 
 
-def _made_by(lease: Path) -> Path:
-    """What the holder of a lease makes, but for the end of its name."""
+def _file_of(lease: Path) -> Path:
+    """The file that the holder of a lease makes, without its suffix."""
     return lease.with_name(lease.name.removeprefix(".").removesuffix(".lease"))
 
 
 class _SharedClock:
-    """The clock of a file system, which on a shared folder is not this machine's."""
+    """The clock of a file system; that of a shared folder is not the clock of this machine."""
 
-    def __init__(self, good_s: float) -> None:
-        self._good_s = good_s
-        self._read: tuple[float, float] | None = None
+    def __init__(self, valid_s: float) -> None:
+        self._valid_s = valid_s
+        self._reading: tuple[float, float] | None = None
 
     def now(self, folder: Path) -> float | None:
-        """Seconds, as the times of files are; none if nothing can be written here."""
+        """Time in seconds, as in the times of files; ``None`` if nothing can be written here."""
         here = time.monotonic()
-        if self._read is None or here - self._read[1] > self._good_s:
-            written = _time_of_new_file(folder)
-            if written is None:
+        if self._reading is None or here - self._reading[1] > self._valid_s:
+            there = _time_of_new_file(folder)
+            if there is None:
                 return None
-            self._read = written, here
-        there, then = self._read
+            self._reading = there, here
+        there, then = self._reading
         return there + here - then
 
 
@@ -299,8 +301,8 @@ def _time_of_new_file(folder: Path) -> float | None:
             path.unlink()
 
 
-def _found(lease: Path) -> _Found | None:
-    """A lease as it is now; none if it is gone."""
+def _state(lease: Path) -> _LeaseState | None:
+    """The current state of a lease; ``None`` if it does not exist."""
     try:
         status, data = _read(lease)
     except FileNotFoundError:
@@ -309,16 +311,16 @@ def _found(lease: Path) -> _Found | None:
         holder = document_from_bytes(data, Holder, lease.name)
     except InputError:
         holder = UNKNOWN
-    return _Found(holder, (status.st_ino, status.st_mtime_ns))
+    return _LeaseState(holder, (status.st_ino, status.st_mtime_ns))
 
 
 def _read(lease: Path) -> tuple[os.stat_result, bytes]:
     try:
-        with lease.open("rb") as file:  # opening it asks a network file system for its time
+        with lease.open("rb") as file:  # opening it makes a network file system update its time
             return os.fstat(file.fileno()), file.read(10_000)
     except FileNotFoundError:
         raise
-    except OSError:  # another user's, or a folder: it expires all the same
+    except OSError:  # of another user, or a folder: it expires as well
         return lease.stat(), b""
 
 
@@ -330,7 +332,7 @@ def _myself() -> Holder:
 
 @cache
 def _machine() -> str:
-    """What tells one set of process numbers from another: host, boot and container."""
+    """Identifier of the host, boot and container in which a process id is unique."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append((_PROCESSES / "sys/kernel/random/boot_id").read_text().strip())
@@ -339,15 +341,15 @@ def _machine() -> str:
 
 
 def _is_dead(holder: Holder) -> bool:
-    """Whether the holder is known not to run any more."""
+    """Whether the process of a holder is known to have ended."""
     if holder.machine != _machine() or os.name != "posix":
         return False
     try:
-        os.kill(holder.pid, 0)  # asks and sends nothing
+        os.kill(holder.pid, 0)  # checks that the process exists, and sends nothing
     except (ProcessLookupError, OverflowError):  # or no process can have that number
         return True
     except OSError:
-        pass  # it is another user's
+        pass  # a process of another user
     if (status := _status_of(holder.pid)) is None:
         return False
     state, started = status
@@ -355,7 +357,7 @@ def _is_dead(holder: Holder) -> bool:
 
 
 def _status_of(pid: int) -> tuple[str, str] | None:
-    """A process's state and when it began, in the system's ticks; none if that cannot be had."""
+    """State and start time of a process, in ticks; ``None`` if they are unknown."""
     try:
         fields = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:

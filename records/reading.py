@@ -1,8 +1,8 @@
-"""Reading a run back as Arrow: what is finished, condition by condition, and its provenance.
+"""Reading a run as Arrow tables: the finished conditions, one by one, and their provenance.
 
-What a shard's file says of itself is read at once, its records when their condition is asked for:
-no more than one condition is in memory, unless a caller keeps it. Whatever is read is compared with
-the file's mark.
+The metadata of all shards is read at once, their records when their condition is accessed: no more
+than one condition is in memory, unless a caller keeps it. Everything that is read is compared with
+the mark in the file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import InputError, printable, reason_of
 from ..storage.documents import document_from_bytes
-from .checksum import ShardMark, mark_with, records_sha256
+from .checksum import ShardMark, records_sha256, shard_mark
 from .run import RECORDS, key_sha256
 from .shards import MARK_KEY, PROVENANCE_KEY, shard_path, shards_of
 
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
 
 PARTS = ("frame", "attempt")
-"""Columns of records in which an item has a row for each of its frames, or attempts to fool."""
+"""Columns of records with several rows for an item: one for each frame, or attack attempt."""
 
 
 @dataclass(frozen=True)
 class RunRecords:
-    """What a run holds.
+    """Records of a run.
 
     Attributes:
-        finished: The records of each condition all of whose shards are there, read each time that
-            they are asked for.
-        begun: For each condition that lacks shards, how many items are done.
-        provenance: Of every shard that is there.
+        finished: Records of each finished condition, read each time that they are accessed.
+        begun: Number of finished items of each condition that lacks shards.
+        provenance: Provenance of every finished shard.
     """
 
     finished: "Mapping[Condition, pa.Table]"
@@ -43,17 +42,17 @@ class RunRecords:
 
     @property
     def empty(self) -> bool:
-        """Whether no shard is there."""
+        """Whether no shard is finished."""
         return not self.provenance
 
 
 def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
-    """What is there of these conditions.
+    """Read what is finished of these conditions.
 
     Raises:
-        InputError: If a file is damaged or is another shard's; when the records of a condition are
-            asked for, also if they were edited, if an id stands twice among them, or if their ids
-            are others than those of the first condition that was asked for.
+        InputError: If a file is damaged or belongs to another shard; when the records of a
+            condition are accessed, also if they were edited, if an id occurs twice, or if their
+            ids differ from those of the first condition that was accessed.
     """
     key = key_sha256(run.key)
     finished: dict[Condition, list[Shard]] = {}
@@ -63,20 +62,20 @@ def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
         if not (run.folder / RECORDS / condition.folder).is_dir():
             continue
         shards = shards_of([condition], run.manifest.items, run.manifest.shard_size)
-        there = [shard for shard in shards if shard_path(run, shard).is_file()]
-        provenance += [_provenance(run, shard, key) for shard in there]
-        if len(there) == len(shards):
+        existing = [shard for shard in shards if shard_path(run, shard).is_file()]
+        provenance += [_provenance(run, shard, key) for shard in existing]
+        if len(existing) == len(shards):
             finished[condition] = shards
-        elif there:
-            begun[condition] = sum(shard.size for shard in there)
-    return RunRecords(_Finished(run, finished), begun, tuple(provenance))
+        elif existing:
+            begun[condition] = sum(shard.size for shard in existing)
+    return RunRecords(_FinishedConditions(run, finished), begun, tuple(provenance))
 
 
 def read_shard(run: Run, shard: Shard) -> "tuple[pa.Table, Provenance]":
-    """One finished shard's records and provenance.
+    """The records and provenance of a finished shard.
 
     Raises:
-        InputError: If its file is damaged, was edited or is another shard's.
+        InputError: If its file is damaged, was edited or belongs to another shard.
     """
     key = key_sha256(run.key)
     return _table(run, shard, key), _provenance(run, shard, key)
@@ -86,16 +85,16 @@ def read_provenance(run: Run, shard: Shard) -> Provenance:
     """The provenance of a finished shard.
 
     Raises:
-        InputError: If its file is damaged or is another shard's.
+        InputError: If its file is damaged or belongs to another shard.
     """
     return _provenance(run, shard, key_sha256(run.key))
 
 
 def records_of_shard(run: Run, shard: Shard) -> "pa.Table | None":
-    """The records of one shard; none if it is not there.
+    """The records of a shard; ``None`` if it is not finished.
 
     Raises:
-        InputError: If its file is damaged, was edited or is another shard's.
+        InputError: If its file is damaged, was edited or belongs to another shard.
     """
     if not shard_path(run, shard).is_file():
         return None
@@ -103,19 +102,20 @@ def records_of_shard(run: Run, shard: Shard) -> "pa.Table | None":
 
 
 def values_there(run: Run, key: str) -> list[str]:
-    """The values of a condition's key that a run has folders for, where a user chose them."""
+    """The values of a condition's key for which a run has folders."""
     folders = (run.folder / RECORDS).glob(f"{key}=*")
     return sorted(folder.name.partition("=")[2] for folder in folders if folder.is_dir())
 
 
 def check_finished(run: Run, shards: Iterable[Shard]) -> None:
-    """Find out, before hours are spent on the others, that the shards that are there can be read.
+    """Check that the finished shards can be read, before hours are spent on the others.
 
-    It reads what each file says of itself, not its records: a file that is truncated, was written
-    by another program, or belongs elsewhere is found; an edited value is when it is reported.
+    Only the metadata of each file is read. A file that is truncated, was written by another
+    program, or belongs to another shard is noticed; an edited value is noticed when the records are
+    read.
 
     Raises:
-        InputError: If one is damaged or is another shard's; it is named, and what to do.
+        InputError: If the file of a finished shard is damaged or belongs to another shard.
     """
     key = key_sha256(run.key)
     for shard in shards:
@@ -123,8 +123,8 @@ def check_finished(run: Run, shards: Iterable[Shard]) -> None:
             _provenance(run, shard, key)
 
 
-class _Finished(Mapping[Condition, "pa.Table"]):
-    """The records of conditions, read when they are asked for; their ids are the same in all."""
+class _FinishedConditions(Mapping[Condition, "pa.Table"]):
+    """Records of conditions, read when they are accessed; all have the same ids."""
 
     def __init__(self, run: Run, shards: Mapping[Condition, Sequence[Shard]]) -> None:
         self._run, self._shards = run, shards
@@ -165,10 +165,9 @@ class _Finished(Mapping[Condition, "pa.Table"]):
         foreign = ids.filter(pc.invert(pc.is_in(ids, value_set=expected)))
         example = f", first {printable(foreign[0].as_py())}" if len(foreign) else " in their order"
         raise InputError(
-            f"{printable(self._place(condition))} holds other images than "
+            f"{printable(self._place(condition))} contains other images than "
             f"{printable(self._place(other))}: {len(foreign):,} of {len(ids):,} differ{example}. "
-            "The data changed between them: remove the one that is wrong; the same command makes "
-            "it again."
+            "The data changed between them: remove the wrong one and run the command again."
         )
 
     def _place(self, condition: Condition) -> Path:
@@ -177,37 +176,32 @@ class _Finished(Mapping[Condition, "pa.Table"]):
 
 @contextmanager
 def _opened(path: Path) -> "Iterator[Any]":
-    """A shard's file; what cannot be read of it is damaged."""
+    """Open the file of a shard; an error in reading it is reported as damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with path.open("rb") as file, pq.ParquetFile(file) as parquet:
             yield parquet
-    except (
-        OSError,
-        ValueError,
-        pa.ArrowException,
-    ) as error:
-        # A name that is not UTF-8 is a ValueError.
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8
         raise _damaged(path, reason_of(error)) from error
 
 
 def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
-    """The provenance of a shard, once its file is known to say that it is that shard."""
+    """The provenance of a shard, after a check that the file belongs to it."""
     path = shard_path(run, shard)
     with _opened(path) as parquet:
         _check_mark(path, shard, key, parquet)
         rows = parquet.metadata.num_rows
         several = any(part in parquet.schema_arrow.names for part in PARTS)
-        made = parquet.metadata.metadata[PROVENANCE_KEY]
+        document = parquet.metadata.metadata[PROVENANCE_KEY]
     if rows < shard.size or (rows > shard.size and not several):
         raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
-    return document_from_bytes(made, Provenance, printable(path))
+    return document_from_bytes(document, Provenance, printable(path))
 
 
 def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
-    """The records of a shard, once its file is known to be that shard as it was written."""
+    """The records of a shard, after a check that they are unchanged."""
     path = shard_path(run, shard)
     with _opened(path) as parquet:
         table = parquet.read()
@@ -224,19 +218,22 @@ def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
 def _check_mark(
     path: Path, shard: Shard, key: str, parquet: Any, records: str | None = None
 ) -> None:
-    """Compare a file's mark with what it should be; ``records`` is their digest, if known."""
+    """Compare the mark of a file with the expected one.
+
+    ``records`` is the digest of the records; ``None`` if they have not been read.
+    """
     metadata = parquet.metadata.metadata or {}
     if PROVENANCE_KEY not in metadata or MARK_KEY not in metadata:
-        raise _damaged(path, "it does not say which shard it is, nor where it was made")
+        raise _damaged(path, "it has no provenance or no checksum")
     mark = document_from_bytes(metadata[MARK_KEY], ShardMark, printable(path))
     digest = mark.records_sha256 if records is None else records
-    fault = mark.fault(mark_with(key, shard, digest, metadata[PROVENANCE_KEY]))
+    fault = mark.fault(shard_mark(key, shard, digest, metadata[PROVENANCE_KEY]))
     if fault is not None:
         raise _damaged(path, fault)
 
 
 def _ids_of_items(table: "pa.Table") -> "pa.ChunkedArray":
-    """The id of each item; of one with several rows that of the first, 0 or null."""
+    """The id of each item; of several rows of an item only the first counts, 0 or null."""
     import pyarrow.compute as pc
 
     part = next((name for name in PARTS if name in table.column_names), None)
@@ -252,11 +249,11 @@ def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
         return
     counts = pc.value_counts(ids)
     double = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    raise _damaged(place, f"it holds {printable(double)} twice")
+    raise _damaged(place, f"it contains {printable(double)} twice")
 
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{printable(path)} is damaged: {reason}. Remove it: the same command makes "
-        "it again, and nothing else."
+        f"{printable(path)} is damaged: {reason}. Remove it and run the command again; only "
+        "what is missing is made."
     )

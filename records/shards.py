@@ -1,4 +1,4 @@
-"""Cutting a run into shards, and writing one of them; ``running.py`` has them made."""
+"""Splitting a run into shards, and writing one; ``shard_runner.py`` has them made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import OutputError
 from ..storage.atomic import atomic_write
 from ..storage.documents import canonical_bytes
-from .checksum import mark_of
-from .run import RECORDS
+from .checksum import records_sha256, shard_mark
+from .run import RECORDS, key_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,11 +23,11 @@ SHARDS_A_WORKER = 4
 
 @dataclass(frozen=True)
 class Pace:
-    """What a shard's size is chosen from, when a run is made.
+    """Speed of the work, from which the shard size of a new run is chosen.
 
     Attributes:
-        items_per_second: Of one worker.
-        workers: How many shards are made at once.
+        items_per_second: Items per second of one worker.
+        workers: Number of shards that are made at once.
     """
 
     items_per_second: float
@@ -35,11 +35,11 @@ class Pace:
 
 
 def shard_size(items: int, conditions: int, batch_size: int, pace: Pace) -> int:
-    """Items in a shard: about a minute of one worker's time, and whole batches.
+    """Number of items in a shard: about a minute of one worker's time, in whole batches.
 
-    Small jobs are cut finer, so that no worker idles while another finishes the last shard. Where
-    a batch takes more than the minute, a shard is smaller than one: a minute is all that a run that
-    is killed should lose.
+    The shards of small jobs are smaller, so that no worker idles while another finishes the last
+    one. If a batch takes more than a minute, a shard is smaller than a batch: a run that is killed
+    should not lose more than a minute.
 
     Example:
         >>> shard_size(50_000, 75, 4, Pace(items_per_second=100, workers=2))
@@ -57,7 +57,7 @@ def shard_size(items: int, conditions: int, batch_size: int, pace: Pace) -> int:
 
 
 def shards_of(conditions: Sequence[Condition], items: int, size: int) -> list[Shard]:
-    """Every shard of these conditions, in order.
+    """All shards of these conditions, in order.
 
     Example:
         >>> [(s.start, s.stop) for s in shards_of([Condition()], 10, 4)]
@@ -71,7 +71,7 @@ def shards_of(conditions: Sequence[Condition], items: int, size: int) -> list[Sh
 
 
 def shard_path(run: Run, shard: Shard) -> Path:
-    """Where a finished shard lies."""
+    """The path of a finished shard."""
     return run.folder / RECORDS / shard.condition.folder / f"part-{shard.index:05d}.parquet"
 
 
@@ -81,17 +81,17 @@ def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenanc
     Raises:
         OutputError: If it cannot be written.
     """
-    made = canonical_bytes(provenance)
-    mark = canonical_bytes(mark_of(run, shard, table, made))
-    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: made, MARK_KEY: mark}
-    marked = table.replace_schema_metadata(metadata)
+    document = canonical_bytes(provenance)
+    mark = shard_mark(key_sha256(run.key), shard, records_sha256(table), document)
+    metadata: Mapping[bytes, bytes] = {PROVENANCE_KEY: document, MARK_KEY: canonical_bytes(mark)}
+    table = table.replace_schema_metadata(metadata)
     try:
-        _write(shard_path(run, shard), marked)
+        _write(shard_path(run, shard), table)
     except OutputError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        # Stopped while it was written, this process was taken for dead, and its file removed.
-        _write(shard_path(run, shard), marked)
+        # While this process was stopped, another one took it for dead and removed its file.
+        _write(shard_path(run, shard), table)
 
 
 def _write(path: Path, table: "pa.Table") -> None:
@@ -102,15 +102,15 @@ def _write(path: Path, table: "pa.Table") -> None:
 
 
 def recorded_ids(run: Run) -> list[str]:
-    """The ids that stand in the records of the run, once each, in order; of damaged files none."""
+    """The sorted ids of all records of a run; damaged files are left out."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ids: dict[str, None] = {}
-    for path in sorted((run.folder / RECORDS).glob("**/part-*.parquet")):
+    ids: set[str] = set()
+    for path in (run.folder / RECORDS).glob("**/part-*.parquet"):
         try:
             with path.open("rb") as file:
-                ids.update(dict.fromkeys(pq.read_table(file, columns=["id"])["id"].to_pylist()))
+                ids.update(pq.read_table(file, columns=["id"])["id"].to_pylist())
         except (OSError, pa.ArrowException, KeyError):
             continue
     return sorted(ids)

@@ -1,4 +1,4 @@
-"""Which items of a run were skipped: rows that have an ``error`` instead of a result."""
+"""Skipped items of a run: rows that have an ``error`` instead of a result."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Skipped:
     """Items that were skipped in some shards.
 
     Attributes:
-        count: How many, once for each condition.
-        first: Why the first one was; this names it.
-        files: Of the shards that hold them.
-        noun: What an item is called.
+        count: Number of skipped items, once for each condition.
+        first: Error of the first one; it names the item.
+        files: Files of the shards with skipped items.
+        noun: Word for an item.
     """
 
     count: int
@@ -34,17 +34,17 @@ class Skipped:
         more = f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
         items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
         return (
-            f"{self.count:,} {items} {were} skipped, and every number says so. The first: "
-            f"{self.first.rstrip('.')}. To score them after all, repair them, remove "
-            f"{files}{more} and repeat the command."
+            f"{self.count:,} {items} {were} skipped; every number counts them. The first: "
+            f"{self.first.rstrip('.')}. To score them, repair them, remove {files}{more} and "
+            "repeat the command."
         )
 
 
 def skipped_in(run: Run, shards: Iterable[Shard], noun: str = "image") -> Skipped | None:
-    """What was skipped in those of the shards that are there, if anything.
+    """The items that were skipped in the finished shards; ``None`` if there are none.
 
-    Only the ends of the files are read where nothing was. A damaged file is left to whoever reads
-    the records.
+    Of a file without skipped items only the footer is read. A damaged file is passed over; it is
+    reported when its records are read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,1 +1,1 @@
-"""Files and folders: the cache, writing things whole or not at all, documents with a schema."""
+"""Files and folders: the cache, atomic writes, downloads, locks, and JSON documents."""

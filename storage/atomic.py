@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writes: files and folders that appear complete or not at all.
 
-Each is written under a temporary name in the folder where it will stand, and renamed into place:
-a rename inside one folder is atomic on every file system that the tool supports. A link is followed
-first, so that it still leads where it led; a pipe or a device is never renamed onto.
+Each is written under a temporary name in its final folder, then renamed: a rename inside one folder
+is atomic on every file system that the tool supports. A link is followed first, so it still points
+to the same place; a pipe or a device is never replaced.
 """
 
 import glob
@@ -24,7 +24,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder and its parents.
 
     Raises:
-        OutputError: If that is not possible.
+        OutputError: If a folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,12 +33,12 @@ def make_folder(folder: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Find out, before the work whose result it will hold, that a file can be written here.
+    """Check that a file can be written, before the work whose result it will hold.
 
-    Nothing is made. What fills up or is taken away meanwhile is noticed when it is written.
+    Nothing is created. A disk that fills up meanwhile is noticed when the file is written.
 
     Raises:
-        OutputError: If a folder stands there, or it lies where nothing can be written.
+        OutputError: If the path is a folder, or a folder above it cannot be written.
     """
     try:
         if _is_special(path):
@@ -52,27 +52,27 @@ def check_place(path: Path) -> None:
     except OSError as error:
         raise _cannot_write(path, reason_of(error)) from error
     if not writable:
-        raise _cannot_write(path, "that is not permitted")
+        raise _cannot_write(path, "Permission denied")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; rename it to ``path`` when the block ends well.
+    """Yield a temporary path to write; rename it to ``path`` if the block raises nothing.
 
     Raises:
-        OutputError: If the file cannot be written, or is no regular file. What stood at ``path``
-            is still there then.
+        OutputError: If the file cannot be written, or ``path`` is a pipe or a device. An existing
+            file at ``path`` is kept then.
     """
     with _temporary_beside(path) as (temporary, target):
         if _is_special(path):
-            raise OutputError(f"{printable(path)} is no regular file. Choose another place.")
+            raise OutputError(f"{printable(path)} is not a regular file. Choose another path.")
         yield temporary
         _flush(temporary)
         temporary.replace(target)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; to a pipe or a device, write plainly.
+    """Write a file atomically; write to a pipe or a device directly.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -88,7 +88,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_if_absent(path: Path, data: bytes) -> None:
-    """Write a file unless it is there: of several processes, the first one's stays.
+    """Write a file unless it exists: of several processes, only the first one writes it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -100,22 +100,22 @@ def write_if_absent(path: Path, data: bytes) -> None:
             os.link(temporary, target)  # a link, unlike a rename, does not replace
         except FileExistsError:
             pass
-        except OSError:  # a file system without links: the window is small, but it is there
+        except OSError:  # a file system without links: another process may write in between
             if not target.exists():
                 temporary.replace(target)
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty temporary folder to fill; rename it to ``folder`` when the block ends well.
+    """Yield an empty temporary folder; rename it to ``folder`` if the block raises nothing.
 
-    If another process published ``folder`` meanwhile, theirs stays and ours is thrown away.
+    If another process has made ``folder`` meanwhile, that one is kept and ours is removed.
 
     Raises:
         OutputError: If the folder cannot be written.
     """
     make_folder(folder.parent)
-    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = _temporary_path(folder)
     try:
         temporary.mkdir()
         yield temporary
@@ -135,7 +135,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes had half written of a file or folder, whose lock is held."""
+    """Remove the leftovers of killed processes that were writing a file or folder.
+
+    The caller holds its lock, so no other process is writing it.
+    """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -144,18 +147,18 @@ def remove_leftovers(path: Path) -> None:
 
 
 def target_of_temporary(name: str) -> str | None:
-    """What is written under this temporary name; none if it is no such name.
+    """The name that a temporary file is renamed to; ``None`` if this is not a temporary name.
 
     Example:
         >>> target_of_temporary(".model.plan.0123abcd.tmp"), target_of_temporary("model.plan")
         ('model.plan', None)
     """
-    found = _TEMPORARY.fullmatch(name)
-    return found["name"] if found else None
+    match = _TEMPORARY.fullmatch(name)
+    return match["name"] if match else None
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; of a link, the link.
+    """Remove a file, a folder with its content, or a link but not its target.
 
     Raises:
         OutputError: If it cannot be removed.
@@ -170,10 +173,10 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[tuple[Path, Path]]:
-    """A name for a temporary file, gone at the end, beside the file that ``path`` leads to."""
+    """A temporary path, removed at the end, and the file that ``path`` leads to."""
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = _temporary_path(target)
     try:
         yield temporary, target
     except OSError as error:
@@ -183,8 +186,12 @@ def _temporary_beside(path: Path) -> Iterator[tuple[Path, Path]]:
             temporary.unlink()
 
 
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
 def _is_special(path: Path) -> bool:
-    """Whether something is there that is neither a file nor a folder: a pipe, a device."""
+    """Whether the path exists and is neither a file nor a folder: a pipe, a device."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -193,7 +200,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _flush(file: Path) -> None:
-    """Put the bytes on the disk before the name is there: a rename outlives a power cut."""
+    """Put the bytes on the disk before the rename, which alone may survive a power cut."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 
@@ -201,5 +208,5 @@ def _flush(file: Path) -> None:
 def _cannot_write(path: Path, reason: str) -> OutputError:
     return OutputError(
         f"{printable(path)} cannot be written: {reason}. "
-        "Choose a place that can be written and has room."
+        "Choose a writable folder on a disk with free space."
     )

@@ -1,17 +1,18 @@
-"""Where the tool keeps what it can make or fetch again."""
+"""The cache: files that can be made or downloaded again."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder(room: str) -> Path:
-    """The folder of one kind of cached thing: ``bundles``, ``parity``, ``weights``.
+    """The folder of one kind of cached files, such as ``bundles``, ``parity`` or ``weights``.
 
-    It lies in ``EVALUATOR_CACHE``, else in the platform's cache folder. It may not exist yet.
+    It is in ``EVALUATOR_CACHE`` if that is set, else in the platform's cache folder. It may not
+    exist yet.
     """
-    chosen = os.environ.get("EVALUATOR_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute() / room
+    root = os.environ.get("EVALUATOR_CACHE")
+    if root:
+        return Path(root).expanduser().absolute() / room
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("evaluator", appauthor=False)) / room

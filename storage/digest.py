@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from ..errors import InputError, printable, reason_of
+from ..errors import unreadable
 
 
 def file_sha256(path: Path) -> str:
@@ -16,4 +16,4 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error

@@ -1,7 +1,7 @@
-"""JSON documents that are dataclasses: written canonically, checked when read.
+"""JSON documents that are dataclasses: checked when read, and hashed in a canonical form.
 
-Canonical means sorted keys and no white space to choose: two equal values have equal bytes, so
-a document's SHA-256 is an identity.
+Canonical means sorted keys and no optional white space: equal values have equal bytes, so the
+SHA-256 of a document identifies its value.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, printable, unreadable
 from .atomic import atomic_write_bytes, write_if_absent
 
 if TYPE_CHECKING:
@@ -26,21 +26,21 @@ def plain(value: Any) -> Any:
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """The one way in which this value is written when it is hashed."""
+    """The JSON of a value in its canonical form, for hashing."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":")).encode()
 
 
 def document_sha256(value: Any) -> str:
-    """The identity of a value."""
+    """SHA-256 over the canonical bytes of a value."""
     return hashlib.sha256(canonical_bytes(value)).hexdigest()
 
 
 class Sealed(Protocol):
-    """A document that holds its own SHA-256, so that an edit by hand is noticed."""
+    """A document that contains its own SHA-256, so that an edit by hand is noticed."""
 
     @property
     def seal(self) -> str:
-        """Over all other fields; empty before it is set."""
+        """SHA-256 over all other fields; empty before it is set."""
 
 
 S = TypeVar("S", bound=Sealed)
@@ -56,34 +56,33 @@ def read_sealed(
     path: Path,
     kind: type[S],
     *,
-    advice: str = "Restore it, or remove what it describes and make that again.",
+    advice: str = "Restore it, or remove what it describes and create that again.",
 ) -> S:
-    """Read a sealed document; ``advice`` says what to do where it cannot be believed.
+    """Read a sealed document; ``advice`` says what to do if it is damaged.
 
     Raises:
-        InputError: As for ``read_document``, or if the document was edited, or is of another
-            version of its format.
+        InputError: As for ``read_document``, or if the document was edited or has another version
+            of its format.
     """
     data = _bytes(path)
     _check_schema(data, kind, printable(path), advice)
     value = document_from_bytes(data, kind, printable(path), advice)
     if value != sealed(value):
         raise InputError(
-            f"{printable(path)} was edited: it does not have the SHA-256 that it was written with. "
-            f"{advice}"
+            f"{printable(path)} was edited: its SHA-256 is not the one that it contains. {advice}"
         )
     return value
 
 
 def _check_schema(data: bytes, kind: type[Sealed], name: str, advice: str) -> None:
-    """Say that the format is another one before its fields are found to be wrong."""
+    """Report another version of the format before its fields are reported as wrong."""
     expected = getattr(kind, "schema", None)
     try:
         document = json.loads(data)
     except ValueError:
-        return  # it will be told
+        return  # reported when the document is parsed
     if expected is None or not isinstance(document, dict) or "seal" not in document:
-        return  # no document of ours
+        return  # not a sealed document
     if (written := document.get("schema", 1)) not in getattr(kind, "readable_schemas", (expected,)):
         raise InputError(
             f"{name} was written by another version of evaluator (format {written}, this "
@@ -92,7 +91,7 @@ def _check_schema(data: bytes, kind: type[Sealed], name: str, advice: str) -> No
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:
-    """What differs between two values, leaf by leaf.
+    """The differences between two values, one text for each leaf.
 
     Example:
         >>> list(document_differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}))
@@ -115,19 +114,19 @@ def _short(value: Any) -> str:
 
 
 def write_document(path: Path, value: Any, *, first: bool = False) -> None:
-    """Write a dataclass as JSON that a person can read, whole or not at all.
+    """Write a dataclass atomically as readable JSON.
 
-    With ``first`` a document that is there stays, also one that another process writes meanwhile.
+    With ``first`` an existing document is kept, also one that another process writes meanwhile.
     """
     data = (json.dumps(plain(value), indent=1, sort_keys=True) + "\n").encode()
     (write_if_absent if first else atomic_write_bytes)(path, data)
 
 
 def read_document(path: Path, kind: type[T]) -> T:
-    """Read a dataclass back.
+    """Read a dataclass from a JSON file.
 
     Raises:
-        InputError: If the file is missing, is no JSON, or lacks or mistypes a field.
+        InputError: If the file is missing, is not JSON, or lacks or mistypes a field.
     """
     return document_from_bytes(_bytes(path), kind, printable(path))
 
@@ -136,13 +135,13 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error
 
 
 def document_from_bytes(
-    data: bytes, kind: type[T], name: str, advice: str = "Remove it and make it again."
+    data: bytes, kind: type[T], name: str, advice: str = "Remove it and create it again."
 ) -> T:
-    """A dataclass from its JSON; ``name`` is what an error calls it."""
+    """Parse the JSON of a dataclass; ``name`` is used in errors."""
     from pydantic import ValidationError
 
     try:
@@ -157,7 +156,7 @@ def document_from_bytes(
 
 
 def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
-    """Made once for each kind: it costs milliseconds, and a run has a document a shard."""
+    """The parser of a type, cached: it takes milliseconds, and each shard has a document."""
     from pydantic import TypeAdapter
 
     if kind not in _adapters:

@@ -1,7 +1,7 @@
-"""Files from the network: fetched once, resumed where they broke off, checked before use.
+"""Downloads: each file is fetched once, resumed after an interruption, and checked before use.
 
-What is being fetched stands in ``NAME.part``; ``NAME.part.json`` remembers which version of the
-file it is the beginning of. Proxies are those of the environment (``https_proxy``).
+A partial download is ``NAME.part``; ``NAME.part.json`` says which version of the file it is the
+beginning of. Proxies are taken from the environment (``https_proxy``).
 """
 
 import os
@@ -26,30 +26,30 @@ from .documents import read_document, write_document
 from .lock import locked
 
 TIMEOUT_SECONDS = 30.0
-"""Without a byte, or without a connection."""
+"""Longest wait for a connection, or for the next byte."""
 
 TRIES = 4
-"""In a row that bring nothing."""
+"""Attempts in a row that bring no new byte, before the download fails."""
 
 BACKOFF_SECONDS = 1.0
-"""Before the second try; doubled before each further one."""
+"""Wait before the second attempt; doubled before each further one."""
 
-_ELSEWHERE = "Make room, or choose another folder (EVALUATOR_CACHE for the cache)."
+_FREE_SPACE = "Free some space, or choose another folder (EVALUATOR_CACHE for the cache)."
 _CHUNK_BYTES = 1 << 20
 _MB = 1_000_000
 _TRANSIENT_STATUS = {408, 425, 429}
-# Answers that another try a second later would only repeat.
+# Errors that another attempt a second later would only repeat.
 _LASTING = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError, InvalidURL)
 
 
 @dataclass(frozen=True)
 class _Version:
-    """Which version of the file a part is the beginning of.
+    """Version of a file that a partial download is the beginning of.
 
     Attributes:
-        url: Where it comes from.
-        validator: The server's strong ETag, else its Last-Modified, else nothing.
-        size: Of the whole file, where the server says it.
+        url: Address of the file.
+        validator: The server's strong ETag, else its Last-Modified, else empty.
+        size: Size of the whole file in bytes; ``None`` if the server does not say it.
     """
 
     url: str
@@ -71,112 +71,112 @@ class _Job:
         return self.path.with_name(self.path.name + ".part")
 
     @property
-    def memory(self) -> Path:
+    def version(self) -> Path:
         return self.path.with_name(self.path.name + ".part.json")
 
     @property
     def title(self) -> str:
         return self.what[:1].upper() + self.what[1:]
 
-    def had(self) -> int:
-        """Bytes of the part."""
+    @property
+    def received_bytes(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
-    def forget(self) -> None:
-        """Remove the part; the next try starts anew."""
-        with _on_disk(self.part):
+    def discard(self) -> None:
+        """Remove the partial download; the next attempt starts from the beginning."""
+        with _disk_errors(self.part):
             self.part.unlink(missing_ok=True)
-            self.memory.unlink(missing_ok=True)
+            self.version.unlink(missing_ok=True)
 
 
 def fetch(
     url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str = ""
 ) -> None:
-    """Have a file at ``path``, from the network if it is not there; checked in any case.
+    """Download a file unless it exists; check its SHA-256 in any case.
 
-    It is fetched once, also by several processes that want it at the same time. After an
-    interruption of any kind the same call asks for the rest only.
+    The file is downloaded once, also if several processes need it at the same time. After an
+    interruption of any kind the same call downloads only the rest.
 
     Args:
         url: An http or https address.
-        path: Where the file will be.
-        sha256: Of its bytes, in hexadecimal: the whole or its first digits, 8 at least. None only
-            for ``pins.py``, which remembers the one of what came.
-        progress: Is told what is fetched, and how far it is.
-        what: The thing in words, for notes and errors: ``the weights of resnet50``.
-        instead: What a user can do where it cannot be had; without it, to put it there by hand.
+        path: Path of the file.
+        sha256: SHA-256 of the file in hexadecimal, or at least its first 8 digits. ``None`` only
+            for ``hash_pins.py``, which records the SHA-256 of what was downloaded.
+        progress: Progress callback.
+        what: The file in words, for notes and errors: ``the weights of resnet50``.
+        instead: Advice for a failed download; if not given, to save the file by hand.
 
     Raises:
-        InputError: If the file is there and is not the one with that SHA-256.
-        UnavailableError: If it cannot be had, or what came is something else.
-        OutputError: If it cannot be written.
+        InputError: If the file exists and has another SHA-256.
+        UnavailableError: If the download fails, or the downloaded file has another SHA-256.
+        OutputError: If the file cannot be written.
     """
-    promised = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
-    if not url.startswith(("https://", "http://")) or not promised:
+    valid_hash = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
+    if not url.startswith(("https://", "http://")) or not valid_hash:
         raise InputError(
-            f"{printable(url)} with SHA-256 {printable(sha256 or '')!r} is nothing to fetch {what} "
-            "by: expected an http or https address, and 8 hexadecimal digits at least."
+            f"Invalid source of {what}: {printable(url)} with SHA-256 {printable(sha256 or '')!r}. "
+            "Expected an http or https address, and at least 8 hexadecimal digits."
         )
     by_hand = f"Download that address elsewhere and save it as {printable(path)}."
     job = _Job(url, path, sha256 or "", progress, what, instead or by_hand)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):
             if not path.is_file():
-                _receive_whole(job)
+                _download(job)
                 _publish(job)
                 return
     if not file_sha256(path).startswith(job.sha256):
         raise InputError(
             f"{printable(path)} is damaged: its SHA-256 does not start with {job.sha256[:12]}. "
-            "Remove it; it will be fetched again."
+            "Remove it and run the command again to download it."
         )
 
 
 def _publish(job: _Job) -> None:
-    """Give the part its name, if it is what was promised."""
-    found = file_sha256(job.part)
-    if not found.startswith(job.sha256):
-        job.forget()
+    """Rename a complete download to its final name, if its SHA-256 is right."""
+    sha256 = file_sha256(job.part)
+    if not sha256.startswith(job.sha256):
+        job.discard()
         raise UnavailableError(
-            f"{job.title} came from {job.url} as another file: its SHA-256 starts with "
-            f"{found[:12]}, expected {job.sha256[:12]}. It was thrown away. {job.instead}"
+            f"The file downloaded from {job.url} has the wrong SHA-256 for {job.what}: it starts "
+            f"with {sha256[:12]}, expected {job.sha256[:12]}. The file was removed. {job.instead}"
         )
-    with _on_disk(job.path):
+    with _disk_errors(job.path):
         with job.part.open("rb+") as file:
             os.fsync(file.fileno())
         job.part.replace(job.path)
-        job.memory.unlink(missing_ok=True)
+        job.version.unlink(missing_ok=True)
 
 
-def _receive_whole(job: _Job) -> None:
-    """Ask until the part is whole; tries that bring it further cost nothing."""
+def _download(job: _Job) -> None:
+    """Request the file until it is complete; only attempts that bring no new byte are counted."""
     make_folder(job.path.parent)
-    furthest, fruitless = job.had(), 0
+    most, failures = job.received_bytes, 0
     while True:
         try:
-            _receive(job)
+            _request_rest(job)
             return
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()
-            if job.had() > furthest:
-                furthest, fruitless = job.had(), 0
-            fruitless += 1
-            if _is_lasting(error) or fruitless >= TRIES:
+            if job.received_bytes > most:
+                most, failures = job.received_bytes, 0
+            failures += 1
+            if _is_lasting(error) or failures >= TRIES:
                 raise UnavailableError(
-                    f"{job.title} could not be had from {printable(job.url)}: {_reason(error)}. "
-                    f"{job.instead}"
+                    f"{job.title} could not be fetched from {printable(job.url)}: "
+                    f"{_reason(error)}. {job.instead}"
                 ) from error
-            seconds = BACKOFF_SECONDS * 2 ** (fruitless - 1)
+            seconds = BACKOFF_SECONDS * 2 ** (failures - 1)
             job.progress.note(f"{job.title}: {_reason(error)}. Trying again in {seconds:g} s.")
             time.sleep(seconds)
 
 
-def _receive(job: _Job) -> None:
-    """Ask once for what is missing."""
-    version, offset = _begun(job)
+def _request_rest(job: _Job) -> None:
+    """Request once what is missing of the file."""
+    version, offset = _partial_download(job)
     if version is not None and offset == version.size:
-        return  # killed after the last byte
+        return  # the process was killed after the last byte
     headers = {"User-Agent": "evaluator"}
     if version is not None:
         headers["Range"] = f"bytes={offset}-"
@@ -185,8 +185,8 @@ def _receive(job: _Job) -> None:
     try:
         answer = urlopen(Request(job.url, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
-        if error.code == 416:  # shorter than what is here: another version, or a damaged part
-            job.forget()
+        if error.code == 416:  # the file is shorter than the part: another version, or damage
+            job.discard()
         raise
     with answer:
         if answer.status == 206:
@@ -196,70 +196,74 @@ def _receive(job: _Job) -> None:
         length = answer.headers["Content-Length"]
         size = None if length is None else offset + int(length)
         if offset == 0:
-            _begin(job, answer, size)
+            _start_part(job, answer, size)
         _append(job, answer, offset, size)
 
 
-def _begun(job: _Job) -> tuple[_Version | None, int]:
-    """What the part is the beginning of, and how long it is; nothing where it is of no use."""
-    offset = job.had()
-    if not offset or not job.memory.is_file():
+def _partial_download(job: _Job) -> tuple[_Version | None, int]:
+    """Version and length of the partial download; ``None`` and 0 if it cannot be resumed."""
+    offset = job.received_bytes
+    if not offset or not job.version.is_file():
         return None, 0
     try:
-        version = read_document(job.memory, _Version)
+        version = read_document(job.version, _Version)
     except InputError:
         return None, 0
     return (version, offset) if version.url == job.url else (None, 0)
 
 
-def _begin(job: _Job, answer: HTTPResponse, size: int | None) -> None:
-    """Empty the part before its new version is remembered: never one's bytes under another."""
-    with _on_disk(job.part):
+def _start_part(job: _Job, answer: HTTPResponse, size: int | None) -> None:
+    """Empty the part, then record its version: bytes of one version never have another's name."""
+    with _disk_errors(job.part):
         job.part.write_bytes(b"")
     etag = answer.headers["ETag"] or ""
     validator = etag if etag.startswith('"') else answer.headers["Last-Modified"] or ""
-    write_document(job.memory, _Version(job.url, validator, size))
+    write_document(job.version, _Version(job.url, validator, size))
 
 
 def _check_range(job: _Job, answer: HTTPResponse, version: _Version | None, offset: int) -> None:
-    """Hold an answer in part against what was asked for; servers and proxies may mix that up."""
-    found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers["Content-Range"] or "")
+    """Compare the range of an answer with the request; servers and proxies may confuse it."""
+    content = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers["Content-Range"] or "")
     size = version.size if version is not None else None
-    if found is None or int(found[1]) != offset or (size and found[2] not in ("*", str(size))):
-        job.forget()
-        raise ConnectionError("the server answered with another part than it was asked for")
+    if (
+        content is None
+        or int(content[1]) != offset
+        or (size and content[2] not in ("*", str(size)))
+    ):
+        job.discard()
+        raise ConnectionError("the server answered with another range than was requested")
 
 
 def _append(job: _Job, answer: HTTPResponse, offset: int, size: int | None) -> None:
-    """Write what comes; each chunk is in the part at once, so that an interruption loses none."""
-    _tell_beginning(job, offset, size)
+    """Write each chunk to disk as it comes, so that an interruption loses none."""
+    _report_start(job, offset, size)
     done = offset
-    with _on_disk(job.part):
+    with _disk_errors(job.part):
         file = job.part.open("ab")
     with file:
         while chunk := answer.read1(_CHUNK_BYTES):
-            with _on_disk(job.part):
+            with _disk_errors(job.part):
                 file.write(chunk)
                 file.flush()
             done += len(chunk)
-            _tell(job, done, size)
+            _report(job, done, size)
     if size is not None and done < size:
         raise ConnectionError(f"the connection ended after {done:,} of {size:,} bytes")
 
 
-def _tell_beginning(job: _Job, offset: int, size: int | None) -> None:
+def _report_start(job: _Job, offset: int, size: int | None) -> None:
     free = shutil.disk_usage(job.path.parent).free
-    if size is not None and 0 < free < size - offset:  # 0 where a file system does not know
+    if size is not None and 0 < free < size - offset:  # 0 if the file system does not know
         raise OutputError(
-            f"There is no room for {job.what} in {printable(job.path.parent)}: "
-            f"{_mb(size - offset)} are to come, {free // _MB:,} MB are free. {_ELSEWHERE}"
+            f"Not enough disk space for {job.what} in {printable(job.path.parent)}: "
+            f"{_mb(size - offset)} are needed, {free // _MB:,} MB are free. {_FREE_SPACE}"
         )
     of = "" if size is None else f", {_mb(size - offset)}"
     job.progress.note(f"Fetching {'the rest of ' if offset else ''}{job.what}{of}: {job.url}")
-    _tell(job, offset, size)
+    _report(job, offset, size)
 
 
-def _tell(job: _Job, done: int, size: int | None) -> None:
+def _report(job: _Job, done: int, size: int | None) -> None:
     if size is not None:
         total = -(-size // _MB)
         job.progress.advance(job.title, total if done == size else done // _MB, total, "MB")
@@ -270,7 +274,7 @@ def _mb(size: int) -> str:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether trying again soon is of no use."""
+    """Whether another attempt soon would fail as well."""
     if isinstance(error, HTTPError):
         return error.code < 500 and error.code not in {*_TRANSIENT_STATUS, 416}
     reason = error.reason if isinstance(error, URLError) else error
@@ -288,12 +292,12 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _on_disk(path: Path) -> Iterator[None]:
-    """Tell an error of the disk from one of the network."""
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Raise errors of the disk as ``OutputError``, to tell them from those of the network."""
     try:
         yield
     except OSError as error:
         raise OutputError(
-            f"{printable(path)} cannot be written: {reason_of(error)}. What came so far is kept. "
-            f"{_ELSEWHERE}"
+            f"{printable(path)} cannot be written: {reason_of(error)}. The partial download is "
+            f"kept. {_FREE_SPACE}"
         ) from error

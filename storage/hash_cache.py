@@ -1,15 +1,18 @@
-"""The SHA-256 of large files, remembered while nothing says that they were written to.
+"""A cache of the SHA-256 of large files, valid while their size, inode and times are unchanged.
 
 Hashing the 3.3 GB of a large model takes three seconds, every time. A stamp in ``CACHE/stamps``
-says what a file's size, inode and times were when it was hashed; while all of them are the same, so
-is the hash. The time of the last change to the inode (``ctime``) is among them: unlike that of the
-last change to the content, it cannot be set back. vfat, exFAT and sshfs have no such time and show
-another: there, an edit that keeps the size and sets the time back is not noticed.
+records the size, inode and times that a file had when it was hashed; while all of them are equal,
+the hash is reused. Among them is the time of the last change to the inode (``ctime``): unlike that
+of the last change to the content, it cannot be set back. vfat, exFAT and sshfs have no such time
+and show another: there, an edit that keeps the size and sets the time back is not noticed.
 
 A file that is changed twice within one tick of its file system's clock looks the same after the
-second time, so one that was written to only just now gets no stamp: it is hashed again next time.
-Git calls such files racy. Each stamp is a file of its own that is written whole, so that processes
-need not know of each other.
+second change. So a file that was written only just now gets no stamp and is hashed again next time;
+Git calls such files racy. Each stamp is a file of its own, written atomically, so that processes
+need no lock.
+
+Stamps are sealed although they can be made again: a model's identity is made from these hashes, and
+nothing else would notice a damaged one.
 """
 
 import os
@@ -19,29 +22,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EvaluatorError, InputError, printable, reason_of
+from ..errors import EvaluatorError, InputError, printable, unreadable
 from .cache import cache_folder
 from .digest import file_sha256
 from .documents import document_sha256, read_sealed, sealed, write_document
 
-ROOM = "stamps"
+STAMPS = "stamps"
 
 SMALL_BYTES = 4 * 2**20
-"""Below that, hashing is as quick as finding the stamp."""
+"""Below this size, hashing is as fast as reading the stamp."""
 
 RACY_SECONDS = 10.0
-"""More than the tick of any file system, and some for a server whose clock is behind ours."""
+"""More than the tick of any file system, and a margin for a server whose clock is behind."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file looked like when it had a hash.
+    """State that a file had when it was hashed.
 
     Attributes:
-        path: Absolute.
+        path: Absolute path of the file.
         state: Size, device, inode, and the times of the last changes to content and inode in ns.
-        sha256: Of its bytes.
-        seal: SHA-256 over the rest.
+        sha256: SHA-256 of the file.
+        seal: SHA-256 over all the above.
     """
 
     path: str
@@ -51,43 +54,42 @@ class Stamp:
 
 
 def remembered_sha256(path: Path) -> str:
-    """SHA-256 over the bytes of a file, which are only read if they may be others than before.
+    """SHA-256 of a file, which is read only if it may have changed since it was last hashed.
 
     Raises:
         InputError: If the file cannot be read.
     """
     before = _stat(path)
-    # Windows keeps no time that an edit could not set back.
+    # Every time that Windows keeps can be set back.
     if before.st_size < SMALL_BYTES or sys.platform == "win32":
         return file_sha256(path)
     absolute = os.path.abspath(path)
-    kept = cache_folder(ROOM) / f"{document_sha256(os.fsencode(absolute).hex())[:32]}.json"
+    stamp_path = cache_folder(STAMPS) / f"{document_sha256(os.fsencode(absolute).hex())[:32]}.json"
     try:
-        stamp = read_sealed(kept, Stamp)
+        stamp = read_sealed(stamp_path, Stamp)
         if (stamp.path, stamp.state) == (printable(absolute), _state(before)):
             return stamp.sha256
-    except InputError:  # none, or a damaged one
+    except InputError:  # missing or damaged
         pass
-    began = time.time()
+    start = time.time()
     sha256 = file_sha256(path)
-    if _state(_stat(path)) == _state(before) and began - _touched(before) > RACY_SECONDS:
-        with suppress(EvaluatorError):  # a cache that cannot be written costs time, no more
-            write_document(kept, sealed(Stamp(printable(absolute), _state(before), sha256)))
+    if _state(_stat(path)) == _state(before) and start - _last_change(before) > RACY_SECONDS:
+        with suppress(EvaluatorError):  # a cache that cannot be written costs only time
+            write_document(stamp_path, sealed(Stamp(printable(absolute), _state(before), sha256)))
     return sha256
 
 
 def _stat(path: Path) -> os.stat_result:
     try:
-        with path.open("rb") as file:  # on NFS, what is not opened may look as it did a minute ago
+        with path.open("rb") as file:  # NFS may show the state of a minute ago until it is opened
             return os.fstat(file.fileno())
     except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error
 
 
-def _state(found: os.stat_result) -> tuple[int, int, int, int, int]:
-    times = found.st_mtime_ns, found.st_ctime_ns
-    return found.st_size, found.st_dev, found.st_ino, *times
+def _state(stat: os.stat_result) -> tuple[int, int, int, int, int]:
+    return stat.st_size, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _touched(found: os.stat_result) -> float:
-    return max(found.st_mtime, found.st_ctime)
+def _last_change(stat: os.stat_result) -> float:
+    return max(stat.st_mtime, stat.st_ctime)

@@ -1,8 +1,9 @@
-"""The SHA-256 of files at addresses that do not say it, remembered beside the file.
+"""Pinned SHA-256 of downloads whose address does not contain it.
 
-Hugging Face's hub promises it in the header ``X-Linked-ETag`` of its answer, before a byte is
-fetched; other servers may have it as their ``ETag``. Where nobody promises it, it is taken of what
-came first. Either way ``NAME.pin.json`` keeps it, and a file that is another later is refused.
+Hugging Face's hub gives it in the header ``X-Linked-ETag`` of its answer, before a byte is
+downloaded; other servers may give it as their ``ETag``. If the server does not give it, it is
+computed from the first download. In both cases ``NAME.pin.json`` records it, and a file that
+differs later is refused.
 """
 
 import re
@@ -19,16 +20,16 @@ from .digest import file_sha256
 from .documents import read_document, write_document
 from .fetch import TIMEOUT_SECONDS, fetch
 
-_SHA256 = re.compile('"?([0-9a-f]{64})"?')
+_ETAG_SHA256 = re.compile('"?([0-9a-f]{64})"?')
 
 
 @dataclass(frozen=True)
 class Pin:
-    """Which file an address gives.
+    """SHA-256 that the file at an address must have.
 
     Attributes:
-        sha256: Of its bytes.
-        promised: Whether the server said so; otherwise it is of what came first.
+        sha256: SHA-256 of the file.
+        promised: Whether the server gave it; otherwise it is that of the first download.
     """
 
     sha256: str
@@ -36,59 +37,58 @@ class Pin:
 
 
 def pinned_sha256(url: str, path: Path, *, progress: Progress, what: str, instead: str) -> str:
-    """The SHA-256 that the file at an address must have; asked for once, then remembered.
+    """The SHA-256 that the file at an address must have; requested once, then read from the pin.
 
     Args:
         url: An http or https address.
-        path: Where the file will be; the pin is beside it.
-        progress: Is told what is fetched.
-        what: The thing in words.
-        instead: What a user can do where it cannot be had.
+        path: Path of the file; the pin is next to it.
+        progress: Progress callback.
+        what: The file in words, for notes and errors.
+        instead: Advice for a failed download.
 
     Raises:
-        UnavailableError: If nobody promises it and the file cannot be had.
+        UnavailableError: If the server does not give it and the download fails.
         InputError: If the pin cannot be read.
     """
-    kept = path.with_name(path.name + ".pin.json")
-    if not kept.is_file():
+    pin = path.with_name(path.name + ".pin.json")
+    if not pin.is_file():
         sha256 = promised_sha256(url)
         if sha256 is None:
             fetch(url, path, sha256=None, progress=progress, what=what, instead=instead)
-        write_document(kept, Pin(sha256 or file_sha256(path), sha256 is not None), first=True)
-    return read_document(kept, Pin).sha256
+        write_document(pin, Pin(sha256 or file_sha256(path), sha256 is not None), first=True)
+    return read_document(pin, Pin).sha256
 
 
 def promised_sha256(url: str) -> str | None:
-    """What a server says of a file without sending it, if it says its SHA-256."""
+    """The SHA-256 that a server gives for a file without sending it; ``None`` if it gives none."""
     request = Request(url, method="HEAD", headers={"User-Agent": "evaluator"})
     try:
         with build_opener(_StopsAtPromise()).open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return _in(answer.headers)
+            return _sha256(answer.headers)
     except HTTPError as error:
         with error:
-            return _in(error.headers)
-    except (OSError, ValueError):  # fetching the file will say what is wrong, and try again
+            return _sha256(error.headers)
+    except (OSError, ValueError):  # the download tries again and reports the error
         return None
 
 
 class _StopsAtPromise(HTTPRedirectHandler):
-    """The hub says the hash in its own answer, not in that of the store it redirects to."""
+    """Stops at the hub's own answer: it has the hash, that of the store behind it has not."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        if _in(headers) is not None:
+        if _sha256(headers) is not None:
             return None
-        found = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if found is not None:
-            found.method = req.get_method()  # urllib would ask the other address for all of it
-        return found
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None:
+            request.method = req.get_method()  # urllib would request the whole file with GET
+        return request
 
 
-def _in(headers: "Message[str, str]") -> str | None:
-    """The SHA-256 that an answer's headers promise."""
+def _sha256(headers: "Message[str, str]") -> str | None:
     for name in ("X-Linked-ETag", "ETag"):
-        found = _SHA256.fullmatch(headers[name] or "")
-        if found is not None:
-            return found[1]
+        match = _ETAG_SHA256.fullmatch(headers[name] or "")
+        if match is not None:
+            return match[1]
     return None

@@ -1,8 +1,8 @@
 """Locks between processes.
 
 The operating system holds them (``flock``; on Windows ``msvcrt.locking``), so the lock of a process
-that dies, however it dies, is free at once; a lock *file* that was left behind means nothing. On a
-shared folder they hold between machines as far as its file system passes them on.
+that dies, however it dies, is released at once; a lock *file* that was left behind means nothing.
+On a shared folder they work between machines if its file system supports that.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from .atomic import make_folder
 
 @contextmanager
 def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock of a file that will be made at ``path``: one process at a time.
+    """Hold the lock of a file or folder that will be made: one process and thread at a time.
 
-    The lock file is ``path`` with ``.lock`` added. Threads exclude each other too.
+    The lock file is ``path`` with ``.lock`` added.
 
     Args:
-        path: What will be made; a folder will do.
+        path: File or folder that will be made.
         waiting: Called once if another process holds the lock.
 
     Raises:
@@ -29,7 +29,7 @@ def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
     from filelock import FileLock, Timeout
 
     make_folder(path.parent)
-    # No silent change to a lock that is a mere file: it would outlive a process that is killed.
+    # Without the fallback to a plain lock file, which would outlive a process that is killed.
     lock = FileLock(path.with_name(path.name + ".lock"), fallback_to_soft=False)
     try:
         try:
@@ -41,7 +41,7 @@ def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
     except (OSError, NotImplementedError) as error:
         raise OutputError(
             f"{printable(path)} cannot be locked against other processes: {reason_of(error)}. "
-            "Choose a folder that can be written, on a file system with locks "
+            "Choose a writable folder on a file system with locks "
             "(EVALUATOR_CACHE for the cache)."
         ) from error
     try:

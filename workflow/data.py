@@ -1,4 +1,4 @@
-"""Data to try the tool on: sample photos, corruptions and perturbations of a user's images."""
+"""Making sample data: photos, and corruptions and perturbations of a user's images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from ..evaluate.layouts import CORRUPTIONS, SEVERITIES
 
 
 def sample_photos(folder: str | Path) -> int:
-    """Write twenty labelled photos as an ImageNet-style tree; returns how many.
+    """Write twenty labelled photos in ImageNet's layout; return their number.
 
     Raises:
-        OutputError: If the folder cannot be written, or holds something else.
+        OutputError: If the folder cannot be written, or contains something else.
     """
     return write_sample(Path(folder))
 
@@ -31,20 +31,20 @@ def corrupt_photos(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write an ImageNet-C-style tree of clean photos; every number from it is marked generated.
+    """Write corrupted photos in ImageNet-C's layout; reports mark them as generated.
 
     Args:
         source: Clean photos in class folders.
-        folder: Where the tree will stand; files that are there already are kept.
-        corruptions: Which to make.
-        severities: At which severities.
-        seed: Drawn from for each image, corruption and severity apart.
-        limit: So many photos, evenly spaced; a tree that was made with another is refused.
-        workers: Processes; without it, one a core.
-        progress: Is told what happens.
+        folder: Output folder; existing files are kept.
+        corruptions: Corruptions to make.
+        severities: Severities to make.
+        seed: Seed of the random numbers, which differ by image, corruption and severity.
+        limit: Number of photos, evenly spaced; a folder made with another limit is refused.
+        workers: Number of processes; if not given, one for each core.
+        progress: Progress callback.
 
     Returns:
-        The number of files asked for.
+        The number of requested files.
     """
     return write_corrupted(
         Path(source),
@@ -68,19 +68,19 @@ def perturb_photos(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write an ImageNet-P-style tree of clean photos; every number from it is marked generated.
+    """Write perturbed videos in ImageNet-P's layout; reports mark them as generated.
 
     Args:
         source: Clean photos in class folders.
-        folder: Where the tree will stand; files that are there already are kept.
-        perturbations: Which to make.
-        seed: Drawn from for each image and perturbation apart.
-        limit: So many photos, evenly spaced; a tree that was made with another is refused.
-        workers: Processes; without it, one a core.
-        progress: Is told what happens.
+        folder: Output folder; existing files are kept.
+        perturbations: Perturbations to make.
+        seed: Seed of the random numbers, which differ by image and perturbation.
+        limit: Number of photos, evenly spaced; a folder made with another limit is refused.
+        workers: Number of processes; if not given, one for each core.
+        progress: Progress callback.
 
     Returns:
-        The number of files asked for.
+        The number of requested files.
     """
     return write_perturbed(
         Path(source),

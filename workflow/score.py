@@ -1,4 +1,4 @@
-"""Scoring a model on a benchmark: from words to a run on disk."""
+"""Scoring a model on a benchmark."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,16 +10,14 @@ from ..errors import ImageError, printable
 from ..evaluate.benchmarks.table import scored_benchmark
 from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
-from ..records.reading import check_finished
 from ..records.run import MANIFEST, key_sha256, open_run
-from ..records.shard_runner import Work, run_shards
-from ..records.shards import shards_of
-from ..records.skipped import skipped_in
+from ..records.shard_runner import Work
 from ..system.batch_limit import BatchLimit
 from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
+from .runs.complete import make_shards, note_skipped, selected_shards
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
@@ -49,49 +47,47 @@ def score(
     progress: Progress | None = None,
     **options: Unpack[GraphOptions],
 ) -> Run:
-    """Score a model on a benchmark; what is finished in the run already is not scored again.
+    """Score a model on a benchmark; finished parts of the run are not scored again.
 
     Args:
-        model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's
-            own, or a bundle's folder.
-        benchmark: Its name, such as ``imagenet-c``; all of them: ``BENCHMARKS``.
-        data: Folders that hold the items, and tar files, which are read in place; one or several.
-        labels: A list of the classes of ImageNet's validation images, where they are not in class
-            folders; without it, one is looked for beside them.
-        out: The run's folder; without it ``runs/<model>/<benchmark>-<hash of the key>``.
-        engine: Without it, the existing run's, else the best that is here and passes parity.
-        device: Without it, the first GPU that is here, else the CPU.
-        batch_size: Images in a batch; without it, the run's or the engine's own.
-        limit: Items a condition, evenly spaced over the sorted ids.
-        corruptions: Score only these now; no part of the run's identity.
-        severities: Likewise.
-        perturbations: Likewise.
-        parity: Whether an engine must have passed its parity check; it is run if need be.
-        on_error: What an image that cannot be read or decoded is: ``fail``, an error; ``skip``, a
-            row that says so, and every number counts it. No part of the run's identity: what
-            was skipped stays so until its shard is removed.
-        verify_data: Whether to compare every file of the shards that are finished with what was
-            read for them; without it, a sample of each condition's files is compared.
+        model: Name in the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's own, or
+            the folder of a bundle.
+        benchmark: Name of the benchmark, such as ``imagenet-c``; ``BENCHMARKS`` has all of them.
+        data: One or several folders that contain the items, or tar files, which are read in place.
+        labels: List of the classes of ImageNet's validation images that are not in class folders;
+            if not given, it is searched for next to them.
+        out: Folder of the run; if not given, ``runs/<model>/<benchmark>-<hash of the key>``.
+        engine: Name of the engine; if not given, that of the existing run, else the best one that
+            is available and passes parity.
+        device: Device; if not given, the first GPU, else the CPU.
+        batch_size: Images in a batch; if not given, that of the run or of the engine.
+        limit: Items in each condition, evenly spaced over the sorted ids.
+        corruptions: Corruptions to score now; not part of the run's identity.
+        severities: Severities to score now; not part of the run's identity.
+        perturbations: Perturbations to score now; not part of the run's identity.
+        parity: Whether an engine must have passed its parity check; the check is run if needed.
+        on_error: What happens to an image that cannot be read or decoded: ``fail`` is an error;
+            ``skip`` records the error, and every number counts the image as skipped. Not part of
+            the run's identity: an image stays skipped until its shard is removed.
+        verify_data: Whether to compare every file of the finished shards with what was read for
+            them; otherwise a sample of each condition's files is compared.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Returns:
-        The run, finished in the conditions that were asked for.
+        The run, in which the selected conditions are finished.
 
     Raises:
-        InputError: If the data, the model or a name do not serve.
-        RunMismatchError: If ``out`` holds a run of another identity, or of other images.
+        InputError: If the data, the model or an option is not usable.
+        RunMismatchError: If ``out`` contains a run of another identity, or of other images.
         ParityError: If the engine does not agree with its reference.
-        UnavailableError: If the engine, the device or the weights are not here.
+        UnavailableError: If the engine, the device or the weights are missing.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     what = scored_benchmark(benchmark)
-    subject = resolve_model(
-        ModelOptions(model, **options),
-        progress,
-    )
+    subject = resolve_model(ModelOptions(model, **options), progress)
     check_crop(subject.spec, what)
     check_run_place(subject, what.name, out)
     source = open_source(
@@ -102,8 +98,8 @@ def score(
         labels=labels,
         damaged_ok=skip,
     )
-    wanted = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
-    selection = select(what, source, wanted, limit=limit, progress=progress, missing_ok=skip)
+    values = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
+    selection = select(what, source, values, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     believed = select_engine(subject, engine, device, parity=parity, progress=progress)
@@ -139,10 +135,10 @@ def score(
             note=progress.note,
         )
         progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
-        made = circumstances(
+        provenance = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )
-        _complete(run, selection, job, made, run_data, progress)
+        _complete(run, selection, job, provenance, run_data, progress)
     return run
 
 
@@ -150,37 +146,35 @@ def _complete(
     run: Run,
     selection: Selection,
     job: ScoringJob,
-    made: Provenance,
+    provenance: Provenance,
     run_data: RunData,
     progress: Progress,
 ) -> None:
-    """Make what is missing of the run, and say what was skipped."""
-    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
-    check_finished(run, shards)
-    engine, noun = job.engine, job.benchmark.tree.noun
+    """Complete the run; if an image cannot be read, the error names the option that skips it."""
+    noun, shards = job.benchmark.tree.noun, selected_shards(run, selection)
     try:
-        with run_data.watched(_work(job, made)) as work:
-            run_shards(
-                run,
-                shards,
-                work,
-                workers=engine.callers,
-                progress=progress,
-                noun=noun,
-                stop=engine.stop,
-            )
+        make_shards(
+            run,
+            shards,
+            _work(job, provenance),
+            [run_data],
+            progress,
+            workers=job.engine.callers,
+            noun=noun,
+            verb="score",
+            stop=job.engine.stop,
+        )
     except ImageError as error:
         raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
-    if (skipped := skipped_in(run, shards, noun)) is not None:
-        progress.note(str(skipped))
+    note_skipped(run, shards, progress, noun)
 
 
-def _work(job: ScoringJob, made: Provenance) -> Work:
-    """What makes one shard: its records, and under which circumstances they were made."""
+def _work(job: ScoringJob, provenance: Provenance) -> Work:
+    """A function that makes one shard: its records and their provenance."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         clock = ShardClock()
         table, data_sha256 = score_shard(job, shard, advance)
-        return table, clock.provenance(made, job.limit.size, data_sha256)
+        return table, clock.provenance(provenance, job.limit.size, data_sha256)
 
     return work

@@ -144,7 +144,7 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["parity", "no/such/bundle"], r"no/such/bundle is not a bundle"),
         (["score", "resnet50", "imagenet-d", "--data", "."], r"no benchmark 'imagenet-d'"),
         (["score", "resnet50", "imagenet", "--data", "nowhere"], r"nowhere does not exist"),
-        (["report", "nowhere"], r"nowhere is no folder"),
+        (["report", "nowhere"], r"nowhere is not a folder"),
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is not a file"),
         (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
         (["data", "corrupt", "nowhere", "out"], r"nowhere is not a folder"),

@@ -92,7 +92,7 @@ def test_the_cache_is_listed_and_pruned(small: Bundle, tmp_path: Path) -> None:
     assert compile_(small).returncode == 0
     (tmp_path / "cache" / "plans" / ".x.plan.0123abcd.tmp").write_bytes(b"half")
     listed = run("cache", "list")
-    assert "half-written: left by a killed process" in listed.stdout
+    assert "leftover of a killed process" in listed.stdout
     assert "small: tensorrt-rtx" in listed.stdout
     rows = json.loads(run("cache", "list", "--json", "-").stdout)["entries"]
     assert [(row["room"], row["leftover"]) for row in rows] == [("plans", True), ("plans", False)]

@@ -52,7 +52,7 @@ def test_epsilon_bounds_the_change(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--units", "512"], "There is no unit 512 in torchvision:resnet18: fc reads 512 units"),
-        (["--start", "nowhere.png"], "--start nowhere.png is no file."),
+        (["--start", "nowhere.png"], "--start nowhere.png is not a file."),
         (["--step-size", "2/0"], "--step-size takes a number such as 0.01 or 8/255; got '2/0'."),
     ],
 )

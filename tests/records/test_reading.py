@@ -48,7 +48,9 @@ def test_conditions_hold_the_same_ids(tmp_path: Path) -> None:
     run_shards(run, SHARDS, changing, workers=1, progress=NullProgress())
     finished = read_run(run, FOG).finished
     finished[FOG[0]]
-    with pytest.raises(InputError, match=r"severity=2 holds other .*1 of 10 differ, first new\."):
+    with pytest.raises(
+        InputError, match=r"severity=2 contains other .*1 of 10 differ, first new\."
+    ):
         finished[FOG[1]]
 
 
@@ -175,5 +177,7 @@ def test_other_items_are_told_from_other_frames(tmp_path: Path) -> None:
 
     finished = read_run(run_of_frames(tmp_path / "run", changing), FOG).finished
     finished[FOG[0]]
-    with pytest.raises(InputError, match=r"severity=2 holds other .*1 of 10 differ, first new\."):
+    with pytest.raises(
+        InputError, match=r"severity=2 contains other .*1 of 10 differ, first new\."
+    ):
         finished[FOG[1]]

@@ -245,7 +245,7 @@ def test_a_shard_that_was_copied_over_another_is_named(
     path.write_bytes(shard_path(run, shards[donor]).read_bytes())
     with pytest.raises(InputError) as caught:
         read_all(run)
-    assert str(caught.value).startswith(f"{path} is damaged: it holds {words}")
+    assert str(caught.value).startswith(f"{path} is damaged: it contains {words}")
     path.unlink()
     run_shards(run, shards, work, workers=1, progress=NullProgress())
     assert len(list(read_run(run, FOG).finished.values())) == 2
@@ -295,7 +295,7 @@ def test_an_id_that_stands_twice_in_a_condition_is_named(tmp_path: Path) -> None
         return pa.table({"id": [f"photo {i}" for i in range(shard.size)]}), provenance()
 
     run_shards(run, shards_of(FOG[:1], 10, 4), repeating, workers=1, progress=NullProgress())
-    with pytest.raises(InputError, match=r"severity=1 is damaged: it holds photo 0 twice"):
+    with pytest.raises(InputError, match=r"severity=1 is damaged: it contains photo 0 twice"):
         read_all(run)
 
 
@@ -303,7 +303,7 @@ def test_a_run_of_the_older_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
         match=rf"another version .*format 1, this one reads {RUN_FORMAT}\).*"
-        r"make the run again in another --out\.",
+        r"repeat the run in another --out\.",
     ):
         create_or_open(tmp_path / "run", replace(manifest(), schema=1))
 
@@ -324,7 +324,7 @@ def test_a_run_that_is_there_keeps_its_own_shard_size(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(Exception, match="is there and is no run"):
+    with pytest.raises(Exception, match="exists and is not a run"):
         create_or_open(tmp_path, manifest())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -353,7 +353,7 @@ def test_a_manifest_that_was_edited_by_hand_is_refused(tmp_path: Path) -> None:
     create_or_open(tmp_path, manifest())
     path = tmp_path / "run.json"
     path.write_text(path.read_text().replace('"limit": null', '"limit": 5'))
-    advice = r".*put the original back, or make the run again in another --out\."
+    advice = r".*restore it, or repeat the run in another --out\."
     with pytest.raises(InputError, match=r"run\.json was edited" + advice):
         open_run(tmp_path)
     path.write_text("{")
@@ -371,9 +371,11 @@ def test_runs_are_found_at_any_depth_each_once(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     commands = "evaluator score MODEL .* or `evaluator attack whitebox MODEL"
-    with pytest.raises(InputError, match=f"holds no run: .*{commands}"):
+    with pytest.raises(InputError, match=f"contains no run: .*{commands}"):
         find_runs([tmp_path])
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         find_runs([tmp_path / "missing"])
-    with pytest.raises(InputError, match=r"is no run: .* `evaluator score` or `evaluator attack`"):
+    with pytest.raises(
+        InputError, match=r"is not a run: .* `evaluator score` or `evaluator attack`"
+    ):
         open_run(tmp_path)

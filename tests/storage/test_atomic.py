@@ -78,7 +78,7 @@ def test_the_first_of_two_publishers_wins(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"file/below.* cannot be written: .*Choose a place"):
+    with pytest.raises(OutputError, match=r"file/below.* cannot be written: .*Choose a writable"):
         atomic_write_bytes(tmp_path / "file" / "below" / "x", b"")
     with pytest.raises(OutputError, match="cannot be written"):
         atomic_write_bytes(tmp_path, b"a folder is in the way")
@@ -131,7 +131,7 @@ def test_a_pipe_is_written_plainly_and_stays(tmp_path: Path, linked: bool) -> No
 def test_a_pipe_is_not_replaced_by_what_must_be_renamed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with (
-        pytest.raises(OutputError, match="is no regular file"),
+        pytest.raises(OutputError, match="is not a regular file"),
         atomic_write(tmp_path / "pipe"),
     ):
         raise AssertionError
@@ -146,7 +146,7 @@ def test_a_place_is_checked_without_being_made(tmp_path: Path) -> None:
         check_place(tmp_path / name)
     assert names(tmp_path) == ["file", "link"]
     for name in (".", "file/below", "file/far/below"):
-        with pytest.raises(OutputError, match=r"cannot be written: .* Choose a place"):
+        with pytest.raises(OutputError, match=r"cannot be written: .* Choose a writable"):
             check_place(tmp_path / name)
 
 
@@ -154,7 +154,7 @@ def test_a_place_that_may_not_be_written_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
-    with pytest.raises(OutputError, match="cannot be written: that is not permitted"):
+    with pytest.raises(OutputError, match="cannot be written: Permission denied"):
         check_place(tmp_path / "file")
 
 

@@ -306,7 +306,7 @@ def test_a_file_with_another_hash_is_refused_and_removed(
 ) -> None:
     server.files["file"] = b"?" + CONTENT[1:]
     message = refusal(server, tmp_path / "file")
-    assert message.startswith(f"The file came from {server.url('file')} as another file")
+    assert message.startswith(f"The file downloaded from {server.url('file')} has the wrong SHA")
     assert hashlib.sha256(server.files["file"]).hexdigest()[:12] in message
     assert SHA256[:12] in message
     assert message.endswith(INSTEAD)
@@ -320,7 +320,7 @@ def test_a_part_that_was_damaged_is_found_out_and_removed(
     give_half(server, tmp_path)
     with (tmp_path / "file.part").open("r+b") as part:
         part.write(b"damage")
-    assert "as another file" in refusal(server, tmp_path / "file")
+    assert "has the wrong SHA-256" in refusal(server, tmp_path / "file")
     have(server, tmp_path / "file")
     assert server.asked == [f"bytes={HALF}-", "whole"]
 
@@ -329,7 +329,9 @@ def test_a_part_that_was_damaged_is_found_out_and_removed(
 def test_a_refusal_is_final(status: int, server: FileServer, tmp_path: Path) -> None:
     server.faults = [Fault(status=status)] * 9
     message = refusal(server, tmp_path / "file")
-    assert f"The file could not be had from {server.url('file')}: it answers {status} " in message
+    assert (
+        f"The file could not be fetched from {server.url('file')}: it answers {status} " in message
+    )
     assert message.endswith(INSTEAD)
     assert len(server.asked) == 1
     assert names(tmp_path) == ["file.lock"]
@@ -433,7 +435,7 @@ def test_an_address_that_is_none_is_refused(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sha256", ["", "0123", "x" * 64, "A" * 64])
 def test_nothing_is_fetched_unchecked(sha256: str, server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="8 hexadecimal digits at least"):
+    with pytest.raises(InputError, match="at least 8 hexadecimal digits"):
         have(server, tmp_path / "file", sha256=sha256)
     assert server.asked == []
 
@@ -458,8 +460,8 @@ def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(
         thread.start()
         message = refusal(FileServer(boaster.getsockname()[1]), tmp_path / "file", OutputError)
         thread.join()
-    assert message.startswith("There is no room for the file in ")
-    assert "MB are to come" in message
+    assert message.startswith("Not enough disk space for the file in ")
+    assert "MB are needed" in message
 
 
 def test_a_disk_that_is_full_is_told_and_what_came_is_kept(
@@ -472,7 +474,7 @@ def test_a_disk_that_is_full_is_told_and_what_came_is_kept(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
     assert "OutputError" in last
-    assert "file.part cannot be written: File too large. What came so far is kept." in last
+    assert "file.part cannot be written: File too large. The partial download is kept." in last
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != HALF
     have(server, tmp_path / "file")
     assert server.asked == ["whole", f"bytes={HALF}-"]

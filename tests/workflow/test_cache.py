@@ -130,7 +130,7 @@ def test_what_is_being_written_stays(cache: Path) -> None:
     with held(cache / "plans" / "other-11.plan"), held(bundle_lock(cache / "bundles" / "big-4567")):
         assert prune_cache(progress=told) == ()
     assert told.notes == [
-        f"{path.name} stays: another process is at it." for path in (export, half)
+        f"{path.name} is kept: another process is using it." for path in (export, half)
     ]
     assert [path.exists() for path in (fresh, export, half)] == [True] * 3
     assert [entry.path for entry in prune_cache()] == [export, half]
@@ -143,11 +143,14 @@ def test_what_is_half_fetched_is_kept_for_the_next_try(cache: Path) -> None:
         write(cache / "weights" / name, size)
     assert prune_cache() == ()
     (entry,) = (entry for entry in list_cache() if entry.path.name == "big.pth.part")
-    assert (entry.what, entry.size_bytes) == ("half fetched: the same command goes on", 550)
+    assert (entry.what, entry.size_bytes) == (
+        "partial download; run the command again to resume",
+        550,
+    )
     told = NullProgress()
     with held(cache / "weights" / "big.pth"):
         assert prune_cache(rooms=["weights"], progress=told)[0].path.name == "net.pth"
-    assert told.notes == ["big.pth.part stays: another process is at it."]
+    assert told.notes == ["big.pth.part is kept: another process is using it."]
     assert [entry.path.name for entry in prune_cache(rooms=["weights"])] == ["big.pth.part"]
     assert names(cache / "weights") == set()
 
@@ -182,7 +185,7 @@ def test_what_another_process_holds_stays_and_is_told(cache: Path) -> None:
     told = NullProgress()
     with held(cache / "plans" / "small-00.plan"):
         assert prune_cache(rooms=["plans"], progress=told) == ()
-    assert told.notes == ["small-00.plan stays: another process is at it."]
+    assert told.notes == ["small-00.plan is kept: another process is using it."]
     assert (cache / "plans" / "small-00.plan").exists()
 
 
@@ -205,7 +208,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(cache: Path, tmp_path: Path)
 def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> None:
     before = names(cache)
     expected = re.escape(
-        "no room 'planes'. Expected bundles, weights, parity, plans, stamps, timing"
+        "no room 'planes'. Expected one of bundles, weights, parity, plans, stamps, timing"
     )
     with pytest.raises(InputError, match=expected):
         prune_cache(rooms=["plans", "planes"])

@@ -301,7 +301,7 @@ def test_skipped_images_are_rows_and_counted_everywhere(
     heard = NullProgress()
     run = score(small, tree, out, on_error="skip", progress=heard)
     (note,) = [note for note in heard.notes if "were skipped" in note]
-    assert note.startswith("2 images were skipped, and every number says so. The first: ")
+    assert note.startswith("2 images were skipped; every number counts them. The first: ")
     assert f"{bad[0]} is no image" in note
     assert note.count(".parquet") == 2
     skipped = [row["id"] for row in rows(run) if row["error"]]  # type: ignore[index]

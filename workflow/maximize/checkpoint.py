@@ -1,14 +1,13 @@
-"""The folder of maximizing images while they are made: what a killed command goes on with.
+"""Checkpoint of maximizing images in their folder, from which an interrupted command resumes.
 
-    DIR/maximizing.json       what is being made: the key; written first
-    DIR/part-000-001062.npz   what came of one start and unit, and under which circumstances
+    DIR/maximizing.json       identity of the images that are being made; written first
+    DIR/part-000-001062.npz   result of one start and unit, and its provenance
 
-All of it goes when ``maximized.json`` is there.
+All of it is removed when ``maximized.json`` is written.
 """
 
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -35,17 +34,17 @@ from .results import (
     MaximizingKey,
 )
 
-BEGUN = "maximizing.json"
+CHECKPOINT = "maximizing.json"
 _PART = re.compile(r"part-(\d{3,})-(\d{6,})\.npz")
-_OURS = {BEGUN, DOCUMENT, ARRAYS, GRID, LAST_GRID}
+_OURS = {CHECKPOINT, DOCUMENT, ARRAYS, GRID, LAST_GRID}
 
 
 @dataclass(frozen=True)
-class Begun:
+class Checkpoint:
     """``maximizing.json``.
 
     Attributes:
-        key: What is being made.
+        key: Identity of the images that are being made.
         schema: Version of the format.
         seal: SHA-256 over all the above.
     """
@@ -56,17 +55,17 @@ class Begun:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder for the results that holds something else.
+    """Check, before the work, that the results can be written to a folder.
 
     Raises:
-        OutputError: If it does, or nothing can be written there.
+        OutputError: If the folder contains other files or cannot be written.
     """
     check_place(folder / DOCUMENT)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not _is_ours(target_of_temporary(path.name) or path.name):
             raise OutputError(
-                f"{printable(path)} is there and is no part of maximizing images. Give a new or an "
-                "empty folder."
+                f"{printable(path)} exists and does not belong to maximizing images. Give a new or "
+                "an empty folder."
             )
 
 
@@ -74,24 +73,25 @@ def _is_ours(name: str) -> bool:
     return name in _OURS or _PART.fullmatch(name) is not None
 
 
-def made_before(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
-    """What was finished in the folder, if anything was.
+def finished_document(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
+    """The document of finished images; ``None`` if they are not finished.
 
     Raises:
-        RunMismatchError: If other images were begun or finished there.
-        InputError: If its document was edited.
+        RunMismatchError: If the folder contains finished or unfinished images of another key.
+        InputError: If the document was edited.
+        OutputError: If the folder has neither document nor checkpoint, but other files of ours.
     """
     if (folder / DOCUMENT).is_file():
         document = read_sealed(folder / DOCUMENT, MaximizedDocument)
         _refuse_other(folder, document.key, key)
         remove_parts(folder)
         return document
-    if (folder / BEGUN).is_file():
-        _refuse_other(folder, read_sealed(folder / BEGUN, Begun).key, key)
+    if (folder / CHECKPOINT).is_file():
+        _refuse_other(folder, read_sealed(folder / CHECKPOINT, Checkpoint).key, key)
     elif folder.is_dir() and any(_is_ours(path.name) for path in folder.iterdir()):
         raise OutputError(
-            f"{printable(folder)} has lost the {BEGUN} or {DOCUMENT} that said what its files are. "
-            "Give a new or an empty folder."
+            f"{printable(folder)} has neither {CHECKPOINT} nor {DOCUMENT}, so its files cannot be "
+            "interpreted. Give a new or an empty folder."
         )
     return None
 
@@ -99,35 +99,35 @@ def made_before(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
 def _refuse_other(folder: Path, there: MaximizingKey, here: MaximizingKey) -> None:
     if there != here:
         raise RunMismatchError(
-            f"{printable(folder)} holds other maximizing images: "
+            f"{printable(folder)} contains other maximizing images: "
             f"{next(document_differences(there, here))}. Give another folder."
         )
 
 
-def begin(folder: Path, key: MaximizingKey) -> None:
-    """Say what the folder is for.
+def write_checkpoint(folder: Path, key: MaximizingKey) -> None:
+    """Record which images are made in the folder.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    write_document(folder / BEGUN, sealed(Begun(key)))
+    write_document(folder / CHECKPOINT, sealed(Checkpoint(key)))
 
 
-def write_part(folder: Path, pair: Pair, row: Maximized, made: Circumstances) -> None:
-    """Write what came of one start and unit.
+def write_part(folder: Path, pair: Pair, row: Maximized, circumstances: Circumstances) -> None:
+    """Write the result of one start and unit.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    written = io.BytesIO()
+    archive = io.BytesIO()
     columns = {field.name: getattr(row, field.name) for field in fields(row)}
-    circumstances = np.frombuffer(canonical_bytes(made), np.uint8)
-    np.savez(written, allow_pickle=False, circumstances=circumstances, **columns)
-    atomic_write_bytes(folder / _name(pair), written.getvalue())
+    document = np.frombuffer(canonical_bytes(circumstances), np.uint8)
+    np.savez(archive, allow_pickle=False, circumstances=document, **columns)
+    atomic_write_bytes(folder / _name(pair), archive.getvalue())
 
 
 def read_part(folder: Path, pair: Pair) -> tuple[Maximized, Circumstances] | None:
-    """What came of one start and unit, if that is there.
+    """Read the result of one start and unit; ``None`` if it is not finished.
 
     Raises:
         InputError: If its file is damaged.
@@ -138,12 +138,13 @@ def read_part(folder: Path, pair: Pair) -> tuple[Maximized, Circumstances] | Non
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             row = Maximized(**{field.name: file[field.name] for field in fields(Maximized)})
-            made = file["circumstances"].tobytes()
-    except Exception as error:  # numpy and zipfile raise what they like on damaged bytes
+            document = file["circumstances"].tobytes()
+    except Exception as error:  # numpy and zipfile raise many types for damaged files
         raise InputError(
-            f"{printable(path)} is damaged: {reason_of(error)}. Remove it to have it made again."
+            f"{printable(path)} is damaged: {reason_of(error)}. Remove it and run the command "
+            "again."
         ) from error
-    return row, document_from_bytes(made, Circumstances, printable(path))
+    return row, document_from_bytes(document, Circumstances, printable(path))
 
 
 def _name(pair: Pair) -> str:
@@ -152,17 +153,12 @@ def _name(pair: Pair) -> str:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what nobody needs any more, and what killed commands had half written.
+    """Remove the checkpoint and the leftovers of killed commands.
 
     Raises:
-        OutputError: If it cannot be removed.
+        OutputError: If a file cannot be removed.
     """
-    for path in _needless(folder):
-        remove(path)
-
-
-def _needless(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         target = target_of_temporary(path.name)
-        if path.name == BEGUN or _PART.fullmatch(path.name) or (target and _is_ours(target)):
-            yield path
+        if path.name == CHECKPOINT or _PART.fullmatch(path.name) or (target and _is_ours(target)):
+            remove(path)

@@ -1,4 +1,4 @@
-"""The images that maximizing begins at: photos as the model sees them, and the paper's noise."""
+"""Images that maximizing starts from: photos as the model sees them, and the paper's noise."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -22,17 +22,17 @@ from ...evaluate.sources.open_source import open_source
 
 NOISE = "noise"
 PHOTOS = 2
-"""Of --data or of the sample photos, where no start is named."""
+"""Number of photos of --data, or of the sample photos, if --start is not given."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """An image to begin at.
+    """An image to start from.
 
     Attributes:
-        name: ``noise``, or the photo's file name.
-        sha256: Over its numbers, (3, S, S) float32.
-        location: Of a photo. Told, but no part of an identity.
+        name: ``noise``, or the file name of the photo.
+        sha256: SHA-256 over its numbers, (3, S, S) float32.
+        location: Location of the photo. Reported, but not part of the identity.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Start:
 
 @dataclass(frozen=True)
 class FirstPhotos:
-    """Where the photos are of which the first ones are begun at.
+    """Data set of which the first photos are used as starts.
 
     Attributes:
-        places: Folders and tars; or one folder of any photos.
-        labels: A list of the classes of photos that are not in class folders.
+        places: Folders and tar files; or one folder of any photos.
+        labels: List of the classes of photos that are not in class folders.
     """
 
     places: Sequence[Path]
@@ -54,8 +54,8 @@ class FirstPhotos:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A start before it is decoded: the bytes of a photo, or none for noise."""
+class _EncodedStart:
+    """A start before it is decoded; ``data`` is the file of a photo, and ``None`` for noise."""
 
     name: str
     location: str = ""
@@ -63,7 +63,7 @@ class _Place:
 
 
 def read_starts(
-    asked: Sequence[str | Path] | None,
+    photos: Sequence[str | Path] | None,
     first: FirstPhotos | None,
     preprocessing: Preprocessing,
     progress: Progress,
@@ -71,63 +71,64 @@ def read_starts(
     """The starts, and their images (K, 3, S, S) in [0, 1].
 
     Args:
-        asked: Photos, or ``noise``; none for two photos and noise.
-        first: Where the two photos are the first ones; without it, the sample photos.
-        preprocessing: Of the model.
-        progress: Is told of the index of a tar, which is made once.
+        photos: Paths of photos, or ``noise``; ``None`` for two photos and noise.
+        first: Data set whose first two photos are used; if not given, the sample photos.
+        preprocessing: Preprocessing of the model.
+        progress: Progress callback.
 
     Raises:
-        InputError: If a photo cannot be read or decoded, or a start is named twice.
+        InputError: If a photo cannot be read or decoded, or a start is given twice.
     """
-    if asked is not None and first is not None:
+    if photos is not None and first is not None:
         raise InputError(
-            f"--data {', '.join(map(printable, first.places))} is for the photos that are taken "
-            "where no --start is named. Leave one of them out."
+            f"--data {', '.join(map(printable, first.places))} cannot be combined with --start. "
+            "Omit one of them."
         )
-    places = [_asked(str(place)) for place in asked] if asked else _first_places(first, progress)
-    images = [_image(place, preprocessing) for place in places]
+    encoded = [_read(str(photo)) for photo in photos] if photos else _default(first, progress)
+    images = [_image(start, preprocessing) for start in encoded]
     starts = tuple(
         Start(
-            name=place.name,
+            name=start.name,
             sha256=hashlib.sha256(image.tobytes()).hexdigest(),
-            location=place.location,
+            location=start.location,
         )
-        for place, image in zip(places, images, strict=True)
+        for start, image in zip(encoded, images, strict=True)
     )
     for number, start in enumerate(starts):
         if start.sha256 in [other.sha256 for other in starts[:number]]:
             raise InputError(
-                f"The start {printable(start.location or start.name)} is there twice. Name each "
+                f"The start {printable(start.location or start.name)} is given twice. Give each "
                 "start once."
             )
     return starts, np.stack(images)
 
 
-def _asked(place: str) -> _Place:
-    if place == NOISE:
-        return _Place(NOISE)
-    path = Path(place).expanduser()
+def _read(photo: str) -> _EncodedStart:
+    if photo == NOISE:
+        return _EncodedStart(NOISE)
+    path = Path(photo).expanduser()
     if not path.is_file():
         raise InputError(
-            f"--start {printable(place)} is no file. Expected a photo, or the word {NOISE}."
+            f"--start {printable(photo)} is not a file. Expected a photo, or the word {NOISE}."
         )
-    return _Place(path.name, str(path.absolute()), read_file(str(path)))
+    return _EncodedStart(path.name, str(path.absolute()), read_file(str(path)))
 
 
-def _first_places(first: FirstPhotos | None, progress: Progress) -> list[_Place]:
-    """As in the paper: the first two photos of the sorted class folders, and noise."""
+def _default(first: FirstPhotos | None, progress: Progress) -> list[_EncodedStart]:
+    """The starts of the paper: the first two photos of the sorted class folders, and noise."""
     if first is None:
-        samples = [photo.path for photo in sample_photos()[:PHOTOS]]
-        return [*(_asked(str(path)) for path in samples), _Place(NOISE)]
-    items, read = _photos(first, progress)
-    found = [items[number] for number in range(min(PHOTOS, len(items)))]
-    return [*(_Place(Path(i.id).name, _where(i), read(i)) for i in found), _Place(NOISE)]
+        photos = [_read(str(photo.path)) for photo in sample_photos()[:PHOTOS]]
+    else:
+        items, read = _photos(first, progress)
+        chosen = [items[number] for number in range(min(PHOTOS, len(items)))]
+        photos = [_EncodedStart(Path(i.id).name, _location(i), read(i)) for i in chosen]
+    return [*photos, _EncodedStart(NOISE)]
 
 
 def _photos(
     first: FirstPhotos, progress: Progress
 ) -> tuple[Sequence[Item], Callable[[Item], bytes]]:
-    """The photos, sorted, and what reads one; those without classes are sorted by their names."""
+    """The sorted photos and a function that reads one; without classes, sorted by name."""
     if first.labels is None and len(first.places) == 1 and _have_no_classes(first.places[0]):
         return photos_in(first.places[0]), read_item_file
     source = open_source(
@@ -139,14 +140,14 @@ def _photos(
     )
     if not source.conditions():
         raise InputError(
-            f"{', '.join(map(printable, first.places))} holds no images. Expected photos in class "
-            f"folders, such as {IMAGENET.tree.example}, or a tar of them."
+            f"{', '.join(map(printable, first.places))} contains no images. Expected photos in "
+            f"class folders, such as {IMAGENET.tree.example}, or a tar of them."
         )
     return source.items(IMAGENET.conditions[0]), source.read
 
 
 def _have_no_classes(place: Path) -> bool:
-    """Whether photos lie in a folder itself and nothing says what they show."""
+    """Whether photos lie directly in a folder that has no list of their classes."""
     if not is_folder(place):
         return False
     names = [entry.name for entry in entries_of(place) if IMAGENET.tree.is_item(entry.name)]
@@ -154,12 +155,12 @@ def _have_no_classes(place: Path) -> bool:
     return bool(names) and not listed
 
 
-def _where(item: Item) -> str:
+def _location(item: Item) -> str:
     return item.location if item.extent else str(Path(item.location).absolute())
 
 
-def _image(place: _Place, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    if place.data is None:
+def _image(start: _EncodedStart, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
+    if start.data is None:
         return drawn_noise(preprocessing.crop_px)
-    pixels = photo_pixels(place.data, printable(place.location), preprocessing)
+    pixels = photo_pixels(start.data, printable(start.location), preprocessing)
     return pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)

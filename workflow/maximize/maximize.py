@@ -33,7 +33,14 @@ from ..models.gradient_model import frozen_network, refuse_without_gradients
 from ..models.options import ModelOptions, NetworkOptions
 from ..models.resolve import resolve_model
 from ..runs.selection import places_of
-from .checkpoint import begin, check_folder, made_before, read_part, remove_parts, write_part
+from .checkpoint import (
+    check_folder,
+    finished_document,
+    read_part,
+    remove_parts,
+    write_checkpoint,
+    write_part,
+)
 from .initial_images import FirstPhotos, Start, read_starts
 from .results import (
     Circumstances,
@@ -49,18 +56,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CPU_BATCH, CUDA_BATCH = 6, 32
-"""Images at a time: gradients take about 90 MB an image on EfficientNet-Lite0, and ten times that
-on the largest models."""
+"""Default batch sizes: gradients take about 90 MB for each image on EfficientNet-Lite0, and ten
+times as much on the largest models."""
 
 
 @dataclass(frozen=True)
 class MaximizedImages:
-    """What was made.
+    """Result of ``maximize``.
 
     Attributes:
-        folder: That holds the files.
-        document: What they are.
-        created: Whether they were made now; otherwise they were there.
+        folder: Folder of the files.
+        document: Content of ``maximized.json``.
+        created: Whether the images were made now; ``False`` if they existed before.
     """
 
     folder: Path
@@ -84,58 +91,58 @@ def maximize(
     progress: Progress | None = None,
     **options: Unpack[NetworkOptions],
 ) -> MaximizedImages:
-    """Maximize units of the penultimate layer by the paper's method, and write what comes of it.
+    """Make images that maximize units of the penultimate layer by the paper's method.
 
-    The same call continues what was killed, and keeps what is finished.
+    The same call resumes after an interruption, and keeps finished images.
 
     Args:
-        model: As for ``export_model``; its code is needed, for gradients.
-        out: The folder for grids, arrays and their document; a new or an empty one.
-        units: Which; without it, drawn as in the paper: 1062 and five more of 2048.
-        starts: Photos, or ``noise``; without it, two photos and the paper's noise.
-        data: Where the two photos are the first ones of the sorted class folders: folders and tar
-            files; without it, the sample photos.
-        labels: A list of the classes of photos that are not in class folders; those of a folder
-            without any are sorted by name.
-        steps: All are made.
-        step_size: In [0, 1] pixel units.
-        epsilon: Largest change, in the same units; the paper's 4 is no bound.
-        device: ``cpu`` or ``cuda:N``; without it, a GPU if there is one.
-        batch_size: Images at a time.
+        model: Model, as for ``export_model``; its code is needed for gradients.
+        out: Folder for grids, arrays and their document; a new or an empty one.
+        units: Units; if not given, drawn as in the paper: 1062 and five more of 2048.
+        starts: Paths of photos, or ``noise``; if not given, two photos and the paper's noise.
+        data: Folders and tar files; the two photos are the first ones of the sorted class folders.
+            If not given, the sample photos are used.
+        labels: List of the classes of photos that are not in class folders; photos of a folder
+            without classes are sorted by name.
+        steps: Number of steps; all are made.
+        step_size: Step size in [0, 1] pixel units.
+        epsilon: Largest change in [0, 1] pixel units; the paper's 4 is no bound.
+        device: ``cpu`` or ``cuda:N``; if not given, a GPU if there is one.
+        batch_size: Images in a batch.
         progress: Progress callback.
-        options: Which model; see ``NetworkOptions``.
+        options: Options of the model; see ``NetworkOptions``.
 
     Raises:
-        InputError: If something of it cannot be had as asked for; a unit beyond the layer, say.
-        UnavailableError: If weights or the device are not here.
-        OutputError: If the folder holds something else or cannot be written.
-        RunMismatchError: If the folder holds images that were made in another way.
+        InputError: If an argument is not usable, such as a unit beyond the layer.
+        UnavailableError: If the weights or the device are missing.
+        OutputError: If the folder contains something else or cannot be written.
+        RunMismatchError: If the folder contains images that were made in another way.
     """
     progress, folder = progress or NullProgress(), Path(out).expanduser()
     settings = MaximizingSettings(steps, step_size, epsilon)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    choice = ModelOptions(model, **options)
-    subject = resolve_model(choice, progress)
+    subject = resolve_model(ModelOptions(model, **options), progress)
     refuse_without_gradients(subject)
     check_folder(folder)
-    place = candidates("torch", device)[0].device
-    begun, images = read_starts(
+    torch_device = candidates("torch", device)[0].device
+    on_cpu = torch_device.name == "cpu"
+    initial, images = read_starts(
         starts, _first_photos(data, labels), subject.spec.preprocessing, progress
     )
-    if place.name == "cpu":
+    if on_cpu:
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
     loaded = load_network(subject.spec, progress)
     with exact_float32():
-        found = _penultimate(loaded, place)
-        chosen = _checked_units(units, found, subject.spec.name)
-        key = _key(loaded, found, settings, chosen, begun)
-        there = made_before(folder, key)
-        if there is not None:
-            return MaximizedImages(folder, there, created=False)
-        size = batch_size or (CPU_BATCH if place.name == "cpu" else CUDA_BATCH)
-        job = _Job(loaded, found, key, begun, images, place, size)
-        return MaximizedImages(folder, _made(job, folder, progress), created=True)
+        layer = _penultimate(loaded, torch_device)
+        numbers = _checked_units(units, layer, subject.spec.name)
+        key = _key(loaded, layer, settings, numbers, initial)
+        document = finished_document(folder, key)
+        if document is not None:
+            return MaximizedImages(folder, document, created=False)
+        size = batch_size or (CPU_BATCH if on_cpu else CUDA_BATCH)
+        job = _Job(loaded, layer, key, initial, images, torch_device, size)
+        return MaximizedImages(folder, _make_images(job, folder, progress), created=True)
 
 
 def _first_photos(
@@ -144,7 +151,7 @@ def _first_photos(
     if data is None:
         if labels is not None:
             raise InputError(
-                f"--labels {printable(labels)} is for the photos of --data. Name them."
+                f"--labels {printable(labels)} requires --data, whose photos it is for."
             )
         return None
     places = [place.expanduser() for place in places_of(data)]
@@ -153,10 +160,10 @@ def _first_photos(
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything that images are made with."""
+    """Everything that the images are made from."""
 
     loaded: LoadedNetwork
-    units_of: PenultimateUnits
+    layer: PenultimateUnits
     key: MaximizingKey
     starts: tuple[Start, ...]
     images: "npt.NDArray[np.float32]"
@@ -169,81 +176,84 @@ def _penultimate(loaded: LoadedNetwork, device: Device) -> PenultimateUnits:
     return find_penultimate(network, spec.preprocessing.crop_px, spec.name)
 
 
-def _layer(found: PenultimateUnits) -> str:
-    """The last layer as the model itself calls it, without what stands around the model."""
-    return found.layer_name.removeprefix("network.")
+def _layer_name(layer: PenultimateUnits) -> str:
+    """Name of the last layer in the model itself, without the wrapper around the model."""
+    return layer.layer_name.removeprefix("network.")
 
 
-def _checked_units(asked: Sequence[int] | None, found: PenultimateUnits, name: str) -> list[int]:
+def _checked_units(
+    units: Sequence[int] | None, layer: PenultimateUnits, model: str
+) -> tuple[int, ...]:
     """The units to maximize.
 
     Raises:
-        InputError: If one is beyond the layer or there twice, or a softmax over them is no choice.
+        InputError: If a unit does not exist or is given twice, or the layer has only one.
     """
-    if found.width < 2:
+    if layer.width < 2:
         raise InputError(
-            f"The penultimate layer of {name}, before {_layer(found)}, has a single unit, whose "
-            "softmax is always 1. Expected several."
+            f"The penultimate layer of {model}, before {_layer_name(layer)}, has a single unit, "
+            "whose softmax is always 1. Expected several."
         )
-    if asked is None:
-        return list(drawn_units(found.width))
-    for number, unit in enumerate(asked):
-        if not 0 <= unit < found.width:
+    if units is None:
+        return tuple(drawn_units(layer.width))
+    if not units:
+        raise InputError("The list of units is empty. Omit the option to use the paper's units.")
+    for number, unit in enumerate(units):
+        if not 0 <= unit < layer.width:
             raise InputError(
-                f"There is no unit {unit} in {name}: {_layer(found)} reads {found.width:,} "
-                f"units, 0 to {found.width - 1}."
+                f"There is no unit {unit} in {model}: {_layer_name(layer)} reads {layer.width:,} "
+                f"units, 0 to {layer.width - 1}."
             )
-        if unit in asked[:number]:
-            raise InputError(f"The unit {unit} is there twice. Name each unit once.")
-    if not asked:
-        raise InputError("No unit is named. Name some, or none at all for those of the paper.")
-    return list(asked)
+        if unit in units[:number]:
+            raise InputError(f"The unit {unit} is given twice. Give each unit once.")
+    return tuple(units)
 
 
 def _key(
     loaded: LoadedNetwork,
-    found: PenultimateUnits,
+    layer: PenultimateUnits,
     settings: MaximizingSettings,
-    units: Sequence[int],
+    units: tuple[int, ...],
     starts: Sequence[Start],
 ) -> MaximizingKey:
     return MaximizingKey(
         engine=torch_spec(loaded.spec, loaded.weights_sha256, "images"),
         preprocessing=loaded.spec.preprocessing,
-        layer=_layer(found),
-        width=found.width,
+        layer=_layer_name(layer),
+        width=layer.width,
         settings=settings,
-        units=tuple(units),
+        units=units,
         starts=tuple(start.sha256 for start in starts),
     )
 
 
-def _made(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
-    """Make and compare the images, and write it all."""
+def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
+    """Make and compare the images, and write all results."""
     key = job.key
-    impossible = why_impossible(job.units_of.bounds, key.width, key.settings)
+    impossible = why_impossible(job.layer.bounds, key.width, key.settings)
     if impossible is not None:
         progress.note(
-            f"No image can reach p > {criterion(key.settings)}: {impossible}. The best are given."
+            f"No image can reach p > {criterion(key.settings)}: {impossible}. The images with the "
+            "greatest p are given."
         )
-    begin(folder, key)
+    write_checkpoint(folder, key)
     parts = _all_parts(job, folder, progress)
-    found = as_table([row for row, _ in parts], len(job.starts), len(key.units))
+    table = as_table([row for row, _ in parts], len(job.starts), len(key.units))
     total = pair_count(len(job.starts), len(key.units))
-    alike = likenesses(found.images, job.images, _telling(progress, "compare", total, "pairs"))
+    similarity = likenesses(table.images, job.images, _counter(progress, "compare", total, "pairs"))
     document = MaximizedDocument(
         key=key,
         model=job.loaded.spec,
         weights_sha256=job.loaded.weights_sha256,
         starts=job.starts,
-        bounds=job.units_of.bounds,
+        bounds=job.layer.bounds,
         impossible=impossible,
-        images=tuple(image_rows(found, job.starts, key.units, alike)),
-        across_units=alike.across_units,
-        across_starts=alike.across_starts,
-        circumstances=_distinct([made for _, made in parts]),
+        images=tuple(image_rows(table, job.starts, key.units, similarity)),
+        across_units=similarity.across_units,
+        across_starts=similarity.across_starts,
+        circumstances=_distinct([circumstances for _, circumstances in parts]),
     )
-    document = write_results(folder, document, found, job.images)
+    document = write_results(folder, document, table, job.images)
     remove_parts(folder)
     return document
 
@@ -251,43 +261,43 @@ def _made(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
 def _all_parts(
     job: _Job, folder: Path, progress: Progress
 ) -> list[tuple[Maximized, Circumstances]]:
-    """What came of each start and unit; what is in the folder is not made again."""
+    """The results of each start and unit; those of the checkpoint are not made again."""
     pairs = [(start, unit) for start in range(len(job.starts)) for unit in job.key.units]
     parts = {pair: part for pair in pairs if (part := read_part(folder, pair)) is not None}
-    steps, made = job.key.settings.steps, _circumstances(job)
-    tell = _telling(progress, "maximize", len(pairs) * steps, "steps", before=len(parts) * steps)
-    tell(0)
+    steps, circumstances = job.key.settings.steps, _circumstances(job)
+    advance = _counter(progress, "maximize", len(pairs) * steps, "steps", len(parts) * steps)
+    advance(0)
     try:
         for batch, rows in climbs(
-            job.units_of,
+            job.layer,
             job.images,
             [pair for pair in pairs if pair not in parts],
             job.key.settings,
             batch_size=job.batch_size,
             lacks_memory=lacks_memory,
-            advance=tell,
+            advance=advance,
         ):
             for pair, row in zip(batch, rows_of(rows), strict=True):
-                write_part(folder, pair, row, made)
-                parts[pair] = (row, made)
+                write_part(folder, pair, row, circumstances)
+                parts[pair] = (row, circumstances)
     except Exception as error:
         if not lacks_memory(error):
             raise
         raise EngineMemoryError(
-            f"PyTorch has no memory on {job.device} for the gradient of a single image: "
+            f"PyTorch is out of memory on {job.device} for the gradient of a single image: "
             f"{reason_of(error)}. Choose another --device, or a smaller --crop-px."
         ) from error
     return [parts[pair] for pair in pairs]
 
 
-def _telling(
+def _counter(
     progress: Progress, step: str, total: int, unit: str, before: int = 0
 ) -> Callable[[int], None]:
     return lambda done: progress.advance(step, before + done, total, unit)
 
 
-def _distinct(made: Sequence[Circumstances]) -> tuple[Circumstances, ...]:
-    return tuple(one for number, one in enumerate(made) if one not in made[:number])
+def _distinct(values: Sequence[Circumstances]) -> tuple[Circumstances, ...]:
+    return tuple(value for number, value in enumerate(values) if value not in values[:number])
 
 
 def _circumstances(job: _Job) -> Circumstances:

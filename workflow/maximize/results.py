@@ -1,6 +1,6 @@
-"""What is written of maximizing images: a document, arrays, and grids to look at.
+"""Files of maximizing images: a document, arrays, and grids of the images.
 
-Each file appears whole or not at all, the document last: where it is, all is there.
+Each file is written atomically, the document last: if it exists, all files are complete.
 """
 
 import io
@@ -23,21 +23,21 @@ from .initial_images import Start
 
 DOCUMENT, ARRAYS, GRID, LAST_GRID = "maximized.json", "maximized.npz", "maximized.png", "last.png"
 MOST_UNITS = 60
-"""In a grid; the arrays hold all of them."""
+"""Largest number of units in a grid; the arrays contain all units."""
 
 
 @dataclass(frozen=True)
 class MaximizingKey:
-    """What maximizing images *are*: with another key they are others.
+    """Identity of maximizing images.
 
     Attributes:
-        engine: What computes: architecture and weights.
-        preprocessing: Of the model.
-        layer: The last one, whose inputs are the units.
-        width: How many units it has.
-        settings: How they were maximized.
-        units: Which.
-        starts: SHA-256 of the images that were begun at.
+        engine: Engine, with architecture and weights.
+        preprocessing: Preprocessing of the model.
+        layer: Name of the last layer, whose inputs are the units.
+        width: Number of its inputs.
+        settings: Settings of the method.
+        units: Maximized units.
+        starts: SHA-256 of each start.
     """
 
     engine: EngineSpec
@@ -51,21 +51,21 @@ class MaximizingKey:
 
 @dataclass(frozen=True)
 class MaximizedImage:
-    """One of the images; steps count from the start, which is 0.
+    """One of the images; the start is step 0.
 
     Attributes:
-        start: The name of its start.
-        unit: Which was maximized.
-        reached: Whether an iterate passed the criterion.
-        first_step: The first one that did; none where none did.
-        step: Which iterate the image is.
-        linf: The largest change from the start.
-        probability: Of the unit in the image, under a softmax over all.
-        activation_at_start: Of the unit in the start.
-        activation: In the image.
-        last_activation: In the last iterate.
-        dead_steps: Steps whose whole gradient was zero.
-        to_start: How alike image and start are.
+        start: Name of the start.
+        unit: Maximized unit.
+        reached: Whether an iterate met the criterion.
+        first_step: Step of the first iterate that met it; ``None`` if none did.
+        step: Step of the iterate that is the image.
+        linf: Largest change from the start.
+        probability: Probability of the unit in the image, under a softmax over all units.
+        activation_at_start: Activation of the unit in the start.
+        activation: Activation of the unit in the image.
+        last_activation: Activation of the unit in the last iterate.
+        dead_steps: Number of steps whose whole gradient was zero.
+        to_start: Similarity of image and start.
     """
 
     start: str
@@ -84,15 +84,15 @@ class MaximizedImage:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Under which images were made.
+    """Provenance of images.
 
     Attributes:
-        host: The machine's name.
-        device: What computed.
-        versions: Packages and Python.
-        batch_size: Images at a time, where there was memory for them.
-        started: UTC, ISO 8601.
-        command: What was run.
+        host: Name of the machine.
+        device: Device that computed.
+        versions: Versions of Python and of packages.
+        batch_size: Largest number of images in a batch; smaller ones are used if memory is short.
+        started: Start of the work; UTC, ISO 8601.
+        command: Command line of the process.
     """
 
     host: str
@@ -108,16 +108,16 @@ class MaximizedDocument:
     """``maximized.json``.
 
     Attributes:
-        key: What the images are.
-        model: The model, for people.
-        weights_sha256: Over its tensors.
-        starts: What was begun at.
-        bounds: Of the units, where an activation sets them.
-        impossible: Why no image can pass, where the bounds say so.
-        images: One for each start and unit, the units of the first start first.
-        across_units: How alike the images of different units are, for each start.
-        across_starts: How alike those from different starts are, for each unit.
-        circumstances: Under which they were made; several where a command continued another.
+        key: Identity of the images.
+        model: Model, for people.
+        weights_sha256: SHA-256 over the tensors of the model.
+        starts: Images that were started from.
+        bounds: Bounds of the units; ``None`` if no activation function sets them.
+        impossible: Why no image can meet the criterion; ``None`` if the bounds allow it.
+        images: Images of each start and unit, the units of the first start first.
+        across_units: Similarity of the images of different units, for each start.
+        across_starts: Similarity of the images from different starts, for each unit.
+        circumstances: Provenance; several entries if the command was resumed.
         schema: Version of the format.
         seal: SHA-256 over all the above, so that an edit by hand is noticed.
     """
@@ -137,61 +137,62 @@ class MaximizedDocument:
 
 
 def image_rows(
-    found: Maximized, starts: Sequence[Start], units: Sequence[int], alike: Likenesses
+    table: Maximized, starts: Sequence[Start], units: Sequence[int], similarity: Likenesses
 ) -> Iterator[MaximizedImage]:
-    """The images, as they stand in the document."""
+    """The entries of all images in the document, from their table of results."""
     for k, start in enumerate(starts):
         for u, unit in enumerate(units):
-            trace, step = found.traces[k, u], int(found.image_step[k, u])
-            first = int(found.first_step[k, u])
+            trace, step = table.traces[k, u], int(table.image_step[k, u])
+            first = int(table.first_step[k, u])
             yield MaximizedImage(
                 start=start.name,
                 unit=unit,
-                reached=bool(found.reached[k, u]),
+                reached=bool(table.reached[k, u]),
                 first_step=None if first == NEVER else first,
                 step=step,
-                linf=float(found.linf[k, u]),
-                probability=float(found.probability[k, u]),
+                linf=float(table.linf[k, u]),
+                probability=float(table.probability[k, u]),
                 activation_at_start=float(trace[0]),
                 activation=float(trace[step]),
                 last_activation=float(trace[-1]),
-                dead_steps=int(found.dead_steps[k, u]),
-                to_start=alike.to_start[k][u],
+                dead_steps=int(table.dead_steps[k, u]),
+                to_start=similarity.to_start[k][u],
             )
 
 
 def write_results(
-    folder: Path, document: MaximizedDocument, found: Maximized, starts: npt.NDArray[np.float32]
+    folder: Path, document: MaximizedDocument, table: Maximized, starts: npt.NDArray[np.float32]
 ) -> MaximizedDocument:
-    """Write everything; returns the document with its seal.
+    """Write all files; return the document with its seal.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If a file cannot be written.
     """
     document = sealed(document)
-    atomic_write_bytes(folder / ARRAYS, _archive(document, found, starts))
-    for name, images, of in ((GRID, found.images, _of_image), (LAST_GRID, found.last, _of_last)):
-        cells = [of(row) for row in document.images]
-        grid = _grid(document, _title(document, name), starts, images, cells)
+    atomic_write_bytes(folder / ARRAYS, _archive(document, table, starts))
+    grids = ((GRID, table.images, _image_caption), (LAST_GRID, table.last, _last_caption))
+    for name, images, caption in grids:
+        captions = [caption(row) for row in document.images]
+        grid = _grid(document, _title(document, name), starts, images, captions)
         atomic_write_bytes(folder / name, png_of(grid))
     write_document(folder / DOCUMENT, document)
     return document
 
 
 def _archive(
-    document: MaximizedDocument, found: Maximized, starts: npt.NDArray[np.float32]
+    document: MaximizedDocument, table: Maximized, starts: npt.NDArray[np.float32]
 ) -> bytes:
-    written = io.BytesIO()
+    archive = io.BytesIO()
     np.savez(
-        written,
-        images=found.images,
-        last=found.last,
-        traces=found.traces,
+        archive,
+        images=table.images,
+        last=table.last,
+        traces=table.traces,
         units=np.array(document.key.units),
         starts=starts,
         start_names=np.array([start.name for start in document.starts]),
     )
-    return written.getvalue()
+    return archive.getvalue()
 
 
 def _grid(
@@ -199,10 +200,10 @@ def _grid(
     title: tuple[str, ...],
     starts: npt.NDArray[np.float32],
     images: npt.NDArray[np.floating],
-    lines: Sequence[tuple[str, ...]],
+    captions: Sequence[tuple[str, ...]],
 ) -> Grid:
     units = document.key.units[:MOST_UNITS]
-    every = len(document.key.units)
+    total = len(document.key.units)
     return Grid(
         title=title,
         first="start",
@@ -212,7 +213,7 @@ def _grid(
             for start, image in zip(document.starts, starts, strict=True)
         ),
         cells=tuple(
-            tuple(Cell(_pixels(images[k, u]), lines[k * every + u]) for u in range(len(units)))
+            tuple(Cell(_pixels(images[k, u]), captions[k * total + u]) for u in range(len(units)))
             for k in range(len(starts))
         ),
     )
@@ -244,7 +245,7 @@ def _title(document: MaximizedDocument, name: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _of_image(image: MaximizedImage) -> tuple[str, ...]:
+def _image_caption(image: MaximizedImage) -> tuple[str, ...]:
     how = f"step {image.step:,}" if image.reached else f"not reached: {_p(image.probability)}"
     return (
         f"{how}, L-inf {image.linf:.2f}",
@@ -253,7 +254,7 @@ def _of_image(image: MaximizedImage) -> tuple[str, ...]:
 
 
 def _p(probability: float) -> str:
-    """A probability, told apart from 1 however near it is.
+    """A probability as text that shows how far it is from 1.
 
     Example:
         >>> _p(0.2398), _p(1 - 4e-6)
@@ -263,12 +264,12 @@ def _p(probability: float) -> str:
     return f"p = 1 - {1 - probability:.1g}" if near else f"p = {probability:.2g}"
 
 
-def _of_last(image: MaximizedImage) -> tuple[str, ...]:
+def _last_caption(image: MaximizedImage) -> tuple[str, ...]:
     return (f"activation {image.activation_at_start:.3g} -> {image.last_activation:.3g}",)
 
 
 def in_pixels(value: float) -> str:
-    """A length in pixel units as a person would write it.
+    """A number in pixel units as people write it.
 
     Example:
         >>> in_pixels(1 / 255), in_pixels(8 / 255), in_pixels(0.01), in_pixels(4.0)
@@ -279,7 +280,7 @@ def in_pixels(value: float) -> str:
 
 
 def criterion(settings: MaximizingSettings) -> str:
-    """The probability that is asked for, in words.
+    """The probability that an image must exceed, as text.
 
     Example:
         >>> criterion(MaximizingSettings())

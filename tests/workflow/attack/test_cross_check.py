@@ -370,7 +370,7 @@ def test_a_run_that_cannot_be_compared_with_is_one_line(tree: Path, tmp_path: Pa
     other = score(tree, tmp_path / "other", seed=1)
     wide = score(tree, tmp_path / "wide", crop_px=48)
     for against, message in (
-        (tmp_path / "no", "is no run: it has no run.json"),
+        (tmp_path / "no", "is not a run: it has no run.json"),
         (attacked_run.folder, "is one of whitebox, and clean predictions are compared with one"),
         (cut.folder, "is not finished: 6 of 7 images. Complete it with: evaluator score small im"),
         (nothing.folder, "is not finished: 0 of 7 images. The command that began it continues it"),

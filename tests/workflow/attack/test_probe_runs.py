@@ -307,7 +307,7 @@ def test_a_probe_without_its_manifest_is_refused_before_anything_is_attacked(
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     noise = run.folder / "probes" / "noise"
     (noise / "run.json").unlink()
-    with pytest.raises(OutputError, match=f"{noise} is there and is no run") as raised:
+    with pytest.raises(OutputError, match=f"{noise} exists and is not a run") as raised:
         probed(tree, run.folder)
     assert one_line(raised).endswith("Remove it, and --probe makes it again.")
     assert epsilons_there(run) == [EPSILONS[0]]

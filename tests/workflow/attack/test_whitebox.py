@@ -181,7 +181,7 @@ def test_an_image_that_cannot_be_decoded_may_be_skipped_and_is_counted(
         attack(tree, tmp_path / "run")
     told = NullProgress()
     run = attack(tree, tmp_path / "run", on_error="skip", progress=told)
-    assert any(note.startswith("2 images were skipped, and every number") for note in told.notes)
+    assert any(note.startswith("2 images were skipped; every number") for note in told.notes)
     made = rows(run, EPSILONS[1])
     assert [bool(row["error"]) for row in made] == [n == 3 for n in range(PHOTOS)]
     assert [row for row in made if not row["error"]] == [

@@ -273,7 +273,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         make(out, progress=Killed(at=11))
     part = out / "part-000-000003.npz"
     part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"part-000-000003.npz is damaged: .*Remove it to have"):
+    with pytest.raises(InputError, match=r"part-000-000003.npz is damaged: .*Remove it and run"):
         make(out)
     part.unlink()
     assert make(out).created
@@ -283,10 +283,12 @@ def test_another_command_does_not_continue_what_was_begun(tmp_path: Path) -> Non
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         make(out, progress=Killed(at=11))
-    with pytest.raises(RunMismatchError, match=r"holds other maximizing images: settings\.epsilon"):
+    with pytest.raises(
+        RunMismatchError, match=r"contains other maximizing images: settings\.epsilon"
+    ):
         make(out, epsilon=0.5)
     (out / "maximizing.json").unlink()
-    with pytest.raises(OutputError, match=r"has lost the maximizing\.json"):
+    with pytest.raises(OutputError, match=r"has neither maximizing\.json"):
         make(out)
 
 
@@ -309,7 +311,10 @@ def test_bounded_units_are_told_before_the_work_and_in_the_document(
     )  # fmt: skip
     why = "units lie between 0 and 6, so none of 1280 can exceed p = 0.24"
     assert made.document.impossible == why
-    assert f"No image can reach p > 1 - 1e-6: {why}. The best are given." in told.notes
+    assert (
+        f"No image can reach p > 1 - 1e-6: {why}. The images with the greatest p are given."
+        in told.notes
+    )
     assert not made.document.images[0].reached
     assert made.document.images[0].first_step is None
 
@@ -347,14 +352,17 @@ def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
     ("wrong", "message"),
     [
         ({"units": [0, 4]}, "There is no unit 4 in small: head reads 4 units, 0 to 3."),
-        ({"units": [1, 2, 1]}, "The unit 1 is there twice. Name each unit once."),
-        ({"units": []}, "No unit is named."),
-        ({"starts": ["noise", "noise"]}, "The start noise is there twice."),
-        ({"starts": ["nowhere.jpg"]}, "--start nowhere.jpg is no file. Expected a photo, or the"),
-        ({"starts": ["noise"], "data": "photos"}, "--data photos is for the photos that are taken"),
+        ({"units": [1, 2, 1]}, "The unit 1 is given twice. Give each unit once."),
+        ({"units": []}, "The list of units is empty."),
+        ({"starts": ["noise", "noise"]}, "The start noise is given twice."),
+        (
+            {"starts": ["nowhere.jpg"]},
+            "--start nowhere.jpg is not a file. Expected a photo, or the",
+        ),
+        ({"starts": ["noise"], "data": "photos"}, "--data photos cannot be combined with --start."),
         ({"data": "nowhere"}, "nowhere"),
         ({"data": []}, "No data are named."),
-        ({"labels": "list.txt"}, "--labels list.txt is for the photos of --data."),
+        ({"labels": "list.txt"}, "--labels list.txt requires --data"),
         ({"steps": 0}, "0 steps are none."),
         ({"epsilon": 0.0}, "The epsilon 0 moves nothing."),
         ({"step_size": -1.0}, "The step size -1 moves nothing."),
@@ -396,7 +404,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, name: str
     (out / name).write_text("mine")
     with pytest.raises(OutputError) as error:
         make(out)
-    assert f"{name} is there and is no part of maximizing images. Give a new" in one_line(error)
+    assert f"{name} exists and does not belong to maximizing images. Give a new" in one_line(error)
     assert files_in(out) == {name}
 
 

@@ -236,7 +236,9 @@ def test_records_without_a_manifest_are_named(tmp_path: Path) -> None:
     (lost / "run.json").unlink()
     (note,) = evaluator.report([tmp_path]).notes
     assert note == f"left out: {lost} holds records but no run.json, which says of what."
-    with pytest.raises(InputError, match=rf"holds no run: .* {lost} holds records. Restore its"):
+    with pytest.raises(
+        InputError, match=rf"contains no run: .* {lost} contains records. Restore its"
+    ):
         evaluator.report([tmp_path / "b"])
 
 

@@ -347,7 +347,7 @@ def test_what_another_process_made_of_other_images_is_refused_at_the_end(
         score(model, photos, out)  # every shard, while this process waits
         run_shards(*given, **more)
 
-    monkeypatch.setattr("evaluator.workflow.score.run_shards", after_another_process)
+    monkeypatch.setattr("evaluator.workflow.runs.complete.run_shards", after_another_process)
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):
         score(model, processed, out)
     assert records(open_run(out)) == records(score(model, photos, tmp_path / "undisturbed"))

@@ -1,0 +1,81 @@
+"""Completing a run: its missing shards are made, and the finished ones are kept."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from ...contracts import Progress, Run, Shard
+from ...records.reading import check_finished
+from ...records.shard_runner import Work, run_shards
+from ...records.shards import shard_path, shards_of
+from ...records.skipped import skipped_in
+from .run_data import RunData
+from .selection import Selection
+
+
+def selected_shards(run: Run, selection: Selection) -> list[Shard]:
+    """The shards of a selection, after a check that the finished ones can be read.
+
+    Raises:
+        InputError: If the file of a finished shard is damaged or belongs to another shard.
+    """
+    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
+    check_finished(run, shards)
+    return shards
+
+
+def is_complete(run: Run, shards: Sequence[Shard]) -> bool:
+    """Whether all these shards of a run are finished."""
+    return all(shard_path(run, shard).is_file() for shard in shards)
+
+
+def make_shards(
+    run: Run,
+    shards: Sequence[Shard],
+    work: Work,
+    data: Sequence[RunData],
+    progress: Progress,
+    *,
+    workers: int = 1,
+    noun: str = "image",
+    verb: str = "attack",
+    stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Make the missing shards of a run; compare its images before and afterwards.
+
+    Args:
+        run: The run.
+        shards: Shards to finish, as ``selected_shards`` returns them.
+        work: Function that makes one shard.
+        data: Images of this run, and of other runs that the work writes shards of; they are
+            recorded before the first shard of each condition.
+        progress: Progress callback.
+        workers: Number of threads.
+        noun: Word for an item.
+        verb: Word for the work.
+        stop: Called after an error, to end work that is still going on.
+
+    Raises:
+        RunMismatchError: If another process made shards of a run from other images.
+        OutputError: If a shard or a fingerprint cannot be written.
+    """
+    with ExitStack() as stack:
+        for images in data:
+            work = stack.enter_context(images.watched(work))
+        run_shards(
+            run,
+            shards,
+            work,
+            workers=workers,
+            progress=progress,
+            noun=noun,
+            verb=verb,
+            stop=stop,
+        )
+
+
+def note_skipped(
+    run: Run, shards: Sequence[Shard], progress: Progress, noun: str = "image"
+) -> None:
+    """Report the items of a run that were skipped, if there are any."""
+    if (skipped := skipped_in(run, shards, noun)) is not None:
+        progress.note(str(skipped))
