@@ -21,7 +21,7 @@ from ..metrics.corruption_error import (
     relative_mce,
     relative_mce_weights,
 )
-from .cells import Number
+from .corruption_grid import GridMetric
 from .corruption_scores import CorruptedImages
 from .top5 import SCHEMA, record_top5
 
@@ -38,11 +38,11 @@ CONDITIONS = tuple(
 )
 
 
-def _numbers() -> Iterator[Number]:
+def _metrics() -> Iterator[GridMetric]:
     """The means over all corruptions, then the same of each alone: its CE and relative CE."""
     everything = dict(ALEXNET_ERROR)
     weights = mean_error_weights(everything)
-    yield Number("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)
+    yield GridMetric("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)
     yield _mce("mce", None, everything)
     yield _relative_mce("relative_mce", None, everything)
     for corruption, mean in ALEXNET_ERROR.items():
@@ -50,24 +50,24 @@ def _numbers() -> Iterator[Number]:
         yield _relative_mce("relative_ce", corruption, {corruption: mean})
 
 
-def _mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+def _mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> GridMetric:
     def value(errors: Errors, _: float) -> float:
         return mce(errors, baseline)
 
-    return Number(metric, corruption, value, mce_weights(baseline))
+    return GridMetric(metric, corruption, value, mce_weights(baseline))
 
 
-def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> GridMetric:
     def value(errors: Errors, clean_error: float) -> float:
         return relative_mce(
             errors, clean_error, baseline=baseline, baseline_clean=ALEXNET_CLEAN_ERROR
         )
 
     weights = relative_mce_weights(baseline, ALEXNET_CLEAN_ERROR)
-    return Number(metric, corruption, value, weights)
+    return GridMetric(metric, corruption, value, weights)
 
 
-IMAGES = CorruptedImages(CONDITIONS, tuple(_numbers()), INFO.published_items)
+IMAGES = CorruptedImages(CONDITIONS, tuple(_metrics()), INFO.published_items)
 
 IMAGENET_C = Benchmark(
     info=INFO,
