@@ -9,8 +9,10 @@ import pyarrow as pa
 from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.mean_interval import mean_interval, weighted_bounds
 from .corruption_grid import CorruptionGrid, GridMetric
-from .pairs import error_differences, outcomes_in_order, pair_of, paired
-from .top5 import Outcomes, calibration_scores, error_scores, outcomes_of
+from .image_metrics import TOP_ERRORS
+from .pairs import outcomes_in_order, pair_of, paired
+from .score_fields import difference_fields, interval_fields
+from .top5 import Outcomes, outcomes_of
 
 Records = Mapping[Condition, pa.Table]
 
@@ -41,13 +43,12 @@ class CorruptedImages:
             score = Score(**self._facts(metric, grid), reason=refusal)
             if refusal is None:
                 bounds = weighted_bounds(metric.error_weights(grid.cells(metric)))
-                low, high = mean_interval(grid.image_scores(metric), bounds) or (None, None)
-                score = replace(score, value=grid.value(metric), low=low, high=high)
+                interval = interval_fields(mean_interval(grid.image_scores(metric), bounds))
+                score = replace(score, value=grid.value(metric), **interval)
             yield score
         for condition, outcomes in grid.outcomes.items():
-            for measured in (error_scores, calibration_scores):
-                for score in measured(outcomes, self.published_items):
-                    yield replace(score, **_keys(condition))
+            for score in TOP_ERRORS.scores(outcomes, self.published_items):
+                yield replace(score, **_keys(condition))
 
     def differences(
         self, a: Records, b: Records, auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
@@ -61,7 +62,7 @@ class CorruptedImages:
             yield difference
         for condition, outcomes in grid_a.outcomes.items():
             other = grid_b.outcomes[condition]
-            for difference in error_differences(outcomes, other, self.published_items):
+            for difference in TOP_ERRORS.differences(outcomes, other, self.published_items):
                 yield replace(difference, **_keys(condition))
 
     def _grid(self, records: Records, clean: pa.Table | None) -> CorruptionGrid:
@@ -123,15 +124,8 @@ class CorruptedImages:
 def _paired_values(metric: GridMetric, a: CorruptionGrid, b: CorruptionGrid) -> dict[str, Any]:
     low, high = weighted_bounds(metric.error_weights(a.cells(metric)))
     gains = b.image_scores(metric) - a.image_scores(metric)
-    value_a, value_b = a.value(metric), b.value(metric)
-    low_high = mean_interval(gains, (low - high, high - low)) or (None, None)
-    return {
-        "a": value_a,
-        "b": value_b,
-        "difference": value_b - value_a,
-        "low": low_high[0],
-        "high": low_high[1],
-    }
+    interval = mean_interval(gains, (low - high, high - low))
+    return difference_fields(a.value(metric), b.value(metric), interval)
 
 
 def _clean_pair(

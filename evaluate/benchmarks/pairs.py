@@ -1,19 +1,11 @@
 """The same images in two tables of records, and what two models differ by on them."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import Difference
 from ...errors import InputError, printable
-from ..metrics.error_rate import error_rate
-from ..metrics.mean_interval import mean_interval
-from .top5 import ALL_SKIPPED, Outcomes, outcomes_of
+from .top5 import Outcomes, outcomes_of
 
 _SUFFIX = r"\.[^./]*$"
 
@@ -62,39 +54,6 @@ def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
             return None
         rows = pc.index_in(wanted, value_set=there)
     return None if rows.null_count else outcomes_of(clean).take(rows.to_numpy())
-
-
-def error_differences(a: Outcomes, b: Outcomes, published_items: int) -> Iterator[Difference]:
-    """The differences of ``top1_error`` and ``top5_error`` in one condition.
-
-    Args:
-        a: Of the first model, over what both scored.
-        b: Of the second, likewise.
-        published_items: In the condition.
-    """
-    facts = Difference(n=a.n, skipped=a.skipped, complete=a.n == published_items)
-    for metric, right_a, right_b in (
-        ("top1_error", a.top1, b.top1),
-        ("top5_error", a.top5, b.top5),
-    ):
-        if a.n == 0:
-            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
-        else:
-            yield replace(facts, metric=metric, **_paired(right_a[a.scored], right_b[a.scored]))
-
-
-def _paired(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    a, b = error_rate(right_a), error_rate(right_b)
-    low, high = mean_interval(right_a.astype(float) - right_b, (-1, 1)) or (None, None)
-    return {
-        "a": a,
-        "b": b,
-        "difference": b - a,
-        "low": low,
-        "high": high,
-        "only_a_right": int(np.count_nonzero(right_a & ~right_b)),
-        "only_b_right": int(np.count_nonzero(right_b & ~right_a)),
-    }
 
 
 def _stem(ids: pa.ChunkedArray) -> pa.ChunkedArray:

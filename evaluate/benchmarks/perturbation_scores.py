@@ -20,6 +20,7 @@ from ..metrics.mean_interval import mean_interval, weighted_bounds, weighted_sco
 from ..metrics.mean_ratio import mean_ratio_weights, measured_ratio_scores
 from ..metrics.top5_distance import LARGEST, mt5d
 from .pairs import check_same_images
+from .score_fields import difference_fields, interval_fields
 from .sequences import Sequences, sequences_of
 
 Records = Mapping[Condition, pa.Table]
@@ -180,8 +181,7 @@ class PerturbedVideos:
         if refusal is not None:
             return score
         interval = mean_interval(self._published_scores(ours), weighted_bounds(self._weights()))
-        low, high = interval or (None, None)
-        return replace(score, value=self._published_value(ours), low=low, high=high)
+        return replace(score, value=self._published_value(ours), **interval_fields(interval))
 
     def _published_value(self, videos: Videos) -> float:
         return mfr(_means(FLIPS, videos), self.flip_probability)
@@ -200,16 +200,15 @@ class PerturbedVideos:
             return score
         value = measure.of(_means(measure, ours), _means(measure, theirs))
         scores = measured_ratio_scores(*_stacked(measure, ours), *_stacked(measure, theirs))
-        low, high = mean_interval(scores, (0, math.inf)) or (None, None)
-        return replace(score, value=value, low=low, high=high)
+        return replace(score, value=value, **interval_fields(mean_interval(scores, (0, math.inf))))
 
     def _score(self, measure: Measure, name: str, sequences: Sequences) -> Score:
         score = Score(**self._place(measure, name, sequences))
         if sequences.n == 0:
             return replace(score, reason=EVERY_VIDEO_SKIPPED)
         scores = measure.values(sequences)[sequences.scored]
-        low, high = mean_interval(scores, (0, measure.largest)) or (None, None)
-        return replace(score, value=measure.value(sequences), low=low, high=high)
+        interval = interval_fields(mean_interval(scores, (0, measure.largest)))
+        return replace(score, value=measure.value(sequences), **interval)
 
     def _difference(self, measure: Measure, name: str, a: Sequences, b: Sequences) -> Difference:
         difference = Difference(**self._place(measure, name, a))
@@ -235,8 +234,7 @@ def _stacked(measure: Measure, videos: Videos) -> tuple[Floats, npt.NDArray[np.b
 
 
 def _difference(a: float, b: float, scores: Floats, bound: float) -> dict[str, Any]:
-    low, high = mean_interval(scores, (-bound, bound)) or (None, None)
-    return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
+    return difference_fields(a, b, mean_interval(scores, (-bound, bound)))
 
 
 def _other_videos(ours: Videos, theirs: Videos) -> str | None:

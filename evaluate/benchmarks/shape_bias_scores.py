@@ -16,8 +16,9 @@ from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
 from ..metrics.two_way import Crossed, Ratio, crossed, difference_interval, ratio_interval
 from .categories import CATEGORIES
-from .imagenet import CLEAN, UNFINISHED
 from .pairs import check_same_images
+from .plain_images import CLEAN, UNFINISHED
+from .score_fields import difference_fields, interval_fields
 from .top5 import ALL_SKIPPED
 
 Records = Mapping[Condition, pa.Table]
@@ -135,7 +136,7 @@ def _value(refusal: str | None, number: Number, there: _Decisions) -> dict[str, 
     ratio = number(there.matches)
     if refusal or not ratio.below.any():
         return {"reason": refusal or UNDECIDED}
-    return {"value": ratio.value, **_ends(ratio_interval(ratio, there.exemplars))}
+    return {"value": ratio.value, **interval_fields(ratio_interval(ratio, there.exemplars))}
 
 
 def shape_bias_differences(
@@ -165,13 +166,7 @@ def _difference(number: Number, a: _Decisions, b: _Decisions) -> Difference:
     if facts.reason or not (of_a.below.any() and of_b.below.any()):
         return replace(facts, reason=facts.reason or UNDECIDED)
     interval = difference_interval(of_a, of_b, there_a.exemplars)
-    difference = of_b.value - of_a.value
-    return replace(facts, a=of_a.value, b=of_b.value, difference=difference, **_ends(interval))
-
-
-def _ends(interval: tuple[float, float] | None) -> dict[str, Any]:
-    low, high = interval or (None, None)
-    return {"low": low, "high": high}
+    return replace(facts, **difference_fields(of_a.value, of_b.value, interval))
 
 
 def _sets(table: pa.Table | None) -> list[_Decisions]:

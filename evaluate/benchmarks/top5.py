@@ -4,7 +4,7 @@ Their probabilities are the softmax over all classes, so that calibration can be
 that keeps five numbers an image instead of a thousand. Ties go to the lower class index.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import ImageBatch, Score, wilson_interval
-from ..metrics.calibration import ece, rms_calibration_error
+from ...contracts import ImageBatch
 from ..metrics.error_rate import error_rate, top_k_correct
 
 SCHEMA = pa.schema(
@@ -161,29 +160,3 @@ def matrix_of(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Lists of one length as rows."""
     values: npt.NDArray[Any] = pc.list_flatten(lists).to_numpy()
     return values.reshape(len(lists), -1)
-
-
-def error_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
-    """``top1_error`` and ``top5_error`` of one condition, each with its Wilson interval."""
-    facts = _facts(outcomes, published_items)
-    for metric, right in (("top1_error", outcomes.top1), ("top5_error", outcomes.top5)):
-        if outcomes.n == 0:
-            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
-            continue
-        value = error_rate(right[outcomes.scored])
-        low, high = wilson_interval(value, outcomes.n)
-        yield replace(facts, metric=metric, value=value, low=low, high=high)
-
-
-def calibration_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
-    """``rms_calibration_error`` and ``ece`` of one condition; none where nothing was scored."""
-    facts = _facts(outcomes, published_items)
-    if outcomes.n:
-        confidence, right = outcomes.confidence[outcomes.scored], outcomes.top1[outcomes.scored]
-        rms = rms_calibration_error(confidence, right)
-        yield replace(facts, metric="rms_calibration_error", value=rms)
-        yield replace(facts, metric="ece", value=ece(confidence, right))
-
-
-def _facts(outcomes: Outcomes, published_items: int) -> Score:
-    return Score(n=outcomes.n, skipped=outcomes.skipped, complete=outcomes.n == published_items)
