@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
 from ..evaluate.batch_splitting import BatchLimit
-from ..evaluate.benchmarks.table import scored_benchmark
+from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, decoders_of, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.reading import check_finished
@@ -87,7 +87,7 @@ def score(
     progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    what = scored_benchmark(benchmark)
+    what = find_benchmark(benchmark)
     subject = resolve_model(
         ModelOptions(model, **options),
         progress,
@@ -137,7 +137,8 @@ def score(
             skip_bad_images=skip,
             limit=BatchLimit(progress.note),
         )
-        progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
+        items = selection.text(what)
+        progress.note(f"Scoring {subject.spec.name}: {items}, into {printable(folder)}.")
         made = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )

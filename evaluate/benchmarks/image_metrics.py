@@ -99,7 +99,9 @@ class ImageMetrics:
     def scores(self, outcomes: Outcomes, published_items: int) -> Iterator[Score]:
         """Every score of one model."""
         facts = Score(**_counts(outcomes, published_items))
-        for metric in (*self.shares, *self.confidence):
+        for share in self.shares:
+            yield share.score(facts, outcomes)
+        for metric in self.confidence:
             score = metric.score(facts, outcomes)
             if score is not None:
                 yield score
@@ -118,9 +120,10 @@ class ImageMetrics:
 
     def refused_scores(self, reason: str) -> Iterator[Score]:
         """The scores of a condition without records."""
-        always = (metric for metric in self.confidence if metric.always_listed)
-        for metric in (*self.shares, *always):
-            yield Score(metric=metric.name, reason=reason)
+        names = [metric.name for metric in self.shares]
+        names += [metric.name for metric in self.confidence if metric.always_listed]
+        for name in names:
+            yield Score(metric=name, reason=reason)
 
     def refused_differences(self, reason: str) -> Iterator[Difference]:
         """The differences of a condition of which a model has no records."""

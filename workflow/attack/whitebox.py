@@ -144,7 +144,7 @@ def attack_whitebox(
     )
     check = cross_check(against, network, subject.spec, source, items, progress)
     key = _key(job, images, found.ids_sha256)
-    selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
+    selection = Selection(dict.fromkeys(conditions, items), found.ids_sha256)
     at_hand = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
     folder = out or find_folder(
         default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress

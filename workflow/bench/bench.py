@@ -35,7 +35,7 @@ from ...engine.throughput import (
     steady_from,
 )
 from ...errors import InputError
-from ...evaluate.benchmarks.table import scored_benchmark
+from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.decode import photo_pixels
 from ...evaluate.generate.photos import sample_photos, write_sample
 from ...evaluate.sources.items import ItemSource, select_items
@@ -181,7 +181,7 @@ def bench(
     progress = progress or NullProgress()
     if not seconds > 0:
         raise InputError(f"--seconds {seconds:g} measures nothing; expected more than 0.")
-    what = scored_benchmark(benchmark)
+    what = find_benchmark(benchmark)
     choice = ModelOptions(model, **options)
     subject = resolve_model(choice, progress)
     check_crop(subject.spec, what)

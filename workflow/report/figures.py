@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...contracts import Condition, Progress
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.categories import CATEGORIES
+from ...evaluate.benchmarks.cue_conflict import CUE_CONFLICT
 from ...evaluate.classes import class_names
 from ...evaluate.sources.open_source import open_source
 from ...reporting.entries import ModelResults, ReportContents
@@ -198,7 +199,7 @@ def _pixels(
 def _read(
     run: ScoredRun, places: Sequence[Path], ids: Sequence[str], progress: Progress
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    benchmark = run.benchmark
+    benchmark = CUE_CONFLICT
     source = open_source(
         places, benchmark.conditions, progress=progress, tree=benchmark.tree, damaged_ok=True
     )

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import Benchmark, Condition, Run, Score
+from ...contracts import Condition, Evaluation, Run, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...records.fingerprints import compare_runs
@@ -27,7 +27,7 @@ class ScoredRun:
     """A run that was read."""
 
     run: Run
-    benchmark: Benchmark
+    benchmark: Evaluation
     records: RunRecords
 
     @property

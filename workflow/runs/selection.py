@@ -41,20 +41,19 @@ class Selection:
     """Which items of a benchmark's conditions are scored.
 
     Attributes:
-        benchmark: Whose they are.
-        items: Of each condition, the same ids in all.
-        ids_sha256: Over the ids that all conditions share, before any subset or limit.
+        items: Items of each condition, with the same ids in all.
+        ids_sha256: SHA-256 over the ids that all conditions share, before any subset or limit.
     """
 
-    benchmark: Benchmark
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
 
-    def __str__(self) -> str:
+    def text(self, benchmark: Benchmark) -> str:
+        """How many items of a benchmark they are, in words."""
         conditions = len(self.items)
         where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
-        many = "s" if conditions > 1 else ""
-        return f"{self.count:,} {self.benchmark.tree.noun}s of {self.benchmark.title}{where}{many}"
+        plural = "s" if conditions > 1 else ""
+        return f"{self.count:,} {benchmark.tree.noun}s of {benchmark.title}{where}{plural}"
 
     @property
     def conditions(self) -> list[Condition]:
@@ -109,7 +108,7 @@ def select(
     chosen = select_items(range(0, len(ids), every), limit)
     if len(chosen) < len(ids):
         everything = {c: found.at(chosen) for c, found in everything.items()}
-    return Selection(benchmark, everything, digest)
+    return Selection(everything, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:

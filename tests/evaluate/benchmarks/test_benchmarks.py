@@ -271,7 +271,9 @@ def test_relative_mce_takes_the_clean_error_of_the_same_images() -> None:
 
 def test_a_wrong_name_gets_a_near_one() -> None:
     assert find_benchmark("imagenet-c") is IMAGENET_C
-    with pytest.raises(InputError, match=r"no benchmark 'imagenetc'. Did you mean imagenet-c\?"):
+    with pytest.raises(
+        InputError, match=r"Unknown benchmark 'imagenetc'. Did you mean imagenet-c\?"
+    ):
         find_benchmark("imagenetc")
 
 
