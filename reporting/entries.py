@@ -3,15 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..contracts import Score
+from ..contracts import SCORE_KEYS, Score
 from .footnotes import TableCell, marks_of
 from .metric_info import quantity_of
-
-KEYS = (
-    *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
-    *("epsilon", "steps", "source_model"),
-)
-"""What tells the numbers of one metric apart."""
 
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
 """The numbers in a model's row that are of another one, on which its attack was made."""
@@ -44,7 +38,7 @@ class ModelResults:
         Of a number by several baselines it is the one that has a value, and of these the one by
         the published baseline.
         """
-        expected = tuple(keys.get(key) for key in KEYS)
+        expected = tuple(keys.get(key) for key in SCORE_KEYS)
         found = [
             score
             for score in self.scores
@@ -94,8 +88,8 @@ class ReportContents:
 
 
 def keys_of(score: Score) -> tuple[object, ...]:
-    """What tells a number apart from the others of its metric, in the order of ``KEYS``."""
-    return tuple(getattr(score, key) for key in KEYS)
+    """What tells a number apart from the others of its metric, in the order of ``SCORE_KEYS``."""
+    return tuple(getattr(score, key) for key in SCORE_KEYS)
 
 
 def refusals(entries: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:

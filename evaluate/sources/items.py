@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, DatasetLayout, Extent, Item, Source
+from ...contracts import CONDITION_OPTIONS, Condition, DatasetLayout, Extent, Item, Source
 from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
@@ -258,23 +258,13 @@ def _lacking(condition: Condition, items: Mapping[Condition, Items], everything:
     first = min(set(everything).difference(own))
     holder = next(c for c, found in items.items() if _holds(found.ids, first))
     noun = items[condition].tree.noun
-    options = " and ".join(_option_of(key) for key, _ in condition.values)
+    options = " and ".join(CONDITION_OPTIONS[key] for key, _ in condition.values)
     return InputError(
         f"The condition {condition} lacks {len(everything) - len(own)} of "
         f"{len(everything)} {noun}s, first {printable(first)}, which {holder} has. All "
         f"conditions must hold the same {noun}s: complete the tree, or name the conditions "
         f"to score with {options}."
     )
-
-
-def _option_of(key: str) -> str:
-    """The command line's option that chooses conditions by the values of a key.
-
-    Example:
-        >>> _option_of("severity"), _option_of("perturbation")
-        ('--severities', '--perturbations')
-    """
-    return f"--{key[:-1]}ies" if key.endswith("y") else f"--{key}s"
 
 
 def _holds(ids: Ids, wanted: str) -> bool:

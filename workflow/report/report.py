@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
+from ...contracts import SCORE_KEYS, AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
-from ...reporting.entries import KEYS, ModelResults, ReportContents
+from ...reporting.entries import ModelResults, ReportContents
 from ...reporting.markdown import markdown_of
 from ...reporting.published.published import published_models, published_scores
 from ...reporting.table import Table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", *KEYS, "restarts", "step_size", "relative_epsilon"),
+    *("metric", *SCORE_KEYS, "restarts", "step_size", "relative_epsilon"),
     *("value", "low", "high", "n", "skipped"),
 )
 """What a benchmark says of a score; the rest says which run it came from."""

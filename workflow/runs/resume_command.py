@@ -2,15 +2,8 @@
 
 import shlex
 
-from ...contracts import EngineSpec, ModelSpec
+from ...contracts import CONDITION_OPTIONS, EngineSpec, ModelSpec
 from .scored_run import ScoredRun
-
-CONDITION_OPTIONS = {
-    "corruption": "--corruptions",
-    "severity": "--severities",
-    "perturbation": "--perturbations",
-}
-"""What chooses conditions by the value of a key."""
 
 
 def completing_command(one: ScoredRun) -> str:
