@@ -78,18 +78,9 @@ class CorruptionGrid:
         if metric.relative and self.clean is None:
             return self.without_clean
         names = [*map(str, cells), "the clean images"]
-        outcomes = self._outcomes(metric)
+        outcomes = self.outcomes_in(metric)
         empty = [name for name, o in zip(names, outcomes, strict=False) if o.n == 0]
         return f"{ALL_SKIPPED} in {empty[0]}" if empty else None
-
-    def counts(self, metric: GridMetric, published_items: int) -> dict[str, int | bool]:
-        """How many images of each condition a metric is computed from, and how many are skipped."""
-        outcomes = self._outcomes(metric)
-        return {
-            "n": min((o.n for o in outcomes), default=0),
-            "skipped": sum(o.skipped for o in outcomes),
-            "complete": bool(outcomes) and all(o.n == published_items for o in outcomes),
-        }
 
     def value(self, metric: GridMetric) -> float:
         """The value of a metric that is not refused."""
@@ -102,12 +93,13 @@ class CorruptionGrid:
 
     def image_scores(self, metric: GridMetric) -> npt.NDArray[np.float64]:
         """One score per image, whose mean is the value: (N,)."""
-        outcomes = self._outcomes(metric)
+        outcomes = self.outcomes_in(metric)
         wrong = ~np.stack([o.top1 for o in outcomes])
         scored = np.stack([o.scored for o in outcomes])
         return weighted_scores(wrong, scored, metric.error_weights(self.cells(metric)))
 
-    def _outcomes(self, metric: GridMetric) -> list[Outcomes]:
+    def outcomes_in(self, metric: GridMetric) -> list[Outcomes]:
+        """The outcomes in the finished cells of a metric, then the clean ones if it needs them."""
         outcomes = [self.outcomes[c] for c in self.cells(metric) if c in self.outcomes]
         if metric.relative and self.clean is not None:
             outcomes.append(self.clean)

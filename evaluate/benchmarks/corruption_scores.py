@@ -1,6 +1,6 @@
 """Metrics from records of corrupted images: of one model, and of two on the same images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,8 @@ from ..metrics.mean_interval import mean_interval, weighted_bounds
 from .corruption_grid import CorruptionGrid, GridMetric
 from .image_metrics import TOP_ERRORS
 from .pairs import outcomes_in_order, pair_of, paired
-from .score_fields import difference_fields, interval_fields
-from .top5 import Outcomes, outcomes_of
-
-Records = Mapping[Condition, pa.Table]
+from .score_fields import count_fields, difference_fields, interval_fields
+from .top5 import Outcomes, Records, outcomes_of
 
 NO_CLEAN = (
     "it needs the clean error: give the imagenet run of the same model and engine beside this one"
@@ -117,7 +115,7 @@ class CorruptedImages:
             yield metric, refusal
 
     def _facts(self, metric: GridMetric, grid: CorruptionGrid) -> dict[str, Any]:
-        counts = grid.counts(metric, self.published_items)
+        counts = count_fields(grid.outcomes_in(metric), self.published_items)
         return {"metric": metric.name, "corruption": metric.corruption, **counts}
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ from ...contracts import Difference, Score, wilson_interval
 from ..metrics.calibration import Confidence, Correct, ece, rms_calibration_error
 from ..metrics.error_rate import accuracy, error_rate
 from ..metrics.mean_interval import mean_interval
-from .score_fields import difference_fields, interval_fields
+from .score_fields import count_fields, difference_fields, interval_fields
 from .top5 import ALL_SKIPPED, Outcomes
 
 
@@ -98,7 +97,7 @@ class ImageMetrics:
 
     def scores(self, outcomes: Outcomes, published_items: int) -> Iterator[Score]:
         """Every score of one model."""
-        facts = Score(**_counts(outcomes, published_items))
+        facts = Score(**count_fields([outcomes], published_items))
         for share in self.shares:
             yield share.score(facts, outcomes)
         for metric in self.confidence:
@@ -114,7 +113,7 @@ class ImageMetrics:
             b: Outcomes of the second model, over the same images.
             published_items: Number of images in the published condition.
         """
-        facts = Difference(**_counts(a, published_items))
+        facts = Difference(**count_fields([a], published_items))
         for metric in self.shares:
             yield metric.difference(facts, a, b)
 
@@ -142,8 +141,3 @@ TOP_ERRORS = ImageMetrics(
     ),
 )
 """Top-1 and top-5 error, and how well the model is calibrated."""
-
-
-def _counts(outcomes: Outcomes, published_items: int) -> dict[str, Any]:
-    n = outcomes.n
-    return {"n": n, "skipped": outcomes.skipped, "complete": n == published_items}

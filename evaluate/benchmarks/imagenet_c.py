@@ -1,7 +1,7 @@
 """ImageNet-C: 15 corruptions at 5 severities of the 50,000 validation photos, stored at 224 px.
 
-The four further corruptions of the archive (speckle_noise, spatter, gaussian_blur, saturate) are
-for validation only and never enter mCE.
+The four extra corruptions of the archive (speckle_noise, spatter, gaussian_blur, saturate) are for
+validation only and are never part of mCE.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019.
@@ -39,7 +39,7 @@ CONDITIONS = tuple(
 
 
 def _metrics() -> Iterator[GridMetric]:
-    """The means over all corruptions, then the same of each alone: its CE and relative CE."""
+    """The means over all corruptions, then the CE and the relative CE of each corruption."""
     everything = dict(ALEXNET_ERROR)
     weights = mean_error_weights(everything)
     yield GridMetric("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)

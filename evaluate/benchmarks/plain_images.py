@@ -1,6 +1,6 @@
 """A benchmark that is one set of images: how it is recorded, and what its records add up to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,10 @@ import pyarrow as pa
 from ...contracts import AuxiliaryRecords, BenchmarkInfo, Condition, Difference, ImageBatch, Score
 from .image_metrics import TOP_ERRORS, ImageMetrics
 from .pairs import pair_of
-from .top5 import outcomes_of, record_top5
+from .top5 import Records, outcomes_of, record_top5
 
 CLEAN = Condition()
 UNFINISHED = "the run is not finished"
-
-Records = Mapping[Condition, pa.Table]
 
 
 @dataclass(frozen=True)

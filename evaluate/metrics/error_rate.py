@@ -21,7 +21,7 @@ def top_k_correct(
     Args:
         ranked: Class indices, likeliest first: (N, at least k).
         labels: Class indices: (N,).
-        k: How many classes count.
+        k: Number of classes that count.
 
     Returns:
         (N,) booleans.
