@@ -23,7 +23,7 @@ from .runs.available_images import AvailableImages
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
-from .runs.start import run_of
+from .runs.start import open_or_create_scored_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,7 +122,9 @@ def score(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
     with believed.loaded.open() as opened, decoders_of(opened) as decoders:
-        run = run_of(folder, key, subject, selection, believed, opened, batch_size)
+        run = open_or_create_scored_run(
+            folder, key, subject, selection, believed, opened, batch_size
+        )
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         job = ScoringJob(

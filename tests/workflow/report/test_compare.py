@@ -280,4 +280,5 @@ def test_other_files_under_the_same_names_are_told(tmp_path: Path) -> None:
     same = write_run(tmp_path / "c", conditions=CLEAN, data_sha256="ab", model="alexnet")
     assert evaluator.compare(a, same).notes == ()
     (note,) = evaluator.compare(a, b).notes
-    assert "not those that A read, under the same names, in 1 shards" in note
+    assert "B and A read different files of ImageNet validation under the same names" in note
+    assert "in 1 shards" in note
