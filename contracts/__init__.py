@@ -29,10 +29,10 @@ from .benchmark_info import (
     BENCHMARK_INFO,
     BenchmarkInfo,
 )
-from .benchmarks import AuxiliaryRecords, Benchmark, DatasetLayout
+from .benchmarks import Attack, AuxiliaryRecords, Benchmark, DatasetLayout, Evaluation
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
 from .intervals import Z_95, wilson_interval
-from .items import Condition, Extent, Item, Source
+from .items import CONDITION_OPTIONS, Condition, Extent, Item, Source
 from .models import (
     FLOAT32_PIXELS,
     Bundle,
@@ -56,22 +56,25 @@ from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResul
 from .probes import ProbeName, ProbeSettings
 from .progress import NullProgress, Progress, ThreadSafeProgress
 from .runs import RUN_FORMAT, DataFingerprint, Provenance, Run, RunKey, RunManifest, Shard
-from .scores import Difference, Score
+from .scores import SCORE_KEYS, Difference, Score
 from .transfer import TransferredImage, TransferSource
 
 __all__ = [
     "ALEXNET_ERROR",
     "ALEXNET_FLIP_PROBABILITY",
     "BENCHMARK_INFO",
+    "CONDITION_OPTIONS",
     "FLOAT32_PIXELS",
     "MOST_ATTEMPTS",
     "ONNX_REFERENCE",
     "OWN_IMAGE",
     "PASSED_AGAINST_ONNX",
     "RUN_FORMAT",
+    "SCORE_KEYS",
     "SMALLEST_FLOAT32",
     "Z_95",
     "AttackKind",
+    "Attack",
     "AttackLoss",
     "AttackProtocol",
     "AttackSettings",
@@ -88,6 +91,7 @@ __all__ = [
     "Difference",
     "Engine",
     "EngineSpec",
+    "Evaluation",
     "Extent",
     "FactoryCode",
     "Flip",

@@ -1,4 +1,4 @@
-"""Published facts of each benchmark: one table, read top to bottom.
+"""Published facts of each benchmark and attack.
 
 Scoring and reports both need them, and neither package imports the other.
 """
@@ -39,17 +39,18 @@ ALEXNET_FLIP_PROBABILITY: Mapping[str, float] = {
     "scale": 0.23531,
 }
 """AlexNet's flip probabilities, as published for mFR (Hendrycks & Dietterich 2019; to five digits
-in https://github.com/clovaai/assembled-cnn). Its keys are the ten. Its T5D is not published."""
+in https://github.com/clovaai/assembled-cnn). Its keys are the ten
+perturbations. AlexNet's T5D is not published."""
 
 
 @dataclass(frozen=True)
 class BenchmarkInfo:
-    """What is published of a benchmark, or of an attack that has runs of its own.
+    """Published facts of a benchmark, or of an attack that has runs of its own.
 
     Attributes:
         name: Name on the command line.
         title: Name that its authors use.
-        noun: Plural of what it counts.
+        noun: Plural of the word for its items.
         published_items: Number of items in each condition.
         conditions: Number of published conditions.
     """

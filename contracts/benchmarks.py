@@ -1,4 +1,4 @@
-"""Benchmarks as data: how their items are laid out, what is recorded, and what is computed."""
+"""Benchmarks and attacks as data: how items are laid out, what is recorded, what is computed."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,20 +33,20 @@ class DatasetLayout:
     """How a benchmark's items lie in the folder of their condition: ``<folder>/<file>``.
 
     Attributes:
-        folders: What those folders may be called, and the label of the items in each; none where
+        folders: Allowed names of those folders, and the label of the items in each; `None` if the
             items have no label.
-        suffixes: Of the files, in lower case.
-        noun: What an item is, for messages: ``image`` or ``video``.
-        class_dir_name: What such a folder is: ``ImageNet class``.
-        example: An item's place, for messages.
-        id_includes_dir: Whether an id is ``<folder>/<file>``. Where it is the file's name alone,
-            files may as well lie in the condition's folder itself.
-        listed: Whether files of a benchmark without conditions may be flat, their classes standing
-            in a list, as with ImageNet's validation images.
-        attributes: What an item's id says of it. Raises InputError where a name says nothing.
-        folder_attribute: The attribute that the folder says as well, where items are in one.
-        is_benchmark_item: Whether an id is one of the benchmark's; what is not is passed over.
-        frames: Of each item of a condition.
+        suffixes: Suffixes of the files, in lower case.
+        noun: Word for an item in messages: ``image`` or ``video``.
+        class_dir_name: Words for such a folder in messages: ``ImageNet class``.
+        example: Path of an item in its condition's folder, for messages.
+        id_includes_dir: Whether an id is ``<folder>/<file>``. If it is the file's name alone, files
+            may also lie directly in the condition's folder.
+        listed: Whether files of a benchmark without conditions may lie in one flat folder, with
+            their classes in a list, as ImageNet's validation images do.
+        attributes: Attributes that an item's id states. Raises InputError if it states none.
+        folder_attribute: Attribute that the folder's name states as well, if items are in one.
+        is_benchmark_item: Whether an id belongs to the benchmark; items of other ids are ignored.
+        frames: Number of frames of each item of a condition.
     """
 
     folders: Callable[[], Mapping[str, int | None]]
@@ -71,8 +71,8 @@ class AuxiliaryRecords:
     """Other runs' finished records, which some numbers need.
 
     Attributes:
-        clean: Of the same model on ImageNet's validation images.
-        baseline: Of the model to normalise by, on the same benchmark.
+        clean: Records of the same model on ImageNet's validation images.
+        baseline: Records of the model to normalise by, on the same benchmark.
     """
 
     clean: "pa.Table | None" = None
@@ -80,33 +80,19 @@ class AuxiliaryRecords:
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A benchmark as data: what is scored, what is recorded of it, what is made of the records.
+class Evaluation:
+    """How the records of a run become numbers; the run may be of a benchmark or of an attack.
 
     Attributes:
-        info: What is published of it.
-        conditions: All that the published benchmark has, in its order.
-        stimuli_px: The side at which the stimuli are stored; none for photos, which are resized.
-        tree: How the items of a condition lie in its folder.
-        protocol: Changes whenever the same model and data could give another number.
-        schema: The columns of a record. A row is an item, or with a column ``frame`` a frame.
-        decode: Puts an item's frames, (S, S, 3) each, into arrays that it is given: from its bytes.
-            Raises ImageError if the bytes are not those of such an item; the arrays are then
-            of no account.
-        record: (logits (N, C), the batch of N rows) to N records.
-        scores: From the finished records of each condition, and those of other runs where they
-            are at hand, to the numbers. Each condition is read once.
+        info: Published facts.
+        conditions: All conditions, in their order.
+        scores: Scores from the finished records of each condition, and from those of other runs as
+            far as they are known. Each condition is read once.
         differences: The same for two models, A and B, with their paired differences.
     """
 
     info: BenchmarkInfo
     conditions: tuple[Condition, ...]
-    stimuli_px: int | None
-    tree: DatasetLayout
-    protocol: str
-    schema: "pa.Schema"
-    decode: "Decode"
-    record: "Callable[[npt.NDArray[np.float32], ImageBatch], pa.RecordBatch]"
     scores: "Callable[[Records, AuxiliaryRecords], Iterable[Score]]"
     differences: (
         "Callable[[Records, Records, AuxiliaryRecords, AuxiliaryRecords], Iterable[Difference]]"
@@ -121,3 +107,48 @@ class Benchmark:
     def title(self) -> str:
         """Name that its authors use."""
         return self.info.title
+
+
+@dataclass(frozen=True)
+class Benchmark(Evaluation):
+    """A benchmark that can be scored. Its conditions are all that the published one has.
+
+    Attributes:
+        stimuli_px: Side at which the stimuli are stored; `None` for photos, which are resized.
+        tree: How the items of a condition lie in its folder.
+        protocol: Version; changes whenever the same model and data could give another number.
+        schema: Columns of a record. A row is an item, or with a column ``frame`` a frame.
+        decode: Decodes an item's bytes into arrays that it is given, (S, S, 3) for each frame.
+            Raises ImageError if the bytes are not those of such an item; the content of the arrays
+            is then undefined.
+        record: Records of N rows, from their logits (N, C) and the batch.
+    """
+
+    stimuli_px: int | None
+    tree: DatasetLayout
+    protocol: str
+    schema: "pa.Schema"
+    decode: "Decode"
+    record: "Callable[[npt.NDArray[np.float32], ImageBatch], pa.RecordBatch]"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack that has runs of its own: its images are attacked, not scored.
+
+    Its conditions are the epsilons that a user chose, and its numbers depend on the run's
+    ``AttackSettings``, so an ``Evaluation`` of it belongs to a run.
+
+    Attributes:
+        info: Published facts.
+        protocol: Version; changes whenever the same model, data and settings could give another
+            number.
+    """
+
+    info: BenchmarkInfo
+    protocol: str
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+        return self.info.name

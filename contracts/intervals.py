@@ -1,10 +1,10 @@
-"""The interval of a share, which metrics and the judgement of attacks compute alike.
+"""The interval of a share, which both metrics and the assessment of attacks need.
 
     Wilson: (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n),   z = 1.96 for 95 %
 
 Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.
-Unlike the normal interval it stays inside [0, 1] and has a width at 0 and 1. It stands here since
-neither ``evaluate/`` nor ``attacks/`` imports the other.
+Unlike the normal interval it stays inside [0, 1] and has a width at 0 and 1. It is here because
+``evaluate/`` and ``attacks/`` do not import each other.
 """
 
 import math
@@ -16,14 +16,14 @@ Z_95 = 1.959963984540054
 
 
 def wilson_interval(rate: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a rate that was measured on n images.
+    """The 95 % interval of a rate measured on n images.
 
     Args:
         rate: Fraction in [0, 1].
         n: Number of images, at least 1.
 
     Raises:
-        InputError: If the rate is none, or of nothing.
+        InputError: If the rate is outside [0, 1], or n is below 1.
 
     Example:
         >>> [round(end, 4) for end in wilson_interval(0.1, 20)]

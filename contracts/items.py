@@ -4,15 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+CONDITION_OPTIONS: Mapping[str, str] = {
+    "corruption": "--corruptions",
+    "severity": "--severities",
+    "perturbation": "--perturbations",
+}
+"""Options of `evaluator score` that select conditions, by the key whose values they list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """Where an item's bytes are inside a larger file.
 
     Attributes:
-        path: Of the file, a tar.
-        offset: Of the first byte.
-        size: In bytes.
+        path: Path of the file, a tar.
+        offset: Offset of the first byte.
+        size: Number of bytes.
     """
 
     path: str
@@ -25,14 +32,15 @@ class Item:
     """One thing to score.
 
     Attributes:
-        id: The same in every condition, so that images can be paired: ``<wnid>/<file>``.
-        label: Class index, or none.
-        location: Where its bytes are, in words that a user can act on.
-        attributes: What a benchmark needs beside the label.
-        frames: 1 for an image.
-        extent: Where its bytes are inside the file that ``location`` begins with; none where
+        id: Name that is the same in every condition, so that images can be paired:
+            ``<wnid>/<file>``.
+        label: Class index; `None` if it is not known.
+        location: Place of its bytes, in words that a user can act on.
+        attributes: Further facts that a benchmark needs beside the label.
+        frames: Number of frames; 1 for an image.
+        extent: Place of its bytes inside the file that ``location`` begins with; `None` if
             ``location`` is a file of its own.
-        missing: Whether other conditions have it and this one does not: it cannot be read.
+        missing: Whether other conditions have it and this one does not, so that it cannot be read.
     """
 
     id: str
@@ -46,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a set of items was put through, as ordered key-value pairs; none for clean images.
+    """What was done to a set of items, as ordered key-value pairs; empty for clean images.
 
     Example:
         >>> fog = Condition((("corruption", "fog"), ("severity", 3)))
@@ -61,7 +69,7 @@ class Condition:
 
     @property
     def folder(self) -> str:
-        """Its place in a run: Hive partitions, empty for a benchmark without conditions."""
+        """Its folder in a run: Hive partitions, empty for a benchmark without conditions."""
         return "/".join(f"{key}={value}" for key, value in self.values)
 
     def __getitem__(self, key: str) -> str | int | float:
@@ -72,14 +80,14 @@ class Source(Protocol):
     """Where the bytes of a benchmark's items come from."""
 
     def conditions(self) -> Sequence[Condition]:
-        """Those of the benchmark's conditions that are there."""
+        """The benchmark's conditions that the source holds."""
 
     def items(self, condition: Condition) -> Sequence[Item]:
         """The items of one condition, sorted by id."""
 
     def read(self, item: Item) -> bytes:
-        """The encoded bytes of one item; several threads may ask at once."""
+        """The encoded bytes of one item; safe to call from several threads."""
 
     @property
     def generated(self) -> Mapping[str, Any] | None:
-        """How the data were made, where the tool made them itself."""
+        """How the data were generated; `None` if this tool did not generate them."""

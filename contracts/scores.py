@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 
+SCORE_KEYS = (
+    *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
+    *("epsilon", "steps", "source_model"),
+)
+"""Fields of a `Score` that tell the numbers of one metric apart, in the order of a report."""
+
 
 @dataclass(frozen=True)
 class Score:
     """One number, with everything that says what it is; a row of the report's JSON.
 
     The first block says which run it came from, the second which condition, the third the number.
-    ``value`` is none where the number is refused, and ``reason`` says why. Rates are fractions.
+    ``value`` is `None` if the number is refused, and ``reason`` says why. Rates are fractions.
     """
 
     run: str = ""
@@ -55,25 +61,27 @@ class Difference:
     """One number of two models, A and B, on the same images; a row of a comparison's JSON.
 
     Attributes:
-        benchmark: Whose number.
-        metric: Its name, as in a report.
-        corruption: Where the number is of one.
-        perturbation: Likewise.
-        severity: Likewise.
-        rule: By which a decision was made, where there are several.
-        stimuli: How many stimuli the protocol has, where there are several.
+        benchmark: Benchmark that the number belongs to.
+        metric: Metric, by its name in a report.
+        corruption: Corruption that the number is of; `None` if it is of none or of several.
+        perturbation: Perturbation, likewise.
+        severity: Severity, likewise.
+        rule: Rule that decides for a category; `None` if the benchmark has no such rules.
+        stimuli: Number of stimuli in the set; `None` if the benchmark has only one set.
         a: A's value over the images that both scored; rates are fractions.
-        b: B's.
-        difference: b - a. None where it is refused.
-        low: Of its 95 % interval, which is paired: the images are the same.
-        high: Likewise.
-        only_a_right: Images that only A classifies right, where the number is of one condition.
-        only_b_right: Likewise.
-        n: Images in each condition.
-        skipped: Images, over all conditions, that A or B or both skipped; they count for neither.
-        complete: Whether it is over the whole published benchmark.
+        b: B's value, likewise.
+        difference: b - a; `None` if it is refused.
+        low: Lower end of its 95 % interval, which is paired: the images are the same.
+        high: Upper end of the interval.
+        only_a_right: Number of images that only A classifies right; `None` if the number is not of
+            one condition.
+        only_b_right: Number of images that only B classifies right, likewise.
+        n: Number of images in each condition.
+        skipped: Number of images, over all conditions, that A or B or both skipped; they count for
+            neither.
+        complete: Whether it covers the whole published benchmark.
         generated: Whether the data were generated.
-        reason: Why it is refused.
+        reason: Why it is refused; `None` if it is not.
     """
 
     benchmark: str = ""

@@ -3,21 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..contracts import Score
+from ..contracts import SCORE_KEYS, Score
 from .footnotes import TableCell, marks_of
 from .metric_info import quantity_of
-
-KEYS = (
-    *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
-    *("epsilon", "steps", "source_model"),
-)
-"""Fields of a score that tell the numbers of one metric apart."""
 
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
 """Metrics of the attacked model, which stand in the rows of models that classify its images."""
 
 Number = tuple[str, str, Mapping[str, object]]
-"""Benchmark, metric, and values of ``KEYS``: what one number of a table is."""
+"""Benchmark, metric, and values of ``SCORE_KEYS``: what one number of a table is."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class ModelResults:
         Of several that differ in their baseline, one that has a value; of these, the one by the
         published baseline.
         """
-        expected = tuple(keys.get(key) for key in KEYS)
+        expected = tuple(keys.get(key) for key in SCORE_KEYS)
         scores = (score for score in self.of(benchmark, metric) if keys_of(score) == expected)
         return min(
             scores, key=lambda s: (s.value is None, s.normalize_by is not None), default=None
@@ -92,8 +86,8 @@ class ReportContents:
 
 
 def keys_of(score: Score) -> tuple[object, ...]:
-    """Values of ``KEYS``, in their order."""
-    return tuple(getattr(score, key) for key in KEYS)
+    """Values of ``SCORE_KEYS``, in their order."""
+    return tuple(getattr(score, key) for key in SCORE_KEYS)
 
 
 def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..contracts import NullProgress, Progress, Provenance, Run, RunKey, Shard, ThreadSafeProgress
 from ..errors import ImageError, printable
-from ..evaluate.benchmarks.table import scored_benchmark
+from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.run import MANIFEST, key_sha256, open_run
@@ -21,7 +21,7 @@ from .runs.complete import make_shards, note_skipped, selected_shards
 from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
-from .runs.start import run_of
+from .runs.start import open_or_create_scored_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +86,7 @@ def score(
     progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    what = scored_benchmark(benchmark)
+    what = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
     check_crop(subject.spec, what)
     check_run_place(subject, what.name, out)
@@ -118,7 +118,7 @@ def score(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
     with believed.loaded.open() as opened, decoder_pool(opened) as decoders:
-        run = run_of(folder, key, subject, selection, believed, opened, batch_size)
+        run = open_or_create_scored_run(folder, key, subject, selection, believed, opened, batch_size)
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         job = ScoringJob(
@@ -134,7 +134,7 @@ def score(
             limit=BatchLimit(run.manifest.batch_size),
             note=progress.note,
         )
-        progress.note(f"Scoring {subject.spec.name}: {selection}, into {printable(folder)}.")
+        progress.note(f"Scoring {subject.spec.name}: {selection.text(what)}, into {printable(folder)}.")
         provenance = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )

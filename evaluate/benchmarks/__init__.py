@@ -1,1 +1,1 @@
-"""One file a benchmark, and the table of them."""
+"""A module for each benchmark, the table of them, and how their records become scores."""

@@ -1,7 +1,7 @@
-"""The 16 categories of the cue-conflict stimuli, and which of ImageNet's classes are in each.
+"""The 16 categories of the cue-conflict stimuli, and the ImageNet classes in each.
 
-In the order of the alphabet, which decides ties. Source: rgeirhos/texture-vs-shape,
-``code/helper/human_categories.py``: classes by their index among the 1000, 207 in all.
+Categories are in alphabetical order, which decides ties. Source: rgeirhos/texture-vs-shape,
+``code/helper/human_categories.py``: indices among the 1000 classes, 207 in all.
 """
 
 from collections.abc import Iterator, Mapping

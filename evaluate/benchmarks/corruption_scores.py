@@ -1,6 +1,6 @@
-"""What records of corrupted images add up to: of one model, and of two on the same images."""
+"""Metrics from records of corrupted images: of one model, and of two on the same images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from ...contracts import AuxiliaryRecords, Condition, Difference, Score
 from ..metrics.mean_interval import mean_interval, weighted_bounds
-from .cells import CorruptionGrid, Number
-from .pairs import error_differences, outcomes_in_order, pair_of, paired
-from .top5 import Outcomes, calibration_scores, error_scores, outcomes_of
-
-Records = Mapping[Condition, pa.Table]
+from .corruption_grid import CorruptionGrid, GridMetric
+from .image_metrics import TOP_ERRORS
+from .pairs import outcomes_in_order, pair_of, paired
+from .score_fields import count_fields, difference_fields, interval_fields
+from .top5 import Outcomes, Records, outcomes_of
 
 NO_CLEAN = (
     "it needs the clean error: give the imagenet run of the same model and engine beside this one"
@@ -25,53 +25,45 @@ class CorruptedImages:
     """A benchmark of corruptions at severities.
 
     Attributes:
-        conditions: Its cells.
-        numbers: Over them, in the order of a report.
-        published_items: In each cell.
+        conditions: Cells of the benchmark.
+        metrics: Metrics over the cells, in the order of a report.
+        published_items: Number of images in each cell of the published benchmark.
     """
 
     conditions: tuple[Condition, ...]
-    numbers: tuple[Number, ...]
+    metrics: tuple[GridMetric, ...]
     published_items: int
 
-    def scores(self, records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
-        """Every number of one model."""
-        cells = self._cells(records, beside.clean)
-        for number, refusal in self._shown(cells):
-            score = Score(**self._facts(number, cells), reason=refusal)
+    def scores(self, records: Records, auxiliary: AuxiliaryRecords) -> Iterator[Score]:
+        """Every score of one model."""
+        grid = self._grid(records, auxiliary.clean)
+        for metric, refusal in self._reported(grid):
+            score = Score(**self._facts(metric, grid), reason=refusal)
             if refusal is None:
-                bounds = weighted_bounds(number.error_weights(cells.wanted(number)))
-                interval = mean_interval(cells.image_scores(number), bounds)
-                low, high = interval or (None, None)
-                score = replace(score, value=cells.value(number), low=low, high=high)
+                bounds = weighted_bounds(metric.error_weights(grid.cells(metric)))
+                interval = interval_fields(mean_interval(grid.image_scores(metric), bounds))
+                score = replace(score, value=grid.value(metric), **interval)
             yield score
-        for condition, outcomes in cells.outcomes.items():
-            for measured in (error_scores, calibration_scores):
-                for score in measured(outcomes, self.published_items):
-                    yield replace(score, **_place(condition))
+        for condition, outcomes in grid.outcomes.items():
+            for score in TOP_ERRORS.scores(outcomes, self.published_items):
+                yield replace(score, **_keys(condition))
 
     def differences(
-        self, a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
+        self, a: Records, b: Records, auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
     ) -> Iterator[Difference]:
-        """Every number of two models, over the images that both scored."""
-        first, second = self._paired_cells(a, b, beside_a.clean, beside_b.clean)
-        for number, refusal in self._shown(first):
-            found = Difference(**self._facts(number, first), reason=refusal)
+        """Every difference of two models, over the images that both scored."""
+        grid_a, grid_b = self._paired_grids(a, b, auxiliary_a.clean, auxiliary_b.clean)
+        for metric, refusal in self._reported(grid_a):
+            difference = Difference(**self._facts(metric, grid_a), reason=refusal)
             if refusal is None:
-                low, high = weighted_bounds(number.error_weights(first.wanted(number)))
-                scores = second.image_scores(number) - first.image_scores(number)
-                interval = mean_interval(scores, (low - high, high - low))
-                low_high = interval or (None, None)
-                of_a, of_b = first.value(number), second.value(number)
-                found = replace(found, a=of_a, b=of_b, difference=of_b - of_a)
-                found = replace(found, low=low_high[0], high=low_high[1])
-            yield found
-        for condition, outcomes in first.outcomes.items():
-            other = second.outcomes[condition]
-            for difference in error_differences(outcomes, other, self.published_items):
-                yield replace(difference, **_place(condition))
+                difference = replace(difference, **_paired_values(metric, grid_a, grid_b))
+            yield difference
+        for condition, outcomes in grid_a.outcomes.items():
+            other = grid_b.outcomes[condition]
+            for difference in TOP_ERRORS.differences(outcomes, other, self.published_items):
+                yield replace(difference, **_keys(condition))
 
-    def _cells(self, records: Records, clean: pa.Table | None) -> CorruptionGrid:
+    def _grid(self, records: Records, clean: pa.Table | None) -> CorruptionGrid:
         outcomes: dict[Condition, Outcomes] = {}
         same = None
         for condition in self.conditions:
@@ -84,7 +76,7 @@ class CorruptedImages:
             self.conditions, outcomes, same, NO_CLEAN if clean is None else CLEAN_LACKS
         )
 
-    def _paired_cells(
+    def _paired_grids(
         self, a: Records, b: Records, clean_a: pa.Table | None, clean_b: pa.Table | None
     ) -> tuple[CorruptionGrid, CorruptionGrid]:
         """Both models' cells that both have, over the images that both scored."""
@@ -97,7 +89,7 @@ class CorruptedImages:
                     same = _clean_pair(clean_a, clean_b, table["id"])
                 pairs[condition] = pair_of(table, b[condition])
         without = NO_CLEAN if clean_a is None or clean_b is None else CLEAN_LACKS
-        first, second = (
+        grid_a, grid_b = (
             CorruptionGrid(
                 self.conditions,
                 {condition: pair[side] for condition, pair in pairs.items()},
@@ -106,21 +98,32 @@ class CorruptedImages:
             )
             for side in (0, 1)
         )
-        return first, second
+        return grid_a, grid_b
 
-    def _shown(self, cells: CorruptionGrid) -> Iterator[tuple[Number, str | None]]:
-        """Each number, and why it is refused if it is; none of a corruption that is not there."""
-        for number in self.numbers:
-            refusal = cells.refusal(number)
-            if number.corruption is not None:
-                absent = not cells.begun(number)
-                if absent or (number.relative and refusal is not None):
+    def _reported(self, grid: CorruptionGrid) -> Iterator[tuple[GridMetric, str | None]]:
+        """Each metric with why it is refused, if it is; those of absent corruptions are left out.
+
+        A relative metric of one corruption is left out as well where it is refused: that of all
+        corruptions gives the reason.
+        """
+        for metric in self.metrics:
+            refusal = grid.refusal(metric)
+            if metric.corruption is not None:
+                absent = not grid.has_any(metric)
+                if absent or (metric.relative and refusal is not None):
                     continue
-            yield number, refusal
+            yield metric, refusal
 
-    def _facts(self, number: Number, cells: CorruptionGrid) -> dict[str, Any]:
-        names = {"metric": number.metric, "corruption": number.corruption}
-        return {**names, **cells.counts(number, self.published_items)}
+    def _facts(self, metric: GridMetric, grid: CorruptionGrid) -> dict[str, Any]:
+        counts = count_fields(grid.outcomes_in(metric), self.published_items)
+        return {"metric": metric.name, "corruption": metric.corruption, **counts}
+
+
+def _paired_values(metric: GridMetric, a: CorruptionGrid, b: CorruptionGrid) -> dict[str, Any]:
+    low, high = weighted_bounds(metric.error_weights(a.cells(metric)))
+    gains = b.image_scores(metric) - a.image_scores(metric)
+    interval = mean_interval(gains, (low - high, high - low))
+    return difference_fields(a.value(metric), b.value(metric), interval)
 
 
 def _clean_pair(
@@ -130,5 +133,6 @@ def _clean_pair(
     return None if a is None or b is None else paired(a, b)
 
 
-def _place(condition: Condition) -> dict[str, Any]:
-    return {"corruption": condition["corruption"], "severity": condition["severity"]}
+def _keys(condition: Condition) -> dict[str, Any]:
+    """The condition, as the fields of a score or a difference."""
+    return dict(condition.values)

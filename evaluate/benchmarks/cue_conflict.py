@@ -1,9 +1,10 @@
 """Cue-conflict stimuli: the shape of one category with the texture of another, stored at 224 px.
 
-``airplane1-bicycle2.png`` is the first airplane in the texture of the second bicycle. Of 1280 that
-were made, shape and texture of 80 are of one category. The 1200 others are the standard set; the
-paper's copy has 1201, since one of the 80 was left in it: it counts as shape and as texture when it
-is called a bicycle. The other 79 are never scored, so the same run comes from all three trees.
+``airplane1-bicycle2.png`` is the first airplane in the texture of the second bicycle. Of the 1280
+stimuli, 80 have shape and texture of the same category. The other 1200 are the standard set. The
+paper's copy has 1201, since it still contains one of the 80; a decision for bicycle counts as shape
+and as texture there. The other 79 are never scored, so copies with 1201 and with 1280 stimuli give
+the same run.
 
 Two rules decide for a category, ``mean`` and ``argmax``; see ``metrics/shape_bias.py``. The stored
 top-5 is over all 1000 classes, as in the paper's Figure 4.
@@ -43,17 +44,17 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
-"""Categories by name: of shape and texture, and as either rule decides. There is no label."""
+"""Columns of a record. Categories are by name: of shape, of texture, and as each rule decides."""
 
 _NAMES = np.array(list(CATEGORIES))
 _NAME = re.compile(r"((?P<shape>[a-z]+)[0-9]+)-((?P<texture>[a-z]+)[0-9]+)\.png")
 
 
 def attributes(id: str) -> tuple[tuple[str, str], ...]:
-    """What a stimulus's file name says of it.
+    """The shape and the texture that a stimulus's file name states.
 
     Raises:
-        InputError: If it says nothing, or names a category that is none of the 16.
+        InputError: If it states none, or a category that is not one of the 16.
 
     Example:
         >>> dict(attributes("cat7-elephant1.png"))["texture_exemplar"]
@@ -62,8 +63,8 @@ def attributes(id: str) -> tuple[tuple[str, str], ...]:
     name = _NAME.fullmatch(id)
     if name is None or not {name["shape"], name["texture"]} <= CATEGORIES.keys():
         raise InputError(
-            "By its name this is no cue-conflict stimulus. Expected one like "
-            f"airplane1-bicycle2.png, of the categories {', '.join(CATEGORIES)}; remove it."
+            "This is not the name of a cue-conflict stimulus. Expected one like "
+            f"airplane1-bicycle2.png, of the categories {', '.join(CATEGORIES)}; remove the file."
         )
     return (
         ("shape", name["shape"]),
@@ -74,7 +75,7 @@ def attributes(id: str) -> tuple[tuple[str, str], ...]:
 
 
 def is_benchmark_item(id: str) -> bool:
-    """Whether a stimulus is scored: shape and texture differ, or it is the one that was left in."""
+    """Whether a stimulus is scored: its shape and texture differ, or it is ``LEFTOVER``."""
     name = _NAME.fullmatch(id)
     return name is None or name["shape"] != name["texture"] or id == LEFTOVER
 

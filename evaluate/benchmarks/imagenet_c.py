@@ -1,7 +1,7 @@
 """ImageNet-C: 15 corruptions at 5 severities of the 50,000 validation photos, stored at 224 px.
 
-The four further corruptions of the archive (speckle_noise, spatter, gaussian_blur, saturate) are
-for validation only and never enter mCE.
+The four extra corruptions of the archive (speckle_noise, spatter, gaussian_blur, saturate) are for
+validation only and are never part of mCE.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019.
@@ -21,7 +21,7 @@ from ..metrics.corruption_error import (
     relative_mce,
     relative_mce_weights,
 )
-from .cells import Number
+from .corruption_grid import GridMetric
 from .corruption_scores import CorruptedImages
 from .top5 import SCHEMA, record_top5
 
@@ -38,11 +38,11 @@ CONDITIONS = tuple(
 )
 
 
-def _numbers() -> Iterator[Number]:
-    """The means over all corruptions, then the same of each alone: its CE and relative CE."""
+def _metrics() -> Iterator[GridMetric]:
+    """The means over all corruptions, then the CE and the relative CE of each corruption."""
     everything = dict(ALEXNET_ERROR)
     weights = mean_error_weights(everything)
-    yield Number("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)
+    yield GridMetric("mean_error", None, lambda errors, _: mean_error(errors, everything), weights)
     yield _mce("mce", None, everything)
     yield _relative_mce("relative_mce", None, everything)
     for corruption, mean in ALEXNET_ERROR.items():
@@ -50,24 +50,24 @@ def _numbers() -> Iterator[Number]:
         yield _relative_mce("relative_ce", corruption, {corruption: mean})
 
 
-def _mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+def _mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> GridMetric:
     def value(errors: Errors, _: float) -> float:
         return mce(errors, baseline)
 
-    return Number(metric, corruption, value, mce_weights(baseline))
+    return GridMetric(metric, corruption, value, mce_weights(baseline))
 
 
-def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> Number:
+def _relative_mce(metric: str, corruption: str | None, baseline: Mapping[str, float]) -> GridMetric:
     def value(errors: Errors, clean_error: float) -> float:
         return relative_mce(
             errors, clean_error, baseline=baseline, baseline_clean=ALEXNET_CLEAN_ERROR
         )
 
     weights = relative_mce_weights(baseline, ALEXNET_CLEAN_ERROR)
-    return Number(metric, corruption, value, weights)
+    return GridMetric(metric, corruption, value, weights)
 
 
-IMAGES = CorruptedImages(CONDITIONS, tuple(_numbers()), INFO.published_items)
+IMAGES = CorruptedImages(CONDITIONS, tuple(_metrics()), INFO.published_items)
 
 IMAGENET_C = Benchmark(
     info=INFO,

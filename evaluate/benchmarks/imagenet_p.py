@@ -1,8 +1,7 @@
 """ImageNet-P: ten perturbations of the 50,000 validation photos, each a video of 224 px.
 
-The videos of difficulty 1, of 31 frames (``translate``: 41), are taken as they are. Under noise
-every frame is compared with the first, which has none; the other perturbations move on from frame
-to frame.
+The videos are those of difficulty 1, of 31 frames (``translate``: 41). Under noise every frame is
+compared with the first, which is clean; under the other perturbations with the frame before it.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019; code in https://github.com/hendrycks/robustness, ImageNet-P.
@@ -31,17 +30,18 @@ CONDITIONS = tuple(Condition((("perturbation", name),)) for name in PERTURBATION
 
 
 def frames_of(condition: Condition) -> int:
-    """How many frames each video of a perturbation has."""
+    """The number of frames of each video of a perturbation."""
     return TRANSLATE_FRAMES if condition["perturbation"] == "translate" else FRAMES
 
 
 def pairs_of(condition: Condition) -> Pairs:
-    """Which frames are compared."""
+    """The pairs of frames that are compared."""
     return "first" if "noise" in str(condition["perturbation"]) else "consecutive"
 
 
 FRAME_SCHEMA = SCHEMA.insert(1, pa.field("frame", pa.int32()))
-"""A row a frame. A skipped video is a single row, without a frame, whose ``error`` says why."""
+"""Columns of a record of a frame. A skipped video is a single record without a frame, and ``error``
+says why."""
 
 
 def record_frames(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:

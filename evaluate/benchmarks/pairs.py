@@ -1,45 +1,37 @@
-"""The same images in two tables of records, and what two models differ by on them."""
-
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+"""The same images in two tables of records."""
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import Difference
 from ...errors import InputError, printable
-from ..metrics.error_rate import error_rate
-from ..metrics.mean_interval import mean_interval
-from .top5 import ALL_SKIPPED, Outcomes, outcomes_of
+from .top5 import Outcomes, outcomes_of
 
 _SUFFIX = r"\.[^./]*$"
 
 
 def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
-    """Two models' records of one condition, over the items that both scored.
+    """Two models' outcomes in one condition, over the items that both scored.
 
     Raises:
-        InputError: If they are not of the same images, or say different labels of one.
+        InputError: If they are not of the same images, or differ in the label of one.
     """
     check_same_images(a, b)
     if not a["label"].equals(b["label"]):
         same = pc.equal(a["label"], b["label"]).fill_null(False).to_numpy()
         first = a["id"][int(np.argmin(same))].as_py()
         raise InputError(
-            f"A and B give other labels to {int((~same).sum())} images, first {printable(first)}. "
-            "Score one of them again with the labels of the other."
+            f"A and B disagree on the labels of {int((~same).sum())} images, first "
+            f"{printable(first)}. Score one of them again with the labels of the other."
         )
     return paired(outcomes_of(a), outcomes_of(b))
 
 
 def check_same_images(a: pa.Table, b: pa.Table) -> None:
-    """Refuse two models' records of other images.
+    """Refuse two models' records that are not of the same images.
 
     Raises:
-        InputError: If their ids differ: which are missing where.
+        InputError: If their ids differ; it says which ids are missing.
     """
     if not a["id"].equals(b["id"]):
         raise _other_images(a["id"], b["id"])
@@ -51,50 +43,18 @@ def paired(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
 
 
 def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
-    """What became of the images of these ids, in their order; none if one is missing.
+    """The outcomes of the images with these ids, in their order; `None` if one is missing.
 
-    Where not all ids are there as they are, suffixes may differ, if that leaves both sides unique.
+    If not all ids are in the records as they are, suffixes are ignored, provided that the ids stay
+    unique on both sides.
     """
     rows = pc.index_in(ids, value_set=clean["id"])
     if rows.null_count:
-        wanted, there = _stem(ids), _stem(clean["id"])
-        if any(pc.count_distinct(stems).as_py() < len(stems) for stems in (wanted, there)):
+        ours, theirs = _stem(ids), _stem(clean["id"])
+        if any(pc.count_distinct(stems).as_py() < len(stems) for stems in (ours, theirs)):
             return None
-        rows = pc.index_in(wanted, value_set=there)
+        rows = pc.index_in(ours, value_set=theirs)
     return None if rows.null_count else outcomes_of(clean).take(rows.to_numpy())
-
-
-def error_differences(a: Outcomes, b: Outcomes, published_items: int) -> Iterator[Difference]:
-    """The differences of ``top1_error`` and ``top5_error`` in one condition.
-
-    Args:
-        a: Of the first model, over what both scored.
-        b: Of the second, likewise.
-        published_items: In the condition.
-    """
-    facts = Difference(n=a.n, skipped=a.skipped, complete=a.n == published_items)
-    for metric, right_a, right_b in (
-        ("top1_error", a.top1, b.top1),
-        ("top5_error", a.top5, b.top5),
-    ):
-        if a.n == 0:
-            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
-        else:
-            yield replace(facts, metric=metric, **_paired(right_a[a.scored], right_b[a.scored]))
-
-
-def _paired(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    a, b = error_rate(right_a), error_rate(right_b)
-    low, high = mean_interval(right_a.astype(float) - right_b, (-1, 1)) or (None, None)
-    return {
-        "a": a,
-        "b": b,
-        "difference": b - a,
-        "low": low,
-        "high": high,
-        "only_a_right": int(np.count_nonzero(right_a & ~right_b)),
-        "only_b_right": int(np.count_nonzero(right_b & ~right_a)),
-    }
 
 
 def _stem(ids: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -111,8 +71,8 @@ def _other_images(a: pa.ChunkedArray, b: pa.ChunkedArray) -> InputError:
                 f"{name} lacks {len(missing):,} of {other}'s {len(others):,}, first "
                 f"{printable(missing[0].as_py())}"
             )
-    what = "; ".join(lacks) or "their order differs"
+    difference = "; ".join(lacks) or "their order differs"
     return InputError(
-        f"A and B are not of the same images: {what}. Only the same images can be paired: score "
-        "both on the same data, with the same --limit."
+        f"A and B are not of the same images: {difference}. Only the same images can be paired: "
+        "score both on the same data, with the same --limit."
     )

@@ -1,7 +1,7 @@
-"""What records of perturbed videos add up to: of one model, and of two on the same videos.
+"""Metrics from records of perturbed videos: of one model, and of two on the same videos.
 
-The source images are the same in all perturbations. A mean over perturbations is refused where one
-is missing, never made of the others.
+The source images are the same in all perturbations. A mean over perturbations is refused if one is
+missing; it is never computed from the others.
 """
 
 import math
@@ -20,15 +20,16 @@ from ..metrics.mean_interval import mean_interval, weighted_bounds, weighted_sco
 from ..metrics.mean_ratio import mean_ratio_weights, measured_ratio_scores
 from ..metrics.top5_distance import LARGEST, mt5d
 from .pairs import check_same_images
+from .score_fields import count_fields, difference_fields, interval_fields
 from .sequences import Sequences, sequences_of
+from .top5 import Records
 
-Records = Mapping[Condition, pa.Table]
 Floats = npt.NDArray[np.float64]
 Videos = Mapping[str, Sequences]
-"""Of each perturbation that is there."""
+"""Outcomes of the videos of each finished perturbation."""
 
 MEASURED = "a measured baseline"
-"""Stands in ``normalize_by`` for the run that was handed in, whose name is not known here."""
+"""Value of ``normalize_by`` for the baseline's run, whose name is not known here."""
 
 NO_BASELINE = (
     "nobody published AlexNet's T5D, so it needs a measured baseline: a run of alexnet on the same "
@@ -39,29 +40,40 @@ EVERY_VIDEO_SKIPPED = "every video was skipped"
 
 @dataclass(frozen=True)
 class Measure:
-    """Something that each video has, and its mean over the perturbations.
+    """A quantity of each video, and its mean over the perturbations relative to a baseline.
 
     Attributes:
-        metric: Its name; ``Sequences`` calls it so too.
-        title: For messages.
-        largest: That it can be.
-        mean: The name of its mean relative to a baseline.
-        of: From the means over videos, the model's and the baseline's, to that.
+        metric: Name in reports, and of the attribute of ``Sequences`` that holds it.
+        title: Name in messages.
+        largest: Largest possible value.
+        mean_metric: Name of the mean relative to a baseline.
+        mean: That mean, from the means over videos of the model and of the baseline.
     """
 
     metric: str
     title: str
     largest: float
-    mean: str
-    of: Callable[[Mapping[str, float], Mapping[str, float]], float]
+    mean_metric: str
+    mean: Callable[[Mapping[str, float], Mapping[str, float]], float]
 
     def values(self, sequences: Sequences) -> Floats:
-        """Of each video: (N,)."""
+        """The value of each video: (N,)."""
         return np.asarray(getattr(sequences, self.metric))
 
     def value(self, sequences: Sequences) -> float:
         """The mean over the videos that were scored."""
         return float(self.values(sequences)[sequences.scored].mean())
+
+    def means(self, videos: Videos) -> dict[str, float]:
+        """The mean of each perturbation."""
+        return {name: self.value(sequences) for name, sequences in videos.items()}
+
+    def stacked(self, videos: Videos) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """The values, and whether each was scored, of P perturbations: twice (P, N)."""
+        sequences = videos.values()
+        return np.stack([self.values(s) for s in sequences]), np.stack(
+            [s.scored for s in sequences]
+        )
 
 
 FLIPS = Measure("flip_probability", "flip probability", 1, "mfr", mfr)
@@ -74,11 +86,11 @@ class PerturbedVideos:
     """A benchmark of perturbed videos.
 
     Attributes:
-        conditions: Its perturbations, one each.
-        frames: Of each video of a condition.
-        pairs: Which of them are compared.
-        flip_probability: The published baseline's, of each perturbation.
-        published_items: Videos in each condition.
+        conditions: Conditions of the benchmark, one for each perturbation.
+        frames: Number of frames of each video of a condition.
+        pairs: Pairs of frames that are compared in a condition.
+        flip_probability: Flip probability of the published baseline for each perturbation.
+        published_items: Number of videos in each condition of the published benchmark.
     """
 
     conditions: tuple[Condition, ...]
@@ -87,36 +99,38 @@ class PerturbedVideos:
     flip_probability: Mapping[str, float]
     published_items: int
 
-    def scores(self, records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
-        """Every number of one model."""
-        ours = self._videos(records)
-        refusal = self._refusal(ours)
-        yield self._published_mean(ours, refusal)
-        if refusal is None and beside.baseline is not None:
-            theirs = self._videos(beside.baseline)
+    def scores(self, records: Records, auxiliary: AuxiliaryRecords) -> Iterator[Score]:
+        """Every score of one model."""
+        videos = self._videos(records)
+        refusal = self._refusal(videos)
+        yield self._published_mean(videos, refusal)
+        if refusal is None and auxiliary.baseline is not None:
+            baseline = self._videos(auxiliary.baseline)
             for measure in MEASURES:
-                yield self._measured_mean(measure, ours, theirs)
+                yield self._measured_mean(measure, videos, baseline)
         else:
-            yield Score(**self._facts(DISTANCE.mean, ours), reason=refusal or NO_BASELINE)
-        for name, sequences in ours.items():
+            facts = self._facts(DISTANCE.mean_metric, videos)
+            yield Score(**facts, reason=refusal or NO_BASELINE)
+        for name, sequences in videos.items():
             for measure in MEASURES:
                 yield self._score(measure, name, sequences)
 
     def differences(
-        self, a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
+        self, a: Records, b: Records, auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
     ) -> Iterator[Difference]:
-        """Every number of two models, over the videos that both scored."""
-        first, second = self._paired(a, b)
-        found = Difference(**self._facts(FLIPS.mean, first), reason=self._refusal(first))
-        if found.reason is None:
-            of_a, of_b = (self._published_value(videos) for videos in (first, second))
-            scores = self._published_scores(second) - self._published_scores(first)
+        """Every difference of two models, over the videos that both scored."""
+        videos_a, videos_b = self._paired(a, b)
+        facts = self._facts(FLIPS.mean_metric, videos_a)
+        difference = Difference(**facts, reason=self._refusal(videos_a))
+        if difference.reason is None:
+            values = self._published_value(videos_a), self._published_value(videos_b)
+            gains = self._published_scores(videos_b) - self._published_scores(videos_a)
             bound = weighted_bounds(self._weights())[1]
-            found = replace(found, **_difference(of_a, of_b, scores, bound))
-        yield found
-        for name in first:
+            difference = replace(difference, **_difference(*values, gains, bound))
+        yield difference
+        for name in videos_a:
             for measure in MEASURES:
-                yield self._difference(measure, name, first[name], second[name])
+                yield self._difference(measure, name, videos_a[name], videos_b[name])
 
     def _videos(self, records: Records) -> dict[str, Sequences]:
         return {
@@ -126,7 +140,7 @@ class PerturbedVideos:
         }
 
     def _sequences(self, records: Records, condition: Condition) -> Sequences:
-        """A few numbers a video: the table of its frames is let go before the next is read."""
+        """A few numbers per video, so that only one table of frames is in memory at a time."""
         return sequences_of(
             records[condition],
             condition,
@@ -136,115 +150,93 @@ class PerturbedVideos:
 
     def _paired(self, a: Records, b: Records) -> tuple[Videos, Videos]:
         """Both models' perturbations that both have, over the videos that both scored."""
-        first, second = {}, {}
+        videos_a, videos_b = {}, {}
         for condition in self.conditions:
             if condition in a and condition in b:
                 ours, theirs = (self._sequences(records, condition) for records in (a, b))
-                check_same_images(*(pa.table({"id": one.ids}) for one in (ours, theirs)))
+                check_same_images(*(pa.table({"id": s.ids}) for s in (ours, theirs)))
                 name = str(condition["perturbation"])
-                first[name] = ours.also_scored(theirs.scored)
-                second[name] = theirs.also_scored(ours.scored)
-        return first, second
+                videos_a[name] = ours.also_scored(theirs.scored)
+                videos_b[name] = theirs.also_scored(ours.scored)
+        return videos_a, videos_b
 
-    def _facts(self, mean: str, *models: Videos) -> dict[str, Any]:
-        """Of a mean over all perturbations: on how many videos of each it stands."""
-        those = [one for videos in models for one in videos.values()]
-        return {
-            "metric": mean,
-            "n": min((one.n for one in those), default=0),
-            "skipped": sum(one.skipped for one in those),
-            "complete": bool(those) and all(one.n == self.published_items for one in those),
-        }
+    def _facts(self, metric: str, *models: Videos) -> dict[str, Any]:
+        """The name of a metric, and how many videos of each perturbation it is computed from."""
+        sequences = [s for videos in models for s in videos.values()]
+        return {"metric": metric, **count_fields(sequences, self.published_items)}
 
     def _refusal(self, videos: Videos) -> str | None:
-        """Why a mean over the perturbations cannot be had, if so."""
-        wanted = list(self.flip_probability)
-        missing = [name for name in wanted if name not in videos]
+        """Why a mean over the perturbations cannot be computed; `None` if it can."""
+        expected = list(self.flip_probability)
+        missing = [name for name in expected if name not in videos]
         if missing:
-            names = f": {', '.join(missing)}" if len(missing) < len(wanted) else ""
-            return f"{len(missing)} of {len(wanted)} perturbations are missing{names}"
-        empty = [name for name, one in videos.items() if one.n == 0]
+            names = f": {', '.join(missing)}" if len(missing) < len(expected) else ""
+            return f"{len(missing)} of {len(expected)} perturbations are missing{names}"
+        empty = [name for name, sequences in videos.items() if sequences.n == 0]
         return f"{EVERY_VIDEO_SKIPPED} in {empty[0]}" if empty else None
 
-    def _measured_refusal(self, measure: Measure, ours: Videos, theirs: Videos) -> str | None:
-        if (refusal := self._refusal(theirs)) is not None:
+    def _measured_refusal(self, measure: Measure, videos: Videos, baseline: Videos) -> str | None:
+        if (refusal := self._refusal(baseline)) is not None:
             return f"of the baseline, {refusal}"
-        if other := _other_videos(ours, theirs):
-            return f"the baseline is not of the same videos: {other}"
-        if zero := [name for name, one in theirs.items() if measure.value(one) == 0]:
-            return f"the baseline's {measure.title} is 0 for {', '.join(zero)}: no ratio can be had"
+        if differs := _other_videos(videos, baseline):
+            return f"the baseline is not of the same videos: {differs}"
+        if zero := [name for name, mean in measure.means(baseline).items() if mean == 0]:
+            return f"the baseline's {measure.title} is 0 for {', '.join(zero)}: no ratio exists"
         return None
 
-    def _published_mean(self, ours: Videos, refusal: str | None) -> Score:
-        score = Score(**self._facts(FLIPS.mean, ours), reason=refusal)
+    def _published_mean(self, videos: Videos, refusal: str | None) -> Score:
+        score = Score(**self._facts(FLIPS.mean_metric, videos), reason=refusal)
         if refusal is not None:
             return score
-        interval = mean_interval(self._published_scores(ours), weighted_bounds(self._weights()))
-        low, high = interval or (None, None)
-        return replace(score, value=self._published_value(ours), low=low, high=high)
+        interval = mean_interval(self._published_scores(videos), weighted_bounds(self._weights()))
+        return replace(score, value=self._published_value(videos), **interval_fields(interval))
 
     def _published_value(self, videos: Videos) -> float:
-        return mfr(_means(FLIPS, videos), self.flip_probability)
+        return mfr(FLIPS.means(videos), self.flip_probability)
 
     def _published_scores(self, videos: Videos) -> Floats:
-        return weighted_scores(*_stacked(FLIPS, videos), self._weights())
+        return weighted_scores(*FLIPS.stacked(videos), self._weights())
 
     def _weights(self) -> Floats:
         return mean_ratio_weights(np.array(list(self.flip_probability.values())))
 
-    def _measured_mean(self, measure: Measure, ours: Videos, theirs: Videos) -> Score:
-        facts = self._facts(measure.mean, ours, theirs)
-        refusal = self._measured_refusal(measure, ours, theirs)
+    def _measured_mean(self, measure: Measure, videos: Videos, baseline: Videos) -> Score:
+        facts = self._facts(measure.mean_metric, videos, baseline)
+        refusal = self._measured_refusal(measure, videos, baseline)
         score = Score(**facts, normalize_by=MEASURED, reason=refusal)
         if refusal is not None:
             return score
-        value = measure.of(_means(measure, ours), _means(measure, theirs))
-        scores = measured_ratio_scores(*_stacked(measure, ours), *_stacked(measure, theirs))
-        low, high = mean_interval(scores, (0, math.inf)) or (None, None)
-        return replace(score, value=value, low=low, high=high)
+        value = measure.mean(measure.means(videos), measure.means(baseline))
+        scores = measured_ratio_scores(*measure.stacked(videos), *measure.stacked(baseline))
+        return replace(score, value=value, **interval_fields(mean_interval(scores, (0, math.inf))))
 
     def _score(self, measure: Measure, name: str, sequences: Sequences) -> Score:
-        score = Score(**self._place(measure, name, sequences))
+        score = Score(**self._facts(measure.metric, {name: sequences}), perturbation=name)
         if sequences.n == 0:
             return replace(score, reason=EVERY_VIDEO_SKIPPED)
         scores = measure.values(sequences)[sequences.scored]
-        low, high = mean_interval(scores, (0, measure.largest)) or (None, None)
-        return replace(score, value=measure.value(sequences), low=low, high=high)
+        interval = interval_fields(mean_interval(scores, (0, measure.largest)))
+        return replace(score, value=measure.value(sequences), **interval)
 
     def _difference(self, measure: Measure, name: str, a: Sequences, b: Sequences) -> Difference:
-        difference = Difference(**self._place(measure, name, a))
+        difference = Difference(**self._facts(measure.metric, {name: a}), perturbation=name)
         if a.n == 0:
             return replace(difference, reason=EVERY_VIDEO_SKIPPED)
-        scores = (measure.values(b) - measure.values(a))[a.scored]
+        gains = (measure.values(b) - measure.values(a))[a.scored]
         values = measure.value(a), measure.value(b)
-        return replace(difference, **_difference(*values, scores, measure.largest))
-
-    def _place(self, measure: Measure, name: str, sequences: Sequences) -> dict[str, Any]:
-        facts = self._facts(measure.metric, {name: sequences})
-        return {**facts, "perturbation": name}
+        return replace(difference, **_difference(*values, gains, measure.largest))
 
 
-def _means(measure: Measure, videos: Videos) -> dict[str, float]:
-    return {name: measure.value(sequences) for name, sequences in videos.items()}
+def _difference(a: float, b: float, gains: Floats, bound: float) -> dict[str, Any]:
+    return difference_fields(a, b, mean_interval(gains, (-bound, bound)))
 
 
-def _stacked(measure: Measure, videos: Videos) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Of each perturbation and video: what it has, and whether it was scored; (P, N)."""
-    those = videos.values()
-    return np.stack([measure.values(one) for one in those]), np.stack([one.scored for one in those])
-
-
-def _difference(a: float, b: float, scores: Floats, bound: float) -> dict[str, Any]:
-    low, high = mean_interval(scores, (-bound, bound)) or (None, None)
-    return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
-
-
-def _other_videos(ours: Videos, theirs: Videos) -> str | None:
+def _other_videos(videos: Videos, baseline: Videos) -> str | None:
     """How the videos of two runs differ; in one run they are the same in all perturbations."""
-    wanted, there = (next(iter(videos.values())).ids for videos in (ours, theirs))
-    if wanted.equals(there):
+    ours, theirs = (next(iter(v.values())).ids for v in (videos, baseline))
+    if ours.equals(theirs):
         return None
-    missing = set(wanted.to_pylist()) - set(there.to_pylist())
+    missing = set(ours.to_pylist()) - set(theirs.to_pylist())
     if not missing:
-        return f"it has {len(there):,}, and {len(wanted):,} were scored here"
-    return f"it lacks {len(missing):,} of {len(wanted):,}, first {min(missing)}"
+        return f"it has {len(theirs):,}, and {len(ours):,} were scored here"
+    return f"it lacks {len(missing):,} of {len(ours):,}, first {min(missing)}"

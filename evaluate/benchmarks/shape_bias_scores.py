@@ -1,7 +1,7 @@
-"""The numbers of the cue-conflict stimuli: by two rules, on two sets of them, with their intervals.
+"""Metrics of the cue-conflict stimuli: by two rules, on two sets of them, with their intervals.
 
-The first that is shown is by the mean over the 1200, as Geirhos et al. recommend; by the argmax
-over the 1201 it stands beside the paper's models.
+The headline number is by the rule ``mean`` over the 1200, as Geirhos et al. recommend; the one by
+``argmax`` over the 1201 is comparable with the paper's models.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,23 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import AuxiliaryRecords, Condition, Difference, Score
+from ...contracts import AuxiliaryRecords, Difference, Score
 from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
 from ..metrics.two_way import Crossed, Ratio, crossed, difference_interval, ratio_interval
 from .categories import CATEGORIES
-from .imagenet import CLEAN, UNFINISHED
 from .pairs import check_same_images
-from .top5 import ALL_SKIPPED
+from .plain_images import CLEAN, UNFINISHED
+from .score_fields import ScoredItems, count_fields, difference_fields, interval_fields
+from .top5 import ALL_SKIPPED, Records
 
-Records = Mapping[Condition, pa.Table]
 Flags = npt.NDArray[np.bool_]
-Number = Callable[[Matches], Ratio]
+Metric = Callable[[Matches], Ratio]
 
 LEFTOVER = "bicycle6-bicycle3.png"
-"""The one image of the paper's 1201 whose shape and texture are of one category."""
+"""The one image of the paper's 1201 whose shape and texture are of the same category."""
 
 STANDARD, PAPERS = 1200, 1201
-"""The number of stimuli without non-conflict images, and with the one that the paper has."""
+"""Number of stimuli without non-conflict images, and with the one that the paper has."""
 
 NOT_THERE = (
     f"{LEFTOVER} is not there, the one non-conflict image among the paper's 1201: score a tree "
@@ -36,42 +36,42 @@ NOT_THERE = (
 )
 UNDECIDED = "no image was decided for its shape or its texture"
 
-METRICS: Mapping[str, Number] = {
+METRICS: Mapping[str, Metric] = {
     "shape_bias": shape_bias,
     "decided": decided,
     "frac_correct": frac_correct,
 }
-"""Of a whole set."""
+"""Metrics of a whole set."""
 
-CATEGORY_METRICS: Mapping[str, Number] = {
+CATEGORY_METRICS: Mapping[str, Metric] = {
     "category_shape_bias": shape_bias,
     "category_decided": decided,
 }
-"""Of the stimuli of one category of shapes."""
+"""Metrics of the stimuli whose shapes are of one category."""
 
 
 @dataclass(frozen=True)
-class _Decisions:
-    """What was decided by one rule for the N stimuli of a set.
+class _Decisions(ScoredItems):
+    """The decisions of one rule for the N stimuli of a set.
 
     Attributes:
-        of: The rule and the number of stimuli that the set has.
-        ids: (N,).
-        shape: Their category by shape: (N,).
-        matches: What the decisions match; nothing where a stimulus was skipped.
-        scored: Whether it was not: (N,).
-        refusal: Why there are no numbers, if so.
+        rule: Name of the rule.
+        stimuli: Number of stimuli that the complete set has.
+        ids: Ids of the stimuli: (N,).
+        shape: Category of each stimulus by its shape: (N,).
+        matches: What the decisions match; neither if a stimulus was skipped.
+        refusal: Why there are no numbers; `None` if there are.
     """
 
-    of: tuple[str, int]
+    rule: str
+    stimuli: int
     ids: npt.NDArray[np.object_]
     shape: npt.NDArray[np.object_]
     matches: Matches
-    scored: Flags
     refusal: str | None = None
 
     def take(self, rows: Flags) -> Self:
-        """Some of them."""
+        """The decisions of some of the stimuli."""
         matches = Matches(self.matches.shape[rows], self.matches.texture[rows])
         return replace(
             self,
@@ -82,66 +82,55 @@ class _Decisions:
         )
 
     @property
+    def only_scored(self) -> Self:
+        """The decisions of the stimuli that were scored."""
+        return self.take(self.scored)
+
+    @property
     def facts(self) -> dict[str, Any]:
-        """What any of their numbers says of itself."""
-        rule, stimuli = self.of
-        n = int(np.count_nonzero(self.scored))
-        skipped = self.scored.size - n
-        refusal = self.refusal or (None if n else ALL_SKIPPED)
+        """The fields that all their scores share."""
         return {
-            "rule": rule,
-            "stimuli": stimuli,
-            "n": n,
-            "skipped": skipped,
-            "complete": n == stimuli,
-            "reason": refusal,
+            "rule": self.rule,
+            "stimuli": self.stimuli,
+            **count_fields([self], self.stimuli),
+            "reason": self.refusal or (None if self.n else ALL_SKIPPED),
         }
 
     @property
     def exemplars(self) -> Crossed:
-        """Which shape and which texture each shows, by its name."""
+        """The shape and the texture that each stimulus shows, by name."""
         parts = [name.removesuffix(".png").split("-") for name in self.ids.tolist()]
         return crossed([shape for shape, _ in parts], [texture for _, texture in parts])
 
 
-def shape_bias_scores(records: Records, beside: AuxiliaryRecords) -> Iterator[Score]:
-    """Three numbers by each rule on each set, then two of each category of shapes."""
+def shape_bias_scores(records: Records, auxiliary: AuxiliaryRecords) -> Iterator[Score]:
+    """Three metrics by each rule on each set, then two of each category of shapes."""
     sets = _sets(records.get(CLEAN))
-    for those in sets:
-        facts, there = Score(**those.facts), those.take(those.scored)
-        for metric, ratio in METRICS.items():
-            yield replace(facts, metric=metric, **_value(facts.reason, ratio, there))
-    for those in sets:
+    for decisions in sets:
+        yield from _scores(METRICS, Score(**decisions.facts), decisions)
+    for decisions in sets:
         for category in CATEGORIES:
-            yield from _category_scores(category, those)
+            subset = decisions.take(decisions.shape == category)
+            facts = Score(**decisions.facts)
+            facts = replace(facts, category=category, n=subset.n, skipped=subset.skipped)
+            yield from _scores(CATEGORY_METRICS, facts, subset)
 
 
-def _category_scores(category: str, those: _Decisions) -> Iterator[Score]:
-    """The bias over the stimuli of one category of shapes, and how many of them were decided."""
-    whole = Score(**those.facts)
-    of_it = those.take(those.shape == category)
-    facts = replace(
-        whole,
-        category=category,
-        n=int(np.count_nonzero(of_it.scored)),
-        skipped=int(np.count_nonzero(~of_it.scored)),
-    )
-    there = of_it.take(of_it.scored)
-    for metric, number in CATEGORY_METRICS.items():
-        yield replace(facts, metric=metric, **_value(facts.reason, number, there))
-
-
-def _value(refusal: str | None, number: Number, there: _Decisions) -> dict[str, Any]:
-    ratio = number(there.matches)
-    if refusal or not ratio.below.any():
-        return {"reason": refusal or UNDECIDED}
-    return {"value": ratio.value, **_ends(ratio_interval(ratio, there.exemplars))}
+def _scores(metrics: Mapping[str, Metric], facts: Score, decisions: _Decisions) -> Iterator[Score]:
+    scored = decisions.only_scored
+    for name, metric in metrics.items():
+        score, ratio = replace(facts, metric=name), metric(scored.matches)
+        if facts.reason or not ratio.below.any():
+            yield replace(score, reason=facts.reason or UNDECIDED)
+        else:
+            interval = interval_fields(ratio_interval(ratio, scored.exemplars))
+            yield replace(score, value=ratio.value, **interval)
 
 
 def shape_bias_differences(
-    a: Records, b: Records, beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
+    a: Records, b: Records, auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
-    """The same three numbers of two models, over the stimuli that both scored.
+    """The same three metrics of two models, over the stimuli that both scored.
 
     Raises:
         InputError: If they are not of the same stimuli.
@@ -151,51 +140,44 @@ def shape_bias_differences(
         table_a = table_b = None
     else:
         check_same_images(table_a, table_b)
-    for of_a, of_b in zip(_sets(table_a), _sets(table_b), strict=True):
-        both = of_a.scored & of_b.scored
-        of_a, of_b = replace(of_a, scored=both), replace(of_b, scored=both)
-        for metric, number in METRICS.items():
-            yield replace(_difference(number, of_a, of_b), metric=metric)
+    for set_a, set_b in zip(_sets(table_a), _sets(table_b), strict=True):
+        both = set_a.scored & set_b.scored
+        facts = replace(set_a, scored=both).facts
+        scored_a, scored_b = set_a.take(both), set_b.take(both)
+        for name, metric in METRICS.items():
+            yield _difference(metric, Difference(metric=name, **facts), scored_a, scored_b)
 
 
-def _difference(number: Number, a: _Decisions, b: _Decisions) -> Difference:
-    facts = Difference(**a.facts)
-    there_a, there_b = a.take(a.scored), b.take(b.scored)
-    of_a, of_b = number(there_a.matches), number(there_b.matches)
-    if facts.reason or not (of_a.below.any() and of_b.below.any()):
+def _difference(metric: Metric, facts: Difference, a: _Decisions, b: _Decisions) -> Difference:
+    ratio_a, ratio_b = metric(a.matches), metric(b.matches)
+    if facts.reason or not (ratio_a.below.any() and ratio_b.below.any()):
         return replace(facts, reason=facts.reason or UNDECIDED)
-    interval = difference_interval(of_a, of_b, there_a.exemplars)
-    difference = of_b.value - of_a.value
-    return replace(facts, a=of_a.value, b=of_b.value, difference=difference, **_ends(interval))
-
-
-def _ends(interval: tuple[float, float] | None) -> dict[str, Any]:
-    low, high = interval or (None, None)
-    return {"low": low, "high": high}
+    interval = difference_interval(ratio_a, ratio_b, a.exemplars)
+    return replace(facts, **difference_fields(ratio_a.value, ratio_b.value, interval))
 
 
 def _sets(table: pa.Table | None) -> list[_Decisions]:
-    """By each rule the standard stimuli, then the paper's."""
-    found = []
+    """By each rule the decisions for the standard stimuli, then for the paper's."""
+    sets = []
     for rule in RULES:
-        papers = _nothing(rule) if table is None else _papers(table, rule)
+        papers = _no_decisions(rule) if table is None else _papers(table, rule)
         refusal = papers.refusal if table is None else None
-        standard = replace(papers, of=(rule, STANDARD), refusal=refusal)
-        found += [standard.take(papers.ids != LEFTOVER), papers]
-    return found
+        standard = replace(papers, stimuli=STANDARD, refusal=refusal)
+        sets += [standard.take(papers.ids != LEFTOVER), papers]
+    return sets
 
 
 def _papers(table: pa.Table, rule: str) -> _Decisions:
-    """The paper's stimuli: all that are recorded."""
+    """The decisions for the paper's stimuli: all that are recorded."""
     ids, shape, texture, decision = (
         table[name].to_numpy() for name in ("id", "shape", "texture", rule)
     )
     scored = table["error"].is_null().to_numpy()
     matches = Matches(scored & (decision == shape), scored & (decision == texture))
     refusal = None if LEFTOVER in ids else NOT_THERE
-    return _Decisions((rule, PAPERS), ids, shape, matches, scored, refusal)
+    return _Decisions(scored, rule, PAPERS, ids, shape, matches, refusal)
 
 
-def _nothing(rule: str) -> _Decisions:
+def _no_decisions(rule: str) -> _Decisions:
     names, flags = np.array([], object), np.array([], bool)
-    return _Decisions((rule, PAPERS), names, names, Matches(flags, flags), flags, UNFINISHED)
+    return _Decisions(flags, rule, PAPERS, names, names, Matches(flags, flags), UNFINISHED)

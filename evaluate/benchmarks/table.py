@@ -1,4 +1,4 @@
-"""The benchmarks that the tool knows by name, and the attacks, whose runs it can report."""
+"""The benchmarks and attacks that the tool knows by name."""
 
 import difflib
 
@@ -15,22 +15,12 @@ from .whitebox import WHITEBOX
 _ALL = (IMAGENET, IMAGENET_C, IMAGENET_P, CUE_CONFLICT, IMAGENET_A)
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}
-"""What can be scored."""
 
 ATTACKS = {attack.name: attack for attack in (WHITEBOX, TRANSFER)}
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """The benchmark or attack of that name.
-
-    Raises:
-        InputError: If there is none.
-    """
-    return ATTACKS[name] if name in ATTACKS else scored_benchmark(name)
-
-
-def scored_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name, to be scored.
+    """The benchmark of that name.
 
     Raises:
         InputError: If there is none, or it is an attack; near names are given.
@@ -38,6 +28,8 @@ def scored_benchmark(name: str) -> Benchmark:
     if name in BENCHMARKS:
         return BENCHMARKS[name]
     if name in ATTACKS:
-        raise InputError(f"{name} is no benchmark but an attack: `evaluator attack {name} MODEL`.")
+        raise InputError(
+            f"{name} is an attack, not a benchmark: use `evaluator attack {name} MODEL`."
+        )
     near = difflib.get_close_matches(name, BENCHMARKS, n=1) or list(BENCHMARKS)
-    raise InputError(f"There is no benchmark {name!r}. Did you mean {' or '.join(near)}?")
+    raise InputError(f"Unknown benchmark {name!r}. Did you mean {' or '.join(near)}?")

@@ -1,10 +1,10 @@
-"""What a benchmark over ImageNet's classes records of an image: the five likeliest classes.
+"""Records of images over ImageNet's classes, the five likeliest each, and the outcomes in them.
 
-Their probabilities are the softmax over all classes, so that calibration can be had from a run
-that keeps five numbers an image instead of a thousand. Ties go to the lower class index.
+The probabilities are the softmax over all classes, so that calibration can be computed from a run
+that stores five numbers per image instead of a thousand. Ties go to the lower class index.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,9 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import ImageBatch, Score, wilson_interval
-from ..metrics.calibration import ece, rms_calibration_error
+from ...contracts import Condition, ImageBatch
 from ..metrics.error_rate import error_rate, top_k_correct
+from .score_fields import ScoredItems
+
+Records = Mapping[Condition, pa.Table]
+"""Finished records of each condition."""
 
 SCHEMA = pa.schema(
     [
@@ -26,7 +29,7 @@ SCHEMA = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
-"""A skipped item has no top5 and says why in ``error``."""
+"""Columns of a record. A skipped item has no top5, and ``error`` says why."""
 
 ALL_SKIPPED = "every image was skipped"
 
@@ -35,8 +38,8 @@ def record_top5(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.Record
     """Records of N images.
 
     Args:
-        logits: (N, C).
-        batch: Which images.
+        logits: Logits of the images: (N, C).
+        batch: Batch of the images.
     """
     return records_of(SCHEMA, batch, top5_columns(logits))
 
@@ -56,15 +59,15 @@ def top5_columns(logits: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
 def records_of(
     schema: pa.Schema, batch: ImageBatch, columns: Mapping[str, pa.Array]
 ) -> pa.RecordBatch:
-    """Records of a batch: what it says itself of its rows, and columns that a benchmark adds.
+    """Records of a batch: its own columns, and those that a benchmark adds.
 
     Args:
-        schema: Of the records. ``id``, ``label`` and ``frame`` come from the batch, as do columns
-            that are named like attributes of its items; ``error`` is null.
-        batch: N rows.
-        columns: All others, N values each.
+        schema: Schema of the records. ``id``, ``label`` and ``frame`` come from the batch, as do
+            columns that are named like attributes of its items; ``error`` is null.
+        batch: Batch of N rows.
+        columns: All other columns, N values each.
     """
-    known: dict[str, pa.Array | list[object]] = {
+    values: dict[str, pa.Array | list[object]] = {
         "id": [item.id for item in batch.items],
         "label": [item.label for item in batch.items],
         "frame": list(batch.frames),
@@ -73,62 +76,50 @@ def records_of(
     }
     attributes = [dict(item.attributes) for item in batch.items if item.attributes]
     for name in attributes[0] if attributes else ():
-        known[name] = [values[name] for values in attributes]
+        values[name] = [known[name] for known in attributes]
     arrays = [
-        column if isinstance(column := known[f.name], pa.Array) else pa.array(column, f.type)
+        column if isinstance(column := values[f.name], pa.Array) else pa.array(column, f.type)
         for f in schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _likeliest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:
-    """The k likeliest classes, likeliest first; one after the other, far faster than sorting all.
+    """The k likeliest classes, likeliest first; k passes are far faster than sorting all classes.
 
     Example:
         >>> _likeliest(np.array([[1, 3, 3, 2]], np.float32), 3)
         array([[1, 2, 3]], dtype=int32)
     """
-    left, rows = logits.copy(), np.arange(len(logits))
+    remaining, rows = logits.copy(), np.arange(len(logits))
     ranked = np.empty((len(logits), k), np.int32)
     for place in range(k):
-        ranked[:, place] = left.argmax(axis=1)  # of equal ones the first
-        left[rows, ranked[:, place]] = -np.inf
+        ranked[:, place] = remaining.argmax(axis=1)  # the first of equal ones
+        remaining[rows, ranked[:, place]] = -np.inf
     return ranked
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """What became of the N items of one condition, in the order of their ids.
+class Outcomes(ScoredItems):
+    """Outcomes of the N items of one condition, in the order of their ids.
 
     Attributes:
-        scored: Whether an item was scored, or else skipped: (N,).
-        top1: Whether its likeliest class is its label; false where it was skipped: (N,).
-        top5: Whether one of its five likeliest classes is: (N,).
-        confidence: The probability of the likeliest class; nan where it was skipped: (N,).
+        top1: Whether its likeliest class is its label; false if it was skipped: (N,).
+        top5: Whether one of its five likeliest classes is its label, likewise: (N,).
+        confidence: Probability of its likeliest class; nan if it was skipped: (N,).
     """
 
-    scored: npt.NDArray[np.bool_]
     top1: npt.NDArray[np.bool_]
     top5: npt.NDArray[np.bool_]
     confidence: npt.NDArray[np.float32]
 
     @property
-    def n(self) -> int:
-        """How many were scored."""
-        return int(np.count_nonzero(self.scored))
-
-    @property
-    def skipped(self) -> int:
-        """How many were not."""
-        return self.scored.size - self.n
-
-    @property
     def error(self) -> float:
-        """Top-1 error of those that were scored."""
+        """Top-1 error of the scored items."""
         return error_rate(self.top1[self.scored])
 
     def take(self, rows: npt.NDArray[np.int64]) -> Self:
-        """These rows, in this order."""
+        """The outcomes of these rows, in this order."""
         return replace(
             self,
             scored=self.scored[rows],
@@ -137,15 +128,15 @@ class Outcomes:
             confidence=self.confidence[rows],
         )
 
-    def also_scored(self, there: npt.NDArray[np.bool_]) -> Self:
-        """With every item skipped that is not there."""
+    def also_scored(self, scored: npt.NDArray[np.bool_]) -> Self:
+        """The same with every item skipped that another model skipped."""
         return replace(
-            self, scored=self.scored & there, top1=self.top1 & there, top5=self.top5 & there
+            self, scored=self.scored & scored, top1=self.top1 & scored, top5=self.top5 & scored
         )
 
 
 def outcomes_of(records: pa.Table) -> Outcomes:
-    """What records say became of their items."""
+    """The outcomes in a table of records."""
     scored = records["error"].is_null().to_numpy()
     rows = records.filter(pc.is_null(records["error"]))
     top1, top5 = np.zeros(scored.size, bool), np.zeros(scored.size, bool)
@@ -158,32 +149,6 @@ def outcomes_of(records: pa.Table) -> Outcomes:
 
 
 def matrix_of(lists: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Lists of one length as rows."""
+    """Lists of equal length as the rows of a matrix."""
     values: npt.NDArray[Any] = pc.list_flatten(lists).to_numpy()
     return values.reshape(len(lists), -1)
-
-
-def error_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
-    """``top1_error`` and ``top5_error`` of one condition, each with its Wilson interval."""
-    facts = _facts(outcomes, published_items)
-    for metric, right in (("top1_error", outcomes.top1), ("top5_error", outcomes.top5)):
-        if outcomes.n == 0:
-            yield replace(facts, metric=metric, reason=ALL_SKIPPED)
-            continue
-        value = error_rate(right[outcomes.scored])
-        low, high = wilson_interval(value, outcomes.n)
-        yield replace(facts, metric=metric, value=value, low=low, high=high)
-
-
-def calibration_scores(outcomes: Outcomes, published_items: int) -> Iterator[Score]:
-    """``rms_calibration_error`` and ``ece`` of one condition; none where nothing was scored."""
-    facts = _facts(outcomes, published_items)
-    if outcomes.n:
-        confidence, right = outcomes.confidence[outcomes.scored], outcomes.top1[outcomes.scored]
-        rms = rms_calibration_error(confidence, right)
-        yield replace(facts, metric="rms_calibration_error", value=rms)
-        yield replace(facts, metric="ece", value=ece(confidence, right))
-
-
-def _facts(outcomes: Outcomes, published_items: int) -> Score:
-    return Score(n=outcomes.n, skipped=outcomes.skipped, complete=outcomes.n == published_items)

@@ -1,16 +1,16 @@
-"""How far a model's confidence is from how often it is right.
+"""How far a model's confidence is from its accuracy.
 
     RMS calibration error  =  sqrt(sum over bins b of n_b / n (conf_b - acc_b)^2)
     ECE                    =       sum over bins b of n_b / n |conf_b - acc_b|
 
-The confidence of an image is the probability of its likeliest class. The bins of the first hold 100
-images each, in the order of their confidence, the last one also what remains; those of the second
-are 15 of equal width, ((m - 1) / 15, m / 15]. Both are above zero on a sample also of a model that
-is calibrated, and have no simple interval.
+The confidence of an image is the probability of its likeliest class. The RMS error has bins of 100
+images each, in the order of their confidence; the last bin also holds the remainder. The ECE has 15
+bins of equal width, ((m - 1) / 15, m / 15]. On a finite sample both are above zero even for a
+calibrated model, and neither has a simple interval.
 
 Sources: Guo, Pleiss, Sun & Weinberger, "On Calibration of Modern Neural Networks", ICML 2017 (ECE);
 Hendrycks, Mazeika & Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019 (RMS), as
-in calibration_tools.py of hendrycks/natural-adv-examples, whose sum leaves out the last bin.
+in calibration_tools.py of hendrycks/natural-adv-examples, whose sum omits the last bin.
 """
 
 from typing import Any
@@ -32,10 +32,10 @@ def rms_calibration_error(confidence: Confidence, correct: Correct) -> float:
 
     Args:
         confidence: Probability of the likeliest class: (N,), fractions.
-        correct: Whether it is the label: (N,).
+        correct: Whether that class is the label: (N,).
 
     Raises:
-        InputError: If there is no image, or a confidence is none.
+        InputError: If there is no image, or a confidence is outside [0, 1].
 
     Example:
         >>> rms_calibration_error(np.array([0.5, 0.75]), np.array([True, True]))
@@ -46,17 +46,16 @@ def rms_calibration_error(confidence: Confidence, correct: Correct) -> float:
 
 
 def rms_calibration_error_as_published(confidence: Confidence, correct: Correct) -> float:
-    """The same as the code behind the published numbers for ImageNet-A has it.
+    """The same as computed by the code behind the published numbers for ImageNet-A.
 
-    It leaves the last bin out of the sum, though not out of n: the images of which the model is
-    surest, up to 199 of them.
+    The sum omits the last bin, though n includes it: the images of highest confidence, up to 199.
 
     Args:
         confidence: As for ``rms_calibration_error``.
-        correct: Likewise.
+        correct: As for ``rms_calibration_error``.
 
     Raises:
-        InputError: Likewise.
+        InputError: As for ``rms_calibration_error``.
     """
     gaps, shares = _adaptive_bins(confidence, correct)
     return float(np.sqrt(np.sum(shares[:-1] * gaps[:-1] ** 2)))
@@ -67,10 +66,10 @@ def ece(confidence: Confidence, correct: Correct) -> float:
 
     Args:
         confidence: As for ``rms_calibration_error``.
-        correct: Likewise.
+        correct: As for ``rms_calibration_error``.
 
     Raises:
-        InputError: Likewise.
+        InputError: As for ``rms_calibration_error``.
 
     Example:
         >>> ece(np.array([0.5, 0.75]), np.array([True, True]))
@@ -86,7 +85,7 @@ def ece(confidence: Confidence, correct: Correct) -> float:
 def _adaptive_bins(
     confidence: Confidence, correct: Correct
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of each bin conf - acc, and its share of the images."""
+    """The difference conf - acc of each bin, and its share of the images."""
     sure = _checked(confidence, correct)
     order = np.argsort(sure, kind="stable")
     starts = np.arange(max(1, sure.size // IMAGES_A_BIN)) * IMAGES_A_BIN

@@ -7,11 +7,11 @@
     relative mCE  = mean of relative CE_c: a mean of ratios, not a ratio of means
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations", ICLR 2019. The baselines are handed in; they stand in ``benchmarks/imagenet_c.py``.
-A mean over the corruptions that happen to be there is never returned.
+Perturbations", ICLR 2019. The baselines are arguments; they are in ``benchmarks/imagenet_c.py``.
+A mean over only some of the corruptions is never returned.
 
 With the baseline's errors fixed, each of these is linear in the errors of the cells and the clean
-error: ``Weights`` say what each error counts, which is what an interval is made from.
+error. ``Weights`` are the coefficients, from which intervals are computed.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ class Weights:
     """A number as a weighted sum of errors.
 
     Attributes:
-        cells: What the error of each of the five cells of a corruption counts.
-        clean: What the clean error counts.
+        cells: Weight of the error of each of the five cells of a corruption, by corruption.
+        clean: Weight of the clean error.
     """
 
     cells: Mapping[str, float]
@@ -43,8 +43,8 @@ def mean_error(errors: Errors, baseline: Mapping[str, float]) -> float:
     """The unnormalised mean corruption error: the mean over all cells.
 
     Args:
-        errors: Top-1 error of each corruption, shape (5,), one entry a severity; fractions.
-        baseline: Names the corruptions that must be there.
+        errors: Top-1 error of each corruption, shape (5,), one entry per severity; fractions.
+        baseline: Mapping whose keys are the required corruptions.
 
     Raises:
         InputError: If a corruption is missing or misshapen.
@@ -72,7 +72,7 @@ def mce(errors: Errors, baseline: Mapping[str, float]) -> float:
     """Mean corruption error, relative to a baseline model.
 
     Args:
-        errors: Top-1 error of each corruption: shape (5,), one entry a severity; fractions.
+        errors: Top-1 error of each corruption: shape (5,), one entry per severity; fractions.
         baseline: Top-1 error of the baseline, averaged over the severities; fractions.
 
     Returns:
@@ -93,7 +93,7 @@ def mce(errors: Errors, baseline: Mapping[str, float]) -> float:
 def relative_corruption_error(
     errors: npt.NDArray[np.float64], clean_error: float, *, baseline: float, baseline_clean: float
 ) -> float:
-    """Relative CE of one corruption: what it costs, as a fraction of what it costs the baseline.
+    """Relative CE of one corruption: its increase of the error, relative to the baseline's.
 
     Args:
         errors: Top-1 error at each severity: (5,), fractions.
@@ -102,7 +102,7 @@ def relative_corruption_error(
         baseline_clean: The baseline's top-1 error on the clean images.
 
     Returns:
-        A fraction; negative where corruption helps.
+        A fraction; negative if corruption helps.
 
     Example:
         >>> relative_corruption_error(np.full(5, 0.5), 0.25, baseline=0.75, baseline_clean=0.25)
@@ -124,7 +124,7 @@ def relative_mce(
         baseline_clean: The baseline's top-1 error on the clean images.
 
     Returns:
-        A fraction; negative where corruption helps.
+        A fraction; negative if corruption helps.
 
     Raises:
         InputError: As for ``mce``.
@@ -140,7 +140,7 @@ def relative_mce(
 
 
 def mean_error_weights(baseline: Mapping[str, float]) -> Weights:
-    """What each error counts in the mean error.
+    """The weight of each error in the mean error.
 
     Example:
         >>> mean_error_weights({"fog": 0.8, "snow": 0.5}).cells
@@ -150,7 +150,7 @@ def mean_error_weights(baseline: Mapping[str, float]) -> Weights:
 
 
 def mce_weights(baseline: Mapping[str, float]) -> Weights:
-    """What each error counts in mCE; of a single corruption, in its CE.
+    """The weight of each error in mCE; for a single corruption, in its CE.
 
     Example:
         >>> mce_weights({"fog": 0.8, "snow": 0.5}).cells
@@ -161,7 +161,7 @@ def mce_weights(baseline: Mapping[str, float]) -> Weights:
 
 
 def relative_mce_weights(baseline: Mapping[str, float], baseline_clean: float) -> Weights:
-    """What each error counts in relative mCE; of a single corruption, in its relative CE."""
+    """The weight of each error in relative mCE; for a single corruption, in its relative CE."""
     cells = mce_weights({name: mean - baseline_clean for name, mean in baseline.items()}).cells
     return Weights(cells, -SEVERITIES * sum(cells.values()))
 
@@ -176,5 +176,5 @@ def _check(errors: Errors, baseline: Mapping[str, float]) -> None:
     for name in baseline:
         if errors[name].shape != (SEVERITIES,) or not np.isfinite(errors[name]).all():
             raise InputError(
-                f"{name} has errors {errors[name].tolist()}, expected 5 numbers, one a severity."
+                f"{name} has errors {errors[name].tolist()}, expected 5 numbers, one per severity."
             )

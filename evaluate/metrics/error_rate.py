@@ -21,7 +21,7 @@ def top_k_correct(
     Args:
         ranked: Class indices, likeliest first: (N, at least k).
         labels: Class indices: (N,).
-        k: How many classes count.
+        k: Number of classes that count.
 
     Returns:
         (N,) booleans.
@@ -33,16 +33,29 @@ def top_k_correct(
     return np.asarray((ranked[:, :k] == labels[:, None]).any(axis=1))
 
 
+def accuracy(correct: npt.NDArray[np.bool_]) -> float:
+    """The fraction that is right.
+
+    Raises:
+        InputError: If there are no images: 0 of 0 is not an accuracy of zero.
+
+    Example:
+        >>> accuracy(np.array([True, True, True, False]))
+        0.75
+    """
+    if correct.size == 0:
+        raise InputError("An error rate needs at least one image, got none.")
+    return int(np.count_nonzero(correct)) / correct.size
+
+
 def error_rate(correct: npt.NDArray[np.bool_]) -> float:
     """The fraction that is wrong.
 
     Raises:
-        InputError: If nothing was scored: 0 of 0 is no error of zero.
+        InputError: If there are no images: 0 of 0 is not an error of zero.
 
     Example:
         >>> error_rate(np.array([True, True, True, False]))
         0.25
     """
-    if correct.size == 0:
-        raise InputError("An error rate needs at least one image, got none.")
-    return 1 - int(np.count_nonzero(correct)) / correct.size
+    return 1 - accuracy(correct)

@@ -6,7 +6,7 @@
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019, section 4.2. Which frames make a pair: ``frame_pairs.py``; the baselines
-are handed in.
+are arguments.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ from .mean_ratio import mean_ratio
 def flip_rates(
     likeliest: npt.NDArray[np.integer[Any]], pairs: Pairs = "consecutive"
 ) -> npt.NDArray[np.float64]:
-    """The fraction of pairs of frames that differ, of each video.
+    """The fraction of each video's pairs of frames that differ.
 
     Args:
-        likeliest: The likeliest class of each frame: (N, F), F at least 2.
-        pairs: Which frames are compared.
+        likeliest: Likeliest class of each frame: (N, F), F at least 2.
+        pairs: Pairs of frames that are compared.
 
     Returns:
         (N,) fractions; their mean is the flip probability.
@@ -48,8 +48,8 @@ def mfr(flip_probability: Mapping[str, float], baseline: Mapping[str, float]) ->
     """Mean flip rate, relative to a baseline model.
 
     Args:
-        flip_probability: Of the model, for each perturbation; fractions.
-        baseline: Of the baseline; it names the perturbations that must be there.
+        flip_probability: Flip probability of the model for each perturbation; fractions.
+        baseline: Flip probability of the baseline; its keys are the required perturbations.
 
     Returns:
         A fraction: 1.0 is as unstable as the baseline. Papers print it times 100.

@@ -1,10 +1,10 @@
-"""Which frames of a video are compared with which.
+"""Pairs of frames of a video that are compared.
 
     consecutive:  every frame with the one before it: (1, 2), (2, 3), ...
     first:        every frame with the first one:     (1, 2), (1, 3), ...
 
-A perturbation that moves on from frame to frame is compared consecutively. Noise is drawn anew for
-each frame, so that the first one, which has none, is what it is compared with.
+A perturbation that progresses from frame to frame is compared consecutively. Noise is drawn anew
+for each frame, so every frame is compared with the first one, which has none.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019, section 4.1.
@@ -24,15 +24,15 @@ def frame_pairs(frames: Frames, pairs: Pairs) -> tuple[Frames, Frames]:
     """The earlier and the later frame of every pair, as views.
 
     Args:
-        frames: F of each of N videos: (N, F, ...).
-        pairs: Which are compared.
+        frames: F frames of each of N videos: (N, F, ...).
+        pairs: Pairs of frames that are compared.
 
     Returns:
-        The earlier ones, (N, F - 1, ...), or (N, 1, ...) where all are the first; and the later
-        ones, (N, F - 1, ...).
+        The earlier frames, (N, F - 1, ...), or (N, 1, ...) if they are all the first one; and the
+        later frames, (N, F - 1, ...).
 
     Raises:
-        InputError: If a video has fewer than two frames, which make no pair.
+        InputError: If a video has fewer than two frames.
 
     Example:
         >>> import numpy as np

@@ -4,11 +4,11 @@
     s_i  =  V + sum over c of w_c (N / n_c) r_ic (e_ic - E_c)
     V +- z sqrt(sum_i (s_i - V)^2 / (N - 1) / N)
 
-e_ic is what image i scores under condition c: 1 where it is classified wrong, say. r_ic is 1 where
-it was scored there, n_c counts these; N images are in all conditions the same. Where none was
-skipped, s_i is just sum_c w_c e_ic, one score an image, and V their mean: conditions of one image
-may depend on each other as they like, images are independent. Where some were skipped, s_i
-linearises the ratios E_c, so that the interval is that of V as it stands.
+e_ic is the score of image i under condition c, for example 1 if it is classified wrong. r_ic is 1
+if it was scored there, and n_c is the number of scored images; the N images are the same in all
+conditions. If none was skipped, s_i is just sum_c w_c e_ic, one score per image, and V their mean:
+images are independent, the conditions of one image need not be. If some were skipped, s_i
+linearises the ratios E_c, so that the interval is that of V itself.
 
 Source: the standard error of a mean, as in any textbook; its use for ratios: Cochran, "Sampling
 Techniques", 3rd edition, 1977, chapter 6.
@@ -32,12 +32,12 @@ def mean_interval(scores: Floats, bounds: Bounds = (-math.inf, math.inf)) -> Int
     """The 95 % interval of the mean of independent scores.
 
     Args:
-        scores: One an image: (N,).
-        bounds: Between which the mean can lie; the interval is cut there.
+        scores: Score of each image: (N,).
+        bounds: Smallest and largest possible mean; the interval is clipped to them.
 
     Returns:
-        None of fewer than two scores, and of scores that are all equal: they say nothing of how
-        scores spread, and an interval without a width would claim that there is no doubt.
+        Both ends. `None` for fewer than two scores and for scores that are all equal: they do not
+        show how scores vary, and an interval of width zero would claim certainty.
 
     Example:
         >>> low, high = mean_interval(np.array([0.0, 1.0, 1.0, 0.0]))
@@ -54,19 +54,19 @@ def mean_interval(scores: Floats, bounds: Bounds = (-math.inf, math.inf)) -> Int
 
 
 def weighted_scores(values: Scored | Floats, scored: Scored, weights: Floats) -> Floats:
-    """One score an image, whose mean is the weighted sum of the conditions' means.
+    """One score per image, whose mean is the weighted sum of the conditions' means.
 
     Args:
-        values: What each image scores under each condition: (conditions, N). Whether it is
-            classified wrong, say.
-        scored: Whether it was scored there, or else skipped: (conditions, N).
-        weights: What the mean of each condition counts: (conditions,).
+        values: Score of each image under each condition, for example whether it is classified
+            wrong: (conditions, N).
+        scored: Whether each image was scored, not skipped: (conditions, N).
+        weights: Weight of each condition's mean: (conditions,).
 
     Returns:
         (N,) scores.
 
     Raises:
-        InputError: If a condition has no image that was scored.
+        InputError: If no image of a condition was scored.
 
     Example:
         >>> wrong = np.array([[True, False, False], [True, True, False]])
@@ -79,16 +79,16 @@ def weighted_scores(values: Scored | Floats, scored: Scored, weights: Floats) ->
     images = scored.shape[1]
     scores = np.zeros(images)
     value = 0.0
-    for one, there, n, weight in zip(values, scored, counts, weights, strict=True):
-        found = np.where(there, one, 0.0)
-        mean = found.sum() / n
+    for row, row_scored, n, weight in zip(values, scored, counts, weights, strict=True):
+        image_scores = np.where(row_scored, row, 0.0)
+        mean = image_scores.sum() / n
         value += weight * mean
-        scores += weight * (images / n) * (found - mean * there)
+        scores += weight * (images / n) * (image_scores - mean * row_scored)
     return scores + value
 
 
 def weighted_bounds(weights: Floats) -> Bounds:
-    """Between which a weighted sum of error rates can lie.
+    """The smallest and the largest possible weighted sum of error rates.
 
     Example:
         >>> weighted_bounds(np.array([0.5, 0.5, -0.25]))

@@ -2,21 +2,20 @@
 
     V    =  mean over conditions c of A_c / B_c
 
-Where the baseline's numbers B_c are constants, V is linear in the model's A_c, and what an image
-scores in it is a weighted sum of what it scores in each condition (``mean_interval.py``). Where
-both were measured, on the same images, the ratios are linearised at their values (the delta
-method):
+If the baseline's numbers B_c are constants, V is linear in the model's A_c, and an image's score in
+V is a weighted sum of its scores in the conditions (``mean_interval.py``). If both were measured,
+on the same images, the ratios are linearised at their values (the delta method):
 
     s_i  =  V + mean over c of (d_ic - (A_c / B_c) e_ic) / B_c
     d_ic =  (N / n_c) r_ic (a_ic - A_c)
     e_ic =  (N / m_c) q_ic (b_ic - B_c)
 
-a_ic is what image i scores with the model under condition c, r_ic 1 where it was scored there, n_c
-counts these; b_ic, q_ic and m_c are the baseline's. One score an image over all conditions and
-both models, so that what they share cancels.
+a_ic is the model's score of image i under condition c, r_ic is 1 if the image was scored there, and
+n_c is the number of scored images; b_ic, q_ic and m_c are the baseline's. There is one score per
+image over all conditions and both models, so that variation that they share cancels.
 
 Source: Cochran, "Sampling Techniques", 3rd edition, 1977, chapter 6, for the ratio; it agrees with
-a bootstrap over images, which the tests hold it against.
+a bootstrap over images, with which the tests compare it.
 """
 
 from collections.abc import Mapping
@@ -31,8 +30,8 @@ def mean_ratio(values: Mapping[str, float], baseline: Mapping[str, float]) -> fl
     """The mean of the ratios, never a ratio of means.
 
     Args:
-        values: The model's number in each condition.
-        baseline: The baseline's; it names the conditions that must be there.
+        values: Number of the model in each condition.
+        baseline: Number of the baseline; its keys are the required conditions.
 
     Raises:
         InputError: If a condition is missing, or the baseline's number is not above zero.
@@ -53,7 +52,7 @@ def mean_ratio(values: Mapping[str, float], baseline: Mapping[str, float]) -> fl
 
 
 def mean_ratio_weights(baseline: Floats) -> Floats:
-    """What each condition's number counts, where the baseline's are constants: (conditions,).
+    """The weight of each condition's number if the baseline's are constants: (conditions,).
 
     Example:
         >>> mean_ratio_weights(np.array([0.25, 0.5])).tolist()
@@ -65,19 +64,19 @@ def mean_ratio_weights(baseline: Floats) -> Floats:
 def measured_ratio_scores(
     values: Floats, scored: Scored, baseline: Floats, baseline_scored: Scored
 ) -> Floats:
-    """One score an image, whose mean is the mean ratio of two measured models.
+    """One score per image, whose mean is the mean ratio of two measured models.
 
     Args:
-        values: What each image scores with the model: (conditions, N).
-        scored: Whether it was scored there, or else skipped: (conditions, N).
-        baseline: What it scores with the baseline: (conditions, N).
-        baseline_scored: Likewise.
+        values: Score of each image with the model: (conditions, N).
+        scored: Whether each image was scored, not skipped: (conditions, N).
+        baseline: Score of each image with the baseline: (conditions, N).
+        baseline_scored: Whether each image was scored with the baseline: (conditions, N).
 
     Returns:
-        (N,) scores. Their spread is that of the ratio as far as it is linear.
+        (N,) scores. Their spread is that of the linearised ratio.
 
     Raises:
-        InputError: If a condition has no image that was scored, or the baseline's number is zero.
+        InputError: If no image of a condition was scored, or the baseline's number is zero.
 
     Example:
         >>> there = np.ones((1, 2), bool)
@@ -89,10 +88,10 @@ def measured_ratio_scores(
         raise InputError("The baseline is not above zero in every condition.")
     weights = mean_ratio_weights(theirs)
     ratio = ours / theirs
-    of_ours = weighted_scores(values, scored, weights)
-    # Of the model alone the mean is V already; the baseline only adds spread around it.
-    of_theirs = weighted_scores(baseline, baseline_scored, weights * ratio)
-    return of_ours - (of_theirs - float(weights @ ours))
+    our_scores = weighted_scores(values, scored, weights)
+    # The model's scores alone already have the mean V; the baseline's only add spread around it.
+    their_scores = weighted_scores(baseline, baseline_scored, weights * ratio)
+    return our_scores - (their_scores - float(weights @ ours))
 
 
 def _means(values: Floats, scored: Scored) -> Floats:

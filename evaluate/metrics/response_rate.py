@@ -1,9 +1,9 @@
 """AURRA: the area under the curve of accuracy over response rate.
 
-    AURRA  =  mean over k = 1..n of the accuracy on the k images of which a model is surest
+    AURRA  =  mean over k = 1..n of the accuracy on the k images of highest confidence
 
-Of images with equal confidence none comes first: each counts as right as they are on average, which
-is what the mean over all their orders gives. The published code leaves their order to its sort.
+Images of equal confidence each count with their mean accuracy, which is the mean over all their
+orders. In the published code their order depends on its sort.
 
 Source: Hendrycks, Zhao, Basart, Steinhardt & Song, "Natural Adversarial Examples", CVPR 2021, and
 calibration_tools.py of hendrycks/natural-adv-examples.
@@ -20,10 +20,10 @@ def aurra(confidence: Confidence, correct: Correct) -> float:
 
     Args:
         confidence: Probability of the likeliest class: (N,), fractions.
-        correct: Whether it is the label: (N,).
+        correct: Whether that class is the label: (N,).
 
     Raises:
-        InputError: If there is no image, or the two are not of the same images.
+        InputError: If there is no image, or the two arrays differ in shape.
 
     Example:
         >>> aurra(np.array([0.9, 0.5]), np.array([True, False]))

@@ -4,9 +4,9 @@
     decided       =  images decided for either / images
     frac_correct  =  (shape + texture) / images
 
-The last two differ by images whose shape and texture are of one category: decided for it, such an
-image counts once in ``decided`` and twice in ``frac_correct``, as in the code of the paper. The
-mean of the categories' biases is another number than the pooled bias, and is not made here.
+The last two differ by images whose shape and texture are of the same category: if the decision is
+for it, such an image counts once in ``decided`` and twice in ``frac_correct``, as in the paper's
+code. The mean of the categories' biases is not the pooled bias and is not computed here.
 
 A decision is for one of several categories, each a set of classes, by one of two rules:
 
@@ -31,18 +31,19 @@ Classes = Sequence[Sequence[int]]
 Flags = npt.NDArray[np.bool_]
 
 _ROUNDING = 1e-12
-"""Means that differ by less are equal: sums of one and another number of terms round apart."""
+"""Relative difference below which means are equal: sums of different numbers of terms round
+differently."""
 
 
 def mean_decisions(logits: Logits, categories: Classes) -> npt.NDArray[np.intp]:
     """The category with the largest mean probability; of equal ones the first.
 
     The probabilities are the softmax over all C classes. Its denominator is the same for all
-    categories and plays no part in which is the largest, so it is left out, and nothing underflows.
+    categories and does not decide which is the largest, so it is omitted, and nothing underflows.
 
     Args:
-        logits: (N, C).
-        categories: The classes of each.
+        logits: Logits of the images: (N, C).
+        categories: Classes of each category.
 
     Returns:
         (N,) positions in ``categories``.
@@ -65,14 +66,14 @@ def argmax_decisions(logits: Logits, categories: Classes) -> npt.NDArray[np.intp
     """The category of the likeliest class; of equal ones the lower class index.
 
     Args:
-        logits: (N, C).
-        categories: The classes of each.
+        logits: Logits of the images: (N, C).
+        categories: Classes of each category.
 
     Returns:
         (N,) positions in ``categories``.
     """
     classes = np.concatenate(categories)
-    owners = np.repeat(np.arange(len(categories)), [len(those) for those in categories])
+    owners = np.repeat(np.arange(len(categories)), [len(group) for group in categories])
     order = np.argsort(classes)
     return np.asarray(owners[order][logits[:, classes[order]].argmax(axis=1)])
 
@@ -86,11 +87,11 @@ RULES: Mapping[str, Callable[[Logits, Classes], npt.NDArray[np.intp]]] = {
 
 @dataclass(frozen=True)
 class Matches:
-    """What decisions for N images match.
+    """Whether the decisions for N images match their shape and their texture.
 
     Attributes:
         shape: Whether a decision is the category of the image's shape: (N,).
-        texture: Whether it is that of its texture: (N,).
+        texture: Whether a decision is the category of the image's texture: (N,).
     """
 
     shape: Flags
@@ -98,12 +99,12 @@ class Matches:
 
     @property
     def either(self) -> Flags:
-        """Whether it is decided at all: (N,)."""
+        """Whether a decision is for shape or texture: (N,)."""
         return self.shape | self.texture
 
 
 def shape_bias(matches: Matches) -> Ratio:
-    """Decisions for shape, of those for shape or texture.
+    """Decisions for shape, as a share of those for shape or texture.
 
     Example:
         >>> matches = Matches(np.array([True, False, False]), np.array([False, True, False]))
@@ -114,12 +115,12 @@ def shape_bias(matches: Matches) -> Ratio:
 
 
 def decided(matches: Matches) -> Ratio:
-    """Images that were decided for shape or texture, of all."""
+    """Images decided for shape or texture, as a share of all."""
     return Ratio(matches.either.astype(float), np.ones(matches.shape.size))
 
 
 def frac_correct(matches: Matches) -> Ratio:
-    """The paper's: an image that is right by shape and by texture counts twice."""
+    """The same as in the paper's code: an image that is right by shape and texture counts twice."""
     return Ratio(_both(matches), np.ones(matches.shape.size))
 
 

@@ -4,13 +4,14 @@
     T5D of a video =  mean over its pairs;  T5D_p  =  mean over the videos of perturbation p
     mT5D           =  mean over p of T5D_p / T5D_p,baseline
 
-r_i is the rank in the later frame of the class that is i-th in the earlier one: 6 stands for all
-that is not among the five. It is not symmetric. The same five classes in the same order are 0, none
-in common is 15, and most is 18: the last two come first, say, and the others are gone.
+r_i is the rank in the later frame of the class that is i-th in the earlier one; 6 stands for every
+rank below the five. The distance is not symmetric. It is 0 for the same five classes in the same
+order, 15 for no class in common, and at most 18, for example if the last two come first and the
+others are gone.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", ICLR 2019, section 4.2 and appendix. Which frames make a pair: ``frame_pairs.py``;
-nobody published a baseline's T5D, so it is handed in as measured.
+no baseline's T5D is published, so it is measured and passed as an argument.
 """
 
 import itertools
@@ -26,21 +27,21 @@ from .mean_ratio import mean_ratio
 
 PLACES = 5
 LARGEST = 18
-"""Of a pair of frames, and so of any mean."""
+"""Largest distance of a pair of frames, and so of any mean."""
 
 DISJOINT = 15
-"""Of a pair that has no class in common."""
+"""Distance of a pair of frames that have no class in common."""
 
 VIDEOS_AT_ONCE = 1024
-"""What is compared then stays in the processor's cache: 64 kB for a place of 31 frames."""
+"""So that the compared data fit into the processor's cache: 64 kB for one rank of 31 frames."""
 
 
 def _matches_by_gain() -> dict[int, list[tuple[int, int]]]:
-    """The places (i, j), from 0: by how much less than ``DISJOINT`` it is to go from i to j."""
-    found: dict[int, list[tuple[int, int]]] = {}
+    """Moves from rank i to rank j, from 0, by how much each lowers ``DISJOINT``."""
+    matches: dict[int, list[tuple[int, int]]] = {}
     for i, j in itertools.product(range(1, PLACES + 1), repeat=2):
-        found.setdefault((6 - i) - abs(i - j), []).append((i - 1, j - 1))
-    return {gain: places for gain, places in found.items() if gain}
+        matches.setdefault((6 - i) - abs(i - j), []).append((i - 1, j - 1))
+    return {gain: places for gain, places in matches.items() if gain}
 
 
 MATCHES_BY_GAIN = _matches_by_gain()
@@ -49,35 +50,35 @@ MATCHES_BY_GAIN = _matches_by_gain()
 def top5_distances(
     top5: npt.NDArray[np.integer[Any]], pairs: Pairs = "consecutive"
 ) -> npt.NDArray[np.float64]:
-    """The mean over the pairs of frames of each video.
+    """The mean distance over the pairs of frames of each video.
 
     Args:
-        top5: The five likeliest classes of each frame, likeliest first: (N, F, 5), F at least 2;
+        top5: Five likeliest classes of each frame, likeliest first: (N, F, 5), F at least 2;
             class indices below 32,768.
-        pairs: Which frames are compared.
+        pairs: Pairs of frames that are compared.
 
     Returns:
         (N,) distances in ranks, 0 to 18; their mean is T5D.
 
     Raises:
-        InputError: If there are no pairs, or not five classes.
+        InputError: If there are no pairs, or not five classes per frame.
 
     Example:
         >>> top5_distances(np.array([[[1, 2, 3, 4, 5], [2, 1, 3, 4, 5], [6, 7, 8, 9, 0]]])).tolist()
         [8.5]
     """
     if top5.ndim != 3 or top5.shape[2] != PLACES:
-        raise InputError(f"T5D needs five classes a frame, (N, F, 5), got {top5.shape}.")
+        raise InputError(f"T5D needs five classes per frame, (N, F, 5), got {top5.shape}.")
     means = np.empty(len(top5))
     for start in range(0, len(top5), VIDEOS_AT_ONCE):
-        some = slice(start, start + VIDEOS_AT_ONCE)
-        means[some] = _distances(top5[some].astype(np.int16), pairs)
+        videos = slice(start, start + VIDEOS_AT_ONCE)
+        means[videos] = _distances(top5[videos].astype(np.int16), pairs)
     return means
 
 
 def _distances(top5: npt.NDArray[np.int16], pairs: Pairs) -> npt.NDArray[np.float64]:
-    """Of (N, F, 5): what no class in common costs, less what each class gains that is."""
-    # Videos last, so that one place of one frame lies in one piece.
+    """The mean distances of (N, F, 5): ``DISJOINT``, less the gain of each class in common."""
+    # Videos last, so that one rank of one frame is contiguous.
     places = np.ascontiguousarray(top5.transpose(2, 1, 0))
     earlier, later = zip(*(frame_pairs(place.T, pairs) for place in places), strict=True)
     match = np.empty(later[0].T.shape, np.bool_)
@@ -95,8 +96,8 @@ def mt5d(t5d: Mapping[str, float], baseline: Mapping[str, float]) -> float:
     """Mean T5D, relative to a baseline model.
 
     Args:
-        t5d: Of the model, for each perturbation; ranks.
-        baseline: Of the baseline; it names the perturbations that must be there.
+        t5d: T5D of the model for each perturbation; ranks.
+        baseline: T5D of the baseline; its keys are the required perturbations.
 
     Returns:
         A fraction: 1.0 moves as far as the baseline. Papers print it times 100.

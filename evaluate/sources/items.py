@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, DatasetLayout, Extent, Item, Source
+from ...contracts import CONDITION_OPTIONS, Condition, DatasetLayout, Extent, Item, Source
 from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
@@ -218,20 +218,10 @@ def _lacking(condition: Condition, items: Mapping[Condition, Items], all_ids: Id
     first = min(set(all_ids).difference(own))
     holder = next(c for c, other in items.items() if first in other.ids)
     noun = items[condition].layout.noun
-    options = " and ".join(_option_of(key) for key, _ in condition.values)
+    options = " and ".join(CONDITION_OPTIONS[key] for key, _ in condition.values)
     return InputError(
         f"The condition {condition} lacks {len(all_ids) - len(own)} of "
         f"{len(all_ids)} {noun}s, first {printable(first)}, which {holder} has. All "
         f"conditions must hold the same {noun}s: complete the data, or name the conditions "
         f"to score with {options}."
     )
-
-
-def _option_of(key: str) -> str:
-    """The command line's option that chooses conditions by the values of a key.
-
-    Example:
-        >>> _option_of("severity"), _option_of("perturbation")
-        ('--severities', '--perturbations')
-    """
-    return f"--{key[:-1]}ies" if key.endswith("y") else f"--{key}s"

@@ -5,10 +5,10 @@ So a benchmark that was added is in the report before anybody writes a module fo
 
 from collections.abc import Iterator, Sequence
 
-from ...contracts import BENCHMARK_INFO
+from ...contracts import BENCHMARK_INFO, SCORE_KEYS
 from ..footnotes import TableCell
 from ..metric_info import quantity_of
-from ..model_results import KEYS, ModelResults, ReportContents, keys_of, refusals
+from ..model_results import ModelResults, ReportContents, keys_of, refusals
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
@@ -20,7 +20,9 @@ def generic_tables(contents: ReportContents, benchmark: str) -> list[Table]:
     metrics = list(dict.fromkeys(score.metric for score in scores))
     rows = [row for model in models for row in _rows(model, benchmark, metrics)]
     words = ("model", "condition") if any(row.words[1] for row in rows) else ("model",)
-    numbers = [(benchmark, s.metric, dict(zip(KEYS, keys_of(s), strict=True))) for s in scores]
+    numbers = [
+        (benchmark, s.metric, dict(zip(SCORE_KEYS, keys_of(s), strict=True))) for s in scores
+    ]
     return [
         table_of_rows(
             BENCHMARK_INFO[benchmark].title,

@@ -123,7 +123,9 @@ def test_kept_images_that_do_not_serve_are_named(
     image.write_bytes(whole)
     photo = min(tree.glob("*/*"))
     Image.open(photo).rotate(90).save(photo)
-    with pytest.raises(RunMismatchError, match=r"kept was made of other images .* --keep") as error:
+    with pytest.raises(
+        RunMismatchError, match=r"kept was made from other images .* --keep"
+    ) as error:
         transfer(tree, weights, tmp_path / "e", **some)
     one_line(error)
     # What a sample does not show, the digest of each shard does.

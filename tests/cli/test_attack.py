@@ -47,4 +47,4 @@ def test_a_wrong_choice_is_one_line(words: list[str], message: str, tmp_path: Pa
 
 def test_scoring_an_attack_says_which_command_attacks(tmp_path: Path) -> None:
     done = run("score", "resnet50", "whitebox", "--data", ".", cwd=tmp_path)
-    assert "is no benchmark but an attack: `evaluator attack whitebox MODEL`" in error_of(done)
+    assert "is an attack, not a benchmark: use `evaluator attack whitebox MODEL`" in error_of(done)

@@ -142,7 +142,7 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["export", "resnet51"], r"no model 'resnet51'. Did you mean resnet50"),
         (["export", "torchvision:resnet180"], r"Did you mean torchvision:resnet1\d"),
         (["parity", "no/such/bundle"], r"no/such/bundle is not a bundle"),
-        (["score", "resnet50", "imagenet-d", "--data", "."], r"no benchmark 'imagenet-d'"),
+        (["score", "resnet50", "imagenet-d", "--data", "."], r"Unknown benchmark 'imagenet-d'"),
         (["score", "resnet50", "imagenet", "--data", "nowhere"], r"nowhere does not exist"),
         (["report", "nowhere"], r"nowhere is not a folder"),
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is not a file"),

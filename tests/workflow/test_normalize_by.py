@@ -185,8 +185,8 @@ def test_a_baseline_of_other_bytes_under_the_same_names_is_told(tmp_path: Path) 
     assert len(evaluator.report(run, normalize_by=same).notes) == 1
     report = evaluator.report([run, other], normalize_by=other)
     assert report.notes[1:] == (
-        f"the files of ImageNet-P that {run} read are not those that {other} read, under the same "
-        "names, in 10 shards: what is normalised is not of the models alone",
+        f"{run} and {other} read different files of ImageNet-P under the same names, in 10 "
+        "shards: what is normalised is not of the models alone",
     )
     assert find(report.scores, "mt5d", run, by=other).value is not None
     limited = write_videos(tmp_path / "limited", OURS, limit=N, data_sha256="ef")

@@ -22,7 +22,7 @@ from evaluator.workflow.report.probe_records import probe_records
 from evaluator.workflow.runs.scored_run import read_runs
 
 EPSILONS = (0.004,)
-OTHER = "was made of other images under these names"
+OTHER = "was made from other images with the same names"
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ def test_every_file_of_a_probe_is_compared_on_request(photos: Path, tmp_path: Pa
     name = sorted(path.relative_to(photos) for path in photos.glob("*/*"))[0]
     Image.open(photos / name).rotate(90).save(photos / name)
     shutil.rmtree(run.folder / "records")
-    with pytest.raises(RunMismatchError, match=r"noise was made of other images .* at least one"):
+    with pytest.raises(RunMismatchError, match=r"noise was made from other images .* at least one"):
         attack(photos, tmp_path / "run", verify_data=True, **probing)
 
 

@@ -75,7 +75,7 @@ def test_work_of_another_identity_is_refused_and_named(
         score(corrupted, tmp_path / "run", **one)
     with pytest.raises(RunMismatchError, match=r"engine\.backend is onnxruntime there, torch here"):
         score(corrupted, tmp_path / "run", limit=2, engine="torch", **one)
-    with pytest.raises(InputError, match=r"was begun with --batch-size 4.*got 2"):
+    with pytest.raises(InputError, match=r"was started with --batch-size 4.*got 2"):
         score(corrupted, tmp_path / "run", limit=2, batch_size=2, **one)
 
 
@@ -200,7 +200,7 @@ def test_a_missing_condition_that_is_asked_for_is_named(
 def test_a_list_that_names_no_condition_is_refused(
     corrupted: Path, tmp_path: Path, wanted: dict[str, object]
 ) -> None:
-    with pytest.raises(InputError, match=r"A list of .* values is expected, got"):
+    with pytest.raises(InputError, match=r"Expected a list of .* values, got"):
         score(corrupted, tmp_path / "run", **wanted)
     assert not (tmp_path / "run").exists()
 

@@ -326,7 +326,7 @@ def test_skipped_images_are_rows_and_counted_everywhere(
 def test_an_unknown_way_to_deal_with_errors_is_refused(
     small: Bundle, tree: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"--on-error is fail or skip; got 'ignore'"):
+    with pytest.raises(InputError, match=r"--on-error must be fail or skip, not 'ignore'"):
         score(small, tree, tmp_path / "run", on_error="ignore")
 
 
@@ -339,7 +339,7 @@ def test_data_that_changed_under_a_run_are_told_by_number_and_name(
     with pytest.raises(RunMismatchError) as caught:
         score(small, tree, tmp_path / "run")
     assert "29 in each condition, 30 then" in str(caught.value)
-    missing = "missing of those that were scored: 1, first n01440764/photo-00003.JPEG"
+    missing = "scored but missing now: 1, first n01440764/photo-00003.JPEG"
     assert missing in str(caught.value)
     os.link(tree / "n01440764" / "photo-00000.JPEG", tree / "n01440764" / "photo-00004.JPEG")
     with pytest.raises(RunMismatchError, match=r"new: 1, first n01440764/photo-00004\.JPEG"):

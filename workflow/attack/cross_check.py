@@ -34,7 +34,7 @@ from ...storage.documents import document_differences
 from ..models.gradient_model import GradientNetwork
 from ..models.parity_images import parity_images
 from ..runs.available_images import AvailableImages
-from ..runs.resume_command import completing_command
+from ..runs.resume_command import resume_command
 from ..runs.run_data import differing_image
 from ..runs.scored_run import ScoredRun
 
@@ -100,7 +100,7 @@ def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "mode
         how = (
             "The command that began it continues it."
             if scored.records.empty
-            else f"Complete it with: {completing_command(scored)}"
+            else f"Complete it with: {resume_command(scored)}"
         )
         raise InputError(
             f"{_named(run)} is not finished: {begun:,} of {run.manifest.items:,} images. {how}"

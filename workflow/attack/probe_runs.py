@@ -39,7 +39,7 @@ from ..runs.attack_scores import epsilons_there
 from ..runs.available_images import AvailableImages
 from ..runs.run_data import RunData
 from ..runs.selection import Selection
-from ..runs.start import begun_run
+from ..runs.start import open_or_create_run
 from .job import AttackedData, pace_of
 from .shards import attack_work, query_work
 
@@ -213,7 +213,7 @@ def make_probes(
         if probe.settings.name == "unbounded":
             conditions = list(epsilon_conditions([1.0]))
         selection = replace(attack.selection, items=dict.fromkeys(conditions, items))
-        run = begun_run(
+        run = open_or_create_run(
             probe.folder,
             probe.key,
             attack.subject,

@@ -32,7 +32,7 @@ from ..runs.available_images import AvailableImages
 from ..runs.provenance import check_run_place, default_folder
 from ..runs.run_data import RunData, find_folder
 from ..runs.selection import Selection
-from ..runs.start import begun_run
+from ..runs.start import open_or_create_run
 from .cross_check import CrossCheck, cross_check, run_to_check_against
 from .cross_checked_shards import cross_checked
 from .job import AttackedData, ImageChoice, attack_circumstances, pace_of
@@ -146,7 +146,7 @@ def attack_whitebox(
     )
     check = cross_check(against, network, subject.spec, source, items, progress)
     key = _key(job, images, found.ids_sha256)
-    selection = Selection(WHITEBOX, dict.fromkeys(conditions, items), found.ids_sha256)
+    selection = Selection(dict.fromkeys(conditions, items), found.ids_sha256)
     at_hand = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
     folder = out or find_folder(
         default_folder(subject, WHITEBOX.name, key_sha256(key)[:8]), at_hand, progress
@@ -154,7 +154,7 @@ def attack_whitebox(
     probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(job, progress)
-        run = begun_run(folder, key, subject, selection, pace, batch, batch_size)
+        run = open_or_create_run(folder, key, subject, selection, pace, batch, batch_size)
         run_data = RunData(run, at_hand, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         made = attack_circumstances(network, images, run.manifest.batch_size)

@@ -34,7 +34,7 @@ from ...engine.throughput import (
     steady_from,
 )
 from ...errors import InputError
-from ...evaluate.benchmarks.table import scored_benchmark
+from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.decode import photo_pixels
 from ...evaluate.generate.photos import sample_photos, write_sample
 from ...evaluate.sources.items import ItemSource, select_items
@@ -180,7 +180,7 @@ def bench(
     progress = progress or NullProgress()
     if not seconds > 0:
         raise InputError(f"--seconds {seconds:g} is not possible; expected more than 0.")
-    info = scored_benchmark(benchmark)
+    info = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
     check_crop(subject.spec, info)
     with ExitStack() as stack:

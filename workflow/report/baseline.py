@@ -8,8 +8,8 @@ from ...contracts import PASSED_AGAINST_ONNX, Run, Score
 from ...errors import InputError, printable
 from ...exporter.zoo.rows import Download
 from ...exporter.zoo.table import find_model
-from ..runs.resume_command import completing_command
-from ..runs.scored_run import ScoredRun, read_runs, told_other_bytes
+from ..runs.resume_command import resume_command
+from ..runs.scored_run import ScoredRun, differing_files_note, read_runs
 
 BASELINE_BENCHMARK = "imagenet-p"
 """Whose T5D nobody published for AlexNet."""
@@ -47,7 +47,7 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
         lacks = f"{len(one.missing)} of {len(one.benchmark.conditions)} perturbations"
         how = "To continue it, repeat the command that started it."
         if not one.records.empty:
-            how = f"Complete it with: {completing_command(one)}"
+            how = f"Complete it with: {resume_command(one)}"
         raise InputError(
             f"--normalize-by needs a finished run, and {printable(folder)} lacks {lacks}. {how}"
         )
@@ -79,7 +79,7 @@ def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> I
     """A line for each run that is normalised although its videos have other bytes."""
     for one in scored:
         names = (printable(one.run.folder), printable(baseline.run.folder))
-        if normalizes(baseline, one) and (other := told_other_bytes(one, baseline, names)):
+        if normalizes(baseline, one) and (other := differing_files_note(one, baseline, names)):
             yield f"{other}: what is normalised is not of the models alone"
 
 

@@ -15,15 +15,15 @@ from ...reporting.table import Table
 from ...reporting.tables.comparison import Compared, comparison_tables
 from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
-from ..runs.resume_command import completing_command
+from ..runs.resume_command import resume_command
 from ..runs.scored_run import (
     CLEAN_BENCHMARK,
     ScoredRun,
     changed_crop,
+    differing_files_note,
     facts_of,
     identity,
     read_runs,
-    told_other_bytes,
     unique_names,
 )
 from .hints import needs_leftover
@@ -249,10 +249,10 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
                 yield (
                     f"{side.letter} is not finished on {one.benchmark.title}: {len(one.missing)} "
                     f"of {len(one.benchmark.conditions)} conditions are missing. Complete it "
-                    f"with: {completing_command(one)}"
+                    f"with: {resume_command(one)}"
                 )
     for name in common:
-        if other := told_other_bytes(b.runs[name], a.runs[name], ("B", "A")):
+        if other := differing_files_note(b.runs[name], a.runs[name], ("B", "A")):
             yield f"{other}: the difference is not of the models alone"
         elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
             yield (

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ...contracts import Condition, Progress
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.categories import CATEGORIES
+from ...evaluate.benchmarks.cue_conflict import CUE_CONFLICT
 from ...evaluate.classes import class_names
 from ...evaluate.sources.open_source import open_source
 from ...reporting.attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
@@ -196,7 +197,7 @@ def _pixels(
 def _read_pixels(
     run: ScoredRun, places: Sequence[Path], ids: Sequence[str], progress: Progress
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    benchmark, preprocessing = run.benchmark, run.run.key.preprocessing
+    benchmark, preprocessing = CUE_CONFLICT, run.run.key.preprocessing
     source = open_source(
         places, benchmark.conditions, progress=progress, layout=benchmark.tree, damaged_ok=True
     )

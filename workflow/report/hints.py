@@ -11,7 +11,7 @@ from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_B
 from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
 from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...storage.documents import document_differences, plain
-from ..runs.resume_command import completing_command
+from ..runs.resume_command import resume_command
 from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
 from .baseline import (
     BASELINE_BENCHMARK,
@@ -48,7 +48,7 @@ def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -
     if reason in _NEEDS:
         return _NEEDS[reason](one, related)
     if one.missing:
-        return f"{reason}. Complete the run with: {completing_command(one)}"
+        return f"{reason}. Complete the run with: {resume_command(one)}"
     return reason
 
 
@@ -64,7 +64,7 @@ def _needs_clean(one: ScoredRun, related: RelatedRuns) -> str:
     reason = f"the imagenet run {printable(clean.run.folder)} is not finished ({done} of {items})"
     if clean.records.empty:
         return reason
-    return f"{reason}. Complete it with: {completing_command(clean)}"
+    return f"{reason}. Complete it with: {resume_command(clean)}"
 
 
 def _needs_baseline(one: ScoredRun, related: RelatedRuns) -> str:

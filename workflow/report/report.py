@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
+from ...contracts import SCORE_KEYS, AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
 from ...reporting.markdown import markdown_of
-from ...reporting.model_results import KEYS, ModelResults, ReportContents
+from ...reporting.model_results import ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
 from ...reporting.table import Table
 from ...reporting.tables.report import published_beside, report_tables
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .figures import Figures
 
 _OWN_FIELDS = (
-    *("metric", *KEYS, "restarts", "step_size", "relative_epsilon"),
+    *("metric", *SCORE_KEYS, "restarts", "step_size", "relative_epsilon"),
     *("value", "low", "high", "n", "skipped"),
 )
 """Fields of a score that the benchmark sets; the others say which run it came from."""

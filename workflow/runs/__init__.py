@@ -1,1 +1,1 @@
-"""Runs: which images, where records belong, whether the images at hand are those of the run."""
+"""Runs: which images they cover, how they are started and resumed, and how they are read."""

@@ -21,19 +21,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...attacks.attack_counts import AttackCounts, attack_counts
-from ...attacks.records import SCHEMA
-from ...attacks.transfer import TRANSFER_SCHEMA, transfer_counts
+from ...attacks.transfer import transfer_counts
 from ...contracts import (
     AttackSettings,
     AuxiliaryRecords,
-    Benchmark,
     Condition,
+    Difference,
+    Evaluation,
     Run,
     Score,
     TransferSource,
     wilson_interval,
 )
-from ...evaluate.benchmarks.table import find_benchmark
+from ...evaluate.benchmarks.table import ATTACKS, find_benchmark
 from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
@@ -50,23 +50,28 @@ METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchange
 """Metrics of each epsilon and count of steps, and the field of ``AttackCounts`` behind each."""
 
 
-def benchmark_of(run: Run) -> Benchmark:
-    """The benchmark of a run; that of an attack has the epsilons that the run has."""
-    benchmark, settings = find_benchmark(run.key.benchmark), run.key.attack
-    if settings is None:
-        return benchmark
-    transfer = run.key.transfer if benchmark.name == TRANSFER.name else None
-    published = benchmark.info.published_items
-    scores = partial(_scores, settings, run.key.limit)
+def benchmark_of(run: Run) -> Evaluation:
+    """The benchmark of a run; of an attack, the evaluation of the epsilons that the run has."""
+    attack, settings = ATTACKS.get(run.key.benchmark), run.key.attack
+    if attack is None or settings is None:
+        return find_benchmark(run.key.benchmark)
+    transfer = run.key.transfer if attack is TRANSFER else None
+    scores = partial(_scores, settings)
     if transfer is not None:
-        scores = partial(_transfer_scores, settings, transfer, run.key.limit)
-    return replace(
-        benchmark,
+        scores = partial(_transfer_scores, settings, transfer)
+    return Evaluation(
+        info=attack.info,
         conditions=epsilon_conditions(epsilons_there(run)),
-        protocol=run.key.protocol,
-        schema=SCHEMA if transfer is None else TRANSFER_SCHEMA,
-        scores=partial(scores, published),
+        scores=partial(scores, run.key.limit, attack.info.published_items),
+        differences=_no_differences,
     )
+
+
+def _no_differences(
+    a: "Records", b: "Records", beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
+) -> Iterator[Difference]:
+    """Attacks are not compared in pairs."""
+    yield from ()
 
 
 def epsilons_there(run: Run) -> list[float]:

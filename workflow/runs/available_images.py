@@ -1,4 +1,4 @@
-"""The images that a command was given, read to be compared with those that a run was made of."""
+"""The images that a command was given, for comparison with those that a run was made from."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ Digests = dict[str, str | None]
 
 
 class AvailableImages:
-    """The images that a command was given; each is read once to be compared.
+    """The images that a command was given; each is read at most once for the comparison.
 
     Args:
-        benchmark: The benchmark that they are of; for an attack, that of the clean images.
-        source: Where they are.
-        items: Those of each condition, sorted by id.
-        preprocessing: Of the model.
-        places: The folders and tar files of the source.
+        benchmark: Benchmark of the images; for an attack, that of the clean images.
+        source: Source of the images.
+        items: Items of each condition, sorted by id.
+        preprocessing: Preprocessing of the model.
+        places: Folders and tar files of the source.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class AvailableImages:
         preprocessing: Preprocessing,
         places: Sequence[Path],
     ) -> Self:
-        """Those of a selection, whose conditions are the data's or an attack's."""
-        there = source.conditions()
-        items = {_data_condition(c, there): items for c, items in selection.items.items()}
+        """The images of a selection, whose conditions are the data's or an attack's."""
+        available = source.conditions()
+        items = {_data_condition(c, available): items for c, items in selection.items.items()}
         return cls(benchmark, source, items, preprocessing, places)
 
     def condition(self, condition: Condition) -> Condition:
-        """The condition of the data: an attack has clean images at every epsilon."""
+        """The condition of the data; it is the clean one for every epsilon of an attack."""
         return _data_condition(condition, self.items)
 
     def other_conditions(self) -> Iterator[Condition]:
-        """Conditions of the data that were not asked for."""
+        """Conditions of the data that were not selected."""
         return (c for c in self._source.conditions() if c not in self.items)
 
     def sample(self, condition: Condition) -> Digests:
@@ -70,25 +70,25 @@ class AvailableImages:
         return self.digests({condition: ids})[condition]
 
     def digests(self, ids: Mapping[Condition, Iterable[str]]) -> dict[Condition, Digests]:
-        """SHA-256 of the files with these ids of each condition; less those that are not there.
+        """SHA-256 of the files with these ids in each condition; missing ids are left out.
 
         Raises:
-            InputError: If the data are gone.
+            InputError: If the data no longer exist.
         """
-        items = {c: self._with_ids(c, wanted) for c, wanted in ids.items()}
+        items = {condition: self._with_ids(condition, names) for condition, names in ids.items()}
         unread = [
             (condition, item)
-            for condition, wanted in items.items()
-            for item in wanted
+            for condition, group in items.items()
+            for item in group
             if item.id not in self._digests.setdefault(condition, {})
         ]
         digests = file_digests(self._source, [item for _, item in unread])
         for (condition, item), digest in zip(unread, digests, strict=True):
             self._digests[condition][item.id] = digest
-        return {c: {item.id: self._digests[c][item.id] for item in w} for c, w in items.items()}
+        return {c: {i.id: self._digests[c][i.id] for i in group} for c, group in items.items()}
 
     def damaged(self, condition: Condition, ids: Iterable[str]) -> list[str]:
-        """Those of the images that cannot be read or decoded."""
+        """The ids among these whose images cannot be read or decoded."""
         items = self._with_ids(condition, ids)
         digests = file_digests(self._source, items, self._decode)
         return [item.id for item, digest in zip(items, digests, strict=True) if digest is None]
@@ -111,15 +111,15 @@ class AvailableImages:
         self._benchmark.decode(data, item, self._preprocessing, list(frames))
 
 
-def _data_condition(condition: Condition, of_data: Iterable[Condition]) -> Condition:
-    return condition if condition in of_data else Condition()
+def _data_condition(condition: Condition, available: Iterable[Condition]) -> Condition:
+    return condition if condition in available else Condition()
 
 
 def _with_ids(items: Sequence[Item], ids: Iterable[str]) -> list[Item]:
     """The items that have these ids; items are sorted by id."""
-    found = []
+    matches = []
     for id in ids:
         position = bisect_left(items, id, key=lambda item: item.id)
         if position < len(items) and items[position].id == id:
-            found.append(items[position])
-    return found
+            matches.append(items[position])
+    return matches

@@ -1,4 +1,4 @@
-"""Where a run lies unless the user says so, and under which circumstances its shards are made."""
+"""The default folder of a run, and the provenance of its shards."""
 
 import importlib.metadata
 import platform
@@ -29,11 +29,11 @@ def default_folder(subject: ResolvedModel, benchmark: str, digits: str) -> Path:
 
 
 def check_run_place(subject: ResolvedModel, benchmark: str, out: Path | None) -> None:
-    """Refuse a place where a run cannot be, before the work.
+    """Refuse a folder that cannot hold the run, before any work.
 
     Raises:
         InputError: If the folder holds something else.
-        OutputError: If nothing can be written there.
+        OutputError: If it cannot be written to.
     """
     if out is not None:
         check_run_folder(out)
@@ -42,22 +42,22 @@ def check_run_place(subject: ResolvedModel, benchmark: str, out: Path | None) ->
 
 
 def circumstances(
-    believed: VerifiedEngine,
+    verified: VerifiedEngine,
     device: Device,
     versions: Mapping[str, str],
     data: Sequence[Path],
     labels: Path | None,
     batch_size: int,
 ) -> Provenance:
-    """What the provenances of all shards of this process share.
+    """The part of the provenance that all shards of this process share.
 
     Args:
-        believed: What computes, and how far it is believed.
-        device: On what.
-        versions: Of the packages that compute.
-        data: The folders and tars that are read.
-        labels: The list of classes that was named, if any.
-        batch_size: That is asked of the engine.
+        verified: Engine, with its parity result.
+        device: Device that the engine runs on.
+        versions: Versions of the packages that compute.
+        data: Folders and tar files that are read.
+        labels: File with the list of classes; `None` if not given.
+        batch_size: Batch size of the run.
     """
     return Provenance(
         host=socket.gethostname(),
@@ -68,8 +68,8 @@ def circumstances(
             **decoder_versions(),
             **versions,
         },
-        parity=believed.parity,
-        parity_status=believed.status,
+        parity=verified.parity,
+        parity_status=verified.status,
         batch_size=batch_size,
         data=tuple(printable(place.absolute()) for place in data),
         data_sha256="",
@@ -81,23 +81,23 @@ def circumstances(
 
 
 class ShardClock:
-    """Since when a shard is being made, of which its provenance speaks once it is finished."""
+    """Measures the time that a shard takes, for its provenance."""
 
     def __init__(self) -> None:
-        self._started, self._began = datetime.now(UTC), time.monotonic()
+        self._started, self._start_seconds = datetime.now(UTC), time.monotonic()
 
-    def provenance(self, made: Provenance, batch_size: int, data_sha256: str) -> Provenance:
-        """Of the shard, which is finished now.
+    def provenance(self, shared: Provenance, batch_size: int, data_sha256: str) -> Provenance:
+        """The provenance of the shard, which has just been finished.
 
         Args:
-            made: What the provenances of all shards share.
-            batch_size: That there was memory for.
-            data_sha256: Of what was read for the shard.
+            shared: Part of the provenance that all shards share.
+            batch_size: Largest batch size for which there was memory.
+            data_sha256: SHA-256 of what was read for the shard.
         """
         return replace(
-            made,
-            batch_size=min(made.batch_size, batch_size),
+            shared,
+            batch_size=min(shared.batch_size, batch_size),
             data_sha256=data_sha256,
             started=self._started.isoformat("T", "seconds"),
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=round(time.monotonic() - self._start_seconds, 3),
         )

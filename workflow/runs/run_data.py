@@ -1,7 +1,7 @@
-"""Whether the images at hand are those that a run was made of.
+"""Whether the given images are those that a run was made from.
 
-A run is found again by the names of its images. Their bytes are compared as well: an even sample of
-each condition whenever it is used again, and every file with ``--verify-data``.
+A run is identified by the names of its images. Their bytes are compared as well: an even sample of
+each condition whenever the run is resumed, and every file with ``--verify-data``.
 """
 
 import itertools
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DifferingImage:
-    """An image at hand that is not the one that a run was made of.
+    """A given image that is not the one that a run was made from.
 
     Attributes:
-        run: The run.
-        id: Of the image.
-        condition: Of the image.
-        recorded: What the run knows of the condition's images.
-        readable: Whether it can be read at all.
-        noun: What an image is called.
+        run: Run.
+        id: Id of the image.
+        condition: Condition of the image.
+        recorded: Fingerprint that the run has of the condition's images.
+        readable: Whether the given image can be read.
+        noun: Word for an image in messages.
     """
 
     run: Run
@@ -58,23 +58,22 @@ class DifferingImage:
     noun: str
 
     def __str__(self) -> str:
-        where = f" ({self.condition})" if self.condition.values else ""
         return (
-            f"{printable(self.run.folder)} was made of other {self.noun}s under these names "
-            f"({', '.join(self.recorded.data)}): {printable(self.id)}{where} "
+            f"{_made_from_other(self.run, self.noun, self.recorded.data)} {printable(self.id)}"
+            f"{_in_condition(self.condition)} "
             f"{'differs' if self.readable else 'cannot be read here'}"
         )
 
 
 class RunData:
-    """The images of a run, compared with those at hand.
+    """The images of a run, compared with those that are given.
 
     Args:
-        run: The run.
-        images: The images at hand.
+        run: Run.
+        images: Given images.
         progress: Progress callback.
         conditions: Conditions of the run, which may be those of an attack.
-        option: The option that names the folder of the run.
+        option: Option that sets the folder of the run, for messages.
     """
 
     def __init__(
@@ -92,11 +91,11 @@ class RunData:
         self._lock = Lock()
 
     def check(self, *, every_file: bool = False) -> None:
-        """Compare the images of the conditions that the run has already.
+        """Compare the images of the conditions that the run already has.
 
         Args:
             every_file: Whether to compare every file of the shards that are finished with their
-                digests, beside the samples.
+                digests, in addition to the samples.
 
         Raises:
             RunMismatchError: If an image differs.
@@ -111,9 +110,9 @@ class RunData:
         noun = self._images.noun
         if conditions_without_fingerprint(self._run):
             self._progress.note(
-                f"{printable(self._run.folder)} was begun by an older version, which did not "
-                f"record the content of its {noun}s: they cannot be compared with these {noun}s. "
-                "--verify-data compares them all."
+                f"{printable(self._run.folder)} was started by an older version, which did not "
+                f"record the content of its {noun}s, so they are not compared with these {noun}s. "
+                "Use --verify-data to compare them all."
             )
         others = recorded_places(self._run)
         if others and others.isdisjoint(self._images.places) and not self._any_known():
@@ -126,14 +125,16 @@ class RunData:
     def watched(self, work: Work) -> Iterator[Work]:
         """Work that records the images of each condition before its first shard.
 
-        At the end the images are compared again: other processes may have made some of the shards.
+        At the end the images are compared again, since other processes may have made some shards.
 
         Raises:
             RunMismatchError: If an image differs.
             OutputError: If a fingerprint cannot be written.
         """
 
-        def watching(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+        def watched_work(
+            shard: Shard, advance: Callable[[int], None]
+        ) -> "tuple[pa.Table, Provenance]":
             condition = self._images.condition(shard.condition)
             self._record(condition)
             try:
@@ -145,7 +146,7 @@ class RunData:
                 self._leave_out_damaged(condition)
             return table, provenance
 
-        yield watching
+        yield watched_work
         self._refuse_difference()
         for condition in self._images.items:
             tidy(self._run, condition)
@@ -179,7 +180,7 @@ class RunData:
             leave_out(self._run, condition, self._images.damaged(condition, ids))
 
     def _check_every_file(self) -> None:
-        """Compare every file of the shards that are finished with their digests."""
+        """Compare every file of the finished shards with their digests."""
         ranges = self._finished_ranges()
         total, done, noun = sum(stop - start for _, start, stop in ranges), 0, self._images.noun
         for (condition, start, stop), shards in ranges.items():
@@ -196,7 +197,7 @@ class RunData:
             )
 
     def _finished_ranges(self) -> dict[tuple[Condition, int, int], list[Shard]]:
-        """Ranges of a condition's items, each with the finished shards that are of it."""
+        """Ranges of a condition's items, each with its finished shards."""
         manifest = self._run.manifest
         ranges: dict[tuple[Condition, int, int], list[Shard]] = {}
         for shard in shards_of(self._conditions, manifest.items, manifest.shard_size):
@@ -210,18 +211,17 @@ class RunData:
         if provenance.data_sha256 == digest:
             return
         items = self._images.items[self._images.condition(shard.condition)]
-        where = f" ({shard.condition})" if shard.condition.values else ""
         advice = self._advice
         if skipped_in(self._run, [shard]) is not None:
             advice = (
-                f"Some were skipped: if they were repaired, remove "
+                f"Some were skipped: if they have been repaired, remove "
                 f"{printable(shard_path(self._run, shard))} and repeat the command. Otherwise, "
                 f"{advice}"
             )
         raise RunMismatchError(
-            f"{printable(self._run.folder)} was made of other {self._images.noun}s under these "
-            f"names ({', '.join(provenance.data)}): of {printable(items[shard.start].id)} to "
-            f"{printable(items[shard.stop - 1].id)}{where}, at least one differs. {advice}"
+            f"{_made_from_other(self._run, self._images.noun, provenance.data)} of "
+            f"{printable(items[shard.start].id)} to {printable(items[shard.stop - 1].id)}"
+            f"{_in_condition(shard.condition)}, at least one differs. {advice}"
         )
 
     @property
@@ -230,21 +230,21 @@ class RunData:
 
 
 def differing_image(run: Run, images: AvailableImages) -> DifferingImage | None:
-    """The first image at hand that is not the one that the run was made of.
+    """The first given image that is not the one that the run was made from; `None` if all are.
 
-    Compared are the samples of these conditions that the run has, and that of one other condition
-    that both have. Images that are damaged or cannot be read are no other images, unless no image
-    of their condition is the same.
+    The samples of the selected conditions are compared as far as the run has them, and that of one
+    further condition that both have. An image that is damaged or cannot be read does not differ,
+    unless no image of its condition is the same.
 
     Raises:
-        InputError: If a fingerprint is damaged, or the data are gone.
+        InputError: If a fingerprint is damaged, or the data no longer exist.
     """
     others = (c for c in images.other_conditions() if _is_known(run, c))
-    known = [c for c in images.items if _is_known(run, c)] + list(itertools.islice(others, 1))
-    recorded = {condition: read_fingerprint(run, condition) for condition in known}
-    here = images.digests({condition: r.files for condition, r in recorded.items()})
+    compared = [c for c in images.items if _is_known(run, c)] + list(itertools.islice(others, 1))
+    recorded = {condition: read_fingerprint(run, condition) for condition in compared}
+    given = images.digests({condition: r.files for condition, r in recorded.items()})
     for condition, fingerprint in recorded.items():
-        result = compare_files(fingerprint, here[condition])
+        result = compare_files(fingerprint, given[condition])
         damaged = images.damaged(condition, result.different)
         different = [name for name in result.different if name not in damaged]
         unread = [*damaged, *result.unread]
@@ -260,7 +260,7 @@ def find_folder(default: Path, images: AvailableImages, progress: Progress) -> P
     """The folder of the run of these images: the default one, or one with a number after it.
 
     Raises:
-        InputError: If a run that is there is damaged.
+        InputError: If an existing run is damaged.
     """
     numbered = (default.with_name(f"{default.name}-{number}") for number in itertools.count(2))
     folders = [default, *itertools.takewhile(lambda f: f.exists(), numbered)]
@@ -270,11 +270,22 @@ def find_folder(default: Path, images: AvailableImages, progress: Progress) -> P
         difference = differing_image(open_run(folder), images)
         if difference is None:
             return folder
-        progress.note(f"{difference}; it is left as it is.")
+        progress.note(f"{difference}; that run is left unchanged.")
     unused = (f for f in folders if not (f / MANIFEST).is_file())
     return next(unused, default.with_name(f"{default.name}-{len(folders) + 1}"))
 
 
+def _made_from_other(run: Run, noun: str, places: Sequence[str]) -> str:
+    return (
+        f"{printable(run.folder)} was made from other {noun}s with the same names "
+        f"({', '.join(places)}):"
+    )
+
+
+def _in_condition(condition: Condition) -> str:
+    return f" ({condition})" if condition.values else ""
+
+
 def _is_known(run: Run, condition: Condition) -> bool:
-    """Whether the run has records of a condition's images, and says what they were made of."""
+    """Whether the run has records of a condition's images, and a fingerprint of them."""
     return has_fingerprint(run, condition) and is_used(run, condition)

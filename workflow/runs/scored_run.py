@@ -1,4 +1,4 @@
-"""Runs that were read, and what they are called where several stand side by side."""
+"""Runs that were read, and their names where a report shows several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import Benchmark, Condition, Run, Score
+from ...contracts import Condition, Evaluation, Run, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...records.fingerprints import compare_runs
@@ -24,15 +24,15 @@ CLEAN_BENCHMARK = "imagenet"
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run that was read."""
+    """A run with its finished records."""
 
     run: Run
-    benchmark: Benchmark
+    benchmark: Evaluation
     records: RunRecords
 
     @property
     def clean(self) -> "pa.Table | None":
-        """The records of a benchmark without conditions, if it is finished."""
+        """The records of a benchmark without conditions; `None` if it is not finished."""
         return next(iter(self.records.finished.values()), None)
 
     @property
@@ -42,80 +42,86 @@ class ScoredRun:
 
     @cached_property
     def skipped(self) -> bool:
-        """Whether images were skipped in what is there."""
-        made = self.run.manifest
-        shards = shards_of(self.benchmark.conditions, made.items, made.shard_size)
+        """Whether images were skipped in the finished part."""
+        manifest = self.run.manifest
+        shards = shards_of(self.benchmark.conditions, manifest.items, manifest.shard_size)
         return skipped_in(self.run, shards) is not None
 
 
 def identity(run: Run) -> tuple[object, ...]:
-    """What the runs of one model on one engine share."""
+    """The part of the identity that the runs of one model on one engine share."""
     return (run.key.weights_sha256, run.key.engine, run.key.preprocessing)
 
 
-def facts_of(one: ScoredRun) -> Score:
-    """What all scores of a run share."""
-    run, spec = one.run, one.run.manifest.model
-    made = one.records.provenance
+def facts_of(scored: ScoredRun) -> Score:
+    """The fields that all scores of a run share."""
+    run, spec = scored.run, scored.run.manifest.model
+    shards = scored.records.provenance
     return Score(
         run=str(run.folder),
         model=spec.name,
         weights=str(spec.weights),
         engine=run.key.engine.backend,
-        devices=tuple(dict.fromkeys(str(shard.device) for shard in made)),
+        devices=tuple(dict.fromkeys(str(shard.device) for shard in shards)),
         precision=run.key.engine.precision,
         crop_px=run.key.preprocessing.crop_px,
         benchmark=run.key.benchmark,
         protocol=run.key.protocol,
-        parity=", ".join(dict.fromkeys(shard.parity_status for shard in made)),
-        adversarial_parity=_adversarial_parity(one),
+        parity=", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
+        adversarial_parity=_adversarial_parity(scored),
         generated=bool(run.key.generated),
     )
 
 
-def _adversarial_parity(one: ScoredRun) -> str | None:
-    """Whether the engine agreed on adversarial images, where it classifies such."""
-    if one.run.key.benchmark != TRANSFER.name:
+def _adversarial_parity(scored: ScoredRun) -> str | None:
+    """Whether the engine passed parity on adversarial images; `None` if it classified none."""
+    if scored.run.key.benchmark != TRANSFER.name:
         return None
-    words = []
-    for shard in one.records.provenance:
+    statuses = []
+    for shard in scored.records.provenance:
         if (result := shard.adversarial_parity) is not None:
-            words.append("passed" if result.passed else "failed")
+            statuses.append("passed" if result.passed else "failed")
         elif shard.parity_status != "reference":
-            words.append("not checked")
-    return ", ".join(dict.fromkeys(words)) or None
+            statuses.append("not checked")
+    return ", ".join(dict.fromkeys(statuses)) or None
 
 
-def shards_of_other_bytes(a: ScoredRun, b: ScoredRun) -> int:
-    """In how many shards the runs read other bytes under the same names, if both were cut alike."""
-    cuts = [(one.run.manifest.shard_size, *one.records.finished) for one in (a, b)]
-    if cuts[0] != cuts[1] or a.records.begun or b.records.begun:
+def _differing_shards(a: ScoredRun, b: ScoredRun) -> int:
+    """The number of shards for which the runs read other bytes; 0 if their shards differ."""
+    sizes = [(scored.run.manifest.shard_size, *scored.records.finished) for scored in (a, b)]
+    if sizes[0] != sizes[1] or a.records.begun or b.records.begun:
         return 0
-    made = zip(a.records.provenance, b.records.provenance, strict=True)
-    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in made)
+    pairs = zip(a.records.provenance, b.records.provenance, strict=True)
+    return sum(ours.data_sha256 != theirs.data_sha256 for ours, theirs in pairs)
 
 
-def told_other_bytes(one: ScoredRun, other: ScoredRun, names: tuple[str, str]) -> str | None:
-    """That two runs, called by these names, read other bytes under the same names, if so."""
-    files = compare_runs(one.run, other.run, one.benchmark.conditions)
-    shards = shards_of_other_bytes(one, other)
+def differing_files_note(a: ScoredRun, b: ScoredRun, names: tuple[str, str]) -> str | None:
+    """A note that two runs read files of equal names but other content; `None` if they did not.
+
+    Args:
+        a: First run.
+        b: Second run.
+        names: Names of the two runs in the note.
+    """
+    files = compare_runs(a.run, b.run, a.benchmark.conditions)
+    shards = _differing_shards(a, b)
     if not files.different and not shards:
         return None
-    what = f"first {printable(files.different[0])}" if files.different else f"in {shards} shards"
+    where = f"first {printable(files.different[0])}" if files.different else f"in {shards} shards"
     return (
-        f"the files of {one.benchmark.title} that {names[0]} read are not those that {names[1]} "
-        f"read, under the same names, {what}"
+        f"{names[0]} and {names[1]} read different files of {a.benchmark.title} under the same "
+        f"names, {where}"
     )
 
 
 def changed_crop(run: Run) -> bool:
-    """Whether the model takes another crop than it was trained with, which is a mark."""
+    """Whether the model's crop is not the one that it was trained with, which reports mark."""
     spec = run.manifest.model
     return spec.preprocessing.crop_px != spec.trained_crop_px
 
 
 def changed_source_crop(run: Run) -> bool:
-    """The same of the model that was attacked, as far as its training is known here."""
+    """The same for the model that was attacked, if it is in the zoo."""
     if run.key.transfer is None or run.key.benchmark != TRANSFER.name:
         return False
     from ...exporter.zoo.table import MODELS
@@ -129,14 +135,14 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """The runs in these folders, each a run or a folder of runs.
 
     Raises:
-        InputError: If a folder holds no run, or a run is damaged or the probe of an attack.
+        InputError: If a folder holds no run, or a run is damaged or is the probe of an attack.
     """
     scored = []
     for run in find_runs(list(folders)):
         if run.key.probe is not None:
             raise InputError(
-                f"{printable(run.folder)} is a probe, and says nothing without its attack: give "
-                f"the attack's run, {printable(run.folder.parent.parent)}."
+                f"{printable(run.folder)} is a probe, which cannot be reported without its attack: "
+                f"give the attack's run, {printable(run.folder.parent.parent)}."
             )
         benchmark = benchmark_of(run)
         scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
@@ -144,35 +150,31 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
 
 
 def _name(run: Run) -> str:
-    """The model's name, which alone means its published weights, computed in float32."""
+    """The model's name; without addition it means its published weights, computed in float32."""
     spec, precision = run.manifest.model, run.key.engine.precision
-    words = []
+    additions = []
     if spec.weights.kind == "random":
-        words.append("random weights")
+        additions.append("random weights")
     if spec.weights.kind == "file":
-        words.append(printable(Path(spec.weights.reference).name))
+        additions.append(printable(Path(spec.weights.reference).name))
     if precision != "fp32":
-        words.append(precision)
-    return f"{spec.name} ({', '.join(words)})" if words else spec.name
+        additions.append(precision)
+    return f"{spec.name} ({', '.join(additions)})" if additions else spec.name
 
 
 def _source(run: Run) -> str:
-    """Where the images come from that it classified, where they were made on another model."""
+    """The model on which the classified images were made; empty if there is none."""
     transfer = run.key.transfer
-    return f"from {transfer.model}" if transfer and run.key.benchmark == "transfer" else ""
+    return f"from {transfer.model}" if transfer and run.key.benchmark == TRANSFER.name else ""
 
 
 def unique_names(runs: Sequence[Run]) -> list[str]:
-    """The model's name, with as much more as tells the runs of one report apart."""
+    """The model's name, with the additions that are needed to distinguish the runs of a report."""
     details = (
         _name,
         lambda run: str(run.manifest.model.weights),
         lambda run: run.key.attack.protocol if run.key.attack else "",
-        lambda run: (
-            f"from {run.key.transfer.model}"
-            if run.key.benchmark == "transfer" and run.key.transfer
-            else ""
-        ),
+        _source,
         lambda run: run.key.engine.backend,
         lambda run: run.key.engine.input_kind,
         lambda run: "generated" if run.key.generated else "",
@@ -181,9 +183,9 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
     )
     names = [details[0](run) for run in runs]
     for detail in details[1:]:
-        told = list(zip(names, map(detail, runs), strict=True))
+        pairs = list(zip(names, map(detail, runs), strict=True))
         names = [
-            f"{name}, {word}" if word and any(n == name and w != word for n, w in told) else name
-            for name, word in told
+            f"{name}, {word}" if word and any(n == name and w != word for n, w in pairs) else name
+            for name, word in pairs
         ]
     return names

@@ -1,4 +1,4 @@
-"""What of a benchmark is scored: which conditions, and which items of each."""
+"""The part of a benchmark to score: which conditions, and which items of each."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,12 @@ from ...evaluate.sources.items import ItemSource, select_items, shared_items
 
 ON_ERROR = ("fail", "skip")
 
-Wanted = Mapping[str, Sequence[str | int] | None]
+Values = Mapping[str, Sequence[str | int] | None]
+"""Values to select for keys of conditions; `None` selects all."""
 
 
 def places_of(data: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The folders and tars that a user names, one or several.
+    """The folders and tar files that a user names, one or several.
 
     Example:
         >>> [place.name for place in places_of(["noise.tar", "blur.tar"])], places_of("c")[0].name
@@ -26,56 +27,55 @@ def places_of(data: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def skips_bad_files(on_error: str) -> bool:
-    """What ``--on-error`` says.
+    """Whether ``--on-error`` is ``skip``.
 
     Raises:
-        InputError: If it is no word that it knows.
+        InputError: If it is neither ``fail`` nor ``skip``.
     """
     if on_error not in ON_ERROR:
-        raise InputError(f"--on-error is {' or '.join(ON_ERROR)}; got {on_error!r}.")
+        raise InputError(f"--on-error must be {' or '.join(ON_ERROR)}, not {on_error!r}.")
     return on_error == "skip"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items of a benchmark's conditions are scored.
+    """The items to score, in each condition.
 
     Attributes:
-        benchmark: Whose they are.
-        items: Of each condition, the same ids in all.
-        ids_sha256: Over the ids that all conditions share, before any subset or limit.
+        items: Items of each condition, with the same ids in all.
+        ids_sha256: SHA-256 over the ids that all conditions share, before any subset or limit.
     """
 
-    benchmark: Benchmark
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
 
-    def __str__(self) -> str:
+    def text(self, benchmark: Benchmark) -> str:
+        """How many items of a benchmark they are, in words."""
         conditions = len(self.items)
         where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
-        many = "s" if conditions > 1 else ""
-        return f"{self.count:,} {self.benchmark.tree.noun}s of {self.benchmark.title}{where}{many}"
+        plural = "s" if conditions > 1 else ""
+        return f"{self.count:,} {benchmark.tree.noun}s of {benchmark.title}{where}{plural}"
 
     @property
     def conditions(self) -> list[Condition]:
-        """In the benchmark's order."""
+        """The conditions, in the benchmark's order."""
         return list(self.items)
 
     @property
     def count(self) -> int:
-        """Items in each condition."""
+        """The number of items in each condition."""
         return len(self.items[self.conditions[0]])
 
     @property
     def frames(self) -> int:
-        """Of an item, the most that one has."""
+        """The largest number of frames of an item."""
         return max(items[0].frames for items in self.items.values())
 
 
 def select(
     benchmark: Benchmark,
     source: ItemSource,
-    wanted: Wanted,
+    values: Values,
     *,
     limit: int | None,
     progress: Progress,
@@ -85,38 +85,40 @@ def select(
     """The items to score now.
 
     Args:
-        benchmark: Whose conditions.
-        source: Where they are.
-        wanted: Values of a condition's keys to choose, such as ``{"severity": [3]}``; none is all.
-        limit: Items in each condition, evenly spaced.
-        progress: Is told what the data lack.
-        missing_ok: Keep what a condition lacks and others have, as items that cannot be read.
-        every: Only each n-th of the sorted ids, before any limit.
+        benchmark: Benchmark to score.
+        source: Source of its items.
+        values: Values to select for keys of conditions, such as ``{"severity": [3]}``; `None`
+            selects all.
+        limit: Number of items to select in each condition, evenly spaced; `None` for all.
+        progress: Progress callback.
+        missing_ok: Whether items that only some conditions have are kept in the others as well, as
+            items that cannot be read.
+        every: Step through the sorted ids: only each n-th is selected, before any limit.
 
     Raises:
-        InputError: If a value is none of the benchmark's, a condition that is asked for is not
-            there, if conditions differ in their ids, or if generated data have lost their mark.
+        InputError: If the benchmark has no such value, if a selected condition is missing, if
+            conditions differ in their ids, or if generated data have lost their mark.
     """
-    conditions = _conditions(benchmark, source, wanted, progress)
-    # Which images there are, and so which run it is, must not depend on what is scored now.
+    conditions = _conditions(benchmark, source, values, progress)
+    # The ids of all images identify the run, so they must not depend on what is scored now.
     compared = source.conditions() if missing_ok else conditions
     shared = shared_items(source, compared, missing_ok=missing_ok)
-    everything = {condition: shared[condition] for condition in conditions}
+    items = {condition: shared[condition] for condition in conditions}
     if source.generated is None:
-        refuse_lost_marker(source, everything.values(), missing_ok=missing_ok)
-    ids = next(iter(everything.values())).ids
+        refuse_lost_marker(source, items.values(), missing_ok=missing_ok)
+    ids = next(iter(items.values())).ids
     digest = hashlib.sha256("\0".join(ids).encode()).hexdigest()
-    chosen = select_items(range(0, len(ids), every), limit)
-    if len(chosen) < len(ids):
-        everything = {c: found.at(chosen) for c, found in everything.items()}
-    return Selection(benchmark, everything, digest)
+    positions = select_items(range(0, len(ids), every), limit)
+    if len(positions) < len(ids):
+        items = {condition: every_item.at(positions) for condition, every_item in items.items()}
+    return Selection(items, digest)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
-    """Stored stimuli have one size, and only a model of that crop can take them.
+    """Refuse a model whose crop is not the size at which the stimuli are stored.
 
     Raises:
-        InputError: If the model's crop is another.
+        InputError: If the sizes differ.
     """
     crop_px, stored_px = model.preprocessing.crop_px, benchmark.stimuli_px
     if stored_px is not None and crop_px != stored_px:
@@ -124,41 +126,41 @@ def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:
             f"{model.name} takes {crop_px} px, but the images of {benchmark.title} are stored at "
             f"{stored_px} px and are never resized. Make a bundle for them with `evaluator export "
             f"{model.asked_as} --crop-px {stored_px} --out FOLDER` and score FOLDER, or add "
-            f"--crop-px {stored_px} here; either is marked."
+            f"--crop-px {stored_px} here; reports mark either."
         )
 
 
 def _conditions(
-    benchmark: Benchmark, source: ItemSource, wanted: Wanted, progress: Progress
+    benchmark: Benchmark, source: ItemSource, values: Values, progress: Progress
 ) -> list[Condition]:
-    chosen = list(benchmark.conditions)
-    for key, values in wanted.items():
-        if values is None:
+    selected = list(benchmark.conditions)
+    for key, allowed in values.items():
+        if allowed is None:
             continue
-        _check_values(benchmark, key, values)
-        chosen = [condition for condition in chosen if condition[key] in values]
-    there = [condition for condition in chosen if condition in source.conditions()]
-    if not there:
-        raise _not_there(benchmark, str(chosen[0]))
-    for key, values in wanted.items():
-        for value in values or ():
-            if not any(condition[key] == value for condition in there):
-                raise _not_there(benchmark, f"{key} {value}")
-    if len(there) < len(chosen):
-        absent = next(condition for condition in chosen if condition not in there)
+        _check_values(benchmark, key, allowed)
+        selected = [condition for condition in selected if condition[key] in allowed]
+    available = [condition for condition in selected if condition in source.conditions()]
+    if not available:
+        raise _missing(benchmark, str(selected[0]))
+    for key, allowed in values.items():
+        for value in allowed or ():
+            if not any(condition[key] == value for condition in available):
+                raise _missing(benchmark, f"{key} {value}")
+    if len(available) < len(selected):
+        absent = next(condition for condition in selected if condition not in available)
         progress.note(
-            f"{len(chosen) - len(there)} of {len(chosen)} conditions are not in the data, first "
-            f"{absent}; the others are scored."
+            f"{len(selected) - len(available)} of {len(selected)} conditions are not in the data, "
+            f"first {absent}; the others are scored."
         )
-    return there
+    return available
 
 
-def _not_there(benchmark: Benchmark, what: str) -> InputError:
+def _missing(benchmark: Benchmark, condition: str) -> InputError:
     tree, keys = benchmark.tree, benchmark.conditions[0].values
-    lacking = f"folder for {what}" if keys else f"{tree.noun}s of {benchmark.title}"
+    missing = f"folder for {condition}" if keys else f"{tree.noun}s of {benchmark.title}"
     layout = "".join(f"<{key}>/" for key, _ in keys)
     return InputError(
-        f"The data hold no {lacking}. Expected {layout}{tree.example} below --data, or in a tar "
+        f"The data contain no {missing}. Expected {layout}{tree.example} below --data, or in a tar "
         "file that it names."
     )
 
@@ -167,11 +169,11 @@ def _check_values(benchmark: Benchmark, key: str, values: Sequence[str | int]) -
     known = list(dict.fromkeys(c[key] for c in benchmark.conditions if key in dict(c.values)))
     if isinstance(values, str) or not values:
         raise InputError(
-            f"A list of {key} values is expected, got {values!r}; leave it out for all."
+            f"Expected a list of {key} values, got {values!r}; omit the option to select all."
         )
     unknown = [value for value in values if value not in known]
     if not known:
-        raise InputError(f"{benchmark.title} has no {key} to choose: leave it out.")
+        raise InputError(f"{benchmark.title} has no {key} to select: omit the option.")
     if unknown:
         raise InputError(
             f"{benchmark.title} has no {key} {unknown[0]!r}. Expected {', '.join(map(str, known))}."

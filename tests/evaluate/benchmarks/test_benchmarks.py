@@ -8,9 +8,10 @@ import pytest
 
 from evaluator.contracts import AuxiliaryRecords, Condition, Item, Score
 from evaluator.errors import InputError
-from evaluator.evaluate.benchmarks.imagenet import CLEAN, IMAGENET
+from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.benchmarks.pairs import outcomes_in_order
+from evaluator.evaluate.benchmarks.plain_images import CLEAN
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.evaluate.layouts import CORRUPTIONS
@@ -270,7 +271,9 @@ def test_relative_mce_takes_the_clean_error_of_the_same_images() -> None:
 
 def test_a_wrong_name_gets_a_near_one() -> None:
     assert find_benchmark("imagenet-c") is IMAGENET_C
-    with pytest.raises(InputError, match=r"no benchmark 'imagenetc'. Did you mean imagenet-c\?"):
+    with pytest.raises(
+        InputError, match=r"Unknown benchmark 'imagenetc'. Did you mean imagenet-c\?"
+    ):
         find_benchmark("imagenetc")
 
 

@@ -7,9 +7,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, NullProgress, Score
+from evaluator.contracts import (
+    BENCHMARK_INFO,
+    AuxiliaryRecords,
+    Condition,
+    Difference,
+    Item,
+    NullProgress,
+    Score,
+)
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_a import IMAGENET_A
+from evaluator.evaluate.benchmarks.plain_images import PlainImages
 from evaluator.evaluate.classes import imagenet_a_index
 from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_imagenet_a as second
@@ -50,6 +59,18 @@ def test_only_the_200_classes_are_answered_and_their_probabilities_sum_to_one() 
         assert row["top5"] == expected.top5
         assert row["label"] == label
         np.testing.assert_allclose(row["probability"], expected.probability, rtol=1e-6)
+
+
+def test_any_set_of_images_can_have_classes_of_its_own() -> None:
+    images = PlainImages(BENCHMARK_INFO["imagenet"], frozenset({3, 5, 8, 13, 21}))
+    logits = np.arange(60, dtype=np.float32).reshape(2, 30) % 7
+    labels = [5, 3]
+    batch = batch_of([Item(f"{i}", label, "") for i, label in enumerate(labels)])
+    table = pa.Table.from_batches([images.record(logits, batch)])
+    # Of the five, row 0 has the logits 3, 5, 1, 6, 0 and row 1 has 5, 0, 3, 1, 2.
+    assert table["top5"].to_pylist() == [[13, 5, 3, 8, 21], [3, 8, 21, 13, 5]]
+    scores = {s.metric: s for s in images.scores({CLEAN: table}, AuxiliaryRecords())}
+    assert [scores[name].value for name in ("top1_error", "top5_error")] == [0.5, 0.0]
 
 
 def test_ties_go_to_the_lower_class_index_among_the_200() -> None:

@@ -243,7 +243,7 @@ def test_a_baseline_that_never_flips_is_refused_by_the_name_of_the_perturbation(
         still_videos(4, [name for name in PERTURBATIONS if name not in ("tilt", "snow")])
     )
     scores = scores_of(ours, still)
-    reason = "the baseline's flip probability is 0 for snow, tilt: no ratio can be had"
+    reason = "the baseline's flip probability is 0 for snow, tilt: no ratio exists"
     assert find(scores, "mfr", normalize_by=MEASURED).reason == reason
     assert str(find(scores, "mt5d").reason).startswith("the baseline's T5D is 0 for snow, tilt")
     assert find(scores, "mfr", normalize_by=None).value is not None

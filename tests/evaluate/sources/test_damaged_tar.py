@@ -25,7 +25,7 @@ from evaluator.tests.evaluate.sources.tars import (
     tar_of,
     tree,
 )
-from evaluator.workflow.runs.selection import Wanted, select
+from evaluator.workflow.runs.selection import Values, select
 
 # ----------------------------------------------------------------------------- damaged tars
 
@@ -75,7 +75,7 @@ def test_of_a_truncated_tar_the_rest_is_missing_item_by_item(tmp_path: Path) -> 
     path.write_bytes(whole.read_bytes()[: 4 * 1024 + 512 + 5])  # inside the fifth of nine
     progress = NullProgress()
     complete, source = opened(whole), opened(path, damaged_ok=True)
-    wanted: Wanted = {"severity": [1, 2]}
+    wanted: Values = {"severity": [1, 2]}
     expected = select(IMAGENET_C, complete, wanted, limit=None, progress=progress)
     selection = select(IMAGENET_C, source, wanted, limit=None, progress=progress, missing_ok=True)
     assert selection.ids_sha256 == expected.ids_sha256

@@ -7,7 +7,7 @@ from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.evaluate.sources.items import Files, IdPool, Items, select_items, shared_items
-from evaluator.workflow.runs.selection import Wanted, select
+from evaluator.workflow.runs.selection import Values, select
 
 TENCH, DALMATIAN = "n01440764", "n02110341"  # classes 0, 251
 IDS = tuple(f"{wnid}/{name}.JPEG" for wnid in (TENCH, DALMATIAN) for name in "abcd")
@@ -102,7 +102,7 @@ def test_what_a_condition_lacks_is_an_item_that_cannot_be_read(tmp_path: Path) -
 def test_missing_images_do_not_change_which_run_it_is(tmp_path: Path) -> None:
     whole = tree_of(tmp_path / "whole", fog_1="abc", fog_2="abc")
     holed = tree_of(tmp_path / "holed", fog_1="abc", fog_2="bc")
-    wanted: Wanted = {"corruption": ["fog"], "severity": [1, 2]}
+    wanted: Values = {"corruption": ["fog"], "severity": [1, 2]}
     complete = select(IMAGENET_C, whole, wanted, limit=None, progress=NullProgress())
     with pytest.raises(InputError, match="severity=2 lacks 1 of 3 images"):
         select(IMAGENET_C, holed, wanted, limit=None, progress=NullProgress())
@@ -120,7 +120,7 @@ def test_what_is_scored_now_does_not_change_which_run_it_is(
     tmp_path: Path, wanted: list[str] | None
 ) -> None:
     source = tree_of(tmp_path, fog_1="abcd", fog_2="abcd", snow_1="abc", snow_2="ab")
-    everything: Wanted = {"corruption": None, "severity": None}
+    everything: Values = {"corruption": None, "severity": None}
     expected = select(
         IMAGENET_C, source, everything, limit=None, progress=NullProgress(), missing_ok=True
     )

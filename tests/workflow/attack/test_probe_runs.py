@@ -277,7 +277,7 @@ def test_choices_that_are_none_are_refused(
 def test_a_probe_by_itself_is_no_report(tree: Path, tmp_path: Path) -> None:
     run = probed(tree, tmp_path / "run", epsilons=EPSILONS[:1])
     for place in (run.folder / "probes", run.folder / "probes" / "noise"):
-        with pytest.raises(InputError, match="is a probe, and says nothing") as raised:
+        with pytest.raises(InputError, match="is a probe, which cannot be reported") as raised:
             evaluator.report(place)
         assert str(run.folder) in str(raised.value)
 

@@ -265,7 +265,7 @@ def test_an_unknown_benchmark_on_disk_is_named(tmp_path: Path) -> None:
     manifest = _manifest_of(folder)
     other = replace(manifest, key=replace(manifest.key, benchmark="imagenet-x"), seal="")
     create_or_open(tmp_path / "b", other)
-    with pytest.raises(InputError, match="no benchmark 'imagenet-x'"):
+    with pytest.raises(InputError, match="Unknown benchmark 'imagenet-x'"):
         evaluator.report([tmp_path])
 
 

@@ -118,8 +118,8 @@ def test_other_images_under_the_same_names_get_a_run_of_their_own(
     assert records(second) == records(score(model, processed, tmp_path / "fresh"))
     assert records(second) != before == records(first)
     assert any(
-        f"{first.folder} was made of other images under these names ({photos}): "
-        "n01440764/000.png differs; it is left as it is." == note
+        f"{first.folder} was made from other images with the same names ({photos}): "
+        "n01440764/000.png differs; that run is left unchanged." == note
         for note in told.notes
     )
     # Each is found again, whichever comes first.
@@ -135,8 +135,8 @@ def test_other_images_are_refused_in_a_folder_that_was_named(
     with pytest.raises(RunMismatchError) as error:
         score(model, processed, run.folder)
     assert one_line(error) == (
-        f"{run.folder} was made of other images under these names ({photos}): n01440764/000.png "
-        "differs. Choose another --out, or give the images of that run."
+        f"{run.folder} was made from other images with the same names ({photos}): "
+        "n01440764/000.png differs. Choose another --out, or give the images of that run."
     )
     assert records(run) == before
 
@@ -244,7 +244,7 @@ def test_a_run_of_the_format_before_is_continued_with_a_note(
     run = score(model, photos, out, progress=told)
     assert run.key == key
     assert run.manifest.schema == 6
-    assert any("was begun by an older version, which did not record" in n for n in told.notes)
+    assert any("was started by an older version, which did not record" in n for n in told.notes)
     assert not fingerprint_path(run, CLEAN).exists()
     with pytest.raises(RunMismatchError, match="at least one differs"):
         score(model, processed, out, verify_data=True)
@@ -265,7 +265,7 @@ def test_a_new_condition_of_an_old_run_has_the_note_too(
     age(score(large_model, corrupted["first"], corruptions=["fog"], **options))
     told = NullProgress()
     score(large_model, corrupted["first"], corruptions=["snow"], progress=told, **options)
-    assert any("was begun by an older version, which did not record" in n for n in told.notes)
+    assert any("was started by an older version, which did not record" in n for n in told.notes)
 
 
 def test_a_fingerprint_that_is_missing_or_edited_is_named(
@@ -317,7 +317,9 @@ def test_a_damaged_file_may_be_repaired(
         score(model, tree, run, **options)
         damaged.write_bytes(whole)
         skipped = run / "records/part-00000.parquet"
-        with pytest.raises(RunMismatchError, match=rf"if they were repaired, remove {skipped}"):
+        with pytest.raises(
+            RunMismatchError, match=rf"if they have been repaired, remove {skipped}"
+        ):
             score(model, tree, run, verify_data=True, **options)
         skipped.unlink()  # as the note about skipped images says as well
     assert read_fingerprint(open_run(run), CLEAN).files["n01440764/000.png"] is None
@@ -433,5 +435,7 @@ def test_a_comparison_says_that_the_images_differ(
     other = small.small_bundle(tmp_path / "other", seed=1)
     a = score(model, photos, tmp_path / "a", batch_size=4)
     b = score(str(other.folder), processed, tmp_path / "b", batch_size=8)  # other shards
-    (note,) = (n for n in evaluator.compare(a.folder, b.folder).notes if "are not those" in n)
+    (note,) = (
+        n for n in evaluator.compare(a.folder, b.folder).notes if "read different files" in n
+    )
     assert "under the same names, first n01440764/000.png" in note

@@ -198,7 +198,7 @@ def attack_transfer(
         )
         for subject in subjects
     ]
-    selection = Selection(TRANSFER, dict.fromkeys(conditions, items), found.ids_sha256)
+    selection = Selection(dict.fromkeys(conditions, items), found.ids_sha256)
     at_hand = AvailableImages.of(IMAGENET, data_source, selection, job.preprocessing, images.places)
     transfer = Transfer(
         job, _source_of(job, attacked, handed), selection, images, attacked, at_hand

@@ -27,7 +27,7 @@ from ...runs.available_images import AvailableImages
 from ...runs.provenance import circumstances, default_folder
 from ...runs.run_data import RunData, find_folder
 from ...runs.selection import Selection
-from ...runs.start import begun_run, images_per_second
+from ...runs.start import images_per_second, open_or_create_run
 from ..job import AttackedData, ImageChoice, attack_circumstances, pace_of
 from .shards import cut_of
 from .targets import OpenTarget, TransferTarget
@@ -100,7 +100,7 @@ def open_targets(
     for victim, key, folder, engine, size in zip(
         victims, keys, folders, engines, sizes, strict=True
     ):
-        run = begun_run(
+        run = open_or_create_run(
             folder,
             key,
             victim.subject,
@@ -186,7 +186,7 @@ def _kept(
         benchmark=WHITEBOX.name,
         protocol=protocol_name("whitebox", job.settings.protocol),
     )
-    run = begun_run(
+    run = open_or_create_run(
         folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
     )
     data = _checked_data(run, transfer, asked, progress, option="--keep")
