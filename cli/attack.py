@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 import typer
 
 from ..workflow.models.options import WeightsOptions
+from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group
 from .options import (
     BatchSize,
     Device,
@@ -32,59 +33,121 @@ Photos = Annotated[
     list[Path],
     typer.Option(
         metavar="PATH",
-        help="ImageNet's validation photos: a folder, or a tar file, which is read in place; "
-        "repeat it for several.",
+        help="Validation images of ImageNet: a folder, or a tar file, which is read without "
+        "unpacking. Repeat the option for several.",
+        rich_help_panel=DATA,
     ),
 ]
 Protocol = Annotated[
     str,
     typer.Option(
         metavar="paper|standard",
-        help="paper: targeted at a random class, step 2/255. standard: untargeted, several "
-        "starts and losses, the worst case of each image.",
+        help="Preset of the attack's settings. paper: targeted at a random class, step 2/255. "
+        "standard: untargeted, several restarts and losses, worst case of each image.",
+        rich_help_panel=ATTACK,
     ),
 ]
 Epsilons = Annotated[
     Words | None,
-    typer.Option(metavar="A,B,...", help="Of [0, 1], such as 0.01 or 8/255; only these now."),
+    typer.Option(
+        metavar="A,B,...",
+        help="Epsilons to attack in this call, in [0, 1], e.g. 0.01 or 8/255. Default: those of "
+        "the protocol.",
+        rich_help_panel=ATTACK,
+    ),
 ]
 RelativeEpsilon = Annotated[
-    bool, typer.Option("--relative-epsilon", help="Epsilon as a share of the largest pixel.")
+    bool,
+    typer.Option(
+        "--relative-epsilon",
+        help="Take epsilon as a fraction of the largest pixel value of each image.",
+        rich_help_panel=ATTACK,
+    ),
 ]
-Steps = Annotated[Words | None, typer.Option(metavar="10,20,...", help="Counts that are answered.")]
+Steps = Annotated[
+    Words | None,
+    typer.Option(
+        metavar="10,20,...",
+        help="Step counts to report. Default: those of the protocol.",
+        rich_help_panel=ATTACK,
+    ),
+]
 StepSize = Annotated[
-    str | None, typer.Option(metavar="S", help="Of [0, 1]; 2/225 is what the paper prints.")
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Step size in [0, 1], e.g. 2/225, which the paper's text has. Default: that of the "
+        "protocol.",
+        rich_help_panel=ATTACK,
+    ),
 ]
-Restarts = Annotated[int | None, typer.Option(help="Starts that are tried.")]
+Restarts = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Random restarts with each loss, the first start included. Default: those of the "
+        "protocol.",
+        rich_help_panel=ATTACK,
+    ),
+]
 Subset = Annotated[
-    str | None, typer.Option(metavar="every-second", help="Of the sorted images, as the paper.")
+    str | None,
+    typer.Option(
+        metavar="every-second",
+        help="Attack every second one of the sorted images, as the paper does.",
+        rich_help_panel=DATA,
+    ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Number of images to attack, evenly spaced over all of them.",
+        rich_help_panel=DATA,
+    ),
+]
 Traced = Annotated[
     int | None,
-    typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 300."),
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Number of images that do all steps even after a success, for the reliability "
+        "diagnostics. Default: 300.",
+        rich_help_panel=ATTACK,
+    ),
 ]
 AttackSeed = Annotated[
-    int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Seed of random starts and targets, and of random weights.",
+        rich_help_panel=ATTACK,
+    ),
 ]
 CheckAgainst = Annotated[
     Path | None,
     typer.Option(
         metavar="RUN",
-        help="A run of imagenet, of the attacked model by an engine: its predictions are compared "
-        "with PyTorch's, and the attack stops where parity's bounds cannot explain a difference.",
+        help="Run of imagenet, of the attacked model on an engine. PyTorch's predictions are "
+        "compared with its predictions, and the attack stops if parity's bounds cannot explain "
+        "a difference.",
+        rich_help_panel=ENGINE,
     ),
 ]
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Attack a model with gradients, in PyTorch, and say whether the attack can be believed.",
+    help="Attack a model and assess whether the attack is reliable.",
+    epilog="evaluator attack whitebox resnet50 --data /data/imagenet/val --limit 1000",
 )
 
 
 def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Path | None) -> None:
-    """Attack, and report on the runs that there are then."""
+    """Attack, then report on the runs of the attack."""
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
     check_outputs(json)
@@ -101,7 +164,11 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
         write_json(json, result.document())
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="evaluator attack whitebox resnet50 --protocol standard --data /data/imagenet/val "
+    "--limit 1000 --probe",
+)
 @takes_model_options(WeightsOptions)
 def whitebox(
     model: Model,
@@ -119,12 +186,20 @@ def whitebox(
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default: runs/<model>/whitebox-<hash>."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the run. Default: runs/<model>/whitebox-<hash>.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     device: Device = None,
     batch_size: BatchSize = None,
     parity: Annotated[
-        bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
+        bool,
+        typer.Option(
+            help="On a GPU, attack only if its logits agree with those of the CPU.",
+            rich_help_panel=ENGINE,
+        ),
     ] = True,
     on_error: OnError = "fail",
     check_against: CheckAgainst = None,
@@ -133,20 +208,31 @@ def whitebox(
         bool,
         typer.Option(
             "--probe",
-            help="Make what else judges the attack: noise, Square, twice the steps, no bound. "
-            "On a run that is finished, only these.",
+            help="Also run probes that test whether the attack is reliable: noise, Square, twice "
+            "the steps, and no bound. On a finished run, only the probes are run.",
+            rich_help_panel=ATTACK,
         ),
     ] = False,
     probe_images: Annotated[
-        int | None, typer.Option(metavar="N", help="Images in a probe. Default: 200.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of images in each probe. Default: 200.",
+            rich_help_panel=ATTACK,
+        ),
     ] = None,
     probe_queries: Annotated[
-        int | None, typer.Option(metavar="N", help="Of Square, an image. Default: 1000.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Queries of Square per image. Default: 1000.",
+            rich_help_panel=ATTACK,
+        ),
     ] = None,
     json: Json = None,
     **options: Unpack[WeightsOptions],
 ) -> None:
-    """Attack a model with its own gradients. The same command continues an unfinished run."""
+    """Attack a model with its own gradients. Run the same command again to resume."""
     from ..workflow.attack.whitebox import attack_whitebox
 
     def attack(display: "Progress") -> "tuple[Run, ...]":
@@ -182,27 +268,39 @@ def whitebox(
     _attack_and_report(attack, json)
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
+    "--data /data/imagenet/val",
+)
 @takes_model_options(WeightsOptions)
 def transfer(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
-            help="The models that classify the images: each as MODEL elsewhere.",
+            metavar="MODEL",
+            help="The models that classify the adversarial images; each is named like MODEL in the "
+            "other commands.",
             callback=lambda names: [importable(name) for name in names],
         ),
     ],
     data: Photos,
     source: Annotated[
-        str, typer.Option(metavar="MODEL", help="The model that is attacked.")
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="Surrogate: the model that is attacked.",
+            rich_help_panel=ATTACK,
+        ),
     ] = "resnext50_32x4d",
     protocol: Protocol = "paper",
     image: Annotated[
         str | None,
         typer.Option(
             metavar="first-hit|last",
-            help="What is handed on. Default: the paper's first hit, else the last iterate.",
+            help="Image that the other models classify: the first iterate that succeeds, or the "
+            "last one. Default: first-hit with the protocol paper, else last.",
+            rich_help_panel=ATTACK,
         ),
     ] = None,
     epsilon: Epsilons = None,
@@ -218,8 +316,10 @@ def transfer(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Each model has its run in it, under its name. Default: runs/<model>/"
-            "transfer-<hash>."
+            metavar="DIR",
+            help="Folder in which each model gets a run under its name. Default: "
+            "runs/<model>/transfer-<hash>.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     engine: Engine = None,
@@ -227,22 +327,36 @@ def transfer(
     batch_size: BatchSize = None,
     source_weights: Annotated[
         str,
-        typer.Option(metavar="default|random|FILE", help="Where the source's weights come from."),
+        typer.Option(
+            metavar="default|random|FILE",
+            help="Where the weights of the source come from.",
+            rich_help_panel=ATTACK,
+        ),
     ] = "default",
     source_crop_px: Annotated[
-        int | None, typer.Option(help="Another crop of the source than its training's.")
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Side of the centre crop of the source. Default: that of its training.",
+            rich_help_panel=ATTACK,
+        ),
     ] = None,
     precision: Precision = None,
     parity: Annotated[
         bool,
-        typer.Option(help="Believe engines only where they agree, on adversarial images as well."),
+        typer.Option(
+            help="Use only engines that agree with PyTorch, also on adversarial images.",
+            rich_help_panel=ENGINE,
+        ),
     ] = True,
     on_error: OnError = "fail",
     keep: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep the images there, losslessly, for further models; what is there is used.",
+            help="Folder to save the adversarial images in, without loss. Images that are already "
+            "in it are used again.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     check_against: CheckAgainst = None,
@@ -250,7 +364,7 @@ def transfer(
     json: Json = None,
     **options: Unpack[WeightsOptions],
 ) -> None:
-    """Attack one model, and let others classify the images. The same command continues."""
+    """Attack one model and let others classify the images. Run the same command again to resume."""
     from ..workflow.attack.transfer.attack import attack_transfer
 
     def attack(display: "Progress") -> "tuple[Run, ...]":

@@ -6,6 +6,7 @@ from typing import Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
+from .command_help import DATA, ENGINE, OUTPUT
 from .options import (
     BatchSize,
     Corruptions,
@@ -31,40 +32,54 @@ def score(
         str,
         typer.Argument(
             metavar="BENCHMARK",
-            help="imagenet, imagenet-c, imagenet-p, cue-conflict or imagenet-a.",
+            help="One of imagenet, imagenet-c, imagenet-p, cue-conflict and imagenet-a.",
         ),
     ],
     data: Annotated[
         list[Path],
         typer.Option(
             metavar="PATH",
-            help="A folder that holds the images or videos, or a tar file, which is read in "
-            "place; repeat it for several.",
+            help="Images or videos of the benchmark: a folder, or a tar file, which is read "
+            "without unpacking. Repeat the option for several.",
+            rich_help_panel=DATA,
         ),
     ],
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default: runs/<model>/<benchmark>-<hash>."),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the run. Default: runs/<model>/<benchmark>-<hash>.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Images or videos a condition, evenly spaced.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Images or videos per condition, evenly spaced over all of them. Default: all.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     corruptions: Corruptions = None,
     severities: Severities = None,
     perturbations: Perturbations = None,
     parity: Annotated[
-        bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
+        bool,
+        typer.Option(
+            help="Score only on an engine that agrees with PyTorch.", rich_help_panel=ENGINE
+        ),
     ] = True,
     on_error: OnError = "fail",
     verify_data: VerifyData = False,
     json: Json = None,
     **options: Unpack[GraphOptions],
 ) -> None:
-    """Score a model on a benchmark. The same command continues an unfinished run."""
+    """Score a model on a benchmark. Run the same command again to resume."""
     from ..workflow.score import score as score_model
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
@@ -89,7 +104,7 @@ def score(
             progress=display,
             **options,
         )
-        from ..workflow.report.report import report  # late: the first batch need not wait for it
+        from ..workflow.report.report import report  # after scoring, which need not wait for it
 
         result = report([run.folder])
         display.note(f"Run: {run.folder}")

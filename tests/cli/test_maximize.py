@@ -35,7 +35,7 @@ def test_a_command_makes_the_images_and_tells_of_them(tmp_path: Path) -> None:
     again = maximize(out, *words)
     assert again.returncode == 0
     assert again.stdout == done.stdout
-    assert "made before; they are kept as they are" in again.stderr
+    assert "made before; the existing files are used" in again.stderr
     message = error_of(maximize(out, *words, "--epsilon", "1/255"))
     assert "holds other maximizing images: settings.epsilon is 4.0 there, 0.003" in message
 
