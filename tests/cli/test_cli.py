@@ -439,4 +439,4 @@ def test_tables_are_shown_before_files_are_written(tmp_path: Path) -> None:
 def test_two_things_do_not_go_to_standard_output_together() -> None:
     done = run("report", "runs", "--json", "-", "--markdown", "-")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Only one thing fits on standard output" in done.stderr
+    assert "Only one result can go to standard output" in done.stderr
