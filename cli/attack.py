@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 import typer
 
 from ..workflow.models.options import WeightsOptions
-from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group
+from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group, option
 from .options import (
     BatchSize,
     Device,
@@ -31,109 +31,94 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Option(
-        metavar="PATH",
-        help="Validation images of ImageNet: a folder, or a tar file, which is read without "
+    option(
+        DATA,
+        "Validation images of ImageNet: a folder, or a tar file, which is read without "
         "unpacking. Repeat the option for several.",
-        rich_help_panel=DATA,
+        metavar="PATH",
     ),
 ]
 Protocol = Annotated[
     str,
-    typer.Option(
-        metavar="paper|standard",
-        help="Preset of the attack's settings. paper: targeted at a random class, step 2/255. "
+    option(
+        ATTACK,
+        "Preset of the attack's settings. paper: targeted at a random class, step 2/255. "
         "standard: untargeted, several restarts and losses, worst case of each image.",
-        rich_help_panel=ATTACK,
+        metavar="paper|standard",
     ),
 ]
 Epsilons = Annotated[
     Words | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="Epsilons to attack in this call, in [0, 1], e.g. 0.01 or 8/255. Default: those of "
+    option(
+        ATTACK,
+        "Epsilons to attack in this call, in [0, 1], e.g. 0.01 or 8/255. Default: those of "
         "the protocol.",
-        rich_help_panel=ATTACK,
+        metavar="A,B,...",
     ),
 ]
 RelativeEpsilon = Annotated[
     bool,
-    typer.Option(
+    option(
+        ATTACK,
+        "Take epsilon as a fraction of the largest pixel value of each image.",
         "--relative-epsilon",
-        help="Take epsilon as a fraction of the largest pixel value of each image.",
-        rich_help_panel=ATTACK,
     ),
 ]
 Steps = Annotated[
     Words | None,
-    typer.Option(
-        metavar="10,20,...",
-        help="Step counts to report. Default: those of the protocol.",
-        rich_help_panel=ATTACK,
-    ),
+    option(ATTACK, "Step counts to report. Default: those of the protocol.", metavar="10,20,..."),
 ]
 StepSize = Annotated[
     str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="Step size in [0, 1], e.g. 2/225, which the paper's text has. Default: that of the "
+    option(
+        ATTACK,
+        "Step size in [0, 1], e.g. 2/225, which the paper's text has. Default: that of the "
         "protocol.",
-        rich_help_panel=ATTACK,
+        metavar="SIZE",
     ),
 ]
 Restarts = Annotated[
     int | None,
-    typer.Option(
+    option(
+        ATTACK,
+        "Random restarts with each loss, the first start included. Default: those of the protocol.",
         metavar="N",
-        help="Random restarts with each loss, the first start included. Default: those of the "
-        "protocol.",
-        rich_help_panel=ATTACK,
     ),
 ]
 Subset = Annotated[
     str | None,
-    typer.Option(
+    option(
+        DATA,
+        "Attack every second one of the sorted images, as the paper does.",
         metavar="every-second",
-        help="Attack every second one of the sorted images, as the paper does.",
-        rich_help_panel=DATA,
     ),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Number of images to attack, evenly spaced over all of them.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "Number of images to attack, evenly spaced over all of them.", metavar="N", min=1),
 ]
 Traced = Annotated[
     int | None,
-    typer.Option(
+    option(
+        ATTACK,
+        "Number of images that do all steps even after a success, for the reliability "
+        "diagnostics. Default: 300.",
         metavar="N",
         min=0,
-        help="Number of images that do all steps even after a success, for the reliability "
-        "diagnostics. Default: 300.",
-        rich_help_panel=ATTACK,
     ),
 ]
 AttackSeed = Annotated[
     int,
-    typer.Option(
-        metavar="N",
-        min=0,
-        help="Seed of random starts and targets, and of random weights.",
-        rich_help_panel=ATTACK,
-    ),
+    option(ATTACK, "Seed of random starts and targets, and of random weights.", metavar="N", min=0),
 ]
 CheckAgainst = Annotated[
     Path | None,
-    typer.Option(
-        metavar="RUN",
-        help="Run of imagenet, of the attacked model on an engine. PyTorch's predictions are "
+    option(
+        ENGINE,
+        "Run of imagenet, of the attacked model on an engine. PyTorch's predictions are "
         "compared with its predictions, and the attack stops if parity's bounds cannot explain "
         "a difference.",
-        rich_help_panel=ENGINE,
+        metavar="RUN",
     ),
 ]
 
@@ -186,48 +171,33 @@ def whitebox(
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the run. Default: runs/<model>/whitebox-<hash>.",
-            rich_help_panel=OUTPUT,
-        ),
+        option(OUTPUT, "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"),
     ] = None,
     device: Device = None,
     batch_size: BatchSize = None,
     parity: Annotated[
         bool,
-        typer.Option(
-            help="On a GPU, attack only if its logits agree with those of the CPU.",
-            rich_help_panel=ENGINE,
-        ),
+        option(ENGINE, "On a GPU, attack only if its logits agree with those of the CPU."),
     ] = True,
     on_error: OnError = "fail",
     check_against: CheckAgainst = None,
     verify_data: VerifyData = False,
     probe: Annotated[
         bool,
-        typer.Option(
-            "--probe",
-            help="Also run probes that test whether the attack is reliable: noise, Square, twice "
+        option(
+            ATTACK,
+            "Also run probes that test whether the attack is reliable: noise, Square, twice "
             "the steps, and no bound. On a finished run, only the probes are run.",
-            rich_help_panel=ATTACK,
+            "--probe",
         ),
     ] = False,
     probe_images: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Number of images in each probe. Default: 200.",
-            rich_help_panel=ATTACK,
-        ),
+        option(ATTACK, "Number of images in each probe. Default: 200.", metavar="N"),
     ] = None,
     probe_queries: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Queries of Square per image. Default: 1000.",
-            rich_help_panel=ATTACK,
-        ),
+        option(ATTACK, "Queries of Square per image. Default: 1000.", metavar="N"),
     ] = None,
     json: Json = None,
     **options: Unpack[WeightsOptions],
@@ -287,20 +257,16 @@ def transfer(
     data: Photos,
     source: Annotated[
         str,
-        typer.Option(
-            metavar="MODEL",
-            help="Surrogate: the model that is attacked.",
-            rich_help_panel=ATTACK,
-        ),
+        option(ATTACK, "Surrogate: the model that is attacked.", metavar="MODEL"),
     ] = "resnext50_32x4d",
     protocol: Protocol = "paper",
     image: Annotated[
         str | None,
-        typer.Option(
-            metavar="first-hit|last",
-            help="Image that the other models classify: the first iterate that succeeds, or the "
+        option(
+            ATTACK,
+            "Image that the other models classify: the first iterate that succeeds, or the "
             "last one. Default: first-hit with the protocol paper, else last.",
-            rich_help_panel=ATTACK,
+            metavar="first-hit|last",
         ),
     ] = None,
     epsilon: Epsilons = None,
@@ -315,11 +281,11 @@ def transfer(
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder in which each model gets a run under its name. Default: "
+        option(
+            OUTPUT,
+            "Folder in which each model gets a run under its name. Default: "
             "runs/<model>/transfer-<hash>.",
-            rich_help_panel=OUTPUT,
+            metavar="DIR",
         ),
     ] = None,
     engine: Engine = None,
@@ -327,36 +293,29 @@ def transfer(
     batch_size: BatchSize = None,
     source_weights: Annotated[
         str,
-        typer.Option(
-            metavar="default|random|FILE",
-            help="Where the weights of the source come from.",
-            rich_help_panel=ATTACK,
-        ),
+        option(ATTACK, "Where the weights of the source come from.", metavar="default|random|FILE"),
     ] = "default",
     source_crop_px: Annotated[
         int | None,
-        typer.Option(
+        option(
+            ATTACK,
+            "Side of the centre crop of the source. Default: that of its training.",
             metavar="PX",
-            help="Side of the centre crop of the source. Default: that of its training.",
-            rich_help_panel=ATTACK,
         ),
     ] = None,
     precision: Precision = None,
     parity: Annotated[
         bool,
-        typer.Option(
-            help="Use only engines that agree with PyTorch, also on adversarial images.",
-            rich_help_panel=ENGINE,
-        ),
+        option(ENGINE, "Use only engines that agree with PyTorch, also on adversarial images."),
     ] = True,
     on_error: OnError = "fail",
     keep: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder to save the adversarial images in, without loss. Images that are already "
+        option(
+            OUTPUT,
+            "Folder to save the adversarial images in, without loss. Images that are already "
             "in it are used again.",
-            rich_help_panel=OUTPUT,
+            metavar="DIR",
         ),
     ] = None,
     check_against: CheckAgainst = None,

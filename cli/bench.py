@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import GraphOptions
-from .command_help import DATA, ENGINE
+from .command_help import DATA, ENGINE, option
 from .options import BatchSize, Device, Engine, Json, Labels, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -19,18 +17,18 @@ def bench(
     model: Model,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            DATA,
+            "Images to decode, as for `evaluator score`. Default: sample photos.",
             metavar="PATH",
-            help="Images to decode, as for `evaluator score`. Default: sample photos.",
-            rich_help_panel=DATA,
         ),
     ] = None,
     benchmark: Annotated[
         str,
-        typer.Option(
+        option(
+            DATA,
+            "Kind of the images: photos (imagenet), or images stored at 224 px (imagenet-c).",
             metavar="imagenet|imagenet-c",
-            help="Kind of the images: photos (imagenet), or images stored at 224 px (imagenet-c).",
-            rich_help_panel=DATA,
         ),
     ] = "imagenet-c",
     labels: Labels = None,
@@ -39,12 +37,7 @@ def bench(
     batch_size: BatchSize = None,
     seconds: Annotated[
         float,
-        typer.Option(
-            metavar="SECONDS",
-            min=1,
-            help="Time to measure for. A slow model takes longer.",
-            rich_help_panel=ENGINE,
-        ),
+        option(ENGINE, "Time to measure for. A slow model takes longer.", metavar="SECONDS", min=1),
     ] = 30.0,
     json: Json = None,
     **options: Unpack[GraphOptions],

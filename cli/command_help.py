@@ -6,6 +6,7 @@ rich draws, which is off here since rich would be imported for it.
 
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 MODEL = "Model"
@@ -17,6 +18,21 @@ OUTPUT = "Output"
 OTHER = "Options"
 GROUPS = (MODEL, DATA, ATTACK, OPTIMISATION, ENGINE, OUTPUT, OTHER)
 """Groups of options, in the order in which help shows them."""
+
+
+def option(
+    group: str, text: str, *flags: str, metavar: str | None = None, min: float | None = None
+) -> Any:
+    """An option of a command.
+
+    Args:
+        group: Group that help shows it in.
+        text: Help of the option.
+        flags: Names of the option. Without any, its name is that of the parameter.
+        metavar: Name of its value in help.
+        min: Smallest value.
+    """
+    return typer.Option(*flags, metavar=metavar, min=min, help=text, rich_help_panel=group)
 
 
 class Command(TyperCommand):

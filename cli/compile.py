@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import GraphOptions
-from .command_help import ENGINE, OUTPUT
+from .command_help import ENGINE, OUTPUT, option
 from .options import Json, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -18,46 +16,40 @@ def compile_(
     model: Model,
     engine: Annotated[
         str,
-        typer.Option(
-            metavar="tensorrt|tensorrt-rtx",
-            help="Library that will run the plan.",
-            rich_help_panel=ENGINE,
-        ),
+        option(ENGINE, "Library that will run the plan.", metavar="tensorrt|tensorrt-rtx"),
     ],
     max_batch: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Largest batch of the plan.", rich_help_panel=ENGINE),
+        option(ENGINE, "Largest batch of the plan.", metavar="N", min=1),
     ] = 64,
     opt_batch: Annotated[
         int | None,
-        typer.Option(
+        option(
+            ENGINE,
+            "Batch size that the plan is optimised for. Default: the largest batch.",
             metavar="N",
             min=1,
-            help="Batch size that the plan is optimised for. Default: the largest batch.",
-            rich_help_panel=ENGINE,
         ),
     ] = None,
     tf32: Annotated[
         bool,
-        typer.Option(
-            help="Whether float32 products may be rounded to TF32.", rich_help_panel=ENGINE
-        ),
+        option(ENGINE, "Whether float32 products may be rounded to TF32."),
     ] = False,
     target: Annotated[
         str | None,
-        typer.Option(
-            metavar="smNN",
-            help="Compute capability of the GPU to build for, with tensorrt-rtx only, e.g. sm89. "
+        option(
+            ENGINE,
+            "Compute capability of the GPU to build for, with tensorrt-rtx only, e.g. sm89. "
             "Default: any GPU from Ampere on.",
-            rich_help_panel=ENGINE,
+            metavar="smNN",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            OUTPUT,
+            "File for a copy of the plan. Default: the plan is only in the cache.",
             metavar="FILE",
-            help="File for a copy of the plan. Default: the plan is only in the cache.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     json: Json = None,

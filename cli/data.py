@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .command_help import DATA, ENGINE, Command, Group
+from .command_help import DATA, ENGINE, Command, Group, option
 from .options import Corruptions, Perturbations, Severities, numbers_of, words_of
 
 app = typer.Typer(
@@ -24,30 +24,15 @@ Source = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(
-        metavar="N",
-        min=0,
-        help="Seed of the noise. The same seed gives the same bytes.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "Seed of the noise. The same seed gives the same bytes.", metavar="N", min=0),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Number of photos to use, evenly spaced over all of them.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "Number of photos to use, evenly spaced over all of them.", metavar="N", min=1),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Number of processes. Default: one per core.",
-        rich_help_panel=ENGINE,
-    ),
+    option(ENGINE, "Number of processes. Default: one per core.", metavar="N", min=1),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
-from .command_help import DATA, OUTPUT
+from .command_help import DATA, OUTPUT, option
 from .options import Model, takes_model_options
 
 
@@ -15,18 +15,16 @@ def export(
     model: Model,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the exported bundle. Default: a folder in the cache.",
-            rich_help_panel=OUTPUT,
+        option(
+            OUTPUT, "Folder of the exported bundle. Default: a folder in the cache.", metavar="DIR"
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            DATA,
+            "Photos for the parity check, in class folders or flat. Default: sample photos.",
             metavar="DIR",
-            help="Photos for the parity check, in class folders or flat. Default: sample photos.",
-            rich_help_panel=DATA,
         ),
     ] = None,
     **options: Unpack[GraphOptions],

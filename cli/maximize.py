@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import NetworkOptions
-from .command_help import DATA, MODEL, OPTIMISATION, OUTPUT
+from .command_help import DATA, MODEL, OPTIMISATION, OUTPUT, option
 from .options import BatchSize, Device, Labels, Model, numbers_of, pixel_units, takes_model_options
 
 if TYPE_CHECKING:
@@ -20,61 +18,54 @@ def maximize(
     model: Model,
     out: Annotated[
         Path,
-        typer.Option(
+        option(
+            OUTPUT,
+            "New folder for the grids of images, the arrays and maximized.json.",
             metavar="DIR",
-            help="New folder for the grids of images, the arrays and maximized.json.",
-            rich_help_panel=OUTPUT,
         ),
     ],
     units: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Units of the penultimate layer. Default: the six units of the paper, which are "
+        option(
+            MODEL,
+            "Units of the penultimate layer. Default: the six units of the paper, which are "
             "1062 and five others of 2048.",
-            rich_help_panel=MODEL,
+            metavar="A,B,...",
         ),
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PHOTO|noise",
-            help="Initial image: a photo, or noise. May be repeated. Default: two photos and the "
+        option(
+            DATA,
+            "Initial image: a photo, or noise. May be repeated. Default: two photos and the "
             "paper's noise.",
-            rich_help_panel=DATA,
+            metavar="PHOTO|noise",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="PATH",
-            help="Folder or tar file whose first two photos are initial images. Repeat the option "
+        option(
+            DATA,
+            "Folder or tar file whose first two photos are initial images. Repeat the option "
             "for several. Default: sample photos.",
-            rich_help_panel=DATA,
+            metavar="PATH",
         ),
     ] = None,
     labels: Labels = None,
     steps: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Number of steps, all of which are made.",
-            rich_help_panel=OPTIMISATION,
-        ),
+        option(OPTIMISATION, "Number of steps, all of which are made.", metavar="N", min=1),
     ] = 500,
     step_size: Annotated[
         str,
-        typer.Option(
-            metavar="SIZE", help="Step size, for pixels in [0, 1].", rich_help_panel=OPTIMISATION
-        ),
+        option(OPTIMISATION, "Step size, for pixels in [0, 1].", metavar="SIZE"),
     ] = "1/255",
     epsilon: Annotated[
         str,
-        typer.Option(
+        option(
+            OPTIMISATION,
+            "Largest change of a pixel in [0, 1]. From 1 on, the change is unlimited.",
             metavar="SIZE",
-            help="Largest change of a pixel in [0, 1]. From 1 on, the change is unlimited.",
-            rich_help_panel=OPTIMISATION,
         ),
     ] = "4",
     device: Device = None,

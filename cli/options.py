@@ -12,7 +12,7 @@ import typer
 
 from ..errors import InputError
 from ..workflow.models.options import GraphOptions, NetworkOptions, WeightsOptions
-from .command_help import DATA, ENGINE, MODEL, OUTPUT
+from .command_help import DATA, ENGINE, MODEL, OUTPUT, option
 
 
 def importable(model: str) -> str:
@@ -39,56 +39,53 @@ Model = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option(
+    option(
+        MODEL,
+        "Where the weights come from. FILE is a checkpoint of torch.save or safetensors.",
         metavar="default|random|FILE",
-        help="Where the weights come from. FILE is a checkpoint of torch.save or safetensors.",
-        rich_help_panel=MODEL,
     ),
 ]
-Seed = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Seed of random weights.", rich_help_panel=MODEL)
-]
+Seed = Annotated[int, option(MODEL, "Seed of random weights.", metavar="N", min=0)]
 CropPx = Annotated[
     int | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Side of the centre crop. Default: that of the training. Reports mark another one.",
         metavar="PX",
-        help="Side of the centre crop. Default: that of the training. Reports mark another one.",
-        rich_help_panel=MODEL,
     ),
 ]
 Description = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Description of your own model: its preprocessing and its classes.",
         metavar="FILE.toml",
-        help="Description of your own model: its preprocessing and its classes.",
-        rich_help_panel=MODEL,
     ),
 ]
 Classes = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Classes of the model's outputs, one per line: a WordNet ID, a class index, or - for "
+    option(
+        MODEL,
+        "Classes of the model's outputs, one per line: a WordNet ID, a class index, or - for "
         "none of ImageNet's classes.",
-        rich_help_panel=MODEL,
+        metavar="FILE",
     ),
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Precision that the exported graph computes in. Default: fp32.",
         metavar="fp32|fp16|bf16",
-        help="Precision that the exported graph computes in. Default: fp32.",
-        rich_help_panel=MODEL,
     ),
 ]
 InputKind = Annotated[
     str | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Input of the exported graph: uint8 pixels, or float32 images in [0, 1]. Default: pixels.",
         "--input",
         metavar="pixels|images",
-        help="Input of the exported graph: uint8 pixels, or float32 images in [0, 1]. Default: "
-        "pixels.",
-        rich_help_panel=MODEL,
     ),
 ]
 _WEIGHTS_OPTIONS: dict[str, tuple[Any, object]] = {
@@ -144,82 +141,68 @@ def takes_model_options(
 
 Engine = Annotated[
     str | None,
-    typer.Option(
+    option(
+        ENGINE,
+        "Engine that runs the model. Default: onnxruntime, or torch if that fails parity.",
         metavar="onnxruntime|openvino|torch",
-        help="Engine that runs the model. Default: onnxruntime, or torch if that fails parity.",
-        rich_help_panel=ENGINE,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
+    option(
+        ENGINE,
+        "Device that the model runs on. Default: a GPU if there is one.",
         metavar="cpu|cuda:N",
-        help="Device that the model runs on. Default: a GPU if there is one.",
-        rich_help_panel=ENGINE,
     ),
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Images per batch.", rich_help_panel=ENGINE),
+    option(ENGINE, "Images per batch.", metavar="N", min=1),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        DATA,
+        "List with the classes of ImageNet's validation images, if they are not in class folders.",
         metavar="FILE",
-        help="List with the classes of ImageNet's validation images, if they are not in class "
-        "folders.",
-        rich_help_panel=DATA,
     ),
 ]
 OnError = Annotated[
     str,
-    typer.Option(
+    option(
+        DATA,
+        "What to do with a file that cannot be read or decoded. Reports count skipped files.",
         metavar="fail|skip",
-        help="What to do with a file that cannot be read or decoded. Reports count skipped files.",
-        rich_help_panel=DATA,
     ),
 ]
 VerifyData = Annotated[
     bool,
-    typer.Option(
+    option(
+        DATA,
+        "Compare every image with those of an existing run, not only a sample.",
         "--verify-data",
-        help="Compare every image with those of an existing run, not only a sample.",
-        rich_help_panel=DATA,
     ),
 ]
 Json = Annotated[
     Path | None,
-    typer.Option(
-        "--json",
-        metavar="FILE",
-        help="Write the result as JSON; - is standard output.",
-        rich_help_panel=OUTPUT,
-    ),
+    option(OUTPUT, "Write the result as JSON; - is standard output.", "--json", metavar="FILE"),
 ]
 Words = list[str]
 Corruptions = Annotated[
     Words | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="Corruptions to use in this call. Default: all.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "Corruptions to use in this call. Default: all.", metavar="A,B,..."),
 ]
 Perturbations = Annotated[
     Words | None,
-    typer.Option(
+    option(
+        DATA,
+        "Perturbations of ImageNet-P to use in this call. Default: all ten.",
         metavar="A,B,...",
-        help="Perturbations of ImageNet-P to use in this call. Default: all ten.",
-        rich_help_panel=DATA,
     ),
 ]
 Severities = Annotated[
     Words | None,
-    typer.Option(
-        metavar="1,2,...",
-        help="Severities to use in this call. Default: 1 to 5.",
-        rich_help_panel=DATA,
-    ),
+    option(DATA, "Severities to use in this call. Default: 1 to 5.", metavar="1,2,..."),
 ]
 
 

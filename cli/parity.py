@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
-from .command_help import DATA
+from .command_help import DATA, option
 from .options import BatchSize, Device, Engine, Json, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def parity(
     model: Model,
     data: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            DATA,
+            "Photos to compare on, in class folders or flat. Default: sample photos.",
             metavar="DIR",
-            help="Photos to compare on, in class folders or flat. Default: sample photos.",
-            rich_help_panel=DATA,
         ),
     ] = None,
     engine: Engine = None,
@@ -34,10 +34,10 @@ def parity(
     batch_size: BatchSize = None,
     against: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            DATA,
+            "Result of an earlier call with --json. Fail if the agreement has got worse.",
             metavar="FILE",
-            help="Result of an earlier call with --json. Fail if the agreement has got worse.",
-            rich_help_panel=DATA,
         ),
     ] = None,
     json: Json = None,

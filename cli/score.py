@@ -6,7 +6,7 @@ from typing import Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
-from .command_help import DATA, ENGINE, OUTPUT
+from .command_help import DATA, ENGINE, OUTPUT, option
 from .options import (
     BatchSize,
     Corruptions,
@@ -37,20 +37,18 @@ def score(
     ],
     data: Annotated[
         list[Path],
-        typer.Option(
-            metavar="PATH",
-            help="Images or videos of the benchmark: a folder, or a tar file, which is read "
+        option(
+            DATA,
+            "Images or videos of the benchmark: a folder, or a tar file, which is read "
             "without unpacking. Repeat the option for several.",
-            rich_help_panel=DATA,
+            metavar="PATH",
         ),
     ],
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the run. Default: runs/<model>/<benchmark>-<hash>.",
-            rich_help_panel=OUTPUT,
+        option(
+            OUTPUT, "Folder of the run. Default: runs/<model>/<benchmark>-<hash>.", metavar="DIR"
         ),
     ] = None,
     engine: Engine = None,
@@ -58,11 +56,11 @@ def score(
     batch_size: BatchSize = None,
     limit: Annotated[
         int | None,
-        typer.Option(
+        option(
+            DATA,
+            "Images or videos per condition, evenly spaced over all of them. Default: all.",
             metavar="N",
             min=1,
-            help="Images or videos per condition, evenly spaced over all of them. Default: all.",
-            rich_help_panel=DATA,
         ),
     ] = None,
     corruptions: Corruptions = None,
@@ -70,9 +68,7 @@ def score(
     perturbations: Perturbations = None,
     parity: Annotated[
         bool,
-        typer.Option(
-            help="Score only on an engine that agrees with PyTorch.", rich_help_panel=ENGINE
-        ),
+        option(ENGINE, "Score only on an engine that agrees with PyTorch."),
     ] = True,
     on_error: OnError = "fail",
     verify_data: VerifyData = False,
