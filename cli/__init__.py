@@ -4,6 +4,7 @@ Nothing heavy is imported before a command runs, so that ``evaluator --help`` an
 """
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -59,7 +60,7 @@ app = typer.Typer(
     epilog="evaluator score resnet50 imagenet --data /data/imagenet/val",
 )
 
-_COMMANDS = {
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "models": (models.models, "evaluator models --json models.json"),
     "export": (export.export, "evaluator export resnet50 --precision fp16"),
     "parity": (parity.parity, "evaluator parity resnet50 --engine onnxruntime --json parity.json"),
@@ -73,6 +74,8 @@ _COMMANDS = {
     "report": (report.report, "evaluator report runs --markdown report.md --figures figures"),
     "compare": (compare.compare, "evaluator compare runs/resnet50 runs/resnext101_32x8d_wsl"),
 }
+"""Each command with the example at the end of its help."""
+
 for _name, (_command, _example) in _COMMANDS.items():
     app.command(_name, cls=Command, epilog=_example)(_command)
 app.add_typer(attack.app, name="attack")

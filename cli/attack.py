@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..workflow.models.options import WeightsOptions
 from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group, option
 from .options import (
+    WEIGHTS_OPTIONS,
     BatchSize,
     Device,
     Engine,
@@ -16,6 +16,7 @@ from .options import (
     Labels,
     Model,
     OnError,
+    OptionTable,
     Precision,
     VerifyData,
     Words,
@@ -23,7 +24,7 @@ from .options import (
     numbers_of,
     pixel_units,
     pixel_units_of,
-    takes_model_options,
+    takes_options,
 )
 
 if TYPE_CHECKING:
@@ -122,6 +123,27 @@ CheckAgainst = Annotated[
     ),
 ]
 
+_OPTIONS: OptionTable = {
+    "protocol": (Protocol, "paper"),
+    "epsilon": (Epsilons, None),
+    "relative_epsilon": (RelativeEpsilon, False),
+    "steps": (Steps, None),
+    "step_size": (StepSize, None),
+    "restarts": (Restarts, None),
+    "traced": (Traced, None),
+    "seed": (AttackSeed, 0),
+    "subset": (Subset, None),
+    "limit": (Limit, None),
+    "labels": (Labels, None),
+    "on_error": (OnError, "fail"),
+    "verify_data": (VerifyData, False),
+    "device": (Device, None),
+    "batch_size": (BatchSize, None),
+    "check_against": (CheckAgainst, None),
+    **WEIGHTS_OPTIONS,
+}
+"""Options of both attacks."""
+
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
@@ -129,6 +151,18 @@ app = typer.Typer(
     help="Attack a model and assess whether the attack is reliable.",
     epilog="evaluator attack whitebox resnet50 --data /data/imagenet/val --limit 1000",
 )
+
+
+def _keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of the Python API for the options of both attacks."""
+    keywords = dict(options)
+    epsilon, steps, step_size = (keywords.pop(name) for name in ("epsilon", "steps", "step_size"))
+    return {
+        **keywords,
+        "epsilons": pixel_units_of(epsilon, "--epsilon"),
+        "steps": numbers_of(steps, "--steps"),
+        "step_size": None if step_size is None else pixel_units(step_size, "--step-size"),
+    }
 
 
 def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Path | None) -> None:
@@ -154,34 +188,18 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
     epilog="evaluator attack whitebox resnet50 --protocol standard --data /data/imagenet/val "
     "--limit 1000 --probe",
 )
-@takes_model_options(WeightsOptions)
+@takes_options(_OPTIONS)
 def whitebox(
     model: Model,
     data: Photos,
-    protocol: Protocol = "paper",
-    epsilon: Epsilons = None,
-    relative_epsilon: RelativeEpsilon = False,
-    steps: Steps = None,
-    step_size: StepSize = None,
-    restarts: Restarts = None,
-    subset: Subset = None,
-    limit: Limit = None,
-    traced: Traced = None,
-    seed: AttackSeed = 0,
-    labels: Labels = None,
     out: Annotated[
         Path | None,
         option(OUTPUT, "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"),
     ] = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
     parity: Annotated[
         bool,
         option(ENGINE, "On a GPU, attack only if its logits agree with those of the CPU."),
     ] = True,
-    on_error: OnError = "fail",
-    check_against: CheckAgainst = None,
-    verify_data: VerifyData = False,
     probe: Annotated[
         bool,
         option(
@@ -200,7 +218,7 @@ def whitebox(
         option(ATTACK, "Queries of Square per image. Default: 1000.", metavar="N"),
     ] = None,
     json: Json = None,
-    **options: Unpack[WeightsOptions],
+    **options: Any,
 ) -> None:
     """Attack a model with its own gradients. Run the same command again to resume."""
     from ..workflow.attack.whitebox import attack_whitebox
@@ -209,29 +227,13 @@ def whitebox(
         run = attack_whitebox(
             model,
             data,
-            protocol=protocol,
-            epsilons=pixel_units_of(epsilon, "--epsilon"),
-            steps=numbers_of(steps, "--steps"),
-            restarts=restarts,
-            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
-            relative_epsilon=relative_epsilon,
-            subset=subset,
-            limit=limit,
-            traced=traced,
-            seed=seed,
-            labels=labels,
             out=out,
-            device=device,
-            batch_size=batch_size,
             parity=parity,
-            on_error=on_error,
-            check_against=check_against,
-            verify_data=verify_data,
             probe=probe,
             probe_images=probe_images,
             probe_queries=probe_queries,
             progress=display,
-            **options,
+            **_keywords(options),
         )
         return (run,)
 
@@ -243,7 +245,7 @@ def whitebox(
     epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
     "--data /data/imagenet/val",
 )
-@takes_model_options(WeightsOptions)
+@takes_options(_OPTIONS)
 def transfer(
     models: Annotated[
         list[str],
@@ -259,7 +261,6 @@ def transfer(
         str,
         option(ATTACK, "Surrogate: the model that is attacked.", metavar="MODEL"),
     ] = "resnext50_32x4d",
-    protocol: Protocol = "paper",
     image: Annotated[
         str | None,
         option(
@@ -269,16 +270,6 @@ def transfer(
             metavar="first-hit|last",
         ),
     ] = None,
-    epsilon: Epsilons = None,
-    relative_epsilon: RelativeEpsilon = False,
-    steps: Steps = None,
-    step_size: StepSize = None,
-    restarts: Restarts = None,
-    subset: Subset = None,
-    limit: Limit = None,
-    traced: Traced = None,
-    seed: AttackSeed = 0,
-    labels: Labels = None,
     out: Annotated[
         Path | None,
         option(
@@ -289,8 +280,6 @@ def transfer(
         ),
     ] = None,
     engine: Engine = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
     source_weights: Annotated[
         str,
         option(ATTACK, "Where the weights of the source come from.", metavar="default|random|FILE"),
@@ -308,7 +297,6 @@ def transfer(
         bool,
         option(ENGINE, "Use only engines that agree with PyTorch, also on adversarial images."),
     ] = True,
-    on_error: OnError = "fail",
     keep: Annotated[
         Path | None,
         option(
@@ -318,10 +306,8 @@ def transfer(
             metavar="DIR",
         ),
     ] = None,
-    check_against: CheckAgainst = None,
-    verify_data: VerifyData = False,
     json: Json = None,
-    **options: Unpack[WeightsOptions],
+    **options: Any,
 ) -> None:
     """Attack one model and let others classify the images. Run the same command again to resume."""
     from ..workflow.attack.transfer.attack import attack_transfer
@@ -331,32 +317,16 @@ def transfer(
             models,
             data,
             source=importable(source),
-            protocol=protocol,
             image=image,
-            epsilons=pixel_units_of(epsilon, "--epsilon"),
-            steps=numbers_of(steps, "--steps"),
-            restarts=restarts,
-            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
-            relative_epsilon=relative_epsilon,
-            subset=subset,
-            limit=limit,
-            traced=traced,
-            seed=seed,
-            labels=labels,
             out=out,
             engine=engine,
-            device=device,
-            batch_size=batch_size,
             source_weights=source_weights,
             source_crop_px=source_crop_px,
             precision=precision,
             parity=parity,
-            on_error=on_error,
             keep=keep,
-            check_against=check_against,
-            verify_data=verify_data,
             progress=display,
-            **options,
+            **_keywords(options),
         )
 
     _attack_and_report(attack, json)

@@ -14,6 +14,9 @@ from ..errors import InputError
 from ..workflow.models.options import GraphOptions, NetworkOptions, WeightsOptions
 from .command_help import DATA, ENGINE, MODEL, OUTPUT, option
 
+OptionTable = dict[str, tuple[Any, object]]
+"""Type and default of each option, by the name of its parameter."""
+
 
 def importable(model: str) -> str:
     """The MODEL itself; if it is a factory, put the current directory on the import path first.
@@ -88,32 +91,28 @@ InputKind = Annotated[
         metavar="pixels|images",
     ),
 ]
-_WEIGHTS_OPTIONS: dict[str, tuple[Any, object]] = {
+WEIGHTS_OPTIONS: OptionTable = {
     "weights": (Weights, "default"),
     "crop_px": (CropPx, None),
     "description": (Description, None),
     "classes": (Classes, None),
 }
-_NETWORK_OPTIONS = {**_WEIGHTS_OPTIONS, "seed": (Seed, 0)}
-_GRAPH_OPTIONS = {
+_NETWORK_OPTIONS: OptionTable = {**WEIGHTS_OPTIONS, "seed": (Seed, 0)}
+_GRAPH_OPTIONS: OptionTable = {
     **_NETWORK_OPTIONS,
     "precision": (Precision, None),
     "input_kind": (InputKind, None),
 }
 
 
-def takes_model_options(
-    kind: type[WeightsOptions],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command that gets the options of ``kind`` as ``**options``.
+def takes_options(options: OptionTable) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets these options as keywords, by ``**``.
 
     Typer reads the options of a command from its signature, so the decorator adds them there.
+
+    Args:
+        options: Type and default of each option.
     """
-    options = {
-        WeightsOptions: _WEIGHTS_OPTIONS,
-        NetworkOptions: _NETWORK_OPTIONS,
-        GraphOptions: _GRAPH_OPTIONS,
-    }[kind]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
@@ -137,6 +136,18 @@ def takes_model_options(
         return run
 
     return decorate
+
+
+def takes_model_options(
+    kind: type[WeightsOptions],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets the options of ``kind`` as ``**options``."""
+    tables = {
+        WeightsOptions: WEIGHTS_OPTIONS,
+        NetworkOptions: _NETWORK_OPTIONS,
+        GraphOptions: _GRAPH_OPTIONS,
+    }
+    return takes_options(tables[kind])
 
 
 Engine = Annotated[
