@@ -159,7 +159,7 @@ def _likeness_table(document: "MaximizedDocument") -> "Table":
     )
     notes = ("means over pairs of images; a change is image - start",)
     header = ("across", "pairs", "SSIM", "correlation", "of changes")
-    return Table("How alike the images are", header, rows, notes)
+    return Table("Similarity of the images", header, rows, notes)
 
 
 def _numbers(likeness: "Likeness") -> tuple[str, ...]:
