@@ -21,9 +21,9 @@ from .options import (
     VerifyData,
     Words,
     importable,
-    numbers_of,
-    pixel_units,
-    pixel_units_of,
+    parse_fraction,
+    parse_fractions,
+    parse_numbers,
     takes_options,
 )
 
@@ -159,9 +159,9 @@ def _keywords(options: dict[str, Any]) -> dict[str, Any]:
     epsilon, steps, step_size = (keywords.pop(name) for name in ("epsilon", "steps", "step_size"))
     return {
         **keywords,
-        "epsilons": pixel_units_of(epsilon, "--epsilon"),
-        "steps": numbers_of(steps, "--steps"),
-        "step_size": None if step_size is None else pixel_units(step_size, "--step-size"),
+        "epsilons": parse_fractions(epsilon, "--epsilon"),
+        "steps": parse_numbers(steps, "--steps"),
+        "step_size": None if step_size is None else parse_fraction(step_size, "--step-size"),
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .command_help import Command, Group
-from .options import Json, words_of
+from .options import Json, parse_words
 
 if TYPE_CHECKING:
     from ..workflow.cache import Entry
@@ -64,7 +64,7 @@ def prune(
     with progress() as display:
         removed = prune_cache(
             older_than_days=older_than,
-            rooms=words_of(room, "--room"),
+            rooms=parse_words(room, "--room"),
             dry_run=dry_run,
             progress=display,
         )

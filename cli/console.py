@@ -197,11 +197,11 @@ class _Stdout:
         except OSError as error:
             # The buffered rest would fail a second time when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self._failure = _failure_of(error)
+            self._failure = _output_failure(error)
             raise self._failure from error
 
 
-def _failure_of(error: OSError) -> OutputError | SystemExit:
+def _output_failure(error: OSError) -> OutputError | SystemExit:
     if isinstance(error, BrokenPipeError):
         return SystemExit(1)
     return OutputError(

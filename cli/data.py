@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .command_help import DATA, ENGINE, Command, Group, option
-from .options import Corruptions, Perturbations, Severities, numbers_of, words_of
+from .options import Corruptions, Perturbations, Severities, parse_numbers, parse_words
 
 app = typer.Typer(
     cls=Group,
@@ -70,8 +70,8 @@ def corrupt(
         count = corrupt_photos(
             source,
             folder,
-            corruptions=words_of(corruptions, "--corruptions") or CORRUPTIONS,
-            severities=numbers_of(severities, "--severities") or SEVERITIES,
+            corruptions=parse_words(corruptions, "--corruptions") or CORRUPTIONS,
+            severities=parse_numbers(severities, "--severities") or SEVERITIES,
             seed=seed,
             limit=limit,
             workers=workers,
@@ -101,7 +101,7 @@ def perturb(
         count = perturb_photos(
             source,
             folder,
-            perturbations=words_of(perturbations, "--perturbations") or tuple(PERTURBATIONS),
+            perturbations=parse_words(perturbations, "--perturbations") or tuple(PERTURBATIONS),
             seed=seed,
             limit=limit,
             workers=workers,

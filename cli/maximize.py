@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 
 from ..workflow.models.options import NetworkOptions
 from .command_help import DATA, MODEL, OPTIMISATION, OUTPUT, option
-from .options import BatchSize, Device, Labels, Model, numbers_of, pixel_units, takes_model_options
+from .options import (
+    BatchSize,
+    Device,
+    Labels,
+    Model,
+    parse_fraction,
+    parse_numbers,
+    takes_model_options,
+)
 
 if TYPE_CHECKING:
     from ..attacks.maximizing.similarity import Likeness
@@ -83,13 +91,13 @@ def maximize(
         result = make(
             model,
             out=out,
-            units=numbers_of(units, "--units"),
+            units=parse_numbers(units, "--units"),
             starts=start or None,
             data=data or None,
             labels=labels,
             steps=steps,
-            step_size=pixel_units(step_size, "--step-size"),
-            epsilon=pixel_units(epsilon, "--epsilon"),
+            step_size=parse_fraction(step_size, "--step-size"),
+            epsilon=parse_fraction(epsilon, "--epsilon"),
             device=device,
             batch_size=batch_size,
             progress=display,

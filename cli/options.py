@@ -217,7 +217,7 @@ Severities = Annotated[
 ]
 
 
-def words_of(values: Sequence[str] | None, option: str) -> list[str] | None:
+def parse_words(values: Sequence[str] | None, option: str) -> list[str] | None:
     """Words of an option that may be repeated and may hold several words with commas between.
 
     Returns:
@@ -227,7 +227,7 @@ def words_of(values: Sequence[str] | None, option: str) -> list[str] | None:
         InputError: If the option is given without a word.
 
     Example:
-        >>> words_of(["fog,snow", "frost"], "--corruptions")
+        >>> parse_words(["fog,snow", "frost"], "--corruptions")
         ['fog', 'snow', 'frost']
     """
     if not values:  # Typer gives an empty list for an option that is not given
@@ -240,27 +240,27 @@ def words_of(values: Sequence[str] | None, option: str) -> list[str] | None:
     return words
 
 
-def numbers_of(values: Sequence[str] | None, option: str) -> list[int] | None:
-    """Whole numbers of an option, written like the words of ``words_of``.
+def parse_numbers(values: Sequence[str] | None, option: str) -> list[int] | None:
+    """Whole numbers of an option, separated like those of ``parse_words``.
 
     Raises:
         InputError: If the option is given without a number, or with something else.
     """
-    words = words_of(values, option)
+    words = parse_words(values, option)
     for word in words or ():
         if not word.isdecimal():
             raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
     return None if words is None else [int(word) for word in words]
 
 
-def pixel_units(text: str, option: str) -> float:
-    """A number such as 0.01, or a fraction such as 8/255.
+def parse_fraction(text: str, option: str) -> float:
+    """A number such as 0.01 or 8/255.
 
     Raises:
         InputError: If the text is neither.
 
     Example:
-        >>> pixel_units("8/255", "--epsilon") == 8 / 255, pixel_units("4", "--epsilon")
+        >>> parse_fraction("8/255", "--epsilon") == 8 / 255, parse_fraction("4", "--epsilon")
         (True, 4.0)
     """
     numerator, slash, denominator = text.partition("/")
@@ -270,11 +270,11 @@ def pixel_units(text: str, option: str) -> float:
         raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
 
 
-def pixel_units_of(values: Sequence[str] | None, option: str) -> list[float] | None:
-    """Numbers or fractions of an option, written like the words of ``words_of``.
+def parse_fractions(values: Sequence[str] | None, option: str) -> list[float] | None:
+    """Numbers or fractions of an option, separated like those of ``parse_words``.
 
     Raises:
         InputError: If the option is given without a number, or with something else.
     """
-    words = words_of(values, option)
-    return None if words is None else [pixel_units(word, option) for word in words]
+    words = parse_words(values, option)
+    return None if words is None else [parse_fraction(word, option) for word in words]

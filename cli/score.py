@@ -19,9 +19,9 @@ from .options import (
     Perturbations,
     Severities,
     VerifyData,
-    numbers_of,
+    parse_numbers,
+    parse_words,
     takes_model_options,
-    words_of,
 )
 
 
@@ -91,9 +91,9 @@ def score(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            corruptions=words_of(corruptions, "--corruptions"),
-            severities=numbers_of(severities, "--severities"),
-            perturbations=words_of(perturbations, "--perturbations"),
+            corruptions=parse_words(corruptions, "--corruptions"),
+            severities=parse_numbers(severities, "--severities"),
+            perturbations=parse_words(perturbations, "--perturbations"),
             parity=parity,
             on_error=on_error,
             verify_data=verify_data,
