@@ -4,10 +4,10 @@ Nothing heavy is imported before a command runs, so that ``evaluator --help`` an
 """
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ..errors import EvaluatorError
 from ..system.malloc import share_one_arena
@@ -25,12 +25,13 @@ from . import (
     report,
     score,
 )
+from .command_help import Command, Group
 from .console import checked_stdout, say
 from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
 
 
-class _Commands(TyperGroup):
-    """Turns what a user can act on into one line and an exit code; bugs keep their traceback."""
+class _Commands(Group):
+    """Commands whose errors are one line and an exit code; bugs keep their traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -52,27 +53,38 @@ app = typer.Typer(
     cls=_Commands,
     name="evaluator",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Robustness of image classifiers, in numbers that can be compared with the literature.",
+    help="Measure the robustness of image classifiers, in numbers that can be compared with the "
+    "literature.",
+    epilog="evaluator score resnet50 imagenet --data /data/imagenet/val",
 )
-app.command("models")(models.models)
-app.command("export")(export.export)
-app.command("parity")(parity.parity)
-app.command("compile")(compile.compile_)
-app.command("bench")(bench.bench)
-app.command("score")(score.score)
-app.command("maximize")(maximize.maximize)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
+
+_COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "models": (models.models, "evaluator models --json models.json"),
+    "export": (export.export, "evaluator export resnet50 --precision fp16"),
+    "parity": (parity.parity, "evaluator parity resnet50 --engine onnxruntime --json parity.json"),
+    "compile": (
+        compile.compile_,
+        "evaluator compile resnet50 --engine tensorrt-rtx --precision fp16",
+    ),
+    "bench": (bench.bench, "evaluator bench resnet50 --engine onnxruntime --seconds 60"),
+    "score": (score.score, "evaluator score resnet50 imagenet-c --data /data/imagenet-c"),
+    "maximize": (maximize.maximize, "evaluator maximize resnet50 --units 1062,7 --out maximized"),
+    "report": (report.report, "evaluator report runs --markdown report.md --figures figures"),
+    "compare": (compare.compare, "evaluator compare runs/resnet50 runs/resnext101_32x8d_wsl"),
+}
+"""Each command with the example at the end of its help."""
+
+for _name, (_command, _example) in _COMMANDS.items():
+    app.command(_name, cls=Command, epilog=_example)(_command)
 app.add_typer(attack.app, name="attack")
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         import importlib.metadata
 
         print(f"evaluator {importlib.metadata.version('evaluator')}")
@@ -82,7 +94,8 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     pass
@@ -90,12 +103,12 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
-    share_one_arena()  # before the thread that draws progress takes one of its own
+    share_one_arena()  # before the progress display starts a thread, which would get its own arena
     watch_interrupts()
     try:
-        app()
-    except SystemExit as end:
-        if end.code:
-            # Threads may still compute, or libraries begin some: Python's own end aborts on them.
-            leave(end.code if isinstance(end.code, int) else 1)
+        app(prog_name="evaluator")  # also for `python -m evaluator`: completion goes by this name
+    except SystemExit as error:
+        if error.code:
+            # Threads may still compute, and libraries may start some: Python would abort on them.
+            leave(error.code if isinstance(error.code, int) else 1)
         raise

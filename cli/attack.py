@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..workflow.models.options import WeightsOptions
+from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group, option
 from .options import (
+    WEIGHTS_OPTIONS,
     BatchSize,
     Device,
     Engine,
@@ -15,14 +16,15 @@ from .options import (
     Labels,
     Model,
     OnError,
+    OptionTable,
     Precision,
     VerifyData,
     Words,
     importable,
-    numbers_of,
-    pixel_units,
-    pixel_units_of,
-    takes_model_options,
+    parse_fraction,
+    parse_fractions,
+    parse_numbers,
+    takes_options,
 )
 
 if TYPE_CHECKING:
@@ -30,61 +32,141 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Option(
+    option(
+        DATA,
+        "Validation images of ImageNet: a folder, or a tar file, which is read without "
+        "unpacking. Repeat the option for several.",
         metavar="PATH",
-        help="ImageNet's validation photos: a folder, or a tar file, which is read in place; "
-        "repeat it for several.",
     ),
 ]
 Protocol = Annotated[
     str,
-    typer.Option(
+    option(
+        ATTACK,
+        "Preset of the attack's settings. paper: targeted at a random class, step 2/255. "
+        "standard: untargeted, several restarts and losses, worst case of each image.",
         metavar="paper|standard",
-        help="paper: targeted at a random class, step 2/255. standard: untargeted, several "
-        "starts and losses, the worst case of each image.",
     ),
 ]
 Epsilons = Annotated[
     Words | None,
-    typer.Option(metavar="A,B,...", help="Of [0, 1], such as 0.01 or 8/255; only these now."),
+    option(
+        ATTACK,
+        "Epsilons to attack in this call, in [0, 1], e.g. 0.01 or 8/255. Default: those of "
+        "the protocol.",
+        metavar="A,B,...",
+    ),
 ]
 RelativeEpsilon = Annotated[
-    bool, typer.Option("--relative-epsilon", help="Epsilon as a share of the largest pixel.")
+    bool,
+    option(
+        ATTACK,
+        "Take epsilon as a fraction of the largest pixel value of each image.",
+        "--relative-epsilon",
+    ),
 ]
-Steps = Annotated[Words | None, typer.Option(metavar="10,20,...", help="Counts that are answered.")]
+Steps = Annotated[
+    Words | None,
+    option(ATTACK, "Step counts to report. Default: those of the protocol.", metavar="10,20,..."),
+]
 StepSize = Annotated[
-    str | None, typer.Option(metavar="S", help="Of [0, 1]; 2/225 is what the paper prints.")
+    str | None,
+    option(
+        ATTACK,
+        "Step size in [0, 1], e.g. 2/225, which the paper's text has. Default: that of the "
+        "protocol.",
+        metavar="SIZE",
+    ),
 ]
-Restarts = Annotated[int | None, typer.Option(help="Starts that are tried.")]
+Restarts = Annotated[
+    int | None,
+    option(
+        ATTACK,
+        "Random restarts with each loss, the first start included. Default: those of the protocol.",
+        metavar="N",
+    ),
+]
 Subset = Annotated[
-    str | None, typer.Option(metavar="every-second", help="Of the sorted images, as the paper.")
+    str | None,
+    option(
+        DATA,
+        "Attack every second one of the sorted images, as the paper does.",
+        metavar="every-second",
+    ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Images, evenly spaced.")]
+Limit = Annotated[
+    int | None,
+    option(DATA, "Number of images to attack, evenly spaced over all of them.", metavar="N", min=1),
+]
 Traced = Annotated[
     int | None,
-    typer.Option(min=0, help="Images that do all steps, for the diagnostics. Default: 300."),
+    option(
+        ATTACK,
+        "Number of images that do all steps even after a success, for the reliability "
+        "diagnostics. Default: 300.",
+        metavar="N",
+        min=0,
+    ),
 ]
 AttackSeed = Annotated[
-    int, typer.Option(min=0, help="Of starts and targets, and of random weights.")
+    int,
+    option(ATTACK, "Seed of random starts and targets, and of random weights.", metavar="N", min=0),
 ]
 CheckAgainst = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        ENGINE,
+        "Run of imagenet, of the attacked model on an engine. PyTorch's predictions are "
+        "compared with its predictions, and the attack stops if parity's bounds cannot explain "
+        "a difference.",
         metavar="RUN",
-        help="A run of imagenet, of the attacked model by an engine: its predictions are compared "
-        "with PyTorch's, and the attack stops where parity's bounds cannot explain a difference.",
     ),
 ]
 
+_OPTIONS: OptionTable = {
+    "protocol": (Protocol, "paper"),
+    "epsilon": (Epsilons, None),
+    "relative_epsilon": (RelativeEpsilon, False),
+    "steps": (Steps, None),
+    "step_size": (StepSize, None),
+    "restarts": (Restarts, None),
+    "traced": (Traced, None),
+    "seed": (AttackSeed, 0),
+    "subset": (Subset, None),
+    "limit": (Limit, None),
+    "labels": (Labels, None),
+    "on_error": (OnError, "fail"),
+    "verify_data": (VerifyData, False),
+    "device": (Device, None),
+    "batch_size": (BatchSize, None),
+    "check_against": (CheckAgainst, None),
+    **WEIGHTS_OPTIONS,
+}
+"""Options of both attacks."""
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Attack a model with gradients, in PyTorch, and say whether the attack can be believed.",
+    help="Attack a model and assess whether the attack is reliable.",
+    epilog="evaluator attack whitebox resnet50 --data /data/imagenet/val --limit 1000",
 )
 
 
+def _keywords(options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of the Python API for the options of both attacks."""
+    keywords = dict(options)
+    epsilon, steps, step_size = (keywords.pop(name) for name in ("epsilon", "steps", "step_size"))
+    return {
+        **keywords,
+        "epsilons": parse_fractions(epsilon, "--epsilon"),
+        "steps": parse_numbers(steps, "--steps"),
+        "step_size": None if step_size is None else parse_fraction(step_size, "--step-size"),
+    }
+
+
 def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Path | None) -> None:
-    """Attack, and report on the runs that there are then."""
+    """Attack, then report on the runs of the attack."""
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
     check_outputs(json)
@@ -101,156 +183,133 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
         write_json(json, result.document())
 
 
-@app.command()
-@takes_model_options(WeightsOptions)
+@app.command(
+    cls=Command,
+    epilog="evaluator attack whitebox resnet50 --protocol standard --data /data/imagenet/val "
+    "--limit 1000 --probe",
+)
+@takes_options(_OPTIONS)
 def whitebox(
     model: Model,
     data: Photos,
-    protocol: Protocol = "paper",
-    epsilon: Epsilons = None,
-    relative_epsilon: RelativeEpsilon = False,
-    steps: Steps = None,
-    step_size: StepSize = None,
-    restarts: Restarts = None,
-    subset: Subset = None,
-    limit: Limit = None,
-    traced: Traced = None,
-    seed: AttackSeed = 0,
-    labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default: runs/<model>/whitebox-<hash>."),
+        option(OUTPUT, "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"),
     ] = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
     parity: Annotated[
-        bool, typer.Option(help="On a GPU, attack only where it agrees with the CPU.")
+        bool,
+        option(ENGINE, "On a GPU, attack only if its logits agree with those of the CPU."),
     ] = True,
-    on_error: OnError = "fail",
-    check_against: CheckAgainst = None,
-    verify_data: VerifyData = False,
     probe: Annotated[
         bool,
-        typer.Option(
+        option(
+            ATTACK,
+            "Also run probes that test whether the attack is reliable: noise, Square, twice "
+            "the steps, and no bound. On a finished run, only the probes are run.",
             "--probe",
-            help="Make what else judges the attack: noise, Square, twice the steps, no bound. "
-            "On a run that is finished, only these.",
         ),
     ] = False,
     probe_images: Annotated[
-        int | None, typer.Option(metavar="N", help="Images in a probe. Default: 200.")
+        int | None,
+        option(ATTACK, "Number of images in each probe. Default: 200.", metavar="N"),
     ] = None,
     probe_queries: Annotated[
-        int | None, typer.Option(metavar="N", help="Of Square, an image. Default: 1000.")
+        int | None,
+        option(ATTACK, "Queries of Square per image. Default: 1000.", metavar="N"),
     ] = None,
     json: Json = None,
-    **options: Unpack[WeightsOptions],
+    **options: Any,
 ) -> None:
-    """Attack a model with its own gradients. The same command continues an unfinished run."""
+    """Attack a model with its own gradients. Run the same command again to resume."""
     from ..workflow.attack.whitebox import attack_whitebox
 
     def attack(display: "Progress") -> "tuple[Run, ...]":
         run = attack_whitebox(
             model,
             data,
-            protocol=protocol,
-            epsilons=pixel_units_of(epsilon, "--epsilon"),
-            steps=numbers_of(steps, "--steps"),
-            restarts=restarts,
-            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
-            relative_epsilon=relative_epsilon,
-            subset=subset,
-            limit=limit,
-            traced=traced,
-            seed=seed,
-            labels=labels,
             out=out,
-            device=device,
-            batch_size=batch_size,
             parity=parity,
-            on_error=on_error,
-            check_against=check_against,
-            verify_data=verify_data,
             probe=probe,
             probe_images=probe_images,
             probe_queries=probe_queries,
             progress=display,
-            **options,
+            **_keywords(options),
         )
         return (run,)
 
     _attack_and_report(attack, json)
 
 
-@app.command()
-@takes_model_options(WeightsOptions)
+@app.command(
+    cls=Command,
+    epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
+    "--data /data/imagenet/val",
+)
+@takes_options(_OPTIONS)
 def transfer(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
-            help="The models that classify the images: each as MODEL elsewhere.",
+            metavar="MODEL",
+            help="The models that classify the adversarial images; each is named like MODEL in the "
+            "other commands.",
             callback=lambda names: [importable(name) for name in names],
         ),
     ],
     data: Photos,
     source: Annotated[
-        str, typer.Option(metavar="MODEL", help="The model that is attacked.")
+        str,
+        option(ATTACK, "Surrogate: the model that is attacked.", metavar="MODEL"),
     ] = "resnext50_32x4d",
-    protocol: Protocol = "paper",
     image: Annotated[
         str | None,
-        typer.Option(
+        option(
+            ATTACK,
+            "Image that the other models classify: the first iterate that succeeds, or the "
+            "last one. Default: first-hit with the protocol paper, else last.",
             metavar="first-hit|last",
-            help="What is handed on. Default: the paper's first hit, else the last iterate.",
         ),
     ] = None,
-    epsilon: Epsilons = None,
-    relative_epsilon: RelativeEpsilon = False,
-    steps: Steps = None,
-    step_size: StepSize = None,
-    restarts: Restarts = None,
-    subset: Subset = None,
-    limit: Limit = None,
-    traced: Traced = None,
-    seed: AttackSeed = 0,
-    labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Each model has its run in it, under its name. Default: runs/<model>/"
-            "transfer-<hash>."
+        option(
+            OUTPUT,
+            "Folder in which each model gets a run under its name. Default: "
+            "runs/<model>/transfer-<hash>.",
+            metavar="DIR",
         ),
     ] = None,
     engine: Engine = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
     source_weights: Annotated[
         str,
-        typer.Option(metavar="default|random|FILE", help="Where the source's weights come from."),
+        option(ATTACK, "Where the weights of the source come from.", metavar="default|random|FILE"),
     ] = "default",
     source_crop_px: Annotated[
-        int | None, typer.Option(help="Another crop of the source than its training's.")
+        int | None,
+        option(
+            ATTACK,
+            "Side of the centre crop of the source. Default: that of its training.",
+            metavar="PX",
+        ),
     ] = None,
     precision: Precision = None,
     parity: Annotated[
         bool,
-        typer.Option(help="Believe engines only where they agree, on adversarial images as well."),
+        option(ENGINE, "Use only engines that agree with PyTorch, also on adversarial images."),
     ] = True,
-    on_error: OnError = "fail",
     keep: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            OUTPUT,
+            "Folder to save the adversarial images in, without loss. Images that are already "
+            "in it are used again.",
             metavar="DIR",
-            help="Keep the images there, losslessly, for further models; what is there is used.",
         ),
     ] = None,
-    check_against: CheckAgainst = None,
-    verify_data: VerifyData = False,
     json: Json = None,
-    **options: Unpack[WeightsOptions],
+    **options: Any,
 ) -> None:
-    """Attack one model, and let others classify the images. The same command continues."""
+    """Attack one model and let others classify the images. Run the same command again to resume."""
     from ..workflow.attack.transfer.attack import attack_transfer
 
     def attack(display: "Progress") -> "tuple[Run, ...]":
@@ -258,32 +317,16 @@ def transfer(
             models,
             data,
             source=importable(source),
-            protocol=protocol,
             image=image,
-            epsilons=pixel_units_of(epsilon, "--epsilon"),
-            steps=numbers_of(steps, "--steps"),
-            restarts=restarts,
-            step_size=None if step_size is None else pixel_units(step_size, "--step-size"),
-            relative_epsilon=relative_epsilon,
-            subset=subset,
-            limit=limit,
-            traced=traced,
-            seed=seed,
-            labels=labels,
             out=out,
             engine=engine,
-            device=device,
-            batch_size=batch_size,
             source_weights=source_weights,
             source_crop_px=source_crop_px,
             precision=precision,
             parity=parity,
-            on_error=on_error,
             keep=keep,
-            check_against=check_against,
-            verify_data=verify_data,
             progress=display,
-            **options,
+            **_keywords(options),
         )
 
     _attack_and_report(attack, json)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import GraphOptions
+from .command_help import DATA, ENGINE, option
 from .options import BatchSize, Device, Engine, Json, Labels, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -18,15 +17,18 @@ def bench(
     model: Model,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            DATA,
+            "Images to decode, as for `evaluator score`. Default: sample photos.",
             metavar="PATH",
-            help="Images of the benchmark to decode, as for `score`. Default: sample photos.",
         ),
     ] = None,
     benchmark: Annotated[
         str,
-        typer.Option(
-            metavar="imagenet|imagenet-c", help="Whether they are photos, or stored at 224 px."
+        option(
+            DATA,
+            "Kind of the images: photos (imagenet), or images stored at 224 px (imagenet-c).",
+            metavar="imagenet|imagenet-c",
         ),
     ] = "imagenet-c",
     labels: Labels = None,
@@ -34,12 +36,13 @@ def bench(
     device: Device = None,
     batch_size: BatchSize = None,
     seconds: Annotated[
-        float, typer.Option(min=1, help="Of measuring; a slow model takes longer.")
+        float,
+        option(ENGINE, "Time to measure for. A slow model takes longer.", metavar="SECONDS", min=1),
     ] = 30.0,
     json: Json = None,
     **options: Unpack[GraphOptions],
 ) -> None:
-    """Measure how fast a model runs here, and what holds it up. It tells no accuracy."""
+    """Measure throughput on this machine and find the bottleneck. Does not measure accuracy."""
     from ..workflow.bench.bench import bench as measure
     from .console import check_outputs, is_stdout, progress, write_json
 
@@ -64,7 +67,7 @@ def bench(
 
 
 def print_bench(result: "Bench") -> None:
-    """The rates of the parts, and what else there is to know in notes."""
+    """Print the rate of each part, with latency, warm-up and memory in notes."""
     from ..reporting.table import Table
     from .console import print_tables
 
@@ -79,7 +82,7 @@ def print_bench(result: "Bench") -> None:
     )
     notes = (
         f"bottleneck: {result.bottleneck.sentence}",
-        f"median of {result.engine_only.rounds} rounds in turns; {result.data}",
+        f"median of {result.engine_only.rounds} rounds, the parts in turns; {result.data}",
         f"a batch of {result.batch_size}: p50 {latency.p50_ms:.1f} ms, p90 {latency.p90_ms:.1f} "
         f"ms, p99 {latency.p99_ms:.1f} ms ({latency.batches:,} batches, {threads})",
         f"warm-up: loaded in {warm_up.load_seconds:.2f} s, first batch in "
@@ -108,5 +111,5 @@ def _memory(result: "Bench") -> str:
         ("running", memory.running),
         ("at most", memory.peak),
     )
-    told = [f"{name} {value / 1e6:,.0f} MB" for name, value in steps if value is not None]
-    return ", ".join(told) or "not told by this system"
+    texts = [f"{name} {value / 1e6:,.0f} MB" for name, value in steps if value is not None]
+    return ", ".join(texts) or "not reported by this system"

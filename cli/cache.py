@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Json, words_of
+from .command_help import Command, Group
+from .options import Json, parse_words
 
 if TYPE_CHECKING:
     from ..workflow.cache import Entry
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What the tool keeps and can make or fetch again: EVALUATOR_CACHE says where.",
+    help="List or remove files in the cache. All of them can be made or downloaded again. The "
+    "environment variable EVALUATOR_CACHE sets the folder.",
+    epilog="evaluator cache list",
 )
 
 
-@app.command("list")
+@app.command("list", cls=Command, epilog="evaluator cache list --json cache.json")
 def list_(json: Json = None) -> None:
-    """List what lies in the cache: size, age, what it is."""
+    """List the entries of the cache with their size, age and kind."""
     from ..workflow.cache import list_cache
     from .console import check_outputs, is_stdout, write_json
 
@@ -31,22 +35,28 @@ def list_(json: Json = None) -> None:
         write_json(json, _document(entries))
 
 
-@app.command()
+@app.command(cls=Command, epilog="evaluator cache prune --older-than 30 --dry-run")
 def prune(
     older_than: Annotated[
         float | None,
-        typer.Option(min=0, metavar="DAYS", help="What was not written to for so long."),
+        typer.Option(
+            min=0, metavar="DAYS", help="Remove entries last written more than DAYS days ago."
+        ),
     ] = None,
     room: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROOM", help="From these rooms only; alone, all that is in them."),
+        typer.Option(
+            metavar="ROOM",
+            help="Folder of the cache to remove entries from, e.g. plans or weights, as `evaluator "
+            "cache list` names it. May be repeated. Without --older-than, all its entries go.",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
     ] = False,
     json: Json = None,
 ) -> None:
-    """Remove what killed processes left half-written, and what is asked for."""
+    """Remove half-written files, and entries by age or folder."""
     from ..workflow.cache import prune_cache
     from .console import check_outputs, is_stdout, progress, write_json
 
@@ -54,7 +64,7 @@ def prune(
     with progress() as display:
         removed = prune_cache(
             older_than_days=older_than,
-            rooms=words_of(room, "--room"),
+            rooms=parse_words(room, "--room"),
             dry_run=dry_run,
             progress=display,
         )
@@ -98,5 +108,5 @@ def _print(title: str, entries: "Sequence[Entry]") -> None:
     total = sum(entry.size_bytes for entry in entries)
     note = f"{len(entries)} entries, {total / 1e6:,.1f} MB"
     header = ("room", "name", "MB", "days old", "what")
-    where = printable(cache_folder("plans").parent)
-    print_tables([Table(f"{title}, in {where}", header, rows, (note,), words=(0, 1, 4))])
+    folder = printable(cache_folder("plans").parent)
+    print_tables([Table(f"{title}, in {folder}", header, rows, (note,), words=(0, 1, 4))])

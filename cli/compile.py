@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import GraphOptions
+from .command_help import ENGINE, OUTPUT, option
 from .options import Json, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -16,31 +15,47 @@ if TYPE_CHECKING:
 def compile_(
     model: Model,
     engine: Annotated[
-        str, typer.Option(metavar="tensorrt|tensorrt-rtx", help="What the plan is for.")
+        str,
+        option(ENGINE, "Library that will run the plan.", metavar="tensorrt|tensorrt-rtx"),
     ],
-    max_batch: Annotated[int, typer.Option(min=1, help="The largest batch it takes.")] = 64,
+    max_batch: Annotated[
+        int,
+        option(ENGINE, "Largest batch of the plan.", metavar="N", min=1),
+    ] = 64,
     opt_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="The batch it is best at. Default: the largest."),
+        option(
+            ENGINE,
+            "Batch size that the plan is optimised for. Default: the largest batch.",
+            metavar="N",
+            min=1,
+        ),
     ] = None,
     tf32: Annotated[
-        bool, typer.Option(help="Whether float32 products may be rounded to TF32.")
+        bool,
+        option(ENGINE, "Whether float32 products may be rounded to TF32."),
     ] = False,
     target: Annotated[
         str | None,
-        typer.Option(
+        option(
+            ENGINE,
+            "Compute capability of the GPU to build for, with tensorrt-rtx only, e.g. sm89. "
+            "Default: any GPU from Ampere on.",
             metavar="smNN",
-            help="tensorrt-rtx only: the GPU to build for. Default: any from Ampere on.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A copy of the plan. Default: it stays in the cache."),
+        option(
+            OUTPUT,
+            "File for a copy of the plan. Default: the plan is only in the cache.",
+            metavar="FILE",
+        ),
     ] = None,
     json: Json = None,
     **options: Unpack[GraphOptions],
 ) -> None:
-    """Build a TensorRT plan of a model. A plan that was built before is taken from the cache."""
+    """Build a TensorRT plan of a model. A plan that was built before comes from the cache."""
     from ..workflow.models.compile import compile_model
     from .console import check_outputs, is_stdout, progress, write_json
 

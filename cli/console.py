@@ -1,4 +1,4 @@
-"""What a person sees: tables on standard output, progress and notes on standard error."""
+"""Output for people: tables on standard output, progress and notes on standard error."""
 
 import json
 import os
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ..reporting.table import Table
 
 PLAIN_SECONDS = 5.0
-"""Between two lines of progress where there is no terminal."""
+"""Time between two lines of progress if standard error is not a terminal."""
 
 WIDE_COLUMNS = 200
-"""The width of tables where there is no terminal to ask."""
+"""Width of tables if standard output is not a terminal."""
 
 
 class TerminalProgress:
-    """A bar with the rate and the time left over the whole job."""
+    """A bar for each step, with its rate and the time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -53,11 +53,11 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        with suppress(OSError):  # a terminal that was closed
+        with suppress(OSError):  # the terminal was closed
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        """Move the bar of a step."""
+        """Move the bar of a step, and remove it at the end of the step."""
         if step not in self._steps:
             task = self._bars.add_task(step, total=total, completed=done, rate="")
             self._steps[step] = (task, _Rate(done))
@@ -78,7 +78,7 @@ class TerminalProgress:
 
 
 class PlainProgress:
-    """Lines, a few seconds apart, for logs and pipes."""
+    """Lines of progress a few seconds apart, for logs and pipes."""
 
     def __init__(self) -> None:
         self._rates: dict[str, _Rate] = {}
@@ -90,7 +90,7 @@ class PlainProgress:
         say(text)
 
     def advance(self, step: str, done: int, total: int, unit: str) -> None:
-        """Print a line if the last one is some seconds old, or the step has just ended."""
+        """Print a line at the end of a step, and else if the last line is some seconds old."""
         if done < total:
             self._ended.discard(step)
         elif step in self._ended:
@@ -100,7 +100,7 @@ class PlainProgress:
         if done < total and now - self._last < PLAIN_SECONDS:
             return
         self._last = now
-        if done >= total:  # another step of that name has a rate of its own
+        if done >= total:  # a later step of this name measures its own rate
             self._ended.add(step)
             del self._rates[step]
         left = rate.seconds_left(done, total)
@@ -115,7 +115,7 @@ class PlainProgress:
 
 
 class _Rate:
-    """Done since the first call, not counting what was there before."""
+    """Work per second since the first call, without the work done before it."""
 
     def __init__(self, done: int) -> None:
         self._first, self._since = done, time.monotonic()
@@ -132,21 +132,21 @@ class _Rate:
 
 
 def say(text: str) -> None:
-    """A line on standard error. A full disk behind it, or nobody, never stops a job."""
-    with suppress(OSError, ValueError, AttributeError):  # also where it was closed
+    """Print a line on standard error; failing to print it never stops a job."""
+    with suppress(OSError, ValueError, AttributeError):  # closed, or on a full disk
         try:
             number = sys.stderr.fileno()
-        except (OSError, ValueError):  # a test's, say
+        except (OSError, ValueError):  # not a file, as in tests
             print(text, file=sys.stderr, flush=True)
             return
-        # Not through Python's buffers, which would fail once more when the process ends.
+        # Python's buffers would fail a second time when the process ends.
         sys.stderr.flush()
-        encoding = sys.stderr.encoding or "utf-8"  # rich's stand-in for it has none
+        encoding = sys.stderr.encoding or "utf-8"  # rich's replacement has none
         os.write(number, f"{text}\n".encode(encoding, "backslashreplace"))
 
 
 def leave_bars() -> None:
-    """Give a terminal its cursor back, and a line without a bar, where nobody ended the bars."""
+    """Clear the line of a terminal and show its cursor, for bars that were not stopped."""
     with suppress(OSError, ValueError, AttributeError):
         if os.isatty(number := sys.stderr.fileno()):
             os.write(number, b"\r\x1b[K\x1b[?25h")
@@ -154,13 +154,13 @@ def leave_bars() -> None:
 
 @contextmanager
 def checked_stdout() -> Iterator[None]:
-    """Standard output that is known to be written when the block ends.
+    """Check that all of standard output is written when the block ends.
 
     Raises:
-        OutputError: If it cannot be, for lack of room say.
-        SystemExit: If nobody reads it any more; other tools end without a word then, too.
+        OutputError: If it cannot be written, for example on a full disk.
+        SystemExit: If its reader has closed the pipe. Like other tools, we then end silently.
     """
-    stream = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (none: it was closed)
+    stream = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (None if it is closed)
     checked = _Stdout(stream)
     sys.stdout = cast(TextIO, checked)
     try:
@@ -171,7 +171,7 @@ def checked_stdout() -> Iterator[None]:
 
 
 class _Stdout:
-    """Standard output, whose failures can be told from those of other files."""
+    """Standard output, with errors that can be told from those of other files."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -191,62 +191,64 @@ class _Stdout:
     @contextmanager
     def _failures(self) -> Iterator[None]:
         try:
-            if self._failure is not None:  # somebody who only probed may have caught it
+            if self._failure is not None:  # a library may have caught it
                 raise self._failure
             yield
         except OSError as error:
-            # What is buffered would fail once more when the process ends.
+            # The buffered rest would fail a second time when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self._failure = _failure_of(error)
+            self._failure = _output_failure(error)
             raise self._failure from error
 
 
-def _failure_of(error: OSError) -> OutputError | SystemExit:
+def _output_failure(error: OSError) -> OutputError | SystemExit:
     if isinstance(error, BrokenPipeError):
         return SystemExit(1)
-    return OutputError(f"Standard output cannot be written: {reason_of(error)}. Send it elsewhere.")
+    return OutputError(
+        f"Standard output cannot be written: {reason_of(error)}. Redirect it elsewhere."
+    )
 
 
 def progress() -> "TerminalProgress | PlainProgress":
-    """What fits standard error."""
+    """Bars if standard error is a terminal, lines if not."""
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
 
 
 def print_tables(tables: "Iterable[Table]") -> None:
-    """Show tables with their notes."""
+    """Print tables with their notes."""
     console = _console()
     for table in tables:
         _print_table(console, table)
 
 
 def is_stdout(path: Path | None) -> bool:
-    """Whether this is where tables go: ``-``, or ``/dev/stdout`` and the like."""
+    """Whether a path means standard output: ``-``, or for example ``/dev/stdout``."""
     if path is None or str(path) == "-":
         return path is not None
     try:
         return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # not there yet; or standard output is no file
+    except (OSError, ValueError):  # no such file yet, or standard output is not a file
         return False
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Find out before the work that its results can be written.
+    """Check before the work that its results can be written.
 
     Raises:
-        OutputError: If one of them cannot be, or several are standard output.
+        OutputError: If a path cannot be written, or several mean standard output.
     """
     if sum(is_stdout(path) for path in paths) > 1:
-        raise OutputError("Only one thing fits on standard output. Give the other a file.")
+        raise OutputError("Only one result can go to standard output. Give a file for the other.")
     for path in paths:
         if path is not None and not is_stdout(path):
             check_place(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole; ``-`` is standard output.
+    """Write a file atomically; ``-`` is standard output.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     if is_stdout(path):
         sys.stdout.write(text)
@@ -255,7 +257,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document for programs; ``-`` is standard output.
+    """Write a document as JSON; ``-`` is standard output.
 
     Raises:
         OutputError: If the file cannot be written.

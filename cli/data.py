@@ -5,24 +5,40 @@ from typing import Annotated
 
 import typer
 
-from .options import Corruptions, Perturbations, Severities, numbers_of, words_of
+from .command_help import DATA, ENGINE, Command, Group, option
+from .options import Corruptions, Perturbations, Severities, parse_numbers, parse_words
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make data to try the tool on. Numbers from generated data are marked.",
+    help="Create sample photos, corrupted images and perturbed videos. Reports mark numbers of "
+    "generated data.",
+    epilog="evaluator data sample photos",
 )
 
-Target = Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree will stand.")]
-Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Clean photos in class folders.")]
-Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same bytes.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="So many photos, evenly spaced.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the result.")]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="SOURCE", help="Folder of clean photos, which are in class folders."),
+]
+Seed = Annotated[
+    int,
+    option(DATA, "Seed of the noise. The same seed gives the same bytes.", metavar="N", min=0),
+]
+Limit = Annotated[
+    int | None,
+    option(DATA, "Number of photos to use, evenly spaced over all of them.", metavar="N", min=1),
+]
+Workers = Annotated[
+    int | None,
+    option(ENGINE, "Number of processes. Default: one per core.", metavar="N", min=1),
+]
 
 
-@app.command()
+@app.command(cls=Command, epilog="evaluator data sample photos")
 def sample(folder: Target) -> None:
-    """Write twenty labelled photos as an ImageNet-style tree."""
+    """Write twenty labelled photos into class folders."""
     from ..workflow.data import sample_photos
 
     count = sample_photos(folder)
@@ -32,7 +48,10 @@ def sample(folder: Target) -> None:
     )
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog="evaluator data corrupt photos photos-c --corruptions fog,snow",
+)
 def corrupt(
     source: Source,
     folder: Target,
@@ -42,7 +61,7 @@ def corrupt(
     limit: Limit = None,
     workers: Workers = None,
 ) -> None:
-    """Write an ImageNet-C-style tree of clean photos, marked as generated."""
+    """Make corrupted photos as in ImageNet-C, marked as generated."""
     from ..evaluate.layouts import CORRUPTIONS, SEVERITIES
     from ..workflow.data import corrupt_photos
     from .console import progress
@@ -51,8 +70,8 @@ def corrupt(
         count = corrupt_photos(
             source,
             folder,
-            corruptions=words_of(corruptions, "--corruptions") or CORRUPTIONS,
-            severities=numbers_of(severities, "--severities") or SEVERITIES,
+            corruptions=parse_words(corruptions, "--corruptions") or CORRUPTIONS,
+            severities=parse_numbers(severities, "--severities") or SEVERITIES,
             seed=seed,
             limit=limit,
             workers=workers,
@@ -64,7 +83,7 @@ def corrupt(
     )
 
 
-@app.command()
+@app.command(cls=Command, epilog="evaluator data perturb photos photos-p --perturbations tilt")
 def perturb(
     source: Source,
     folder: Target,
@@ -73,7 +92,7 @@ def perturb(
     limit: Limit = None,
     workers: Workers = None,
 ) -> None:
-    """Write ImageNet-P-style videos of clean photos, marked as generated."""
+    """Make perturbed videos as in ImageNet-P, marked as generated."""
     from ..evaluate.generate.sequences import PERTURBATIONS
     from ..workflow.data import perturb_photos
     from .console import progress
@@ -82,7 +101,7 @@ def perturb(
         count = perturb_photos(
             source,
             folder,
-            perturbations=words_of(perturbations, "--perturbations") or tuple(PERTURBATIONS),
+            perturbations=parse_words(perturbations, "--perturbations") or tuple(PERTURBATIONS),
             seed=seed,
             limit=limit,
             workers=workers,

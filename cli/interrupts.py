@@ -1,9 +1,9 @@
-"""Ctrl-C, and SIGTERM, which is what job queues send first: a command ends within two seconds.
+"""Ctrl-C and SIGTERM, which job queues send first: a command ends within two seconds.
 
-The first one raises ``KeyboardInterrupt`` in the main thread, which removes what is half done and
-says how to continue. Python does that only between two of its own instructions, and a library may
-compute for a minute before the next: so a thread is told as well, and ends the process when the
-main thread has not. Nothing is lost by it that a kill would not lose either.
+The first signal raises ``KeyboardInterrupt`` in the main thread, which removes half-written files
+and prints how to resume. Python raises it only between two of its own instructions, and a library
+may compute for a minute before the next one. So a second thread receives the signal as well, and
+ends the process if the main thread has not. That loses no more than a kill would.
 """
 
 import contextlib
@@ -24,39 +24,41 @@ INTERRUPTED = 130
 PATIENCE_SECONDS = 1.8
 
 _interrupted: list[int] = []
-_said = threading.Lock()
-_signals: list[socket.socket] = []
+_notice = threading.Lock()
+_sockets: list[socket.socket] = []
 _forks = threading.local()
-_before: dict[int, Any] = {}
-"""What signals did until they were watched."""
+_previous_handlers: dict[int, Any] = {}
+"""Handlers of the signals before ``watch_interrupts``."""
 
 
 def watch_interrupts() -> None:
-    """Begin; only once in a process, in its main thread."""
-    if _signals or threading.current_thread() is not threading.main_thread():
+    """Handle both signals from now on. Works once in a process, in its main thread."""
+    if _sockets or threading.current_thread() is not threading.main_thread():
         return
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    _signals.extend((ours, theirs))
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    _sockets.extend((reader, writer))
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as shells have it for background jobs
-            _before[number] = signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # shells let background jobs ignore them
+            _previous_handlers[number] = signal.signal(number, _interrupt)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forget)
-    threading.Thread(target=_end_if_nobody_else_does, args=(ours,), daemon=True).start()
+        os.register_at_fork(
+            before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_reset_child
+        )
+    threading.Thread(target=_end_after_patience, args=(reader,), daemon=True).start()
 
 
 def say_interrupted() -> None:
-    """Say, once, that nothing finished is lost, and the command that goes on with it."""
-    if not _said.acquire(blocking=False):
+    """Print, once, that finished work is kept, and the command that resumes."""
+    if not _notice.acquire(blocking=False):
         return
     command = shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])])
-    say(f"Interrupted. What was finished is kept; continue with the same command: {command}")
+    say(f"Interrupted. Finished work is kept; continue with the same command: {command}")
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with what it printed, but without waiting for threads that compute."""
+    """Print what is buffered and end the process, without waiting for threads that compute."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
@@ -64,41 +66,40 @@ def leave(code: int) -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Once: a second one must not interrupt the tidying up, which is short.
+    # Only the first: a second one would interrupt the cleanup, which is short.
     if not _interrupted:
         _interrupted.append(number)
         raise KeyboardInterrupt
 
 
-def _hold() -> None:
-    """Keep signals waiting while a fork is on: a child's very first must find it on its own."""
+def _block_signals() -> None:
+    """Block signals during a fork, so that a child handles its first one by itself."""
     _forks.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
-def _let_go() -> None:
+def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _forks.mask)
 
 
-def _forget() -> None:
-    """In a forked child, whose signals would otherwise be told to its parent, and end it."""
-    _take_off()
-    _let_go()
+def _reset_child() -> None:
+    """In a forked child: its signals would otherwise reach the thread of its parent, and end it."""
+    _restore_handlers()
+    _unblock_signals()
 
 
-def _take_off() -> None:
-    if not _signals:
+def _restore_handlers() -> None:
+    if not _sockets:
         return
     signal.set_wakeup_fd(-1)
-    for number, action in _before.items():
+    for number, action in _previous_handlers.items():
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, action)
-    while _signals:
-        _signals.pop().close()
+    while _sockets:
+        _sockets.pop().close()
 
 
-def _end_if_nobody_else_does(signals: socket.socket) -> None:
-    wanted = {signal.SIGINT, signal.SIGTERM}
-    while not wanted.intersection(signals.recv(1)):
+def _end_after_patience(signals: socket.socket) -> None:
+    while not {signal.SIGINT, signal.SIGTERM}.intersection(signals.recv(1)):
         pass
     time.sleep(PATIENCE_SECONDS)
     try:

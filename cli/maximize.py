@@ -3,10 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-import typer
-
 from ..workflow.models.options import NetworkOptions
-from .options import BatchSize, Device, Labels, Model, numbers_of, pixel_units, takes_model_options
+from .command_help import DATA, MODEL, OPTIMISATION, OUTPUT, option
+from .options import (
+    BatchSize,
+    Device,
+    Labels,
+    Model,
+    parse_fraction,
+    parse_numbers,
+    takes_model_options,
+)
 
 if TYPE_CHECKING:
     from ..attacks.maximizing.similarity import Likeness
@@ -18,67 +25,88 @@ if TYPE_CHECKING:
 def maximize(
     model: Model,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A new folder for grids, arrays and a document.")
+        Path,
+        option(
+            OUTPUT,
+            "New folder for the grids of images, the arrays and maximized.json.",
+            metavar="DIR",
+        ),
     ],
     units: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            MODEL,
+            "Units of the penultimate layer. Default: the six units of the paper, which are "
+            "1062 and five others of 2048.",
             metavar="A,B,...",
-            help="Of the penultimate layer. Default: the paper's, 1062 and five more of 2048.",
         ),
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            DATA,
+            "Initial image: a photo, or noise. May be repeated. Default: two photos and the "
+            "paper's noise.",
             metavar="PHOTO|noise",
-            help="What to begin at; may be repeated. Default: two photos, and the paper's noise.",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
+            DATA,
+            "Folder or tar file whose first two photos are initial images. Repeat the option "
+            "for several. Default: sample photos.",
             metavar="PATH",
-            help="Where the two photos are the first ones: a folder, or a tar file; repeat it for "
-            "several. Default: sample photos.",
         ),
     ] = None,
     labels: Labels = None,
-    steps: Annotated[int, typer.Option(min=1, help="All are made.")] = 500,
+    steps: Annotated[
+        int,
+        option(OPTIMISATION, "Number of steps, all of which are made.", metavar="N", min=1),
+    ] = 500,
     step_size: Annotated[
-        str, typer.Option(metavar="NUMBER", help="In [0, 1] pixel units.")
+        str,
+        option(OPTIMISATION, "Step size, for pixels in [0, 1].", metavar="SIZE"),
     ] = "1/255",
     epsilon: Annotated[
         str,
-        typer.Option(metavar="NUMBER", help="Largest change in [0, 1]; from 1 on there is none."),
+        option(
+            OPTIMISATION,
+            "Largest change of a pixel in [0, 1]. From 1 on, the change is unlimited.",
+            metavar="SIZE",
+        ),
     ] = "4",
     device: Device = None,
     batch_size: BatchSize = None,
     **options: Unpack[NetworkOptions],
 ) -> None:
-    """Make images that maximize units before the last layer, as in the paper's Figures 2 and 3."""
+    """Make images that maximize units of the penultimate layer.
+
+    Figures 2 and 3 of the paper show such images. Run the same command again to resume.
+    """
     from ..workflow.maximize.maximize import maximize as make
     from .console import print_tables, progress
 
     with progress() as display:
-        made = make(
+        result = make(
             model,
             out=out,
-            units=numbers_of(units, "--units"),
+            units=parse_numbers(units, "--units"),
             starts=start or None,
             data=data or None,
             labels=labels,
             steps=steps,
-            step_size=pixel_units(step_size, "--step-size"),
-            epsilon=pixel_units(epsilon, "--epsilon"),
+            step_size=parse_fraction(step_size, "--step-size"),
+            epsilon=parse_fraction(epsilon, "--epsilon"),
             device=device,
             batch_size=batch_size,
             progress=display,
             **options,
         )
-        if not made.created:
-            display.note("The same images were made before; they are kept as they are.")
-        display.note(f"Grids, arrays and maximized.json: {made.folder}")
-    print_tables([_images_table(made.document), _likeness_table(made.document)])
+        if not result.created:
+            display.note("The same images were made before; the existing files are used.")
+        display.note(f"Grids, arrays and maximized.json: {result.folder}")
+    print_tables([_images_table(result.document), _likeness_table(result.document)])
 
 
 def _images_table(document: "MaximizedDocument") -> "Table":
@@ -104,10 +132,10 @@ def _images_table(document: "MaximizedDocument") -> "Table":
     goal = f"p > {criterion(document.key.settings)}"
     notes = [f"{reached} of {len(rows)} reached {goal} under a softmax over all units"]
     if document.impossible is not None:
-        notes.append(f"no image can: {document.impossible}; the images have the greatest p")
+        notes.append(f"no image can reach it: {document.impossible}; these have the largest p")
     dead = max(image.dead_steps for image in document.images)
     if dead:
-        notes.append(f"up to {dead:,} steps moved nothing: their gradient was zero in float32")
+        notes.append(f"up to {dead:,} steps changed nothing: their gradient was zero in float32")
     header = (
         "start", "unit", "first", "image at", "L-inf", "1 - p", "at start", "in image", "in last",
         "SSIM",
@@ -122,26 +150,29 @@ def _images_table(document: "MaximizedDocument") -> "Table":
 def _likeness_table(document: "MaximizedDocument") -> "Table":
     from ..reporting.table import Table
 
-    found = [
+    similarities = [
         *(
-            (f"units, from {one.name}", alike)
-            for one, alike in zip(document.starts, document.across_units, strict=True)
+            (f"units, from {start.name}", likeness)
+            for start, likeness in zip(document.starts, document.across_units, strict=True)
         ),
         *(
-            (f"starts, of unit {unit}", alike)
-            for unit, alike in zip(document.key.units, document.across_starts, strict=True)
+            (f"starts, of unit {unit}", likeness)
+            for unit, likeness in zip(document.key.units, document.across_starts, strict=True)
         ),
     ]
-    rows = tuple((name, str(alike.pairs), *_numbers(alike)) for name, alike in found if alike.pairs)
+    rows = tuple(
+        (name, str(likeness.pairs), *_numbers(likeness))
+        for name, likeness in similarities
+        if likeness.pairs
+    )
     notes = ("means over pairs of images; a change is image - start",)
     header = ("across", "pairs", "SSIM", "correlation", "of changes")
-    return Table("How alike the images are", header, rows, notes)
+    return Table("Similarity of the images", header, rows, notes)
 
 
-def _numbers(alike: "Likeness") -> tuple[str, ...]:
-    return tuple(
-        _number(value) for value in (alike.ssim, alike.correlation, alike.change_correlation)
-    )
+def _numbers(likeness: "Likeness") -> tuple[str, ...]:
+    values = (likeness.ssim, likeness.correlation, likeness.change_correlation)
+    return tuple(_number(value) for value in values)
 
 
 def _number(value: float | None) -> str:

@@ -4,7 +4,7 @@ from .options import Json
 
 
 def models(json: Json = None) -> None:
-    """List the models known by name: size, input, weights, licence."""
+    """List the models that are known by name."""
     from ..reporting.table import Table
     from ..workflow.models.listing import list_models
     from .console import is_stdout, print_tables, write_json
@@ -27,8 +27,8 @@ def models(json: Json = None) -> None:
         for row in rows
     )
     notes = (
-        "torchvision:NAME and timm:NAME are taken too, for every classifier of theirs.",
-        "Your own: package.module:callable that returns a network, or FILE.onnx; either with a "
-        'description (README, "Your own model").',
+        "Also every classifier of torchvision and timm: torchvision:NAME and timm:NAME.",
+        "Also your own model: package.module:callable that returns a network, or FILE.onnx, with a "
+        "description (docs/own-models.md).",
     )
     print_tables([Table("Models", header, cells, notes, words=(0, 4, 5))])

@@ -12,12 +12,16 @@ import typer
 
 from ..errors import InputError
 from ..workflow.models.options import GraphOptions, NetworkOptions, WeightsOptions
+from .command_help import DATA, ENGINE, MODEL, OUTPUT, option
+
+OptionTable = dict[str, tuple[Any, object]]
+"""Type and default of each option, by the name of its parameter."""
 
 
 def importable(model: str) -> str:
-    """MODEL; where it is a factory, the current directory can be imported from, as by `python -m`.
+    """The MODEL itself; if it is a factory, put the current directory on the import path first.
 
-    Only then: a file that happens to have a library's name should not stand in its place.
+    Only then: a file in that directory with the name of a library would hide the library.
     """
     from ..exporter.factories import is_factory
     from ..exporter.zoo.table import KNOWN_PREFIXES
@@ -31,192 +35,246 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name of `evaluator models`, torchvision:NAME, timm:NAME, your own "
-        "package.module:callable or FILE.onnx, or a bundle's folder.",
+        help="A name that `evaluator models` lists, torchvision:NAME, timm:NAME, your own "
+        "package.module:callable or FILE.onnx, or the folder of a bundle.",
         callback=importable,
     ),
 ]
 Weights = Annotated[
-    str, typer.Option(metavar="default|random|FILE", help="Where the weights come from.")
+    str,
+    option(
+        MODEL,
+        "Where the weights come from. FILE is a checkpoint of torch.save or safetensors.",
+        metavar="default|random|FILE",
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of random weights.")]
+Seed = Annotated[int, option(MODEL, "Seed of random weights.", metavar="N", min=0)]
 CropPx = Annotated[
     int | None,
-    typer.Option("--crop-px", help="Another crop than the training's; results are marked."),
+    option(
+        MODEL,
+        "Side of the centre crop. Default: that of the training. Reports mark another one.",
+        metavar="PX",
+    ),
 ]
 Description = Annotated[
     Path | None,
-    typer.Option(metavar="FILE.toml", help="Of your own model: its preprocessing, its classes."),
+    option(
+        MODEL,
+        "Description of your own model: its preprocessing and its classes.",
+        metavar="FILE.toml",
+    ),
 ]
 Classes = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Classes of the model's outputs, one per line: a WordNet ID, a class index, or - for "
+        "none of ImageNet's classes.",
         metavar="FILE",
-        help="One line an output: WordNet id, class index, or - for none of ImageNet's.",
     ),
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(metavar="fp32|fp16|bf16", help="Of the graph's arithmetic. Default: fp32."),
+    option(
+        MODEL,
+        "Precision that the exported graph computes in. Default: fp32.",
+        metavar="fp32|fp16|bf16",
+    ),
 ]
 InputKind = Annotated[
     str | None,
-    typer.Option(
+    option(
+        MODEL,
+        "Input of the exported graph: uint8 pixels, or float32 images in [0, 1]. Default: pixels.",
         "--input",
         metavar="pixels|images",
-        help="What the graph takes: uint8 pixels (default), or float32 images in [0, 1].",
     ),
 ]
-_OF_WEIGHTS: dict[str, tuple[Any, object]] = {
+WEIGHTS_OPTIONS: OptionTable = {
     "weights": (Weights, "default"),
     "crop_px": (CropPx, None),
     "description": (Description, None),
     "classes": (Classes, None),
 }
-_OF_NETWORK = {**_OF_WEIGHTS, "seed": (Seed, 0)}
-_OF_GRAPH = {**_OF_NETWORK, "precision": (Precision, None), "input_kind": (InputKind, None)}
-
-_ADDED = {
-    "WeightsOptions": _OF_WEIGHTS,
-    "NetworkOptions": _OF_NETWORK,
-    "GraphOptions": _OF_GRAPH,
+_NETWORK_OPTIONS: OptionTable = {**WEIGHTS_OPTIONS, "seed": (Seed, 0)}
+_GRAPH_OPTIONS: OptionTable = {
+    **_NETWORK_OPTIONS,
+    "precision": (Precision, None),
+    "input_kind": (InputKind, None),
 }
 
 
-def takes_model_options(
-    kind: type[WeightsOptions],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command that gets the options of ``kind`` as ``**options``.
+def takes_options(options: OptionTable) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets these options as keywords, by ``**``.
 
-    Typer reads a command's options from its signature, so they are put there.
+    Typer reads the options of a command from its signature, so the decorator adds them there.
+
+    Args:
+        options: Type and default of each option.
     """
-    added = {WeightsOptions: _OF_WEIGHTS, NetworkOptions: _OF_NETWORK, GraphOptions: _OF_GRAPH}[
-        kind
-    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
-            )
-            for name, (hint, default) in added.items()
+            *(p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD),
+            *(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                )
+                for name, (annotation, default) in options.items()
+            ),
         ]
 
         @functools.wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
             command(*args, **kwargs)
 
-        run.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
-        run.__annotations__ = {
-            **{p.name: p.annotation for p in own},
-            **{name: hint for name, (hint, _) in added.items()},
-        }
-        del run.__wrapped__
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        del run.__wrapped__  # Typer would read the annotations of the command itself
         return run
 
     return decorate
 
 
+def takes_model_options(
+    kind: type[WeightsOptions],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets the options of ``kind`` as ``**options``."""
+    tables = {
+        WeightsOptions: WEIGHTS_OPTIONS,
+        NetworkOptions: _NETWORK_OPTIONS,
+        GraphOptions: _GRAPH_OPTIONS,
+    }
+    return takes_options(tables[kind])
+
+
 Engine = Annotated[
     str | None,
-    typer.Option(
-        metavar="onnxruntime|openvino|torch", help="Default: the best that passes parity."
+    option(
+        ENGINE,
+        "Engine that runs the model. Default: onnxruntime, or torch if that fails parity.",
+        metavar="onnxruntime|openvino|torch",
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="cpu|cuda:N", help="Default: a GPU if there is one.")
+    str | None,
+    option(
+        ENGINE,
+        "Device that the model runs on. Default: a GPU if there is one.",
+        metavar="cpu|cuda:N",
+    ),
 ]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a batch.")]
+BatchSize = Annotated[
+    int | None,
+    option(ENGINE, "Images per batch.", metavar="N", min=1),
+]
 Labels = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        DATA,
+        "List with the classes of ImageNet's validation images, if they are not in class folders.",
         metavar="FILE",
-        help="Classes of ImageNet's validation images that are not in class folders.",
     ),
 ]
 OnError = Annotated[
     str,
-    typer.Option(
+    option(
+        DATA,
+        "What to do with a file that cannot be read or decoded. Reports count skipped files.",
         metavar="fail|skip",
-        help="What to do with a file that cannot be read or decoded; numbers count skips.",
     ),
 ]
 VerifyData = Annotated[
     bool,
-    typer.Option(
+    option(
+        DATA,
+        "Compare every image with those of an existing run, not only a sample.",
         "--verify-data",
-        help="Compare every image of an existing run with the data, not only a sample.",
     ),
 ]
 Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - is stdout.")
+    Path | None,
+    option(OUTPUT, "Write the result as JSON; - is standard output.", "--json", metavar="FILE"),
 ]
 Words = list[str]
 Corruptions = Annotated[
     Words | None,
-    typer.Option(metavar="A,B,...", help="Only these now. Default: all that are there."),
+    option(DATA, "Corruptions to use in this call. Default: all.", metavar="A,B,..."),
 ]
 Perturbations = Annotated[
-    Words | None, typer.Option(metavar="A,B,...", help="Only these now, of ImageNet-P.")
+    Words | None,
+    option(
+        DATA,
+        "Perturbations of ImageNet-P to use in this call. Default: all ten.",
+        metavar="A,B,...",
+    ),
 ]
-Severities = Annotated[Words | None, typer.Option(metavar="1,2,...", help="Only these now.")]
+Severities = Annotated[
+    Words | None,
+    option(DATA, "Severities to use in this call. Default: 1 to 5.", metavar="1,2,..."),
+]
 
 
-def words_of(values: Sequence[str] | None, option: str) -> list[str] | None:
-    """The words of an option that may be repeated, and may hold several with commas between.
+def parse_words(values: Sequence[str] | None, option: str) -> list[str] | None:
+    """Words of an option that may be repeated and may hold several words with commas between.
+
+    Returns:
+        The words; ``None`` if the option is not given.
 
     Raises:
-        InputError: If the option is there and holds no word.
+        InputError: If the option is given without a word.
 
     Example:
-        >>> words_of(["fog,snow", "frost"], "--corruptions")
+        >>> parse_words(["fog,snow", "frost"], "--corruptions")
         ['fog', 'snow', 'frost']
     """
-    if not values:  # typer gives an empty list where the option is not there
+    if not values:  # Typer gives an empty list for an option that is not given
         return None
     words = [word.strip() for value in values for word in value.split(",") if word.strip()]
     if not words:
-        raise InputError(f"{option} names none. Give some with commas between, or leave it out.")
+        raise InputError(
+            f"{option} is empty. Give one value, several with commas between, or omit the option."
+        )
     return words
 
 
-def numbers_of(values: Sequence[str] | None, option: str) -> list[int] | None:
-    """The same for whole numbers.
+def parse_numbers(values: Sequence[str] | None, option: str) -> list[int] | None:
+    """Whole numbers of an option, separated like those of ``parse_words``.
 
     Raises:
-        InputError: If a word is none, or there is no word.
+        InputError: If the option is given without a number, or with something else.
     """
-    words = words_of(values, option)
+    words = parse_words(values, option)
     for word in words or ():
         if not word.isdecimal():
             raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
     return None if words is None else [int(word) for word in words]
 
 
-def pixel_units(text: str, option: str) -> float:
-    """A number such as 0.01, or a fraction such as 8/255.
+def parse_fraction(text: str, option: str) -> float:
+    """A number such as 0.01 or 8/255.
 
     Raises:
-        InputError: If it is neither.
+        InputError: If the text is neither.
 
     Example:
-        >>> pixel_units("8/255", "--epsilon") == 8 / 255, pixel_units("4", "--epsilon")
+        >>> parse_fraction("8/255", "--epsilon") == 8 / 255, parse_fraction("4", "--epsilon")
         (True, 4.0)
     """
-    above, slash, below = text.partition("/")
+    numerator, slash, denominator = text.partition("/")
     try:
-        return float(above) / float(below) if slash else float(above)
+        return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
 
 
-def pixel_units_of(values: Sequence[str] | None, option: str) -> list[float] | None:
-    """The same for several.
+def parse_fractions(values: Sequence[str] | None, option: str) -> list[float] | None:
+    """Numbers or fractions of an option, separated like those of ``parse_words``.
 
     Raises:
-        InputError: If a word is neither, or there is no word.
+        InputError: If the option is given without a number, or with something else.
     """
-    words = words_of(values, option)
-    return None if words is None else [pixel_units(word, option) for word in words]
+    words = parse_words(values, option)
+    return None if words is None else [parse_fraction(word, option) for word in words]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
+from .command_help import DATA, option
 from .options import BatchSize, Device, Engine, Json, Model, takes_model_options
 
 if TYPE_CHECKING:
@@ -22,21 +23,27 @@ def parity(
     model: Model,
     data: Annotated[
         Path | None,
-        typer.Option(help="Photos to compare on, in class folders or flat. Default: samples."),
+        option(
+            DATA,
+            "Photos to compare on, in class folders or flat. Default: sample photos.",
+            metavar="DIR",
+        ),
     ] = None,
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
     against: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="An earlier --json FILE: fail if the agreement got worse since."
+        option(
+            DATA,
+            "Result of an earlier call with --json. Fail if the agreement has got worse.",
+            metavar="FILE",
         ),
     ] = None,
     json: Json = None,
     **options: Unpack[GraphOptions],
 ) -> None:
-    """Compare an engine with PyTorch. The exit code is 3 if a gate fails."""
+    """Compare an engine's logits with those of PyTorch. The exit code is 3 if a gate fails."""
     from ..workflow.models.parity import check_parity
     from ..workflow.models.parity_baseline import (
         compare_parity,
@@ -66,32 +73,32 @@ def parity(
             print_regression(regression)
     elif regression is not None and not regression.passed:
         print(worse(regression), file=sys.stderr)
-    if json is not None and not passed and _same(json, against):
-        print(f"{json} is kept as it was: this result is worse.", file=sys.stderr)
+    if json is not None and not passed and _is_same_file(json, against):
+        print(f"{json} is not overwritten, since this result is worse.", file=sys.stderr)
     elif json is not None:
         write_json(json, parity_document(result, regression))
     if not passed:
         raise typer.Exit(FAILED)
 
 
-def _same(json: Path, against: Path | None) -> bool:
+def _is_same_file(json: Path, against: Path | None) -> bool:
     return against is not None and json.exists() and json.samefile(against)
 
 
 def print_regression(regression: "Regression") -> None:
-    """Each error beside what it was, and what changed."""
+    """Print each error beside its bound from the earlier result, and what changed since."""
     from ..reporting.table import Table
     from .console import print_tables
 
     title = "Against the earlier result: " + ("not worse" if regression.passed else "WORSE")
-    notes = [f"changed: {line}" for line in regression.changes] or ["nothing else changed"]
+    notes = [f"changed: {line}" for line in regression.changes] or ["no version or setting changed"]
     rows = tuple(_row(gate) for gate in regression.gates)
     header = ("error", "value", "at most", "verdict", "of")
     print_tables([Table(title, header, rows, tuple(notes), words=(0, 3, 4))])
 
 
 def print_parity(result: "ParityResult") -> None:
-    """Every gate with its bound, value and verdict, and what else a reader wants to know."""
+    """Print every gate with its value, bound and verdict, and the agreement in notes."""
     from ..reporting.table import Table
     from .console import print_tables
 
@@ -103,14 +110,14 @@ def print_parity(result: "ParityResult") -> None:
     ]
     if result.labelled:
         notes.append(
-            f"right on {result.labelled} labelled clean photos: {result.reference_name} "
+            f"correct on {result.labelled} labelled clean photos: {result.reference_name} "
             f"{result.reference_correct}, {result.candidate.backend} {result.candidate_correct}"
         )
     if result.reference.backend != "torch":
         notes.append(f"the model exists only as ONNX: its reference is {result.reference_name}")
     notes += [
-        f"flip: {flip.id} from class {flip.reference} to {flip.candidate}, which the reference "
-        f"had decided by {flip.margin:.2g}"
+        f"flip: {flip.id} from class {flip.reference} to {flip.candidate}; the reference had a "
+        f"margin of {flip.margin:.2g}"
         for flip in result.flips[:MOST_FLIPS]
     ]
     if len(result.flips) > MOST_FLIPS:

@@ -6,6 +6,7 @@ from typing import Annotated, Unpack
 import typer
 
 from ..workflow.models.options import GraphOptions
+from .command_help import DATA, ENGINE, OUTPUT, option
 from .options import (
     BatchSize,
     Corruptions,
@@ -18,9 +19,9 @@ from .options import (
     Perturbations,
     Severities,
     VerifyData,
-    numbers_of,
+    parse_numbers,
+    parse_words,
     takes_model_options,
-    words_of,
 )
 
 
@@ -31,40 +32,50 @@ def score(
         str,
         typer.Argument(
             metavar="BENCHMARK",
-            help="imagenet, imagenet-c, imagenet-p, cue-conflict or imagenet-a.",
+            help="One of imagenet, imagenet-c, imagenet-p, cue-conflict and imagenet-a.",
         ),
     ],
     data: Annotated[
         list[Path],
-        typer.Option(
+        option(
+            DATA,
+            "Images or videos of the benchmark: a folder, or a tar file, which is read "
+            "without unpacking. Repeat the option for several.",
             metavar="PATH",
-            help="A folder that holds the images or videos, or a tar file, which is read in "
-            "place; repeat it for several.",
         ),
     ],
     labels: Labels = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder. Default: runs/<model>/<benchmark>-<hash>."),
+        option(
+            OUTPUT, "Folder of the run. Default: runs/<model>/<benchmark>-<hash>.", metavar="DIR"
+        ),
     ] = None,
     engine: Engine = None,
     device: Device = None,
     batch_size: BatchSize = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Images or videos a condition, evenly spaced.")
+        int | None,
+        option(
+            DATA,
+            "Images or videos per condition, evenly spaced over all of them. Default: all.",
+            metavar="N",
+            min=1,
+        ),
     ] = None,
     corruptions: Corruptions = None,
     severities: Severities = None,
     perturbations: Perturbations = None,
     parity: Annotated[
-        bool, typer.Option(help="Score only on an engine that agrees with PyTorch.")
+        bool,
+        option(ENGINE, "Score only on an engine that agrees with PyTorch."),
     ] = True,
     on_error: OnError = "fail",
     verify_data: VerifyData = False,
     json: Json = None,
     **options: Unpack[GraphOptions],
 ) -> None:
-    """Score a model on a benchmark. The same command continues an unfinished run."""
+    """Score a model on a benchmark. Run the same command again to resume."""
     from ..workflow.score import score as score_model
     from .console import check_outputs, is_stdout, print_tables, progress, write_json
 
@@ -80,16 +91,16 @@ def score(
             device=device,
             batch_size=batch_size,
             limit=limit,
-            corruptions=words_of(corruptions, "--corruptions"),
-            severities=numbers_of(severities, "--severities"),
-            perturbations=words_of(perturbations, "--perturbations"),
+            corruptions=parse_words(corruptions, "--corruptions"),
+            severities=parse_numbers(severities, "--severities"),
+            perturbations=parse_words(perturbations, "--perturbations"),
             parity=parity,
             on_error=on_error,
             verify_data=verify_data,
             progress=display,
             **options,
         )
-        from ..workflow.report.report import report  # late: the first batch need not wait for it
+        from ..workflow.report.report import report  # after scoring, which need not wait for it
 
         result = report([run.folder])
         display.note(f"Run: {run.folder}")

@@ -118,7 +118,9 @@ def score(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
     with believed.loaded.open() as opened, decoder_pool(opened) as decoders:
-        run = open_or_create_scored_run(folder, key, subject, selection, believed, opened, batch_size)
+        run = open_or_create_scored_run(
+            folder, key, subject, selection, believed, opened, batch_size
+        )
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         job = ScoringJob(
@@ -134,7 +136,9 @@ def score(
             limit=BatchLimit(run.manifest.batch_size),
             note=progress.note,
         )
-        progress.note(f"Scoring {subject.spec.name}: {selection.text(what)}, into {printable(folder)}.")
+        progress.note(
+            f"Scoring {subject.spec.name}: {selection.text(what)}, into {printable(folder)}."
+        )
         provenance = circumstances(
             believed, opened.device, opened.versions, places, labels, job.batch_size
         )

@@ -148,13 +148,13 @@ def test_scoring_a_faulty_engine_exits_with_3(faulty: Path, photos: Path, tmp_pa
         (["export", "resnet50", "--weights", "nowhere.pth"], r"nowhere\.pth is not a file"),
         (["export", "resnet50", "--weights", "random", "--crop-px", "7"], r"crop of 7 px"),
         (["data", "corrupt", "nowhere", "out"], r"nowhere is not a folder"),
-        (["data", "corrupt", ".", "out", "--corruptions", ""], r"--corruptions names none"),
-        (["data", "corrupt", ".", "out", "--severities", ","], r"--severities names none"),
+        (["data", "corrupt", ".", "out", "--corruptions", ""], r"--corruptions is empty"),
+        (["data", "corrupt", ".", "out", "--severities", ","], r"--severities is empty"),
         (["data", "perturb", "nowhere", "out"], r"nowhere is not a folder"),
         (["data", "perturb", ".", "out", "--perturbations", "tild"], r"Did you mean tilt"),
-        (["data", "perturb", ".", "out", "--perturbations", ""], r"--perturbations names none"),
-        (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"names none"),
-        (["score", "resnet50", "imagenet-c", "--data", ".", "--corruptions", " "], r"names none"),
+        (["data", "perturb", ".", "out", "--perturbations", ""], r"--perturbations is empty"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--severities", ""], r"is empty"),
+        (["score", "resnet50", "imagenet-c", "--data", ".", "--corruptions", " "], r"is empty"),
         (["score", "resnet50", "imagenet", "--data", ".", "--severities", "1"], r"no severity to"),
         # A place that cannot be written comes before the work: here nothing could be scored.
         (["score", "resnet50", "imagenet", "--data", ".", "--json", "."], r"\. cannot be written"),
@@ -439,4 +439,4 @@ def test_tables_are_shown_before_files_are_written(tmp_path: Path) -> None:
 def test_two_things_do_not_go_to_standard_output_together() -> None:
     done = run("report", "runs", "--json", "-", "--markdown", "-")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Only one thing fits on standard output" in done.stderr
+    assert "Only one result can go to standard output" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluator.cli.options import pixel_units
+from evaluator.cli.options import parse_fraction
 from evaluator.errors import InputError
 from evaluator.tests.command_line import Done, error_of, run
 
@@ -35,7 +35,7 @@ def test_a_command_makes_the_images_and_tells_of_them(tmp_path: Path) -> None:
     again = maximize(out, *words)
     assert again.returncode == 0
     assert again.stdout == done.stdout
-    assert "made before; they are kept as they are" in again.stderr
+    assert "made before; the existing files are used" in again.stderr
     message = error_of(maximize(out, *words, "--epsilon", "1/255"))
     assert "holds other maximizing images: settings.epsilon is 4.0 there, 0.003" in message
 
@@ -90,8 +90,8 @@ def test_a_command_that_was_killed_leaves_whole_files_and_is_continued(tmp_path:
 
 
 def test_numbers_in_pixel_units_are_read_as_written() -> None:
-    assert pixel_units("8/255", "--epsilon") == 8 / 255
-    assert pixel_units("0.01", "--epsilon") == 0.01
+    assert parse_fraction("8/255", "--epsilon") == 8 / 255
+    assert parse_fraction("0.01", "--epsilon") == 0.01
     for text in ("", "1/", "/255", "1/2/3", "8 255"):
         with pytest.raises(InputError, match="--epsilon takes a number"):
-            pixel_units(text, "--epsilon")
+            parse_fraction(text, "--epsilon")
