@@ -10,12 +10,17 @@ Rates are fractions, lengths pixels, time seconds. Nothing here opens a file or 
 
 from .attacks import (
     MOST_ATTEMPTS,
+    OWN_IMAGE,
     SMALLEST_FLOAT32,
+    AttackKind,
     AttackLoss,
+    AttackProtocol,
     AttackSettings,
     ProtocolName,
     Stop,
     epsilon_text,
+    parse_protocol,
+    protocol_name,
 )
 from .benchmark_info import (
     ALEXNET_ERROR,
@@ -60,11 +65,14 @@ __all__ = [
     "FLOAT32_PIXELS",
     "MOST_ATTEMPTS",
     "ONNX_REFERENCE",
+    "OWN_IMAGE",
     "PASSED_AGAINST_ONNX",
     "RUN_FORMAT",
     "SMALLEST_FLOAT32",
     "Z_95",
+    "AttackKind",
     "AttackLoss",
+    "AttackProtocol",
     "AttackSettings",
     "AuxiliaryRecords",
     "Backend",
@@ -116,5 +124,7 @@ __all__ = [
     "WeightsKind",
     "WeightsOrigin",
     "epsilon_text",
+    "parse_protocol",
+    "protocol_name",
     "wilson_interval",
 ]

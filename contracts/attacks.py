@@ -1,12 +1,15 @@
-"""What an attack is, before it meets a network: data that a run is bound to."""
+"""Settings of an attack, which its runs are bound to, and the names of attack protocols."""
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
 
 from ..errors import InputError
+from .transfer import TransferredImage
 
+AttackKind = Literal["whitebox", "transfer"]
 AttackLoss = Literal["cross_entropy", "dlr"]
 ProtocolName = Literal["paper", "standard"]
 Stop = Literal["target", "label"]
@@ -19,7 +22,14 @@ SMALLEST_FLOAT32 = 2.0**-126
 """
 
 PRINTED_OF = 225
-"""Of what the paper's text prints the step, 2/225; its code has 2/255. Source: arXiv 1907.07640."""
+"""Denominator of the step that the paper's text prints, 2/225; its code has 2/255. Source: arXiv
+1907.07640."""
+
+PROTOCOL_VERSION = 1
+"""Version of what runs of attacks record and count."""
+
+OWN_IMAGE: Mapping[ProtocolName, TransferredImage] = {"paper": "first-hit", "standard": "last"}
+"""The adversarial image that a transferred attack hands on unless the user names another one."""
 
 
 @dataclass(frozen=True)
@@ -151,3 +161,69 @@ def epsilon_text(epsilon: float) -> str:
         if (part := round(epsilon * whole)) / whole == epsilon:
             return f"{part}/{whole}"
     return f"{epsilon:.4g}"
+
+
+@dataclass(frozen=True)
+class AttackProtocol:
+    """How an attack was made and what its numbers count, as the name in its runs says it.
+
+    Attributes:
+        kind: Whether the attacked model classifies the images itself, or other models do.
+        version: Version of what runs of this kind record and count.
+        handed_image: Adversarial image that a transferred attack hands on to the target models;
+            ``None`` for a white-box attack.
+        name: Protocol that the choices are taken from where the user makes none.
+    """
+
+    kind: AttackKind
+    version: int
+    handed_image: TransferredImage | None
+    name: ProtocolName
+
+
+def protocol_name(
+    kind: AttackKind, name: ProtocolName, handed_image: TransferredImage | None = None
+) -> str:
+    """Name of an attack's protocol in runs and results.
+
+    A transferred attack that hands on another image than the protocol's own counts something else,
+    so its name contains the image.
+
+    Example:
+        >>> protocol_name("whitebox", "paper"), protocol_name("transfer", "paper", "last")
+        ('whitebox-1-paper', 'transfer-1-last-paper')
+    """
+    image = "" if handed_image in (None, OWN_IMAGE[name]) else f"{handed_image}-"
+    return f"{kind}-{PROTOCOL_VERSION}-{image}{name}"
+
+
+def parse_protocol(text: str) -> AttackProtocol:
+    """The protocol that ``protocol_name`` gave this name.
+
+    Raises:
+        InputError: If there is no such protocol.
+
+    Example:
+        >>> parse_protocol("transfer-1-paper").handed_image
+        'first-hit'
+    """
+    if text not in _PROTOCOLS:
+        raise InputError(
+            f"Unknown attack protocol {text!r}: expected one of {', '.join(_PROTOCOLS)}. A newer "
+            "version of evaluator may have made the run."
+        )
+    return _PROTOCOLS[text]
+
+
+def _protocols() -> Iterator[AttackProtocol]:
+    images: Mapping[AttackKind, tuple[TransferredImage | None, ...]] = {
+        "whitebox": (None,),
+        "transfer": ("first-hit", "last"),
+    }
+    for kind, handed_images in images.items():
+        for handed_image in handed_images:
+            for name in OWN_IMAGE:
+                yield AttackProtocol(kind, PROTOCOL_VERSION, handed_image, name)
+
+
+_PROTOCOLS = {protocol_name(p.kind, p.name, p.handed_image): p for p in _protocols()}

@@ -8,8 +8,20 @@ import pytest
 
 from evaluator.attacks.protocols import PRINTED_STEP, attack_settings, check_epsilon, find_protocol
 from evaluator.attacks.records import SCHEMA
-from evaluator.contracts import MOST_ATTEMPTS, SMALLEST_FLOAT32, AttackSettings
+from evaluator.contracts import (
+    MOST_ATTEMPTS,
+    SMALLEST_FLOAT32,
+    AttackKind,
+    AttackProtocol,
+    AttackSettings,
+    ProtocolName,
+    TransferredImage,
+    parse_protocol,
+    protocol_name,
+)
 from evaluator.errors import InputError
+from evaluator.evaluate.benchmarks.transfer import TRANSFER
+from evaluator.evaluate.benchmarks.whitebox import WHITEBOX
 from evaluator.storage.documents import canonical_bytes, document_from_bytes
 from evaluator.tests.small import one_line
 
@@ -153,3 +165,29 @@ def test_epsilons_that_are_none_are_refused(epsilon: float) -> None:
     with pytest.raises(InputError, match=r"outside \(0, 1\].*8/255") as caught:
         check_epsilon(epsilon)
     one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "handed_image", "name"),
+    [
+        ("whitebox-1-paper", "whitebox", None, "paper"),
+        ("whitebox-1-standard", "whitebox", None, "standard"),
+        ("transfer-1-paper", "transfer", "first-hit", "paper"),
+        ("transfer-1-last-paper", "transfer", "last", "paper"),
+        ("transfer-1-standard", "transfer", "last", "standard"),
+        ("transfer-1-first-hit-standard", "transfer", "first-hit", "standard"),
+    ],
+)
+def test_the_name_of_a_protocol_is_read_as_it_is_written(
+    text: str, kind: AttackKind, handed_image: TransferredImage | None, name: ProtocolName
+) -> None:
+    assert parse_protocol(text) == AttackProtocol(kind, 1, handed_image, name)
+    assert protocol_name(kind, name, handed_image) == text
+    benchmark = {"whitebox": WHITEBOX, "transfer": TRANSFER}[kind]
+    assert text.startswith(f"{benchmark.protocol}-")
+
+
+@pytest.mark.parametrize("text", ["whitebox-1-anything", "whitebox-2-paper", "imagenet-1", "None"])
+def test_an_unknown_protocol_of_a_run_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InputError, match=f"Unknown attack protocol '{text}': expected one of"):
+        parse_protocol(text)

@@ -13,6 +13,7 @@ from ...contracts import (
     RunKey,
     ThreadSafeProgress,
     epsilon_text,
+    protocol_name,
 )
 from ...engine.torch_engine import exact_float32
 from ...errors import printable
@@ -165,7 +166,7 @@ def attack_whitebox(
 def _key(job: AttackedData, images: ImageChoice, ids_sha256: str) -> RunKey:
     return RunKey(
         benchmark=WHITEBOX.name,
-        protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
+        protocol=protocol_name("whitebox", job.settings.protocol),
         weights_sha256=job.network.believed.loaded.weights_sha256,
         engine=job.network.spec,
         preprocessing=job.preprocessing,

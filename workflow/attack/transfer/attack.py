@@ -16,6 +16,7 @@ from typing import Unpack, cast
 from ....attacks.randomness import traced_sample
 from ....attacks.transfer import check_transfer
 from ....contracts import (
+    OWN_IMAGE,
     NullProgress,
     Progress,
     Run,
@@ -45,7 +46,7 @@ from ..cross_check import CrossCheck, cross_check, run_to_check_against
 from ..cross_checked_shards import comparing
 from ..job import AttackedData, ImageChoice
 from ..options import AttackChoice
-from .runs import KeptRun, Transfer, TransferOptions, open_targets, own_image, run_place
+from .runs import KeptRun, Transfer, TransferOptions, open_targets, run_place
 from .shards import ImageConsumer, shard_work
 from .targets import OpenTarget, TransferTarget, believed_on_adversarial
 
@@ -148,7 +149,7 @@ def attack_transfer(
         batch_size=batch_size,
     )
     settings, conditions = choice.settings(attack_wrong=True), choice.conditions()
-    handed = cast(TransferredImage, image or own_image(settings))
+    handed = cast(TransferredImage, image or OWN_IMAGE[settings.protocol])
     check_transfer(settings, handed)
     images = ImageChoice.of(data, labels=labels, subset=subset, limit=limit, on_error=on_error)
     out, keep = (None if path is None else Path(path) for path in (out, keep))

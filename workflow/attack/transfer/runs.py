@@ -8,14 +8,13 @@ from pathlib import Path
 
 from ....attacks.saved_images import KeptImages, announce_size
 from ....contracts import (
-    AttackSettings,
     Engine,
     Progress,
     Provenance,
     Run,
     RunKey,
-    TransferredImage,
     TransferSource,
+    protocol_name,
 )
 from ....errors import InputError, printable
 from ....evaluate.batch_splitting import BatchLimit
@@ -157,7 +156,7 @@ def _key(victim: TransferTarget, transfer: Transfer) -> RunKey:
     job, images = transfer.job, transfer.images
     return RunKey(
         benchmark=TRANSFER.name,
-        protocol=_protocol(job.settings, transfer.source),
+        protocol=protocol_name("transfer", job.settings.protocol, transfer.source.image),
         weights_sha256=victim.believed.loaded.weights_sha256,
         engine=victim.spec,
         preprocessing=victim.subject.spec.preprocessing,
@@ -169,18 +168,6 @@ def _key(victim: TransferTarget, transfer: Transfer) -> RunKey:
         attack=job.settings,
         transfer=transfer.source,
     )
-
-
-def _protocol(settings: AttackSettings, source: TransferSource) -> str:
-    """Another image than the protocol's own is another number, of which the name says so."""
-    own = own_image(settings)
-    other = "" if source.image == own else f"{source.image}-"
-    return f"{TRANSFER.protocol}-{other}{settings.protocol}"
-
-
-def own_image(settings: AttackSettings) -> TransferredImage:
-    """What a protocol hands on unless the user says otherwise."""
-    return "first-hit" if settings.stop == "target" else "last"
 
 
 def _kept(
@@ -196,7 +183,7 @@ def _kept(
     key = replace(
         _key(TransferTarget(subject, job.network.believed), transfer),
         benchmark=WHITEBOX.name,
-        protocol=f"{WHITEBOX.protocol}-{job.settings.protocol}",
+        protocol=protocol_name("whitebox", job.settings.protocol),
     )
     run = begun_run(
         folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
