@@ -16,7 +16,7 @@ from ...attacks.reliability import (
 from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
 from ...reporting.table import Table
 from ...storage.documents import plain
-from ..attack.probe_runs import probe_text
+from ..attack.probe_plan import probe_text
 from ..runs.scored_run import ScoredRun
 from .probe_records import probes_of, probes_there
 

@@ -1,6 +1,6 @@
 """The records of extra runs, as the attack that they are to judge needs them.
 
-Two kinds: probes in the folder of the attack (``workflow/attack/probe_runs.py``), and transferred
+Two kinds: probes in the folder of the attack (``workflow/attack/probe_plan.py``), and transferred
 attacks on the same model among the runs of a report: what was made on another model and fools this
 one, where its own gradients did not, speaks against the search.
 """
@@ -19,7 +19,7 @@ from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...records.fingerprints import compare_runs
 from ...records.reading import RunRecords, read_run
 from ...records.run import MANIFEST, open_run
-from ..attack.probe_runs import PROBES, probe_folder, probe_key
+from ..attack.probe_plan import PROBES, probe_folder, probe_key
 from ..runs.attack_scores import epsilons_there
 from ..runs.scored_run import ScoredRun
 
