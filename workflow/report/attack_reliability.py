@@ -10,8 +10,8 @@ from ...attacks.reliability import (
     Diagnostic,
     Probes,
     assess_attack,
-    trust_document,
-    trust_rows,
+    assessment_document,
+    assessment_rows,
 )
 from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
 from ...reporting.table import Table
@@ -52,7 +52,7 @@ class AssessedAttack:
         if self.probes:
             notes.append(f"probes: {'; '.join(map(probe_text, self.probes))}")
         notes += self._silent([d for d in shown if d.value is None])
-        rows = trust_rows(replace(self.trust, diagnostics=tuple(measured)))
+        rows = assessment_rows(replace(self.trust, diagnostics=tuple(measured)))
         title = f"{self.name}: can the attack be believed?"
         return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, 1, len(HEADERS) - 1))
 
@@ -80,7 +80,7 @@ class AssessedAttack:
         probes = [plain(probe) for probe in self.probes]
         return {
             **made, "settings": plain(self.key.attack), **chosen, "probes": probes,
-            **trust_document(self.trust),
+            **assessment_document(self.trust),
         }  # fmt: skip
 
 
