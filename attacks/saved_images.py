@@ -36,22 +36,22 @@ CHUNK = 32
 
 
 @dataclass(frozen=True)
-class KeptImages:
+class SavedImages:
     """A folder of adversarial images.
 
     Attributes:
         run: Run of the source under its own attack.
-        made: What the provenances of its shards share.
+        provenance: Facts that the provenances of its shards share.
         side: Side of the images, in pixels.
     """
 
     run: Run
-    made: Provenance
+    provenance: Provenance
     side: int
 
-    def begin(self, shard: Shard) -> "ShardOfKept":
+    def begin(self, shard: Shard) -> "ShardOfImages":
         """Begin to save the images of a shard."""
-        return ShardOfKept(self, self._path(shard))
+        return ShardOfImages(self, self._path(shard))
 
     def stop(self) -> None:
         """Do nothing: no work needs to be ended."""
@@ -93,12 +93,12 @@ class KeptImages:
         return folder / f"part-{shard.index:05d}.arrow"
 
 
-class ShardOfKept:
+class ShardOfImages:
     """Writes the images of one shard as they are made."""
 
-    def __init__(self, kept: KeptImages, path: Path) -> None:
-        self.run, self.made = kept.run, kept.made
-        self._path, self._size = path, 3 * kept.side**2
+    def __init__(self, saved: SavedImages, path: Path) -> None:
+        self.run, self.provenance = saved.run, saved.provenance
+        self._path, self._size = path, 3 * saved.side**2
         self._waiting: list[tuple[str, int, Any]] = []
         self._open = ExitStack()
         self._writer: Any = None

@@ -77,7 +77,7 @@ def run_pgd(
     Raises:
         InputError: If epsilon is outside (0, 1], or an image has no label.
         EngineError: If a logit, a loss or a gradient is not finite.
-        EngineMemoryError: If there is no memory for a single image.
+        EngineMemoryError: If a single image does not fit into memory.
     """
     check_epsilon(job.epsilon)
     attack = _Attack(job, iter(images), advance)

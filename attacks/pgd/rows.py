@@ -1,37 +1,43 @@
 """Batches of which images come and go: rows that are taken out, and put together."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 
 import torch
 
 
+@dataclass(frozen=True)
 class Rows:
-    """Base of dataclasses with a sequence of N states, and then tensors of N rows.
+    """Base of batches: each field is a tensor of N rows, but the first, a sequence of N states.
 
     A state is what is noted of an image that is under way.
     """
 
     def __len__(self) -> int:
-        return len(self.columns()[0])
+        return len(next(iter(self.columns().values())))
 
-    def columns(self) -> list[Any]:
-        """The states, and the tensors."""
-        return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+    def columns(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def index(self, rows: Sequence[int]) -> torch.Tensor:
         """Indices of rows, on the device of the tensors."""
-        return torch.tensor(rows, dtype=torch.int64, device=self.columns()[1].device)
+        *_, tensor = self.columns().values()
+        return torch.tensor(rows, dtype=torch.int64, device=tensor.device)
 
     def rows(self, rows: Sequence[int]) -> Self:
         """Some of the rows; the batch itself if they are all."""
         if len(rows) == len(self):
             return self
-        states, *tensors = self.columns()
         index = self.index(rows)
-        parts = [tensor.index_select(0, index) for tensor in tensors]
-        return type(self)([states[row] for row in rows], *parts)
+        columns = {
+            name: column.index_select(0, index)
+            if isinstance(column, torch.Tensor)
+            else [column[row] for row in rows]
+            for name, column in self.columns().items()
+        }
+        return replace(self, **columns)
 
 
 Batch = TypeVar("Batch", bound=Rows)
@@ -41,9 +47,12 @@ def joined(batches: Sequence[Batch]) -> Batch:
     """At least one batch as one."""
     if len(batches) == 1:
         return batches[0]
-    states, *tensors = zip(*(batch.columns() for batch in batches), strict=True)
-    every = [state for some in states for state in some]
-    return type(batches[0])(every, *(torch.cat(parts) for parts in tensors))
+    columns = {}
+    for name, column in batches[0].columns().items():
+        parts = [batch.columns()[name] for batch in batches]
+        is_tensor = isinstance(column, torch.Tensor)
+        columns[name] = torch.cat(parts) if is_tensor else [row for part in parts for row in part]
+    return replace(batches[0], **columns)
 
 
 def epsilons_of(clean: torch.Tensor, epsilon: float, *, relative: bool) -> torch.Tensor:

@@ -5,8 +5,8 @@
 
 They are probes of another attack: an image that only they fool shows that it failed. An image
 leaves the batch at the first query that is not classified as its label, or when its queries are
-used up, and its place goes to the next one. As in ``pgd.py`` a result depends on its image and its random
-numbers, never on the batch; with exact sums it is the same for any batches.
+used up, and its place goes to the next one. As in ``pgd.py`` a result depends on its image and its
+random numbers, never on the batch; with exact sums it is the same for any batches.
 """
 
 from collections import deque

@@ -137,7 +137,7 @@ def test_images_that_do_not_fit_are_not_kept(
     tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match=r"1e-06 GB free\. Attack fewer") as error:
+    with pytest.raises(InputError, match=r"1e-06 GB are free\. Attack fewer") as error:
         transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept")
     one_line(error)
     assert not (tmp_path / "a").exists()

@@ -129,7 +129,7 @@ class PreparedAttack:
         )
 
     def provenance(self, batch_size: int) -> Provenance:
-        """What the provenances of all shards of the attack share."""
+        """Facts that the provenances of all shards of the attack share."""
         network = self.job.network
         return circumstances(
             network.believed,

@@ -124,10 +124,10 @@ def _work(
 ) -> Work:
     attack = finished.attack
     job = replace(attack.job, settings=probe.attack, items=items, traced=frozenset())
-    made = attack.provenance(finished.run.manifest.batch_size)
+    provenance = attack.provenance(finished.run.manifest.batch_size)
     if probe.settings.queries is None:
-        return attack_work(job, made)
-    return query_work(job, probe.settings, queried, made)
+        return attack_work(job, provenance)
+    return query_work(job, probe.settings, queried, provenance)
 
 
 def _pace(attack: Pace, settings: AttackSettings, probe: Probe) -> Pace:

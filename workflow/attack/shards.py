@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 
-def attack_work(job: AttackedData, made: Provenance) -> Work:
+def attack_work(job: AttackedData, provenance: Provenance) -> Work:
     """The function that attacks the images of one shard.
 
     Args:
         job: Network, settings and images.
-        made: What the provenances of all shards share.
+        provenance: Facts that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
@@ -32,14 +32,14 @@ def attack_work(job: AttackedData, made: Provenance) -> Work:
         attempts = list(run_pgd(attack, images_of(job, items, read), advance))
         return attack_records(items, attempts, read.skipped)
 
-    return _work(job, made, records)
+    return _work(job, provenance, records)
 
 
 def query_work(
     job: AttackedData,
     probe: ProbeSettings,
     queried: Mapping[Condition, frozenset[str]],
-    made: Provenance,
+    provenance: Provenance,
 ) -> Work:
     """The function that queries the network about the images of one shard, without gradients.
 
@@ -48,7 +48,7 @@ def query_work(
         probe: Settings of the probe.
         queried: The images to query about at each condition; all images of a condition that is not
             among them.
-        made: What the provenances of all shards share.
+        provenance: Facts that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
@@ -69,12 +69,12 @@ def query_work(
         results = run_queries(queries, images_of(job, items, read), advance)
         return query_records(items, list(results), read.skipped)
 
-    return _work(job, made, records)
+    return _work(job, provenance, records)
 
 
 def _work(
     job: AttackedData,
-    made: Provenance,
+    provenance: Provenance,
     records: "Callable[[Shard, ReadImages, Advance], pa.RecordBatch]",
 ) -> Work:
     def work(shard: Shard, advance: Advance) -> "tuple[pa.Table, Provenance]":
@@ -85,6 +85,6 @@ def _work(
         advance(len(read.skipped))
         items = job.items[shard.start : shard.stop]
         refuse_nothing_read(items, read.skipped, read.unread, "image")
-        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+        return table, clock.provenance(provenance, job.room.size, read.digest.hexdigest())
 
     return work

@@ -35,7 +35,7 @@ from ..completion import is_complete, make_shards, note_skipped, selected_shards
 from ..cross_checked_shards import comparing
 from ..job import PreparedAttack, attacked_model, prepare_attack
 from ..options import AttackChoice, AttackOptions, split_options
-from .runs import KeptRun, Transfer, open_targets, run_place
+from .runs import SavedRun, Transfer, open_targets, run_place
 from .shards import ImageConsumer, shard_work
 from .targets import OpenTarget, TransferTarget, check_adversarial_parity
 
@@ -132,8 +132,8 @@ def attack_transfer(
             parity=choice.parity,
             progress=progress,
         )
-        kept, open_models = open_targets(targets, transfer, opened, progress)
-        _complete(open_models, kept, transfer, progress)
+        saved, open_models = open_targets(targets, transfer, opened, progress)
+        _complete(open_models, saved, transfer, progress)
     return tuple(target.run for target in open_models)
 
 
@@ -196,11 +196,11 @@ def _source_of(attack: PreparedAttack, image: TransferredImage) -> TransferSourc
 
 
 def _complete(
-    targets: Sequence[OpenTarget], kept: KeptRun | None, transfer: Transfer, progress: Progress
+    targets: Sequence[OpenTarget], saved: SavedRun | None, transfer: Transfer, progress: Progress
 ) -> None:
     """Make the shards that any of the runs lacks."""
     attack = transfer.attack
-    everyone: list[ImageConsumer] = [*([kept] if kept else []), *targets]
+    everyone: list[ImageConsumer] = [*([saved] if saved else []), *targets]
     shards = {id(each): selected_shards(each.run, attack.selection) for each in everyone}
     names = ", ".join(target.target.subject.spec.name for target in targets)
     progress.note(
@@ -208,14 +208,14 @@ def _complete(
         f"into {', '.join(printable(target.run.folder) for target in targets)}."
     )
     # In one order, so that processes that were given the same models lease the same run's shards.
-    ordered = sorted(everyone, key=lambda each: (each is not kept, str(each.run.folder)))
+    ordered = sorted(everyone, key=lambda each: (each is not saved, str(each.run.folder)))
     job, data = attack.job, [each.data for each in everyone]
     with comparing(attack.check, [(each.run, shards[id(each)]) for each in ordered]) as compare:
         for each in ordered:
             if is_complete(each.run, shards[id(each)]):
                 continue
             job.room.size = each.run.manifest.batch_size
-            work = shard_work(each, everyone, kept, job, transfer.source, compare=compare)
+            work = shard_work(each, everyone, saved, job, transfer.source, compare=compare)
             stop = partial(_stop, everyone)
             make_shards(each.run, shards[id(each)], work, data, progress, stop=stop)
     note_skipped(targets[0].run, shards[id(targets[0])], progress)

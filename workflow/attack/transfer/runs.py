@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....attacks.saved_images import KeptImages, announce_size
+from ....attacks.saved_images import SavedImages, announce_size
 from ....contracts import (
     Engine,
     Progress,
@@ -66,7 +66,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class KeptRun(KeptImages):
+class SavedRun(SavedImages):
     """A folder of saved images.
 
     Attributes:
@@ -81,7 +81,7 @@ def open_targets(
     transfer: Transfer,
     opened: ExitStack,
     progress: Progress,
-) -> tuple[KeptRun | None, list[OpenTarget]]:
+) -> tuple[SavedRun | None, list[OpenTarget]]:
     """Open the engines and runs of target models; new runs have the shards of the first old one.
 
     Raises:
@@ -101,10 +101,10 @@ def open_targets(
     sizes = [t.believed.loaded.placement.kind.batch_size(e.device) for t, e in
              zip(targets, engines, strict=True)]  # fmt: skip
     pace = None if like is not None else _pace(transfer.attack.job, engines, sizes, progress)
-    kept = None
+    saved = None
     if transfer.keep is not None:
-        kept = _kept(transfer.keep, transfer, pace, like, progress)
-        like = kept.run
+        saved = _saved_run(transfer.keep, transfer, pace, like, progress)
+        like = saved.run
     open_targets = []
     for target, key, folder, engine, size in zip(
         targets, keys, folders, engines, sizes, strict=True
@@ -112,11 +112,11 @@ def open_targets(
         run = transfer.begin_run(folder, key, target.subject, pace, like)
         like = like or run
         data = transfer.checked_data(run, progress)
-        _refuse_other_cut(run, kept)
-        made = _made(target, engine, run, transfer)
+        _refuse_other_cut(run, saved)
+        provenance = _provenance(target, engine, run, transfer)
         limit = BatchLimit(progress.note)
-        open_targets.append(OpenTarget(target, engine, size, run, made, limit, data))
-    return kept, open_targets
+        open_targets.append(OpenTarget(target, engine, size, run, provenance, limit, data))
+    return saved, open_targets
 
 
 def run_place(subject: ResolvedModel, out: Path) -> Path:
@@ -131,12 +131,12 @@ def _folder(subject: ResolvedModel, key: RunKey, transfer: Transfer, progress: P
     return find_folder(default, transfer.attack.available, progress)
 
 
-def _refuse_other_cut(run: Run, kept: KeptRun | None) -> None:
-    if kept is not None and cut_of(kept.run) != cut_of(run):
+def _refuse_other_cut(run: Run, saved: SavedRun | None) -> None:
+    if saved is not None and cut_of(saved.run) != cut_of(run):
         raise InputError(
             f"{printable(run.folder)} has shards of {run.manifest.shard_size} images, the saved "
-            f"images in {printable(kept.run.folder)} have shards of "
-            f"{kept.run.manifest.shard_size}. Choose another --out or another --keep."
+            f"images in {printable(saved.run.folder)} have shards of "
+            f"{saved.run.manifest.shard_size}. Choose another --out or another --keep."
         )
 
 
@@ -154,9 +154,9 @@ def _key(target: TransferTarget, transfer: Transfer) -> RunKey:
     )
 
 
-def _kept(
+def _saved_run(
     folder: Path, transfer: Transfer, pace: Pace | None, like: Run | None, progress: Progress
-) -> KeptRun:
+) -> SavedRun:
     """The folder of saved images: a run of the source under its own attack."""
     attack = transfer.attack
     job, selection = attack.job, attack.selection
@@ -168,13 +168,13 @@ def _kept(
     missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
     if missing:
         announce_size(folder, missing * job.settings.attempts, side, progress)
-    return KeptRun(run, attack.provenance(run.manifest.batch_size), side, data)
+    return SavedRun(run, attack.provenance(run.manifest.batch_size), side, data)
 
 
-def _made(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
-    """What the provenances of all shards of a target model share."""
+def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
+    """Facts that the provenances of all shards of a target model share."""
     attack = transfer.attack
-    made = circumstances(
+    provenance = circumstances(
         target.believed,
         engine.device,
         {**engine.versions, **attack.job.network.believed.loaded.placement.kind.versions()},
@@ -182,7 +182,7 @@ def _made(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) 
         attack.images.labels,
         run.manifest.batch_size,
     )
-    return replace(made, adversarial_parity=target.adversarial)
+    return replace(provenance, adversarial_parity=target.adversarial)
 
 
 def _pace(

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ....attacks.saved_images import KeptImages
+from ....attacks.saved_images import SavedImages
 from ....attacks.transfer import hands_on
 from ....contracts import Item, Provenance, Run, Shard, TransferSource
 from ....errors import InputError, printable
@@ -27,7 +27,7 @@ class ShardConsumer(Protocol):
     """What is done with the images of one shard. Use it as a context manager."""
 
     run: Run
-    made: Provenance
+    provenance: Provenance
 
     def clean(self, image: "CleanImage") -> None:
         """Take an image that is about to be attacked."""
@@ -69,7 +69,7 @@ def cut_of(run: Run) -> tuple[int, int]:
 def shard_work(
     first: ImageConsumer,
     everyone: Sequence[ImageConsumer],
-    kept: KeptImages | None,
+    saved: SavedImages | None,
     job: AttackedData,
     source: TransferSource,
     *,
@@ -80,7 +80,7 @@ def shard_work(
     Args:
         first: Consumer that the run belongs to.
         everyone: All consumers, this one included.
-        kept: Folder of saved images, which are not made again.
+        saved: Folder of saved images, which are not made again.
         job: Network, settings and images of the attack on the source.
         source: The source, and which image is handed on.
         compare: Function that checks the records of the attack before anything is written.
@@ -94,19 +94,20 @@ def shard_work(
         lacking = [other for other in others if _lacks(other, first, shard)]
         with ExitStack() as stack:
             parts = [stack.enter_context(consumer.begin(shard)) for consumer in (first, *lacking)]
-            if kept is not None and kept.has(shard):
-                records = _hand_on_saved(kept, shard, parts, job, read, advance)
+            if saved is not None and saved.has(shard):
+                records = _hand_on_saved(saved, shard, parts, job, read, advance)
             else:
                 records = _attack(shard, parts, job, source, read, advance)
             compare(pa.Table.from_batches([records]), shard, [part.run for part in parts])
             tables = [part.records(records) for part in parts]
-        made = [
-            clock.provenance(part.made, job.room.size, read.digest.hexdigest()) for part in parts
+        provenances = [
+            clock.provenance(part.provenance, job.room.size, read.digest.hexdigest())
+            for part in parts
         ]
-        for part, table, provenance in list(zip(parts, tables, made, strict=True))[1:]:
+        for part, table, provenance in list(zip(parts, tables, provenances, strict=True))[1:]:
             advance(0)  # raises where the work has become useless
             write_shard(part.run, shard, table, provenance)
-        return tables[0], made[0]
+        return tables[0], provenances[0]
 
     return work
 
@@ -141,7 +142,7 @@ def _attack(
 
 
 def _hand_on_saved(
-    kept: KeptImages,
+    saved: SavedImages,
     shard: Shard,
     parts: Sequence[ShardConsumer],
     job: AttackedData,
@@ -153,14 +154,14 @@ def _hand_on_saved(
     for _ in _shown_to(parts, images_of(job, items, read)):
         advance(1)
     advance(len(read.skipped))
-    records, made = kept.records(shard)
-    if made.data_sha256 != read.digest.hexdigest():
+    records, provenance = saved.records(shard)
+    if provenance.data_sha256 != read.digest.hexdigest():
         raise InputError(
-            f"The photos of {printable(shard_path(kept.run, shard))} have changed since they were "
+            f"The photos of {printable(shard_path(saved.run, shard))} have changed since they were "
             "attacked. Restore them, or save the images in another --keep."
         )
     by_id = {item.id: item for item in items}
-    for id, attempt, image in kept.images(shard):
+    for id, attempt, image in saved.images(shard):
         for part in parts:
             part.consume(by_id[id], attempt, image)
         advance(0)

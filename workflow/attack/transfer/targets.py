@@ -72,7 +72,7 @@ class OpenTarget:
         engine: Its engine, for images.
         batch_size: Images in a batch.
         run: The run that its records belong to.
-        made: What the provenances of its shards share.
+        provenance: Facts that the provenances of its shards share.
         limit: Number of images that fit into the engine's memory.
         data: The photos of the run, compared with the available ones.
         clean: Predicted class of each clean image so far, which is the same at every epsilon.
@@ -82,7 +82,7 @@ class OpenTarget:
     engine: Engine
     batch_size: int
     run: Run
-    made: Provenance
+    provenance: Provenance
     limit: BatchLimit
     data: RunData
     clean: dict[str, int] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class ShardOfTarget:
     """Classes that a target model predicts for the images of one shard."""
 
     def __init__(self, target: OpenTarget) -> None:
-        self.run, self.made = target.run, target.made
+        self.run, self.provenance = target.run, target.provenance
         self._target = target
         self._clean, self._adversarial = Classifier(target), Classifier(target)
         self._new: list[str] = []
