@@ -1,5 +1,5 @@
-"""What needs gradients, in native PyTorch: attacks, and images that maximize penultimate units.
+"""Attacks, and images that maximize penultimate units, in native PyTorch.
 
-Its modules are handed a network, decoded images and data to judge: they open neither files nor
-models, and print nothing. What imports torch or foolbox is imported by a job that runs.
+Modules here are given a network and decoded images; they open no models and print nothing. Modules
+that import torch or foolbox are imported only by a job that runs.
 """

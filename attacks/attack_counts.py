@@ -1,4 +1,4 @@
-"""From records of an attack to counts of images, for each number of steps.
+"""Counts of images from the records of an attack, for each number of steps.
 
     right without an attack     clean = label
     success by k                target_step <= k of any attempt, where the attack stops at targets;
@@ -26,17 +26,17 @@ _NEVER = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class AttackCounts:
-    """Of n images: how many are what; one number for each count of steps where it depends on it.
+    """Numbers of images, one for each of K step counts where they depend on it.
 
     Attributes:
-        n: Images that were not skipped: what rates are shares of.
-        skipped: Images that were.
-        clean: Right without an attack.
-        steps: The counts of steps, K of them.
-        under_attack: Right by the count of the protocol: K.
-        unchanged: Right, and never classified otherwise by then: K.
-        reached: Right without an attack, and driven to the target by then: K; none where the
-            attack has no target.
+        n: Images that were not skipped, which rates are shares of.
+        skipped: Images that were skipped.
+        clean: Images that are right without an attack.
+        steps: The step counts: K.
+        under_attack: Images that are right by the count of the protocol: K.
+        unchanged: Images that are right, and were never classified otherwise by then: K.
+        reached: Images that are right without an attack, and were driven to the target by then: K;
+            ``None`` for an untargeted attack.
     """
 
     n: int
@@ -52,11 +52,11 @@ def attack_counts(records: pa.Table, settings: AttackSettings) -> AttackCounts:
     """Count the images of one epsilon.
 
     Args:
-        records: All of the condition's, of ``records.SCHEMA``.
-        settings: Of the attack.
+        records: All records of the epsilon, with the columns of ``records.SCHEMA``.
+        settings: Settings of the attack.
 
     Raises:
-        InputError: If an image has fewer steps than are asked for and is not decided by them.
+        InputError: If an image was attacked with fewer steps than counted, without success.
 
     Example:
         >>> import pyarrow as pa
@@ -70,10 +70,10 @@ def attack_counts(records: pa.Table, settings: AttackSettings) -> AttackCounts:
         ((1, 0), (0, 0))
     """
     skipped = pc.is_valid(records["error"])
-    right, target, changed, made = _images(records.filter(pc.invert(skipped)))
+    right, target, changed, steps = _images(records.filter(pc.invert(skipped)))
     success = target if settings.stop == "target" else changed
-    _check_decided(right, success, made, settings)
-    by = [right & (success > count) for count in settings.steps]
+    _check_steps(right, success, steps, settings)
+    under_attack = [right & (success > count) for count in settings.steps]
     unchanged = [right & (changed > count) for count in settings.steps]
     reached = [right & (target <= count) for count in settings.steps]
     return AttackCounts(
@@ -81,39 +81,39 @@ def attack_counts(records: pa.Table, settings: AttackSettings) -> AttackCounts:
         skipped=pc.sum(skipped).as_py() or 0,
         clean=int(right.sum()),
         steps=settings.steps,
-        under_attack=_counted(by),
-        unchanged=_counted(unchanged),
-        reached=_counted(reached) if settings.targeted else None,
+        under_attack=_counts(under_attack),
+        unchanged=_counts(unchanged),
+        reached=_counts(reached) if settings.targeted else None,
     )
 
 
-def _counted(masks: list[npt.NDArray[np.bool_]]) -> tuple[int, ...]:
+def _counts(masks: list[npt.NDArray[np.bool_]]) -> tuple[int, ...]:
     return tuple(int(np.count_nonzero(mask)) for mask in masks)
 
 
 def _images(attempts: pa.Table) -> tuple[npt.NDArray[Any], ...]:
-    """Of each image: whether it is right, its first steps to target and change, steps made."""
+    """For each image: whether it is right, first steps of target and change, steps made."""
     right = pc.equal(attempts["clean"], attempts["label"])
     firsts = [pc.fill_null(attempts[name], _NEVER) for name in ("target_step", "changed_step")]
     table = pa.table(
         [attempts["id"], right, *firsts, attempts["steps"]],
         names=["id", "right", "target", "changed", "steps"],
     )
-    wanted = [("right", "all"), ("target", "min"), ("changed", "min"), ("steps", "max")]
-    grouped = table.group_by("id").aggregate(wanted)
-    return tuple(grouped["_".join(pair)].to_numpy() for pair in wanted)
+    aggregates = [("right", "all"), ("target", "min"), ("changed", "min"), ("steps", "max")]
+    grouped = table.group_by("id").aggregate(aggregates)
+    return tuple(grouped["_".join(pair)].to_numpy() for pair in aggregates)
 
 
-def _check_decided(
+def _check_steps(
     right: npt.NDArray[np.bool_],
     success: npt.NDArray[np.int32],
-    made: npt.NDArray[np.int32],
+    steps: npt.NDArray[np.int32],
     settings: AttackSettings,
 ) -> None:
     count = settings.steps[-1]
-    lacking = right & (success > count) & (made < count)
-    if lacking.any():
+    unfinished = right & (success > count) & (steps < count)
+    if unfinished.any():
         raise InputError(
-            f"{np.count_nonzero(lacking)} images have {made[lacking].min()} steps of the {count} "
-            "that are asked for. Attack them again with that many."
+            f"{np.count_nonzero(unfinished)} images were attacked with only "
+            f"{steps[unfinished].min()} of {count} steps. Attack them again with {count}."
         )

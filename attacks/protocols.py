@@ -1,7 +1,7 @@
-"""Which choices make an attack: the paper's, and what is expected of an attack today.
+"""Attack protocols: the paper's, and the one that is expected of an attack today.
 
-A protocol is a row of a table; each of its choices may be named otherwise. A run is bound to what
-came out, so that two attacks are the same only where every choice is.
+A protocol is a row of a table; a user may make each choice otherwise. A run is bound to the
+resulting settings, so two attacks are the same only if every choice is.
 
 Sources: Orhan, arXiv 1907.07640, with ``evaluate_whitebox.py`` of eminorhan/resnext-wsl (foolbox
 1.8: targeted, step 2/255, start not clipped, stop at the target); Carlini et al., "On Evaluating
@@ -22,17 +22,17 @@ from ..errors import InputError
 Value = TypeVar("Value")
 
 PRINTED_STEP = 2 / 225
-"""What the paper's text says; its code has 2/255."""
+"""Step size in the paper's text; its code has 2/255."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to attack.
+    """An attack protocol.
 
     Attributes:
-        settings: Its choices.
-        epsilons: In [0, 1] pixel units.
-        counts: What its accuracy under attack counts, for people.
+        settings: Settings of the attack.
+        epsilons: Epsilons in [0, 1] pixel units.
+        counts: Meaning of its accuracy under attack, for people.
     """
 
     settings: AttackSettings
@@ -71,10 +71,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """A protocol of this name.
+    """The protocol of this name.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no such protocol.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
@@ -84,50 +84,50 @@ def find_protocol(name: str) -> Protocol:
 
 
 def attack_settings(protocol: str, **choices: Any) -> AttackSettings:
-    """A protocol's settings, but for the choices that are named.
+    """A protocol's settings with other choices.
 
     Args:
-        protocol: Its name.
-        choices: Fields of ``AttackSettings``; none stands for the protocol's own. A ``step_size``
-            takes the place of a ``relative_step``, and the other way round.
+        protocol: Name of the protocol.
+        choices: Fields of ``AttackSettings``; ``None`` keeps the protocol's own. A ``step_size``
+            replaces a ``relative_step``, and the other way round.
 
     Raises:
-        InputError: If the protocol is unknown, or a value is not what it must be.
+        InputError: If the protocol is unknown, or a value is invalid.
 
     Example:
         >>> attack_settings("standard", steps=(100,)).step_px(8 / 255) == 2.5 * 8 / 255 / 100
         True
     """
     settings = find_protocol(protocol).settings
-    named = {name: value for name, value in choices.items() if value is not None}
-    for one, other in (("step_size", "relative_step"), ("relative_step", "step_size")):
-        if one in named and other not in named:
-            named[other] = None
+    changes = {name: value for name, value in choices.items() if value is not None}
+    for name, other in (("step_size", "relative_step"), ("relative_step", "step_size")):
+        if name in changes and other not in changes:
+            changes[other] = None
     for name in ("steps", "losses"):
-        if name in named:
-            named[name] = tuple(check_list(name, named[name]))
-    return replace(settings, **named)
+        if name in changes:
+            changes[name] = tuple(check_list(name, changes[name]))
+    return replace(settings, **changes)
 
 
 def check_list(name: str, values: Iterable[Value]) -> Iterable[Value]:
-    """Refuse a single value where there may be several; what passes is handed back.
+    """Refuse a single value where a list is expected; returns the list.
 
     Raises:
-        InputError: If it is a single one.
+        InputError: If it is a single value.
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InputError(f"{name}={values!r} is no list: expected one, such as [{values}].")
+        raise InputError(f"{name}={values!r} is not a list: expected one, such as [{values}].")
     return values
 
 
 def check_epsilon(epsilon: object) -> None:
-    """Refuse what is no share of the range of pixels.
+    """Refuse an epsilon that is not a share of the range of pixels.
 
     Raises:
         InputError: If it is outside (0, 1], or so small that float32 loses it.
     """
     if not isinstance(epsilon, Real):
-        raise InputError(f"An epsilon of {epsilon!r} is no number: expected one such as 0.01.")
+        raise InputError(f"An epsilon of {epsilon!r} is not a number: expected one such as 0.01.")
     size = float(epsilon)
     if not (math.isfinite(size) and 0 < size <= 1):
         raise InputError(
@@ -136,6 +136,6 @@ def check_epsilon(epsilon: object) -> None:
         )
     if size < SMALLEST_FLOAT32:
         raise InputError(
-            f"An epsilon of {size:g} is below {SMALLEST_FLOAT32:.3g}: float32, in which pixels "
-            "are attacked, loses its digits."
+            f"An epsilon of {size:g} is below {SMALLEST_FLOAT32:.3g}, the smallest that float32, "
+            "in which pixels are attacked, can compute with."
         )

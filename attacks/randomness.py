@@ -1,4 +1,4 @@
-"""Random numbers of an attack, from (seed, image, restart) alone; of a probe, (seed, image, query).
+"""Random numbers of an attack, from (seed, image, restart) alone, or of a probe's query likewise.
 
 So a start and a target do not depend on the batch, on the order of the images, on epsilon, or on
 whether a run was resumed. A stream is numpy's Philox under a key that is a SHA-256; only its raw
@@ -36,16 +36,16 @@ def stripe_signs(seed: int, identity: str, columns: int) -> "npt.NDArray[np.floa
 def square_draw(
     seed: int, identity: str, query: int, places: int
 ) -> "tuple[int, int, npt.NDArray[np.float64]]":
-    """Where a later query puts its square, and which way it moves each channel.
+    """Place of a later query's square, and the direction of each channel.
 
     Args:
-        seed: Of the attack.
-        identity: Of the image.
-        query: From 2.
-        places: How many rows it may begin at, and as many columns.
+        seed: Seed of the attack.
+        identity: Id of the image.
+        query: Number of the query, from 2.
+        places: Number of rows that the square may begin at, and of columns.
 
     Returns:
-        Its first row, its first column, -1 or 1 for each channel: (3,).
+        First row, first column, and -1 or 1 for each channel: (3,).
     """
     words = _bits(seed, "square", identity, query).random_raw(5)
     return int(words[0]) % places, int(words[1]) % places, _signs(words[2:])
@@ -63,7 +63,7 @@ def wrong_class(seed: int, identity: str, restart: int, *, label: int, classes: 
 
 
 def traced_sample(identities: Iterable[str], count: int, seed: int) -> frozenset[str]:
-    """``count`` of the images: those whose hashes come first, in whatever order they are given."""
+    """The ``count`` images whose hashes come first, whatever their order."""
     ranked = sorted(identities, key=lambda identity: _digest(seed, "traced", identity, 0))
     return frozenset(ranked[:count])
 
@@ -93,5 +93,5 @@ def _bits(seed: int, purpose: str, identity: str, restart: int) -> Any:
 
 
 def _digest(seed: int, purpose: str, identity: str, restart: int) -> bytes:
-    named = f"{seed}\0{purpose}\0{restart}\0{identity}"
-    return hashlib.sha256(named.encode("utf-8", "surrogateescape")).digest()
+    text = f"{seed}\0{purpose}\0{restart}\0{identity}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -1,8 +1,8 @@
-"""What is recorded of an attack: a row for each attempt on an image, at one epsilon.
+"""Records of an attack: a row for each attempt on an image, at one epsilon.
 
-From these rows any number can be made for any count of steps up to those that were made: whether
-the target was reached by then, whether the label was ever left, the worst case over an image's
-attempts, and what says whether the attack can be believed.
+Any number can be computed from these rows, for any count of steps up to those that were made:
+whether the target was reached by then, whether the label was ever left, the worst case over an
+image's attempts, and the reliability diagnostics.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,8 +39,8 @@ SCHEMA = pa.schema(
         pa.field("turned", pa.float32()),
     ]
 )
-"""``AttemptResult`` says what the columns are; ``attempt`` counts those of an image, from 0. A
-skipped image is a row that says why in ``error``."""
+"""``AttemptResult`` describes the columns; ``attempt`` counts those of an image, from 0. A skipped
+image is a row whose ``error`` says why."""
 
 QUERY_SCHEMA = pa.schema(
     [
@@ -48,7 +48,7 @@ QUERY_SCHEMA = pa.schema(
         for name in ("id", "label", "error", "clean", "changed_step", "last", "steps", "linf", "l2")
     ]
 )
-"""Of an attack that takes no gradients: a row an image, ``Queried`` says what the columns are."""
+"""Columns of an attack without gradients, which has a row an image; ``Queried`` describes them."""
 
 
 def attack_records(
@@ -56,38 +56,38 @@ def attack_records(
     attempts: Iterable[AttemptResult],
     skipped: Iterable[tuple[Item, str]] = (),
 ) -> pa.RecordBatch:
-    """Records of images, in their order; of one image its attempts as they were made.
+    """Records of images in their order, and of an image's attempts in theirs.
 
     Args:
-        items: All that were to be attacked.
-        attempts: On them, in any order.
-        skipped: Those that could not be had, and why.
+        items: All images of the attack.
+        attempts: Attempts on them, in any order of the images.
+        skipped: Images that could not be read or decoded, and why.
     """
     rows: dict[str, list[dict[str, Any]]] = {item.id: [] for item in items}
     for attempt in attempts:
-        of_image = rows[attempt.item.id]
-        of_image.append({**_row(attempt), "attempt": len(of_image)})
+        image_rows = rows[attempt.item.id]
+        image_rows.append({**_row(attempt), "attempt": len(image_rows)})
     for item, reason in skipped:
         rows[item.id].append({"id": item.id, "label": item.label, "error": reason})
     return pa.RecordBatch.from_pylist([row for item in items for row in rows[item.id]], SCHEMA)
 
 
 def _row(attempt: AttemptResult) -> dict[str, Any]:
-    of_item = {"id": attempt.item.id, "label": attempt.item.label, "error": None}
-    return {name: of_item.get(name, getattr(attempt, name, None)) for name in SCHEMA.names}
+    item_values = {"id": attempt.item.id, "label": attempt.item.label, "error": None}
+    return {name: item_values.get(name, getattr(attempt, name, None)) for name in SCHEMA.names}
 
 
 def query_records(
-    items: Sequence[Item], queried: Iterable[Queried], skipped: Iterable[tuple[Item, str]] = ()
+    items: Sequence[Item], results: Iterable[Queried], skipped: Iterable[tuple[Item, str]] = ()
 ) -> pa.RecordBatch:
-    """Records of images that a network was asked about, in their order.
+    """Records of images that the network was queried about, in their order.
 
     Args:
-        items: All that were to be asked about.
-        queried: What became of them, in any order.
-        skipped: Those that could not be had, and why.
+        items: All images of the probe.
+        results: Their results, in any order.
+        skipped: Images that could not be read or decoded, and why.
     """
-    rows = {one.item.id: {**vars(one), "label": one.item.label} for one in queried}
+    rows = {result.item.id: {**vars(result), "label": result.item.label} for result in results}
     rows |= {item.id: {"label": item.label, "error": reason} for item, reason in skipped}
     return pa.RecordBatch.from_pylist(
         [{**rows[item.id], "id": item.id} for item in items], QUERY_SCHEMA

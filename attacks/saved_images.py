@@ -1,14 +1,14 @@
-"""Adversarial images that are kept, so that models which come later can classify them.
+"""Adversarial images on disk, so that further models can classify them later.
 
 A folder of them is a run of the source under its own attack, whose report is that of a white-box
 attack, with the images beside the records:
 
     DIR/run.json  records/...                 as in any run
-    DIR/images/epsilon=0.06/part-00012.arrow  of each attempt that handed an image on: id, attempt,
+    DIR/images/epsilon=0.06/part-00012.arrow  for each adversarial image handed on: id, attempt,
                                               image, 3 S S float32 in [0, 1], exactly as made
 
 An Arrow file is read in one line: ``pyarrow.feather.read_table(path)``. The images of a shard are
-renamed into place before its records are, so that records say that their images are there.
+renamed into place before its records are, so if the records exist, the images do too.
 """
 
 import shutil
@@ -32,41 +32,41 @@ if TYPE_CHECKING:
 
 IMAGES = "images"
 CHUNK = 32
-"""Images that are written, or read, at once."""
+"""Images that are written or read at once."""
 
 
 @dataclass(frozen=True)
-class KeptImages:
+class SavedImages:
     """A folder of adversarial images.
 
     Attributes:
-        run: Of the source, under its own attack.
-        made: What the provenances of its shards share.
-        side: Of the images, in pixels.
+        run: Run of the source under its own attack.
+        provenance: Facts that the provenances of its shards share.
+        side: Side of the images, in pixels.
     """
 
     run: Run
-    made: Provenance
+    provenance: Provenance
     side: int
 
-    def begin(self, shard: Shard) -> "ShardOfKept":
-        """Keep the images of a shard."""
-        return ShardOfKept(self, self._path(shard))
+    def begin(self, shard: Shard) -> "ShardOfImages":
+        """Begin to save the images of a shard."""
+        return ShardOfImages(self, self._path(shard))
 
     def stop(self) -> None:
-        """Nothing is computed here."""
+        """Do nothing: no work needs to be ended."""
 
     def has(self, shard: Shard) -> bool:
-        """Whether the images of a shard are there."""
+        """Whether the images of a shard are saved."""
         return shard_path(self.run, shard).is_file()
 
     def records(self, shard: Shard) -> "tuple[pa.RecordBatch, Provenance]":
-        """What the attack did, and what was read for it."""
-        table, made = read_shard(self.run, shard)
-        return table.combine_chunks().to_batches()[0], made
+        """Records of a shard, and their provenance."""
+        table, provenance = read_shard(self.run, shard)
+        return table.combine_chunks().to_batches()[0], provenance
 
     def images(self, shard: Shard) -> "Iterator[tuple[str, int, Any]]":
-        """What was handed on: id, attempt, image (3, S, S).
+        """The images of a shard, each with its id and attempt: (3, S, S).
 
         Raises:
             InputError: If the file is damaged.
@@ -85,35 +85,35 @@ class KeptImages:
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise InputError(
                 f"{printable(path)} is damaged: {reason_of(error)}. Remove it and "
-                f"{printable(shard_path(self.run, shard))}: the same command makes both again."
+                f"{printable(shard_path(self.run, shard))}; the same command makes both again."
             ) from error
 
     def _path(self, shard: Shard) -> Path:
-        place = self.run.folder / IMAGES / shard.condition.folder
-        return place / f"part-{shard.index:05d}.arrow"
+        folder = self.run.folder / IMAGES / shard.condition.folder
+        return folder / f"part-{shard.index:05d}.arrow"
 
 
-class ShardOfKept:
-    """The images of one shard, as they are made."""
+class ShardOfImages:
+    """Writes the images of one shard as they are made."""
 
-    def __init__(self, kept: KeptImages, path: Path) -> None:
-        self.run, self.made = kept.run, kept.made
-        self._path, self._size = path, 3 * kept.side**2
+    def __init__(self, saved: SavedImages, path: Path) -> None:
+        self.run, self.provenance = saved.run, saved.provenance
+        self._path, self._size = path, 3 * saved.side**2
         self._waiting: list[tuple[str, int, Any]] = []
         self._open = ExitStack()
         self._writer: Any = None
 
     def clean(self, image: CleanImage) -> None:
-        """Clean images are in the data."""
+        """Do nothing: clean images are in the data."""
 
     def consume(self, item: Item, attempt: int, image: Any) -> None:
-        """What came out of an attempt on it."""
+        """Take the image that an attempt hands on."""
         self._waiting.append((item.id, attempt, image))
         if len(self._waiting) == CHUNK:
             self._write()
 
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
-        """The records of the attack, once all its images are in their place."""
+        """The records of the attack, once all images are written."""
         import pyarrow as pa
 
         self._write()
@@ -155,24 +155,24 @@ class ShardOfKept:
 
 
 def announce_size(folder: Path, images: int, side: int, progress: Progress) -> None:
-    """Say how much will be kept, before it is.
+    """Report how much disk space the images need, before they are made.
 
     Args:
-        folder: Where.
-        images: How many there can be at most.
-        side: Of each, in pixels.
-        progress: Is told.
+        folder: Folder of the images.
+        images: Largest possible number of images.
+        side: Side of each, in pixels.
+        progress: Progress callback.
 
     Raises:
-        InputError: If that does not fit.
+        InputError: If they do not fit.
     """
-    wanted = images * 3 * side**2 * 4
-    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    words = f"{images:,} images at most, {wanted / 1e9:.3g} GB, in {printable(folder)}"
-    if wanted > free:
+    needed = images * 3 * side**2 * 4
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    size = f"up to {images:,} images, {needed / 1e9:.3g} GB, in {printable(folder)}"
+    if needed > free:
         raise InputError(
-            f"Keeping {words}: there are {free / 1e9:.3g} GB free. Attack fewer with --limit or "
-            "--epsilon, or leave out --keep: models can be classified in one pass without it."
+            f"Saving {size}: only {free / 1e9:.3g} GB are free. Attack fewer images with --limit "
+            "or --epsilon, or omit --keep: one command can attack for several models without it."
         )
-    progress.note(f"Keeping {words}; {free / 1e9:.3g} GB are free.")
+    progress.note(f"Saving {size}; {free / 1e9:.3g} GB are free.")

@@ -1,13 +1,13 @@
-"""Images that were made on one model, the source, as another one, the victim, classifies them.
+"""Images that are made on one model, the source, and classified by another, the target model.
 
-    records    those of the attack on the source, and of each attempt what the victim sees in the
-               image that was handed on: the first hit, or the last iterate
-    right      at k steps, by first hits: the victim is right on the image of the first attempt that
-               reached the goal by then, and where none did on the clean image
-               by last iterates: the victim is right on the image of every attempt
+    records    those of the attack on the source, and for each attempt the target model's class of
+               the adversarial image handed on: the first hit, or the last iterate
+    right      at k steps, by first hits: the target model is right on the image of the first
+               attempt that reached the goal by then, and on the clean image if none did
+               by last iterates: the target model is right on the image of every attempt
 
-Which images the victim gets wrong without an attack plays no part in that, as in the paper, whose
-figure is the victim's accuracy on what it is handed.
+It does not matter which images the target model gets wrong without an attack, as in the paper,
+whose figure is the target model's accuracy on the images handed on.
 
 Source: Orhan, arXiv 1907.07640, and ``evaluate_blackbox.py`` of eminorhan/resnext-wsl: foolbox 1.8
 hands back the clean image where the target was not reached.
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..contracts import AttackSettings, TransferredImage
+from ..contracts import SUCCESS_STEP, AttackSettings, TransferredImage
 from ..errors import InputError
 from .attack_counts import AttackCounts, attack_counts
 from .pgd.attempts import AttemptResult
@@ -35,19 +35,20 @@ TRANSFER_SCHEMA = pa.schema(
         pa.field("victim", pa.int32()),
     ]
 )
-"""``victim_clean`` is the victim's class without an attack, ``victim`` that of the image that the
-attempt handed on; none where it handed none on, so that the clean image stands for it."""
+"""``victim_clean`` is the target model's class without an attack, ``victim`` that of the
+adversarial image handed on; null if the attempt handed none on, so that the clean image replaces
+it."""
 
 
 @dataclass(frozen=True)
 class TransferCounts:
-    """Of n images: how many are what; one number for each count of steps where it depends on it.
+    """Numbers of images, one for each of K step counts where they depend on it.
 
     Attributes:
-        source: Of the source, under the attack on itself.
-        clean: Of the victim: right without an attack.
-        right: Of the victim: right on what it is handed: K.
-        both: Of the victim: right with and without: K.
+        source: Counts of the source, under the attack on itself.
+        clean: Images that the target model is right on without an attack.
+        right: Images that it is right on as they are handed on: K.
+        both: Images that it is right on with and without the attack: K.
     """
 
     source: AttackCounts
@@ -57,10 +58,10 @@ class TransferCounts:
 
 
 def check_transfer(settings: AttackSettings, image: TransferredImage) -> None:
-    """Refuse what would not be one image for each count of steps.
+    """Refuse choices that do not give one image for each count of steps.
 
     Raises:
-        InputError: If the word is unknown, or last iterates are asked for at several counts.
+        InputError: If the image is unknown, or last iterates are chosen with several counts.
     """
     if image not in ("first-hit", "last"):
         raise InputError(f"Unknown image {image!r} to hand on: expected first-hit or last.")
@@ -68,37 +69,35 @@ def check_transfer(settings: AttackSettings, image: TransferredImage) -> None:
         counts = ", ".join(map(str, settings.steps))
         raise InputError(
             f"The last iterates after {counts} steps are different images: give one count of "
-            "steps, or hand on first-hit images, of which one attack answers all counts."
+            "steps, or hand on first-hit images, which serve all counts."
         )
 
 
 def hands_on(attempt: AttemptResult, settings: AttackSettings, image: TransferredImage) -> bool:
-    """Whether the image of this attempt is the victim's to classify."""
+    """Whether the target models classify the image of this attempt."""
     if attempt.adversarial is None:
         return False
-    return image == "last" or bool(_success(attempt, settings))
-
-
-def _success(attempt: AttemptResult, settings: AttackSettings) -> int | None:
-    return attempt.target_step if settings.stop == "target" else attempt.changed_step
+    return image == "last" or bool(getattr(attempt, SUCCESS_STEP[settings.stop]))
 
 
 def transfer_records(
     records: pa.RecordBatch,
     clean: Mapping[str, int],
-    victims: Mapping[tuple[str, int], int],
+    adversarial: Mapping[tuple[str, int], int],
 ) -> pa.Table:
-    """The records of an attack with what the victim says.
+    """The records of an attack with the classes that the target model predicts.
 
     Args:
-        records: Of the attack on the source, of ``records.SCHEMA``.
-        clean: Of each image that was not skipped: the victim's class without an attack.
-        victims: Its class of what was handed on, by image and attempt.
+        records: Records of the attack on the source, with the columns of ``records.SCHEMA``.
+        clean: Class of each clean image that was not skipped.
+        adversarial: Class of each adversarial image handed on, by image and attempt.
     """
     ids, attempts = records["id"].to_pylist(), records["attempt"].to_pylist()
-    without = [clean.get(id) for id in ids]
-    under = [victims.get((id, attempt)) for id, attempt in zip(ids, attempts, strict=True)]
-    columns = [*records.columns, pa.array(without, pa.int32()), pa.array(under, pa.int32())]
+    classes = (
+        [clean.get(id) for id in ids],
+        [adversarial.get(key) for key in zip(ids, attempts, strict=True)],
+    )
+    columns = [*records.columns, *(pa.array(values, pa.int32()) for values in classes)]
     return pa.Table.from_arrays(columns, schema=TRANSFER_SCHEMA)
 
 
@@ -108,12 +107,12 @@ def transfer_counts(
     """Count the images of one epsilon.
 
     Args:
-        records: All of the condition's, of ``TRANSFER_SCHEMA``.
-        settings: Of the attack on the source.
-        image: Which one was handed on.
+        records: All records of the epsilon, with the columns of ``TRANSFER_SCHEMA``.
+        settings: Settings of the attack on the source.
+        image: Adversarial image that was handed on.
 
     Raises:
-        InputError: If an image has fewer steps than are asked for and is not decided by them.
+        InputError: If an image was attacked with fewer steps than counted, without success.
 
     Example:
         >>> import pyarrow as pa
@@ -127,8 +126,7 @@ def transfer_counts(
         (1, (1, 0), (1, 0))
     """
     source = attack_counts(records, settings)
-    there = records.filter(pc.is_null(records["error"]))
-    clean, right = _right(there, settings, image)
+    clean, right = _right(records.filter(pc.is_null(records["error"])), settings, image)
     return TransferCounts(
         source=source,
         clean=int(np.count_nonzero(clean)),
@@ -138,14 +136,14 @@ def transfer_counts(
 
 
 def fooled_by_transfer(records: pa.Table) -> pa.Table:
-    """What the images did to the victim, as a probe of an attack on the victim itself.
+    """A transferred attack as a probe of an attack on the target model itself.
 
     Args:
-        records: Of ``TRANSFER_SCHEMA``.
+        records: Records with the columns of ``TRANSFER_SCHEMA``.
 
     Returns:
-        A row an attempt: ``id``, ``label``, ``error``, ``clean``, the victim's class without an
-        attack, and ``changed_step``, 1 where it takes the image for another class, else none.
+        A row an attempt: ``id``, ``label``, ``error``, ``clean``, the target model's class without
+        an attack, and ``changed_step``, 1 if it misclassifies the image, else null.
     """
     fooled = pc.fill_null(pc.not_equal(records["victim"], records["label"]), False)
     changed = pc.if_else(fooled, pa.scalar(1, pa.int32()), pa.scalar(None, pa.int32()))
@@ -156,7 +154,7 @@ def fooled_by_transfer(records: pa.Table) -> pa.Table:
 def _right(
     attempts: pa.Table, settings: AttackSettings, image: TransferredImage
 ) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[np.bool_]]]:
-    """Of each image: whether the victim is right without an attack, and at each count of steps."""
+    """For each image: whether the target model is right without an attack, and at each count."""
     ordered = attempts.sort_by([("id", "ascending"), ("attempt", "ascending")])
     columns: dict[str, npt.NDArray[Any]] = {
         name: pc.fill_null(ordered[name], -1).to_numpy()
@@ -167,18 +165,18 @@ def _right(
     handed = columns["victim"] >= 0
     fooled = handed & (columns["victim"] != columns["label"])
     if image == "last":
-        stands = np.where(handed, ~fooled, clean)
-        return clean[first], [_all_of(stands, first) for _ in settings.steps]
-    success = columns["target_step" if settings.stop == "target" else "changed_step"]
-    found = []
+        unfooled = np.where(handed, ~fooled, clean)
+        return clean[first], [_all_of(unfooled, first) for _ in settings.steps]
+    success = columns[SUCCESS_STEP[settings.stop]]
+    right = []
     for count in settings.steps:
         hit = handed & (success >= 1) & (success <= count)
-        found.append(np.where(_any_of(hit, first), ~_first_of(hit, fooled, first), clean[first]))
-    return clean[first], found
+        right.append(np.where(_any_of(hit, first), ~_first_of(hit, fooled, first), clean[first]))
+    return clean[first], right
 
 
 def _firsts(attempts: pa.Table) -> npt.NDArray[np.intp]:
-    """The rows at which the attempts of each image begin."""
+    """Row at which the attempts of each image begin."""
     ids = attempts["id"].to_numpy()
     begins = np.ones(len(ids), bool)
     begins[1:] = ids[1:] != ids[:-1]
@@ -196,9 +194,9 @@ def _all_of(mask: npt.NDArray[np.bool_], first: npt.NDArray[np.intp]) -> npt.NDA
 def _first_of(
     hit: npt.NDArray[np.bool_], fooled: npt.NDArray[np.bool_], first: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.bool_]:
-    """Of each image: whether its first attempt that hit fooled the victim."""
+    """For each image: whether its first attempt that hit fooled the target model."""
     rank = np.where(hit, np.arange(len(hit)), len(hit))
     chosen = np.minimum.reduceat(rank, first) if len(first) else rank[:0]
     padded = np.append(fooled, False)
-    answer: npt.NDArray[np.bool_] = padded[chosen]
-    return answer
+    result: npt.NDArray[np.bool_] = padded[chosen]
+    return result

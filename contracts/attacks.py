@@ -14,12 +14,14 @@ AttackLoss = Literal["cross_entropy", "dlr"]
 ProtocolName = Literal["paper", "standard"]
 Stop = Literal["target", "label"]
 
+SUCCESS_STEP: Mapping[Stop, str] = {"target": "target_step", "label": "changed_step"}
+"""Name of the field or column that says at which step an attempt succeeded."""
+
 MOST_ATTEMPTS = 2**15
-"""On an image: their records count them from 0 in 16 bits, of which one is a sign."""
+"""On an image: records number them from 0, as signed integers of 16 bits."""
 
 SMALLEST_FLOAT32 = 2.0**-126
-"""The smallest number that float32 holds with all its digits; below it they are lost, one by one.
-"""
+"""The smallest normal number of float32; smaller ones have fewer digits."""
 
 PRINTED_OF = 225
 """Denominator of the step that the paper's text prints, 2/225; its code has 2/255. Source: arXiv
@@ -34,24 +36,25 @@ OWN_IMAGE: Mapping[ProtocolName, TransferredImage] = {"paper": "first-hit", "sta
 
 @dataclass(frozen=True)
 class AttackSettings:
-    """All that decides an attack but its epsilon, which is a condition of the run.
+    """Everything that defines an attack but its epsilon, which is a condition of the run.
 
     Attributes:
-        protocol: Whose choices these are, as far as they were not named one by one.
-        norm: Of the ball around the clean image.
-        targeted: Whether it descends towards a wrong class that is drawn for each attempt.
-        losses: Each is tried, in this order, before the next restart.
-        step_size: In [0, 1] pixel units; none where it depends on epsilon.
-        relative_step: The step is this many times epsilon, divided by the number of steps; none
-            where it is fixed.
-        steps: The counts for which there is an answer, ascending; the last one is made.
-        restarts: Starts that are tried with each loss, the first one included.
+        protocol: Protocol that made the choices which the user did not make.
+        norm: Norm of the ball around the clean image.
+        targeted: Whether the attack descends towards a wrong class, drawn for each attempt.
+        losses: Losses that are tried with each start, in this order.
+        step_size: Size of a step, in [0, 1] pixel units; ``None`` if it depends on epsilon.
+        relative_step: Size of a step times the number of steps, over epsilon; ``None`` if it is
+            fixed.
+        steps: Step counts to report, ascending; the largest one is made.
+        restarts: Number of starts that are tried with each loss, the first one included.
         clip_start: Whether a start is clipped to [0, 1] before its first gradient.
-        stop: When an attempt has succeeded: once an iterate is classified as its ``target``, or
-            once its ``label`` was left. The protocol's count of accuracy goes by it.
+        stop: When an attempt succeeds: once an iterate is classified as its ``target``, or not as
+            its ``label``. Accuracy under attack counts this.
         relative_epsilon: Whether epsilon is a share of the largest value of each image.
-        seed: Of starts, targets and the traced sample.
-        traced: How many images do all steps, for the diagnostics that need the last iterate.
+        seed: Seed of starts, targets and the traced sample.
+        traced: Number of images that make all steps, for the diagnostics that need the last
+            iterate.
         attack_wrong: Whether images that are misclassified without an attack are attacked as well,
             as transfer needs it. No accuracy depends on it.
     """
@@ -78,7 +81,7 @@ class AttackSettings:
         most = MOST_ATTEMPTS // len(self.losses)
         if self.restarts > most:
             raise InputError(
-                f"{self.restarts} restarts: expected at most {most}, so many attempts on an image "
+                f"{self.restarts} restarts: expected at most {most}, the attempts on an image that "
                 "can be recorded."
             )
 
@@ -115,17 +118,19 @@ class AttackSettings:
             )
         if self.relative_step is not None and len(self.steps) > 1:
             raise InputError(
-                f"{_listed(self.steps)} steps of a size that depends on their number are different "
-                "attacks: give one count, or a fixed step size."
+                f"{_listed(self.steps)} steps are different attacks if the step size depends on "
+                "their number: give one count, or a fixed step size."
             )
 
     def _check_losses(self) -> None:
         if not self.losses or len(set(self.losses)) < len(self.losses):
-            raise InputError(f"Losses {_listed(self.losses)}: expected each once, at least one.")
+            raise InputError(
+                f"Losses {_listed(self.losses)}: expected at least one, and each once."
+            )
         if unknown := [name for name in self.losses if name not in ("cross_entropy", "dlr")]:
             raise InputError(f"Unknown loss {unknown[0]!r}: expected cross_entropy or dlr.")
         if self.targeted and "dlr" in self.losses:
-            raise InputError("The loss dlr has no target here: expected cross_entropy alone.")
+            raise InputError("The loss dlr is untargeted: expected cross_entropy alone.")
         if self.stop not in ("target", "label"):
             raise InputError(f"Unknown stop {self.stop!r}: expected target or label.")
         if self.stop == "target" and not self.targeted:
@@ -133,11 +138,11 @@ class AttackSettings:
 
     @property
     def attempts(self) -> int:
-        """How many an image gets at most."""
+        """Largest number of attempts on an image."""
         return self.restarts * len(self.losses)
 
     def step_px(self, epsilon: float) -> float:
-        """The size of a step within this epsilon, in [0, 1] pixel units."""
+        """Size of a step at this epsilon, in [0, 1] pixel units."""
         if self.step_size is not None:
             return self.step_size
         assert self.relative_step is not None
@@ -149,7 +154,7 @@ def _listed(values: tuple[object, ...]) -> str:
 
 
 def epsilon_text(epsilon: float) -> str:
-    """An epsilon, or the size of a step, as people write it.
+    """An epsilon or a step size as people write it.
 
     Example:
         >>> epsilon_text(0.06), epsilon_text(8 / 255), epsilon_text(2 / 225), epsilon_text(0.123456)

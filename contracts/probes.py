@@ -1,4 +1,4 @@
-"""Extra runs that say whether an attack can be believed."""
+"""Probes: extra runs that the reliability diagnostics of an attack need."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -11,15 +11,15 @@ ProbeName = Literal["noise", "gradient-free", "twice-the-steps", "unbounded"]
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """An extra run beside an attack.
+    """Settings of a probe of an attack.
 
     Attributes:
         name: ``noise``, random images within epsilon; ``gradient-free``, a random search within it;
             ``twice-the-steps``, the attack with twice as many; ``unbounded``, the attack at
             epsilon 1.
-        images: Of how many of the attack's images it is, evenly spaced.
-        queries: How often it may ask the network about an image; none where it is the attack
-            itself, whose settings say that.
+        images: Number of the attack's images that are probed, evenly spaced.
+        queries: Queries of the network per image; ``None`` for a probe that is the attack itself,
+            whose settings say how many steps it makes.
     """
 
     name: ProbeName
@@ -27,9 +27,9 @@ class ProbeSettings:
     queries: int | None = None
 
     def __post_init__(self) -> None:
-        counts: dict[str, object] = {"images": self.images, "queries": self.queries}
-        for what, count in counts.items():
-            if count is not None and not (isinstance(count, Integral) and int(count) >= 1):
+        numbers: dict[str, object] = {"images": self.images, "queries": self.queries}
+        for noun, number in numbers.items():
+            if number is not None and not (isinstance(number, Integral) and int(number) >= 1):
                 raise InputError(
-                    f"A probe of {count} {what} is none: expected a whole number, 1 or more."
+                    f"Invalid number of probe {noun}: {number}. Expected an integer of at least 1."
                 )

@@ -1,4 +1,4 @@
-"""Where adversarial images come from that another model is to classify."""
+"""The source of a transferred attack."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +11,16 @@ TransferredImage = Literal["first-hit", "last"]
 
 @dataclass(frozen=True)
 class TransferSource:
-    """The model that is attacked so that others may be fooled.
+    """The source, or surrogate: the model that is attacked so that others may be fooled.
 
     Attributes:
-        model: Its name.
-        weights: Where they come from, for people.
-        weights_sha256: Over its tensors.
-        engine: What its gradients are computed by.
-        preprocessing: Of the photos, before the attack.
-        image: Which one is handed on: the ``first-hit``, the first iterate that reached the
-            attack's goal, with the clean image where there is none, as in the paper; or the
+        model: Name of the model.
+        weights: Origin of its weights, for people.
+        weights_sha256: SHA-256 over its tensors.
+        engine: Engine that computes its gradients.
+        preprocessing: Preprocessing of the photos, before the attack.
+        image: Adversarial image that is handed on: the ``first-hit``, the first iterate that
+            reached the attack's goal, or the clean image if none did, as in the paper; or the
             ``last`` iterate of each attempt, all steps made.
     """
 

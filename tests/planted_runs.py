@@ -45,7 +45,7 @@ def room_of(logits: Logits) -> float:
 
 
 def compared(told: NullProgress) -> list[str]:
-    words = ("PyTorch says", "compared with")
+    words = ("PyTorch predicts", "compared with")
     return [n for n in told.notes if n.startswith("and ") or any(word in n for word in words)]
 
 

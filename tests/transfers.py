@@ -1,4 +1,4 @@
-"""What tests of transferred attacks share: a source, victims that are alike, photos for them."""
+"""What tests of transferred attacks share: a source, equal target models, photos for them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ class Flat(nn.Module):
 
 
 def transfer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a source, and two victims that are alike, into the zoo."""
+    """Put a source, and two target models that are alike, into the zoo."""
     small_row(monkeypatch)
     for name in ("first", "second"):
         monkeypatch.setitem(MODELS, name, replace(MODELS["small"], name=name))
@@ -57,7 +57,7 @@ def images_seen() -> dict[str, torch.Tensor]:
 
 
 def labelled_tree(images: dict[str, torch.Tensor], weights: str, folder: Path) -> Path:
-    """Photos under the classes that the victim takes them for, the last under the source's."""
+    """Photos under the classes that the target model predicts, the last under the source's."""
     networks = [network_of(weights)] * (PHOTOS - 1) + [network_of("random")]
     named = zip(images.items(), networks, strict=True)
     return tree_of({name: int(network(image).argmax()) for (name, image), network in named}, folder)

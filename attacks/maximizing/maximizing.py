@@ -3,8 +3,8 @@
     loss = -log p_j,   p = softmax over the units,   goal: p_j > 1 - 1e-6
     x <- clip(start + clip(x - step_size sign(gradient) - start, -epsilon, epsilon), 0, 1)
 
-from the start itself, without noise. All steps are made, and of the iterates that pass, the start
-among them, the one closest to the start in L-infinity is the image: the first of equals. Where none
+from the start itself, without noise. All steps are made. Of the iterates that pass, including the
+start, the result is the one closest to the start in L-infinity: the first of equals. If none
 passes, it is the one with the greatest p_j.
 
 Source: Orhan, arXiv 1907.07640, section on maximizing images; its method is that of foolbox 1.8
@@ -38,10 +38,10 @@ class MaximizingSettings:
     """How images are maximized; the defaults are the paper's.
 
     Attributes:
-        steps: All are made.
-        step_size: In [0, 1] pixel units.
-        epsilon: Largest change of a pixel's channel; from 1 on it bounds nothing.
-        probability: That the unit must exceed under a softmax over all units.
+        steps: Number of steps, all of which are made.
+        step_size: Size of a step, in [0, 1] pixel units.
+        epsilon: Largest change of a pixel's channel; 1 or more is no bound.
+        probability: Probability that the unit must exceed, under a softmax over all units.
     """
 
     steps: int = 500
@@ -51,30 +51,31 @@ class MaximizingSettings:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise InputError(f"{self.steps} steps are none. Expected 1 or more; the paper has 500.")
+            raise InputError(
+                f"Invalid number of steps: {self.steps}. Expected 1 or more; the paper has 500."
+            )
         for name, value in (("step size", self.step_size), ("epsilon", self.epsilon)):
             if not SMALLEST_FLOAT32 <= value < math.inf:
                 raise InputError(
-                    f"The {name} {value:g} moves nothing. Expected a number above 0, in [0, 1] "
-                    "pixel units."
+                    f"Invalid {name}: {value:g}. Expected a number above 0, in [0, 1] pixel units."
                 )
 
 
 @dataclass(frozen=True)
 class Maximized:
-    """What came of N pairs of start and unit, or, as a table, of K starts and U units: (K, U).
+    """Results for N pairs of start and unit, or, as a table, for K starts and U units: (K, U).
 
     Attributes:
-        images: (N, 3, S, S), the passing iterates closest to their starts; else the best ones.
-        last: (N, 3, S, S), the last iterates.
-        reached: (N,), whether an iterate passed.
-        first_step: (N,), the first iterate that passed, 0 the start; ``NEVER``.
-        image_step: (N,), which iterate the image is.
-        linf: (N,), the largest change between start and image.
-        probability: (N,), of the unit in the image, under a softmax over all units.
-        dead_steps: (N,), steps whose whole gradient was zero, so that nothing moved: float32 has
-            no smaller numbers where the softmax is very sure.
-        traces: (N, steps + 1), the unit's activation in each iterate, from the start on.
+        images: Passing iterates closest to their starts, or else the best ones: (N, 3, S, S).
+        last: Last iterates: (N, 3, S, S).
+        reached: Whether an iterate passed: (N,).
+        first_step: First iterate that passed, 0 for the start, or ``NEVER``: (N,).
+        image_step: Number of the iterate that is the image: (N,).
+        linf: Largest change between start and image: (N,).
+        probability: Probability of the unit in the image, under a softmax over all units: (N,).
+        dead_steps: Number of steps whose whole gradient was zero, so that nothing moved, as float32
+            has no smaller numbers if the softmax is near 1: (N,).
+        traces: Activation of the unit in each iterate, from the start on: (N, steps + 1).
     """
 
     images: Array
@@ -98,16 +99,17 @@ def climbs(
     lacks_memory: Callable[[Exception], bool] = lambda _: False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[Sequence[Pair], Maximized]]:
-    """Maximize units from starts, batch after batch: the pairs of each, and what came of them.
+    """Maximize units from starts, batch after batch: the pairs of each batch, and their results.
 
     Args:
-        units_of: From images in [0, 1] to the units (N, width), as ``PenultimateUnits``.
-        starts: (K, 3, S, S) in [0, 1], of the network's dtype.
-        pairs: Which unit from which start: (k, unit).
-        settings: How.
-        batch_size: How many images are made at a time, which bounds the memory of the gradients.
-        lacks_memory: Which exceptions say that a smaller batch may fit; it is then halved.
-        advance: Is told how many steps of images are made, of all pairs' steps.
+        units_of: Module from images in [0, 1] to units (N, width), as ``PenultimateUnits``.
+        starts: Starts in [0, 1], of the network's dtype: (K, 3, S, S).
+        pairs: Pairs of a start and a unit, by their numbers.
+        settings: How images are maximized.
+        batch_size: Number of images in a batch, which bounds the memory of the gradients.
+        lacks_memory: Function that tells whether an exception is an out-of-memory error; the batch
+            is then halved.
+        advance: Function that is called with the number of steps that are done, of all pairs.
 
     Raises:
         EngineError: If an activation is not finite.
@@ -115,23 +117,20 @@ def climbs(
     done = 0
     while done < len(pairs):
         batch = pairs[done : done + batch_size]
-        told = partial(_told, advance, done * settings.steps)
+        advance_batch = partial(_advance, advance, done * settings.steps)
         try:
-            made = _Climb(units_of, starts, batch, settings).climbed(told)
+            result = _Climb(units_of, starts, batch, settings).run(advance_batch)
         except Exception as error:
             if len(batch) == 1 or not lacks_memory(error):
                 raise
             batch_size = (len(batch) + 1) // 2
         else:
-            yield batch, made
+            yield batch, result
             done += len(batch)
 
 
 def as_table(rows: Sequence[Maximized], starts: int, units: int) -> Maximized:
-    """Results behind each other, K starts times U units of them, as arrays that begin with (K, U).
-
-    The units of the first start come first.
-    """
+    """Concatenated results as arrays that begin with (K, U); the units of the first start first."""
     columns = {
         field.name: np.concatenate([getattr(part, field.name) for part in rows])
         for field in fields(Maximized)
@@ -141,15 +140,15 @@ def as_table(rows: Sequence[Maximized], starts: int, units: int) -> Maximized:
     )
 
 
-def rows_of(made: Maximized) -> Iterator[Maximized]:
-    """Each pair of a batch on its own, as arrays that begin with (1,)."""
-    for row in range(len(made.reached)):
-        cut = {field.name: getattr(made, field.name)[row : row + 1] for field in fields(made)}
-        yield Maximized(**cut)
+def rows_of(batch: Maximized) -> Iterator[Maximized]:
+    """The results of each pair of a batch, as arrays that begin with (1,)."""
+    for row in range(len(batch.reached)):
+        rows = {field.name: getattr(batch, field.name)[row : row + 1] for field in fields(batch)}
+        yield Maximized(**rows)
 
 
 def why_impossible(bounds: Bounds | None, width: int, settings: MaximizingSettings) -> str | None:
-    """Why no image can pass, where the bounds of the units say so.
+    """The reason why no image can pass; ``None`` if the bounds of the units give none.
 
     Example:
         >>> why_impossible(Bounds(0, 6), 1280, MaximizingSettings())
@@ -168,12 +167,12 @@ def why_impossible(bounds: Bounds | None, width: int, settings: MaximizingSettin
     )
 
 
-def _told(advance: Callable[[int], None], before: int, made: int) -> None:
-    advance(before + made)
+def _advance(advance: Callable[[int], None], before: int, done: int) -> None:
+    advance(before + done)
 
 
 class _Climb:
-    """A batch of pairs of start and unit on their way."""
+    """A batch of pairs of start and unit under way."""
 
     def __init__(
         self,
@@ -182,68 +181,68 @@ class _Climb:
         pairs: Sequence[Pair],
         settings: MaximizingSettings,
     ) -> None:
-        place = next(units_of.parameters())
+        device = next(units_of.parameters()).device
         self._units_of, self._settings, self._pairs = units_of, settings, pairs
-        self._start = torch.from_numpy(starts[[start for start, _ in pairs]]).to(place.device)
-        self._units = torch.tensor([unit for _, unit in pairs], device=place.device)
+        self._start = torch.from_numpy(starts[[start for start, _ in pairs]]).to(device)
+        self._units = torch.tensor([unit for _, unit in pairs], device=device)
         self._images = self._start
-        self._made = 0
+        self._steps = 0
         self._trace: list[torch.Tensor] = []
-        self._kept = _Kept(self._start, settings.probability)
+        self._best = _Best(self._start, settings.probability)
         self._dead = torch.zeros_like(self._units)
 
-    def climbed(self, advance: Callable[[int], None]) -> Maximized:
-        """All steps, and what came of them; each array begins with the pairs."""
+    def run(self, advance: Callable[[int], None]) -> Maximized:
+        """Make all steps. Arrays of the result begin with the pairs."""
         for step in range(1, self._settings.steps + 1):
             self._step()
             advance(step * len(self._pairs))
         with torch.no_grad():
-            self._looked_at(self._images)
-        kept = self._kept
+            self._evaluate(self._images)
+        best = self._best
         return Maximized(
-            images=kept.images.cpu().numpy(),
+            images=best.images.cpu().numpy(),
             last=self._images.cpu().numpy(),
-            reached=kept.passed.cpu().numpy(),
-            first_step=kept.first_step.cpu().numpy(),
-            image_step=kept.step.cpu().numpy(),
-            linf=kept.linf.cpu().numpy(),
-            probability=kept.probability.cpu().numpy(),
+            reached=best.passed.cpu().numpy(),
+            first_step=best.first_step.cpu().numpy(),
+            image_step=best.step.cpu().numpy(),
+            linf=best.linf.cpu().numpy(),
+            probability=best.probability.cpu().numpy(),
             dead_steps=self._dead.cpu().numpy(),
             traces=torch.stack(self._trace, 1).cpu().numpy(),
         )
 
     def _step(self) -> None:
-        """Look at the iterate, and make the next one."""
+        """Evaluate the iterate, and make the next one."""
         images = self._images.detach().requires_grad_()
-        activations = self._looked_at(images)
+        activations = self._evaluate(images)
         loss = nn.functional.cross_entropy(activations, self._units, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, images)
         self._dead += (gradient == 0).flatten(1).all(1)
         start, epsilon = self._start, self._settings.epsilon
         moved = images.detach() - self._settings.step_size * gradient.sign()
         self._images = (start + (moved - start).clamp(-epsilon, epsilon)).clamp(0, 1)
-        self._made += 1
+        self._steps += 1
 
-    def _looked_at(self, images: torch.Tensor) -> torch.Tensor:
-        """The units of an iterate (N, width), which is kept where it is the best until now."""
+    def _evaluate(self, images: torch.Tensor) -> torch.Tensor:
+        """The units of an iterate (N, width), which is kept if it is the best so far."""
         activations: torch.Tensor = self._units_of(images)
-        known = activations.detach()
-        if not bool(known.isfinite().all()):
-            bad = int((~known.isfinite().all(1)).nonzero()[0])
-            start, unit = self._pairs[bad]
+        values = activations.detach()
+        if not bool(values.isfinite().all()):
+            row = int((~values.isfinite().all(1)).nonzero()[0])
+            start, unit = self._pairs[row]
             raise EngineError(
-                f"An activation is not finite at step {self._made} of unit {unit} from start "
+                f"An activation is not finite at step {self._steps} of unit {unit} from start "
                 f"{start + 1}. Are the weights damaged?"
             )
         own = self._units[:, None]
-        self._trace.append(known.gather(1, own)[:, 0])
-        probability = known.double().softmax(1).gather(1, own)[:, 0]
-        self._kept.look(images.detach(), probability, self._made)
+        self._trace.append(values.gather(1, own)[:, 0])
+        probability = values.double().softmax(1).gather(1, own)[:, 0]
+        self._best.update(images.detach(), probability, self._steps)
         return activations
 
 
-class _Kept:
-    """Of each image of a batch, the iterate that is the answer so far."""
+class _Best:
+    """The best iterate so far for each image of a batch."""
 
     def __init__(self, start: torch.Tensor, threshold: float) -> None:
         self._start, self._threshold = start, threshold
@@ -254,8 +253,8 @@ class _Kept:
         self.linf = none.double()
         self.probability = none.double()
 
-    def look(self, images: torch.Tensor, probability: torch.Tensor, step: int) -> None:
-        """Take an iterate in the place of the one kept, where it is better."""
+    def update(self, images: torch.Tensor, probability: torch.Tensor, step: int) -> None:
+        """Replace the best iterate by this one for images where this is better."""
         passes = probability > self._threshold
         linf = (images - self._start).abs().flatten(1).amax(1).double()
         better = torch.where(passes, linf < self.linf, probability > self.probability)

@@ -1,8 +1,8 @@
-"""Which units are maximized from which noise: the draw behind the figures of the paper.
+"""The units and the noise that the paper's figures are made of, as its random generator gives them.
 
 numpy's legacy generator is seeded with 1 and draws six units, with replacement, from all but the
-first (unit 0 is the label that the attack is told to leave); the noise is what it draws next. Such
-a generator gives the same numbers in every version of numpy.
+first (unit 0 is the label that the attack must leave); then it draws the noise. Such a generator
+gives the same numbers in every version of numpy.
 
 Source: Orhan, "Robustness properties of Facebook's ResNeXt WSL models", arXiv 1907.07640, and the
 script ``visualize_features.py`` of its code.
@@ -17,7 +17,7 @@ PAPER_WIDTH = 2048
 
 
 def drawn_units(width: int) -> tuple[int, ...]:
-    """The units of a layer of ``width`` >= 2; one that is drawn twice counts once.
+    """Units of a layer of ``width`` >= 2; a unit that is drawn twice occurs once.
 
     Example:
         >>> drawn_units(2048)
@@ -27,7 +27,7 @@ def drawn_units(width: int) -> tuple[int, ...]:
 
 
 def drawn_noise(side_px: int) -> npt.NDArray[np.float32]:
-    """Uniform noise (3, S, S) in [0, 1): what follows the draw from the paper's 2048 units.
+    """Uniform noise (3, S, S) in [0, 1), drawn after the paper's six of 2048 units.
 
     Example:
         >>> noise = drawn_noise(224)

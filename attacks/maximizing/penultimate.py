@@ -1,14 +1,13 @@
-"""The units before the last layer of a network: what its logits are a linear function of.
+"""The units before the last layer of a network, which its logits are a linear function of.
 
 The last layer is the last ``nn.Linear``, or convolution of 1x1, whose outputs are the logits. It is
-found by running the network once on grey and trying each such layer, the last one first: made-up
-outputs are put in the place of its own, and each logit must be one of them. So a branch beside it,
-whose logits are mixed with those of another, is no last layer; outputs that are gathered into
-another order of classes are.
+found by running the network once on grey and trying each such layer, the last one first: its
+outputs are replaced by test values, and each logit must be one of them. So a layer whose outputs
+are mixed with those of another is not the last one; the outputs may be in another order of classes.
 
-The units are the layer's input, flattened; where a convolution reads a map, the mean over its
-positions. Bounds of the units are read from the graph of the gradient, behind which it does not
-matter whether an activation is a module or a function.
+The units are the layer's input, flattened; for a convolution, the mean over the positions. Bounds
+of the units are read from the graph of the gradient, where it does not matter whether an activation
+is a module or a function.
 """
 
 import math
@@ -22,7 +21,7 @@ from torch import nn
 
 from ...errors import EvaluatorError, InputError, reason_of
 
-_PASSED_ON = {
+_KEEPS_BOUNDS = {
     "AdaptiveAvgPool2DBackward0",
     "AdaptiveMaxPool2DBackward0",
     "AsStridedBackward0",
@@ -43,7 +42,7 @@ _PASSED_ON = {
     "UnsqueezeBackward0",
     "ViewBackward0",
 }
-"""Operations whose results lie within the bounds of what they are given: views, means, maxima."""
+"""Operations whose results lie within the bounds of their inputs: views, means, maxima."""
 
 _BOUNDED = {
     "HardsigmoidBackward0": (0.0, 1.0),
@@ -58,13 +57,13 @@ _WITH_BOUNDS = {
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between which every unit lies, whatever the image."""
+    """Bounds of every unit, whatever the image."""
 
     low: float
     high: float
 
     def greatest_probability(self, width: int) -> float:
-        """Of one unit under a softmax over ``width`` of them: it at its highest, all else lowest.
+        """Greatest probability of a unit under a softmax over ``width`` units.
 
         Example:
             >>> round(Bounds(0, 6).greatest_probability(1280), 4)
@@ -77,9 +76,9 @@ class PenultimateUnits(nn.Module):
     """From images (N, 3, S, S) in [0, 1] to the units before the last layer (N, width).
 
     Attributes:
-        layer_name: Of the last layer, in the network.
-        width: How many units there are.
-        bounds: Of every unit, where an activation sets them.
+        layer_name: Name of the last layer in the network.
+        width: Number of units.
+        bounds: Bounds of every unit, if an activation sets them.
     """
 
     def __init__(self, network: nn.Module, layer_name: str) -> None:
@@ -89,30 +88,34 @@ class PenultimateUnits(nn.Module):
         self._network, self._layer = network, network.get_submodule(layer_name)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The units of some images."""
-        taken: list[torch.Tensor] = []
-        hook = self._layer.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+        """The units of images."""
+        inputs_seen: list[torch.Tensor] = []
+        hook = self._layer.register_forward_pre_hook(
+            lambda _, inputs: inputs_seen.append(inputs[0])
+        )
         try:
             self._network(images)
         finally:
             hook.remove()
-        return taken[-1] if taken[-1].dim() == 2 else taken[-1].mean((2, 3))
+        units = inputs_seen[-1]
+        return units if units.dim() == 2 else units.mean((2, 3))
 
 
 def find_penultimate(network: nn.Module, side_px: int, name: str) -> PenultimateUnits:
-    """The units before the last layer of a network.
+    """Find the units before the last layer of a network.
 
     Args:
-        network: From images (N, 3, S, S) in [0, 1] to logits (N, C); frozen, in evaluation mode.
-        side_px: S.
-        name: What an error calls the model.
+        network: Network from images (N, 3, S, S) in [0, 1] to logits (N, C); frozen, in evaluation
+            mode.
+        side_px: Side of the images: S.
+        name: Name of the model in errors.
 
     Raises:
         InputError: If the network does not run, or no layer gives its logits.
     """
     images = torch.full((1, 3, side_px, side_px), 0.5).to(next(network.parameters()))
-    with _told_in_one_line(name, side_px):
-        logits, candidates = _probed(network, images)
+    with _errors_in_one_line(name, side_px):
+        logits, candidates = _run(network, images)
         for layer_name in reversed(candidates):
             if _gives_logits(network, layer_name, images):
                 units = PenultimateUnits(network, layer_name)
@@ -127,19 +130,19 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
 
 
 @contextmanager
-def _told_in_one_line(name: str, side_px: int) -> Iterator[None]:
+def _errors_in_one_line(name: str, side_px: int) -> Iterator[None]:
     try:
         yield
     except EvaluatorError:
         raise
-    except Exception as error:  # whatever a network raises on images that it cannot take
+    except Exception as error:  # a network may raise anything on images of the wrong size
         raise InputError(
             f"{name} does not run on images of {side_px} px: {reason_of(error)}."
         ) from error
 
 
-def _probed(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-    """Logits, and the names of the layers that may give them, in the order of their last calls."""
+def _run(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+    """Logits, and names of the layers that may compute them, in the order of their last calls."""
     called: list[str] = []
 
     def note(name: str) -> Any:
@@ -158,7 +161,7 @@ def _probed(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, lis
         for hook in hooks:
             hook.remove()
     if logits.dim() != 2:
-        raise InputError(f"A network gives {list(logits.shape)}, expected logits [1, classes].")
+        raise InputError(f"The network returns {list(logits.shape)}, expected logits [1, classes].")
     return logits, list(dict.fromkeys(reversed(called)))[::-1]
 
 
@@ -169,7 +172,7 @@ def _is_linear(layer: nn.Module) -> bool:
 
 
 def _gives_logits(network: nn.Module, layer_name: str, images: torch.Tensor) -> bool:
-    """Whether each logit is one of the layer's outputs: those are replaced, and looked for."""
+    """Whether each logit is one of the layer's outputs, which are replaced by test values."""
 
     def stand_in(_: nn.Module, __: Any, outputs: torch.Tensor) -> torch.Tensor:
         # Positive and the same everywhere: a ReLU or a mean over positions changes nothing.
@@ -184,12 +187,12 @@ def _gives_logits(network: nn.Module, layer_name: str, images: torch.Tensor) -> 
             logits = network(images)[0].double().cpu()
     finally:
         hook.remove()
-    apart = (logits[:, None] - values[-1][None, :]).abs().amin(1)
-    return bool((apart < 0.1 / len(values[-1])).all()) and len(logits.unique()) == len(logits)
+    distances = (logits[:, None] - values[-1][None, :]).abs().amin(1)
+    return bool((distances < 0.1 / len(values[-1])).all()) and len(logits.unique()) == len(logits)
 
 
 def _bounds_of(activations: torch.Tensor) -> Bounds | None:
-    """What an activation function bounds, followed back through views, means and maxima."""
+    """Bounds that an activation function sets, found through views, means and maxima."""
     node: Any = activations.grad_fn
     while node is not None:
         kind = node.name()
@@ -197,9 +200,9 @@ def _bounds_of(activations: torch.Tensor) -> Bounds | None:
             return Bounds(*_BOUNDED[kind])
         if kind in _WITH_BOUNDS:
             low, high = (getattr(node, field) for field in _WITH_BOUNDS[kind])
-            # Zero as well: padding of a pooling may have brought zeros in.
+            # Zero as well, since the padding of a pooling may add zeros.
             return None if None in (low, high) else Bounds(float(min(low, 0)), float(max(high, 0)))
-        if kind not in _PASSED_ON or getattr(node, "_saved_divisor_override", None):
+        if kind not in _KEEPS_BOUNDS or getattr(node, "_saved_divisor_override", None):
             return None
         node = node.next_functions[0][0]
     return None

@@ -1,13 +1,13 @@
-"""How alike images are: correlation of their pixels, and structural similarity (SSIM).
+"""Similarity of images: correlation of their pixels, and structural similarity (SSIM).
 
     SSIM = mean of ((2 m_a m_b + C1)(2 s_ab + C2)) / ((m_a^2 + m_b^2 + C1)(s_a^2 + s_b^2 + C2))
 
 with means m, variances s^2 and covariances s_ab under a Gaussian window of 11x11 and a standard
 deviation of 1.5 pixels, C1 = 0.01^2, C2 = 0.03^2 for images in [0, 1]; over the windows that lie
-inside the image, then over the three channels (its authors took one channel, of grey).
+inside the image, then over the three channels (its authors used one channel, of grey).
 
-Images that were made from one start share what is in it. What they do not share by that is the
-change, image - start: its correlation says whether different units ask for the same.
+Images that are made from one start share its content. The correlation of their changes, image -
+start, shows whether different units need the same change.
 
 Source: Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment: from error visibility to
 structural similarity", IEEE Transactions on Image Processing, 2004.
@@ -29,13 +29,13 @@ Array = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Likeness:
-    """Of two images, or the mean over pairs of them; none where a number is not defined.
+    """Similarity of two images, or its mean over pairs; ``None`` for numbers that are undefined.
 
     Attributes:
-        ssim: -1 to 1; none for images of less than 11 px.
-        correlation: Of all pixels and channels; none where an image is of one colour.
-        change_correlation: Of what was changed of the starts; none also for start and image.
-        pairs: How many pairs there are.
+        ssim: Structural similarity, -1 to 1; ``None`` for images below 11 px.
+        correlation: Correlation of all pixels and channels; ``None`` if an image has one colour.
+        change_correlation: Correlation of the changes; ``None`` also for an image and its start.
+        pairs: Number of pairs.
     """
 
     ssim: float | None
@@ -46,12 +46,12 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Likenesses:
-    """Of the maximizing images of K starts and U units.
+    """Similarities of the maximizing images of K starts and U units.
 
     Attributes:
-        across_units: For each start, over the pairs of units.
-        across_starts: For each unit, over the pairs of starts.
-        to_start: For each start, and each unit, of the image with its start.
+        across_units: Mean over the pairs of units, for each start.
+        across_starts: Mean over the pairs of starts, for each unit.
+        to_start: Similarity of each image with its start, for each start and unit.
     """
 
     across_units: tuple[Likeness, ...]
@@ -60,18 +60,18 @@ class Likenesses:
 
 
 def ssim(image: Array, other: Array) -> float | None:
-    """Structural similarity of two images (3, S, S) in [0, 1]; none below 11 px.
+    """Structural similarity of two images (3, S, S) in [0, 1]; ``None`` below 11 px.
 
     Example:
         >>> grey = np.full((3, 16, 16), 0.5)
         >>> ssim(grey, grey), round(ssim(grey, grey + 0.25), 4)  # (2 x .375 + C1) / (.8125 + C1)
         (1.0, 0.9231)
     """
-    return _ssim(_Seen(image), _Seen(other))
+    return _ssim(_Image(image), _Image(other))
 
 
 def correlation(image: Array, other: Array) -> float | None:
-    """Pearson's, over all numbers of two arrays; none where one does not vary.
+    """Pearson's correlation of two arrays; ``None`` if one is constant.
 
     Example:
         >>> ramp = np.arange(6.0)
@@ -88,39 +88,40 @@ def correlation(image: Array, other: Array) -> float | None:
 def likenesses(
     images: Array, starts: Array, advance: Callable[[int], None] = lambda _: None
 ) -> Likenesses:
-    """How alike images are across units, across starts and to their starts.
+    """Similarities of images across units, across starts and to their starts.
 
     Args:
         images: (K, U, 3, S, S) in [0, 1].
         starts: (K, 3, S, S).
-        advance: Is told how many pairs are done, of ``pair_count(K, U)``.
+        advance: Function that is called with the number of pairs done, of ``pair_count(K, U)``.
     """
-    seen = [
-        [_Seen(image, image - start) for image in row]
+    rows = [
+        [_Image(image, image - start) for image in row]
         for start, row in zip(starts, images, strict=True)
     ]
-    first = [_Seen(start) for start in starts]
+    first = [_Image(start) for start in starts]
     done = itertools.count(1)
 
-    def alike(one: _Seen, other: _Seen) -> Likeness:
-        found = _likeness(one, other)
+    def compare(image: _Image, other: _Image) -> Likeness:
+        likeness = _likeness(image, other)
         advance(next(done))
-        return found
+        return likeness
 
-    def across(group: Iterable[_Seen]) -> Likeness:
-        return _mean([alike(*pair) for pair in itertools.combinations(group, 2)])
+    def across(group: Iterable[_Image]) -> Likeness:
+        return _mean([compare(*pair) for pair in itertools.combinations(group, 2)])
 
     return Likenesses(
-        across_units=tuple(across(row) for row in seen),
-        across_starts=tuple(across(column) for column in zip(*seen, strict=True)),
+        across_units=tuple(across(row) for row in rows),
+        across_starts=tuple(across(column) for column in zip(*rows, strict=True)),
         to_start=tuple(
-            tuple(alike(one, start) for one in row) for start, row in zip(first, seen, strict=True)
+            tuple(compare(image, start) for image in row)
+            for start, row in zip(first, rows, strict=True)
         ),
     )
 
 
 def pair_count(starts: int, units: int) -> int:
-    """How many pairs of images are compared.
+    """Number of pairs of images that are compared.
 
     Example:
         >>> pair_count(3, 6)  # 3 x 15 across units, 6 x 3 across starts, 18 to the start
@@ -129,8 +130,8 @@ def pair_count(starts: int, units: int) -> int:
     return starts * units * (units - 1) // 2 + units * starts * (starts - 1) // 2 + starts * units
 
 
-class _Seen:
-    """An image with what is needed of it for each pair that it is in."""
+class _Image:
+    """An image, with values that each of its pairs needs."""
 
     def __init__(self, image: Array, change: Array | None = None) -> None:
         self.image = image.astype(np.float64)
@@ -158,32 +159,32 @@ def _windowed(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return result
 
 
-def _ssim(one: _Seen, other: _Seen) -> float | None:
-    if min(one.image.shape[1:]) < 2 * _RADIUS_PX + 1:
+def _ssim(a: _Image, b: _Image) -> float | None:
+    if min(a.image.shape[1:]) < 2 * _RADIUS_PX + 1:
         return None
-    covariance = _windowed(one.image * other.image) - one.mean * other.mean
-    alike = (2 * one.mean * other.mean + _C1) * (2 * covariance + _C2)
-    scale = (one.mean**2 + other.mean**2 + _C1) * (one.variance + other.variance + _C2)
-    return float((alike / scale).mean())
+    covariance = _windowed(a.image * b.image) - a.mean * b.mean
+    numerator = (2 * a.mean * b.mean + _C1) * (2 * covariance + _C2)
+    scale = (a.mean**2 + b.mean**2 + _C1) * (a.variance + b.variance + _C2)
+    return float((numerator / scale).mean())
 
 
-def _likeness(one: _Seen, other: _Seen) -> Likeness:
+def _likeness(a: _Image, b: _Image) -> Likeness:
     changes = None
-    if one.change is not None and other.change is not None:
-        changes = correlation(one.change, other.change)
-    return Likeness(_ssim(one, other), correlation(one.image, other.image), changes)
+    if a.change is not None and b.change is not None:
+        changes = correlation(a.change, b.change)
+    return Likeness(_ssim(a, b), correlation(a.image, b.image), changes)
 
 
-def _mean(found: Sequence[Likeness]) -> Likeness:
-    """Over pairs; none where one of them has no number."""
+def _mean(pairs: Sequence[Likeness]) -> Likeness:
+    """Mean over pairs; ``None`` for numbers that one of them does not have."""
 
     def of(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known and len(known) == len(values) else None
 
     return Likeness(
-        of([pair.ssim for pair in found]),
-        of([pair.correlation for pair in found]),
-        of([pair.change_correlation for pair in found]),
-        len(found),
+        of([pair.ssim for pair in pairs]),
+        of([pair.correlation for pair in pairs]),
+        of([pair.change_correlation for pair in pairs]),
+        len(pairs),
     )

@@ -1,8 +1,8 @@
-"""What is attacked, and what becomes of it: images, their attempts, and what is noted on the way.
+"""Images under attack: their attempts, and the results.
 
-An image gets one attempt after the other, each a start and a loss, until every count of steps that
-is asked for is decided for it or no attempt is left. Counting begins at 1 with the first iterate
-that was stepped to; the start is never tested, and step 0 is the clean image.
+An image gets one attempt after the other, each a start and a loss, until an attempt succeeded
+within the smallest count of steps, or no attempt is left. Steps count from 1, the iterate that the
+first step leads to; the start is never tested, and step 0 is the clean image.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class CleanImage:
     """An image to attack.
 
     Attributes:
-        item: Its name and label.
-        image: (3, S, S) in [0, 1], float32; float64 where the network is of that.
+        item: Id and label.
+        image: (3, S, S) in [0, 1], float32, or float64 for such a network.
     """
 
     item: Item
@@ -33,7 +33,7 @@ class CleanImage:
 
     @property
     def label(self) -> int:
-        """Its class.
+        """True class of the image.
 
         Raises:
             InputError: If it has none.
@@ -47,29 +47,32 @@ class CleanImage:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What became of one start with one loss. Steps count from 1, none is never.
+    """Result of an attempt: one start with one loss. Steps count from 1; ``None`` is never.
 
     Attributes:
         item: The image.
-        restart: Which start, from 0.
-        loss_name: What was descended or ascended.
-        clean: The class that is predicted without an attack.
-        target: The class that it was driven to.
-        target_step: The first iterate that is classified as the target; 0 where the clean image is.
-        changed_step: The first one that is not classified as the label; 0 where the clean image
-            is not.
-        last: The class of the last iterate.
-        steps: How many were made.
-        traced: Whether it went on when it was decided, to its last step.
-        linf: Distance of the judged image, the first success or else the last iterate.
-        l2: The same in L2.
-        loss: At each iterate that had a gradient, from the start on: ``steps`` of them.
-        gradient_norm: The same, L2, in image units.
-        zero_share: Gradient components that are exactly zero, mean over steps; none without steps.
-        dead_steps: Steps whose whole gradient was zero.
-        at_bound: Components of the last iterate at epsilon, or held back by 0 or 1.
-        turned: Components that step the other way than before, mean over steps; none below two.
-        adversarial: The judged image (3, S, S), where images are kept and a step was made.
+        restart: Number of the start, from 0.
+        loss_name: Loss that was descended or ascended.
+        clean: Class that is predicted without an attack.
+        target: Class that the attempt aims at; ``None`` if untargeted.
+        target_step: First iterate that is classified as the target; 0 if the clean image is.
+        changed_step: First iterate that is not classified as the label; 0 if the clean image is
+            not.
+        last: Class of the last iterate.
+        steps: Number of steps made.
+        traced: Whether it made all steps, also after a success.
+        linf: L-infinity distance of the first success, or else of the last iterate.
+        l2: L2 distance of the same.
+        loss: Loss at each iterate that had a gradient, from the start on: ``steps`` of them.
+        gradient_norm: L2 norm of the gradient at the same iterates, in image units.
+        zero_share: Share of gradient components that are exactly zero, mean over steps; ``None``
+            without steps.
+        dead_steps: Number of steps whose whole gradient was zero.
+        at_bound: Share of components of the last iterate at epsilon, or held back by 0 or 1.
+        turned: Share of components that step the other way than before, mean over steps; ``None``
+            below two steps.
+        adversarial: First success, or else the last iterate: (3, S, S). ``None`` if images are not
+            kept, or no step was made.
     """
 
     item: Item
@@ -94,13 +97,13 @@ class AttemptResult:
 
 
 class ImageState:
-    """An image, and what is still undecided about it.
+    """An image, and the counts of steps within which no attempt has succeeded yet.
 
     Args:
         image: The image.
         clean: Its class without an attack.
-        classes: How many there are.
-        settings: Of the attack.
+        classes: Number of classes.
+        settings: Settings of the attack.
     """
 
     def __init__(
@@ -113,14 +116,14 @@ class ImageState:
 
     @property
     def left(self) -> bool:
-        """Whether there is another attempt to make, and a reason to."""
+        """Whether another attempt is to be made."""
         attacked = self.clean == self.label or self._settings.attack_wrong
         return attacked and bool(self._undecided) and self._next < self._settings.attempts
 
     def next_attempt(self, traced: bool) -> "AttemptState":
         """The next attempt: of each start all losses, then the next start."""
         settings = self._settings
-        restart, which = divmod(self._next, len(settings.losses))
+        restart, position = divmod(self._next, len(settings.losses))
         self._next += 1
         target = None
         if settings.targeted:
@@ -128,9 +131,9 @@ class ImageState:
                 settings.seed, self.image.item.id, restart, label=self.label, classes=self._classes
             )
         return AttemptState(
-            case=self,
+            image=self,
             restart=restart,
-            loss_name=settings.losses[which],
+            loss_name=settings.losses[position],
             target=target,
             limit=settings.steps[-1] if traced else self._undecided[-1],
             traced=traced,
@@ -138,7 +141,7 @@ class ImageState:
         )
 
     def succeed(self, step: int) -> None:
-        """Note a success; for smaller counts than that there may be another one."""
+        """Note a success; smaller counts of steps are still undecided."""
         self._undecided = tuple(count for count in self._undecided if count < step)
 
 
@@ -147,14 +150,14 @@ class AttemptState:
     """An attempt under way.
 
     Attributes:
-        case: Of which image.
-        limit: How many steps to make.
-        traced: Whether to make them all, whatever was found on the way.
+        image: The image.
+        limit: Number of steps to make.
+        traced: Whether to make them all, also after a success.
         stops_at_label: Whether leaving the label is success, else reaching the target.
-        judged: The distances of the first success, L-infinity and L2.
+        distances: L-infinity and L2 distance of the first success, or else of the last iterate.
     """
 
-    case: ImageState
+    image: ImageState
     restart: int
     loss_name: AttackLoss
     target: int | None
@@ -165,7 +168,7 @@ class AttemptState:
     last: int = -1
     target_step: int | None = None
     changed_step: int | None = None
-    judged: tuple[float, float] | None = None
+    distances: tuple[float, float] | None = None
     adversarial: Image | None = None
     loss: list[float] = field(default_factory=list)
     gradient_norm: list[float] = field(default_factory=list)
@@ -174,32 +177,32 @@ class AttemptState:
     turned: float = 0.0
 
     def __post_init__(self) -> None:
-        self._test(self.case.clean)
+        self._test(self.image.clean)
 
     @property
     def label(self) -> int:
-        """The true class."""
-        return self.case.label
+        """True class of the image."""
+        return self.image.label
 
     @property
-    def classes(self) -> int:
-        """The class that the loss is about: the target, else the label."""
+    def loss_class(self) -> int:
+        """Class that the loss refers to: the target, else the label."""
         return self.label if self.target is None else self.target
 
     @property
     def success(self) -> int | None:
-        """The step at which it succeeded."""
+        """Step at which it succeeded; ``None`` if it did not."""
         return self.changed_step if self.stops_at_label else self.target_step
 
-    def tested(self, predicted: int) -> bool:
-        """Note the class of the iterate that it is at; whether that is the first success."""
+    def test(self, predicted: int) -> bool:
+        """Note the class of the current iterate. Returns whether it is the first success."""
         before = self.success
         if self.steps:
             self._test(predicted)
         return before is None and self.success is not None
 
     def note(self, loss: float, norm: float, zero_share: float, turned: float) -> None:
-        """Note the gradient at the iterate that it is at, and that a step is made from there."""
+        """Note the gradient at the current iterate, and that a step is made from there."""
         self.loss.append(loss)
         self.gradient_norm.append(norm)
         self.zero_shares += zero_share
@@ -214,16 +217,16 @@ class AttemptState:
         if self.target_step is None and predicted == self.target:
             self.target_step = self.steps
 
-    def ended(self, at_bound: float | None) -> AttemptResult:
-        """The attempt as it is recorded, and its image told of the success."""
+    def end(self, at_bound: float | None) -> AttemptResult:
+        """The result of the attempt; a success is noted in its image."""
         if self.success is not None:
-            self.case.succeed(self.success)
-        linf, l2 = self.judged or (0.0, 0.0)
+            self.image.succeed(self.success)
+        linf, l2 = self.distances or (0.0, 0.0)
         return AttemptResult(
-            item=self.case.image.item,
+            item=self.image.image.item,
             restart=self.restart,
             loss_name=self.loss_name,
-            clean=self.case.clean,
+            clean=self.image.clean,
             target=self.target,
             target_step=self.target_step,
             changed_step=self.changed_step,

@@ -1,4 +1,4 @@
-"""Passes through a network of as many images as there is memory for, and what they may not give."""
+"""Forward passes in batches that fit into memory, and checks of their results."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,29 +20,29 @@ def logits_in_room(
     device: str,
     note: Callable[[str], None],
 ) -> torch.Tensor:
-    """The logits (N, C) of images; in parts where there is no memory for them at once.
+    """The logits (N, C) of images; in parts if the device is out of memory for all at once.
 
     Args:
-        network: Takes images.
+        network: Network of images.
         images: (N, 3, S, S).
-        names: What each was made of: N.
-        room: Becomes smaller where there was no memory.
-        device: As PyTorch calls it.
+        names: Clean image that each was made of: N.
+        room: Batch size, which gets smaller when the device is out of memory.
+        device: Name of the device in PyTorch.
         note: Callback that is given the sentence to print when the batch size becomes smaller.
 
     Raises:
-        EngineMemoryError: If there is no memory for a single image.
+        EngineMemoryError: If a single image does not fit into memory.
     """
     parts: list[torch.Tensor] = []
     while (done := sum(len(part) for part in parts)) < len(images):
-        some = images[done : done + room.size]
+        batch = images[done : done + room.size]
         try:
-            parts.append(logits_of(network, some))
+            parts.append(logits_of(network, batch))
             continue
         except EngineMemoryError as error:
-            refuse_single(len(some), names[done], device, error)
-        # Outside of the handler, whose exception keeps what the pass held in memory.
-        halve(room, len(some), note)
+            refuse_single(len(batch), names[done], device, error)
+        # Outside the handler, whose exception keeps what the pass held in memory.
+        halve(room, len(batch), note)
     return torch.cat(parts)
 
 
@@ -56,36 +56,36 @@ def halve(limit: BatchLimit, failed: int, note: Callable[[str], None]) -> None:
 
 
 def refuse_single(count: int, image: CleanImage, device: str, error: EngineMemoryError) -> None:
-    """Give up where the batch that did not fit was of one image."""
+    """Raise the error if the batch that did not fit has one image."""
     if count == 1:
         raise EngineMemoryError(
-            f"There is no memory on {device} to attack a single image, "
-            f"{printable(image.item.id)}: {reason_of(error)}. Close what else uses the device, or "
-            "choose another --device."
+            f"{device} is out of memory for a single image, {printable(image.item.id)}: "
+            f"{reason_of(error)}. Close other programs that use the device, or choose another "
+            "--device."
         ) from error
 
 
 def check_finite(
     finite: Sequence[float],
-    what: str,
+    noun: str,
     places: Sequence[tuple[CleanImage, int]],
     unit: str = "step",
 ) -> None:
-    """Refuse to go on with what is no number.
+    """Refuse numbers that are not finite.
 
     Args:
-        finite: Whether it is one, of each image.
-        what: Of what.
-        places: The images, and how far each had come; 0 without an attack.
-        unit: What that counts.
+        finite: Whether the number is finite, for each image.
+        noun: Name of the number.
+        places: The images, and the step that each is at; 0 without an attack.
+        unit: Name of a step.
 
     Raises:
-        EngineError: If one is not.
+        EngineError: If a number is not finite.
     """
-    for good, (image, count) in zip(finite, places, strict=True):
-        if not good:
+    for is_finite, (image, count) in zip(finite, places, strict=True):
+        if not is_finite:
             raise EngineError(
-                f"PyTorch gave a {what} that is not finite for {printable(image.item.id)} at "
-                f"{unit} {count}: no attack on such a network can be believed. Look whether its "
-                "weights are sound, and whether it divides by what can be zero."
+                f"PyTorch gave a {noun} that is not finite for {printable(image.item.id)} at "
+                f"{unit} {count}: an attack on such a network is not "
+                "reliable. Check its weights, and whether it divides by zero."
             )

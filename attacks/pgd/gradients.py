@@ -1,7 +1,7 @@
-"""Asking a network: logits, and with a gradient; exact arithmetic, and failures in one line.
+"""Logits and gradients of a network, in exact arithmetic, with errors in one line.
 
 Float32 with TF32 off, as the reference engine computes, and convolutions whose gradients are the
-same each time: cuDNN has faster ones that add up in any order.
+same each time: cuDNN has faster ones that sum in any order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from .losses import losses_of
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a network says of N images.
+    """Results of a network for N images.
 
     Attributes:
         logits: (N, C).
-        losses: (N,).
-        gradients: Of each image's loss: (N, 3, S, S).
+        losses: Loss of each image: (N,).
+        gradients: Gradient of each image's loss: (N, 3, S, S).
     """
 
     logits: torch.Tensor
@@ -35,7 +35,7 @@ def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The logits of images, (N, C), without a gradient.
 
     Raises:
-        EngineMemoryError: If there is no memory for so many.
+        EngineMemoryError: If they do not fit into memory.
     """
     with _in_memory(images), _exact(), torch.no_grad():
         logits: torch.Tensor = network(images)
@@ -45,16 +45,16 @@ def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def gradients_of(
     network: nn.Module, images: torch.Tensor, losses: Sequence[AttackLoss], classes: torch.Tensor
 ) -> Gradients:
-    """Logits, losses, and what changes each loss the most.
+    """Logits, losses, and the gradients of the losses.
 
     Args:
-        network: Takes images.
+        network: Network of images.
         images: (N, 3, S, S).
-        losses: Of each image: N.
-        classes: Of each image the class that its loss is about: (N,).
+        losses: Name of each image's loss: N.
+        classes: Class that each image's loss refers to: (N,).
 
     Raises:
-        EngineMemoryError: If there is no memory for so many.
+        EngineMemoryError: If they do not fit into memory.
         EngineError: If the network cannot be differentiated.
     """
     with _in_memory(images), _exact(), torch.enable_grad():
@@ -62,9 +62,9 @@ def gradients_of(
         logits: torch.Tensor = network(leaf)
         if not logits.requires_grad:
             raise EngineError(
-                "The network's logits have no gradient: somewhere it leaves what PyTorch can "
-                "differentiate, as with detach(), numpy or inference_mode. Expected a network of "
-                "differentiable operators."
+                "The network's logits have no gradient: some operation cannot be differentiated, "
+                "such as detach(), numpy or inference_mode. Expected a network of differentiable "
+                "operators."
             )
         values = _losses(logits, losses, classes)
         (gradients,) = torch.autograd.grad(values.sum(), leaf)
@@ -74,13 +74,13 @@ def gradients_of(
 def _losses(
     logits: torch.Tensor, losses: Sequence[AttackLoss], classes: torch.Tensor
 ) -> torch.Tensor:
-    """Of each image its own loss; a batch may hold attempts of several."""
+    """The loss of each image; a batch may hold attempts with different losses."""
     names = sorted(set(losses))
     if len(names) == 1:
         return losses_of(names[0], logits, classes)
     values = torch.zeros_like(logits[:, 0])
     for name in names:
-        rows = torch.tensor([row for row, own in enumerate(losses) if own == name])
+        rows = torch.tensor([row for row, loss in enumerate(losses) if loss == name])
         rows = rows.to(logits.device)
         values = values.index_put((rows,), losses_of(name, logits[rows], classes[rows]))
     return values
@@ -94,7 +94,7 @@ def _in_memory(images: torch.Tensor) -> Iterator[None]:
         if not lacks_memory(error):
             raise
         raise EngineMemoryError(
-            f"PyTorch has no memory on {images.device} to attack {len(images)} images at once: "
+            f"PyTorch is out of memory on {images.device} with {len(images)} images per batch: "
             f"{reason_of(error)}."
         ) from error
 

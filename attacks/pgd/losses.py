@@ -1,4 +1,4 @@
-"""What an attack descends or ascends: one number an image, from its logits.
+"""Losses that an attack descends or ascends: one number an image, from its logits.
 
     cross-entropy   -log softmax(z)_c          towards a target, c is the target, and it falls;
                                                away from a label, c is the label, and it rises
@@ -16,14 +16,14 @@ from ...contracts import AttackLoss
 from ...errors import InputError
 
 _SMALLEST = 1e-12
-"""Added to what DLR divides by: three equal logits would make it 0, as in the authors' code."""
+"""Added to the divisor of DLR, which three equal logits would make 0; as in the authors' code."""
 
 
 def losses_of(name: AttackLoss, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """The loss of each image.
 
     Args:
-        name: Which one.
+        name: Name of the loss.
         logits: (N, C).
         classes: The target of a targeted attack, else the label: (N,).
 
@@ -38,8 +38,8 @@ def losses_of(name: AttackLoss, logits: torch.Tensor, classes: torch.Tensor) -> 
 def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Difference of logits ratio: positive where the label is not the likeliest class.
 
-    With two classes there is no third logit, and dividing by their own difference would leave the
-    sign alone, without a gradient: it is the margin then.
+    Two classes have no third logit, and dividing by their own difference would leave only the sign,
+    without a gradient. It is the negative margin then.
 
     Args:
         logits: (N, C).
@@ -63,7 +63,7 @@ def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """By how much the label's logit is above the largest other one.
+    """Label's logit less the largest other one.
 
     Args:
         logits: (N, C).

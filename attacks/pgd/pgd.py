@@ -1,14 +1,14 @@
 """Projected gradient descent over a stream of images: every iterate tested, the batch kept full.
 
-One forward and one backward pass a step: the pass that gives the gradient at an iterate is its test
-as well, and only the last iterate of an attempt takes a pass of its own. An attempt ends at its
+A step is one forward and one backward pass: the pass that gives the gradient at an iterate also
+tests it, and only the last iterate of an attempt takes a pass of its own. An attempt ends at its
 first success; its place in the batch goes to the next image, so that all passes are over full
 batches. Images of the traced sample make all their steps.
 
-An attempt is bound to its image and its random numbers, never to the batch: with exact sums, all
-outcomes are the same for any batches. In float32 a sum depends on the batch by a rounding, which
-can turn the sign of a gradient near zero; for the same images in the same order at the same batch
-size everything is bitwise the same.
+An attempt depends on its image and its random numbers, never on the batch: with exact sums, all
+results are the same for any batches. In float32 a sum depends on the batch by a rounding, which
+can change the sign of a gradient near zero; for the same images in the same order at the same batch
+size all results are bitwise the same.
 """
 
 from collections import deque
@@ -30,25 +30,27 @@ from ..randomness import start_noise
 from .attempts import AttemptResult, AttemptState, CleanImage, ImageState
 from .forward import check_finite, halve, logits_in_room, refuse_single
 from .gradients import Gradients, gradients_of
-from .pgd_step import Batch, Descent, joined
+from .pgd_step import Batch, Descent
+from .rows import epsilons_of, joined
 from .step_metrics import distances, gradient_norms, shares_at_bound, turned_shares, zero_shares
 
 
 @dataclass(frozen=True)
 class AttackJob:
-    """What images are attacked with.
+    """An attack at one epsilon.
 
     Attributes:
-        network: Takes images (N, 3, S, S) in [0, 1]; in evaluation mode, frozen, on the device.
-        settings: Of the attack.
+        network: Network of images (N, 3, S, S) in [0, 1]; in evaluation mode, frozen, on the
+            device.
+        settings: Settings of the attack.
         epsilon: In (0, 1].
-        room: The batch size, smaller once there was no memory for it.
-        device: As PyTorch calls it.
+        room: Batch size, which gets smaller when the device is out of memory.
+        device: Name of the device in PyTorch.
         note: Callback that is given the sentence to print when the batch size becomes smaller.
-        traced: The ids of the traced sample, ``randomness.traced_sample``.
-        keep_images: Whether attempts hold the image that is judged.
-        keep_last: Whether they hold the last iterate instead; then every attempt makes its steps,
-            also where its goal is reached without one. To be had of traced images only.
+        traced: Ids of the traced sample, ``randomness.traced_sample``.
+        keep_images: Whether results hold the first success, or else the last iterate.
+        keep_last: Whether they hold the last iterate in any case, of traced images; then every
+            attempt makes its steps, also if its goal is reached without one.
     """
 
     network: nn.Module
@@ -67,29 +69,29 @@ def run_pgd(
     images: Iterable[CleanImage],
     advance: Callable[[int], None] = lambda count: None,
 ) -> Iterator[AttemptResult]:
-    """Every attempt on the images, each as it ends; an image has one at least.
+    """The result of every attempt on the images, as it ends; each image has at least one.
 
     Args:
-        job: What they are attacked with.
-        images: Are asked for as places in the batch become free.
-        advance: Is told how many more images are done, after each pass: 0 where it is none.
+        job: The attack.
+        images: Images, which are read as places in the batch become free.
+        advance: Function that is called after each pass with the number of images that are done.
 
     Raises:
         InputError: If epsilon is outside (0, 1], or an image has no label.
         EngineError: If a logit, a loss or a gradient is not finite.
-        EngineMemoryError: If there is no memory for a single image.
+        EngineMemoryError: If a single image does not fit into memory.
     """
     check_epsilon(job.epsilon)
     attack = _Attack(job, iter(images), advance)
     more = True
     while more:
-        more = attack.go_on()
+        more = attack.make_pass()
         advance(0)  # one pass of a large network may take seconds, and an image hundreds of them
-        yield from attack.taken()
+        yield from attack.take_results()
 
 
 class _Attack:
-    """A batch under way, and what waits for a place in it."""
+    """A batch under way, and the images that wait for a place in it."""
 
     def __init__(
         self, job: AttackJob, images: Iterator[CleanImage], advance: Callable[[int], None]
@@ -97,18 +99,18 @@ class _Attack:
         self._job, self._images, self._advance = job, images, advance
         self._ready: deque[ImageState] = deque()
         self._active: list[Batch] = []  # joined to one before each pass
-        self._parked: list[Batch] = []  # for lack of memory
+        self._parked: list[Batch] = []  # out of memory
         self._last: list[Batch] = []  # all steps made, the last iterate not yet tested
-        self._ended: list[AttemptResult] = []
+        self._results: list[AttemptResult] = []
         self._descent = Descent()
 
-    def taken(self) -> list[AttemptResult]:
-        """The attempts that ended since it was asked before."""
-        ended, self._ended = self._ended, []
-        return ended
+    def take_results(self) -> list[AttemptResult]:
+        """The results since the last call."""
+        results, self._results = self._results, []
+        return results
 
-    def go_on(self) -> bool:
-        """One pass through the network; whether there was anything left for it."""
+    def make_pass(self) -> bool:
+        """Make one pass through the network. Returns whether there was anything to do."""
         self._fill()
         active, last = _count(self._active), _count(self._last)
         room = self._job.room.size
@@ -120,7 +122,7 @@ class _Attack:
         return bool(active or last)
 
     def _fill(self) -> None:
-        """Give the free places to what was parked, to attempts that are due, to new images."""
+        """Fill free places with parked attempts, then with new ones, then with new images."""
         while (free := self._job.room.size - _count(self._active)) > 0:
             if self._parked:
                 self._active.append(_cut(self._parked, free))
@@ -133,7 +135,7 @@ class _Attack:
             self._active = [joined(self._active)]
 
     def _load(self) -> bool:
-        """Take a batch of images and see what they are without an attack; whether any was left."""
+        """Classify a batch of clean images. Returns whether any was left."""
         images = list(islice(self._images, self._job.room.size))
         if not images:
             return False
@@ -143,108 +145,106 @@ class _Attack:
             self._ready.append(ImageState(image, clean, logits.shape[1], self._job.settings))
         return True
 
-    def _begin(self, cases: Sequence[ImageState]) -> None:
-        """Start the next attempt of each, but of those that need none."""
-        tracks = []
-        for case in cases:
-            idle = not case.left
-            track = case.next_attempt(case.image.item.id in self._job.traced)
-            if idle or (track.success is not None and not self._job.keep_last):
-                self._end(track, None)
+    def _begin(self, images: Sequence[ImageState]) -> None:
+        """Start the next attempt on each image, if it needs one."""
+        attempts = []
+        for image in images:
+            idle = not image.left
+            attempt = image.next_attempt(image.image.item.id in self._job.traced)
+            if idle or (attempt.success is not None and not self._job.keep_last):
+                self._end(attempt, None)
             else:
-                tracks.append(track)
-        if tracks:
-            self._active.append(self._started(tracks))
+                attempts.append(attempt)
+        if attempts:
+            self._active.append(self._start(attempts))
 
-    def _started(self, tracks: Sequence[AttemptState]) -> Batch:
+    def _start(self, attempts: Sequence[AttemptState]) -> Batch:
         settings = self._job.settings
-        clean = self._tensor([track.case.image.image for track in tracks])
-        noise = self._tensor([_noise_of(track, settings.seed) for track in tracks])
-        largest = clean.amax((1, 2, 3), keepdim=True)
-        share = largest if settings.relative_epsilon else torch.ones_like(largest)
-        epsilon = share * self._job.epsilon
+        clean = self._tensor([attempt.image.image.image for attempt in attempts])
+        noise = self._tensor([_noise_of(attempt, settings.seed) for attempt in attempts])
+        epsilon = epsilons_of(clean, self._job.epsilon, relative=settings.relative_epsilon)
         fixed = settings.step_size is not None
         step = (torch.ones_like(epsilon) if fixed else epsilon) * settings.step_px(1.0)
         start = Descent(noise).start(clean, epsilon, clip=settings.clip_start)
-        return Batch(tracks, clean, start, torch.zeros_like(clean), epsilon, step)
+        return Batch(attempts, clean, start, torch.zeros_like(clean), epsilon, step)
 
     def _step(self) -> None:
-        """Test all iterates, and make a step from those that are not over."""
+        """Test all iterates, and make a step from those of attempts that go on."""
         (batch,) = self._active
-        found = self._gradients(batch)
-        if found is None:
+        result = self._gradients(batch)
+        if result is None:
             return
-        directions = self._descent.directions(batch.iterates, found.gradients)
-        classes, *numbers = _numbers(batch, found, directions)
-        over = set(self._tested(batch, [int(predicted) for predicted in classes]))
-        self._finish(batch.rows(sorted(over)))
-        stay = [row for row in range(len(batch)) if row not in over]
-        for row in stay:
-            batch.tracks[row].note(*(values[row] for values in numbers))
+        directions = self._descent.directions(batch.iterates, result.gradients)
+        classes, *numbers = _numbers(batch, result, directions)
+        ended = set(self._test(batch, [int(predicted) for predicted in classes]))
+        self._finish(batch.rows(sorted(ended)))
+        remaining = [row for row in range(len(batch)) if row not in ended]
+        for row in remaining:
+            batch.attempts[row].note(*(values[row] for values in numbers))
         self._active = []
-        if stay:
-            self._move(replace(batch, before=directions).rows(stay))
+        if remaining:
+            self._move(replace(batch, before=directions).rows(remaining))
 
     def _move(self, batch: Batch) -> None:
         sign = -1.0 if self._job.settings.targeted else 1.0
         batch = replace(batch, iterates=self._descent.stepped(batch, batch.before, sign))
-        done = [track.steps == track.limit for track in batch.tracks]
-        for batches, wanted in ((self._last, True), (self._active, False)):
-            if rows := [row for row, is_done in enumerate(done) if is_done == wanted]:
+        done = [attempt.steps == attempt.limit for attempt in batch.attempts]
+        for batches, whether in ((self._last, True), (self._active, False)):
+            if rows := [row for row, is_done in enumerate(done) if is_done == whether]:
                 batches.append(batch.rows(rows))
 
     def _test_last(self) -> None:
         """Test the last iterates, which need no gradient."""
         batch, self._last = joined(self._last), []
-        logits = self._logits(batch.iterates, [track.case.image for track in batch.tracks])
+        logits = self._logits(batch.iterates, [attempt.image.image for attempt in batch.attempts])
         check_finite(torch.isfinite(logits).all(dim=1).tolist(), "logit", _places(batch))
-        self._tested(batch, logits.argmax(dim=1).tolist())
+        self._test(batch, logits.argmax(dim=1).tolist())
         self._finish(batch)
 
-    def _tested(self, batch: Batch, classes: Sequence[int]) -> list[int]:
-        """Note what the iterates are classified as; the rows of attempts that end by it."""
-        tracks = batch.tracks
-        hits = [row for row, track in enumerate(tracks) if track.tested(classes[row])]
-        self._judge(batch.rows(hits))
-        return [row for row, t in enumerate(tracks) if t.success is not None and not t.traced]
+    def _test(self, batch: Batch, classes: Sequence[int]) -> list[int]:
+        """Note the classes of the iterates. Returns the rows of attempts that end by it."""
+        attempts = batch.attempts
+        hits = [row for row, attempt in enumerate(attempts) if attempt.test(classes[row])]
+        self._measure(batch.rows(hits))
+        return [row for row, a in enumerate(attempts) if a.success is not None and not a.traced]
 
-    def _judge(self, batch: Batch) -> None:
-        """Note how far these iterates are, and keep them where images are kept."""
+    def _measure(self, batch: Batch) -> None:
+        """Note the distances of these iterates, and keep the images if they are to be kept."""
         if not len(batch):
             return
-        measured = distances(batch.iterates, batch.clean).tolist()
-        for row, (track, (linf, l2)) in enumerate(zip(batch.tracks, measured, strict=True)):
-            track.judged = linf, l2
+        pairs = distances(batch.iterates, batch.clean).tolist()
+        for row, (attempt, (linf, l2)) in enumerate(zip(batch.attempts, pairs, strict=True)):
+            attempt.distances = linf, l2
             if self._job.keep_images:
-                track.adversarial = batch.iterates[row].cpu().numpy().copy()
+                attempt.adversarial = batch.iterates[row].cpu().numpy().copy()
 
     def _finish(self, batch: Batch) -> None:
-        """End attempts at the iterates where they are."""
+        """End attempts at their current iterates."""
         if not len(batch):
             return
-        failed = [row for row, track in enumerate(batch.tracks) if track.judged is None]
-        self._judge(batch.rows(failed))
+        failed = [row for row, attempt in enumerate(batch.attempts) if attempt.distances is None]
+        self._measure(batch.rows(failed))
         if self._job.keep_last:
-            for row, track in enumerate(batch.tracks):
-                track.adversarial = batch.iterates[row].cpu().numpy().copy()
-        for track, at_bound in zip(batch.tracks, shares_at_bound(batch).tolist(), strict=True):
-            self._end(track, at_bound)
+            for row, attempt in enumerate(batch.attempts):
+                attempt.adversarial = batch.iterates[row].cpu().numpy().copy()
+        for attempt, at_bound in zip(batch.attempts, shares_at_bound(batch).tolist(), strict=True):
+            self._end(attempt, at_bound)
 
-    def _end(self, track: AttemptState, at_bound: float | None) -> None:
-        self._ended.append(track.ended(at_bound))
-        if track.case.left:
-            self._ready.appendleft(track.case)
+    def _end(self, attempt: AttemptState, at_bound: float | None) -> None:
+        self._results.append(attempt.end(at_bound))
+        if attempt.image.left:
+            self._ready.appendleft(attempt.image)
         else:
             self._advance(1)
 
     def _gradients(self, batch: Batch) -> Gradients | None:
-        """None where there was no memory: the batch is then parked, to go on in parts."""
-        losses = [track.loss_name for track in batch.tracks]
+        """``None`` if the device is out of memory: the batch is then parked, to go on in parts."""
+        losses = [attempt.loss_name for attempt in batch.attempts]
         try:
             return gradients_of(self._job.network, batch.iterates, losses, batch.classes())
         except EngineMemoryError as error:
-            refuse_single(len(batch), batch.tracks[0].case.image, self._job.device, error)
-        # Outside of the handler, whose exception keeps the graph of the pass in memory.
+            refuse_single(len(batch), batch.attempts[0].image.image, self._job.device, error)
+        # Outside the handler, whose exception keeps the graph of the pass in memory.
         halve(self._job.room, len(batch), self._job.note)
         self._active, self._parked = [], [batch, *self._parked]
         return None
@@ -259,25 +259,25 @@ class _Attack:
         return torch.from_numpy(np.stack(arrays)).to(self._job.device)
 
 
-def _noise_of(track: AttemptState, seed: int) -> npt.NDArray[Any]:
-    image = track.case.image
-    noise = start_noise(seed, image.item.id, track.restart, image.image.shape)
+def _noise_of(attempt: AttemptState, seed: int) -> npt.NDArray[Any]:
+    image = attempt.image.image
+    noise = start_noise(seed, image.item.id, attempt.restart, image.image.shape)
     return noise.astype(image.image.dtype)
 
 
-def _numbers(batch: Batch, found: Gradients, directions: torch.Tensor) -> list[list[float]]:
-    """Of each row its class and what is noted of its gradient, in one transfer.
+def _numbers(batch: Batch, result: Gradients, directions: torch.Tensor) -> list[list[float]]:
+    """Class of each row and what is noted of its gradient, in one transfer.
 
     Raises:
-        EngineError: If something is not finite.
+        EngineError: If a logit, a loss or a gradient is not finite.
     """
-    norms = gradient_norms(found.gradients)
-    finite = [torch.isfinite(value) for value in (found.logits, found.losses, norms)]
+    norms = gradient_norms(result.gradients)
+    finite = [torch.isfinite(value) for value in (result.logits, result.losses, norms)]
     columns = [
         finite[0].all(dim=1),
         *finite[1:],
-        found.logits.argmax(dim=1),
-        found.losses,
+        result.logits.argmax(dim=1),
+        result.losses,
         norms,
         zero_shares(directions),
         turned_shares(directions, batch.before),
@@ -289,7 +289,7 @@ def _numbers(batch: Batch, found: Gradients, directions: torch.Tensor) -> list[l
 
 
 def _places(batch: Batch) -> list[tuple[CleanImage, int]]:
-    return [(track.case.image, track.steps) for track in batch.tracks]
+    return [(attempt.image.image, attempt.steps) for attempt in batch.attempts]
 
 
 def _count(batches: Sequence[Batch]) -> int:
@@ -297,7 +297,7 @@ def _count(batches: Sequence[Batch]) -> int:
 
 
 def _cut(batches: list[Batch], size: int) -> Batch:
-    """The first rows of what is kept there; the others stay."""
+    """Take the first rows out of the batches."""
     batch = batches.pop(0)
     if len(batch) > size:
         batches.insert(0, batch.rows(range(size, len(batch))))

@@ -1,4 +1,4 @@
-"""What is measured of a batch of N attempts at a step: a number a row."""
+"""Measurements of a batch of N attempts at a step: a number a row."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from .pgd_step import Batch
 
 NEARLY = 1e-6
-"""How near to epsilon counts as being there: some roundings of float32."""
+"""Distance from epsilon that counts as being at it: some roundings of float32."""
 
 
 def gradient_norms(gradients: "torch.Tensor") -> "torch.Tensor":
-    """L2 norms in float64, which no square overflows: (N,)."""
+    """L2 norms in float64, where no square overflows: (N,)."""
     import torch
 
     norms: torch.Tensor = torch.linalg.vector_norm(gradients.flatten(1), dim=1, dtype=torch.float64)
@@ -20,15 +20,15 @@ def gradient_norms(gradients: "torch.Tensor") -> "torch.Tensor":
 
 
 def zero_shares(directions: "torch.Tensor") -> "torch.Tensor":
-    """Components that are exactly zero, of directions in {-1, 0, 1}: (N,), fractions."""
+    """Share of components that are exactly zero, of directions in {-1, 0, 1}: (N,)."""
     moving = (directions * directions).flatten(1).sum(dim=1)
     return 1 - moving.double() / directions[0].numel()
 
 
 def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
-    """Components that step the other way than the last time: (N,), fractions.
+    """Share of components that step the other way than the last time: (N,).
 
-    Of directions in {-1, 0, 1} products do it, several times as fast as comparisons.
+    For directions in {-1, 0, 1}, products are several times as fast as comparisons.
     """
     products = (directions * before).flatten(1)
     both, agreeing = (products * products).sum(dim=1), products.sum(dim=1)
@@ -36,7 +36,7 @@ def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.
 
 
 def distances(images: "torch.Tensor", clean: "torch.Tensor") -> "torch.Tensor":
-    """L-infinity and L2 between images and what they were made of: (N, 2)."""
+    """L-infinity and L2 distances of images from the clean ones: (N, 2)."""
     import torch
 
     moved = (images - clean).flatten(1)
@@ -44,7 +44,7 @@ def distances(images: "torch.Tensor", clean: "torch.Tensor") -> "torch.Tensor":
 
 
 def shares_at_bound(batch: "Batch") -> "torch.Tensor":
-    """Components at epsilon, or held back by the range of pixels: (N,), fractions."""
+    """Share of components at epsilon, or held back by the range of pixels: (N,)."""
     moved = (batch.iterates - batch.clean).abs()
     held = (batch.iterates == 0) | (batch.iterates == 1)
     return ((moved >= batch.epsilon - NEARLY) | held).flatten(1).double().mean(dim=1)

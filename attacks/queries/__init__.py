@@ -1,1 +1,1 @@
-"""Attacks that ask only for logits."""
+"""Attacks that use only logits, no gradients."""

@@ -1,4 +1,4 @@
-"""Images that are asked about: how far each search is, and what becomes of it."""
+"""Images that the network is queried about: the state of each search, and its result."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,16 @@ from ..pgd.attempts import CleanImage
 
 @dataclass(frozen=True)
 class Queried:
-    """What became of an image. Queries count from 1, none is never.
+    """Result of the queries about an image. Queries count from 1; ``None`` is never.
 
     Attributes:
         item: The image.
-        clean: The class that is predicted without a query.
-        changed_step: The first query that is not classified as the label; 0 where the clean image
-            is not.
-        last: The class of the judged image.
-        steps: How many queries were made.
-        linf: Distance of the judged image, the first that fooled or else the one of the least
-            margin; 0 without a query.
-        l2: The same in L2.
+        clean: Class of the clean image.
+        changed_step: First query that is not classified as the label; 0 if the clean image is not.
+        last: Class of the best query: the first that fooled, or else that of the smallest margin.
+        steps: Number of queries made.
+        linf: L-infinity distance of the best query; 0 without a query.
+        l2: L2 distance of the same.
     """
 
     item: Item
@@ -34,30 +32,30 @@ class Queried:
 
 @dataclass
 class Search:
-    """An image under way.
+    """State of the search on an image.
 
     Attributes:
         image: The image.
-        clean: Its class without a query.
-        asked: How many queries were made.
-        margin: The least so far.
-        changed: The class that fooled.
+        clean: Class of the clean image.
+        queries: Number of queries made.
+        margin: Smallest margin so far.
+        changed: Class of the query that fooled; ``None`` if none did.
     """
 
     image: CleanImage
     clean: int
-    asked: int = 0
+    queries: int = 0
     margin: float = math.inf
     changed: int | None = None
 
     @property
     def wrong(self) -> bool:
-        """Whether there is nothing to find."""
+        """Whether the clean image is misclassified, so that there is nothing to find."""
         return self.clean != self.image.label
 
-    def answered(self, predicted: int, margin: float) -> bool:
-        """Note what a query gave; whether it is the best one so far."""
-        self.asked += 1
+    def note(self, predicted: int, margin: float) -> bool:
+        """Note the result of a query. Returns whether it is the best one so far."""
+        self.queries += 1
         if predicted != self.image.label:
             self.changed = predicted
         better = margin < self.margin or self.changed is not None
@@ -65,19 +63,19 @@ class Search:
             self.margin = margin
         return better
 
-    def over(self, queries: int) -> bool:
-        """Whether its label was left, or so many queries were made."""
-        return self.changed is not None or self.asked == queries
+    def is_over(self, queries: int) -> bool:
+        """Whether a query fooled, or so many queries were made."""
+        return self.changed is not None or self.queries == queries
 
-    def ended(self, linf: float = 0.0, l2: float = 0.0) -> Queried:
-        """The image as it is recorded."""
+    def result(self, linf: float = 0.0, l2: float = 0.0) -> Queried:
+        """Result of the search, with the distances of the best query."""
         fooled = self.changed is not None
         return Queried(
             item=self.image.item,
             clean=self.clean,
-            changed_step=0 if self.wrong else self.asked if fooled else None,
+            changed_step=0 if self.wrong else self.queries if fooled else None,
             last=self.clean if self.changed is None else self.changed,
-            steps=self.asked,
+            steps=self.queries,
             linf=linf,
             l2=l2,
         )

@@ -8,13 +8,13 @@
     p_q         0.8, halved at iterations 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of
                 10000, rescaled to the number of queries
 
-As x_best is nowhere inside of its bounds, what 2 epsilon more comes to is the bound of that sign:
-it is set to clip(x + epsilon s), which no rounding takes elsewhere.
+As x_best is always at its bounds, a change of 2 epsilon leads to the bound of that sign: x' is set
+to clip(x + epsilon s) there, which rounding cannot move.
 
 Source: Andriushchenko, Croce, Flammarion & Hein, "Square Attack: a query-efficient black-box
 adversarial attack via random search", ECCV 2020, Algorithms 1 and 2; p and the schedule are those
 of AutoAttack (Croce & Hein, ICML 2020), which has the halving at 500 as well and counts iterations
-from 0 at the first square. The place may be any, as the paper has it: their code leaves out the
+from 0 at the first square. The square may be anywhere, as in the paper; their code leaves out the
 last row and column.
 """
 
@@ -30,21 +30,21 @@ import torch
 from ..randomness import square_draw, stripe_signs
 
 FIRST_SHARE = 0.8
-"""How much of an image the first squares cover."""
+"""Share of an image that the first squares cover."""
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""The iterations, of 10000, after which it is half as much."""
+"""Iterations, of 10000, after which the share is halved."""
 
 
 @dataclass(frozen=True)
 class Square:
-    """What a query changes of an image.
+    """The part of an image that a query changes.
 
     Attributes:
-        top: Its first row.
-        left: Its first column.
-        side_px: Of the square.
-        signs: Which way each channel and column of the image goes: (3, S) or (3, 1).
+        top: First row.
+        left: First column.
+        side_px: Side of the square.
+        signs: Direction of each channel and column of the image: (3, S) or (3, 1).
     """
 
     top: int
@@ -54,13 +54,13 @@ class Square:
 
 
 def square_of(seed: int, identity: str, query: int, *, queries: int, image_px: int) -> Square:
-    """What a query changes; the first one changes all of the image, in stripes.
+    """The square of a query; the first query changes the whole image, in stripes.
 
     Args:
-        seed: Of the attack.
-        identity: Of the image.
-        query: From 1.
-        queries: How many there are at most.
+        seed: Seed of the attack.
+        identity: Id of the image.
+        query: Number of the query, from 1.
+        queries: Largest number of queries.
         image_px: Side of the image.
     """
     if query == 1:
@@ -71,7 +71,7 @@ def square_of(seed: int, identity: str, query: int, *, queries: int, image_px: i
 
 
 def square_side_px(query: int, queries: int, image_px: int) -> int:
-    """The side of a query's square.
+    """Side of a query's square.
 
     Example:
         >>> [square_side_px(query, 10000, 224) for query in (2, 12, 13, 52, 53, 9999)]
@@ -85,16 +85,13 @@ def square_side_px(query: int, queries: int, image_px: int) -> int:
 def with_squares(
     images: torch.Tensor, clean: torch.Tensor, epsilon: torch.Tensor, squares: Sequence[Square]
 ) -> torch.Tensor:
-    """Images with a square of each one changed.
+    """Images with a square of each one changed: (N, 3, S, S).
 
     Args:
-        images: The best ones so far: (N, 3, S, S).
-        clean: What they were made of: (N, 3, S, S).
+        images: Best queries so far: (N, 3, S, S).
+        clean: Clean images: (N, 3, S, S).
         epsilon: (N, 1, 1, 1).
-        squares: N.
-
-    Returns:
-        New ones: (N, 3, S, S).
+        squares: Square of each image: N.
     """
     image_px = images.shape[-1]
     # All in one transfer to the device: (N, 3, 1, S).

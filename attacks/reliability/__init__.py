@@ -1,9 +1,9 @@
-"""Can an attack be believed? Arithmetic on its records, and on those of extra runs.
+"""Reliability diagnostics of an attack, from its records and those of its probes.
 
-Accuracy under attack is an upper bound: a search that fails leaves images standing, and looks like
-robustness. What is computed here says where it failed, each time against a bound, with a verdict
-only where enough images stand behind it (``shares.py``). What passes all of this may still be
-wrong, since no list of known faults is complete; what fails any of it should not be quoted.
+Accuracy under attack is an upper bound: a search that fails leaves images unfooled, and looks like
+robustness. The diagnostics here say where it failed, each against a bound, with a verdict only if
+there are enough images (``shares.py``). An attack that passes all of them may still be unreliable,
+since no list of known faults is complete; numbers of one that fails any should not be quoted.
 """
 
 import math
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ...contracts import epsilon_text
+from ...contracts import AttackSettings, epsilon_text
 from ...errors import InputError
-from .attempts import Attempts, Settings, attempts_of, check_columns
+from .attempts import Attempts, attempts_of, check_columns
 from .curves import curve_diagnostics
 from .diagnostics import CHECKS, Check, Diagnostic, Needs, percent
 from .probes import Probes, Tables, not_run, probe_diagnostics
@@ -27,35 +27,34 @@ __all__ = [
     "Check",
     "Diagnostic",
     "Probes",
-    "Settings",
     "assess_attack",
-    "trust_document",
-    "trust_rows",
+    "assessment_document",
+    "assessment_rows",
 ]
 
 COLUMNS = (
     *("id", "label", "clean", "restart", "last", "steps", "traced", "loss", "gradient_norm"),
     *("zero_share", "dead_steps", "at_bound", "turned"),
 )
-"""What the records of an attack must have, beside the column of their goal."""
+"""Columns that the records of an attack must have, beside the column of its goal."""
 
 HEADERS = ("diagnostic", "from", "epsilon", "value", "95 % interval", "bound", "n", "verdict")
-"""Of the columns of ``trust_rows``."""
+"""Headers of the columns of ``assessment_rows``."""
 
 _RANK: dict[Verdict, int] = {"failed": 0, "undecided": 1, "passed": 2}
 
 
 @dataclass(frozen=True)
 class AttackAssessment:
-    """What is to be said of an attack.
+    """The reliability of an attack.
 
     Attributes:
-        diagnostics: The worst first: failed, undecided, passed; then as in ``CHECKS``; then those
-            that are furthest beyond their bound.
-        images: How many images were right from the start, so that there was something to attack.
-        traced: How many of these made all steps whatever was hit: the sample that says what the
-            last iterate forgot.
-        unprobed: The names of the diagnostics whose extra run was not made, at any epsilon.
+        diagnostics: The diagnostics, the worst first: failed, undecided, passed; then as in
+            ``CHECKS``; then those that are furthest beyond their bound.
+        images: Number of images that are right without an attack, so that there is something to
+            attack.
+        traced: Number of these that made all steps, also after a success.
+        unprobed: Names of the diagnostics whose probe was not made at any epsilon.
     """
 
     diagnostics: tuple[Diagnostic, ...]
@@ -65,74 +64,75 @@ class AttackAssessment:
 
     @property
     def verdict(self) -> Verdict:
-        """``failed`` where any diagnostic is, else ``undecided`` where any is, else ``passed``."""
+        """``failed`` if any diagnostic is, else ``undecided`` if any is, else ``passed``."""
         return self.diagnostics[0].verdict if self.diagnostics else "undecided"
 
     @property
     def failed(self) -> tuple[Diagnostic, ...]:
-        """Those that speak against the attack, the worst first."""
+        """Diagnostics that failed, the worst first."""
         return tuple(d for d in self.diagnostics if d.verdict == "failed")
 
     @property
     def sentence(self) -> str:
-        """What a reader should know first."""
+        """Summary in one sentence."""
         if self.failed:
             return self.failed[0].sentence
         total = len(self.diagnostics)
-        open_ = sum(d.verdict == "undecided" for d in self.diagnostics)
-        if open_ or not total:
-            return (
-                f"Nothing was found against the attack, but {open_} of {total} diagnostics are "
-                "undecided."
-            )
+        undecided = sum(d.verdict == "undecided" for d in self.diagnostics)
+        if undecided or not total:
+            return f"No diagnostic failed, but {undecided} of {total} are undecided."
         return f"All {total} diagnostics passed."
 
     def only(self, *needs: Needs) -> "AttackAssessment":
-        """What those diagnostics say that are made of this: ``settings``, ``traces``, ``probe``."""
-        kept = (d for d in self.diagnostics if d.needs in needs)
-        return replace(self, diagnostics=tuple(kept))
+        """The assessment by diagnostics of ``settings``, ``traces`` or ``probe`` alone."""
+        return replace(self, diagnostics=tuple(d for d in self.diagnostics if d.needs in needs))
 
     def at(self, epsilon: float) -> "AttackAssessment":
-        """What bears on the accuracy at one epsilon: its own, and what is of all epsilons."""
-        kept = (d for d in self.diagnostics if d.epsilon in (None, epsilon))
-        return replace(self, diagnostics=tuple(kept))
+        """The assessment by diagnostics of one epsilon, and by those of all epsilons."""
+        chosen = (d for d in self.diagnostics if d.epsilon in (None, epsilon))
+        return replace(self, diagnostics=tuple(chosen))
 
 
 def assess_attack(
-    settings: Settings, tables: Tables, probes: Probes | None = None, *, steps: int | None = None
+    settings: AttackSettings,
+    tables: Tables,
+    probes: Probes | None = None,
+    *,
+    steps: int | None = None,
 ) -> AttackAssessment:
-    """Judge an attack by its records.
+    """Assess an attack by its records.
 
     Args:
-        settings: Of the attack.
-        tables: Its finished records at each epsilon, a row an attempt.
-        probes: Records of extra runs.
-        steps: The count that is judged, one of ``settings.steps``; the largest where none.
+        settings: Settings of the attack.
+        tables: Finished records of the attack at each epsilon, a row an attempt.
+        probes: Records of its probes.
+        steps: Count of steps that is assessed, one of ``settings.steps``. If not given, the
+            largest.
 
     Raises:
         InputError: If there is no epsilon, a column is missing, a loss is not finite, a probe is of
-            another epsilon, or the count was not asked for.
+            another epsilon, or the count is not one of the settings.
     """
-    judged = max(settings.steps) if steps is None else steps
-    if judged not in settings.steps:
+    steps = max(settings.steps) if steps is None else steps
+    if steps not in settings.steps:
         counts = ", ".join(map(str, settings.steps))
-        raise InputError(f"An attack over {counts} steps cannot be judged at {judged}.")
+        raise InputError(f"An attack over {counts} steps cannot be assessed at {steps}.")
     if not tables:
-        raise InputError("An attack is judged by its records, and there are none of any epsilon.")
+        raise InputError("An attack is assessed by its records, but no epsilon has any.")
     for table in tables.values():
         check_columns(table, COLUMNS)
     of_epsilon = {
-        epsilon: attempts_of(table, settings.stop, judged) for epsilon, table in tables.items()
+        epsilon: attempts_of(table, settings.stop, steps) for epsilon, table in tables.items()
     }
-    found = list(_all_of(settings, tables, of_epsilon, probes or Probes(), judged))
-    lacking = list(not_run(found, sorted(tables), judged))
-    unprobed = dict.fromkeys(d.name for d in lacking if d.epsilon is None)
-    ranked = tuple(sorted([*found, *lacking], key=_badness))
+    measured = list(_all_of(settings, tables, of_epsilon, probes or Probes(), steps))
+    missing = list(not_run(measured, sorted(tables), steps))
+    unprobed = dict.fromkeys(d.name for d in missing if d.epsilon is None)
+    ranked = tuple(sorted([*measured, *missing], key=_badness))
     return AttackAssessment(ranked, *_sampled(of_epsilon), tuple(unprobed))
 
 
 def _all_of(
-    settings: Settings,
+    settings: AttackSettings,
     tables: Tables,
     of_epsilon: Mapping[float, Attempts],
     probes: Probes,
@@ -145,55 +145,57 @@ def _all_of(
 
 
 def _badness(diagnostic: Diagnostic) -> tuple[int, int, float]:
-    """Sorts the worst first."""
+    """Sort key that puts the worst first."""
     check = CHECKS[diagnostic.name]
     order = list(CHECKS).index(diagnostic.name)
-    if diagnostic.value is None:  # what was measured at another epsilon says more
+    if diagnostic.value is None:  # measured ones say more
         return _RANK[diagnostic.verdict], order, math.inf
     beyond = diagnostic.value - check.bound
     return _RANK[diagnostic.verdict], order, beyond if check.at_least else -beyond
 
 
 def _sampled(of_epsilon: Mapping[float, Attempts]) -> tuple[int, int]:
-    """How many images were right, and how many of these were traced, at any epsilon."""
+    """Numbers of images that are right, and of those that were traced, at any epsilon."""
     right: set[str] = set()
     traced: set[str] = set()
     for attempts in of_epsilon.values():
         right.update(attempts.ids)
         chosen = attempts.any_of(attempts.column("traced").astype(bool))
-        traced.update(image for image, is_so in zip(attempts.ids, chosen, strict=True) if is_so)
+        traced.update(image for image, is_in in zip(attempts.ids, chosen, strict=True) if is_in)
     return len(right), len(traced)
 
 
-def trust_rows(trust: AttackAssessment) -> list[tuple[str, ...]]:
+def assessment_rows(assessment: AttackAssessment) -> list[tuple[str, ...]]:
     """A table of the diagnostics, the worst first, under ``HEADERS``."""
-    return [_row(diagnostic) for diagnostic in trust.diagnostics]
+    return [_row(diagnostic) for diagnostic in assessment.diagnostics]
 
 
-def _row(found: Diagnostic) -> tuple[str, ...]:
-    interval = (
-        ""
-        if found.low is None or found.high is None
-        else (f"{percent(found.low)} to {percent(found.high)}")
+def _row(diagnostic: Diagnostic) -> tuple[str, ...]:
+    low, high, epsilon, value = (
+        diagnostic.low,
+        diagnostic.high,
+        diagnostic.epsilon,
+        diagnostic.value,
     )
+    at_least = CHECKS[diagnostic.name].at_least
     return (
-        found.title,
-        found.needs,
-        "" if found.epsilon is None else epsilon_text(found.epsilon),
-        "" if found.value is None else percent(found.value),
-        interval,
-        f"{'at least' if CHECKS[found.name].at_least else 'at most'} {percent(found.bound)}",
-        str(found.n) if found.n else "",
-        found.verdict,
+        diagnostic.title,
+        diagnostic.needs,
+        "" if epsilon is None else epsilon_text(epsilon),
+        "" if value is None else percent(value),
+        "" if low is None or high is None else f"{percent(low)} to {percent(high)}",
+        f"{'at least' if at_least else 'at most'} {percent(diagnostic.bound)}",
+        str(diagnostic.n) if diagnostic.n else "",
+        diagnostic.verdict,
     )
 
 
-def trust_document(trust: AttackAssessment) -> dict[str, Any]:
-    """The same for JSON: rates are fractions, null where there is no value."""
+def assessment_document(assessment: AttackAssessment) -> dict[str, Any]:
+    """An assessment for JSON: rates are fractions, null if there is no value."""
     return {
-        "verdict": trust.verdict,
-        "sentence": trust.sentence,
-        "images": trust.images,
-        "traced": trust.traced,
-        "diagnostics": [asdict(diagnostic) for diagnostic in trust.diagnostics],
+        "verdict": assessment.verdict,
+        "sentence": assessment.sentence,
+        "images": assessment.images,
+        "traced": assessment.traced,
+        "diagnostics": [asdict(diagnostic) for diagnostic in assessment.diagnostics],
     }

@@ -1,8 +1,8 @@
-"""What can be wrong with an attack, as a table: each diagnostic, its bound, and who asks for it.
+"""Possible faults of an attack, as a table: each diagnostic, its bound and its source.
 
-Nearly all bounds are ours, since the literature says what an attack must never do and not how often
-that may be seen: "doubling the iterations does not increase the success rate" would fail every
-attack on enough images. So shares of images have one tolerance for all, two points of accuracy.
+Nearly all bounds are our choice, since the literature says what must never happen and not how often
+it may be seen: "doubling the iterations does not increase the success rate" would fail every attack
+on enough images. So all shares of images have one tolerance, two points of accuracy.
 
 Sources: Carlini et al., "On Evaluating Adversarial Robustness", arXiv 1902.06705 (2019); Pintor et
 al., "Indicators of Attack Failure: Debugging and Improving Optimization of Adversarial Examples",
@@ -18,37 +18,36 @@ from .shares import Verdict, verdict_of
 Needs = Literal["settings", "traces", "probe"]
 
 TOLERANCE = 0.02
-"""Ours: the points of accuracy that a faulty search may hide; 189 images can show them absent."""
+"""Our choice: points of accuracy that a faulty search may hide; 189 images can show them absent."""
 
 MOSTLY = 0.5
-"""Ours: an image's search is faulty where half of it is (its attempts, components or gradients)."""
+"""Our choice: a search is faulty if half of its attempts, components or gradients are."""
 
 UNDERFLOW_NORM = 2.0**-24
-"""Half of float32's epsilon: where cross-entropy's p - 1 is rounded to zero. L2, image units."""
+"""Half of float32's epsilon, where cross-entropy's p - 1 is rounded to zero. L2, image units."""
 
 WINDOW_STEPS = 10
-"""Ours: the last steps, in which a loss must rest. Of fewer than 50 steps it is the last fifth,
+"""Our choice: the last steps, in which a loss must rest; the last fifth of fewer than 50 steps,
 since steps that travel 2.5 epsilon have arrived after four fifths."""
 
 MOVING = 0.05
-"""Ours: the part of a loss's whole gain that the last steps may bring; of 50 even steps it is 0.2.
-EfficientNet-Lite0: at most 0.039 where 50 steps travel 2.5 epsilon, at least 0.098 in ten steps."""
+"""Our choice: the part of a loss's whole gain that the last steps may bring; of 50 even steps it is
+0.2. EfficientNet-Lite0: at most 0.039 if 50 steps travel 2.5 epsilon, at least 0.098 in ten."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one diagnostic asks, before anything was measured.
+    """Definition of a diagnostic.
 
     Attributes:
-        title: What the share is of, in a few words.
-        needs: What it is computed from: the attack's settings, the records of its run, or a probe,
-            which is an extra run.
-        fault: The sentence where it fails; its fields are given by what computes it.
+        title: Meaning of the value, in a few words.
+        needs: Data that it is computed from: the attack's settings, the records of its run, or a
+            probe, which is an extra run.
+        fault: Sentence for a failure, with fields to be filled in.
         source: Paper and section.
-        bound: What the value must not be above, or below where ``at_least``.
-        published: Whether the bound is the source's and not ours.
-        at_least: Whether the value must not be below the bound.
-        unit: What is counted.
+        bound: Largest value that passes, or the smallest if ``at_least``.
+        at_least: Whether values above the bound pass, not those below.
+        unit: Name of what is counted.
     """
 
     title: str
@@ -56,29 +55,28 @@ class Check:
     fault: str
     source: str
     bound: float = TOLERANCE
-    published: bool = False
     at_least: bool = False
     unit: str = "images"
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One check of one attack.
+    """Result of a diagnostic for an attack.
 
     Attributes:
-        name: Its key in ``CHECKS``.
-        title: What the value is, in a few words.
-        value: A fraction, or none where there is nothing to compute it from.
-        low: The lower end of its 95 % interval; none where it has none.
-        high: The upper end.
-        bound: What separates passed from failed.
-        verdict: ``undecided`` where the interval holds the bound, or where nothing was measured.
-        n: Of how many images (first hits of ``late_hits``); 0 for settings alone.
+        name: Key in ``CHECKS``.
+        title: Meaning of the value, in a few words.
+        value: A fraction; ``None`` if it cannot be computed.
+        low: Lower end of its 95 % interval; ``None`` if it has none.
+        high: Upper end of the interval.
+        bound: Bound between passed and failed.
+        verdict: ``undecided`` if the interval contains the bound, or if nothing was measured.
+        n: Number of images, or of first hits for ``late_hits``; 0 for settings alone.
         needs: ``settings``, ``traces`` or ``probe``.
-        sentence: What a reader should know, in one sentence.
-        source: Paper and section, and whose bound it is.
-        epsilon: At which the images were attacked; none where it is of all epsilons.
-        steps: The count of steps that is judged.
+        sentence: Result in one sentence.
+        source: Paper and section.
+        epsilon: Epsilon of the attack; ``None`` if it is of all epsilons.
+        steps: Count of steps that is assessed.
     """
 
     name: str
@@ -228,48 +226,48 @@ CHECKS: dict[str, Check] = {
         _PINTOR.format("silent success"),
     ),
 }
-"""All diagnostics, by how much they say against an attack: the most telling first."""
+"""All diagnostics, the gravest fault first."""
 
 
 def of_share(
     name: str, count: int, n: int, *, epsilon: float | None, steps: int, **words: object
 ) -> Diagnostic:
-    """The diagnostic whose value is a share.
+    """A diagnostic whose value is a share.
 
     Args:
-        name: Which one.
-        count: How many of n show the fault (or the gain, where the share must be at least so).
-        n: Of how many; none makes it undecided.
-        epsilon: At which they were attacked.
-        steps: The count that is judged.
-        words: What the sentence of the fault says beside the share.
+        name: Key in ``CHECKS``.
+        count: Number of images with the fault, or with the gain if the bound is a lower one.
+        n: Number of images; 0 makes the diagnostic undecided.
+        epsilon: Epsilon of the attack; ``None`` if it is of all epsilons.
+        steps: Count of steps that is assessed.
+        words: Other fields of the sentence for a failure.
     """
     check = CHECKS[name]
     if n == 0:
-        return undecided(name, f"there are no {check.unit} to judge it by", epsilon, steps)
+        return undecided(name, f"there are no {check.unit} to measure", epsilon, steps)
     low, high = wilson_interval(count / n, n)
     verdict = verdict_of(low, high, check.bound, at_least=check.at_least)
     share = count / n
-    said = {"share": percent(share), "n": n, "Steps": steps_are(steps), **words}
+    values = {"share": percent(share), "n": n, "Steps": steps_are(steps), **words}
     measured = (
         f"{check.title[0].upper()}{check.title[1:]}: {percent(share)} of {n} {check.unit}, "
         f"{percent(low)} to {percent(high)} with 95 %, where {percent(check.bound)} is the bound."
     )
-    sentence = check.fault.format(**said) if verdict == "failed" else measured
+    sentence = check.fault.format(**values) if verdict == "failed" else measured
     if verdict == "undecided":
         sentence = f"Undecided: {n} {check.unit} are too few. {measured}"
-    return judged(
+    return assess(
         name, share, verdict, sentence, epsilon=epsilon, steps=steps, n=n, low=low, high=high
     )
 
 
 def undecided(name: str, reason: str, epsilon: float | None, steps: int) -> Diagnostic:
-    """A diagnostic for which there is nothing to compute, and why."""
+    """A diagnostic that cannot be computed, and why."""
     sentence = f"Undecided: {reason} ({CHECKS[name].title})."
-    return judged(name, None, "undecided", sentence, epsilon=epsilon, steps=steps)
+    return assess(name, None, "undecided", sentence, epsilon=epsilon, steps=steps)
 
 
-def judged(
+def assess(
     name: str,
     value: float | None,
     verdict: Verdict,
@@ -281,7 +279,7 @@ def judged(
     low: float | None = None,
     high: float | None = None,
 ) -> Diagnostic:
-    """A diagnostic with what its row of ``CHECKS`` says of it."""
+    """A result of a diagnostic, with the definition in ``CHECKS``."""
     check = CHECKS[name]
     return Diagnostic(
         name=name,
@@ -312,7 +310,7 @@ def percent(share: float) -> str:
 
 
 def number(count: int) -> str:
-    """A count as a sentence begins with it.
+    """A count at the beginning of a sentence.
 
     Example:
         >>> number(10), number(50)
@@ -322,7 +320,7 @@ def number(count: int) -> str:
 
 
 def steps_are(steps: int) -> str:
-    """A count of steps and its verb, to begin a sentence.
+    """A count of steps and its verb, at the beginning of a sentence.
 
     Example:
         >>> steps_are(1), steps_are(10)

@@ -1,17 +1,17 @@
-"""The diagnostics that need extra runs: other attacks on the same images, or this one with more.
+"""The diagnostics that need probes: other attacks on the same images, or the same with more steps.
 
-Other attacks are compared by the label: an image is fooled where it was right and a tested image
-near it is not, whatever the attack aimed at; noise hits no target. Compared image by image, as
-Carlini et al. 2019 ask: an average hides what one attack finds and the other misses.
+Other attacks are compared by the label: an image is fooled if it is right and a tested image near
+it is not, whatever the attack aimed at; noise has no target. They are compared image by image, as
+Carlini et al. 2019 recommend: an average hides what one attack finds and the other misses.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...contracts import epsilon_text
+from ...contracts import AttackSettings, epsilon_text
 from ...errors import InputError
-from .attempts import Attempts, Settings, attempts_of
+from .attempts import attempts_of, newly_fallen
 from .diagnostics import CHECKS, Diagnostic, of_share, undecided
 
 if TYPE_CHECKING:
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 Tables = Mapping[float, "pa.Table"]
 
 ANY_STEP = 2**31 - 1
-"""What another attack's count of steps is: whatever it found is there."""
+"""Count of steps of another attack: all its successes count."""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """The records of extra runs, by epsilon; what was not run is left out.
+    """The records of probes, by epsilon; empty for probes that were not made.
 
-    They need the columns ``id``, ``label``, ``clean`` (of the model that is judged) and
-    ``changed_step``, null where the image was not fooled; ``twice_the_steps`` and ``unbounded``
-    have all that the attack itself has. They may be of fewer images.
+    They need the columns ``id``, ``label``, ``clean`` (of the attacked model) and ``changed_step``,
+    null if the image was not fooled; ``twice_the_steps`` and ``unbounded`` have all columns of the
+    attack. They may have fewer images.
 
     Attributes:
         noise: Random noise within the same epsilon.
         transfer: Images made on another model, within the same epsilon.
         gradient_free: An attack that takes no gradients, such as Square.
         twice_the_steps: The same attack with twice the steps.
-        unbounded: The same attack at epsilon 1, which answers the same counts of steps.
+        unbounded: The same attack at epsilon 1, with the same counts of steps.
     """
 
     noise: Tables = field(default_factory=dict)
@@ -47,21 +47,21 @@ class Probes:
 
 
 def probe_diagnostics(
-    tables: Tables, settings: Settings, steps: int, probes: Probes
+    tables: Tables, settings: AttackSettings, steps: int, probes: Probes
 ) -> Iterator[Diagnostic]:
-    """What the probes say of the attack; what was not run is undecided, once.
+    """The diagnostics of the probes that were made.
 
     Raises:
         InputError: If a probe is of an epsilon at which there was no attack.
     """
-    for epsilon, probe in _of_the_same(tables, probes.noise, "noise"):
+    for epsilon, probe in _checked(tables, probes.noise, "noise"):
         yield _as_strong(tables[epsilon], probe, epsilon, steps)
-    for name, probed in (
+    for name, probe_tables in (
         ("gradient_free_finds_more", probes.gradient_free),
         ("transfer_finds_more", probes.transfer),
         ("noise_finds_more", probes.noise),
     ):
-        for epsilon, probe in _of_the_same(tables, probed, name):
+        for epsilon, probe in _checked(tables, probe_tables, name):
             yield _finds_more(name, tables[epsilon], probe, epsilon, steps)
     yield from _twice_the_steps(tables, settings, steps, probes.twice_the_steps)
     if probes.unbounded is not None:
@@ -71,76 +71,72 @@ def probe_diagnostics(
 
 
 def not_run(
-    made: Sequence[Diagnostic], epsilons: Sequence[float], steps: int
+    measured: Sequence[Diagnostic], epsilons: Sequence[float], steps: int
 ) -> Iterator[Diagnostic]:
-    """The diagnostics whose probe was not run: one, or one for each epsilon that lacks it."""
+    """Undecided diagnostics of probes that were not made: one, or one for each epsilon."""
     for name, check in CHECKS.items():
         if check.needs != "probe":
             continue
-        there = {diagnostic.epsilon for diagnostic in made if diagnostic.name == name}
-        missing = [epsilon for epsilon in epsilons if epsilon not in there]
-        for epsilon in [None] if not there else [] if None in there else missing:
+        present = {diagnostic.epsilon for diagnostic in measured if diagnostic.name == name}
+        missing = [epsilon for epsilon in epsilons if epsilon not in present]
+        for epsilon in [None] if not present else [] if None in present else missing:
             yield undecided(name, "it needs an extra run", epsilon, steps)
 
 
-def _of_the_same(tables: Tables, probed: Tables, name: str) -> "Iterator[tuple[float, pa.Table]]":
-    if strange := sorted(set(probed) - set(tables)):
+def _checked(tables: Tables, probes: Tables, name: str) -> "Iterator[tuple[float, pa.Table]]":
+    if unknown := sorted(set(probes) - set(tables)):
         raise InputError(
-            f"The probe {name} is of epsilon {epsilon_text(strange[0])}, at which nothing was "
-            f"attacked; expected one of {', '.join(map(epsilon_text, sorted(tables)))}."
+            f"The probe {name} has epsilon {epsilon_text(unknown[0])}, at which there was no "
+            f"attack; expected one of {', '.join(map(epsilon_text, sorted(tables)))}."
         )
-    yield from sorted(probed.items())
+    yield from sorted(probes.items())
 
 
-def _both(table: "pa.Table", probe: "pa.Table", steps: int) -> tuple[list[bool], list[bool]]:
-    """Whether the attack and the probe fooled each of the images that both attacked."""
-    attack = attempts_of(table, "label", steps).by_id()
-    other = attempts_of(probe, "label", ANY_STEP).by_id()
-    common = [image for image in attack if image in other]
-    return [attack[image] for image in common], [other[image] for image in common]
+def _fallen(
+    table: "pa.Table", probe: "pa.Table", steps: int
+) -> tuple[Mapping[str, bool], Mapping[str, bool]]:
+    """Whether the attack, and the probe, fooled each of their images."""
+    attack = attempts_of(table, "label", steps)
+    return attack.by_id(), attempts_of(probe, "label", ANY_STEP).by_id()
 
 
 def _as_strong(table: "pa.Table", probe: "pa.Table", epsilon: float, steps: int) -> Diagnostic:
-    attack, noise = _both(table, probe, steps)
-    either = sum(a or b for a, b in zip(attack, noise, strict=True))
-    return of_share("noise_as_strong", sum(noise), either, epsilon=epsilon, steps=steps)
+    attack, noise = _fallen(table, probe, steps)
+    common = attack.keys() & noise.keys()
+    either = sum(attack[image] or noise[image] for image in common)
+    by_noise = sum(noise[image] for image in common)
+    return of_share("noise_as_strong", by_noise, either, epsilon=epsilon, steps=steps)
 
 
 def _finds_more(
     name: str, table: "pa.Table", probe: "pa.Table", epsilon: float, steps: int
 ) -> Diagnostic:
-    attack, other = _both(table, probe, steps)
-    missed = sum(b and not a for a, b in zip(attack, other, strict=True))
-    return of_share(name, missed, len(attack), epsilon=epsilon, steps=steps)
+    missed, common = newly_fallen(*_fallen(table, probe, steps))
+    return of_share(name, missed, common, epsilon=epsilon, steps=steps)
 
 
 def _twice_the_steps(
-    tables: Tables, settings: Settings, steps: int, probed: Tables
+    tables: Tables, settings: AttackSettings, steps: int, probe: Tables
 ) -> Iterator[Diagnostic]:
-    """By the attack itself where it answers twice the steps, on all its images; or a probe.
+    """From the attack itself if it makes twice the steps, on all its images; or from a probe.
 
-    A probe of a fixed step answers twice each count.
+    A probe with a fixed step size makes twice each count.
     """
-    goes_on = _answers(settings, 2 * steps)
-    longer = tables if goes_on else dict(_of_the_same(tables, probed, "twice_the_steps"))
+    in_attack = _counts(settings, 2 * steps)
+    longer = tables if in_attack else dict(_checked(tables, probe, "twice_the_steps"))
     for epsilon, table in sorted(longer.items()):
-        shorter = attempts_of(tables[epsilon], settings.stop, steps)
-        found = _gained(shorter, attempts_of(table, settings.stop, 2 * steps), epsilon)
-        yield replace(found, needs="traces") if goes_on else found
+        before = attempts_of(tables[epsilon], settings.stop, steps).by_id()
+        after = attempts_of(table, settings.stop, 2 * steps).by_id()
+        gained, common = newly_fallen(before, after)
+        result = of_share("twice_the_steps", gained, common, epsilon=epsilon, steps=steps)
+        yield replace(result, needs="traces") if in_attack else result
 
 
-def _answers(settings: Settings, count: int) -> bool:
-    """Whether an attack says what falls within so many steps.
+def _counts(settings: AttackSettings, count: int) -> bool:
+    """Whether the records of an attack count the images that fall within so many steps.
 
-    An attempt that follows a success makes no more steps than a count that it leaves undecided.
+    An attempt after a success makes no more steps than the largest count that is undecided.
     """
     if settings.step_size is None or max(settings.steps) < count:
         return False
     return settings.attempts == 1 or count in settings.steps
-
-
-def _gained(shorter: Attempts, longer: Attempts, epsilon: float) -> Diagnostic:
-    before, after = shorter.by_id(), longer.by_id()
-    common = [image for image in before if image in after]
-    gained = sum(after[image] and not before[image] for image in common)
-    return of_share("twice_the_steps", gained, len(common), epsilon=epsilon, steps=shorter.steps)

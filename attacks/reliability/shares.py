@@ -1,10 +1,10 @@
-"""What a share says of its bound: the verdict that its interval allows.
+"""The verdict on a share: where its interval lies relative to a bound.
 
-    below a bound b:   passed  where high <= b,   failed  where low > b,    else undecided
-    at least b:        passed  where low >= b,    failed  where high < b,   else undecided
+    below a bound b:   passed  if high <= b,   failed  if low > b,    else undecided
+    at least b:        passed  if low >= b,    failed  if high < b,   else undecided
 
-A share of few images has a wide interval that holds its bound, and is undecided: nothing passes
-for want of images. Of a bound of 2 %, 0 of 188 says nothing and 0 of 189 passes; 2 of 20 fails.
+A share of few images has a wide interval that contains its bound, and is undecided: nothing passes
+for lack of images. At a bound of 2 %, 0 of 188 is undecided, 0 of 189 passes, and 2 of 20 fails.
 
 The interval is Wilson's: ``contracts/intervals.py``.
 """
@@ -15,13 +15,13 @@ Verdict = Literal["failed", "undecided", "passed"]
 
 
 def verdict_of(low: float, high: float, bound: float, *, at_least: bool = False) -> Verdict:
-    """On which side of its bound an interval lies, if on one.
+    """Verdict on an interval that lies on one side of a bound.
 
     Args:
-        low: Its lower end.
-        high: Its upper end.
-        bound: Belongs to the side that passes.
-        at_least: Whether what passes lies above the bound, not below.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        bound: The bound, which passes itself.
+        at_least: Whether values above the bound pass, not those below.
 
     Example:
         >>> verdict_of(0.0, 0.02, 0.02), verdict_of(0.0, 0.03, 0.02), verdict_of(0.021, 0.3, 0.02)

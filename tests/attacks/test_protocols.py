@@ -96,10 +96,10 @@ def test_settings_are_a_document() -> None:
         ({"steps": (10, 10)}, "10, 10 steps: expected each count once, in ascending order"),
         ({"steps": (20, 10)}, "20, 10 steps: expected each count once, in ascending order"),
         ({"restarts": 0}, "0 restarts: expected at least 1"),
-        ({"restarts": 2**15 + 1}, "32769 restarts: expected at most 32768, so many attempts"),
+        ({"restarts": 2**15 + 1}, "32769 restarts: expected at most 32768, the attempts"),
         ({"traced": -1}, "-1 traced images"),
-        ({"steps": 10}, "steps=10 is no list: expected one, such as [10]"),
-        ({"steps": "10"}, "steps='10' is no list"),
+        ({"steps": 10}, "steps=10 is not a list: expected one, such as [10]"),
+        ({"steps": "10"}, "steps='10' is not a list"),
         ({"steps": (10.5,)}, "10.5 steps: expected whole numbers"),
         ({"step_size": 1e-320}, "A step of 9.99989e-321: expected one between 1.18e-38 and"),
         ({"step_size": 1e39}, "A step of 1e+39: expected one between"),
@@ -108,11 +108,14 @@ def test_settings_are_a_document() -> None:
         ({"step_size": float("nan")}, "A step of nan"),
         ({"relative_step": -2.5, "steps": (10,)}, "A step of -2.5"),
         ({"step_size": 0.1, "relative_step": 2.5}, "A step has one size"),
-        ({"relative_step": 2.5}, "10, 20, 30, 40, 50 steps of a size that depends"),
-        ({"losses": ()}, "Losses No: expected each once"),
-        ({"losses": ("cross_entropy",) * 2}, "expected each once"),
+        (
+            {"relative_step": 2.5},
+            "10, 20, 30, 40, 50 steps are different attacks if the step size depends",
+        ),
+        ({"losses": ()}, "Losses No: expected at least one, and each once"),
+        ({"losses": ("cross_entropy",) * 2}, "expected at least one, and each once"),
         ({"losses": ("hinge",)}, "Unknown loss 'hinge': expected cross_entropy or dlr"),
-        ({"losses": ("dlr",)}, "The loss dlr has no target"),
+        ({"losses": ("dlr",)}, "The loss dlr is untargeted"),
         ({"stop": "never"}, "Unknown stop 'never'"),
         ({"targeted": False}, "An untargeted attack has no target to stop at"),
     ],
@@ -144,7 +147,7 @@ def test_an_epsilon_that_float32_does_not_hold_is_refused(epsilon: float) -> Non
 
 @pytest.mark.parametrize("epsilon", ["8/255", None, 1j])
 def test_an_epsilon_that_is_no_number_is_refused(epsilon: Any) -> None:
-    with pytest.raises(InputError, match="is no number") as caught:
+    with pytest.raises(InputError, match="is not a number") as caught:
         check_epsilon(epsilon)
     assert one_line(caught)
 

@@ -152,7 +152,9 @@ def test_nothing_recorded_is_nothing_counted() -> None:
 
 def test_images_without_enough_steps_are_told() -> None:
     rows = [row("short", steps=10), row("hit", target=4, changed=4, steps=4)]
-    with pytest.raises(InputError, match="1 images have 10 steps of the 20") as caught:
+    with pytest.raises(
+        InputError, match="1 images were attacked with only 10 of 20 steps"
+    ) as caught:
         counted(rows, paper(steps=(10, 20)))
     one_line(caught)
     assert counted(rows, paper(steps=(5, 10))).under_attack == (1, 1)

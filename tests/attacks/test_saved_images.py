@@ -59,7 +59,7 @@ def test_images_that_are_kept_are_classified_by_models_that_come_later(
     transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept", progress=told)
     size = PHOTOS * len(EPSILONS) * 3 * SIDE**2 * 4
     assert any(
-        f"Keeping {PHOTOS * len(EPSILONS)} images at most, {size / 1e9:.3g} GB" in note
+        f"Saving up to {PHOTOS * len(EPSILONS)} images, {size / 1e9:.3g} GB" in note
         for note in told.notes
     )
     (expected,) = transfer(tree, weights, tmp_path / "b", models="second")
@@ -112,7 +112,7 @@ def test_kept_images_that_do_not_serve_are_named(
     with pytest.raises(RunMismatchError, match="another identity"):
         transfer(tree, weights, tmp_path / "b", **some, seed=3)
     transfer(tree, weights, tmp_path / "c", epsilons=EPSILONS[1:], batch_size=4)
-    with pytest.raises(InputError, match="choose another --out, or another --keep"):
+    with pytest.raises(InputError, match="Choose another --out or another --keep"):
         transfer(tree, weights, tmp_path / "c", **some, batch_size=None)
     image = next((tmp_path / "kept/images").glob("**/part-*.arrow"))
     whole = image.read_bytes()
@@ -130,7 +130,7 @@ def test_kept_images_that_do_not_serve_are_named(
     one_line(error)
     # What a sample does not show, the digest of each shard does.
     monkeypatch.setattr("evaluator.workflow.runs.run_data.differing_image", lambda *_: None)
-    with pytest.raises(InputError, match="not those that were attacked: the data changed") as error:
+    with pytest.raises(InputError, match="have changed since they were attacked") as error:
         transfer(tree, weights, tmp_path / "f", **some)
     one_line(error)
 
@@ -139,7 +139,7 @@ def test_images_that_do_not_fit_are_not_kept(
     tree: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match=r"1e-06 GB free\. Attack fewer") as error:
+    with pytest.raises(InputError, match=r"1e-06 GB are free\. Attack fewer") as error:
         transfer(tree, weights, tmp_path / "a", keep=tmp_path / "kept")
     one_line(error)
     assert not (tmp_path / "a").exists()

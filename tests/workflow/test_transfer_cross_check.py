@@ -93,10 +93,10 @@ def test_differences_are_told_once_however_many_models_classify(
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
     runs = transfer(tree, weights, tmp_path / "runs", BOTH, **some)
     first, second, counted = compared(told)
-    assert {first.count("PyTorch says class"), second.count("PyTorch says class")} == {1}
+    assert {first.count("PyTorch predicts class"), second.count("PyTorch predicts class")} == {1}
     assert counted == (
         f"{PHOTOS} clean predictions compared with {planted}: 2 differ, the largest margin "
-        f"{0.9 * room:.2g}, where parity's bounds leave room for {room:.2g}."
+        f"{0.9 * room:.2g}, where parity's bounds allow {room:.2g}."
     )
     assert not read  # nothing that this process made is read again
     again = NullProgress()
@@ -132,9 +132,9 @@ def test_records_that_are_there_are_compared_whosever_they_are(
     some: dict[str, Any] = {"keep": tmp_path / "kept"} if place == "kept" else {}
     model = "second" if place.endswith("second") else "first"
     transfer(tree, weights, tmp_path / ("a" if some else "runs"), model, **some)
-    with pytest.raises(ParityError, match="already are not confirmed") as error:
+    with pytest.raises(ParityError, match="are not confirmed") as error:
         transfer(tree, weights, tmp_path / "runs", BOTH, check_against=doctored, **some)
-    assert f"the records that {tmp_path / place} has already" in one_line(error)
+    assert f"the records in {tmp_path / place} are not confirmed" in one_line(error)
     others = {"runs/first", "runs/second"} - {place}
     assert not any(kept_of(tmp_path / other) for other in others)
     if some:

@@ -1,10 +1,10 @@
-"""The two paths against each other: PyTorch's clean predictions and an engine's run of the photos.
+"""Cross-check of PyTorch's clean predictions with an engine's run of the same photos.
 
-An attack classifies every photo in PyTorch before it is attacked. Where a run of ``imagenet`` by an
-engine is given, both are compared photo by photo; ``compared_shards.py`` sees that every shard is.
-Every difference is told with its margin; one that engines within the bounds of parity cannot have
-ends the work, before anything is written of its shard. Two things do (derived in
-``engine/cross_check_bounds.py``):
+An attack classifies every photo in PyTorch before it is attacked. If a run of ``imagenet`` by an
+engine is given, both are compared photo by photo; ``cross_checked_shards.py`` applies this to every
+shard. Differences are reported with their margins. A contradiction, which engines within the bounds
+of parity cannot have, ends the work before anything of its shard is written. There are two kinds
+(derived in ``engine/cross_check_bounds.py``):
 
 * a margin above ``sqrt(2) (t + t') |S|``, with t the bound of the worst image for what the engine
   computes, t' that for the PyTorch that attacks (0 if it is the reference itself), and ``|S|`` the
@@ -42,20 +42,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_LINES = 10
-"""How many differences are told one by one."""
+"""Number of differences that are reported one by one."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A photo that PyTorch and the engine's run take for different classes.
+    """A photo that PyTorch and the engine's run classify differently.
 
     Attributes:
-        id: Of the photo.
-        label: Its class.
-        clean: PyTorch's class.
-        engine: The engine's.
-        margin: The engine's logit of its own class less that of PyTorch's.
-        at_least: Whether the margin is more than that: the run has five classes of a photo.
+        id: Id of the photo.
+        label: True class.
+        clean: Class that PyTorch predicts.
+        engine: Class that the engine predicts.
+        margin: The engine's logit of its own class less that of PyTorch's class.
+        at_least: Whether the margin is only a lower bound, as the run has five classes of a photo.
     """
 
     id: str
@@ -72,38 +72,38 @@ class Disagreement:
 
 
 def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "model") -> ScoredRun:
-    """An engine's run of the photos, which a model's clean predictions can be compared with.
+    """Open an engine's run of the photos, to compare a model's clean predictions with it.
 
     Args:
-        path: Its folder.
-        spec: The model that is attacked.
-        role: What it is called where there are others.
+        path: Folder of the run.
+        spec: The attacked model.
+        role: Name of the model in messages.
 
     Raises:
-        InputError: If it is no run of imagenet, not finished, or of other pixels.
+        InputError: If it is not a run of imagenet, is unfinished, or has other preprocessing.
     """
     run = open_run(Path(path))
     if run.key.benchmark != IMAGENET.name:
         raise InputError(
-            f"{_named(run)} is one of {run.key.benchmark}, and clean predictions are compared with "
-            f"one of imagenet. Make it with `evaluator score {spec.asked_as} imagenet`."
+            f"{_named(run)} is one of {run.key.benchmark}, but a run of imagenet is needed. Make "
+            f"it with `evaluator score {spec.asked_as} imagenet`."
         )
     differences = list(document_differences(run.key.preprocessing, spec.preprocessing))
     if differences:
         raise InputError(
-            f"{_named(run)} is of other pixels: {'; '.join(differences)}. Score the photos with "
-            f"the {role}, {spec.name}, as it is attacked."
+            f"{_named(run)} has other preprocessing: {'; '.join(differences)}. Score the photos "
+            f"with the {role}, {spec.name}, as it is attacked."
         )
     scored = ScoredRun(run, IMAGENET, read_run(run, IMAGENET.conditions))
     if scored.missing:
-        begun = sum(scored.records.begun.values())
-        how = (
+        done = sum(scored.records.begun.values())
+        advice = (
             "The command that began it continues it."
             if scored.records.empty
             else f"Complete it with: {resume_command(scored)}"
         )
         raise InputError(
-            f"{_named(run)} is not finished: {begun:,} of {run.manifest.items:,} images. {how}"
+            f"{_named(run)} is not finished: {done:,} of {run.manifest.items:,} images. {advice}"
         )
     return scored
 
@@ -120,15 +120,13 @@ class CrossCheck:
     ) -> None:
         self._network, self._spec, self._progress = network, spec, progress
         self._folder = against.run.folder
-        kind = against.run.key.engine
-        self._engine = " ".join(
-            [kind.backend, *([kind.precision] if kind.precision != "fp32" else [])]
-        )
-        of_attack = network.believed
-        self._tolerances = [
-            tolerance_of(kind),
-            *([] if of_attack.status == "reference" else [tolerance_of(network.spec)]),
-        ]
+        engine = against.run.key.engine
+        self._engine = engine.backend
+        if engine.precision != "fp32":
+            self._engine += f" {engine.precision}"
+        self._tolerances = [tolerance_of(engine)]
+        if network.believed.status != "reference":
+            self._tolerances.append(tolerance_of(network.spec))
         self._agreement = _agreement(against.records.provenance)
         clean = against.clean
         assert clean is not None
@@ -136,7 +134,7 @@ class CrossCheck:
         self._lock = Lock()
         self._compared: set[str] = set()
         self._skipped: set[str] = set()
-        self._found: dict[str, Disagreement] = {}
+        self._disagreements: dict[str, Disagreement] = {}
 
     @classmethod
     def of(
@@ -153,80 +151,79 @@ class CrossCheck:
         """A comparison of a network's predictions with those of a run.
 
         Args:
-            against: As ``run_to_check_against`` gives it.
-            network: Whose predictions come from PyTorch.
-            spec: Its model.
-            items: The photos that will be compared.
-            generated: What is said of how they were made, if they were.
-            progress: Is told what differs.
-            role: What the model is called where there are others.
+            against: Run from ``run_to_check_against``.
+            network: Network of the attacked model.
+            spec: The attacked model.
+            items: Photos to compare.
+            generated: How the photos were generated; ``None`` if they were not.
+            progress: Progress callback.
+            role: Name of the model in messages.
 
         Raises:
-            InputError: If the run is of other weights, of other photos, or lacks one.
+            InputError: If the run has other weights, has other photos, or lacks one.
         """
         run = against.run
         here = network.believed.loaded.weights_sha256
         if run.key.weights_sha256 != here:
             raise InputError(
-                f"{_named(run)} is of other weights: they are {run.key.weights_sha256[:12]}... "
-                f"there and {here[:12]}... here. Give a run of the {role}, {spec.name}, with the "
-                "weights that are attacked."
+                f"{_named(run)} has other weights: {run.key.weights_sha256[:12]}..., not "
+                f"{here[:12]}... Give a run of the {role}, {spec.name}, with the weights that are "
+                "attacked."
             )
         if run.key.generated != generated:
             raise InputError(
-                f"{_named(run)} is of other photos under the same names: their generated.json "
+                f"{_named(run)} has other photos under the same names: their generated.json files "
                 "differ. Score the photos that are attacked."
             )
         check = cls(against, network, spec, progress)
-        there = set(check._records["id"].to_pylist())
-        lacking = [item.id for item in items if item.id not in there]
-        if lacking:
+        scored = set(check._records["id"].to_pylist())
+        missing = [item.id for item in items if item.id not in scored]
+        if missing:
             raise InputError(
-                f"{_named(run)} lacks {len(lacking):,} of the {len(items):,} images that are "
-                f"attacked, first {printable(lacking[0])}. Score all of them."
+                f"{_named(run)} lacks {len(missing):,} of the {len(items):,} images that are "
+                f"attacked, first {printable(missing[0])}. Score all of them."
             )
         return check
 
     def compare(self, table: "pa.Table", *, kept_in: Path | None = None) -> None:
-        """Compare predictions; the differences that are new are told.
+        """Compare predictions, and report new differences.
 
         Args:
             table: Records with the columns ``id``, ``label``, ``clean`` and ``error``; skipped
                 images are left out, and a photo may have several rows.
-            kept_in: Where these records are already; none if they are not written yet.
+            kept_in: Folder of the records; ``None`` if they are not written yet.
 
         Raises:
-            ParityError: If they differ by more than the bounds of parity leave room for.
+            ParityError: If they differ by more than the bounds of parity allow.
         """
         with self._lock:
-            found = self._differences(table)
-            new = [one for one in found if one.id not in self._found]
-            told = len(self._found)
-            for one in new[: max(0, MOST_LINES - told)]:
-                self._progress.note(self._line(one))
-            self._found.update((one.id, one) for one in new)
-            if fault := self._fault(found):
-                self._tell_more()
-                raise ParityError(self._stopped(fault, kept_in))
+            differences = self._differences(table)
+            new = [each for each in differences if each.id not in self._disagreements]
+            for each in new[: max(0, MOST_LINES - len(self._disagreements))]:
+                self._progress.note(self._line(each))
+            self._disagreements.update((each.id, each) for each in new)
+            if contradiction := self._contradiction(differences):
+                self._report_rest()
+                raise ParityError(self._error_text(contradiction, kept_in))
 
-    def tell(self) -> None:
-        """How many were compared, and how many differ."""
-        self._tell_more()
-        n, differ = len(self._compared), len(self._found)
+    def report(self) -> None:
+        """Report how many predictions were compared, and how many differ."""
+        self._report_rest()
+        n, differ = len(self._compared), len(self._disagreements)
         text = f"{n:,} clean predictions compared with {printable(self._folder)}: {differ:,} differ"
-        if self._found:
-            largest = max(self._found.values(), key=lambda one: one.margin)
+        if self._disagreements:
+            largest = max(self._disagreements.values(), key=lambda each: each.margin)
             text += (
-                f", the largest margin {largest.size}, where parity's bounds leave room for "
+                f", the largest margin {largest.size}, where parity's bounds allow "
                 f"{self._allowed:.2g}"
             )
         if self._skipped:
-            many = "was" if len(self._skipped) == 1 else "were"
-            text += f"; {len(self._skipped):,} more {many} skipped there"
+            verb = "was" if len(self._skipped) == 1 else "were"
+            text += f"; {len(self._skipped):,} more {verb} skipped in that run"
         self._progress.note(f"{text}.")
 
     def _differences(self, table: "pa.Table") -> list[Disagreement]:
-        """The photos of which the classes differ, largest margin first."""
+        """Photos with different classes, largest margin first."""
         import pyarrow.compute as pc
 
         rows = table.select(["id", "label", "clean", "error"])
@@ -241,7 +238,7 @@ class CrossCheck:
             return []
         clean = rows["clean"].to_numpy()
         margins = margins_over(theirs, clean)
-        found = [
+        differences = [
             Disagreement(
                 id=rows["id"][row].as_py(),
                 label=rows["label"][row].as_py(),
@@ -252,48 +249,48 @@ class CrossCheck:
             )
             for row in (margins.likeliest != clean).nonzero()[0].tolist()
         ]
-        return sorted(found, key=lambda one: -one.margin)
+        return sorted(differences, key=lambda each: -each.margin)
 
-    def _fault(self, found: Sequence[Disagreement]) -> str | None:
-        """What engines within the bounds of parity cannot do."""
-        if found and not found[0].margin <= self._allowed:
-            worst = found[0]
+    def _contradiction(self, differences: Sequence[Disagreement]) -> str | None:
+        """A difference that engines within the bounds of parity cannot have."""
+        if differences and not differences[0].margin <= self._allowed:
+            worst = differences[0]
             return (
                 f"{printable(worst.id)} is class {worst.clean} in PyTorch and class {worst.engine} "
-                f"there by {worst.size} logits, where parity's bounds leave room for "
+                f"in the run by {worst.size} logits, where parity's bounds allow "
                 f"{self._allowed:.2g}"
             )
-        n, differ = len(self._compared), len(self._found)
+        n, differ = len(self._compared), len(self._disagreements)
         if self._agreement is not None and too_many(differ, n, self._agreement):
             return (
-                f"{differ:,} of {n:,} photos have another class there, where parity measured an "
-                f"agreement of at least {self._agreement:.1%}"
+                f"{differ:,} of {n:,} photos have another class in the run, where parity measured "
+                f"an agreement of at least {self._agreement:.1%}"
             )
         return None
 
-    def _stopped(self, fault: str, kept_in: Path | None) -> str:
-        what = "nothing of these images was written"
+    def _error_text(self, contradiction: str, kept_in: Path | None) -> str:
+        consequence = "nothing of these images was written"
         if kept_in is not None:
-            what = f"the records that {printable(kept_in)} has already are not confirmed"
+            consequence = f"the records in {printable(kept_in)} are not confirmed"
         return (
-            f"PyTorch and {printable(self._folder)} contradict each other: {fault}. One of them is "
-            f"of other photos, weights or classes than it says, so {what}. Measure the engine with "
-            "`evaluator parity`, and score the photos again into another --out."
+            f"PyTorch and {printable(self._folder)} contradict each other: {contradiction}. One of "
+            f"them has other photos, weights or classes than recorded, so {consequence}. Measure "
+            "the engine with `evaluator parity`, and score the photos again into another --out."
         )
 
     @cached_property
     def _allowed(self) -> float:
         return allowed_margin(self._tolerances, largest_signal(self._network, self._spec))
 
-    def _line(self, one: Disagreement) -> str:
-        label = "" if one.label is None else f" (label class {one.label})"
+    def _line(self, difference: Disagreement) -> str:
+        label = "" if difference.label is None else f" (label class {difference.label})"
         return (
-            f"{printable(one.id)}: PyTorch says class {one.clean}, {self._engine} class "
-            f"{one.engine}, margin {one.size}{label}"
+            f"{printable(difference.id)}: PyTorch predicts class {difference.clean}, "
+            f"{self._engine} class {difference.engine}, margin {difference.size}{label}"
         )
 
-    def _tell_more(self) -> None:
-        more = len(self._found) - MOST_LINES
+    def _report_rest(self) -> None:
+        more = len(self._disagreements) - MOST_LINES
         if more > 0:
             self._progress.note(f"and {more:,} more")
 
@@ -308,19 +305,19 @@ def cross_check(
     *,
     role: str = "model",
 ) -> CrossCheck | None:
-    """The comparison of an attack with a run, if one was given.
+    """The comparison of an attack with a run; ``None`` if no run is given.
 
     Args:
-        against: As ``run_to_check_against`` gives it.
+        against: Run from ``run_to_check_against``.
         network: Network that is attacked.
         spec: Its model.
         source: Source of the photos.
         items: Photos that are attacked.
         progress: Progress callback.
-        role: What the model is called where there are others.
+        role: Name of the model in messages.
 
     Raises:
-        InputError: If the run is of other weights, of other photos, or lacks one.
+        InputError: If the run has other weights, has other photos, or lacks one.
     """
     if against is None:
         return None
@@ -334,7 +331,7 @@ def cross_check(
         role=role,
     )
     (condition,) = IMAGENET.conditions
-    # All photos: the run may have others than those that are attacked.
+    # All photos: the run may have others than the attacked ones.
     every = {condition: source.items(condition)}
     photos = AvailableImages(IMAGENET, source, every, spec.preprocessing)
     if (difference := differing_image(against.run, photos)) is not None:
@@ -342,13 +339,13 @@ def cross_check(
     if conditions_without_fingerprint(against.run):
         progress.note(
             f"{_named(against.run)} was scored by an older version, which did not record the "
-            "content of its photos: they cannot be compared with those that are attacked."
+            "content of its photos, so it cannot be compared with that of the attacked photos."
         )
     return check
 
 
 def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
-    """``|S|`` of parity's clean photo that has the largest, as this network sees it."""
+    """Largest signal ``|S|`` of this network among parity's clean photos."""
     import numpy as np
     import torch
 
@@ -369,9 +366,9 @@ def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
     return float(np.linalg.norm(signal, axis=1).max())
 
 
-def _agreement(made: Sequence[Provenance]) -> float | None:
-    """The lower end of the agreement that parity measured, the lowest of all shards."""
-    measured = [one.parity.agreement_low for one in made if one.parity is not None]
+def _agreement(provenances: Sequence[Provenance]) -> float | None:
+    """Lower end of the agreement that parity measured, the lowest of all shards."""
+    measured = [each.parity.agreement_low for each in provenances if each.parity is not None]
     return min(measured, default=None)
 
 

@@ -1,4 +1,4 @@
-"""The shards of an attack as a cross-check sees them: each compared once, before it is written."""
+"""Cross-check of the shards of an attack: each is compared once, before it is written."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Compare = Callable[["pa.Table", Shard, Sequence[Run]], None]
-"""Given a shard's records before these runs have them; raises ``ParityError``."""
+"""Function that is given a shard's records before these runs have them; raises ``ParityError``."""
 
 
 @contextmanager
 def comparing(
     check: CrossCheck | None, runs: Sequence[tuple[Run, Sequence[Shard]]]
 ) -> Iterator[Compare]:
-    """What compares a shard before any run has it; with no check, it lets everything pass.
+    """A function that compares a shard before any run has it.
 
-    Shards that are there are compared when it begins, and what other processes made when it ends.
-    What differs is told once, however many runs there are.
+    Finished shards are compared at the beginning, and those that other processes made at the end.
+    Differences are reported once, however many runs there are.
 
     Args:
-        check: The comparison.
-        runs: All that hold records of the attack, each with the shards that are wanted.
+        check: The cross-check; if ``None``, nothing is compared.
+        runs: All runs that hold records of the attack, each with its shards.
 
     Raises:
         ParityError: If predictions and run contradict each other.
@@ -38,7 +38,7 @@ def comparing(
         return
     compared: set[tuple[Path, Shard]] = set()
 
-    def compare_those_there() -> None:
+    def compare_finished() -> None:
         for run, shards in runs:
             for shard in shards:
                 place = (run.folder, shard)
@@ -47,14 +47,14 @@ def comparing(
                 check.compare(table, kept_in=run.folder)
                 compared.add(place)
 
-    def compare(table: "pa.Table", shard: Shard, recipients: Sequence[Run]) -> None:
+    def compare(table: "pa.Table", shard: Shard, writers: Sequence[Run]) -> None:
         check.compare(table)
-        compared.update((run.folder, shard) for run in recipients)
+        compared.update((run.folder, shard) for run in writers)
 
-    compare_those_there()
+    compare_finished()
     yield compare
-    compare_those_there()
-    check.tell()
+    compare_finished()
+    check.report()
 
 
 @contextmanager
@@ -69,8 +69,8 @@ def cross_checked(
     with comparing(check, [(run, shards)]) as compare:
 
         def compared(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-            table, made = work(shard, advance)
+            table, provenance = work(shard, advance)
             compare(table, shard, [run])
-            return table, made
+            return table, provenance
 
         yield compared

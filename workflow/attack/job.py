@@ -1,13 +1,12 @@
-"""What every attack begins with: the images, the network, how fast it is here."""
+"""An attack that is ready to run: its model, images and settings, and how fast they are here."""
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from ...attacks.protocols import check_epsilon, check_list
+from ...attacks.randomness import traced_sample
 from ...contracts import (
     AttackSettings,
     Condition,
@@ -15,95 +14,65 @@ from ...contracts import (
     Preprocessing,
     Progress,
     Provenance,
+    RunKey,
     Source,
+    epsilon_text,
+    protocol_name,
 )
-from ...errors import EngineMemoryError, ImageError, InputError, UnreadError, printable
+from ...errors import EngineMemoryError, ImageError, UnavailableError, UnreadError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
-from ...evaluate.benchmarks.whitebox import epsilon_conditions
+from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...evaluate.sources.digests import digest_entry
 from ...evaluate.sources.items import select_items
-from ...evaluate.sources.open_source import open_source
 from ...records.shards import Pace
 from ...system.batch_limit import BatchLimit
-from ..models.gradient_model import GradientNetwork
+from ..models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
+from ..models.options import ModelOptions
+from ..models.resolve import ResolvedModel, resolve_model
+from ..runs.available_images import AvailableImages
 from ..runs.provenance import circumstances
-from ..runs.selection import Selection, places_of, select, skips_bad_files
+from ..runs.scored_run import ScoredRun
+from ..runs.selection import Selection
+from .cross_check import CrossCheck, cross_check, run_to_check_against
+from .options import AttackChoice, ImageChoice
 
 if TYPE_CHECKING:
     from ...attacks.pgd.attempts import CleanImage
     from ...attacks.pgd.pgd import AttackJob
 
-SUBSETS = {"every-second": 2}
-"""Which of the sorted images, by name: each n-th of them."""
-
-TRIED_IMAGES = 32
-"""How many images are classified before an attack begins, to find out whether any is right."""
+SAMPLE = 32
+"""Images that are classified before an attack begins, to see whether any is classified rightly."""
 
 
 @dataclass(frozen=True)
-class ImageChoice:
-    """Which photos a user wants to be attacked.
+class AttackedModel:
+    """The model to attack.
 
     Attributes:
-        places: Folders and tars.
-        labels: A list of the classes of images that are not in class folders.
-        subset: ``every-second`` of the sorted images; none for all.
-        limit: So many, evenly spaced.
-        skip: Whether to go on without images that cannot be read or decoded.
+        subject: The model.
+        against: Run of an engine that its clean predictions are compared with; ``None`` if not
+            given.
+        role: Its name in messages, where there are other models.
     """
 
-    places: Sequence[Path]
-    labels: Path | None = None
-    subset: str | None = None
-    limit: int | None = None
-    skip: bool = False
+    subject: ResolvedModel
+    against: ScoredRun | None
+    role: str
 
-    def __post_init__(self) -> None:
-        every_of(self.subset)
-
-    @classmethod
-    def of(
-        cls,
-        data: str | Path | Sequence[str | Path],
-        *,
-        labels: str | Path | None,
-        subset: str | None,
-        limit: int | None,
-        on_error: str,
-    ) -> Self:
-        """From what a user writes.
+    def network(self, choice: AttackChoice, progress: Progress) -> GradientNetwork:
+        """The network, before anything is exported, so that missing weights are reported early.
 
         Raises:
-            InputError: If there is no such subset, or no such way to treat bad files.
+            UnavailableError: If the weights or the device are not available.
         """
-        named = None if labels is None else Path(labels)
-        return cls(places_of(data), named, subset, limit, skips_bad_files(on_error))
-
-    def selected(self, progress: Progress) -> tuple[Source, Selection]:
-        """The source, and the images chosen of it, in the one condition that it has.
-
-        Raises:
-            InputError: If the data do not serve.
-        """
-        every = every_of(self.subset)
-        source = open_source(
-            self.places,
-            IMAGENET.conditions,
-            progress=progress,
-            layout=IMAGENET.tree,
-            labels=self.labels,
-            damaged_ok=self.skip,
-        )
-        found = select(
-            IMAGENET,
-            source,
-            {},
-            limit=self.limit,
-            progress=progress,
-            every=every,
-            missing_ok=self.skip,
-        )
-        return source, found
+        try:
+            return gradient_network(
+                self.subject, choice.device, parity=choice.parity, progress=progress
+            )
+        except UnavailableError as error:
+            if self.role == "source":
+                raise type(error)(f"{error} (Of the source: --source-weights.)") from error
+            raise
 
 
 @dataclass(frozen=True)
@@ -121,14 +90,66 @@ class AttackedData:
     skip_bad_images: bool
 
 
+@dataclass(frozen=True)
+class PreparedAttack:
+    """An attack that is ready to run.
+
+    Attributes:
+        subject: The attacked model.
+        choice: Choices of the user.
+        images: The images as the user chooses them.
+        job: Network, settings and images.
+        selection: The images at each epsilon.
+        available: The images, to be compared with those that runs were made of.
+        check: Comparison with an engine's run; ``None`` if none was given.
+    """
+
+    subject: ResolvedModel
+    choice: AttackChoice
+    images: ImageChoice
+    job: AttackedData
+    selection: Selection
+    available: AvailableImages
+    check: CrossCheck | None
+
+    def key(self) -> RunKey:
+        """Key of the run of this attack on the model itself."""
+        job, images = self.job, self.images
+        return RunKey(
+            benchmark=WHITEBOX.name,
+            protocol=protocol_name("whitebox", job.settings.protocol),
+            weights_sha256=job.network.believed.loaded.weights_sha256,
+            engine=job.network.spec,
+            preprocessing=job.preprocessing,
+            ids_sha256=self.selection.ids_sha256,
+            generated=job.source.generated,
+            limit=images.limit,
+            seed=job.settings.seed,
+            subset=images.subset,
+            attack=job.settings,
+        )
+
+    def provenance(self, batch_size: int) -> Provenance:
+        """Facts that the provenances of all shards of the attack share."""
+        network = self.job.network
+        return circumstances(
+            network.believed,
+            network.device,
+            network.believed.loaded.placement.kind.versions(),
+            self.images.places,
+            self.images.labels,
+            batch_size,
+        )
+
+
 @dataclass
 class ReadImages:
     """What was read for a shard.
 
     Attributes:
         digest: SHA-256 over (id, bytes).
-        skipped: Images that could not be had, and why.
-        unread: How many of these are there by their names, but not their bytes.
+        skipped: Images that could not be read or decoded, and why.
+        unread: Number of these whose bytes could not be read at all.
     """
 
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -136,75 +157,106 @@ class ReadImages:
     unread: int = 0
 
 
-def attacked_conditions(epsilons: Sequence[float]) -> tuple[Condition, ...]:
-    """The condition of each epsilon, once, in ascending order.
+def attacked_model(
+    options: ModelOptions, choice: AttackChoice, progress: Progress, *, role: str = "model"
+) -> AttackedModel:
+    """The model to attack, and the run that it is compared with.
 
     Raises:
-        InputError: If one is outside (0, 1], or there is no list of them, or none in it.
+        InputError: If the model has no gradients, or the run is not one of its predictions.
     """
-    for epsilon in check_list("epsilons", epsilons):
-        check_epsilon(epsilon)
-    if not (different := sorted(set(epsilons))):
-        raise InputError("There is no epsilon to attack at: name one or several, such as 8/255.")
-    return epsilon_conditions(different)
+    subject = resolve_model(options, progress)
+    refuse_without_gradients(subject)
+    against = None
+    if choice.check_against is not None:
+        against = run_to_check_against(choice.check_against, subject.spec, role=role)
+    return AttackedModel(subject, against, role)
 
 
-def attack_circumstances(
-    network: GradientNetwork, images: ImageChoice, batch_size: int
-) -> Provenance:
-    """What the provenances of all shards of a network under its own attack share."""
-    return circumstances(
-        network.believed,
-        network.device,
-        network.believed.loaded.placement.kind.versions(),
-        images.places,
-        images.labels,
-        batch_size,
+def prepare_attack(
+    model: AttackedModel,
+    choice: AttackChoice,
+    settings: AttackSettings,
+    images: ImageChoice,
+    progress: Progress,
+    *,
+    trace_all: bool = False,
+) -> PreparedAttack:
+    """Find the images, load the network, and begin the comparison with an engine's run.
+
+    Args:
+        model: Model to attack.
+        choice: Choices of the user.
+        settings: Settings of the attack.
+        images: Images to attack.
+        progress: Progress callback.
+        trace_all: Whether every image makes all steps.
+
+    Raises:
+        InputError: If the data cannot be used, or the run to check against is of others.
+        ParityError: If PyTorch on the device does not agree with PyTorch on the CPU.
+        UnavailableError: If the weights or the device are not available.
+    """
+    subject = model.subject
+    source, selected = images.select(progress)
+    items = next(iter(selected.items.values()))
+    ids = [item.id for item in items]
+    network = model.network(choice, progress)
+    job = AttackedData(
+        network=network,
+        settings=settings,
+        preprocessing=subject.spec.preprocessing,
+        source=source,
+        items=items,
+        room=BatchLimit(choice.batch_on(network.device)),
+        note=progress.note,
+        traced=frozenset(ids) if trace_all else traced_sample(ids, settings.traced, settings.seed),
+        skip_bad_images=images.skip,
     )
+    check = cross_check(
+        model.against, network, subject.spec, source, items, progress, role=model.role
+    )
+    conditions = choice.conditions()
+    selection = Selection(dict.fromkeys(conditions, items), selected.ids_sha256)
+    available = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
+    return PreparedAttack(subject, choice, images, job, selection, available, check)
 
 
-def every_of(subset: str | None) -> int:
-    """Each how many-th of the sorted images a subset is.
-
-    Raises:
-        InputError: If there is no such subset.
-    """
-    if subset is None:
-        return 1
-    if subset not in SUBSETS:
-        raise InputError(f"There is no subset {subset!r}. Expected {' or '.join(SUBSETS)}.")
-    return SUBSETS[subset]
+def size_text(selection: Selection) -> str:
+    """Number of images and epsilons, for notes."""
+    epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
+    return f"{selection.count:,} images at epsilon {epsilons}"
 
 
 def pace_of(job: AttackedData, progress: Progress) -> Pace:
-    """How fast images are attacked here; and a warning where hardly one is right as it is."""
-    tried = select_items(job.items, min(TRIED_IMAGES, len(job.items)))
-    images = list(images_of(job, tried, ReadImages()))
+    """How fast images are attacked here; warns if the network misclassifies nearly all of them."""
+    sample = select_items(job.items, min(SAMPLE, len(job.items)))
+    images = list(images_of(job, sample, ReadImages()))
     right, done, seconds, size = 0, 0, 0.0, job.room.size
     while done < len(images):
-        some = images[done : done + size]
+        batch = images[done : done + size]
         began = time.monotonic()
         try:
-            right += _right(job, some)
+            right += _count_right(job, batch)
         except EngineMemoryError:
-            if len(some) == 1:
+            if len(batch) == 1:
                 raise
-            size = (len(some) + 1) // 2
+            size = (len(batch) + 1) // 2
             continue
         seconds += time.monotonic() - began
-        done += len(some)
-    if right <= len(tried) // 20:
+        done += len(batch)
+    if right <= len(sample) // 20:
         progress.note(
-            f"warning: {right} of {len(tried)} images are right without an attack. An attack says "
-            "nothing of images that are wrong: look at the model, its weights and its "
+            f"warning: {right} of {len(sample)} images are right without an attack. An attack says "
+            "nothing about images that are wrong anyway: check the model, its weights and its "
             "preprocessing with `evaluator score` first."
         )
     steps = job.settings.steps[-1] * job.settings.attempts
     return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
 
 
-def _right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
-    """How many images are right, at the cost of a step of each."""
+def _count_right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
+    """Count the images that are classified rightly, at the cost of one step each."""
     import torch
 
     from ...attacks.pgd.gradients import gradients_of
@@ -213,12 +265,12 @@ def _right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
     batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
     labels = torch.tensor([image.label for image in images], device=device)
     losses = [job.settings.losses[0]] * len(images)
-    found = gradients_of(job.network.network, batch, losses, labels)
-    return int((found.logits.argmax(1) == labels).sum())
+    result = gradients_of(job.network.network, batch, losses, labels)
+    return int((result.logits.argmax(1) == labels).sum())
 
 
 def attack_of(job: AttackedData, condition: Condition) -> "AttackJob":
-    """What images are attacked with under a condition."""
+    """The attack under a condition, which is an epsilon."""
     from ...attacks.pgd.pgd import AttackJob
 
     return AttackJob(
@@ -233,7 +285,7 @@ def attack_of(job: AttackedData, condition: Condition) -> "AttackJob":
 
 
 def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Iterator["CleanImage"]:
-    """The images as the model sees them, each read when it is asked for."""
+    """The images as the model sees them, each read when it is needed."""
     import numpy as np
 
     from ...attacks.pgd.attempts import CleanImage
@@ -241,10 +293,10 @@ def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Ite
     preprocessing = job.preprocessing
     side = preprocessing.crop_px
     for item in items:
-        found, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
+        digest, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
         try:
             data = job.source.read(item)
-            found.update(data)
+            digest.update(data)
             IMAGENET.decode(data, item, preprocessing, [pixels])
         except ImageError as error:
             if not job.skip_bad_images:
@@ -254,5 +306,5 @@ def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Ite
             read.unread += isinstance(error, UnreadError)
             continue
         finally:
-            read.digest.update(digest_entry(item, found))
+            read.digest.update(digest_entry(item, digest))
         yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)

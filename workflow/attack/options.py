@@ -1,30 +1,53 @@
-"""What a user may choose of an attack, whoever classifies what comes out of it."""
+"""Choices of a user that white-box and transferred attacks share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
-from ...attacks.protocols import attack_settings, find_protocol
-from ...contracts import AttackSettings, Condition, Device
+from ...attacks.protocols import attack_settings, check_epsilon, check_list, find_protocol
+from ...contracts import AttackSettings, Condition, Device, Progress, Source
 from ...errors import InputError
-from .job import attacked_conditions
+from ...evaluate.benchmarks.imagenet import IMAGENET
+from ...evaluate.benchmarks.whitebox import epsilon_conditions
+from ...evaluate.sources.open_source import open_source
+from ..models.options import WeightsOptions
+from ..runs.selection import Selection, places_of, select, skips_bad_files
 
 CPU_BATCH, CUDA_BATCH = 8, 64
 
+SUBSETS = {"every-second": 2}
+"""Subsets of the sorted images by name: each n-th image."""
 
-@dataclass(frozen=True, kw_only=True)
-class AttackChoice:
-    """How a user wants images to be attacked; none stands for the protocol's own.
+
+class AttackOptions(WeightsOptions, total=False):
+    """Keywords of both kinds of attack.
 
     Attributes:
-        protocol: ``paper`` or ``standard``.
-        epsilons: Of the L-infinity norm, in [0, 1] pixel units.
-        steps: The counts for which there is an answer.
-        restarts: Starts that are tried.
-        step_size: In [0, 1] pixel units.
+        protocol: ``paper`` (default) or ``standard``; it makes the choices that are not given.
+        epsilons: Bounds of the L-infinity norm, in [0, 1] pixel units; no part of a run's identity.
+        steps: Step counts to report.
+        restarts: Random restarts.
+        step_size: Size of a step, in [0, 1] pixel units.
         relative_epsilon: Whether epsilon is a share of the largest value of each image.
-        traced: How many images do all steps, for the diagnostics that need them.
-        seed: Of starts, targets and the traced sample, and of random weights.
-        batch_size: Images at a time; without it, what suits the device.
+        subset: ``every-second`` of the sorted images, as the paper's white-box attack; ``None`` for
+            all images.
+        limit: Number of images, evenly spaced; ``None`` for all.
+        traced: Number of images that make all steps, for the diagnostics that need them.
+        seed: Seed of starts, targets, the traced sample and random weights.
+        labels: File that lists the classes of images that are not in class folders.
+        out: Folder of the run. If not given, a folder in ``runs/<model>``, named after the hash of
+            the run's key. A transferred attack has a folder for each target model in ``out``.
+        device: Device that gradients are computed on. If not given, the first GPU, else the CPU.
+        batch_size: Images that are attacked at once. If not given, the run's, or what suits the
+            device.
+        parity: Whether engines, and PyTorch on a GPU, must agree with their reference.
+        on_error: What happens to an image that cannot be read or decoded: ``fail`` raises an error,
+            ``skip`` records the reason, and the numbers count such images as skipped.
+        check_against: Finished run of imagenet of the attacked model by any engine, whose
+            predictions are compared with PyTorch's clean ones; no part of a run's identity.
+        verify_data: Whether to compare every file of finished shards with what was read for them;
+            otherwise a sample of the files is compared.
     """
 
     protocol: str
@@ -33,22 +56,55 @@ class AttackChoice:
     restarts: int | None
     step_size: float | None
     relative_epsilon: bool
+    subset: str | None
+    limit: int | None
     traced: int | None
     seed: int
+    labels: str | Path | None
+    out: str | Path | None
+    device: str | None
     batch_size: int | None
+    parity: bool
+    on_error: str
+    check_against: str | Path | None
+    verify_data: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackChoice:
+    """The ``AttackOptions`` that a user gives, but for those of the weights."""
+
+    protocol: str = "paper"
+    epsilons: Sequence[float] | None = None
+    steps: Sequence[int] | None = None
+    restarts: int | None = None
+    step_size: float | None = None
+    relative_epsilon: bool = False
+    subset: str | None = None
+    limit: int | None = None
+    traced: int | None = None
+    seed: int = 0
+    labels: str | Path | None = None
+    out: str | Path | None = None
+    device: str | None = None
+    batch_size: int | None = None
+    parity: bool = True
+    on_error: str = "fail"
+    check_against: str | Path | None = None
+    verify_data: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size} is not possible; expected 1 or more.")
 
     def settings(self, *, attack_wrong: bool | None = None) -> AttackSettings:
-        """What makes two attacks the same.
+        """Settings of the attack, which its runs are bound to.
 
         Args:
-            attack_wrong: Whether images that are wrong from the start are attacked as well.
+            attack_wrong: Whether images that are misclassified without an attack are attacked too.
 
         Raises:
-            InputError: If the protocol is unknown, or a value is not what it must be.
+            InputError: If the protocol is unknown, or a value is invalid.
         """
         return attack_settings(
             self.protocol,
@@ -65,15 +121,96 @@ class AttackChoice:
         """The condition of each epsilon, once, in ascending order.
 
         Raises:
-            InputError: If the protocol is unknown, or an epsilon is outside (0, 1].
+            InputError: If the protocol is unknown, an epsilon is outside (0, 1], or ``epsilons`` is
+                empty or not a list.
         """
         own = find_protocol(self.protocol).epsilons
-        return attacked_conditions(own if self.epsilons is None else self.epsilons)
+        epsilons = own if self.epsilons is None else self.epsilons
+        for epsilon in check_list("epsilons", epsilons):
+            check_epsilon(epsilon)
+        if not (distinct := sorted(set(epsilons))):
+            raise InputError("The list of epsilons is empty: give one or several, such as 8/255.")
+        return epsilon_conditions(distinct)
 
-    def seed_of(self, weights: str) -> int:
-        """Of a model's weights: others than random ones refuse a seed that is theirs."""
+    def images(self, data: str | Path | Sequence[str | Path]) -> "ImageChoice":
+        """The images to attack.
+
+        Raises:
+            InputError: If the subset or the way to treat bad files is unknown.
+        """
+        return ImageChoice(
+            places_of(data),
+            labels=None if self.labels is None else Path(self.labels),
+            subset=self.subset,
+            limit=self.limit,
+            skip=skips_bad_files(self.on_error),
+        )
+
+    def weights_seed(self, weights: str) -> int:
+        """Seed of a model's weights; only random weights have one."""
         return self.seed if weights == "random" else 0
 
     def batch_on(self, device: Device) -> int:
-        """Images at a time on a device, where no run says otherwise."""
+        """Images to attack at once on a device, unless the run sets it."""
         return self.batch_size or (CPU_BATCH if device.name == "cpu" else CUDA_BATCH)
+
+
+def split_options(options: AttackOptions) -> tuple[AttackChoice, WeightsOptions]:
+    """The choices of an attack, and those of the weights.
+
+    Raises:
+        InputError: If the batch size is below 1.
+        TypeError: If there is no such option.
+    """
+    choices: dict[str, Any] = {**options}
+    names = choices.keys() & WeightsOptions.__annotations__.keys()
+    weights = {name: choices.pop(name) for name in names}
+    return AttackChoice(**choices), cast(WeightsOptions, weights)
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Photos to attack.
+
+    Attributes:
+        places: Folders and tar files.
+        labels: File that lists the classes of images that are not in class folders.
+        subset: ``every-second`` of the sorted images; ``None`` for all.
+        limit: Number of images, evenly spaced; ``None`` for all.
+        skip: Whether to leave out images that cannot be read or decoded.
+    """
+
+    places: Sequence[Path]
+    labels: Path | None = None
+    subset: str | None = None
+    limit: int | None = None
+    skip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.subset is not None and self.subset not in SUBSETS:
+            raise InputError(f"Unknown subset {self.subset!r}. Expected {' or '.join(SUBSETS)}.")
+
+    def select(self, progress: Progress) -> tuple[Source, Selection]:
+        """The source, and the images chosen from it, in its only condition.
+
+        Raises:
+            InputError: If the data cannot be used.
+        """
+        source = open_source(
+            self.places,
+            IMAGENET.conditions,
+            progress=progress,
+            layout=IMAGENET.tree,
+            labels=self.labels,
+            damaged_ok=self.skip,
+        )
+        selection = select(
+            IMAGENET,
+            source,
+            {},
+            limit=self.limit,
+            progress=progress,
+            every=1 if self.subset is None else SUBSETS[self.subset],
+            missing_ok=self.skip,
+        )
+        return source, selection

@@ -1,4 +1,4 @@
-"""One shard of an attack or a probe: its images attacked, its records and their circumstances."""
+"""Making one shard of an attack or a probe: its records and their provenance."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 Advance = Callable[[int], None]
 
 
-def attack_work(job: AttackedData, made: Provenance) -> Work:
-    """What makes one shard: its records, and under which circumstances they were made.
+def attack_work(job: AttackedData, provenance: Provenance) -> Work:
+    """The function that attacks the images of one shard.
 
     Args:
-        job: What the images are attacked with.
-        made: What the provenances of all shards share.
+        job: Network, settings and images.
+        provenance: Facts that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
@@ -32,22 +32,23 @@ def attack_work(job: AttackedData, made: Provenance) -> Work:
         attempts = list(run_pgd(attack, images_of(job, items, read), advance))
         return attack_records(items, attempts, read.skipped)
 
-    return _work(job, made, records)
+    return _work(job, provenance, records)
 
 
 def query_work(
     job: AttackedData,
     probe: ProbeSettings,
-    asked: Mapping[Condition, frozenset[str]],
-    made: Provenance,
+    queried: Mapping[Condition, frozenset[str]],
+    provenance: Provenance,
 ) -> Work:
-    """What makes one shard of a probe that asks for no gradient.
+    """The function that queries the network about the images of one shard, without gradients.
 
     Args:
-        job: What the images of the attack that it is to judge are attacked with.
-        probe: Which one.
-        asked: Of each condition the images that are worth asking about; all where it is not there.
-        made: What the provenances of all shards share.
+        job: Network, settings and images of the attack that is probed.
+        probe: Settings of the probe.
+        queried: The images to query about at each condition; all images of a condition that is not
+            among them.
+        provenance: Facts that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
@@ -55,7 +56,7 @@ def query_work(
         from ...attacks.records import query_records
 
         items = job.items[shard.start : shard.stop]
-        of_images = QueryJob(
+        queries = QueryJob(
             network=job.network.network,
             probe=probe,
             seed=job.settings.seed,
@@ -64,17 +65,17 @@ def query_work(
             note=job.note,
             device=job.network.device.name,
             relative_epsilon=job.settings.relative_epsilon,
-            asked=asked.get(shard.condition),
+            asked=queried.get(shard.condition),
         )
-        found = list(run_queries(of_images, images_of(job, items, read), advance))
-        return query_records(items, found, read.skipped)
+        results = run_queries(queries, images_of(job, items, read), advance)
+        return query_records(items, list(results), read.skipped)
 
-    return _work(job, made, records)
+    return _work(job, provenance, records)
 
 
 def _work(
     job: AttackedData,
-    made: Provenance,
+    provenance: Provenance,
     records: "Callable[[Shard, ReadImages, Advance], pa.RecordBatch]",
 ) -> Work:
     def work(shard: Shard, advance: Advance) -> "tuple[pa.Table, Provenance]":
@@ -85,6 +86,6 @@ def _work(
         advance(len(read.skipped))
         items = job.items[shard.start : shard.stop]
         refuse_nothing_read(items, read.skipped, read.unread, "image")
-        return table, clock.provenance(made, job.room.size, read.digest.hexdigest())
+        return table, clock.provenance(provenance, job.room.size, read.digest.hexdigest())
 
     return work

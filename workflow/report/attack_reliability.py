@@ -10,13 +10,11 @@ from ...attacks.reliability import (
     Diagnostic,
     Probes,
     assess_attack,
-    trust_document,
-    trust_rows,
 )
 from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
 from ...reporting.table import Table
 from ...storage.documents import plain
-from ..attack.probe_runs import probe_text
+from ..attack.probe_plan import probe_text
 from ..runs.scored_run import ScoredRun
 from .probe_records import finished_probes, probe_records
 
@@ -54,7 +52,7 @@ class AssessedAttack:
         if self.probes:
             notes.append(f"probes: {'; '.join(map(probe_text, self.probes))}")
         notes += self._without_value([d for d in worst if d.value is None])
-        rows = trust_rows(replace(self.assessment, diagnostics=measured))
+        rows = assessment_rows(replace(self.assessment, diagnostics=measured))
         title = f"{self.name}: {QUESTION}"
         return Table(title, HEADERS, tuple(rows), tuple(notes), words=(0, 1, len(HEADERS) - 1))
 
@@ -104,7 +102,7 @@ class AssessedAttack:
             "subset": self.key.subset,
             "limit": self.key.limit,
             "probes": [plain(probe) for probe in self.probes],
-            **trust_document(self.assessment),
+            **assessment_document(self.assessment),
         }
 
 

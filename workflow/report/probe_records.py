@@ -19,7 +19,7 @@ from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...records.fingerprints import compare_runs
 from ...records.reading import RunRecords, read_run
 from ...records.run import MANIFEST, open_run
-from ..attack.probe_runs import PROBES, probe_folder, probe_key
+from ..attack.probe_plan import PROBES, probe_folder, probe_key
 from ..runs.attack_scores import epsilons_there
 from ..runs.scored_run import ScoredRun
 

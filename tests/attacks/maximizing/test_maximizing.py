@@ -276,13 +276,13 @@ def test_no_image_leaves_the_bounds(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"steps": 0}, "0 steps are none. Expected 1 or more"),
-        ({"step_size": 0.0}, "step size 0 moves nothing. Expected a number above 0"),
-        ({"step_size": float("nan")}, "step size nan moves nothing"),
-        ({"step_size": 1e-320}, "step size 9.99989e-321 moves nothing"),
-        ({"epsilon": 1e-320}, "epsilon 9.99989e-321 moves nothing"),
-        ({"epsilon": -1.0}, "epsilon -1 moves nothing"),
-        ({"epsilon": float("inf")}, "epsilon inf moves nothing"),
+        ({"steps": 0}, "Invalid number of steps: 0. Expected 1 or more"),
+        ({"step_size": 0.0}, "Invalid step size: 0. Expected a number above 0"),
+        ({"step_size": float("nan")}, "Invalid step size: nan"),
+        ({"step_size": 1e-320}, "Invalid step size: 9.99989e-321"),
+        ({"epsilon": 1e-320}, "Invalid epsilon: 9.99989e-321"),
+        ({"epsilon": -1.0}, "Invalid epsilon: -1"),
+        ({"epsilon": float("inf")}, "Invalid epsilon: inf"),
     ],
 )
 def test_settings_that_move_nothing_are_refused(wrong: dict[str, Any], message: str) -> None:

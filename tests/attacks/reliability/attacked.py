@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from evaluator.attacks.reliability import AttackAssessment, Diagnostic, assess_attack
+from evaluator.contracts import AttackLoss, AttackSettings, ProtocolName, Stop
 
 Row = dict[str, Any]
 STEPS = 50
@@ -42,20 +43,19 @@ PROBE_COLUMNS = ["id", "label", "clean", "changed_step"]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The settings that are read; untargeted, two restarts, the step of the standard protocol."""
+class Asked(AttackSettings):
+    """Untargeted, two restarts with one loss, the step of the standard protocol; any counts."""
 
+    protocol: ProtocolName = "standard"
+    losses: tuple[AttackLoss, ...] = ("cross_entropy",)
     targeted: bool = False
-    stop: str = "label"
+    stop: Stop = "label"
     steps: tuple[int, ...] = (STEPS,)
-    step_size: float | None = None
     relative_step: float | None = 2.5
     restarts: int = 2
 
-    @property
-    def attempts(self) -> int:
-        """Each start has one loss."""
-        return self.restarts
+    def __post_init__(self) -> None:
+        """Several counts may share a step that depends on their number."""
 
 
 def attempt(image: int, hit: int | None = None, **changes: Any) -> Row:

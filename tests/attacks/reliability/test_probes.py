@@ -22,9 +22,7 @@ def test_probes_stand_apart_from_traces() -> None:
     assert all(d.value is None for d in trust.only("probe").diagnostics)
     assert len(trust.only("probe").diagnostics) == sum(c.needs == "probe" for c in CHECKS.values())
     assert trust.only("traces", "settings").verdict == "undecided"  # one epsilon makes no curve
-    assert trust.sentence == (
-        "Nothing was found against the attack, but 7 of 17 diagnostics are undecided."
-    )
+    assert trust.sentence == ("No diagnostic failed, but 7 of 17 are undecided.")
 
 
 def test_a_probe_that_lacks_an_epsilon_is_not_taken_for_both() -> None:

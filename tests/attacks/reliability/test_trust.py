@@ -14,8 +14,8 @@ from evaluator.attacks.reliability import (
     HEADERS,
     Probes,
     assess_attack,
-    trust_document,
-    trust_rows,
+    assessment_document,
+    assessment_rows,
 )
 from evaluator.attacks.reliability.diagnostics import percent
 from evaluator.errors import InputError
@@ -173,7 +173,7 @@ def test_a_search_that_never_ended_is_undecided_and_no_pass() -> None:
     rows = attacked(changes={"steps": 7, "loss": np.ones(7)})
     found = named(of(records(rows)), "oscillation")
     assert found.verdict == "undecided"
-    assert "40 images stand and have no 50 steps to judge them by" in found.sentence
+    assert "40 images stand without 50 recorded steps" in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -262,11 +262,11 @@ def test_epsilons_are_written_as_in_the_tables_of_numbers() -> None:
     table = records(attacked(300))
     long = assess_attack(Asked(relative_step=None, step_size=2 / 255), {0.002: table})
     trust = assess_attack(Asked(relative_step=1.0), {4 / 255: table, 8 / 255: table})
-    assert {row[2] for row in trust_rows(trust)} == {"", "4/255", "8/255"}
+    assert {row[2] for row in assessment_rows(trust)} == {"", "4/255", "8/255"}
     assert "from 4/255 to 8/255 only" in named(trust, "flat_curve").sentence
     short = [d for d in trust.diagnostics if (d.name, d.epsilon) == ("travel_budget", 8 / 255)]
     assert "too short for epsilon 8/255: " in short[0].sentence
-    assert [row[3] for row in trust_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
+    assert [row[3] for row in assessment_rows(long) if row[0].startswith("how far")] == ["9,804 %"]
     enough = assess_attack(Asked(), {4 / 255: table})
     assert "that epsilon 4/255 is wide" in named(enough, "travel_budget").sentence
 
@@ -287,17 +287,19 @@ def test_any_smaller_epsilon_counts_against_a_larger_one() -> None:
 
 def test_what_cannot_be_judged_is_refused_by_name() -> None:
     table = records(attacked())
-    with pytest.raises(InputError, match="none of any epsilon"):
+    with pytest.raises(InputError, match="no epsilon has any"):
         assess_attack(Asked(), {})
     with pytest.raises(InputError, match="lack the columns loss, turned"):
         of(table.drop_columns(["loss", "turned"]))
-    with pytest.raises(InputError, match="over 50 steps cannot be judged at 40"):
+    with pytest.raises(InputError, match="over 50 steps cannot be assessed at 40"):
         of(table, steps=40)
-    with pytest.raises(InputError, match=r"of epsilon 0.02, at which .*expected one of 0.01"):
+    with pytest.raises(InputError, match=r"has epsilon 0.02, at which .*expected one of 0.01"):
         assess_attack(Asked(), {EPSILON: table}, Probes(noise={0.02: probe([])}))
-    with pytest.raises(InputError, match="attack on 0300 cannot be judged: expected 50 finite"):
+    with pytest.raises(
+        InputError, match="attack on 0300 cannot be assessed: its records should have 50 finite"
+    ):
         of(records(attacked(changes={"loss": np.full(STEPS, np.nan)})))
-    with pytest.raises(InputError, match="got 0"):
+    with pytest.raises(InputError, match="but have 0"):
         of(records(attacked(changes={"loss": None})))
 
 
@@ -315,7 +317,7 @@ def test_the_documentation_names_every_diagnostic_with_its_bound() -> None:
 
 def test_rows_and_document_say_the_same() -> None:
     trust = of(records(attacked(changes={"turned": 0.9})))
-    rows, document = trust_rows(trust), trust_document(trust)
+    rows, document = assessment_rows(trust), assessment_document(trust)
     assert json.loads(json.dumps(document)) == document
     assert [row[-1] for row in rows] == [d["verdict"] for d in document["diagnostics"]]
     assert {len(row) for row in rows} == {len(HEADERS)}

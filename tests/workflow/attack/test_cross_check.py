@@ -128,14 +128,14 @@ def test_differences_within_the_bounds_are_listed_with_their_margins(
     before = read_run(run, (Condition(),)).finished[Condition()].to_pylist()
     made, told = attack(tree, tmp_path / "attack", planted, batch_size=9)
     lines = [
-        f"{before[row]['id']}: PyTorch says class {before[row]['top5'][0]}, torch class "
+        f"{before[row]['id']}: PyTorch predicts class {before[row]['top5'][0]}, torch class "
         f"{before[row]['top5'][1]}, margin {margin:.2g} (label class {before[row]['label']})"
         for row, margin in ((4, large), (1, small))
     ]
     assert told == [
         *lines,
         f"7 clean predictions compared with {planted}: 2 differ, the largest margin {large:.2g}, "
-        f"where parity's bounds leave room for {room:.2g}.",
+        f"where parity's bounds allow {room:.2g}.",
     ]
     assert [c["epsilon"] for c in benchmark_of(made).conditions] == list(EPSILONS)
 
@@ -148,7 +148,7 @@ def test_ten_differences_are_listed_and_the_others_counted(
     planted = rewritten(run, tmp_path / "planted", prefer(margins))
     for name, size in (("one", 20), ("several", 4)):  # images in a batch, and so in a shard
         _, told = attack(photos, tmp_path / name, planted, batch_size=size)
-        assert sum("PyTorch says" in line for line in told) == 10
+        assert sum("PyTorch predicts" in line for line in told) == 10
         assert told[10] == "and 2 more"
         assert told[11].startswith(f"20 clean predictions compared with {planted}: 12 differ, ")
         assert len(told) == 12
@@ -161,9 +161,7 @@ def test_a_margin_beyond_the_bounds_stops_the_attack_before_anything_is_written(
     planted = rewritten(run, tmp_path / "planted", prefer({0: 1.1 * room}))
     with pytest.raises(ParityError, match=r"contradict each other: n\d+/\S+ is class \d+ in") as e:
         attack(tree, tmp_path / "attack", planted)
-    assert f"by {1.1 * room:.2g} logits, where parity's bounds leave room for {room:.2g}" in (
-        one_line(e)
-    )
+    assert f"by {1.1 * room:.2g} logits, where parity's bounds allow {room:.2g}" in (one_line(e))
     assert "nothing of these images was written" in str(e.value)
     assert not list((tmp_path / "attack").rglob("*.parquet"))
 
@@ -220,7 +218,7 @@ def test_a_class_that_is_not_among_the_five_has_a_larger_margin_than_the_fifth(
 
     run = score(tree, tmp_path / "engine")
     planted = rewritten(run, tmp_path / "planted", permute)
-    with pytest.raises(ParityError, match=r"there by more than 2\.3 logits"):  # log 10
+    with pytest.raises(ParityError, match=r"in the run by more than 2\.3 logits"):  # log 10
         attack(tree, tmp_path / "attack", planted)
 
 
@@ -304,7 +302,7 @@ def test_what_an_attack_has_already_is_compared_when_it_goes_on(
     with interrupted(monkeypatch, after=1):
         attack(tree, out, None)  # type: ignore[arg-type]
     assert len(list(out.rglob("*.parquet"))) == 1
-    with pytest.raises(ParityError, match=rf"the records that {out} has already are not conf") as e:
+    with pytest.raises(ParityError, match=rf"the records in {out} are not conf") as e:
         attack(tree, out, planted, epsilons=EPSILONS[:1])
     one_line(e)
     assert len(list(out.rglob("*.parquet"))) == 1
@@ -350,7 +348,8 @@ def test_skipped_images_are_left_out_on_either_side(tree: Path, tmp_path: Path) 
     bad.write_bytes(bytes_before)
     _, told = attack(tree, tmp_path / "other", partly.folder)
     assert told[-1] == (
-        f"6 clean predictions compared with {partly.folder}: 0 differ; 1 more was skipped there."
+        f"6 clean predictions compared with {partly.folder}: 0 differ; "
+        "1 more was skipped in that run."
     )
 
 
@@ -371,13 +370,13 @@ def test_a_run_that_cannot_be_compared_with_is_one_line(tree: Path, tmp_path: Pa
     wide = score(tree, tmp_path / "wide", crop_px=48)
     for against, message in (
         (tmp_path / "no", "is not a run: it has no run.json"),
-        (attacked_run.folder, "is one of whitebox, and clean predictions are compared with one"),
+        (attacked_run.folder, "is one of whitebox, but a run of imagenet is needed"),
         (cut.folder, "is not finished: 6 of 7 images. Complete it with: evaluator score small im"),
         (nothing.folder, "is not finished: 0 of 7 images. The command that began it continues it"),
-        (other.folder, f"is of other weights: they are {other.key.weights_sha256[:12]}... there"),
-        (wide.folder, "is of other pixels: crop_px is 48 there, 32 here; resize_px"),
+        (other.folder, f"has other weights: {other.key.weights_sha256[:12]}..., not"),
+        (wide.folder, "has other preprocessing: crop_px is 48 there, 32 here; resize_px"),
         (some.folder, f"lacks 4 of the 7 images that are attacked, first {lacks}. Score all"),
-        (generated, "is of other photos under the same names: their generated.json differ"),
+        (generated, "has other photos under the same names: their generated.json files differ"),
     ):
         with pytest.raises(InputError) as error:
             attack(tree, tmp_path / "attack", against)

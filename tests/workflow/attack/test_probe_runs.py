@@ -21,7 +21,7 @@ from evaluator.tests.second_attack import Images, papers_attack
 from evaluator.tests.small import one_line
 from evaluator.tests.transfers import SIDE, network_of, transfer_rows
 from evaluator.tests.whitebox_runs import rows
-from evaluator.workflow.attack import probe_runs as probes
+from evaluator.workflow.attack import probe_plan as probes
 from evaluator.workflow.report.probe_records import probe_records
 from evaluator.workflow.runs.attack_scores import epsilons_there
 from evaluator.workflow.runs.scored_run import read_runs
@@ -257,12 +257,24 @@ def test_other_choices_are_refused_before_anything_is_attacked(
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        ({"probe_images": 0}, "A probe of 0 images is none"),
-        ({"probe_queries": 0}, "A probe of 0 queries is none"),
-        ({"probe_images": 2.5}, "A probe of 2.5 images is none: expected a whole number"),
-        ({"probe_queries": 2.5}, "A probe of 2.5 queries is none: expected a whole number"),
-        ({"probe": False}, "--probe-images is of probes: add --probe"),
-        ({"probe": False, "probe_images": None}, "--probe-queries is of probes: add --probe"),
+        (
+            {"probe_images": 0},
+            "Invalid number of probe images: 0. Expected an integer of at least 1",
+        ),
+        (
+            {"probe_queries": 0},
+            "Invalid number of probe queries: 0. Expected an integer of at least 1",
+        ),
+        (
+            {"probe_images": 2.5},
+            "Invalid number of probe images: 2.5. Expected an integer of at least 1",
+        ),
+        (
+            {"probe_queries": 2.5},
+            "Invalid number of probe queries: 2.5. Expected an integer of at least 1",
+        ),
+        ({"probe": False}, "--probe-images requires --probe"),
+        ({"probe": False, "probe_images": None}, "--probe-queries requires --probe"),
     ],
 )
 def test_choices_that_are_none_are_refused(

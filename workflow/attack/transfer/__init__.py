@@ -1,1 +1,1 @@
-"""Attacks made on one model and classified by others."""
+"""Attacks on one model, whose images others classify."""

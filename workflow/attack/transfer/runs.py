@@ -1,4 +1,4 @@
-"""The runs of a transferred attack: one of each victim, and that of the images that are kept."""
+"""The runs of a transferred attack: one for each target model, and one for saved images."""
 
 import os
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....attacks.saved_images import KeptImages, announce_size
+from ....attacks.saved_images import SavedImages, announce_size
 from ....contracts import (
     Engine,
     Progress,
@@ -18,203 +18,179 @@ from ....contracts import (
 )
 from ....errors import InputError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
-from ....evaluate.benchmarks.whitebox import WHITEBOX
 from ....records.run import MANIFEST, key_sha256, open_run
 from ....records.shards import Pace, shard_path, shards_of
 from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
-from ...runs.available_images import AvailableImages
 from ...runs.provenance import circumstances, default_folder
 from ...runs.run_data import RunData, find_folder
-from ...runs.selection import Selection
 from ...runs.start import images_per_second, open_or_create_run
-from ..job import AttackedData, ImageChoice, attack_circumstances, pace_of
+from ..job import AttackedData, PreparedAttack, pace_of
 from .shards import cut_of
 from .targets import OpenTarget, TransferTarget
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What all passes share."""
-
-    job: AttackedData
-    source: TransferSource
-    selection: Selection
-    images: ImageChoice
-    attacked: ResolvedModel
-    at_hand: AvailableImages
-
-
-@dataclass(frozen=True)
-class TransferOptions:
-    """Where runs lie, and how many images are attacked at a time: unless a run says otherwise."""
-
-    out: Path | None
-    keep: Path | None
-    batch: int
-    batch_size: int | None
-    verify_data: bool
-
-
-@dataclass(frozen=True)
-class KeptRun(KeptImages):
-    """A folder that keeps images, as this command uses it.
+    """A transferred attack.
 
     Attributes:
-        data: Its photos, compared with those at hand.
+        attack: The attack on the source.
+        source: The source, and which image is handed on.
+        out: Folder that holds the run of each target model; ``None`` if not given.
+        keep: Folder that images are saved in; ``None`` if they are not.
+    """
+
+    attack: PreparedAttack
+    source: TransferSource
+    out: Path | None
+    keep: Path | None
+
+    def begin_run(
+        self, folder: Path, key: RunKey, subject: ResolvedModel, pace: Pace | None, like: Run | None
+    ) -> Run:
+        """Begin or continue a run; a new one gets the shard and batch size of ``like``."""
+        attack = self.attack
+        batch = attack.choice.batch_on(attack.job.network.device)
+        return open_or_create_run(
+            folder, key, subject, attack.selection, pace, batch, attack.choice.batch_size, like=like
+        )
+
+    def checked_data(self, run: Run, progress: Progress, *, option: str = "--out") -> RunData:
+        """The images of a run, once they are known to be the available ones."""
+        attack = self.attack
+        conditions = attack.selection.conditions
+        data = RunData(run, attack.available, progress, conditions=conditions, option=option)
+        data.check(every_file=attack.choice.verify_data)
+        return data
+
+
+@dataclass(frozen=True)
+class SavedRun(SavedImages):
+    """A folder of saved images.
+
+    Attributes:
+        data: Its photos, compared with the available ones.
     """
 
     data: RunData
 
 
 def open_targets(
-    victims: Sequence[TransferTarget],
+    targets: Sequence[TransferTarget],
     transfer: Transfer,
-    asked: TransferOptions,
     opened: ExitStack,
     progress: Progress,
-) -> tuple[KeptRun | None, list[OpenTarget]]:
-    """The victims with their engines and runs; new runs are cut as the first that is there.
+) -> tuple[SavedRun | None, list[OpenTarget]]:
+    """Open the engines and runs of target models; new runs have the shards of the first old one.
 
     Raises:
-        InputError: If a run is cut otherwise than the images that are kept.
+        InputError: If a run has shards of another size than the saved images.
     """
-    keys = [_key(victim, transfer) for victim in victims]
+    keys = [_key(target, transfer) for target in targets]
     folders = [
-        _folder(victim.subject, key, asked.out, transfer, progress)
-        for victim, key in zip(victims, keys, strict=True)
+        _folder(target.subject, key, transfer, progress)
+        for target, key in zip(targets, keys, strict=True)
     ]
     engines = [
-        opened.enter_context(v.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
-        for v in victims
+        opened.enter_context(t.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
+        for t in targets
     ]
-    places = [*([asked.keep] if asked.keep else []), *folders]
+    places = [*([transfer.keep] if transfer.keep else []), *folders]
     like = next((open_run(place) for place in places if (place / MANIFEST).is_file()), None)
-    sizes = [v.believed.loaded.placement.kind.batch_size(e.device) for v, e in
-             zip(victims, engines, strict=True)]  # fmt: skip
-    pace = None if like is not None else _pace(transfer.job, engines, sizes, progress)
-    kept, found = None, []
-    if asked.keep is not None:
-        kept = _kept(asked.keep, transfer, pace, asked, like, progress)
-        like = kept.run
-    for victim, key, folder, engine, size in zip(
-        victims, keys, folders, engines, sizes, strict=True
+    sizes = [t.believed.loaded.placement.kind.batch_size(e.device) for t, e in
+             zip(targets, engines, strict=True)]  # fmt: skip
+    pace = None if like is not None else _pace(transfer.attack.job, engines, sizes, progress)
+    saved = None
+    if transfer.keep is not None:
+        saved = _saved_run(transfer.keep, transfer, pace, like, progress)
+        like = saved.run
+    open_targets = []
+    for target, key, folder, engine, size in zip(
+        targets, keys, folders, engines, sizes, strict=True
     ):
-        run = open_or_create_run(
-            folder,
-            key,
-            victim.subject,
-            transfer.selection,
-            pace,
-            asked.batch,
-            asked.batch_size,
-            like=like,
-        )
+        run = transfer.begin_run(folder, key, target.subject, pace, like)
         like = like or run
-        data = _checked_data(run, transfer, asked, progress)
-        if kept is not None and cut_of(kept.run) != cut_of(run):
-            raise InputError(
-                f"{printable(run.folder)} is cut into shards of {run.manifest.shard_size} images, "
-                f"what is kept in {printable(kept.run.folder)} into "
-                f"{kept.run.manifest.shard_size}: choose another --out, or another --keep."
-            )
-        made = _made(victim, engine, run, transfer)
+        data = transfer.checked_data(run, progress)
+        _refuse_other_cut(run, saved)
+        provenance = _provenance(target, engine, run, transfer)
         limit = BatchLimit(size)
-        found.append(OpenTarget(victim, engine, size, run, made, limit, progress.note, data))
-    return kept, found
+        open_targets.append(
+            OpenTarget(target, engine, size, run, provenance, limit, progress.note, data)
+        )
+    return saved, open_targets
 
 
 def run_place(subject: ResolvedModel, out: Path) -> Path:
-    """The run's folder in the one that a user names."""
+    """Folder of a target model's run in the folder that a user names."""
     return out / subject.spec.name.replace(":", "-").replace("/", "-")
 
 
-def _folder(
-    subject: ResolvedModel, key: RunKey, out: Path | None, transfer: Transfer, progress: Progress
-) -> Path:
-    if out is not None:
-        return run_place(subject, out)
+def _folder(subject: ResolvedModel, key: RunKey, transfer: Transfer, progress: Progress) -> Path:
+    if transfer.out is not None:
+        return run_place(subject, transfer.out)
     default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
-    return find_folder(default, transfer.at_hand, progress)
+    return find_folder(default, transfer.attack.available, progress)
 
 
-def _checked_data(
-    run: Run,
-    transfer: Transfer,
-    asked: TransferOptions,
-    progress: Progress,
-    *,
-    option: str = "--out",
-) -> RunData:
-    """The images of a run, which are those at hand."""
-    conditions = transfer.selection.conditions
-    data = RunData(run, transfer.at_hand, progress, conditions=conditions, option=option)
-    data.check(every_file=asked.verify_data)
-    return data
+def _refuse_other_cut(run: Run, saved: SavedRun | None) -> None:
+    if saved is not None and cut_of(saved.run) != cut_of(run):
+        raise InputError(
+            f"{printable(run.folder)} has shards of {run.manifest.shard_size} images, the saved "
+            f"images in {printable(saved.run.folder)} have shards of "
+            f"{saved.run.manifest.shard_size}. Choose another --out or another --keep."
+        )
 
 
-def _key(victim: TransferTarget, transfer: Transfer) -> RunKey:
-    job, images = transfer.job, transfer.images
-    return RunKey(
+def _key(target: TransferTarget, transfer: Transfer) -> RunKey:
+    source = transfer.source
+    protocol = transfer.attack.job.settings.protocol
+    return replace(
+        transfer.attack.key(),
         benchmark=TRANSFER.name,
-        protocol=protocol_name("transfer", job.settings.protocol, transfer.source.image),
-        weights_sha256=victim.believed.loaded.weights_sha256,
-        engine=victim.spec,
-        preprocessing=victim.subject.spec.preprocessing,
-        ids_sha256=transfer.selection.ids_sha256,
-        generated=job.source.generated,
-        limit=images.limit,
-        seed=job.settings.seed,
-        subset=images.subset,
-        attack=job.settings,
-        transfer=transfer.source,
+        protocol=protocol_name("transfer", protocol, source.image),
+        weights_sha256=target.believed.loaded.weights_sha256,
+        engine=target.spec,
+        preprocessing=target.subject.spec.preprocessing,
+        transfer=source,
     )
 
 
-def _kept(
-    folder: Path,
-    transfer: Transfer,
-    pace: Pace | None,
-    asked: TransferOptions,
-    like: Run | None,
-    progress: Progress,
-) -> KeptRun:
-    """The folder that keeps images: a run of the source under its own attack."""
-    job, subject = transfer.job, transfer.attacked
-    key = replace(
-        _key(TransferTarget(subject, job.network.believed), transfer),
-        benchmark=WHITEBOX.name,
-        protocol=protocol_name("whitebox", job.settings.protocol),
-    )
-    run = open_or_create_run(
-        folder, key, subject, transfer.selection, pace, asked.batch, asked.batch_size, like=like
-    )
-    data = _checked_data(run, transfer, asked, progress, option="--keep")
+def _saved_run(
+    folder: Path, transfer: Transfer, pace: Pace | None, like: Run | None, progress: Progress
+) -> SavedRun:
+    """The folder of saved images: a run of the source under its own attack."""
+    attack = transfer.attack
+    job, selection = attack.job, attack.selection
+    key = replace(attack.key(), transfer=transfer.source)
+    run = transfer.begin_run(folder, key, attack.subject, pace, like)
+    data = transfer.checked_data(run, progress, option="--keep")
     side = job.preprocessing.crop_px
-    shards = shards_of(transfer.selection.conditions, len(job.items), run.manifest.shard_size)
+    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
     missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
     if missing:
         announce_size(folder, missing * job.settings.attempts, side, progress)
-    made = attack_circumstances(job.network, transfer.images, run.manifest.batch_size)
-    return KeptRun(run, made, side, data)
+    return SavedRun(run, attack.provenance(run.manifest.batch_size), side, data)
 
 
-def _made(victim: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
-    made = circumstances(
-        victim.believed,
+def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
+    """Facts that the provenances of all shards of a target model share."""
+    attack = transfer.attack
+    provenance = circumstances(
+        target.believed,
         engine.device,
-        {**engine.versions, **transfer.job.network.believed.loaded.placement.kind.versions()},
-        transfer.images.places,
-        transfer.images.labels,
+        {**engine.versions, **attack.job.network.believed.loaded.placement.kind.versions()},
+        attack.images.places,
+        attack.images.labels,
         run.manifest.batch_size,
     )
-    return replace(made, adversarial_parity=victim.adversarial)
+    return replace(provenance, adversarial_parity=target.adversarial)
 
 
 def _pace(
     job: AttackedData, engines: Sequence[Engine], sizes: Sequence[int], progress: Progress
 ) -> Pace:
-    """How fast an image is attacked, and classified twice by every victim."""
+    """How fast an image is attacked, and classified twice by every target model."""
     seconds = 1 / pace_of(job, progress).items_per_second
     for engine, size in zip(engines, sizes, strict=True):
         seconds += 2 / images_per_second(engine, size)

@@ -1,11 +1,11 @@
-"""One pass over a shard: attacked once, or read as it was kept, for everyone who lacks it."""
+"""One pass over a shard: its images are attacked once, or read if they were saved, for all runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ....attacks.saved_images import KeptImages
+from ....attacks.saved_images import SavedImages
 from ....attacks.transfer import hands_on
 from ....contracts import Item, Provenance, Run, Shard, TransferSource
 from ....errors import InputError, printable
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 class ShardConsumer(Protocol):
-    """What someone makes of the images of one shard. Use it as a context manager."""
+    """What is done with the images of one shard. Use it as a context manager."""
 
     run: Run
-    made: Provenance
+    provenance: Provenance
 
     def clean(self, image: "CleanImage") -> None:
-        """One that is about to be attacked."""
+        """Take an image that is about to be attacked."""
 
     def consume(self, item: Item, attempt: int, image: Any) -> None:
-        """What came out of an attempt on it."""
+        """Take the image that an attempt hands on."""
 
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
-        """Its records, from those of the attack; once, at the end."""
+        """Records of the shard, from those of the attack; called once, at the end."""
 
     def __enter__(self) -> Self: ...
 
@@ -44,73 +44,75 @@ class ShardConsumer(Protocol):
 
 
 class ImageConsumer(Protocol):
-    """Someone who is handed the images of every shard: a model that classifies, or a folder."""
+    """What the images of every shard are handed to: a target model, or a folder."""
 
     @property
     def run(self) -> Run:
-        """Where its records belong."""
+        """The run that the records belong to."""
 
     @property
     def data(self) -> RunData:
-        """The photos of the run, compared with those at hand."""
+        """The photos of the run, compared with the available ones."""
 
     def begin(self, shard: Shard) -> ShardConsumer:
-        """Its part of a shard."""
+        """Begin a shard."""
 
     def stop(self) -> None:
-        """End what is computed now, which has become useless."""
+        """End what is being computed, which has become useless."""
 
 
 def cut_of(run: Run) -> tuple[int, int]:
-    """How a run is cut: one pass serves all that are cut alike."""
+    """Shard and batch size of a run; one pass serves all runs with the same."""
     return run.manifest.shard_size, run.manifest.batch_size
 
 
 def shard_work(
     first: ImageConsumer,
     everyone: Sequence[ImageConsumer],
-    kept: KeptImages | None,
+    saved: SavedImages | None,
     job: AttackedData,
     source: TransferSource,
     *,
     compare: Compare,
 ) -> Work:
-    """What makes one shard of a run, and of the others that are cut alike and lack it as well.
+    """The function that makes one shard of a run, and of other runs of the same cut that lack it.
 
     Args:
-        first: Whose run it is.
-        everyone: The others, and this one.
-        kept: Where images are kept; what is there is not made again.
-        job: What the source is attacked with.
-        source: The model that is attacked, and which images are handed on.
-        compare: Is given the records of the attack before anyone keeps anything of the shard.
+        first: Consumer that the run belongs to.
+        everyone: All consumers, this one included.
+        saved: Folder of saved images, which are not made again.
+        job: Network, settings and images of the attack on the source.
+        source: The source, and which image is handed on.
+        compare: Function that checks the records of the attack before anything is written.
     """
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         import pyarrow as pa
 
         clock, read = ShardClock(), ReadImages()
-        lacking = [r for r in everyone if r is not first and _lacks(r, first, shard)]
+        others = [other for other in everyone if other is not first]
+        lacking = [other for other in others if _lacks(other, first, shard)]
         with ExitStack() as stack:
-            parts = [stack.enter_context(r.begin(shard)) for r in (first, *lacking)]
-            if kept is not None and kept.has(shard):
-                records = _again(kept, shard, parts, job, read, advance)
+            parts = [stack.enter_context(consumer.begin(shard)) for consumer in (first, *lacking)]
+            if saved is not None and saved.has(shard):
+                records = _hand_on_saved(saved, shard, parts, job, read, advance)
             else:
-                records = _attacked(shard, parts, job, source, read, advance)
+                records = _attack(shard, parts, job, source, read, advance)
             compare(pa.Table.from_batches([records]), shard, [part.run for part in parts])
             tables = [part.records(records) for part in parts]
-        made = [
-            clock.provenance(part.made, job.room.size, read.digest.hexdigest()) for part in parts
+        provenances = [
+            clock.provenance(part.provenance, job.room.size, read.digest.hexdigest())
+            for part in parts
         ]
-        for part, table, provenance in list(zip(parts, tables, made, strict=True))[1:]:
+        for part, table, provenance in list(zip(parts, tables, provenances, strict=True))[1:]:
             advance(0)  # raises where the work has become useless
             write_shard(part.run, shard, table, provenance)
-        return tables[0], made[0]
+        return tables[0], provenances[0]
 
     return work
 
 
-def _attacked(
+def _attack(
     shard: Shard,
     parts: Sequence[ShardConsumer],
     job: AttackedData,
@@ -118,7 +120,7 @@ def _attacked(
     read: ReadImages,
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
-    """Make the images, and hand each on as its attempt ends; the records of the attack."""
+    """Make the images, and hand each on as its attempt ends. Returns the records of the attack."""
     from ....attacks.pgd.pgd import run_pgd
     from ....attacks.records import attack_records
 
@@ -139,36 +141,35 @@ def _attacked(
     return attack_records(items, attempts, read.skipped)
 
 
-def _again(
-    kept: KeptImages,
+def _hand_on_saved(
+    saved: SavedImages,
     shard: Shard,
     parts: Sequence[ShardConsumer],
     job: AttackedData,
     read: ReadImages,
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
-    """Hand on what was kept; the photos themselves are in the data, and must be the same."""
+    """Hand on saved images; the photos are read again from the data, and must be the same."""
     items = job.items[shard.start : shard.stop]
     for _ in _shown_to(parts, images_of(job, items, read)):
         advance(1)
     advance(len(read.skipped))
-    records, made = kept.records(shard)
-    if made.data_sha256 != read.digest.hexdigest():
+    records, provenance = saved.records(shard)
+    if provenance.data_sha256 != read.digest.hexdigest():
         raise InputError(
-            f"The photos of {printable(shard_path(kept.run, shard))} are not those that were "
-            "attacked: the data changed since. Give the data as they were, or keep into another "
-            "--keep."
+            f"The photos of {printable(shard_path(saved.run, shard))} have changed since they were "
+            "attacked. Restore them, or save the images in another --keep."
         )
     by_id = {item.id: item for item in items}
-    for id, attempt, image in kept.images(shard):
+    for id, attempt, image in saved.images(shard):
         for part in parts:
             part.consume(by_id[id], attempt, image)
         advance(0)
     return records
 
 
-def _lacks(one: ImageConsumer, first: ImageConsumer, shard: Shard) -> bool:
-    return cut_of(one.run) == cut_of(first.run) and not shard_path(one.run, shard).is_file()
+def _lacks(other: ImageConsumer, first: ImageConsumer, shard: Shard) -> bool:
+    return cut_of(other.run) == cut_of(first.run) and not shard_path(other.run, shard).is_file()
 
 
 def _shown_to(

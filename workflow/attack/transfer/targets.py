@@ -1,4 +1,4 @@
-"""The models that are to classify what was made on another one: opened, believed, asked."""
+"""Target models of a transferred attack: their parity on adversarial images, and their classes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARITY_STEPS = 10
-"""Of the attack on the sample photos; images after more of them are no further from photos."""
+"""Steps of the attack on the sample photos; more of them move images no further from photos."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class TransferTarget:
 
     Attributes:
         subject: The model.
-        believed: Its engine, and how far it is believed on photos.
-        adversarial: How far on adversarial images; none for the reference, or where it was waived.
+        believed: Its engine, and the parity of that on photos.
+        adversarial: Parity on adversarial images; ``None`` for the reference, or if not required.
     """
 
     subject: ResolvedModel
@@ -59,109 +59,110 @@ class TransferTarget:
 
     @property
     def spec(self) -> EngineSpec:
-        """What it computes, of images."""
+        """What the engine computes, from images."""
         return replace(self.believed.loaded.spec, input_kind="images")
 
 
 @dataclass
 class OpenTarget:
-    """A victim at work.
+    """A target model whose engine and run are open.
 
     Attributes:
-        victim: Which.
-        engine: Opened, for images.
-        batch_size: Images that it is given at once.
-        run: Where its records belong.
-        made: What the provenances of its shards share.
-        limit: The largest batch that the engine is given.
+        target: The target model.
+        engine: Its engine, for images.
+        batch_size: Images in a batch.
+        run: The run that its records belong to.
+        provenance: Facts that the provenances of its shards share.
+        limit: Largest batch that the engine is given.
         note: Callback that is given the sentence to print when the limit becomes smaller.
-        data: The photos of the run, compared with those at hand.
-        clean: Its class of each clean image that it has seen: the same at every epsilon.
+        data: The photos of the run, compared with the available ones.
+        clean: Predicted class of each clean image so far, which is the same at every epsilon.
     """
 
-    victim: TransferTarget
+    target: TransferTarget
     engine: Engine
     batch_size: int
     run: Run
-    made: Provenance
+    provenance: Provenance
     limit: BatchLimit
     note: Callable[[str], None]
     data: RunData
     clean: dict[str, int] = field(default_factory=dict)
 
     def begin(self, shard: Shard) -> "ShardOfTarget":
-        """Its part of a shard."""
+        """Begin a shard."""
         return ShardOfTarget(self)
 
     def stop(self) -> None:
-        """End what is computed now."""
+        """End what is being computed."""
         self.engine.stop()
 
 
 class Classifier:
-    """Classes of images that come one by one, by an engine, in its batches and their order."""
+    """Classes of images that come one by one, computed in batches, in their order."""
 
-    def __init__(self, victim: OpenTarget) -> None:
-        self._victim = victim
+    def __init__(self, target: OpenTarget) -> None:
+        self._target = target
         self._waiting: list[tuple[Item, Any]] = []
         self._classes: list[int] = []
 
     def add(self, item: Item, image: Any) -> None:
-        """One more image (3, S, S)."""
+        """Add an image (3, S, S)."""
         self._waiting.append((item, image))
-        if len(self._waiting) == self._victim.batch_size:
-            self._ask()
+        if len(self._waiting) == self._target.batch_size:
+            self._classify()
 
     def classes(self) -> list[int]:
-        """Of all images so far."""
+        """The classes of all images so far."""
         if self._waiting:
-            self._ask()
+            self._classify()
         return self._classes
 
-    def _ask(self) -> None:
+    def _classify(self) -> None:
         items = tuple(item for item, _ in self._waiting)
-        engine = self._victim.engine
+        engine = self._target.engine
         data = engine.allocate(len(items))
         data[:] = np.stack([image for _, image in self._waiting])
         self._waiting = []
         batch = ImageBatch(data, "images", items)
-        limit, note = self._victim.limit, self._victim.note
-        for part, logits in run_batches(engine, iter([batch]), limit, note):
+        for part, logits in run_batches(
+            engine, iter([batch]), self._target.limit, self._target.note
+        ):
             for item, row in zip(part.items, logits, strict=True):
                 if not np.isfinite(row).all():
                     raise EngineError(
                         f"{engine.spec.backend} gave a logit that is not finite for "
-                        f"{printable(item.id)}, attacked or not: no class of it can be believed."
+                        f"{printable(item.id)}, clean or adversarial, so its class is undefined."
                     )
                 self._classes.append(int(row.argmax()))
 
 
 class ShardOfTarget:
-    """What a victim says of the images of one shard."""
+    """Classes that a target model predicts for the images of one shard."""
 
-    def __init__(self, victim: OpenTarget) -> None:
-        self.run, self.made = victim.run, victim.made
-        self._victim = victim
-        self._clean, self._handed = Classifier(victim), Classifier(victim)
+    def __init__(self, target: OpenTarget) -> None:
+        self.run, self.provenance = target.run, target.provenance
+        self._target = target
+        self._clean, self._adversarial = Classifier(target), Classifier(target)
         self._new: list[str] = []
-        self._places: list[tuple[str, int]] = []
+        self._attempts: list[tuple[str, int]] = []
 
     def clean(self, image: CleanImage) -> None:
-        """One that is about to be attacked."""
-        if image.item.id not in self._victim.clean:
+        """Take an image that is about to be attacked."""
+        if image.item.id not in self._target.clean:
             self._new.append(image.item.id)
             self._clean.add(image.item, image.image)
 
     def consume(self, item: Item, attempt: int, image: Any) -> None:
-        """What came out of an attempt on it."""
-        self._places.append((item.id, attempt))
-        self._handed.add(item, image)
+        """Take the image that an attempt hands on."""
+        self._attempts.append((item.id, attempt))
+        self._adversarial.add(item, image)
 
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
-        """The records of the attack, with what this victim says."""
-        self._victim.clean.update(zip(self._new, self._clean.classes(), strict=True))
-        found = dict(zip(self._places, self._handed.classes(), strict=True))
-        return transfer_records(attack, self._victim.clean, found)
+        """The records of the attack, with the classes that the target model predicts."""
+        self._target.clean.update(zip(self._new, self._clean.classes(), strict=True))
+        classes = dict(zip(self._attempts, self._adversarial.classes(), strict=True))
+        return transfer_records(attack, self._target.clean, classes)
 
     def __enter__(self) -> Self:
         return self
@@ -170,8 +171,8 @@ class ShardOfTarget:
         pass
 
 
-def believed_on_adversarial(
-    victims: Sequence[TransferTarget],
+def check_adversarial_parity(
+    targets: Sequence[TransferTarget],
     job: AttackedData,
     source: TransferSource,
     epsilon: float,
@@ -179,38 +180,38 @@ def believed_on_adversarial(
     parity: bool,
     progress: Progress,
 ) -> list[TransferTarget]:
-    """The victims with their parity on adversarial images, which is measured if it never was.
+    """The target models with their parity on adversarial images, measured if it is not stored.
 
     Args:
-        victims: Whose parity on photos is known.
-        job: What the source is attacked with.
-        source: The model that images are made on.
-        epsilon: The largest that is asked for.
-        parity: Whether it must have passed.
-        progress: Is told what happens.
+        targets: Target models.
+        job: Network, settings and images of the attack on the source.
+        source: The source.
+        epsilon: The largest epsilon of the attack.
+        parity: Whether parity is required.
+        progress: Progress callback.
 
     Raises:
         ParityError: If an engine does not agree with its reference on such images.
     """
-    words = _described(job, source, epsilon)
+    description = _description(job, source, epsilon)
     images: ParityImages | None = None
-    found = []
-    for victim in victims:
-        loaded = replace(victim.believed.loaded, spec=victim.spec)
+    checked = []
+    for target in targets:
+        loaded = replace(target.believed.loaded, spec=target.spec)
         if loaded.is_reference:
-            found.append(victim)
+            checked.append(target)
             continue
-        result = stored_parity(victim.subject, loaded, words)
+        result = stored_parity(target.subject, loaded, description)
         if result is None and parity:
-            images = images or _adversarial(job, epsilon, words)
-            result = compare_logits(victim.subject, loaded, images, progress=progress)
+            images = images or _parity_images(job, epsilon, description)
+            result = compare_logits(target.subject, loaded, images, progress=progress)
         if parity and result is not None and not result.passed:
             raise ParityError(f"On adversarial images: {failure(result, loaded)}")
-        found.append(replace(victim, adversarial=result))
-    return found
+        checked.append(replace(target, adversarial=result))
+    return checked
 
 
-def _described(job: AttackedData, source: TransferSource, epsilon: float) -> str:
+def _description(job: AttackedData, source: TransferSource, epsilon: float) -> str:
     digest = document_sha256([source, _sample_settings(job.settings), epsilon])[:8]
     return (
         f"{len(sample_photos())} sample photos clean, the same attacked on {source.model} at "
@@ -219,7 +220,7 @@ def _described(job: AttackedData, source: TransferSource, epsilon: float) -> str
 
 
 def _sample_settings(settings: AttackSettings) -> AttackSettings:
-    """The attack of which some images are wanted, and not its numbers: a short one."""
+    """A short attack: only its images are needed, not its numbers."""
     return replace(
         attack_settings(settings.protocol, steps=(PARITY_STEPS,)),
         step_size=settings.step_size,
@@ -232,7 +233,7 @@ def _sample_settings(settings: AttackSettings) -> AttackSettings:
     )
 
 
-def _adversarial(job: AttackedData, epsilon: float, words: str) -> ParityImages:
+def _parity_images(job: AttackedData, epsilon: float, description: str) -> ParityImages:
     from ....attacks.pgd.pgd import AttackJob, run_pgd
 
     photos = [
@@ -254,15 +255,15 @@ def _adversarial(job: AttackedData, epsilon: float, words: str) -> ParityImages:
         device=job.network.device.name,
         keep_images=True,
     )
-    made = {attempt.item.id: attempt.adversarial for attempt in run_pgd(attack, photos)}
+    images = {attempt.item.id: attempt.adversarial for attempt in run_pgd(attack, photos)}
     attacked_items = [replace(photo.item, id=f"{photo.item.id} (attacked)") for photo in photos]
     adversarial = [
-        photo.image if (image := made[photo.item.id]) is None else image for photo in photos
+        photo.image if (image := images[photo.item.id]) is None else image for photo in photos
     ]
     return ParityImages(
         items=(*(photo.item for photo in photos), *attacked_items),
         data=np.stack([*(photo.image for photo in photos), *adversarial]).astype(np.float32),
         clean=len(photos),
-        description=words,
+        description=description,
         kind="images",
     )

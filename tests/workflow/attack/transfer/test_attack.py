@@ -220,7 +220,7 @@ def test_a_source_without_weights_is_told_before_anything_is_made(
     def no_network(*_: Any, **__: Any) -> None:
         raise UnavailableError("The weights of flat could not be had.")
 
-    monkeypatch.setattr("evaluator.workflow.attack.transfer.attack.gradient_network", no_network)
+    monkeypatch.setattr("evaluator.workflow.attack.job.gradient_network", no_network)
     told = NullProgress()
     with pytest.raises(UnavailableError, match=r"could not be had\. \(Of the source: --source-w"):
         transfer(tree, "random", tmp_path / "a", EXPORTED, engine=None, progress=told)
@@ -250,7 +250,7 @@ def test_other_sources_and_other_images_are_other_runs(
         ({"restarts": 0}, "0 restarts"),
         ({"epsilons": [1.5]}, r"1.5 is outside \(0, 1\]"),
         ({"batch_size": 0}, "--batch-size 0"),
-        ({"subset": "every-third"}, "no subset 'every-third'"),
+        ({"subset": "every-third"}, "Unknown subset 'every-third'"),
         ({"source": "resnet"}, "resnet"),
     ],
 )

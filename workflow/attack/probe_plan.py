@@ -1,0 +1,150 @@
+"""Probes of an attack: what they are, and where they are stored.
+
+``RUN/probes/<name>`` is a run of its own, of an even sample of the attack's images at the same
+epsilons, under the attack's settings. So probes are checked, resumed and shared among processes as
+attacks are. ``probe_runs.py`` makes them; ``workflow/report/probe_records.py`` reads them for the
+reliability diagnostics.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...contracts import AttackSettings, ProbeName, ProbeSettings, RunKey
+from ...errors import InputError, RunMismatchError, printable
+from ...records.run import MANIFEST, check_run_folder, open_run
+from ...storage.documents import document_differences
+
+PROBES: tuple[ProbeName, ...] = ("noise", "unbounded", "twice-the-steps", "gradient-free")
+"""The cheapest first."""
+
+IMAGES = 200
+"""Images in a probe by default: the fewest that can show a share of 2 % absent."""
+
+NOISE_QUERIES = 100
+SQUARE_QUERIES = 1000
+"""AutoAttack's standard version has 5000."""
+
+
+@dataclass(frozen=True)
+class ProbeChoice:
+    """Choices of a user for probes.
+
+    Attributes:
+        images: Number of images in each probe.
+        queries: Queries of the gradient-free probe per image.
+    """
+
+    images: int = IMAGES
+    queries: int = SQUARE_QUERIES
+
+    @classmethod
+    def of(cls, probe: bool, images: int | None, queries: int | None) -> "ProbeChoice | None":
+        """The choices of a user; ``None`` if no probes are to be made.
+
+        Raises:
+            InputError: If there are choices but no probes, or a number is not positive.
+        """
+        choices = {"images": images, "queries": queries}
+        given = {name: number for name, number in choices.items() if number is not None}
+        if not probe:
+            for name in given:
+                raise InputError(f"--probe-{name} requires --probe.")
+            return None
+        choice = cls(**given)
+        choice.settings()  # refuses numbers that are not positive
+        return choice
+
+    def settings(self) -> tuple[ProbeSettings, ...]:
+        """The settings of every probe, the cheapest first.
+
+        Raises:
+            InputError: If a number is not positive.
+        """
+        queries = {"noise": NOISE_QUERIES, "gradient-free": self.queries}
+        return tuple(ProbeSettings(name, self.images, queries.get(name)) for name in PROBES)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe to make.
+
+    Attributes:
+        settings: Settings of the probe.
+        key: Key of its run.
+        folder: Folder of its run.
+    """
+
+    settings: ProbeSettings
+    key: RunKey
+    folder: Path
+
+    @property
+    def attack(self) -> AttackSettings:
+        """Settings of the attack that it makes; without gradients, of the attack it probes."""
+        assert self.key.attack is not None
+        return self.key.attack
+
+
+def probe_folder(attack: Path, name: ProbeName) -> Path:
+    """Folder of a probe, in the folder of its attack."""
+    return attack / "probes" / name
+
+
+def planned_probes(folder: Path, key: RunKey, choice: ProbeChoice) -> list[Probe]:
+    """The probes of an attack; checked before the attack begins, so that errors come early.
+
+    Args:
+        folder: Folder of the attack's run.
+        key: Key of the attack's run.
+        choice: Choices of the user.
+
+    Raises:
+        InputError: If a number is not positive.
+        OutputError: If something else is in the folder of a probe.
+        RunMismatchError: If a probe was made with other choices.
+    """
+    probes = [
+        Probe(settings, probe_key(key, settings), probe_folder(folder, settings.name))
+        for settings in choice.settings()
+    ]
+    for probe in probes:
+        _refuse_other(probe)
+    return probes
+
+
+def probe_key(attack: RunKey, settings: ProbeSettings) -> RunKey:
+    """Key of the run of a probe."""
+    assert attack.attack is not None
+    return replace(attack, attack=_attack(attack.attack, settings.name), probe=settings)
+
+
+def _refuse_other(probe: Probe) -> None:
+    check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
+    if not (probe.folder / MANIFEST).is_file():
+        return
+    differences = list(document_differences(open_run(probe.folder).key, probe.key))
+    if differences:
+        raise RunMismatchError(
+            f"{printable(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
+            f"Use the options it was made with, or remove {printable(probe.folder.parent)}."
+        )
+
+
+def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
+    """Settings of the attack that a probe makes, which needs no traced sample."""
+    if name == "twice-the-steps":
+        return replace(settings, steps=tuple(2 * count for count in settings.steps), traced=0)
+    if name == "unbounded":
+        return replace(settings, relative_epsilon=False, traced=0)
+    return settings
+
+
+def probe_text(settings: ProbeSettings) -> str:
+    """A probe and its size, in words."""
+    text = {
+        "noise": f"noise, {settings.queries} draws",
+        "unbounded": "epsilon 1",
+        "twice-the-steps": "twice the steps",
+        "gradient-free": f"Square, up to {settings.queries} queries where the attack left some",
+    }[settings.name]
+    return f"{text}, {settings.images:,} image{'s' if settings.images > 1 else ''}"
