@@ -10,6 +10,8 @@ from ...attacks.reliability import (
     Diagnostic,
     Probes,
     assess_attack,
+    assessment_document,
+    assessment_rows,
 )
 from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
 from ...reporting.table import Table
