@@ -37,7 +37,7 @@ def test_a_command_makes_the_images_and_tells_of_them(tmp_path: Path) -> None:
     assert again.stdout == done.stdout
     assert "made before; the existing files are used" in again.stderr
     message = error_of(maximize(out, *words, "--epsilon", "1/255"))
-    assert "holds other maximizing images: settings.epsilon is 4.0 there, 0.003" in message
+    assert "contains other maximizing images: settings.epsilon is 4.0 there, 0.003" in message
 
 
 def test_epsilon_bounds_the_change(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from evaluator.tests.whitebox_runs import (
     network_of,
     rows,
 )
-from evaluator.workflow.attack import whitebox
+from evaluator.workflow.attack import job
 from evaluator.workflow.runs.attack_scores import benchmark_of
 
 
@@ -139,7 +139,7 @@ def test_the_terminal_has_one_sentence_an_attack_and_every_note_once(
 def test_an_unknown_protocol_is_named_instead_of_a_missing_table(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whitebox, "protocol_name", lambda *names: "whitebox-1-anything")
+    monkeypatch.setattr(job, "protocol_name", lambda *names: "whitebox-1-anything")
     report = evaluator.report(attack(tree, tmp_path / "run", limit=1, steps=(2,)).folder)
     assert not any(table.title.startswith("White-box") for table in report.tables())
     (name,) = (results.name for results in report.entries)

@@ -206,7 +206,7 @@ def test_what_is_no_finished_run_of_imagenet_p_is_refused_in_a_line(tmp_path: Pa
         (part, "lacks 1 of 10 perturbations. Complete it with: .* --perturbations scale"),
         (begun, "lacks 10 of 10 perturbations. To continue it, repeat the command that started it"),
         (tmp_path / "two", "holds several: .*two/a, .*two/b. Name one of them"),
-        (tmp_path / "nowhere", "is no folder"),
+        (tmp_path / "nowhere", "is not a folder"),
     ):
         with pytest.raises(InputError, match=message):
             evaluator.report(run, normalize_by=given)

@@ -191,7 +191,7 @@ def test_an_onnx_file_is_measured_against_itself_and_everything_says_so(
     told = NullProgress()
     exported = evaluator.export_model(str(ready), progress=told)
     assert any("exists only as ONNX" in note for note in told.notes)
-    assert any("ends in a softmax, which is left out" in note for note in told.notes)
+    assert any("ends in a softmax, which is removed" in note for note in told.notes)
     parity = exported.parity
     assert parity.passed
     assert parity.reference_name == "ONNX Runtime on the original file"

@@ -296,13 +296,13 @@ def test_skipped_images_are_rows_and_counted_everywhere(
     for path in bad:
         path.unlink()  # a hard link: the others stay as they are
         path.write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"photo-00\d+\.JPEG is no image"):
+    with pytest.raises(ImageError, match=r"photo-00\d+\.JPEG is not an image"):
         score(small, tree, out)
     heard = NullProgress()
     run = score(small, tree, out, on_error="skip", progress=heard)
     (note,) = [note for note in heard.notes if "were skipped" in note]
     assert note.startswith("2 images were skipped; every number counts them. The first: ")
-    assert f"{bad[0]} is no image" in note
+    assert f"{bad[0]} is not an image" in note
     assert note.count(".parquet") == 2
     skipped = [row["id"] for row in rows(run) if row["error"]]  # type: ignore[index]
     assert skipped == [f"{path.parent.name}/{path.name}" for path in bad]
@@ -338,7 +338,7 @@ def test_data_that_changed_under_a_run_are_told_by_number_and_name(
     (tree / "n01440764" / "photo-00003.JPEG").unlink()
     with pytest.raises(RunMismatchError) as caught:
         score(small, tree, tmp_path / "run")
-    assert "29 in each condition, 30 then" in str(caught.value)
+    assert "29 in each condition, 30 before" in str(caught.value)
     missing = "scored but missing now: 1, first n01440764/photo-00003.JPEG"
     assert missing in str(caught.value)
     os.link(tree / "n01440764" / "photo-00000.JPEG", tree / "n01440764" / "photo-00004.JPEG")

@@ -361,7 +361,7 @@ def refused(tmp_path: Path, model: str = "small", **more: Any) -> str:
         ),
         ({"starts": ["noise"], "data": "photos"}, "--data photos cannot be combined with --start."),
         ({"data": "nowhere"}, "nowhere"),
-        ({"data": []}, "No data are named."),
+        ({"data": []}, "No data are given."),
         ({"labels": "list.txt"}, "--labels list.txt requires --data"),
         ({"steps": 0}, "Invalid number of steps: 0."),
         ({"epsilon": 0.0}, "Invalid epsilon: 0."),

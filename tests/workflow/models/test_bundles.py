@@ -101,8 +101,8 @@ def test_a_place_that_holds_something_else_is_refused_before_the_work(
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        (GraphKind("fp16"), "in fp32, taking pixels; asked for was fp16, taking pixels"),
-        (GraphKind("fp32", "images"), "asked for was fp32, taking images"),
+        (GraphKind("fp16"), "in fp32, taking pixels, expected fp16, taking pixels"),
+        (GraphKind("fp32", "images"), "expected fp32, taking images"),
     ],
 )
 def test_another_graph_of_the_same_model_is_not_taken(

@@ -79,7 +79,7 @@ def test_a_worse_result_never_replaces_the_one_that_it_was_compared_with(earlier
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 3
     assert "WORSE" in result.stdout
-    assert "kept as it was" in result.stderr
+    assert "is not overwritten" in result.stderr
     assert earlier.read_bytes() == before
 
 
