@@ -102,12 +102,12 @@ def score(
     selection = select(what, source, values, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
-    believed = select_engine(subject, engine, device, parity=parity, progress=progress)
+    verified = select_engine(subject, engine, device, parity=parity, progress=progress)
     key = RunKey(
         benchmark=what.name,
         protocol=what.protocol,
-        weights_sha256=believed.loaded.weights_sha256,
-        engine=believed.loaded.spec,
+        weights_sha256=verified.loaded.weights_sha256,
+        engine=verified.loaded.spec,
         preprocessing=subject.spec.preprocessing,
         ids_sha256=selection.ids_sha256,
         generated=source.generated,
@@ -117,9 +117,9 @@ def score(
     folder = out or find_folder(
         default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
     )
-    with believed.loaded.open() as opened, decoder_pool(opened) as decoders:
+    with verified.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = open_or_create_scored_run(
-            folder, key, subject, selection, believed, opened, batch_size
+            folder, key, subject, selection, verified, opened, batch_size
         )
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
@@ -140,7 +140,7 @@ def score(
             f"Scoring {subject.spec.name}: {selection.text(what)}, into {printable(folder)}."
         )
         provenance = circumstances(
-            believed, opened.device, opened.versions, places, labels, job.batch_size
+            verified, opened.device, opened.versions, places, labels, job.batch_size
         )
         _complete(run, selection, job, provenance, run_data, progress)
     return run

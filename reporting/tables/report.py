@@ -85,7 +85,7 @@ def provenance_table(models: Sequence[ModelResults], left_out: Sequence[str] = (
 
 
 def _parity(score: Score) -> str:
-    """How far the engine is believed, on photos and where it needs it on adversarial images."""
+    """How far the engine is verified, on photos and, if it needs that, on adversarial images."""
     adversarial = score.adversarial_parity
     on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
     return f"parity {score.parity}{on_adversarial}"

@@ -1,4 +1,4 @@
-"""What cannot be attacked, or not be believed, is told in one line."""
+"""Refusals of attacks are one line each."""
 
 import pytest
 import torch

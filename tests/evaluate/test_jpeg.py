@@ -156,7 +156,7 @@ def test_photos_of_one_thread_do_not_overwrite_each_other() -> None:
     np.testing.assert_array_equal(kept, before)
 
 
-# ------------------------------------------------------------------- where it cannot be believed
+# ------------------------------------------------------------------- where it cannot be relied on
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Reading a run: condition by condition, nothing believed that was changed, bounded memory."""
+"""Reading a run: condition by condition, nothing accepted that was changed, bounded memory."""
 
 import random
 from collections.abc import Callable

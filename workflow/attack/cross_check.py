@@ -125,7 +125,7 @@ class CrossCheck:
         if engine.precision != "fp32":
             self._engine += f" {engine.precision}"
         self._tolerances = [tolerance_of(engine)]
-        if network.believed.status != "reference":
+        if network.verified.status != "reference":
             self._tolerances.append(tolerance_of(network.spec))
         self._agreement = _agreement(against.records.provenance)
         clean = against.clean
@@ -163,7 +163,7 @@ class CrossCheck:
             InputError: If the run has other weights, has other photos, or lacks one.
         """
         run = against.run
-        here = network.believed.loaded.weights_sha256
+        here = network.verified.loaded.weights_sha256
         if run.key.weights_sha256 != here:
             raise InputError(
                 f"{_named(run)} has other weights: {run.key.weights_sha256[:12]}..., not "

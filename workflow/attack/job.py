@@ -118,7 +118,7 @@ class PreparedAttack:
         return RunKey(
             benchmark=WHITEBOX.name,
             protocol=protocol_name("whitebox", job.settings.protocol),
-            weights_sha256=job.network.believed.loaded.weights_sha256,
+            weights_sha256=job.network.verified.loaded.weights_sha256,
             engine=job.network.spec,
             preprocessing=job.preprocessing,
             ids_sha256=self.selection.ids_sha256,
@@ -133,9 +133,9 @@ class PreparedAttack:
         """Facts that the provenances of all shards of the attack share."""
         network = self.job.network
         return circumstances(
-            network.believed,
+            network.verified,
             network.device,
-            network.believed.loaded.placement.kind.versions(),
+            network.verified.loaded.placement.kind.versions(),
             self.images.places,
             self.images.labels,
             batch_size,

@@ -21,21 +21,21 @@ class GradientNetwork:
 
     Attributes:
         network: Network from images (N, 3, S, S) in [0, 1] to logits; its parameters are frozen.
-        believed: PyTorch on that device; on the CPU it is the reference itself.
+        verified: PyTorch on that device; on the CPU it is the reference itself.
     """
 
     network: "nn.Module"
-    believed: VerifiedEngine
+    verified: VerifiedEngine
 
     @property
     def spec(self) -> EngineSpec:
         """What the network computes."""
-        return replace(self.believed.loaded.spec, input_kind="images")
+        return replace(self.verified.loaded.spec, input_kind="images")
 
     @property
     def device(self) -> Device:
         """Device of the network."""
-        return self.believed.loaded.placement.device
+        return self.verified.loaded.placement.device
 
 
 def refuse_without_gradients(subject: ResolvedModel) -> None:

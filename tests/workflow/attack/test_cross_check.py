@@ -273,7 +273,7 @@ def test_the_room_is_that_of_both_precisions(
         }
     )
     network = network_of(small)
-    network = replace(network, believed=replace(network.believed, status=status))
+    network = replace(network, verified=replace(network.verified, status=status))
     kind = EngineSpec("onnxruntime", "0" * 64, precision)
     for factor in (0.95, 1.05):
         margin = factor * room * allowed / FP32

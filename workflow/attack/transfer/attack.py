@@ -187,7 +187,7 @@ def _source_of(attack: PreparedAttack, image: TransferredImage) -> TransferSourc
     return TransferSource(
         model=spec.name,
         weights=str(spec.weights),
-        weights_sha256=attack.job.network.believed.loaded.weights_sha256,
+        weights_sha256=attack.job.network.verified.loaded.weights_sha256,
         engine=attack.job.network.spec,
         preprocessing=attack.job.preprocessing,
         image=image,

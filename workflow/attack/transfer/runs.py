@@ -93,12 +93,12 @@ def open_targets(
         for target, key in zip(targets, keys, strict=True)
     ]
     engines = [
-        opened.enter_context(t.believed.loaded.open(threads=os.cpu_count(), input_kind="images"))
+        opened.enter_context(t.verified.loaded.open(threads=os.cpu_count(), input_kind="images"))
         for t in targets
     ]
     places = [*([transfer.keep] if transfer.keep else []), *folders]
     like = next((open_run(place) for place in places if (place / MANIFEST).is_file()), None)
-    sizes = [t.believed.loaded.placement.kind.batch_size(e.device) for t, e in
+    sizes = [t.verified.loaded.placement.kind.batch_size(e.device) for t, e in
              zip(targets, engines, strict=True)]  # fmt: skip
     pace = None if like is not None else _pace(transfer.attack.job, engines, sizes, progress)
     saved = None
@@ -149,7 +149,7 @@ def _key(target: TransferTarget, transfer: Transfer) -> RunKey:
         transfer.attack.key(),
         benchmark=TRANSFER.name,
         protocol=protocol_name("transfer", protocol, source.image),
-        weights_sha256=target.believed.loaded.weights_sha256,
+        weights_sha256=target.verified.loaded.weights_sha256,
         engine=target.spec,
         preprocessing=target.subject.spec.preprocessing,
         transfer=source,
@@ -177,9 +177,9 @@ def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Tran
     """Facts that the provenances of all shards of a target model share."""
     attack = transfer.attack
     provenance = circumstances(
-        target.believed,
+        target.verified,
         engine.device,
-        {**engine.versions, **attack.job.network.believed.loaded.placement.kind.versions()},
+        {**engine.versions, **attack.job.network.verified.loaded.placement.kind.versions()},
         attack.images.places,
         attack.images.labels,
         run.manifest.batch_size,

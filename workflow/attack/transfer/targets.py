@@ -49,18 +49,18 @@ class TransferTarget:
 
     Attributes:
         subject: The model.
-        believed: Its engine, and the parity of that on photos.
+        verified: Its engine, and the parity of that on photos.
         adversarial: Parity on adversarial images; ``None`` for the reference, or if not required.
     """
 
     subject: ResolvedModel
-    believed: VerifiedEngine
+    verified: VerifiedEngine
     adversarial: ParityResult | None = None
 
     @property
     def spec(self) -> EngineSpec:
         """What the engine computes, from images."""
-        return replace(self.believed.loaded.spec, input_kind="images")
+        return replace(self.verified.loaded.spec, input_kind="images")
 
 
 @dataclass
@@ -197,7 +197,7 @@ def check_adversarial_parity(
     images: ParityImages | None = None
     checked = []
     for target in targets:
-        loaded = replace(target.believed.loaded, spec=target.spec)
+        loaded = replace(target.verified.loaded, spec=target.spec)
         if loaded.is_reference:
             checked.append(target)
             continue

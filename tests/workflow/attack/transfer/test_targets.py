@@ -1,4 +1,4 @@
-"""Engines that classify adversarial images are believed only where they agree on such images."""
+"""Engines that classify adversarial images are used only if they agree on such images."""
 
 from dataclasses import replace
 from pathlib import Path
