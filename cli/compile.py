@@ -39,7 +39,7 @@ def compile_(
         str | None,
         option(
             ENGINE,
-            "Compute capability of the GPU to build for, with tensorrt-rtx only, e.g. sm89. "
+            "Compute capability of the GPU to build for, e.g. sm89. Only with tensorrt-rtx. "
             "Default: any GPU from Ampere on.",
             metavar="smNN",
         ),
