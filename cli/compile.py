@@ -40,7 +40,7 @@ def compile_(
         option(
             ENGINE,
             "Compute capability of the GPU to build for, e.g. sm89. Only with tensorrt-rtx. "
-            "Default: any GPU from Ampere on.",
+            "Default: any GPU from Ampere on; on a machine with a Turing GPU, that GPU.",
             metavar="smNN",
         ),
     ] = None,
