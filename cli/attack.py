@@ -67,7 +67,12 @@ RelativeEpsilon = Annotated[
 ]
 Steps = Annotated[
     Words | None,
-    option(ATTACK, "Step counts to report. Default: those of the protocol.", metavar="10,20,..."),
+    option(
+        ATTACK,
+        "Step counts to report. Default: those of the protocol; for a transferred attack with "
+        "--protocol paper, 10.",
+        metavar="10,20,...",
+    ),
 ]
 StepSize = Annotated[
     str | None,
