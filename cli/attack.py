@@ -67,7 +67,12 @@ RelativeEpsilon = Annotated[
 ]
 Steps = Annotated[
     Words | None,
-    option(ATTACK, "Step counts to report. Default: those of the protocol.", metavar="10,20,..."),
+    option(
+        ATTACK,
+        "Step counts to report. Default: those of the protocol; for a transferred attack with "
+        "--protocol paper, 10.",
+        metavar="10,20,...",
+    ),
 ]
 StepSize = Annotated[
     str | None,
@@ -82,7 +87,7 @@ Restarts = Annotated[
     int | None,
     option(
         ATTACK,
-        "Random restarts with each loss, the first start included. Default: those of the protocol.",
+        "Random restarts with each loss, the first one included. Default: those of the protocol.",
         metavar="N",
     ),
 ]
@@ -259,14 +264,14 @@ def transfer(
     data: Photos,
     source: Annotated[
         str,
-        option(ATTACK, "Surrogate: the model that is attacked.", metavar="MODEL"),
+        option(ATTACK, "Source (surrogate): the model that is attacked.", metavar="MODEL"),
     ] = "resnext50_32x4d",
     image: Annotated[
         str | None,
         option(
             ATTACK,
             "Image that the other models classify: the first iterate that succeeds, or the "
-            "last one. Default: first-hit with the protocol paper, else last.",
+            "last one. Default: first-hit with --protocol paper, else last.",
             metavar="first-hit|last",
         ),
     ] = None,

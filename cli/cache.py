@@ -47,8 +47,9 @@ def prune(
         list[str] | None,
         typer.Option(
             metavar="ROOM",
-            help="Folder of the cache to remove entries from, e.g. plans or weights, as `evaluator "
-            "cache list` names it. May be repeated. Without --older-than, all its entries go.",
+            help="Room to remove entries from: a folder of the cache, e.g. plans or weights, as "
+            "`evaluator cache list` names it. May be repeated. Without --older-than, all its "
+            "entries are removed.",
         ),
     ] = None,
     dry_run: Annotated[

@@ -15,7 +15,9 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help=Runs)],
     markdown: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the comparison as Markdown; - is stdout."),
+        typer.Option(
+            metavar="FILE", help="Write the comparison as Markdown; - is standard output."
+        ),
     ] = None,
     json: Json = None,
 ) -> None:

@@ -39,8 +39,8 @@ def compile_(
         str | None,
         option(
             ENGINE,
-            "Compute capability of the GPU to build for, with tensorrt-rtx only, e.g. sm89. "
-            "Default: any GPU from Ampere on.",
+            "Compute capability of the GPU to build for, e.g. sm89. Only with tensorrt-rtx. "
+            "Default: any GPU from Ampere on; on a machine with a Turing GPU, that GPU.",
             metavar="smNN",
         ),
     ] = None,

@@ -20,7 +20,7 @@ app = typer.Typer(
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the result.")]
 Source = Annotated[
     Path,
-    typer.Argument(metavar="SOURCE", help="Folder of clean photos, which are in class folders."),
+    typer.Argument(metavar="SOURCE", help="Folder of clean photos, in class folders."),
 ]
 Seed = Annotated[
     int,

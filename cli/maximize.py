@@ -36,8 +36,8 @@ def maximize(
         list[str] | None,
         option(
             MODEL,
-            "Units of the penultimate layer. Default: the six units of the paper, which are "
-            "1062 and five others of 2048.",
+            "Units of the penultimate layer. Default: the six units of the paper, for a layer of "
+            "2048 units; for another layer, units that are drawn in the same way.",
             metavar="A,B,...",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def maximize(
         option(
             DATA,
             "Folder or tar file whose first two photos are initial images. Repeat the option "
-            "for several. Default: sample photos.",
+            "for several. Default: the sample photos.",
             metavar="PATH",
         ),
     ] = None,

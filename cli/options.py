@@ -53,7 +53,7 @@ CropPx = Annotated[
     int | None,
     option(
         MODEL,
-        "Side of the centre crop. Default: that of the training. Reports mark another one.",
+        "Side of the centre crop. Default: that of training; reports mark any other.",
         metavar="PX",
     ),
 ]
@@ -154,7 +154,8 @@ Engine = Annotated[
     str | None,
     option(
         ENGINE,
-        "Engine that runs the model. Default: onnxruntime, or torch if that fails parity.",
+        "Engine that runs the model. Default: onnxruntime, or torch if onnxruntime is not "
+        "available or fails parity.",
         metavar="onnxruntime|openvino|torch",
     ),
 ]

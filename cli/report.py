@@ -12,7 +12,8 @@ from .options import Json
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as Markdown; - is stdout.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the report as Markdown; - is standard output."),
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
@@ -25,7 +26,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="AlexNet's run of imagenet-p, to normalise mT5D and a second mFR by.",
+            help="Run of imagenet-p, usually of AlexNet, to normalise mT5D and a second mFR by.",
         ),
     ] = None,
     verbose: Annotated[
