@@ -35,17 +35,17 @@ class ReportRow:
         names = {run.benchmark.name for run in self.runs}
         if one.run.key.attack is not None:
             same = _model(one) == _model(self.first) and one.benchmark.name not in names
-            return same and not any(_of_other_photos(one, run) for run in [*self.runs, self.clean])
+            return same and not any(_differ_in_photos(one, run) for run in [*self.runs, self.clean])
         same = identity(one.run) == identity(self.first.run) and clean is self.clean
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
     def resembles(self, one: ScoredRun) -> bool:
-        """Whether a run has the limit and the kind of data that the row has."""
+        """Whether a run has the limit of the row, and generated data if the row has."""
         return _kind(one) == _kind(self.first)
 
 
 def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
-    """The rows, in the order of their first runs, attacks last; runs without a record are in none.
+    """The rows, in the order of their first runs, attacks last; runs without records are left out.
 
     Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
     rows stands in the one whose runs it resembles, else in the first.
@@ -88,7 +88,7 @@ def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
         others = [
             printable(other.run.folder)
             for other in _fitting_clean_runs(one, scored)
-            if _of_other_photos(other, clean)
+            if _differ_in_photos(other, clean)
         ]
         if others:
             yield (
@@ -110,7 +110,7 @@ def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[Sco
     ]
 
 
-def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
+def _differ_in_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
     """Whether two runs of clean photos, or attacks on them, have different images."""
     if other is None:
         return False
