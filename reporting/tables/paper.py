@@ -27,7 +27,7 @@ PAPERS_BASELINE = (
 
 
 def paper_tables(contents: ReportContents) -> list[Table]:
-    """Table 1: the user's models, then all rows as printed; empty if no model has a number of it."""
+    """Table 1: the user's models, then all rows as printed; empty without own numbers."""
     rows = [Row((results.name,), _cells(results)) for results in contents.models]
     rows = [row for row in rows if any(map(str, row.cells))]
     if not any(cell.of is not None for row in rows for cell in row.cells):

@@ -1,7 +1,7 @@
 """The paper's Table 2 with the user's models above it: accuracy under attack at epsilon 0.06.
 
-It contains only attacks that are made and counted as in the paper. Attacks by another protocol, with
-other steps, starts or epsilons, or made on another model are in the tables of their attack.
+It contains only attacks that are made and counted as in the paper. Attacks by another protocol,
+with other steps, starts or epsilons, or made on another model are in the tables of their attack.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ COMPARATORS = (
 
 
 def paper_attack_table(contents: ReportContents) -> list[Table]:
-    """Table 2: the user's models, then all rows as printed; empty if no model has a number of it."""
+    """Table 2: the user's models, then all rows as printed; empty without own numbers."""
     attacked = [_AttackRow(results) for results in contents.models]
     attacked = [row for row in attacked if any(cell.of is not None for cell in row.under_attack)]
     if not attacked:

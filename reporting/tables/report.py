@@ -1,8 +1,8 @@
 """All tables of a report, as text in cells, for the terminal and for Markdown.
 
 A number that is not of the whole published benchmark, or comes from generated data, has a mark that
-says so. ``OF_BENCHMARK`` names the function that makes a benchmark's tables; a benchmark without one
-has the table of ``generic.py``.
+says so. ``OF_BENCHMARK`` names the function that makes a benchmark's tables; a benchmark without
+one has the table of ``generic.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
