@@ -162,10 +162,10 @@ def _images(
             )
 
 
-def _refuse_size(what: "VideoFrame | VideoCodecContext", side_px: int, location: str) -> None:
-    if (what.width, what.height) != (side_px, side_px):
+def _refuse_size(picture: "VideoFrame | VideoCodecContext", side_px: int, location: str) -> None:
+    if (picture.width, picture.height) != (side_px, side_px):
         raise ImageError(
-            f"{location} is {what.width}x{what.height}, expected {side_px}x{side_px}: stored "
+            f"{location} is {picture.width}x{picture.height}, expected {side_px}x{side_px}: stored "
             "stimuli are never resized or padded. Are these the benchmark's original data?"
         )
 
@@ -208,9 +208,9 @@ def _no_memory(location: str) -> InputError:
     )
 
 
-def _wrong_count(got: str, expected: int, location: str) -> ImageError:
+def _wrong_count(actual: str, expected: int, location: str) -> ImageError:
     return ImageError(
-        f"{location} has {got}, expected {expected}: it is damaged, or of another benchmark. "
+        f"{location} has {actual}, expected {expected}: it is damaged, or of another benchmark. "
         "Restore it: a missing frame would shift all pairs of frames after it."
     )
 

@@ -278,7 +278,7 @@ class _SharedClock:
         self._reading: tuple[float, float] | None = None
 
     def now(self, folder: Path) -> float | None:
-        """Time in seconds, as in the times of files; ``None`` if the folder cannot be written to."""
+        """Time in seconds, as in the times of files; ``None`` if the folder is not writable."""
         local_time = time.monotonic()
         if self._reading is None or local_time - self._reading[1] > self._valid_s:
             file_time = _time_of_new_file(folder)

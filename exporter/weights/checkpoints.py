@@ -185,12 +185,12 @@ def _check_archive(path: Path) -> None:
 def _unwrap(path: Path, content: Any) -> Checkpoint:
     """Descend to the weights."""
     inside: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     while isinstance(content, dict):
         names = [name for name in STATE_DICTS if isinstance(content.get(name), dict)]
         if not names:
             break
-        inside, beside = (*inside, names[0]), (*beside, *names[1:])
+        inside, unused = (*inside, names[0]), (*unused, *names[1:])
         content = content[names[0]]
     if not isinstance(content, dict) or not content:
         other = f"an object of type {type(content).__name__}"
@@ -198,7 +198,7 @@ def _unwrap(path: Path, content: Any) -> Checkpoint:
         place = f" under {'/'.join(inside)}" if inside else ""
         raise InputError(f"{printable(path)} holds {kind}{place}. {_EXPECTED}")
     _refuse_others(path, content)
-    return Checkpoint(path, content, inside, beside)
+    return Checkpoint(path, content, inside, unused)
 
 
 def _refuse_others(path: Path, tensors: "dict[Any, Any]") -> None:

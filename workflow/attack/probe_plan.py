@@ -45,12 +45,12 @@ class ProbeChoice:
             InputError: If there are choices but no probes, or a number is not positive.
         """
         choices = {"images": images, "queries": queries}
-        given = {name: number for name, number in choices.items() if number is not None}
+        numbers = {name: number for name, number in choices.items() if number is not None}
         if not probe:
-            for name in given:
+            for name in numbers:
                 raise InputError(f"--probe-{name} requires --probe.")
             return None
-        choice = cls(**given)
+        choice = cls(**numbers)
         choice.settings()  # refuses numbers that are not positive
         return choice
 

@@ -51,7 +51,7 @@ class Report:
     Attributes:
         entries: Results of each model on each engine.
         all_published: Whether tables show all the paper's models.
-        notes: What the report leaves out or what else must be known, a line each.
+        notes: Notes on what the report leaves out, and others, a line each.
         attacks: Assessments of the attacks among the runs.
         cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
             the report gives the model.

@@ -81,20 +81,20 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
 
 def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
     """Which clean run is used if there are several, of different images."""
-    for one in scored:
-        clean = clean_run_of(one, scored)
-        if clean is None or one.run.key.attack is not None:
+    for scored_run in scored:
+        clean = clean_run_of(scored_run, scored)
+        if clean is None or scored_run.run.key.attack is not None:
             continue
         others = [
             printable(other.run.folder)
-            for other in _fitting_clean_runs(one, scored)
+            for other in _fitting_clean_runs(scored_run, scored)
             if _differ_in_photos(other, clean)
         ]
         if others:
             yield (
-                f"the clean errors that {printable(one.run.folder)} is compared with are those of "
-                f"{printable(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
-                "runs that belong together."
+                f"the clean errors that {printable(scored_run.run.folder)} is compared with are "
+                f"those of {printable(clean.run.folder)}; of other images are "
+                f"{', '.join(others)}. Give the runs that belong together."
             )
 
 
