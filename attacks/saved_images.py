@@ -41,7 +41,7 @@ class SavedImages:
 
     Attributes:
         run: Run of the source under its own attack.
-        provenance: Facts that the provenances of its shards share.
+        provenance: Fields that the provenances of all shards share.
         side: Side of the images, in pixels.
     """
 
@@ -160,11 +160,11 @@ def announce_size(folder: Path, images: int, side: int, progress: Progress) -> N
     Args:
         folder: Folder of the images.
         images: Largest possible number of images.
-        side: Side of each, in pixels.
+        side: Side of an image, in pixels.
         progress: Progress callback.
 
     Raises:
-        InputError: If they do not fit.
+        InputError: If there is not enough disk space.
     """
     needed = images * 3 * side**2 * 4
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())

@@ -29,7 +29,7 @@ class Attempts:
 
     Attributes:
         ids: Ids of the images: (I,).
-        image: Image of each attempt: (N,) indices into ``ids``.
+        image: Index into ``ids`` of each attempt's image: (N,).
         hit: Step at which each attempt reached its goal, 0 for never within k: (N,).
         steps: Count of steps that is assessed: k.
         table: Records of the attempts: N rows.

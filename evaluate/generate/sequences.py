@@ -148,7 +148,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "tilt": Perturbation(31, _tilt),
     "scale": Perturbation(31, _scale),
 }
-"""In the order of the paper's table."""
+"""All perturbations, in the order of the paper's table."""
 
 
 def motion_blurred(pixels: Pixels, *, radius: int, sigma: float, degrees: float) -> Pixels:
@@ -222,7 +222,7 @@ def _bytes(images: npt.NDArray[np.floating]) -> Pixels:
 
 
 def _hsv(images: Floats) -> tuple[Floats, Floats, Floats]:
-    """Hue (of 1), saturation and value, each (H, W)."""
+    """Hue in [0, 1), saturation and value, each (H, W)."""
     red, green, blue = np.moveaxis(images, -1, 0)
     value = images.max(-1)
     spread = value - images.min(-1)

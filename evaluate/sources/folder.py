@@ -32,7 +32,7 @@ class FolderSource:
         pool: Ids that sources share.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
             looked for beside such images.
-        layout: How items lie in the folder of a condition.
+        layout: Layout of the items in the folder of a condition.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
 
 
 def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path | None:
-    """The first folder, this one or at most so many levels below, that holds a class folder."""
+    """The first folder with a class folder: this one, or one at most some levels below."""
     below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
     if any(entry.name in layout.folders() for entry in below):
         return folder

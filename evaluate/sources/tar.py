@@ -23,7 +23,7 @@ from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
 _ITEM, _IGNORED, _UNKNOWN_CLASS, _NO_ITEM = range(4)
-"""What a file below a condition's folder may be, judging by the last two parts of its name."""
+"""Kinds of files below a condition's folder, judging by the last two parts of their names."""
 
 _PACK_AGAIN = "Pack the class folders again."
 _PACK_WITHOUT = "Pack the class folders again without it."
@@ -67,7 +67,7 @@ class TarSource:
         pool: Ids that sources share.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
             looked for beside the tar.
-        layout: How items lie in the folder of a condition.
+        layout: Layout of the items in the folder of a condition.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
     """
 
@@ -318,7 +318,7 @@ class TarSource:
 
     @cached_property
     def _kinds_of_names(self) -> npt.NDArray[np.int8]:
-        """What each of the index's names can be below a condition's folder."""
+        """Kind of each of the index's names below a condition's folder."""
         names = self._index.names
         return np.fromiter(map(self._kind_of_name, names), np.int8, len(names))
 
@@ -333,7 +333,7 @@ class TarSource:
         return _ITEM if rules.is_utf8(file) and self._layout.is_item(file) else _NO_ITEM
 
     def _refuse_strays(self, folder: str) -> None:
-        """Refuse items beside the class folders, and files in folders below those."""
+        """Refuse items outside the class folders, and files in folders below them."""
         if ".." in folder.split("/"):
             raise InputError(
                 f"{self._where(folder)} leads out of the tar. Pack it again without '..'."

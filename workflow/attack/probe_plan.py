@@ -1,4 +1,4 @@
-"""Probes of an attack: what they are, and where they are stored.
+"""Probes of an attack: their settings, keys and folders.
 
 ``RUN/probes/<name>`` is a run of its own, of an even sample of the attack's images at the same
 epsilons, under the attack's settings. So probes are checked, resumed and shared among processes as

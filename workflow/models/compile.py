@@ -64,7 +64,7 @@ def compile_model(
             any GPU from Ampere on. TensorRT builds for the GPU of this machine.
         out: Path of a copy of the plan; its manifest is written beside it.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Raises:
         InputError: If a number, the target or the bundle is not valid.
