@@ -109,16 +109,16 @@ def _refuse_incomplete(data: bytes, location: str) -> None:
             f"{location} is not an MP4 video ({len(data)} bytes). Expected H.264 or MPEG-4 in an "
             "MP4 file; restore or remove it."
         )
-    at = 0
-    while at < len(data):
-        size, header = int.from_bytes(data[at : at + 4], "big"), 8
+    position = 0
+    while position < len(data):
+        size, header = int.from_bytes(data[position : position + 4], "big"), 8
         if size == 1:
-            size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+            size, header = int.from_bytes(data[position + 8 : position + 16], "big"), 16
         if size == 0:  # until the end of the file
             return
-        if size < header or at + size > len(data):
-            raise _damaged(f"the box at byte {at} of {len(data)} is incomplete", location)
-        at += size
+        if size < header or position + size > len(data):
+            raise _damaged(f"the box at byte {position} of {len(data)} is incomplete", location)
+        position += size
 
 
 def _only_video(container: "InputContainer", location: str) -> "VideoStream":

@@ -131,8 +131,12 @@ def read_description(path: Path) -> Description:
 def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str) -> None:
     known = [field.name for field in fields(kind) if field.name != "path"]
     for key in content.keys() - set(known):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"Did you mean {prefix}{near[0]}?" if near else f"Expected {', '.join(known)}."
+        suggestions = difflib.get_close_matches(key, known, n=1)
+        hint = (
+            f"Did you mean {prefix}{suggestions[0]}?"
+            if suggestions
+            else f"Expected {', '.join(known)}."
+        )
         raise InputError(f"{printable(path)}: unknown key {printable(prefix + key)}. {hint}")
 
 

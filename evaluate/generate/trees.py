@@ -150,9 +150,9 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         InputError: If the name is unknown; the message suggests similar names, or lists all.
     """
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
+        suggestions = difflib.get_close_matches(name, known, n=3)
         expected = f"Expected some of {' '.join(known)}."
-        hint = f"Did you mean {' or '.join(near)}?" if near else expected
+        hint = f"Did you mean {' or '.join(suggestions)}?" if suggestions else expected
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 

@@ -88,8 +88,8 @@ def published_shape_bias() -> Sequence[PublishedShapeBias]:
 
 def _with_decisions(row: PublishedShapeBias) -> PublishedShapeBias:
     """The same row with its decisions by category, which are known for the article's numbers."""
-    known = _data("published_shape_decisions.json")["decisions"]
-    counts = known.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
+    decisions = _data("published_shape_decisions.json")["decisions"]
+    counts = decisions.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
     return replace(row, decisions={name: (int(s), int(t)) for name, (s, t) in counts.items()})
 
 

@@ -86,8 +86,8 @@ def _measured_mfr(models: Sequence[ModelResults]) -> Iterator[str]:
         for score in results.of(BENCHMARK, "mfr"):
             if score.normalize_by is not None and score.value is not None:
                 cell = results.cell(score)
-                by = f"mFR normalised by the run {score.normalize_by}"
-                yield f"{results.name}: {by}: {cell.text} %{cell.marks}"
+                label = f"mFR normalised by the run {score.normalize_by}"
+                yield f"{results.name}: {label}: {cell.text} %{cell.marks}"
 
 
 def _cells(results: ModelResults, measure: Measure) -> list[TableCell]:

@@ -117,9 +117,9 @@ class TransferredAttack:
         """Cells of one metric; ``missing`` stands for a number that should exist."""
         cells = []
         for place in line.places:
-            under = self.find(line.model, UNDER_ATTACK, **place)
+            attacked = self.find(line.model, UNDER_ATTACK, **place)
             score = self.find(line.model, metric, **place)
-            absent = score is None and under is not None
+            absent = score is None and attacked is not None
             cells.append(missing if absent else line.model.cell(score, interval=False))
         return cells
 

@@ -100,8 +100,8 @@ def normalized(score: Score, by: Score) -> Score:
 
 def _parity_rank(parity: str) -> int:
     """Rank of a parity status: the higher, the less it proves."""
-    known = ("reference", "passed", PASSED_AGAINST_ONNX)
-    return known.index(parity) if parity in known else len(known)
+    statuses = ("reference", "passed", PASSED_AGAINST_ONNX)
+    return statuses.index(parity) if parity in statuses else len(statuses)
 
 
 def is_alexnet(run: Run) -> bool:

@@ -52,13 +52,13 @@ def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -
     return reason
 
 
-def _clean_hint(one: ScoredRun, related: RelatedRuns) -> str:
+def _clean_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
     clean = related.clean
-    if clean is None and (other := _other_clean_run(one, related.others)) is not None:
-        difference = next(document_differences(_comparable(other.run), _comparable(one.run)))
+    if clean is None and (other := _other_clean_run(scored_run, related.others)) is not None:
+        difference = next(document_differences(_comparable(other.run), _comparable(scored_run.run)))
         return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {difference}"
     if clean is None:
-        command = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
+        command = ["evaluator", "report", "RUN_IMAGENET", str(scored_run.run.folder)]
         return f"{NO_CLEAN}: {shlex.join(command)}"
     done, items = sum(clean.records.begun.values()), clean.run.manifest.items
     reason = f"the imagenet run {printable(clean.run.folder)} is not finished ({done} of {items})"
@@ -67,23 +67,25 @@ def _clean_hint(one: ScoredRun, related: RelatedRuns) -> str:
     return f"{reason}. Complete it with: {resume_command(clean)}"
 
 
-def _baseline_hint(one: ScoredRun, related: RelatedRuns) -> str:
+def _baseline_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
     if related.baseline is not None:
-        difference = difference_of_videos(related.baseline.run, one.run)
+        difference = difference_of_videos(related.baseline.run, scored_run.run)
         return f"{printable(related.baseline.run.folder)} cannot normalise it: {difference}"
-    run = str(one.run.folder)
-    if is_alexnet(one.run):
+    run = str(scored_run.run.folder)
+    if is_alexnet(scored_run.run):
         report_command = ["evaluator", "report", "RUN", "--normalize-by", run]
         return f"{NO_BASELINE}. This is one: {shlex.join(report_command)}"
-    baselines = [other.run for other in related.others if _is_baseline_of(other, one)]
+    baselines = [other.run for other in related.others if _is_baseline_of(other, scored_run)]
     report_command = ["evaluator", "report", run, "--normalize-by"]
     if baselines:
         return f"{NO_BASELINE}: {shlex.join([*report_command, str(baselines[0].folder)])}"
     score_command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
-    score_command += [word for path in one.records.provenance[0].data for word in ("--data", path)]
-    if one.run.key.limit is not None:
-        score_command += ["--limit", str(one.run.key.limit)]
-    if one.skipped:
+    score_command += [
+        word for path in scored_run.records.provenance[0].data for word in ("--data", path)
+    ]
+    if scored_run.run.key.limit is not None:
+        score_command += ["--limit", str(scored_run.run.key.limit)]
+    if scored_run.skipped:
         score_command += ["--on-error", "skip"]
     next_command = shlex.join([*report_command, "RUN_ALEXNET"])
     return f"{NO_BASELINE}. Make it with: {shlex.join(score_command)} and then: {next_command}"
@@ -108,15 +110,15 @@ _HINTS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
 """Function that gives the hint, for each reason that has one."""
 
 
-def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:
-    return normalizes(other, one) and not other.missing and is_alexnet(other.run)
+def _is_baseline_of(other: ScoredRun, scored_run: ScoredRun) -> bool:
+    return normalizes(other, scored_run) and not other.missing and is_alexnet(other.run)
 
 
-def _other_clean_run(one: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
+def _other_clean_run(scored_run: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
     """A clean run of the same weights, whatever its engine and preprocessing."""
     for other in others:
         is_clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
-        if is_clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
+        if is_clean and other.run.key.weights_sha256 == scored_run.run.key.weights_sha256:
             return other
     return None
 

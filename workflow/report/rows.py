@@ -50,19 +50,23 @@ def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
     Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
     rows stands in the one whose runs it resembles, else in the first.
     """
-    cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
+    cleans = {
+        id(scored_run): clean_run_of(scored_run, scored)
+        for scored_run in scored
+        if not scored_run.records.empty
+    }
     used = {id(clean) for clean in cleans.values() if clean is not None}
     rows: list[ReportRow] = []
-    for one in sorted(scored, key=lambda one: one.run.key.attack is not None):
-        if id(one) not in cleans or id(one) in used:
+    for scored_run in sorted(scored, key=lambda scored_run: scored_run.run.key.attack is not None):
+        if id(scored_run) not in cleans or id(scored_run) in used:
             continue
-        clean = cleans[id(one)]
-        fitting = [row for row in rows if row.takes(one, clean)]
-        fitting.sort(key=lambda row: not row.resembles(one))
-        if fitting and one.benchmark.name != CLEAN_BENCHMARK:
-            fitting[0].runs.append(one)
+        clean = cleans[id(scored_run)]
+        fitting = [row for row in rows if row.takes(scored_run, clean)]
+        fitting.sort(key=lambda row: not row.resembles(scored_run))
+        if fitting and scored_run.benchmark.name != CLEAN_BENCHMARK:
+            fitting[0].runs.append(scored_run)
         else:
-            rows.append(ReportRow([one], clean))
+            rows.append(ReportRow([scored_run], clean))
     return rows
 
 
@@ -98,28 +102,28 @@ def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
             )
 
 
-def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
-    if one.benchmark.name == CLEAN_BENCHMARK:
+def _fitting_clean_runs(scored_run: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
+    if scored_run.benchmark.name == CLEAN_BENCHMARK:
         return []
     return [
         other
         for other in scored
         if other.benchmark.name == CLEAN_BENCHMARK
         and not other.run.key.generated  # corrupted photos scored as if they were clean
-        and identity(other.run) == identity(one.run)
+        and identity(other.run) == identity(scored_run.run)
     ]
 
 
-def _differ_in_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
+def _differ_in_photos(scored_run: ScoredRun, other: ScoredRun | None) -> bool:
     """Whether two runs of clean photos, or attacks on them, have different images."""
     if other is None:
         return False
-    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)
+    return bool(compare_runs(scored_run.run, other.run, IMAGENET.conditions).different)
 
 
-def _model(one: ScoredRun) -> tuple[object, ...]:
-    return one.run.key.weights_sha256, one.run.key.preprocessing
+def _model(scored_run: ScoredRun) -> tuple[object, ...]:
+    return scored_run.run.key.weights_sha256, scored_run.run.key.preprocessing
 
 
-def _kind(one: ScoredRun) -> tuple[bool, int | None]:
-    return bool(one.run.key.generated), one.run.key.limit
+def _kind(scored_run: ScoredRun) -> tuple[bool, int | None]:
+    return bool(scored_run.run.key.generated), scored_run.run.key.limit
