@@ -1,7 +1,7 @@
 """Adversarial images on disk, so that further models can classify them later.
 
 A folder of them is a run of the source under its own attack, whose report is that of a white-box
-attack, with the images beside the records:
+attack, with the images next to the records:
 
     DIR/run.json  records/...                 as in any run
     DIR/images/epsilon=0.06/part-00012.arrow  for each adversarial image handed on: id, attempt,

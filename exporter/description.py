@@ -5,7 +5,7 @@ input = "normalized"              # for an ONNX file: or "images" in [0, 1], or 
 layout = "nchw"                   # for an ONNX file whose shape does not tell
 output = "logits"                 # for an ONNX file with several outputs
 trained = true                    # for a factory whose network comes with its weights
-classes = "classes.txt"           # if the outputs are not ImageNet's classes; beside this file
+classes = "classes.txt"           # if the outputs are not ImageNet's classes; next to this file
 source = "https://..."            # optional
 licence = "MIT"                   # optional
 

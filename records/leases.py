@@ -249,8 +249,8 @@ class Leases:
             if target is None or not target.startswith(part):
                 continue
             with suppress(OSError):
-                written, now = path.stat().st_mtime, self._clock.now(folder)
-                old = now is not None and now - written > self._times.expire_s
+                modified, now = path.stat().st_mtime, self._clock.now(folder)
+                old = now is not None and now - modified > self._times.expire_s
                 if old or of_dead_process:
                     path.unlink()
 

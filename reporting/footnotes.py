@@ -1,6 +1,6 @@
 """Cells of tables: the text of a number, and marks that footnotes explain.
 
-If all numbers of a column have the same marks, these stand in its header; if all numbers of a table
+If all numbers of a column have the same marks, these are in its header; if all numbers of a table
 do, in its title.
 """
 

@@ -8,7 +8,7 @@ from .footnotes import TableCell, marks_of
 from .metric_info import quantity_of
 
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
-"""Metrics of the attacked model, which stand in the rows of models that classify its images."""
+"""Metrics of the attacked model, which are in the rows of models that classify its images."""
 
 Number = tuple[str, str, Mapping[str, object]]
 """Benchmark, metric, and values of ``SCORE_KEYS``, which identify a number of a table."""

@@ -1,4 +1,4 @@
-"""A TensorRT plan: its profile, its key, and the manifest beside it.
+"""A TensorRT plan: its profile, its key, and the manifest next to it.
 
     <model>-<16 hex digits of the key>.plan          the plan
     <model>-<16 hex digits of the key>.plan.json     its ``PlanManifest``
@@ -92,7 +92,7 @@ class PlanKey:
 
 @dataclass(frozen=True)
 class PlanManifest:
-    """Manifest beside a plan.
+    """Manifest next to a plan.
 
     Attributes:
         key: Inputs of the plan.

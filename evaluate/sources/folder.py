@@ -31,7 +31,7 @@ class FolderSource:
         conditions: The conditions of the benchmark.
         pool: Ids that sources share.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
-            looked for beside such images.
+            looked for next to such images.
         layout: Layout of the items in the folder of a condition.
     """
 
@@ -176,7 +176,7 @@ def _item_paths(folder: Path, layout: DatasetLayout) -> Iterator[str]:
 
 
 def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
-    """Lists, licences and checksums may lie beside the class folders, images may not."""
+    """Lists, licences and checksums may lie next to the class folders, images may not."""
     if not os.path.exists(entry.path):
         raise _broken_link(entry)
     if layout.is_item(entry.name):
@@ -185,7 +185,7 @@ def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
 
 
 def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
-    """The error for a folder beside the class folders; it may hold the class folders itself."""
+    """The error for a folder next to the class folders; it may hold the class folders itself."""
     folder = _holder_of_classes(Path(entry.path), layout, levels=2)
     if folder is None:
         holder = "class folders" if layout.id_includes_dir else f"{layout.noun}s"

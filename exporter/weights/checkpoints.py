@@ -2,7 +2,7 @@
 
 Files of ``torch.save`` are read with ``weights_only=True``, ``.safetensors`` with its own package;
 the format is recognised by a file's first bytes, not by its name. Training checkpoints hold the
-weights under one of the names ``STATE_DICTS``, beside the optimizer and more.
+weights under one of the names ``STATE_DICTS``, with the optimizer and more.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _load_torch(path: Path, *, zipped: bool) -> Any:
 
     if zipped:
         _check_archive(path)
-    # A mapped file is not read into memory with all that a training saves beside the weights.
+    # A mapped file is not read into memory with all that a training saves with the weights.
     # torch maps files by name only, and would read this suffix as safetensors.
     by_name = zipped and path.suffix != ".safetensors"
     try:

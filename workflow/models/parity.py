@@ -46,7 +46,7 @@ from .reference import Reference, model_reference
 from .resolve import ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
-"""Images in a batch of the reference. Its activations need memory beside the weights: sixteen
+"""Images in a batch of the reference. Its activations need memory as well as the weights: sixteen
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25

@@ -35,7 +35,7 @@ class AssessedAttack:
         key: Identity of the run, which contains the settings of the attack.
         has_table: Whether the report has a table of the diagnostics; counts of steps between the
             smallest and the largest have one line.
-        probes: Extra runs beside the attack that the assessment uses.
+        probes: Extra runs that the assessment uses in addition to the attack.
     """
 
     run: str

@@ -120,7 +120,7 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 
     Args:
         a: A run, or a folder with the runs of one model: that of imagenet, which relative mCE
-            takes, beside that of imagenet-c.
+            needs, together with that of imagenet-c.
         b: The same for another model, or for the same model on another engine.
 
     Raises:

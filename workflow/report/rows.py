@@ -1,6 +1,6 @@
 """Which runs of a report share a row: one model on one engine, one run of each benchmark.
 
-An attack needs gradients, which only PyTorch has, so it stands in the row of its model, whatever
+An attack needs gradients, which only PyTorch has, so it is in the row of its model, whatever
 engine the benchmarks were scored on.
 """
 
@@ -47,8 +47,8 @@ class ReportRow:
 def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
     """The rows, in the order of their first runs, attacks last; runs without records are left out.
 
-    Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
-    rows stands in the one whose runs it resembles, else in the first.
+    Of two runs of one benchmark, the second has a row of its own. A run that fits into several
+    rows is in the one whose runs it resembles, else in the first.
     """
     cleans = {
         id(scored_run): clean_run_of(scored_run, scored)
