@@ -5,7 +5,7 @@
     run = evaluator.score("efficientnet_lite0", "imagenet-c", "imagenet-c")
     print(evaluator.report(run.folder).markdown())
 
-Nothing is loaded before it is used: importing this package costs nothing.
+Each function is imported on first use, so importing this package is fast.
 """
 
 import importlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .workflow.report.report import report
     from .workflow.score import score
 
-_HOMES = {
+_MODULES = {
     "assert_parity": ".workflow.models.parity_baseline",
     "attack_transfer": ".workflow.attack.transfer.attack",
     "attack_whitebox": ".workflow.attack.whitebox",
@@ -64,6 +64,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ _NEVER = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class AttackCounts:
-    """Numbers of images, one for each of K step counts where they depend on it.
+    """Numbers of images; those that depend on the step count have one entry for each of K counts.
 
     Attributes:
         n: Images that were not skipped, which rates are shares of.

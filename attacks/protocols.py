@@ -78,8 +78,8 @@ def find_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    suggestions = difflib.get_close_matches(name, PROTOCOLS, n=1)
+    hint = f" Did you mean {suggestions[0]}?" if suggestions else ""
     raise InputError(f"Unknown protocol {name!r}: expected {' or '.join(PROTOCOLS)}.{hint}")
 
 

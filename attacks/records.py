@@ -61,7 +61,7 @@ def attack_records(
     Args:
         items: All images of the attack.
         attempts: Attempts on them, in any order of the images.
-        skipped: Images that could not be read or decoded, and why.
+        skipped: Images that could not be read or decoded, each with the reason.
     """
     rows: dict[str, list[dict[str, Any]]] = {item.id: [] for item in items}
     for attempt in attempts:
@@ -84,8 +84,8 @@ def query_records(
 
     Args:
         items: All images of the probe.
-        results: Their results, in any order.
-        skipped: Images that could not be read or decoded, and why.
+        results: Results of the images, in any order.
+        skipped: Images that could not be read or decoded, each with the reason.
     """
     rows = {result.item.id: {**vars(result), "label": result.item.label} for result in results}
     rows |= {item.id: {"label": item.label, "error": reason} for item, reason in skipped}

@@ -1,7 +1,7 @@
 """Adversarial images on disk, so that further models can classify them later.
 
 A folder of them is a run of the source under its own attack, whose report is that of a white-box
-attack, with the images beside the records:
+attack, with the images next to the records:
 
     DIR/run.json  records/...                 as in any run
     DIR/images/epsilon=0.06/part-00012.arrow  for each adversarial image handed on: id, attempt,
@@ -41,7 +41,7 @@ class SavedImages:
 
     Attributes:
         run: Run of the source under its own attack.
-        provenance: Facts that the provenances of its shards share.
+        provenance: Fields that the provenances of all shards share.
         side: Side of the images, in pixels.
     """
 
@@ -160,11 +160,11 @@ def announce_size(folder: Path, images: int, side: int, progress: Progress) -> N
     Args:
         folder: Folder of the images.
         images: Largest possible number of images.
-        side: Side of each, in pixels.
+        side: Side of an image, in pixels.
         progress: Progress callback.
 
     Raises:
-        InputError: If they do not fit.
+        InputError: If there is not enough disk space.
     """
     needed = images * 3 * side**2 * 4
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())

@@ -42,7 +42,7 @@ it."""
 
 @dataclass(frozen=True)
 class TransferCounts:
-    """Numbers of images, one for each of K step counts where they depend on it.
+    """Numbers of images; those that depend on the step count have one entry for each of K counts.
 
     Attributes:
         source: Counts of the source, under the attack on itself.
@@ -162,15 +162,15 @@ def _right(
     }
     first = _firsts(ordered)
     clean = columns["victim_clean"] == columns["label"]
-    handed = columns["victim"] >= 0
-    fooled = handed & (columns["victim"] != columns["label"])
+    classified = columns["victim"] >= 0
+    fooled = classified & (columns["victim"] != columns["label"])
     if image == "last":
-        unfooled = np.where(handed, ~fooled, clean)
+        unfooled = np.where(classified, ~fooled, clean)
         return clean[first], [_all_of(unfooled, first) for _ in settings.steps]
     success = columns[SUCCESS_STEP[settings.stop]]
     right = []
     for count in settings.steps:
-        hit = handed & (success >= 1) & (success <= count)
+        hit = classified & (success >= 1) & (success <= count)
         right.append(np.where(_any_of(hit, first), ~_first_of(hit, fooled, first), clean[first]))
     return clean[first], right
 

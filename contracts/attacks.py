@@ -18,7 +18,7 @@ SUCCESS_STEP: Mapping[Stop, str] = {"target": "target_step", "label": "changed_s
 """Name of the field or column that says at which step an attempt succeeded."""
 
 MOST_ATTEMPTS = 2**15
-"""On an image: records number them from 0, as signed integers of 16 bits."""
+"""Largest number of attempts on an image: records number them from 0, as signed 16-bit integers."""
 
 SMALLEST_FLOAT32 = 2.0**-126
 """The smallest normal number of float32; smaller ones have fewer digits."""

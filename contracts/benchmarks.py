@@ -88,7 +88,7 @@ class Evaluation:
         conditions: All conditions, in their order.
         scores: Scores from the finished records of each condition, and from those of other runs as
             far as they are known. Each condition is read once.
-        differences: The same for two models, A and B, with their paired differences.
+        differences: Paired differences of two models, A and B, from the same kind of records.
     """
 
     info: BenchmarkInfo
@@ -115,8 +115,9 @@ class Benchmark(Evaluation):
 
     Attributes:
         stimuli_px: Side at which the stimuli are stored; `None` for photos, which are resized.
-        tree: How the items of a condition lie in its folder.
-        protocol: Version; changes whenever the same model and data could give another number.
+        tree: Layout of the items in the folder of a condition.
+        protocol: Name with a version, which changes whenever the same model and data could give
+            another number.
         schema: Columns of a record. A row is an item, or with a column ``frame`` a frame.
         decode: Decodes an item's bytes into arrays that it is given, (S, S, 3) for each frame.
             Raises ImageError if the bytes are not those of such an item; the content of the arrays
@@ -141,8 +142,8 @@ class Attack:
 
     Attributes:
         info: Published facts.
-        protocol: Version; changes whenever the same model, data and settings could give another
-            number.
+        protocol: Name with a version, which changes whenever the same model, data and settings
+            could give another number.
     """
 
     info: BenchmarkInfo

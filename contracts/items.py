@@ -29,18 +29,18 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to score.
+    """An image or a video to score.
 
     Attributes:
         id: Name that is the same in every condition, so that images can be paired:
             ``<wnid>/<file>``.
         label: Class index; `None` if it is not known.
-        location: Place of its bytes, in words that a user can act on.
-        attributes: Further facts that a benchmark needs beside the label.
+        location: Place of the item's bytes, in words that a user can act on.
+        attributes: Facts that a benchmark needs in addition to the label.
         frames: Number of frames; 1 for an image.
         extent: Place of its bytes inside the file that ``location`` begins with; `None` if
             ``location`` is a file of its own.
-        missing: Whether other conditions have it and this one does not, so that it cannot be read.
+        missing: Whether only other conditions have the item, so that it cannot be read.
     """
 
     id: str
@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Condition:
-    """What was done to a set of items, as ordered key-value pairs; empty for clean images.
+    """How a set of items was modified, as ordered key-value pairs; empty for clean images.
 
     Example:
         >>> fog = Condition((("corruption", "fog"), ("severity", 3)))

@@ -1,4 +1,4 @@
-"""What all engines share: input buffers, streams of batches, and the context manager."""
+"""Parts that all engines share: input buffers, streams of batches, and the context manager."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -33,7 +33,7 @@ class LoadedEngine:
         """Describe the engine.
 
         Args:
-            spec: What the engine computes.
+            spec: Identity of what the engine computes.
             device: Device that the engine runs on.
             versions: Versions of the packages that compute.
             crop_px: Side of the images.
@@ -87,7 +87,7 @@ def batch_error(runtime: str, batch: ImageBatch, error: Exception) -> EngineErro
 
 
 def bundle_spec(backend: Backend, bundle: Bundle) -> EngineSpec:
-    """What an engine computes that runs a bundle: the graph decides the arithmetic."""
+    """Specification of an engine that runs a bundle; the graph sets the arithmetic."""
     model = bundle.model
     return EngineSpec(backend, model.sha256, model.precision, input_kind=model.input_kind)
 

@@ -2,7 +2,7 @@
 
 On the CPU a session has one thread and as many threads call it as there are cores, each with small
 batches that it decoded itself. The engine alone is hardly faster for it (``perf/sessions.py``), but
-decoding runs beside inference without a queue, and no core waits for another. On CUDA one caller
+decoding runs alongside inference without a queue, and no core waits for another. On CUDA one caller
 feeds the session while other threads decode.
 """
 

@@ -4,7 +4,7 @@ OpenVINO chooses the precision unless it is set, and silently computes in float3
 lacks the one that is set. So it is always set, and the compiled model is asked what it runs.
 
 As many requests compute at once as there are cores, each on one core, and each of the threads that
-call has a request of its own: decoding runs beside inference as it does with ``onnx_engine.py``.
+call has a request of its own: decoding runs alongside inference as it does with ``onnx_engine.py``.
 """
 
 import importlib.metadata

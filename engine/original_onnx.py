@@ -66,7 +66,7 @@ class OriginalOnnx(LoadedEngine):
 
 
 def original_spec(model: ModelSpec) -> EngineSpec:
-    """What this reference computes; the file is not read."""
+    """Specification of this reference; the file is not read."""
     assert isinstance(model.own, ReadyOnnx)
     parts = {
         "file": model.weights.sha256,

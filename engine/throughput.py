@@ -86,8 +86,8 @@ def images_until_first_end(
         >>> images_until_first_end([(1.0, 4), (2.0, 4), (5.0, 4)], [2.0, 5.0], 0.0)
         4.0
     """
-    until = min(ends)
-    return sum(n for when, n in marks if when <= until) / max(until - began, 1e-9)
+    first_end = min(ends)
+    return sum(n for done_at, n in marks if done_at <= first_end) / max(first_end - began, 1e-9)
 
 
 def steady_from(seconds: Sequence[float]) -> int:

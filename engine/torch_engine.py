@@ -65,7 +65,7 @@ class TorchEngine(LoadedEngine):
 def torch_spec(
     model: ModelSpec, weights_sha256: str, input_kind: InputKind = "pixels"
 ) -> EngineSpec:
-    """What a PyTorch engine of this model computes; the network is not loaded."""
+    """Specification of a PyTorch engine of this model; the network is not loaded."""
     parts = {
         "architecture": model.architecture,
         "weights": weights_sha256,

@@ -23,12 +23,12 @@ def run_batches(
     limit: BatchLimit,
     note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[tuple[ImageBatch, npt.NDArray[np.float32]]]:
-    """Each batch with its logits (N, C), in order; in parts where the engine runs out of memory.
+    """Each batch with its logits (N, C), in order; in parts if the engine runs out of memory.
 
     Args:
         engine: The engine that computes the logits.
         batches: The batches to compute.
-        limit: The largest batch that the engine is given; it becomes smaller on the way.
+        limit: Largest batch that the engine is given; it gets smaller when memory is short.
         note: Callback that is given the sentence to print when the limit becomes smaller.
 
     Raises:

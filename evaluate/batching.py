@@ -17,7 +17,7 @@ from ..contracts import Engine, ImageBatch, Item
 
 @dataclass
 class Placed:
-    """An item, and where its frames go.
+    """An item, with the rows that its frames are decoded into.
 
     Attributes:
         item: The item.

@@ -110,7 +110,7 @@ def decode_stimulus(
 
 
 class _Encoded:
-    """A file of which only the header was read.
+    """An encoded file whose header has been read.
 
     Attributes:
         size: Width and height.

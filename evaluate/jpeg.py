@@ -96,10 +96,10 @@ def decode_into(pixels: Pixels, data: bytes) -> bool:
 
 def _is_huffman(data: bytes) -> bool:
     """Whether the frame is Huffman coded; two parsers have read the header before."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] in _SKIPPED:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data[at : at + 1] == b"\xff" and data[at + 1] in _FRAMES
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] in _SKIPPED:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data[position : position + 1] == b"\xff" and data[position + 1] in _FRAMES
 
 
 @cache
@@ -144,8 +144,8 @@ def _encoded(image: Image.Image, **options: Any) -> bytes:
 
 def _with_coarsest_tables(data: bytes) -> bytes:
     """The same file with every quantisation step at 255."""
-    coarse, at = bytearray(data), data.find(b"\xff\xdb")
-    while at >= 0:
-        coarse[at + 5 : at + 5 + 64] = b"\xff" * 64
-        at = data.find(b"\xff\xdb", at + 69)
+    coarse, position = bytearray(data), data.find(b"\xff\xdb")
+    while position >= 0:
+        coarse[position + 5 : position + 5 + 64] = b"\xff" * 64
+        position = data.find(b"\xff\xdb", position + 69)
     return bytes(coarse)

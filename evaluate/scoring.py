@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """Everything that is needed to score a shard.
+    """Inputs for scoring a shard.
 
     Attributes:
         benchmark: The benchmark: how items are decoded, and what is recorded of them.
@@ -50,7 +50,7 @@ class ScoringJob:
         read_ahead: Number of batches that may be decoded or waiting, with ``decoders``.
         skip_bad_images: Whether an item that cannot be read or decoded is a row with the reason
             instead of an error.
-        limit: The largest batch that the engine is given; becomes smaller on the way.
+        limit: Largest batch that the engine is given; it gets smaller when memory is short.
         note: Callback that is given the sentence to print when the limit becomes smaller.
     """
 
@@ -73,7 +73,7 @@ class _Decoded:
 
     Attributes:
         digest_part: Bytes to add to the shard's digest.
-        skipped: Items that cannot be read or decoded, and why.
+        skipped: Items that cannot be read or decoded, each with the reason.
         unread: Number of skipped items that exist but cannot be read.
     """
 
@@ -145,9 +145,9 @@ def refuse_nothing_read(
 
     Args:
         items: The items of the shard.
-        skipped: The items that cannot be read or decoded, and why.
+        skipped: Items that cannot be read or decoded, each with the reason.
         unread: Number of skipped items that exist but cannot be read.
-        noun: What an item is: ``image`` or ``video``.
+        noun: Word for an item: ``image`` or ``video``.
 
     Raises:
         InputError: If none of several items can be read.

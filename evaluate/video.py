@@ -109,16 +109,16 @@ def _refuse_incomplete(data: bytes, location: str) -> None:
             f"{location} is not an MP4 video ({len(data)} bytes). Expected H.264 or MPEG-4 in an "
             "MP4 file; restore or remove it."
         )
-    at = 0
-    while at < len(data):
-        size, header = int.from_bytes(data[at : at + 4], "big"), 8
+    position = 0
+    while position < len(data):
+        size, header = int.from_bytes(data[position : position + 4], "big"), 8
         if size == 1:
-            size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+            size, header = int.from_bytes(data[position + 8 : position + 16], "big"), 16
         if size == 0:  # until the end of the file
             return
-        if size < header or at + size > len(data):
-            raise _damaged(f"the box at byte {at} of {len(data)} is incomplete", location)
-        at += size
+        if size < header or position + size > len(data):
+            raise _damaged(f"the box at byte {position} of {len(data)} is incomplete", location)
+        position += size
 
 
 def _only_video(container: "InputContainer", location: str) -> "VideoStream":
@@ -162,10 +162,10 @@ def _images(
             )
 
 
-def _refuse_size(what: "VideoFrame | VideoCodecContext", side_px: int, location: str) -> None:
-    if (what.width, what.height) != (side_px, side_px):
+def _refuse_size(picture: "VideoFrame | VideoCodecContext", side_px: int, location: str) -> None:
+    if (picture.width, picture.height) != (side_px, side_px):
         raise ImageError(
-            f"{location} is {what.width}x{what.height}, expected {side_px}x{side_px}: stored "
+            f"{location} is {picture.width}x{picture.height}, expected {side_px}x{side_px}: stored "
             "stimuli are never resized or padded. Are these the benchmark's original data?"
         )
 
@@ -208,9 +208,9 @@ def _no_memory(location: str) -> InputError:
     )
 
 
-def _wrong_count(got: str, expected: int, location: str) -> ImageError:
+def _wrong_count(actual: str, expected: int, location: str) -> ImageError:
     return ImageError(
-        f"{location} has {got}, expected {expected}: it is damaged, or of another benchmark. "
+        f"{location} has {actual}, expected {expected}: it is damaged, or of another benchmark. "
         "Restore it: a missing frame would shift all pairs of frames after it."
     )
 

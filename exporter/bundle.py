@@ -5,7 +5,7 @@
                             model.json         the manifest: an ``OnnxModel``
 
 The digits are a hash of spec, precision, input kind, opset and format. The versions of the tools
-stand in the manifest only.
+are in the manifest only.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ DATA = "model.onnx.data"
 
 @dataclass(frozen=True)
 class WrittenGraph:
-    """What the manifest says of a graph beside its model and kind.
+    """Facts that the manifest records of a graph, in addition to its model and kind.
 
     Attributes:
         weights_sha256: SHA-256 of the weights.

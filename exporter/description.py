@@ -5,7 +5,7 @@ input = "normalized"              # for an ONNX file: or "images" in [0, 1], or 
 layout = "nchw"                   # for an ONNX file whose shape does not tell
 output = "logits"                 # for an ONNX file with several outputs
 trained = true                    # for a factory whose network comes with its weights
-classes = "classes.txt"           # if the outputs are not ImageNet's classes; beside this file
+classes = "classes.txt"           # if the outputs are not ImageNet's classes; next to this file
 source = "https://..."            # optional
 licence = "MIT"                   # optional
 
@@ -131,8 +131,12 @@ def read_description(path: Path) -> Description:
 def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str) -> None:
     known = [field.name for field in fields(kind) if field.name != "path"]
     for key in content.keys() - set(known):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"Did you mean {prefix}{near[0]}?" if near else f"Expected {', '.join(known)}."
+        suggestions = difflib.get_close_matches(key, known, n=1)
+        hint = (
+            f"Did you mean {prefix}{suggestions[0]}?"
+            if suggestions
+            else f"Expected {', '.join(known)}."
+        )
         raise InputError(f"{printable(path)}: unknown key {printable(prefix + key)}. {hint}")
 
 

@@ -1,4 +1,4 @@
-"""The external data of ONNX files: large tensors that lie beside the graph.
+"""The external data of ONNX files: large tensors that lie next to the graph.
 
 The data are copied tensor by tensor, never read as a whole: they may be larger than memory, and a
 graph with them inside may exceed the largest size of a protobuf.

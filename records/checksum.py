@@ -41,7 +41,7 @@ class ShardMark:
     provenance_sha256: str
 
     def fault(self, expected: "ShardMark") -> str | None:
-        """What is wrong with a file that has this mark; ``None`` if it is the expected one."""
+        """Fault of a file with this mark; ``None`` if the mark is the expected one."""
         if self == expected:
             return None
         if self.run != expected.run:
@@ -64,8 +64,8 @@ def shard_mark(run: str, shard: Shard, records: str, provenance: bytes) -> Shard
     Args:
         run: SHA-256 of the run's key.
         shard: The shard.
-        records: SHA-256 of its records.
-        provenance: Its provenance as it is written.
+        records: SHA-256 of the shard's records.
+        provenance: Provenance of the shard as it is written.
     """
     return ShardMark(
         run=run,

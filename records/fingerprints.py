@@ -191,7 +191,9 @@ def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None])
         if digest is not None and name in files
     }
     return FileComparison(
-        same=sum(recorded == here for recorded, here in pairs.values()),
-        different=tuple(n for n, (recorded, here) in pairs.items() if here not in (None, recorded)),
-        unread=tuple(name for name, (_, here) in pairs.items() if here is None),
+        same=sum(recorded == actual for recorded, actual in pairs.values()),
+        different=tuple(
+            n for n, (recorded, actual) in pairs.items() if actual not in (None, recorded)
+        ),
+        unread=tuple(name for name, (_, actual) in pairs.items() if actual is None),
     )

@@ -41,7 +41,7 @@ class LeaseTimes:
     Attributes:
         renew_s: Time between two renewals.
         expire_s: Time without a renewal after which a lease has expired.
-        look_s: Time between two checks of a process that waits for others.
+        look_s: Time between two checks by a process that waits for others.
         stuck_s: Time without a heartbeat after which a lease is no longer renewed: its worker may
             hang for ever, in a driver for instance, while the process lives.
     """
@@ -82,6 +82,8 @@ UNKNOWN = Holder("another machine", "", 0, "", "", "")
 
 @dataclass(frozen=True)
 class _LeaseState:
+    """Content and identity of a lease at one moment."""
+
     holder: Holder
     identity: tuple[int, int]
     """Inode and time; a lease that was renewed has another identity."""
@@ -92,7 +94,7 @@ class _LeaseState:
 
     @property
     def mark(self) -> str:
-        """Eight digits of the identity."""
+        """Eight hexadecimal digits of a hash of the identity."""
         return hashlib.sha256(repr(self.identity).encode()).hexdigest()[:8]
 
 
@@ -160,7 +162,7 @@ class Leases:
 
     def _claim_expired(self, lease: Path) -> Holder | None:
         if (state := _state(lease)) is None:
-            return UNKNOWN  # it was released just now and can be claimed at the next check
+            return UNKNOWN  # it has just been released and can be claimed at the next check
         expired = self._has_expired(state, lease.parent)
         return None if expired and self._take_over(lease, state) else state.holder
 
@@ -214,27 +216,27 @@ class Leases:
         that file onto the lease, so there is no moment without a lease. A process that comes later
         sees that the lease has changed.
         """
-        ours = lease.with_name(f"{lease.name}.{expired.mark}.tmp")
+        temporary = lease.with_name(f"{lease.name}.{expired.mark}.tmp")
         try:
-            self._write(ours)
-            now = _state(lease)
-            if now is None or now.identity != expired.identity:
-                ours.unlink()
+            self._write(temporary)
+            current = _state(lease)
+            if current is None or current.identity != expired.identity:
+                temporary.unlink()
                 return False
             with self._lock:
-                ours.replace(lease)
+                temporary.replace(lease)
                 self._held[lease] = time.monotonic()
         except FileExistsError:
-            other = _state(ours)
-            if other is not None and self._has_expired(other, lease.parent):
+            competitor = _state(temporary)
+            if competitor is not None and self._has_expired(competitor, lease.parent):
                 with suppress(OSError):  # its process died while taking over; try at the next check
-                    ours.unlink()
+                    temporary.unlink()
             return False
         except FileNotFoundError:
             return False
         except OSError:
             with suppress(OSError):
-                ours.unlink()
+                temporary.unlink()
             return True  # a lease only saves work
         if _is_dead(expired.holder):
             self._remove_leftovers(lease.parent, _file_of(lease).name, of_dead_process=True)
@@ -247,8 +249,8 @@ class Leases:
             if target is None or not target.startswith(part):
                 continue
             with suppress(OSError):
-                written, now = path.stat().st_mtime, self._clock.now(folder)
-                old = now is not None and now - written > self._times.expire_s
+                modified, now = path.stat().st_mtime, self._clock.now(folder)
+                old = now is not None and now - modified > self._times.expire_s
                 if old or of_dead_process:
                     path.unlink()
 
@@ -269,22 +271,22 @@ def _file_of(lease: Path) -> Path:
 
 
 class _SharedClock:
-    """The clock of a file system; that of a shared folder is not the clock of this machine."""
+    """The clock of a file system, which for a shared folder is not the clock of this machine."""
 
     def __init__(self, valid_s: float) -> None:
         self._valid_s = valid_s
         self._reading: tuple[float, float] | None = None
 
     def now(self, folder: Path) -> float | None:
-        """Time in seconds, as in the times of files; ``None`` if nothing can be written here."""
-        here = time.monotonic()
-        if self._reading is None or here - self._reading[1] > self._valid_s:
-            there = _time_of_new_file(folder)
-            if there is None:
+        """Time in seconds, as in the times of files; ``None`` if the folder is not writable."""
+        local_time = time.monotonic()
+        if self._reading is None or local_time - self._reading[1] > self._valid_s:
+            file_time = _time_of_new_file(folder)
+            if file_time is None:
                 return None
-            self._reading = there, here
-        there, then = self._reading
-        return there + here - then
+            self._reading = file_time, local_time
+        file_time, read_at = self._reading
+        return file_time + local_time - read_at
 
 
 def _time_of_new_file(folder: Path) -> float | None:

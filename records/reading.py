@@ -2,7 +2,7 @@
 
 The metadata of all shards is read at once, their records when their condition is accessed: no more
 than one condition is in memory, unless a caller keeps it. Everything that is read is compared with
-the mark in the file.
+the checksums in the file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 PARTS = ("frame", "attempt")
-"""Columns of records with several rows for an item: one for each frame, or attack attempt."""
+"""Columns that number the rows of an item: one row for each frame, or for each attack attempt."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RunRecords:
 
 
 def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
-    """Read what is finished of these conditions.
+    """Read the finished shards of these conditions.
 
     Raises:
         InputError: If a file is damaged or belongs to another shard; when the records of a
@@ -158,7 +158,7 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
         import pyarrow.compute as pc
 
         assert self._first is not None
-        other, expected = self._first
+        first, expected = self._first
         if ids.equals(pa.chunked_array([expected])):
             return
         _check_unique(ids, self._place(condition))
@@ -166,7 +166,7 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
         example = f", first {printable(foreign[0].as_py())}" if len(foreign) else " in their order"
         raise InputError(
             f"{printable(self._place(condition))} contains other images than "
-            f"{printable(self._place(other))}: {len(foreign):,} of {len(ids):,} differ{example}. "
+            f"{printable(self._place(first))}: {len(foreign):,} of {len(ids):,} differ{example}. "
             "The data changed between them: remove the wrong one and run the command again."
         )
 
@@ -175,7 +175,7 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[Any]":
+def _open_shard(path: Path) -> "Iterator[Any]":
     """Open the file of a shard; an error in reading it is reported as damage."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -190,12 +190,12 @@ def _opened(path: Path) -> "Iterator[Any]":
 def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
     """The provenance of a shard, after a check that the file belongs to it."""
     path = shard_path(run, shard)
-    with _opened(path) as parquet:
+    with _open_shard(path) as parquet:
         _check_mark(path, shard, key, parquet)
         rows = parquet.metadata.num_rows
-        several = any(part in parquet.schema_arrow.names for part in PARTS)
+        has_parts = any(part in parquet.schema_arrow.names for part in PARTS)
         document = parquet.metadata.metadata[PROVENANCE_KEY]
-    if rows < shard.size or (rows > shard.size and not several):
+    if rows < shard.size or (rows > shard.size and not has_parts):
         raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
     return document_from_bytes(document, Provenance, printable(path))
 
@@ -203,7 +203,7 @@ def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
 def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
     """The records of a shard, after a check that they are unchanged."""
     path = shard_path(run, shard)
-    with _opened(path) as parquet:
+    with _open_shard(path) as parquet:
         table = parquet.read()
         try:
             digest = records_sha256(table)
@@ -248,8 +248,8 @@ def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     counts = pc.value_counts(ids)
-    double = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    raise _damaged(place, f"it contains {printable(double)} twice")
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+    raise _damaged(place, f"it contains {printable(repeated)} twice")
 
 
 def _damaged(path: Path, reason: str) -> InputError:

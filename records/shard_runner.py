@@ -30,7 +30,7 @@ THREAD_NAME = "shard"
 
 
 class _StoppedError(Exception):
-    """Another worker failed, or the user interrupted: the shard of this one is discarded."""
+    """Another worker failed, or the user interrupted: the shard of this worker is discarded."""
 
 
 def run_shards(

@@ -1,4 +1,4 @@
-"""Splitting a run into shards, and writing one; ``shard_runner.py`` has them made."""
+"""Splitting a run into shards, and writing a shard; ``shard_runner.py`` makes them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

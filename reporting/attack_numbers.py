@@ -1,4 +1,4 @@
-"""What tables and figures of attacks share: protocols, and which numbers make a curve."""
+"""Parts that tables and figures of attacks share: protocols, and the numbers of a curve."""
 
 from collections.abc import Iterable, Iterator
 
@@ -47,11 +47,11 @@ def unknown_protocol_notes(models: Iterable[ModelResults]) -> Iterator[str]:
 
 
 def fewest_steps(scores: Iterable[Score]) -> int:
-    """Count of steps that numbers over epsilon are shown for."""
+    """Step count of the numbers that are shown over epsilon."""
     return min((score.steps or 0 for score in scores), default=0)
 
 
 def curve_epsilon(scores: Iterable[Score]) -> float:
-    """Epsilon that numbers over steps are shown for: the paper's, or else the largest."""
+    """Epsilon of the numbers that are shown over steps: the paper's, or else the largest."""
     epsilons = {score.epsilon for score in scores if score.epsilon}
     return CURVE_EPSILON if CURVE_EPSILON in epsilons else max(epsilons, default=0.0)

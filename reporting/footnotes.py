@@ -1,6 +1,6 @@
 """Cells of tables: the text of a number, and marks that footnotes explain.
 
-If all numbers of a column have the same marks, these stand in its header; if all numbers of a table
+If all numbers of a column have the same marks, these are in its header; if all numbers of a table
 do, in its title.
 """
 
@@ -23,11 +23,11 @@ _PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
 
 @dataclass(frozen=True)
 class TableCell:
-    """A number with its marks; empty if there is no number.
+    """Cell of a table: a number with its marks; empty if there is no number.
 
     Attributes:
-        text: The number.
-        marks: Keys of ``MARKS``.
+        text: The number as text.
+        marks: Marks of the number: keys of ``MARKS``.
         of: Score or difference of the number; ``None`` if it is copied from a printed table.
     """
 
@@ -39,7 +39,7 @@ class TableCell:
         return self.text + self.marks
 
     def without(self, marks: str) -> str:
-        """The text, without marks if they are the ones that stand in the header or title."""
+        """The text, without its marks if they equal those in the header or title."""
         return self.text if self.marks == marks else str(self)
 
 
@@ -47,8 +47,8 @@ def marks_of(of: Score | Difference, *parities: str) -> str:
     """Marks of a number.
 
     Args:
-        of: The number.
-        parities: Parity of each engine that it comes from.
+        of: Score or difference to mark.
+        parities: Parity of each engine that computed it.
     """
     marks = "" if of.complete else "*"
     marks += "+" if of.generated else ""
@@ -79,15 +79,15 @@ def legend(cells: Iterable[TableCell]) -> list[str]:
 
 
 def counted(count: str, of: Score | Difference) -> str:
-    """A count with its noun, per condition if the benchmark has several."""
+    """A count with the noun of its benchmark's items, per condition if there are several."""
     info = BENCHMARK_INFO[of.benchmark]
     return f"{count} {info.noun}{' a condition' if info.conditions > 1 else ''}"
 
 
 def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
-    """How many of how many items numbers have; benchmarks of one size share a part.
+    """Numbers of items, out of those of the benchmarks; benchmarks of one size share a part.
 
-    The benchmark with conditions comes last and gives the noun: ImageNet, then ImageNet-C.
+    A benchmark with conditions comes last and sets the noun: ImageNet, then ImageNet-C.
     """
     counts: dict[str, set[int]] = {}
     wholes: dict[str, str] = {}
@@ -98,14 +98,14 @@ def _parts_of_benchmarks(numbers: Iterable[Score | Difference]) -> str:
         size = f"{part} {BENCHMARK_INFO[number.benchmark].noun}"
         counts.setdefault(size, set()).add(number.n)
         wholes[size] = counted(part, number)
-    return "; ".join(f"{_span(parts)} {wholes[size]}" for size, parts in counts.items())
+    return "; ".join(f"{_range_text(parts)} {wholes[size]}" for size, parts in counts.items())
 
 
 def _most_skipped(numbers: Sequence[Score | Difference]) -> str:
     """The largest count of skipped items, with their noun."""
-    most = max((number.skipped for number in numbers), default=0)
+    count = max((number.skipped for number in numbers), default=0)
     nouns = {BENCHMARK_INFO[number.benchmark].noun for number in numbers}
-    return f"{most:,} of the {' or '.join(sorted(nouns))}"
+    return f"{count:,} of the {' or '.join(sorted(nouns))}"
 
 
 def percent(value: float, low: float | None, high: float | None, *, sign: str = "") -> str:
@@ -121,7 +121,7 @@ def percent(value: float, low: float | None, high: float | None, *, sign: str = 
     return text
 
 
-def _span(counts: Iterable[int]) -> str:
+def _range_text(counts: Iterable[int]) -> str:
     ordered = sorted(counts) or [0]
     ends = dict.fromkeys((ordered[0], ordered[-1]))
     return " to ".join(f"{count:,}" for count in ends)

@@ -36,7 +36,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Marks and file names must not turn into emphasis or new cells."""
+    """Text in which marks and file names do not turn into emphasis or new cells."""
     for character in "\\|*_~+^!<>`":
         text = text.replace(character, "\\" + character)
     return text.strip()

@@ -1,7 +1,7 @@
-"""What the numbers of a report are called and mean: their units and intervals, which is better.
+"""Titles, units and intervals of the metrics in a report, and which values are better.
 
-A metric that is not named here is a rate, called what the JSON calls it, of which no value is
-called better: a new benchmark needs no row here before it can be reported.
+A metric without a row here is reported as a rate under its name in the JSON, with neither direction
+called better. So a new benchmark needs no row before it can be reported.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,14 +18,13 @@ EXEMPLAR_INTERVAL = "95 % interval from a two-way bootstrap over shape and textu
 
 @dataclass(frozen=True)
 class Quantity:
-    """A metric, for people.
+    """A metric as reports show it.
 
     Attributes:
-        title: Without its unit.
-        unit: ``%`` of a rate, which is a fraction in a score; empty where it is shown as it is.
-        interval: What its interval is, if it has one.
-        better: Which of two of its values is the better one; empty where neither is, and where
-            nothing is known of the metric.
+        title: Name of the metric, without its unit.
+        unit: ``%`` for a rate, which is a fraction in a score; empty if shown as it is.
+        interval: Description of its confidence interval.
+        better: Which values are better; empty if neither, or if the metric is unknown.
     """
 
     title: str
@@ -35,7 +34,7 @@ class Quantity:
 
     @property
     def heading(self) -> str:
-        """The title with the unit, over a column."""
+        """The title with the unit, as heading of a column."""
         return f"{self.title} {self.unit}".strip()
 
     def text(
@@ -93,7 +92,7 @@ QUANTITIES = {
 
 
 def quantity_of(metric: str) -> Quantity:
-    """What is known of a metric; of an unknown one, that it is a rate.
+    """The quantity of a metric; an unknown metric is a rate.
 
     Example:
         >>> quantity_of("mce").heading, quantity_of("new_number").heading
@@ -103,7 +102,7 @@ def quantity_of(metric: str) -> Quantity:
 
 
 def interval_notes(metrics: Iterable[str]) -> list[str]:
-    """What the intervals are of the columns that have one.
+    """Note on the intervals of metrics; empty if there are no metrics.
 
     Example:
         >>> interval_notes(["mce", "top1_error"])[0].split("; ")[1]
@@ -114,15 +113,17 @@ def interval_notes(metrics: Iterable[str]) -> list[str]:
         quantity = quantity_of(metric)
         titles.setdefault(quantity.interval, []).append(quantity.title)
     if len(titles) < 2:
-        return [f"[low, high]: {what}" for what in titles]
-    general = [what for what in titles if what == MEAN_INTERVAL]
+        return [f"[low, high]: {interval}" for interval in titles]
+    general = [interval for interval in titles if interval == MEAN_INTERVAL]
     others = [
-        f"for {_listed(named)}: {what}" for what, named in titles.items() if what not in general
+        f"for {_joined_titles(names)}: {interval}"
+        for interval, names in titles.items()
+        if interval not in general
     ]
     return [f"[low, high]: {'; '.join((*general, *others))}"]
 
 
-def _listed(titles: Sequence[str]) -> str:
+def _joined_titles(titles: Sequence[str]) -> str:
     if len(titles) == 1:
         return titles[0]
     text = f"{', '.join(titles[:-1])} and {titles[-1]}"

@@ -1,4 +1,4 @@
-"""Results of a model on every benchmark, and how a number becomes a cell of a table."""
+"""Results of a model on every benchmark, their cells in tables, and notes on refused numbers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from .footnotes import TableCell, marks_of
 from .metric_info import quantity_of
 
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
-"""Metrics of the attacked model, which stand in the rows of models that classify its images."""
+"""Metrics of the attacked model, which are in the rows of models that classify its images."""
 
 Number = tuple[str, str, Mapping[str, object]]
-"""Benchmark, metric, and values of ``SCORE_KEYS``: what one number of a table is."""
+"""Benchmark, metric, and values of ``SCORE_KEYS``, which identify a number of a table."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class ModelResults:
                 yield score
 
     def cell(self, score: Score | None, *, interval: bool = True) -> TableCell:
-        """Cell of one of its numbers; empty if there is none."""
+        """Cell of one of the model's numbers; empty if ``score`` is ``None``."""
         if score is None:
             return TableCell()
         if score.value is None:
             return TableCell("refused")
         ends = (score.low, score.high) if interval else (None, None)
-        if score.metric in NUMBERS_OF_SOURCE:  # which PyTorch computed, at its own crop
+        if score.metric in NUMBERS_OF_SOURCE:  # computed by PyTorch, at the source's crop
             marks = marks_of(score) + self.source_marks
         else:
             marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
@@ -77,11 +77,11 @@ class ReportContents:
     published: Sequence[ModelResults]
 
     def with_number(self, benchmark: str, metric: str) -> list[ModelResults]:
-        """The user's models that have such a number, even a refused one."""
+        """The user's models that have a number of this metric, even a refused one."""
         return [results for results in self.models if any(results.of(benchmark, metric))]
 
     def published_with(self, benchmark: str, metric: str) -> list[ModelResults]:
-        """The paper's models that have such a number."""
+        """The paper's models that have a number of this metric."""
         return [results for results in self.published if any(results.of(benchmark, metric))]
 
 
@@ -91,11 +91,11 @@ def keys_of(score: Score) -> tuple[object, ...]:
 
 
 def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
-    """Why numbers were refused, each reason of a model once.
+    """Notes on why numbers were refused, each reason of a model once.
 
     Args:
         models: Models whose numbers a table shows.
-        numbers: Numbers that the table shows of each.
+        numbers: Numbers that the table shows of each model.
     """
     reasons: dict[tuple[str, str], dict[str, None]] = {}
     for benchmark, metric, keys in numbers:
@@ -111,7 +111,7 @@ def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[
 
 
 def refused_conditions(scores: Iterable[Score], text: Callable[[Score], str]) -> list[str]:
-    """Why conditions have no number, each reason once.
+    """Notes on why conditions have no number, each reason once.
 
     Args:
         scores: A number of each condition.

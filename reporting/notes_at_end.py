@@ -1,4 +1,4 @@
-"""The notes of several tables, each once, below the last table: for terminals."""
+"""Collecting the notes of several tables below the last one, each once, for terminals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from .table import Table
 
 
 def notes_at_end(tables: Sequence[Table]) -> list[Table]:
-    """The same tables without their notes, which all stand below the last table.
+    """The same tables, with the notes of all below the last table.
 
     Example:
         >>> note = "* not the whole benchmark: "
@@ -37,7 +37,7 @@ def notes_at_end(tables: Sequence[Table]) -> list[Table]:
 
 
 def _merged_marks(tables: Iterable[Table]) -> list[str]:
-    """What each mark means, with the counts of all tables."""
+    """Meaning of each mark, with the counts of all tables."""
     counts: dict[str, dict[str, None]] = {}
     for note in (note for table in tables for note in table.notes):
         if meaning := _explained_mark(note):
@@ -57,7 +57,7 @@ def _notes_by_titles(tables: Iterable[Table]) -> dict[tuple[str, ...], list[str]
     for table in tables:
         for note in table.notes:
             if not _explained_mark(note):
-                titles.setdefault(note, {})[_short(table.title)] = None
+                titles.setdefault(note, {})[_short_title(table.title)] = None
     groups: dict[tuple[str, ...], list[str]] = {}
     for note, names in titles.items():
         groups.setdefault(tuple(names), []).append(note)
@@ -70,11 +70,13 @@ def _explained_mark(note: str) -> str:
     return next((line for line in lines if note.startswith(line)), "")
 
 
-def _short(title: str) -> str:
+def _short_title(title: str) -> str:
     """A title without its caption, or without its question mark.
 
     Example:
-        >>> _short("Table 2 of arXiv 1907.07640: Accuracy"), _short("m: is the attack reliable?")
-        ('Table 2 of arXiv 1907.07640', 'm: is the attack reliable')
+        >>> _short_title("Table 2 of arXiv 1907.07640: Accuracy")
+        'Table 2 of arXiv 1907.07640'
+        >>> _short_title("m: is the attack reliable?")
+        'm: is the attack reliable'
     """
     return title[:-1] if title.endswith("?") else title.partition(": ")[0]

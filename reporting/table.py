@@ -1,18 +1,18 @@
-"""A table: what the terminal and Markdown both show."""
+"""A table of text, which the terminal and Markdown show."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text in cells.
+    """A table of text.
 
     Attributes:
-        title: Above the table.
-        header: One for each column.
-        rows: Each as long as the header.
-        notes: Below the table.
-        words: The columns that hold words; the others hold numbers.
+        title: Title above the table.
+        header: Headers of the columns.
+        rows: Rows of cells, each as long as the header.
+        notes: Notes below the table.
+        words: Indices of the columns that contain words; the others contain numbers.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Tables of numbers, whose marks stand beside each, or above a column that shares them."""
+"""Tables of numbers, with marks next to each number, or in the header if a column shares them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Row:
     """A row of numbers.
 
     Attributes:
-        words: What it is of.
-        cells: One for each metric of the table.
+        words: First cells of the row, which say what the numbers are of.
+        cells: Cells of numbers, one for each metric of the table.
     """
 
     words: tuple[str, ...]
@@ -23,7 +23,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers under one header."""
+    """A column of numbers.
+
+    Attributes:
+        header: Header of the column.
+        cells: Cells of the column.
+    """
 
     header: str
     cells: Sequence[TableCell]
@@ -32,7 +37,7 @@ class Column:
 def table_of_rows(
     title: str, header: Sequence[str], rows: Sequence[Row], notes: Sequence[str] = ()
 ) -> Table:
-    """Each number with its own marks; what they and the intervals mean stands first below it."""
+    """Table with marks next to each number; notes on marks and intervals come first below it."""
     cells = [cell for row in rows for cell in row.cells]
     intervals = [cell.of.metric for cell in cells if cell.of is not None and "[" in cell.text]
     return Table(
@@ -53,15 +58,15 @@ def table_of_columns(
     notes: Sequence[str] = (),
     legend_of: Sequence[TableCell] | None = None,
 ) -> Table:
-    """One row a name; the marks that all numbers of a column have stand in its header.
+    """Table with one row for each name; marks that all numbers of a column share are in its header.
 
     Args:
-        title: Of the table.
-        corner: The header of the names.
-        names: One for each cell of a column.
-        columns: Of the numbers.
-        notes: Below the table, behind what the marks mean.
-        legend_of: The numbers whose counts the marks are explained with, where it is not these.
+        title: Title of the table.
+        corner: Header of the names.
+        names: Names of the rows.
+        columns: Columns of numbers.
+        notes: Notes below the table, after the meaning of the marks.
+        legend_of: Numbers whose counts explain the marks; if not given, those of the columns.
     """
     shared = [common_marks(column.cells) for column in columns]
     rows = [

@@ -100,12 +100,12 @@ def document_differences(there: Any, here: Any) -> Iterator[str]:
     yield from _differences("", plain(there), plain(here))
 
 
-def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() | here.keys()):
-            yield from _differences(f"{name}.{key}".lstrip("."), there.get(key), here.get(key))
-    elif there != here:
-        yield f"{name} is {_short(there)} there, {_short(here)} here"
+def _differences(name: str, stored: Any, current: Any) -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(current, dict):
+        for key in sorted(stored.keys() | current.keys()):
+            yield from _differences(f"{name}.{key}".lstrip("."), stored.get(key), current.get(key))
+    elif stored != current:
+        yield f"{name} is {_short(stored)} there, {_short(current)} here"
 
 
 def _short(value: Any) -> str:

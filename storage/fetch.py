@@ -151,7 +151,7 @@ def _publish(job: _Job) -> None:
 def _download(job: _Job) -> None:
     """Request the file until it is complete; only attempts that bring no new byte are counted."""
     make_folder(job.path.parent)
-    most, failures = job.received_bytes, 0
+    received_before, failures = job.received_bytes, 0
     while True:
         try:
             _request_rest(job)
@@ -159,8 +159,8 @@ def _download(job: _Job) -> None:
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()
-            if job.received_bytes > most:
-                most, failures = job.received_bytes, 0
+            if job.received_bytes > received_before:
+                received_before, failures = job.received_bytes, 0
             failures += 1
             if _is_lasting(error) or failures >= TRIES:
                 raise UnavailableError(
@@ -237,7 +237,7 @@ def _check_range(job: _Job, answer: HTTPResponse, version: _Version | None, offs
 def _append(job: _Job, answer: HTTPResponse, offset: int, size: int | None) -> None:
     """Write each chunk to disk as it comes, so that an interruption loses none."""
     _report_start(job, offset, size)
-    done = offset
+    received_bytes = offset
     with _disk_errors(job.part):
         file = job.part.open("ab")
     with file:
@@ -245,10 +245,10 @@ def _append(job: _Job, answer: HTTPResponse, offset: int, size: int | None) -> N
             with _disk_errors(job.part):
                 file.write(chunk)
                 file.flush()
-            done += len(chunk)
-            _report(job, done, size)
-    if size is not None and done < size:
-        raise ConnectionError(f"the connection ended after {done:,} of {size:,} bytes")
+            received_bytes += len(chunk)
+            _report(job, received_bytes, size)
+    if size is not None and received_bytes < size:
+        raise ConnectionError(f"the connection ended after {received_bytes:,} of {size:,} bytes")
 
 
 def _report_start(job: _Job, offset: int, size: int | None) -> None:
@@ -258,8 +258,10 @@ def _report_start(job: _Job, offset: int, size: int | None) -> None:
             f"Not enough disk space for {job.what} in {printable(job.path.parent)}: "
             f"{_mb(size - offset)} are needed, {free // _MB:,} MB are free. {_FREE_SPACE}"
         )
-    of = "" if size is None else f", {_mb(size - offset)}"
-    job.progress.note(f"Fetching {'the rest of ' if offset else ''}{job.what}{of}: {job.url}")
+    size_text = "" if size is None else f", {_mb(size - offset)}"
+    job.progress.note(
+        f"Fetching {'the rest of ' if offset else ''}{job.what}{size_text}: {job.url}"
+    )
     _report(job, offset, size)
 
 

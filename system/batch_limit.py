@@ -7,7 +7,7 @@ class BatchLimit:
     """The largest batch that may be tried; shared by all threads and shards of a run.
 
     Attributes:
-        size: Images in a batch, at most.
+        size: Largest number of images in a batch.
     """
 
     def __init__(self, size: int) -> None:
@@ -15,7 +15,7 @@ class BatchLimit:
         self._lock = threading.Lock()
 
     def halve(self, failed: int) -> int | None:
-        """Go below a batch that did not fit.
+        """Make the limit smaller than a batch that did not fit.
 
         Returns:
             The new size; ``None`` if another thread has already gone below that batch.

@@ -35,7 +35,7 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
 
     Args:
         work: Function at the top of a module.
-        argument: Its argument, picklable.
+        argument: Argument of ``work``, picklable.
         progress: Progress callback of this process, which the child's progress is passed to.
 
     Returns:

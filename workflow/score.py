@@ -86,26 +86,26 @@ def score(
     progress = ThreadSafeProgress(progress or NullProgress())
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
-    what = find_benchmark(benchmark)
+    definition = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
-    check_crop(subject.spec, what)
-    check_run_place(subject, what.name, out)
+    check_crop(subject.spec, definition)
+    check_run_place(subject, definition.name, out)
     source = open_source(
         places,
-        what.conditions,
+        definition.conditions,
         progress=progress,
-        layout=what.tree,
+        layout=definition.tree,
         labels=labels,
         damaged_ok=skip,
     )
     values = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
-    selection = select(what, source, values, limit=limit, progress=progress, missing_ok=skip)
+    selection = select(definition, source, values, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     verified = select_engine(subject, engine, device, parity=parity, progress=progress)
     key = RunKey(
-        benchmark=what.name,
-        protocol=what.protocol,
+        benchmark=definition.name,
+        protocol=definition.protocol,
         weights_sha256=verified.loaded.weights_sha256,
         engine=verified.loaded.spec,
         preprocessing=subject.spec.preprocessing,
@@ -113,9 +113,9 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    images = AvailableImages.of(what, source, selection, subject.spec.preprocessing, places)
+    images = AvailableImages.of(definition, source, selection, subject.spec.preprocessing, places)
     folder = out or find_folder(
-        default_folder(subject, what.name, key_sha256(key)[:8]), images, progress
+        default_folder(subject, definition.name, key_sha256(key)[:8]), images, progress
     )
     with verified.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = open_or_create_scored_run(
@@ -124,7 +124,7 @@ def score(
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
         job = ScoringJob(
-            benchmark=what,
+            benchmark=definition,
             engine=opened,
             source=source,
             items=selection.items,
@@ -137,7 +137,7 @@ def score(
             note=progress.note,
         )
         progress.note(
-            f"Scoring {subject.spec.name}: {selection.text(what)}, into {printable(folder)}."
+            f"Scoring {subject.spec.name}: {selection.text(definition)}, into {printable(folder)}."
         )
         provenance = circumstances(
             verified, opened.device, opened.versions, places, labels, job.batch_size
@@ -174,7 +174,7 @@ def _complete(
 
 
 def _work(job: ScoringJob, provenance: Provenance) -> Work:
-    """A function that makes one shard: its records and their provenance."""
+    """Function that makes one shard: its records and their provenance."""
 
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         clock = ShardClock()

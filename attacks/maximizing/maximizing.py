@@ -234,9 +234,9 @@ class _Climb:
                 f"An activation is not finite at step {self._steps} of unit {unit} from start "
                 f"{start + 1}. Are the weights damaged?"
             )
-        own = self._units[:, None]
-        self._trace.append(values.gather(1, own)[:, 0])
-        probability = values.double().softmax(1).gather(1, own)[:, 0]
+        unit_indices = self._units[:, None]
+        self._trace.append(values.gather(1, unit_indices)[:, 0])
+        probability = values.double().softmax(1).gather(1, unit_indices)[:, 0]
         self._best.update(images.detach(), probability, self._steps)
         return activations
 

@@ -1,4 +1,4 @@
-"""The units and the noise that the paper's figures are made of, as its random generator gives them.
+"""Units and noise of the paper's figures, drawn as by its random generator.
 
 numpy's legacy generator is seeded with 1 and draws six units, with replacement, from all but the
 first (unit 0 is the label that the attack must leave); then it draws the noise. Such a generator

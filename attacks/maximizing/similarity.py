@@ -176,7 +176,7 @@ def _likeness(a: _Image, b: _Image) -> Likeness:
 
 
 def _mean(pairs: Sequence[Likeness]) -> Likeness:
-    """Mean over pairs; ``None`` for numbers that one of them does not have."""
+    """Mean over pairs; ``None`` for numbers that are undefined for a pair."""
 
     def of(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""Images under attack: their attempts, and the results.
+"""Images under attack, their attempts, and the results of the attempts.
 
 An image gets one attempt after the other, each a start and a loss, until an attempt succeeded
 within the smallest count of steps, or no attempt is left. Steps count from 1, the iterate that the
@@ -25,7 +25,7 @@ class CleanImage:
 
     Attributes:
         item: Id and label.
-        image: (3, S, S) in [0, 1], float32, or float64 for such a network.
+        image: Pixels: (3, S, S) in [0, 1]; float32, or float64 for a network in float64.
     """
 
     item: Item
@@ -47,10 +47,12 @@ class CleanImage:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """Result of an attempt: one start with one loss. Steps count from 1; ``None`` is never.
+    """Result of an attempt: one start with one loss.
+
+    Steps count from 1. A step is ``None`` if no iterate meets its condition.
 
     Attributes:
-        item: The image.
+        item: Id and label of the image.
         restart: Number of the start, from 0.
         loss_name: Loss that was descended or ascended.
         clean: Class that is predicted without an attack.
@@ -61,17 +63,18 @@ class AttemptResult:
         last: Class of the last iterate.
         steps: Number of steps made.
         traced: Whether it made all steps, also after a success.
-        linf: L-infinity distance of the first success, or else of the last iterate.
-        l2: L2 distance of the same.
+        linf: L-infinity distance of the first success, or else of the last iterate, from the clean
+            image.
+        l2: L2 distance of the same iterate.
         loss: Loss at each iterate that had a gradient, from the start on: ``steps`` of them.
         gradient_norm: L2 norm of the gradient at the same iterates, in image units.
         zero_share: Share of gradient components that are exactly zero, mean over steps; ``None``
             without steps.
         dead_steps: Number of steps whose whole gradient was zero.
         at_bound: Share of components of the last iterate at epsilon, or held back by 0 or 1.
-        turned: Share of components that step the other way than before, mean over steps; ``None``
-            below two steps.
-        adversarial: First success, or else the last iterate: (3, S, S). ``None`` if images are not
+        turned: Share of components whose step reverses the one before, mean over steps; ``None``
+            for fewer than two steps.
+        adversarial: First success, or else the last iterate: (3, S, S); ``None`` if images are not
             kept, or no step was made.
     """
 
@@ -97,11 +100,11 @@ class AttemptResult:
 
 
 class ImageState:
-    """An image, and the counts of steps within which no attempt has succeeded yet.
+    """An image, and the step counts within which no attempt has succeeded yet.
 
     Args:
         image: The image.
-        clean: Its class without an attack.
+        clean: Class that is predicted without an attack.
         classes: Number of classes.
         settings: Settings of the attack.
     """
@@ -116,12 +119,12 @@ class ImageState:
 
     @property
     def left(self) -> bool:
-        """Whether another attempt is to be made."""
+        """Whether another attempt has to be made."""
         attacked = self.clean == self.label or self._settings.attack_wrong
         return attacked and bool(self._undecided) and self._next < self._settings.attempts
 
     def next_attempt(self, traced: bool) -> "AttemptState":
-        """The next attempt: of each start all losses, then the next start."""
+        """Start the next attempt; the losses of a start come first, then the next start."""
         settings = self._settings
         restart, position = divmod(self._next, len(settings.losses))
         self._next += 1
@@ -141,20 +144,24 @@ class ImageState:
         )
 
     def succeed(self, step: int) -> None:
-        """Note a success; smaller counts of steps are still undecided."""
+        """Record a success; smaller step counts are still undecided."""
         self._undecided = tuple(count for count in self._undecided if count < step)
 
 
 @dataclass
 class AttemptState:
-    """An attempt under way.
+    """An attempt under way; fields that are not listed are as in ``AttemptResult``.
 
     Attributes:
-        image: The image.
+        image: State of the image.
         limit: Number of steps to make.
-        traced: Whether to make them all, also after a success.
-        stops_at_label: Whether leaving the label is success, else reaching the target.
+        traced: Whether to make all steps, also after a success.
+        stops_at_label: Whether leaving the label is the success; otherwise reaching the target.
+        steps: Number of steps made so far.
+        last: Class of the current iterate.
         distances: L-infinity and L2 distance of the first success, or else of the last iterate.
+        zero_shares: Sum over steps of the share of gradient components that are exactly zero.
+        turned: Sum over steps of the share of components whose step reverses the one before.
     """
 
     image: ImageState
@@ -186,23 +193,23 @@ class AttemptState:
 
     @property
     def loss_class(self) -> int:
-        """Class that the loss refers to: the target, else the label."""
+        """Class that the loss refers to: the target, or the label if untargeted."""
         return self.label if self.target is None else self.target
 
     @property
     def success(self) -> int | None:
-        """Step at which it succeeded; ``None`` if it did not."""
+        """Step of the first success; ``None`` if there is none yet."""
         return self.changed_step if self.stops_at_label else self.target_step
 
     def test(self, predicted: int) -> bool:
-        """Note the class of the current iterate. Returns whether it is the first success."""
+        """Record the class of the current iterate. Returns whether it is the first success."""
         before = self.success
         if self.steps:
             self._test(predicted)
         return before is None and self.success is not None
 
     def note(self, loss: float, norm: float, zero_share: float, turned: float) -> None:
-        """Note the gradient at the current iterate, and that a step is made from there."""
+        """Record the gradient at the current iterate, and count the step from it."""
         self.loss.append(loss)
         self.gradient_norm.append(norm)
         self.zero_shares += zero_share
@@ -218,7 +225,7 @@ class AttemptState:
             self.target_step = self.steps
 
     def end(self, at_bound: float | None) -> AttemptResult:
-        """The result of the attempt; a success is noted in its image."""
+        """End the attempt, record a success in its image, and return the result."""
         if self.success is not None:
             self.image.succeed(self.success)
         linf, l2 = self.distances or (0.0, 0.0)

@@ -24,8 +24,8 @@ def logits_in_room(
 
     Args:
         network: Network of images.
-        images: (N, 3, S, S).
-        names: Clean image that each was made of: N.
+        images: Images, (N, 3, S, S).
+        names: Clean image of each image, for messages: N.
         room: Batch size, which gets smaller when the device is out of memory.
         device: Name of the device in PyTorch.
         note: Callback that is given the sentence to print when the batch size becomes smaller.
@@ -47,7 +47,7 @@ def logits_in_room(
 
 
 def halve(limit: BatchLimit, failed: int, note: Callable[[str], None]) -> None:
-    """Go below a batch that did not fit into memory, and say so."""
+    """Make the batch size smaller than a batch that did not fit into memory, and report it."""
     if (size := limit.halve(failed)) is not None:
         note(
             f"Out of memory with {failed} images per batch; continuing with {size}. "
@@ -74,9 +74,9 @@ def check_finite(
     """Refuse numbers that are not finite.
 
     Args:
-        finite: Whether the number is finite, for each image.
+        finite: Whether the number of each image is finite.
         noun: Name of the number.
-        places: The images, and the step that each is at; 0 without an attack.
+        places: Each image, and its current step; 0 without an attack.
         unit: Name of a step.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Logits and gradients of a network, in exact arithmetic, with errors in one line.
+"""Logits and gradients of a network, in exact float32 and reproducible.
 
-Float32 with TF32 off, as the reference engine computes, and convolutions whose gradients are the
-same each time: cuDNN has faster ones that sum in any order.
+TF32 is off, as in the reference engine, and convolutions are deterministic: cuDNN has faster ones
+that sum gradients in any order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -102,10 +102,10 @@ def _in_memory(images: torch.Tensor) -> Iterator[None]:
 @contextmanager
 def _exact() -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark
+    saved = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark
     cudnn.allow_tf32, matmul.allow_tf32 = False, False
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark = saved

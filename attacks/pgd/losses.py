@@ -1,4 +1,4 @@
-"""Losses that an attack descends or ascends: one number an image, from its logits.
+"""Losses that an attack descends or ascends: one number for each image, from its logits.
 
     cross-entropy   -log softmax(z)_c          towards a target, c is the target, and it falls;
                                                away from a label, c is the label, and it rises
@@ -63,7 +63,7 @@ def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Label's logit less the largest other one.
+    """Logit of the label minus the largest other logit.
 
     Args:
         logits: (N, C).

@@ -43,14 +43,15 @@ class AttackJob:
         network: Network of images (N, 3, S, S) in [0, 1]; in evaluation mode, frozen, on the
             device.
         settings: Settings of the attack.
-        epsilon: In (0, 1].
+        epsilon: Largest L-infinity distance, in (0, 1]; relative to each image if ``settings`` say
+            so.
         room: Batch size, which gets smaller when the device is out of memory.
         device: Name of the device in PyTorch.
         note: Callback that is given the sentence to print when the batch size becomes smaller.
         traced: Ids of the traced sample, ``randomness.traced_sample``.
-        keep_images: Whether results hold the first success, or else the last iterate.
-        keep_last: Whether they hold the last iterate in any case, of traced images; then every
-            attempt makes its steps, also if its goal is reached without one.
+        keep_images: Whether results contain the first success, or else the last iterate.
+        keep_last: Whether results of traced images contain the last iterate, also after a success.
+            Then every attempt makes its steps, also if the clean image is a success already.
     """
 
     network: nn.Module
@@ -125,10 +126,10 @@ class _Attack:
         """Fill free places with parked attempts, then with new ones, then with new images."""
         while (free := self._job.room.size - _count(self._active)) > 0:
             if self._parked:
-                self._active.append(_cut(self._parked, free))
+                self._active.append(_take_rows(self._parked, free))
             elif self._ready:
-                due = min(free, len(self._ready))
-                self._begin([self._ready.popleft() for _ in range(due)])
+                count = min(free, len(self._ready))
+                self._begin([self._ready.popleft() for _ in range(count)])
             elif not self._load():
                 break
         if self._active:
@@ -189,8 +190,8 @@ class _Attack:
         sign = -1.0 if self._job.settings.targeted else 1.0
         batch = replace(batch, iterates=self._descent.stepped(batch, batch.before, sign))
         done = [attempt.steps == attempt.limit for attempt in batch.attempts]
-        for batches, whether in ((self._last, True), (self._active, False)):
-            if rows := [row for row, is_done in enumerate(done) if is_done == whether]:
+        for batches, is_last in ((self._last, True), (self._active, False)):
+            if rows := [row for row, is_done in enumerate(done) if is_done == is_last]:
                 batches.append(batch.rows(rows))
 
     def _test_last(self) -> None:
@@ -202,14 +203,14 @@ class _Attack:
         self._finish(batch)
 
     def _test(self, batch: Batch, classes: Sequence[int]) -> list[int]:
-        """Note the classes of the iterates. Returns the rows of attempts that end by it."""
+        """Record the classes of the iterates. Returns the rows of attempts that end with them."""
         attempts = batch.attempts
         hits = [row for row, attempt in enumerate(attempts) if attempt.test(classes[row])]
         self._measure(batch.rows(hits))
         return [row for row, a in enumerate(attempts) if a.success is not None and not a.traced]
 
     def _measure(self, batch: Batch) -> None:
-        """Note the distances of these iterates, and keep the images if they are to be kept."""
+        """Record the distances of these iterates, and their images if the job keeps them."""
         if not len(batch):
             return
         pairs = distances(batch.iterates, batch.clean).tolist()
@@ -238,7 +239,7 @@ class _Attack:
             self._advance(1)
 
     def _gradients(self, batch: Batch) -> Gradients | None:
-        """``None`` if the device is out of memory: the batch is then parked, to go on in parts."""
+        """Gradients of a batch; ``None`` if out of memory: it is then parked, to go on in parts."""
         losses = [attempt.loss_name for attempt in batch.attempts]
         try:
             return gradients_of(self._job.network, batch.iterates, losses, batch.classes())
@@ -266,7 +267,7 @@ def _noise_of(attempt: AttemptState, seed: int) -> npt.NDArray[Any]:
 
 
 def _numbers(batch: Batch, result: Gradients, directions: torch.Tensor) -> list[list[float]]:
-    """Class of each row and what is noted of its gradient, in one transfer.
+    """Class of each row and the numbers of its gradient, in one transfer from the device.
 
     Raises:
         EngineError: If a logit, a loss or a gradient is not finite.
@@ -283,8 +284,8 @@ def _numbers(batch: Batch, result: Gradients, directions: torch.Tensor) -> list[
         turned_shares(directions, batch.before),
     ]
     numbers: list[list[float]] = torch.stack([column.double() for column in columns]).tolist()
-    for what, good in zip(("logit", "loss", "gradient"), numbers, strict=False):
-        check_finite(good, what, _places(batch))
+    for noun, is_finite in zip(("logit", "loss", "gradient"), numbers, strict=False):
+        check_finite(is_finite, noun, _places(batch))
     return numbers[3:]
 
 
@@ -296,8 +297,8 @@ def _count(batches: Sequence[Batch]) -> int:
     return sum(len(batch) for batch in batches)
 
 
-def _cut(batches: list[Batch], size: int) -> Batch:
-    """Take the first rows out of the batches."""
+def _take_rows(batches: list[Batch], size: int) -> Batch:
+    """Remove up to ``size`` rows from the first of the batches and return them."""
     batch = batches.pop(0)
     if len(batch) > size:
         batches.insert(0, batch.rows(range(size, len(batch))))

@@ -1,4 +1,4 @@
-"""One step of projected gradient descent, by foolbox's hooks, on rows with their own epsilons.
+"""One step of projected gradient descent, by foolbox's methods, on rows with their own epsilons.
 
     start      x_0     = x + epsilon u,  u in [-1, 1)                       clipped to [0, 1] or not
     step       x_(k+1) = clip(x + clip(x_k +- s sign(gradient) - x, -epsilon, epsilon), 0, 1)
@@ -29,7 +29,7 @@ BOUNDS = Bounds(0, 1)
 
 
 class Descent(LinfProjectedGradientDescentAttack):
-    """foolbox's attack with given starts, and with steps that are made one by one.
+    """foolbox's attack, with given starts and single steps.
 
     Args:
         noise: Noise of each start, in [-1, 1): (N, 3, S, S).
@@ -41,13 +41,13 @@ class Descent(LinfProjectedGradientDescentAttack):
 
     def get_random_start(self, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
         """Hook of foolbox: the clean images plus epsilon times the noise."""
-        started: ep.Tensor = x0 + ep.astensor(self._noise) * epsilon
-        return started
+        starts: ep.Tensor = x0 + ep.astensor(self._noise) * epsilon
+        return starts
 
     def start(self, clean: torch.Tensor, epsilon: torch.Tensor, *, clip: bool) -> torch.Tensor:
         """Starts of the descent: (N, 3, S, S)."""
-        started = self.get_random_start(ep.astensor(clean), ep.astensor(epsilon))
-        return _raw(ep.clip(started, *BOUNDS) if clip else started)
+        starts = self.get_random_start(ep.astensor(clean), ep.astensor(epsilon))
+        return _raw(ep.clip(starts, *BOUNDS) if clip else starts)
 
     def directions(self, iterates: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
         """Directions of the steps, up to their sign: (N, 3, S, S)."""
@@ -58,8 +58,8 @@ class Descent(LinfProjectedGradientDescentAttack):
         """The next iterates, within epsilon and [0, 1]."""
         moved = ep.astensor(batch.iterates + sign * (batch.step * directions))
         # Each image has its own epsilon: foolbox expects a number, PyTorch takes tensors as well.
-        within: Any = batch.epsilon
-        projected = self.project(moved, ep.astensor(batch.clean), within)
+        epsilon: Any = batch.epsilon
+        projected = self.project(moved, ep.astensor(batch.clean), epsilon)
         return _raw(ep.clip(projected, *BOUNDS))
 
 

@@ -1,4 +1,4 @@
-"""Batches of which images come and go: rows that are taken out, and put together."""
+"""Batches whose images come and go: rows are removed, and batches are joined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,9 +9,9 @@ import torch
 
 @dataclass(frozen=True)
 class Rows:
-    """Base of batches: each field is a tensor of N rows, but the first, a sequence of N states.
+    """Base class of batches.
 
-    A state is what is noted of an image that is under way.
+    The first field is a sequence of the states of N images, each other field a tensor of N rows.
     """
 
     def __len__(self) -> int:
@@ -27,7 +27,7 @@ class Rows:
         return torch.tensor(rows, dtype=torch.int64, device=tensor.device)
 
     def rows(self, rows: Sequence[int]) -> Self:
-        """Some of the rows; the batch itself if they are all."""
+        """A batch of some of the rows; the batch itself if they are all."""
         if len(rows) == len(self):
             return self
         index = self.index(rows)
@@ -44,7 +44,7 @@ Batch = TypeVar("Batch", bound=Rows)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """At least one batch as one."""
+    """One batch with the rows of all batches, of which there is at least one."""
     if len(batches) == 1:
         return batches[0]
     columns = {}
@@ -56,12 +56,12 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def epsilons_of(clean: torch.Tensor, epsilon: float, *, relative: bool) -> torch.Tensor:
-    """Epsilon of each image, (N, 1, 1, 1), of which it may be a share of the largest value.
+    """Epsilon of each image, (N, 1, 1, 1), which may be relative to its largest value.
 
     Args:
-        clean: (N, 3, S, S).
-        epsilon: In (0, 1].
-        relative: Whether it is a share of each image's largest value.
+        clean: Clean images, (N, 3, S, S).
+        epsilon: Epsilon in (0, 1].
+        relative: Whether epsilon is a fraction of each image's largest value.
     """
     largest = clean.amax((1, 2, 3), keepdim=True)
     return (largest if relative else torch.ones_like(largest)) * epsilon

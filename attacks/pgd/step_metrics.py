@@ -1,4 +1,4 @@
-"""Measurements of a batch of N attempts at a step: a number a row."""
+"""Measurements of a batch of N attempts at a step: one number for each row."""
 
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,13 @@ def zero_shares(directions: "torch.Tensor") -> "torch.Tensor":
 
 
 def turned_shares(directions: "torch.Tensor", before: "torch.Tensor") -> "torch.Tensor":
-    """Share of components that step the other way than the last time: (N,).
+    """Share of components whose step reverses the one before: (N,).
 
     For directions in {-1, 0, 1}, products are several times as fast as comparisons.
     """
     products = (directions * before).flatten(1)
-    both, agreeing = (products * products).sum(dim=1), products.sum(dim=1)
-    return (both - agreeing).double() / (2 * products.shape[1])
+    moving, agreeing = (products * products).sum(dim=1), products.sum(dim=1)
+    return (moving - agreeing).double() / (2 * products.shape[1])
 
 
 def distances(images: "torch.Tensor", clean: "torch.Tensor") -> "torch.Tensor":
@@ -46,5 +46,5 @@ def distances(images: "torch.Tensor", clean: "torch.Tensor") -> "torch.Tensor":
 def shares_at_bound(batch: "Batch") -> "torch.Tensor":
     """Share of components at epsilon, or held back by the range of pixels: (N,)."""
     moved = (batch.iterates - batch.clean).abs()
-    held = (batch.iterates == 0) | (batch.iterates == 1)
-    return ((moved >= batch.epsilon - NEARLY) | held).flatten(1).double().mean(dim=1)
+    at_range = (batch.iterates == 0) | (batch.iterates == 1)
+    return ((moved >= batch.epsilon - NEARLY) | at_range).flatten(1).double().mean(dim=1)

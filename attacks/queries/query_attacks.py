@@ -43,7 +43,7 @@ class QueryJob:
             device.
         probe: Settings of ``noise`` or ``gradient-free``.
         seed: Seed of the random numbers.
-        epsilon: In (0, 1].
+        epsilon: Epsilon in (0, 1].
         room: Batch size, which gets smaller when the device is out of memory.
         device: Name of the device in PyTorch.
         note: Callback that is given the sentence to print when the batch size becomes smaller.

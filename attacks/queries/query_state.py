@@ -9,16 +9,16 @@ from ..pgd.attempts import CleanImage
 
 @dataclass(frozen=True)
 class Queried:
-    """Result of the queries about an image. Queries count from 1; ``None`` is never.
+    """Result of the queries about an image. Queries count from 1; ``None`` if no query did it.
 
     Attributes:
-        item: The image.
+        item: Id and label of the image.
         clean: Class of the clean image.
         changed_step: First query that is not classified as the label; 0 if the clean image is not.
         last: Class of the best query: the first that fooled, or else that of the smallest margin.
         steps: Number of queries made.
         linf: L-infinity distance of the best query; 0 without a query.
-        l2: L2 distance of the same.
+        l2: L2 distance of the best query.
     """
 
     item: Item
@@ -54,7 +54,7 @@ class Search:
         return self.clean != self.image.label
 
     def note(self, predicted: int, margin: float) -> bool:
-        """Note the result of a query. Returns whether it is the best one so far."""
+        """Record the result of a query. Returns whether it is the best one so far."""
         self.queries += 1
         if predicted != self.image.label:
             self.changed = predicted
@@ -64,7 +64,7 @@ class Search:
         return better
 
     def is_over(self, queries: int) -> bool:
-        """Whether a query fooled, or so many queries were made."""
+        """Whether a query fooled the network, or this number of queries was made."""
         return self.changed is not None or self.queries == queries
 
     def result(self, linf: float = 0.0, l2: float = 0.0) -> Queried:

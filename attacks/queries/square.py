@@ -1,4 +1,4 @@
-"""Square attack in L-infinity: a random search that changes one square of an image a query.
+"""Square attack in L-infinity: a random search that changes one square of an image in each query.
 
     query 1     x_1 = clip(x + epsilon s),  s in {-1, 1} for each channel and column
     query q     side  = round(sqrt(p_q S^2)), at least 1; a place for it, uniform over all
@@ -90,7 +90,7 @@ def with_squares(
     Args:
         images: Best queries so far: (N, 3, S, S).
         clean: Clean images: (N, 3, S, S).
-        epsilon: (N, 1, 1, 1).
+        epsilon: Epsilons: (N, 1, 1, 1).
         squares: Square of each image: N.
     """
     image_px = images.shape[-1]

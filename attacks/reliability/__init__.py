@@ -36,7 +36,7 @@ COLUMNS = (
     *("id", "label", "clean", "restart", "last", "steps", "traced", "loss", "gradient_norm"),
     *("zero_share", "dead_steps", "at_bound", "turned"),
 )
-"""Columns that the records of an attack must have, beside the column of its goal."""
+"""Columns that the records of an attack must have, and the column of its goal."""
 
 HEADERS = ("diagnostic", "from", "epsilon", "value", "95 % interval", "bound", "n", "verdict")
 """Headers of the columns of ``assessment_rows``."""

@@ -29,7 +29,7 @@ class Attempts:
 
     Attributes:
         ids: Ids of the images: (I,).
-        image: Image of each attempt: (N,) indices into ``ids``.
+        image: Index into ``ids`` of each attempt's image: (N,).
         hit: Step at which each attempt reached its goal, 0 for never within k: (N,).
         steps: Count of steps that is assessed: k.
         table: Records of the attempts: N rows.
@@ -78,9 +78,9 @@ class Attempts:
             values: Value of each chosen attempt.
             chosen: Whether each attempt is chosen: (N,).
         """
-        where = self.image[chosen]
-        sums = np.bincount(where, values.astype(np.float64), self.images)
-        counts = np.bincount(where, minlength=self.images)
+        image = self.image[chosen]
+        sums = np.bincount(image, values.astype(np.float64), self.images)
+        counts = np.bincount(image, minlength=self.images)
         means: Floats = np.full(self.images, np.nan)
         np.divide(sums, counts, out=means, where=counts > 0)
         return means

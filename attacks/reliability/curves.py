@@ -33,12 +33,12 @@ def _smaller_epsilon(smaller: list[Attempts], larger: Attempts, epsilon: float) 
     return of_share("smaller_epsilon", missed, common, epsilon=epsilon, steps=larger.steps)
 
 
-def _flat_curve(least: Attempts, most: Attempts, epsilons: list[float]) -> Diagnostic:
+def _flat_curve(smallest: Attempts, largest: Attempts, epsilons: list[float]) -> Diagnostic:
     """Passes if more images fall at the largest epsilon, or if none is left; else fails."""
-    name, steps = "flat_curve", most.steps
+    name, steps = "flat_curve", largest.steps
     if len(epsilons) < 2:
         return undecided(name, "one epsilon makes no curve", None, steps)
-    before, after = least.by_id(), most.by_id()
+    before, after = smallest.by_id(), largest.by_id()
     gained, common = newly_fallen(before, after)
     words = {"smallest": epsilon_text(epsilons[0]), "largest": epsilon_text(epsilons[-1])}
     if not common:

@@ -34,7 +34,7 @@ class BuildJob:
     Attributes:
         flavour: TensorRT or TensorRT-RTX.
         key: Key of the plan.
-        graph: ONNX file, with its external data beside it.
+        graph: ONNX file, with its external data next to it.
         model: Name of the model, for messages.
     """
 
@@ -138,7 +138,7 @@ def parsed_network(trt: Any, builder: Any, log: Any, job: BuildJob) -> Any:
         flags |= 1 << int(getattr(trt.NetworkDefinitionCreationFlag, name))
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, log)
-    # From the path, not from bytes: external data lies beside it, and protobuf is limited to 2 GB.
+    # From the path, not from bytes: external data lies next to it, and protobuf is limited to 2 GB.
     if not parser.parse_from_file(path):
         first = parser.get_error(0) if parser.num_errors else None
         raise EngineError(

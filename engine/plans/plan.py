@@ -1,4 +1,4 @@
-"""A TensorRT plan: its profile, its key, and the manifest beside it.
+"""A TensorRT plan: its profile, its key, and the manifest next to it.
 
     <model>-<16 hex digits of the key>.plan          the plan
     <model>-<16 hex digits of the key>.plan.json     its ``PlanManifest``
@@ -25,7 +25,7 @@ class Profile:
     Attributes:
         best: Batch that its kernels are chosen for.
         largest: Batch that its memory is allocated for.
-        smallest: One image.
+        smallest: Smallest batch, one image.
     """
 
     best: int
@@ -92,7 +92,7 @@ class PlanKey:
 
 @dataclass(frozen=True)
 class PlanManifest:
-    """Manifest beside a plan.
+    """Manifest next to a plan.
 
     Attributes:
         key: Inputs of the plan.
@@ -101,8 +101,8 @@ class PlanManifest:
         plan_bytes: Size of the plan.
         layers: Number of layers before TensorRT fuses them.
         seconds: Duration of the build.
-        created: UTC, ISO 8601.
-        seal: SHA-256 of all the above, which detects edits by hand.
+        created: Time of the build; UTC, ISO 8601.
+        seal: SHA-256 of all other fields, which detects edits by hand.
     """
 
     key: PlanKey

@@ -101,7 +101,7 @@ class CorruptedImages:
         return grid_a, grid_b
 
     def _reported(self, grid: CorruptionGrid) -> Iterator[tuple[GridMetric, str | None]]:
-        """Each metric with why it is refused, if it is; those of absent corruptions are left out.
+        """Each metric, with the reason if it is refused; those of absent corruptions are left out.
 
         A relative metric of one corruption is left out as well where it is refused: that of all
         corruptions gives the reason.

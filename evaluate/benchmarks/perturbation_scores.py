@@ -47,7 +47,7 @@ class Measure:
         title: Name in messages.
         largest: Largest possible value.
         mean_metric: Name of the mean relative to a baseline.
-        mean: That mean, from the means over videos of the model and of the baseline.
+        mean: Function that computes this mean from the means over videos of model and baseline.
     """
 
     metric: str

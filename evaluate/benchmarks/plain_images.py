@@ -1,4 +1,4 @@
-"""A benchmark that is one set of images: how it is recorded, and what its records add up to."""
+"""A benchmark that is one set of images: its records, and the metrics over them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class PlainImages:
     """A benchmark of one set of images.
 
     Attributes:
-        info: What is published of the benchmark.
+        info: Published facts of the benchmark.
         classes: Indices of the classes that a model may answer, among ImageNet's 1000; `None` if
             all. The logits of other classes play no part, neither in which class is the likeliest
             nor in the softmax.

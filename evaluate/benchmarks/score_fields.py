@@ -1,4 +1,4 @@
-"""The fields of a score that counts, an interval, and a difference with its interval fill."""
+"""Fields of a score: from counts, from an interval, and from a difference with its interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

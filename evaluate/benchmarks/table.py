@@ -31,5 +31,5 @@ def find_benchmark(name: str) -> Benchmark:
         raise InputError(
             f"{name} is an attack, not a benchmark: use `evaluator attack {name} MODEL`."
         )
-    near = difflib.get_close_matches(name, BENCHMARKS, n=1) or list(BENCHMARKS)
-    raise InputError(f"Unknown benchmark {name!r}. Did you mean {' or '.join(near)}?")
+    suggestions = difflib.get_close_matches(name, BENCHMARKS, n=1) or list(BENCHMARKS)
+    raise InputError(f"Unknown benchmark {name!r}. Did you mean {' or '.join(suggestions)}?")

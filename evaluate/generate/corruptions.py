@@ -41,14 +41,14 @@ from .trees import (
 
 JPEG_QUALITY = 85
 STIMULUS = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""How the original generator makes the square that it corrupts; mean and std are not used."""
+"""Preprocessing of the original generator before it corrupts; mean and std are not used."""
 
 DISTRIBUTION = "imagecorruptions-imaug"
 ARITHMETIC = ("numpy", "opencv-python", "scikit-image", "Pillow", "numba", "scipy")
 """The packages whose versions can change a byte of the images."""
 
 _OWN_SEED = frozenset(("impulse_noise", "glass_blur"))
-"""These take their seed as an argument; the others draw from numpy's global state."""
+"""Corruptions that take their seed as an argument; others draw from numpy's global state."""
 
 
 def write_corrupted(

@@ -34,7 +34,7 @@ from .trees import (
 )
 
 PHOTO = Preprocessing(256, CROP_PX, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""How the original generator makes the photo that it perturbs; mean and std are not used."""
+"""Preprocessing of the original generator before it perturbs; mean and std are not used."""
 
 ARITHMETIC = ("numpy", "scipy", "Pillow", "av")
 """The packages whose versions can change a byte of the videos."""

@@ -122,10 +122,10 @@ def _tilt(photo: Image.Image, random: np.random.Generator) -> Iterator[Pixels]:
     image = np.asarray(photo)
     left, top = _corner(photo)
     y, x = np.mgrid[top : top + CROP_PX, left : left + CROP_PX]
-    shown = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    frame_points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
     look_up = partial(map_coordinates, order=1, mode="grid-constant", cval=0, output=np.float64)
     for i in range(31):
-        x, y, z = np.linalg.inv(tilt_matrix(photo.size, degrees=i - 15)) @ shown
+        x, y, z = np.linalg.inv(tilt_matrix(photo.size, degrees=i - 15)) @ frame_points
         places = [y / z, x / z]
         channels = [look_up(image[..., c], places) for c in range(3)]
         yield np.rint(np.stack(channels, -1)).astype(np.uint8).reshape(CROP_PX, CROP_PX, 3)
@@ -148,7 +148,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "tilt": Perturbation(31, _tilt),
     "scale": Perturbation(31, _scale),
 }
-"""In the order of the paper's table."""
+"""All perturbations, in the order of the paper's table."""
 
 
 def motion_blurred(pixels: Pixels, *, radius: int, sigma: float, degrees: float) -> Pixels:
@@ -184,8 +184,8 @@ def tilt_matrix(size: tuple[int, int], *, degrees: float) -> Floats:
     about_x = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
     about_y = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
     moved = about_x @ about_y @ placed + np.array([[0, 0, 0], [0, 0, 0], [0, 0, focal]])
-    seen: Floats = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]) @ moved
-    return seen
+    projected: Floats = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]) @ moved
+    return projected
 
 
 def _transformed(
@@ -222,7 +222,7 @@ def _bytes(images: npt.NDArray[np.floating]) -> Pixels:
 
 
 def _hsv(images: Floats) -> tuple[Floats, Floats, Floats]:
-    """Hue (of 1), saturation and value, each (H, W)."""
+    """Hue in [0, 1), saturation and value, each (H, W)."""
     red, green, blue = np.moveaxis(images, -1, 0)
     value = images.max(-1)
     spread = value - images.min(-1)
@@ -235,15 +235,15 @@ def _hsv(images: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _rgb(hue: Floats, saturation: Floats, value: Floats) -> Floats:
-    """Back to (H, W, 3)."""
+    """Pixels (H, W, 3) of hue, saturation and value."""
     sector = np.floor(hue * 6)
-    within = hue * 6 - sector
+    fraction = hue * 6 - sector
     low = value * (1 - saturation)
-    falling = value * (1 - within * saturation)
-    rising = value * (1 - (1 - within) * saturation)
+    falling = value * (1 - fraction * saturation)
+    rising = value * (1 - (1 - fraction) * saturation)
     orders = (
         (value, rising, low), (falling, value, low), (low, value, rising),
         (low, falling, value), (rising, low, value), (value, low, falling),
     )  # fmt: skip
-    chosen = sector.astype(np.int64) % 6
-    return np.choose(chosen[..., None], [np.stack(order, -1) for order in orders])
+    sextant = sector.astype(np.int64) % 6
+    return np.choose(sextant[..., None], [np.stack(order, -1) for order in orders])

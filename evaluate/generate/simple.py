@@ -1,7 +1,7 @@
 """Four simple corruptions in numpy, for checks that must not need an extra package.
 
-They are not a benchmark: they move an engine's inputs away from clean photos, to where rounding and
-saturation show. All map pixels (S, S, 3) uint8 to pixels.
+They are not a benchmark: they move an engine's inputs away from clean photos, so that rounding and
+saturation become visible. All map pixels (S, S, 3) uint8 to pixels.
 """
 
 from collections.abc import Callable, Mapping

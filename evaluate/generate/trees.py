@@ -54,15 +54,15 @@ class Photo:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made of each photo.
+    """How files are made from each photo.
 
     Attributes:
         verb: Name of the command: ``corrupt``.
-        unit: What the files are, for progress: ``images``.
-        products: What the files are, for messages: ``corrupted images``.
-        objection: Why it cannot be done to its own products, for messages.
+        unit: Word for the files in progress: ``images``.
+        products: Words for the files in messages: ``corrupted images``.
+        objection: Reason why products cannot be a source, for messages.
         suffixes: Suffixes that the files may keep.
-        suffix: Suffix of the others.
+        suffix: Suffix of files that cannot keep theirs.
         make: Function of a photo, its bytes, the seed and some variants that yields the bytes of
             each variant, in order. It must be at the top level of a module, since worker processes
             import it by name.
@@ -150,9 +150,9 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         InputError: If the name is unknown; the message suggests similar names, or lists all.
     """
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3)
+        suggestions = difflib.get_close_matches(name, known, n=3)
         expected = f"Expected some of {' '.join(known)}."
-        hint = f"Did you mean {' or '.join(near)}?" if near else expected
+        hint = f"Did you mean {' or '.join(suggestions)}?" if suggestions else expected
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 
@@ -183,7 +183,7 @@ def package_version(distribution: str, what: str, extra: str) -> str:
 
     Args:
         distribution: Name of the package.
-        what: What it is needed for, for the error.
+        what: Purpose of the package, for the error.
         extra: The extra of ``evaluator`` that installs it.
 
     Raises:

@@ -31,8 +31,8 @@ class FolderSource:
         conditions: The conditions of the benchmark.
         pool: Ids that sources share.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
-            looked for beside such images.
-        layout: How items lie in the folder of a condition.
+            looked for next to such images.
+        layout: Layout of the items in the folder of a condition.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ def _item_paths(folder: Path, layout: DatasetLayout) -> Iterator[str]:
 
 
 def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
-    """Lists, licences and checksums may lie beside the class folders, images may not."""
+    """Lists, licences and checksums may lie next to the class folders, images may not."""
     if not os.path.exists(entry.path):
         raise _broken_link(entry)
     if layout.is_item(entry.name):
@@ -185,7 +185,7 @@ def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
 
 
 def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
-    """The error for a folder beside the class folders; it may hold the class folders itself."""
+    """The error for a folder next to the class folders; it may hold the class folders itself."""
     folder = _holder_of_classes(Path(entry.path), layout, levels=2)
     if folder is None:
         holder = "class folders" if layout.id_includes_dir else f"{layout.noun}s"
@@ -198,7 +198,7 @@ def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
 
 
 def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path | None:
-    """The first folder, this one or at most so many levels below, that holds a class folder."""
+    """The first folder with a class folder: this one, or one at most some levels below."""
     below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
     if any(entry.name in layout.folders() for entry in below):
         return folder

@@ -62,7 +62,7 @@ class Items(Sequence[Item]):
         positions: Positions of the items among the ids; ``None`` for all ids.
         rows: Position in the place of each id, -1 if it is missing; ``None`` if the place has
             exactly these ids.
-        layout: How the items are laid out: what an id says of its item.
+        layout: Layout of the items, which defines what an id states.
         frames: Frames of each item.
     """
 

@@ -6,7 +6,7 @@ The kind of a list is recognised by its content:
 * 50,000 WordNet ids, a line each, in order of the files;
 * lines of ``NAME WNID`` or ``NAME INDEX``, the index counting the sorted WordNet ids from 0;
 * Kaggle's ``LOC_val_solution.csv``;
-* the devkit's ``ILSVRC2012_validation_ground_truth.txt`` with its ``meta.mat`` beside it. Its
+* the devkit's ``ILSVRC2012_validation_ground_truth.txt`` with its ``meta.mat`` next to it. Its
   numbers from 1 to 1000 are ILSVRC2012_IDs, which have another order: only ``meta.mat`` says which
   classes they are, so without it they are refused.
 
@@ -35,7 +35,7 @@ USUAL_NAMES = (
     "ILSVRC2012_validation_ground_truth.txt",
     "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
 )
-"""Names of lists that are found without ``--labels``, in or beside the folder of the images."""
+"""Names of lists that are found without ``--labels``, in or next to the folder of the images."""
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 
@@ -82,7 +82,7 @@ def labelled(
     Args:
         names: Names of the files.
         labels: The user's list; if ``None``, a list is looked for.
-        folder: Folder in and beside which a list is looked for.
+        folder: Folder in and next to which a list is looked for.
         where: Location of the images, for messages.
 
     Raises:
@@ -142,7 +142,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def labels_beside(folder: Path) -> Labels | None:
-    """The list with a usual name in the folder or beside it; ``None`` if there is none.
+    """The list with a usual name in the folder or next to it; ``None`` if there is none.
 
     Raises:
         InputError: If it cannot be read, or its kind is unknown.

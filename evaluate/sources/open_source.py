@@ -1,4 +1,4 @@
-"""The source of what ``--data`` names: folders, tar files, folders of tars, or any mixture."""
+"""Opening the data that ``--data`` names: folders, tar files, folders of tars, or any mixture."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -86,7 +86,7 @@ def open_source(
         data: Folders, and tar files, which are read in place; tars in a folder count as well.
         conditions: The conditions of the benchmark.
         progress: Progress callback.
-        layout: How the benchmark's items are laid out.
+        layout: Layout of the benchmark's items.
         labels: A list of the classes of ImageNet's validation images, if these are flat.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
 
@@ -148,7 +148,7 @@ def _tars_in(folder: Path) -> Iterator[Path]:
 def _holds_more_than_tars(
     folder: Path, conditions: Sequence[Condition], layout: DatasetLayout
 ) -> bool:
-    """Whether conditions are looked for in the folder itself, beside its tars."""
+    """Whether conditions are looked for in the folder itself, as well as in its tars."""
     if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
         return True
     return any(

@@ -23,7 +23,7 @@ from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, fault_error, files_in, index_of
 
 _ITEM, _IGNORED, _UNKNOWN_CLASS, _NO_ITEM = range(4)
-"""What a file below a condition's folder may be, judging by the last two parts of its name."""
+"""Kinds of files below a condition's folder, judging by the last two parts of their names."""
 
 _PACK_AGAIN = "Pack the class folders again."
 _PACK_WITHOUT = "Pack the class folders again without it."
@@ -66,8 +66,8 @@ class TarSource:
         progress: Progress callback.
         pool: Ids that sources share.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
-            looked for beside the tar.
-        layout: How items lie in the folder of a condition.
+            looked for next to the tar.
+        layout: Layout of the items in the folder of a condition.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
     """
 
@@ -150,7 +150,7 @@ class TarSource:
     def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 
-        That file lies in the folder of the condition or at most two above it, or beside the tar.
+        That file lies in the folder of the condition or at most two above it, or next to the tar.
         ``None``, under the path of the tar, if a condition has no such file.
 
         Raises:
@@ -165,9 +165,9 @@ class TarSource:
             if (row := self._index.row_of(path)) is not None:
                 data = self._tar.read(int(self._index.offset[row]), int(self._index.size[row]))
                 return self._where(path), marker_from_bytes(data, self._where(path))
-        beside = self._tar.path.with_name(GENERATED)
-        if beside.is_file():
-            return printable(beside), read_marker(beside)
+        path_next_to_tar = self._tar.path.with_name(GENERATED)
+        if path_next_to_tar.is_file():
+            return printable(path_next_to_tar), read_marker(path_next_to_tar)
         return printable(self._tar.path), None
 
     # ------------------------------------------------------------------ items of a condition
@@ -306,8 +306,10 @@ class TarSource:
     def _members(self, matches: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
         """The rows and paths of the files with a matching name."""
         index = self._index
-        found = np.fromiter((matches(_last_part(n)) for n in index.names), bool, len(index.names))
-        for row in np.flatnonzero(found[index.name]).tolist():
+        is_match = np.fromiter(
+            (matches(_last_part(n)) for n in index.names), bool, len(index.names)
+        )
+        for row in np.flatnonzero(is_match[index.name]).tolist():
             yield row, index.path_of(row)
 
     @cached_property
@@ -318,7 +320,7 @@ class TarSource:
 
     @cached_property
     def _kinds_of_names(self) -> npt.NDArray[np.int8]:
-        """What each of the index's names can be below a condition's folder."""
+        """Kind of each of the index's names below a condition's folder."""
         names = self._index.names
         return np.fromiter(map(self._kind_of_name, names), np.int8, len(names))
 
@@ -333,7 +335,7 @@ class TarSource:
         return _ITEM if rules.is_utf8(file) and self._layout.is_item(file) else _NO_ITEM
 
     def _refuse_strays(self, folder: str) -> None:
-        """Refuse items beside the class folders, and files in folders below those."""
+        """Refuse items outside the class folders, and files in folders below them."""
         if ".." in folder.split("/"):
             raise InputError(
                 f"{self._where(folder)} leads out of the tar. Pack it again without '..'."
@@ -342,8 +344,8 @@ class TarSource:
             if name in self._layout.folders():
                 self._check_files([row])
             if self._layout.is_item(name) and not rules.is_ignored(name):
-                where = self._where(self._index.path_of(row))
-                raise rules.outside_class_folders(where, self._layout, _PACK_AGAIN)
+                location = self._where(self._index.path_of(row))
+                raise rules.outside_class_folders(location, self._layout, _PACK_AGAIN)
         below = f"{folder}/" if folder else ""
         for other in self._index.folders:
             if other != folder and other.startswith(below) and not _has_ignored_part(other):

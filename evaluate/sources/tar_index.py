@@ -1,4 +1,4 @@
-"""The index of a tar: the position of each file, stored beside the tar or in the cache.
+"""The index of a tar: the position of each file, stored next to the tar or in the cache.
 
 A file's path is stored in two pieces: its last two parts, ``<wnid>/<file>``, are the same in every
 cell of ImageNet-C, and few different paths precede them. So 750,000 paths need little more than
@@ -145,7 +145,7 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
 def index_lock(index: Path) -> Path:
     """The lock that is held while an index is built, by the index's path in the cache.
 
-    It is never beside the tar, since users do not want a lock among their data.
+    It is never next to the tar, since users do not want a lock among their data.
     """
     return cache_folder(LOCKS) / index.name
 

@@ -2,7 +2,7 @@
 
 Files of ``torch.save`` are read with ``weights_only=True``, ``.safetensors`` with its own package;
 the format is recognised by a file's first bytes, not by its name. Training checkpoints hold the
-weights under one of the names ``STATE_DICTS``, beside the optimizer and more.
+weights under one of the names ``STATE_DICTS``, with the optimizer and more.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _load_torch(path: Path, *, zipped: bool) -> Any:
 
     if zipped:
         _check_archive(path)
-    # A mapped file is not read into memory with all that a training saves beside the weights.
+    # A mapped file is not read into memory with all that a training saves with the weights.
     # torch maps files by name only, and would read this suffix as safetensors.
     by_name = zipped and path.suffix != ".safetensors"
     try:
@@ -185,12 +185,12 @@ def _check_archive(path: Path) -> None:
 def _unwrap(path: Path, content: Any) -> Checkpoint:
     """Descend to the weights."""
     inside: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     while isinstance(content, dict):
         names = [name for name in STATE_DICTS if isinstance(content.get(name), dict)]
         if not names:
             break
-        inside, beside = (*inside, names[0]), (*beside, *names[1:])
+        inside, unused = (*inside, names[0]), (*unused, *names[1:])
         content = content[names[0]]
     if not isinstance(content, dict) or not content:
         other = f"an object of type {type(content).__name__}"
@@ -198,7 +198,7 @@ def _unwrap(path: Path, content: Any) -> Checkpoint:
         place = f" under {'/'.join(inside)}" if inside else ""
         raise InputError(f"{printable(path)} holds {kind}{place}. {_EXPECTED}")
     _refuse_others(path, content)
-    return Checkpoint(path, content, inside, beside)
+    return Checkpoint(path, content, inside, unused)
 
 
 def _refuse_others(path: Path, tensors: "dict[Any, Any]") -> None:

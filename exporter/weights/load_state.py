@@ -133,5 +133,5 @@ def _refuse_shapes_and_types(misfit: str, tensors: "Tensors", own: "Tensors") ->
 
 
 def _first_three(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest

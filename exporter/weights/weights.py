@@ -1,4 +1,4 @@
-"""From a ``ModelSpec`` to a network with its weights.
+"""Building a network with its weights from a ``ModelSpec``.
 
 Weights are data, never code: checkpoints are read with ``weights_only=True``, and their checksum
 is verified first wherever one is known.

@@ -1,4 +1,4 @@
-"""Row types of the zoo: a model, and where its weights come from."""
+"""Row types of the zoo: a model, and the origin of its weights."""
 
 import re
 from dataclasses import asdict, dataclass

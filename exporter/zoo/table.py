@@ -133,8 +133,12 @@ def find_model(name: str) -> ZooModel:
         return timm_model(name.removeprefix(TIMM))
     known = [*MODELS, *(TORCHVISION + other for other in _torchvision_names())]
     bare = {other.removeprefix(TORCHVISION): other for other in reversed(known)}
-    near = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
-    hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists them."
+    suggestions = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
+    hint = (
+        f"Did you mean {' or '.join(suggestions)}?"
+        if suggestions
+        else "`evaluator models` lists them."
+    )
     raise InputError(
         f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
         "package.module:callable and the folder of a bundle are possible too."
@@ -153,8 +157,12 @@ def _torchvision_model(name: str) -> ZooModel:
 
     names = _torchvision_names()
     if name not in names:
-        near = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`evaluator models` lists others."
+        suggestions = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
+        hint = (
+            f"Did you mean {' or '.join(suggestions)}?"
+            if suggestions
+            else "`evaluator models` lists others."
+        )
         raise InputError(f"torchvision has no classifier {name!r}. {hint}")
     weights = get_model_weights(name).DEFAULT
     transforms = weights.transforms()

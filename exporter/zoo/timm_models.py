@@ -91,9 +91,13 @@ def _config(name: str) -> Any:
     known = timm.list_models()
     architecture = name.partition(".")[0]
     if not name or architecture not in known:
-        near = [TIMM + match for match in difflib.get_close_matches(architecture, known, n=3)]
+        suggestions = [
+            TIMM + match for match in difflib.get_close_matches(architecture, known, n=3)
+        ]
         hint = (
-            f"Did you mean {' or '.join(near)}?" if near else "timm.list_models() lists its models."
+            f"Did you mean {' or '.join(suggestions)}?"
+            if suggestions
+            else "timm.list_models() lists its models."
         )
         raise InputError(f"timm has no model {name!r}. {hint}")
     try:

@@ -1,7 +1,7 @@
 """Accuracy under attack over epsilon and over steps, as in the paper's Figure 1.
 
-A panel for the attacks that were made on another model, one for those on the model itself, one for
-their number of steps; only those that there are numbers for. What was counted stands at the axis.
+One panel for each source of transferred attacks, one for white-box attacks over epsilon, and one
+over steps, as far as there are numbers. The label of the vertical axis says what is counted.
 
 Source of the layout: Orhan, arXiv 1907.07640, Figure 1.
 """
@@ -88,7 +88,7 @@ class _Looks:
         return {**look, **hollow, "color": MUTED, "marker": marker}
 
     def _twin(self, published: ModelResults) -> ModelResults:
-        """Of several rows of that model, one that was attacked as the paper's were."""
+        """The user's results of a published model; of several, those attacked as in the paper."""
         same = [results for results in self.models if results.model == published.model]
         return next(filter(_is_attacked_alike, same), same[0])
 
@@ -102,9 +102,9 @@ def _is_attacked_alike(results: ModelResults) -> bool:
 
 
 def attack_figure(contents: ReportContents) -> "Figure | None":
-    """The figure of the models that were attacked, if any.
+    """The figure of the models that were attacked; ``None`` if there are none.
 
-    Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
+    Call it within ``drawing.style``. Only the first six models are drawn; a note counts the others.
     """
     attacked = [
         results
@@ -113,10 +113,10 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
     ]
     if not attacked:
         return None
-    drawn = attacked[:MOST_MODELS]
-    panels = panels_of(ReportContents(drawn, contents.published))
-    looks = _Looks(drawn, _others(drawn, panels))
-    lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn))
+    drawn_models = attacked[:MOST_MODELS]
+    panels = panels_of(ReportContents(drawn_models, contents.published))
+    looks = _Looks(drawn_models, _others(drawn_models, panels))
+    lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn_models))
     rows = -(-len(panels) // COLUMNS)
     row = HEADING + HEIGHT + BELOW
     figure = new_figure(WIDTH, TOP + rows * row + LINE * (len(lines) + len(notes) + 0.8))
@@ -136,7 +136,7 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
 
 
 def _width(panels: int) -> float:
-    """Of each panel, the same in all rows."""
+    """Width of a panel, the same in all rows."""
     columns = min(panels, COLUMNS)
     return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
 
@@ -149,7 +149,7 @@ def _others(models: Sequence[ModelResults], panels: Sequence[Panel]) -> list[Mod
 
 
 def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
-    """The curves, the user's in front."""
+    """Draw the curves of a panel, the user's in front."""
     axes.set_ylim(0, 100)
     axes.set_ylabel(f"{panel.counted}, %", labelpad=2)
     axes.set_xlabel("steps" if panel.over_steps else "epsilon, of pixels in [0, 1]")
@@ -175,7 +175,7 @@ def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
 
 
 def _tick(axes: "Axes", ticks: Sequence[float]) -> None:
-    """At these, or at round numbers."""
+    """Set the ticks of the horizontal axis: these, or round numbers if there are none."""
     from matplotlib.ticker import MaxNLocator
 
     if ticks:
@@ -191,7 +191,7 @@ def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
 
 
 def _head(axes: "Axes", panel: Panel, letter: str) -> None:
-    """The letter of a panel, and what its attack is."""
+    """Write the letter of a panel and the name of its attack."""
     lines = (shortened(line, LONGEST_TITLE) for line in (panel.attack, panel.fixed))
     axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
     if letter:
@@ -202,16 +202,16 @@ def _head(axes: "Axes", panel: Panel, letter: str) -> None:
 
 
 def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any] | None]]:
-    """The lines of text, and how each is drawn; a long one goes on in a line that is not."""
+    """Lines of the legend, each with its look; ``None`` for the continuation of a long line."""
     return [
         (line, look if number == 0 else None)
-        for text, look in _explained(panels, looks)
+        for text, look in _entries(panels, looks)
         for number, line in enumerate(wrap(text, LONGEST_LINE))
     ]
 
 
-def _explained(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
-    """The models, and the kinds of curves: the text, and how it is drawn."""
+def _entries(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of the legend, models first, then kinds of curves: text and look."""
     lines = [(_model_line(results, panels), looks.of(results)) for results in looks.models]
     for results in looks.others:
         lines.append((results.name, looks.of_published(results)))
@@ -239,19 +239,19 @@ def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
 
 
 def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
-    """Its name with its marks, and what its curves are where those of a panel differ."""
+    """Name of a model with its marks, and what its curves count if those of a panel differ."""
     words = []
     for letter, panel in zip(LETTERS, panels, strict=False):
         curve = next((curve for curve in panel.curves if curve.results is results), None)
-        if curve is not None and (of := panel.own_words(curve)):
-            words.append(f"{letter}: {of}" if len(panels) > 1 else of)
+        if curve is not None and (text := panel.own_words(curve)):
+            words.append(f"{letter}: {text}" if len(panels) > 1 else text)
     marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(results, panels)))
     name = f"{shortened(results.name, LONGEST_NAME)}{marks}"
     return f"{name} ({'; '.join(words)})" if words else name
 
 
 def _cells(results: ModelResults, panels: Sequence[Panel]) -> list[TableCell]:
-    """A model's numbers, for their marks."""
+    """Cells of a model's numbers in the figure, which have its marks."""
     return [
         results.cell(score)
         for panel in panels
@@ -262,16 +262,16 @@ def _cells(results: ModelResults, panels: Sequence[Panel]) -> list[TableCell]:
 
 
 def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
-    """What marks and bands are, what was counted, and what must be known of a source."""
+    """Notes on marks and bands, on what is counted, and on the sources of attacks."""
     notes = legend([cell for results in looks.models for cell in _cells(results, panels)])
     if any(curve.band for panel in panels for curve in panel.curves):
         notes.append(f"band: {WILSON_INTERVAL}")
-    drawn = [curve for panel in panels for curve in panel.curves]
-    if any(curve.protocol == "paper" for curve in drawn):
+    curves = [curve for panel in panels for curve in panel.curves]
+    if any(curve.protocol == "paper" for curve in curves):
         notes.append(PAPERS_COUNT)
     for attack, benchmark in (("transferred", TRANSFER), ("white-box", WHITE_BOX)):
         notes += [f"{attack}: {note}" for note in deviation_notes(looks.models, benchmark)]
-    alike = any(is_like_papers(curve.under_attack) for curve in drawn)
+    alike = any(is_like_papers(curve.under_attack) for curve in curves)
     if not any(panel.published for panel in panels) and not alike:
         notes.append(
             "the paper's curves are not drawn beside attacks that are made or counted otherwise"
@@ -290,7 +290,7 @@ def _below(
     lines: Sequence[tuple[str, dict[str, Any] | None]],
     notes: Sequence[str],
 ) -> None:
-    """The legend, then the notes."""
+    """Draw the legend, then the notes."""
     from matplotlib.lines import Line2D
 
     height = figure.get_figheight()

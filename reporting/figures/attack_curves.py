@@ -1,7 +1,7 @@
-"""What a figure of attacks is of: panels, and the curves of each.
+"""Panels of the figure of attacks, and the curves of each panel.
 
-The panels are the paper's Figure 1: accuracy over epsilon under attacks that were made on another
-model, over epsilon under attacks on the model itself, and over the number of steps.
+The panels are those of the paper's Figure 1: accuracy over epsilon under transferred attacks, over
+epsilon under white-box attacks, and over the number of steps under white-box attacks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ COUNTED = {
     (TRANSFER, "paper"): "right on the transferred image",
     (TRANSFER, "standard"): "right on the transferred image",
 }
-"""What accuracy under attack is, by benchmark and protocol."""
+"""What accuracy under attack counts, by benchmark and protocol."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class Curve:
     """A model's numbers over epsilon or over steps.
 
     Attributes:
-        results: The model, or of a source's curve the model that its attack was tried on.
-        scores: By ascending epsilon or steps; over epsilon the one without an attack comes first.
-        over_steps: Which of both.
+        results: Results of the model; in a curve of the source, of the model that was attacked
+            with the source's images.
+        scores: Scores by ascending epsilon or steps; over epsilon, clean accuracy comes first.
+        over_steps: Whether the curve is over steps, not over epsilon.
     """
 
     results: ModelResults
@@ -51,12 +52,12 @@ class Curve:
 
     @property
     def counted(self) -> str:
-        """What its accuracy under attack is."""
+        """What the curve's accuracy under attack counts, as text."""
         return COUNTED.get((self.scores[-1].benchmark, self.protocol), "still right")
 
     @property
     def fixed(self) -> str:
-        """What all its numbers have in common: their steps, or their epsilon."""
+        """The number of steps, or the epsilon, that all points share, as text."""
         last = self.scores[-1]
         return (
             f"epsilon {epsilon_text(last.epsilon or 0)}"
@@ -66,42 +67,45 @@ class Curve:
 
     @property
     def under_attack(self) -> list[Score]:
-        """Without the one of no attack."""
+        """Scores without clean accuracy."""
         return [score for score in self.scores if score.epsilon]
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """Epsilon or steps, and %."""
-        return [(x, 100 * score.value) for x, score in self._valued if score.value is not None]
+        """Epsilon or steps, and the accuracy in %."""
+        return [
+            (x, 100 * score.value) for x, score in self._scored_points if score.value is not None
+        ]
 
     @property
     def band(self) -> list[tuple[float, float, float]]:
-        """Epsilon or steps, and both ends of the interval in %, where there is one."""
+        """Epsilon or steps, and both ends of the interval in %; scores without one are left out."""
         return [
             (x, 100 * score.low, 100 * score.high)
-            for x, score in self._valued
+            for x, score in self._scored_points
             if score.low is not None and score.high is not None
         ]
 
     @property
-    def _valued(self) -> list[tuple[float, Score]]:
-        of = ((s.steps if self.over_steps else s.epsilon, s) for s in self.scores)
-        return [(x or 0, score) for x, score in of if score.value is not None]
+    def _scored_points(self) -> list[tuple[float, Score]]:
+        pairs = ((s.steps if self.over_steps else s.epsilon, s) for s in self.scores)
+        return [(x or 0, score) for x, score in pairs if score.value is not None]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One of a figure's axes.
+    """A panel: one pair of axes of the figure.
 
     Attributes:
-        attack: What it is.
-        fixed: The steps or the epsilon of its curves.
-        curves: Accuracy under attack, of the user's models.
-        unchanged: How often no iterate left the label, of those of which something else is counted.
-        sources: Of the models that the attack was made on; one a transferred attack.
-        published: The paper's curves.
-        source: The model that the attack was made on, where it is another one.
-        over_steps: Whether it is over steps, and not over epsilon.
+        attack: Name of the attack.
+        fixed: Number of steps, or epsilon, of the curves, as text.
+        curves: Accuracy under attack of the user's models.
+        unchanged: Share of images whose label no iterate left, of models whose accuracy counts
+            something else.
+        sources: Accuracy of the source under its own attack, one curve for each transferred attack.
+        published: Curves of the paper.
+        source: Name of the source of a transferred attack; ``None`` for a white-box attack.
+        over_steps: Whether the panel is over steps, not over epsilon.
     """
 
     attack: str
@@ -115,25 +119,25 @@ class Panel:
 
     @property
     def ticks(self) -> list[float]:
-        """The counts of steps, where it is over them and they are few."""
+        """Step counts to mark on the axis; empty over epsilon, or if there are too many."""
         counts = sorted({x for curve in (*self.curves, *self.published) for x, _ in curve.points})
         return counts if self.over_steps and len(counts) <= MOST_TICKS else []
 
     @property
     def counted(self) -> str:
-        """What all its curves count, or that they count different things."""
-        found = {curve.counted for curve in self.curves}
-        return found.pop() if len(found) == 1 else "still right, as counted by each"
+        """What all curves count, as text, or that they count different things."""
+        texts = {curve.counted for curve in self.curves}
+        return texts.pop() if len(texts) == 1 else "still right, as counted by each"
 
     def own_words(self, curve: Curve) -> str:
-        """What must be said of one of its curves, since it does not hold for all of them."""
-        of_all = [{c.counted for c in self.curves}, {c.fixed for c in self.curves}]
-        own = zip((curve.counted, curve.fixed), of_all, strict=True)
-        return ", ".join(word for word, words in own if len(words) > 1)
+        """The count and the fixed value of a curve, as far as not all curves share them."""
+        texts_of_all = [{c.counted for c in self.curves}, {c.fixed for c in self.curves}]
+        pairs = zip((curve.counted, curve.fixed), texts_of_all, strict=True)
+        return ", ".join(text for text, texts in pairs if len(texts) > 1)
 
 
 def panels_of(contents: ReportContents) -> list[Panel]:
-    """Those that there are numbers for."""
+    """The panels that there are numbers for."""
     sources = dict.fromkeys(
         score.source_model
         for results in contents.models
@@ -149,13 +153,18 @@ def panels_of(contents: ReportContents) -> list[Panel]:
 
 @dataclass(frozen=True)
 class _Attack:
-    """Which numbers are of it."""
+    """An attack, as it selects the scores of a model.
+
+    Attributes:
+        benchmark: Name of the attack.
+        source: Source of a transferred attack; ``None`` for a white-box attack.
+    """
 
     benchmark: str
     source: str | None = None
 
     def of(self, results: ModelResults, metric: str) -> list[Score]:
-        """All of a metric that have a value."""
+        """A model's scores of a metric under this attack, as far as they have a value."""
         return [
             score
             for score in results.of(self.benchmark, metric)
@@ -165,69 +174,69 @@ class _Attack:
     def over_epsilon(
         self, models: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
     ) -> list[Curve]:
-        """By the fewest steps of each; those without an attack first."""
+        """Curves over epsilon, at the fewest steps of each model; clean accuracy comes first."""
         curves = []
         for results in models:
-            found = [score for score in self.of(results, metric) if score.epsilon]
-            steps = fewest_steps(found)
-            at = sorted((s for s in found if s.steps == steps), key=lambda s: s.epsilon or 0)
-            if at:
-                curves.append(Curve(results, (*self.of(results, clean)[:1], *at)))
+            scores = [score for score in self.of(results, metric) if score.epsilon]
+            steps = fewest_steps(scores)
+            points = sorted((s for s in scores if s.steps == steps), key=lambda s: s.epsilon or 0)
+            if points:
+                curves.append(Curve(results, (*self.of(results, clean)[:1], *points)))
         return curves
 
     def over_steps(self, models: Iterable[ModelResults], metric: str) -> list[Curve]:
-        """At the paper's epsilon, or the largest; of one count of steps there is no curve."""
+        """Curves over steps, at the paper's epsilon or the largest; one step count is no curve."""
         curves = []
         for results in models:
-            found = [score for score in self.of(results, metric) if score.epsilon]
-            epsilon = curve_epsilon(found)
-            at = sorted((s for s in found if s.epsilon == epsilon), key=lambda s: s.steps or 0)
-            if len(at) > 1:
-                curves.append(Curve(results, tuple(at), over_steps=True))
+            scores = [score for score in self.of(results, metric) if score.epsilon]
+            epsilon = curve_epsilon(scores)
+            points = sorted((s for s in scores if s.epsilon == epsilon), key=lambda s: s.steps or 0)
+            if len(points) > 1:
+                curves.append(Curve(results, tuple(points), over_steps=True))
         return curves
 
 
 def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_epsilon(contents.models, UNDER_ATTACK)
-    steps = sorted({s.steps for curve in drawn for s in curve.scores if s.steps})
+    curves = attack.over_epsilon(contents.models, UNDER_ATTACK)
+    steps = sorted({s.steps for curve in curves for s in curve.scores if s.steps})
     published = attack.over_epsilon(contents.published, UNDER_ATTACK)
     sources = attack.over_epsilon(contents.models, "source_accuracy", "source_clean_accuracy")
     unchanged = attack.over_epsilon(contents.models, "label_unchanged")
     return Panel(
         "white-box" if attack.source is None else f"transferred from {attack.source}",
-        f"{_listed(map(str, steps))} steps",
-        drawn,
-        unchanged=_counted_otherwise(unchanged) if attack.source is None else [],
+        f"{_alternatives(map(str, steps))} steps",
+        curves,
+        unchanged=_of_paper_protocol(unchanged) if attack.source is None else [],
         sources=list({(c.protocol, *c.points): c for c in sources}.values()),
-        published=_comparable(published, drawn),
+        published=_comparable(published, curves),
         source=attack.source,
     )
 
 
 def _over_steps(contents: ReportContents, attack: _Attack) -> Panel:
-    drawn = attack.over_steps(contents.models, UNDER_ATTACK)
-    epsilons = sorted({s.epsilon for curve in drawn for s in curve.scores if s.epsilon})
+    curves = attack.over_steps(contents.models, UNDER_ATTACK)
+    epsilons = sorted({s.epsilon for curve in curves for s in curve.scores if s.epsilon})
     published = attack.over_steps(contents.published, UNDER_ATTACK)
     unchanged = attack.over_steps(contents.models, "label_unchanged")
     return Panel(
         "white-box",
-        f"epsilon {_listed(map(epsilon_text, epsilons))}",
-        drawn,
-        unchanged=_counted_otherwise(unchanged),
-        published=_comparable(published, drawn),
+        f"epsilon {_alternatives(map(epsilon_text, epsilons))}",
+        curves,
+        unchanged=_of_paper_protocol(unchanged),
+        published=_comparable(published, curves),
         over_steps=True,
     )
 
 
-def _counted_otherwise(unchanged: Sequence[Curve]) -> list[Curve]:
-    """By the standard protocol it is the accuracy itself."""
+def _of_paper_protocol(unchanged: Sequence[Curve]) -> list[Curve]:
+    """Curves of the paper's protocol; by the standard one they equal the accuracy."""
     return [curve for curve in unchanged if curve.protocol == "paper"]
 
 
-def _comparable(published: Sequence[Curve], drawn: Sequence[Curve]) -> Sequence[Curve]:
-    """The paper's curves, where one of the user's is made and counted as they are."""
-    return published if any(is_like_papers(curve.under_attack) for curve in drawn) else []
+def _comparable(published: Sequence[Curve], curves: Sequence[Curve]) -> Sequence[Curve]:
+    """The paper's curves; empty if none of the user's is made and counted in the same way."""
+    return published if any(is_like_papers(curve.under_attack) for curve in curves) else []
 
 
-def _listed(words: Iterable[str]) -> str:
+def _alternatives(words: Iterable[str]) -> str:
     return " or ".join(words)

@@ -1,7 +1,7 @@
-"""What all figures share: matplotlib, imported late, its style and colours, notes and files.
+"""Parts that all figures share: matplotlib, imported late, its style and colours, notes and files.
 
-The same numbers give the same bytes: nothing depends on a user's settings of matplotlib, and no
-date goes into a file. Text in SVG is drawn as paths, so that it looks alike wherever it is opened.
+The same numbers give the same bytes: no figure depends on a user's settings of matplotlib, and no
+file contains a date. Text in SVG is drawn as paths, so that it looks the same in every viewer.
 """
 
 import io
@@ -26,7 +26,7 @@ MARKERS = "os^DvP"
 
 MOST_MODELS = len(COLOURS)
 LONGEST_NOTE = 135
-"""Characters of a line of notes."""
+"""Largest number of characters in a line of notes."""
 
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -73,7 +73,7 @@ def style() -> Iterator[None]:
     from matplotlib import style as styles
 
     with styles.context(["default", _STYLE]), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; nobody who runs this can act on it.
+        # A letter that the font lacks is drawn as a box, which a user cannot change.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
@@ -102,14 +102,14 @@ def files_of(figure: "Figure") -> dict[str, bytes]:
     """A figure as PNG and SVG, by suffix."""
     files = {}
     for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-        written = io.BytesIO()
-        figure.savefig(written, format=suffix[1:], metadata=metadata)
-        files[suffix] = written.getvalue()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        files[suffix] = buffer.getvalue()
     return files
 
 
 def shortened(text: str, most: int) -> str:
-    """At most so many characters; the middle is cut, since names often differ at their end.
+    """A text, cut in the middle to a number of characters: names often differ at their end.
 
     Example:
         >>> shortened("resnet50 (random weights), limit 20", 21)

@@ -1,7 +1,7 @@
-"""A grid of images with captions, as a PNG: a row a start, a column a unit.
+"""A grid of images with captions, as a PNG: one row for each start, one column for each unit.
 
-Drawn by Pillow with the font that it brings along, so that it needs no other package and the same
-images give the same bytes. Images stand as they are, pixel for pixel, unless they are tiny.
+Pillow draws it with the font that it contains, so that no other package is needed and the same
+images give the same bytes. Images are drawn pixel for pixel, unless they are tiny.
 """
 
 import io
@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 from .drawing import INK, MUTED
 
 COLUMNS = 6
-"""Beside the first one; what does not fit goes on below, with the first column again."""
+"""Columns after the first; further ones follow below, with the first column repeated."""
 LEAST_SIDE_PX = 208
-"""Of a cell: room for its captions. An image of less than half of it is drawn several times as
-large."""
+"""Least side of a cell, to fit its captions. An image of less than half of it is enlarged by an
+integer factor."""
 
 _MARGIN, _GAP, _LINE, _TITLE_SIZE, _SIZE = 16, 10, 17, 18, 13
 
@@ -27,7 +27,12 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Cell:
-    """An image (S, S, 3) uint8, and the lines below it."""
+    """A cell of the grid.
+
+    Attributes:
+        pixels: Image: (S, S, 3) uint8.
+        lines: Lines below the image.
+    """
 
     pixels: npt.NDArray[np.uint8]
     lines: tuple[str, ...]
@@ -35,14 +40,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is drawn.
+    """Content of the grid.
 
     Attributes:
         title: Lines at the top, the first one larger.
-        first: The header of the first column, which every block of columns begins with.
-        header: Of each other column.
-        starts: The first cell of each row.
-        cells: The others, as many in each row as there are headers.
+        first: Header of the first column, with which every block of columns begins.
+        header: Headers of the other columns.
+        starts: First cell of each row.
+        cells: Other cells of each row, one for each header.
     """
 
     title: tuple[str, ...]
@@ -78,22 +83,22 @@ def png_of(grid: Grid) -> bytes:
             for column, cell in enumerate((start, *cells[columns_of_block])):
                 place = (_MARGIN + column * (side + _GAP), y + _LINE + row * row_px)
                 _put(page, draw, place, cell, side)
-    written = io.BytesIO()
-    page.save(written, "PNG")
-    return written.getvalue()
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _put(
     page: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], cell: Cell, side: int
 ) -> None:
     image = Image.fromarray(cell.pixels)
-    times = max(1, side // image.width)
+    factor = max(1, side // image.width)
     page.paste(
-        image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST), place
+        image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), place
     )
     x, y = place
     for number, line in enumerate(cell.lines):
-        _write(draw, (x, y + image.height * times + 2 + number * _LINE), line, MUTED, side)
+        _write(draw, (x, y + image.height * factor + 2 + number * _LINE), line, MUTED, side)
 
 
 def _write_title(draw: ImageDraw.ImageDraw, lines: Sequence[str], most_px: int) -> None:
@@ -116,7 +121,7 @@ def _write(
 
 
 def fitting(text: str, font: Font, most_px: int) -> str:
-    """A text, or as much of both its ends as has room: names often differ at their end."""
+    """A text, cut in the middle to fit a width: names often differ at their end."""
     for left_out in range(len(text)):
         keep = len(text) - left_out
         short = text if not left_out else f"{text[: keep // 2]}...{text[len(text) - keep // 2 :]}"

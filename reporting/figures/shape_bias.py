@@ -1,8 +1,8 @@
 """Shape bias by category, drawn as Geirhos et al. (2019) do in their Figure 4.
 
-Categories down; decisions for shape on the left and for texture on the right; a marker for each
-model in each category, a vertical line at the bias over all stimuli, bars of how many were decided
-at all. Published models and humans are lines with their names.
+Each category is a row; decisions for shape are on the left, decisions for texture on the right.
+Each model has a marker in each category, and a vertical line at its bias over all stimuli. Bars
+show how many stimuli were decided. Published models and humans are lines with their names.
 
 Source of the layout: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing
 shape bias improves accuracy and robustness", ICLR 2019.
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT = 7.2, 0.95, 0.15
 ROW, BAND = 0.27, 1.35
-"""Inches of a category, and of the band above them that holds the published models' names."""
+"""Height in inches of a category, and of the band above them with the published models' names."""
 BARS, GAP = 0.85, 0.25
 TOP, BELOW, LINE = 0.75, 0.62, 0.16
 NAME_WIDTH = 0.024
-"""How far apart the names of two published models are at least, as a fraction of the axis."""
+"""Least distance of the names of two published models, as a fraction of the axis."""
 
 LONGEST_NAME = 55
 HOLLOW_MARKERS = "Dsp^"
@@ -69,43 +69,49 @@ class _Data:
 
     @property
     def by_category(self) -> list[Reference]:
-        """The published models of which the categories are known."""
+        """The published models whose decisions are known by category."""
         return [reference for reference in self.references if reference.row.decisions]
 
     @property
     def top(self) -> float:
-        """Where the band of names begins, in rows."""
+        """Upper end of the band of names, in rows."""
         return -0.5 - BAND / ROW
 
     @property
     def pooled_row(self) -> int:
-        """Below the categories."""
+        """Row of the bias over all stimuli, below the categories."""
         return len(self.categories)
 
 
 def shape_bias_figure(models: Sequence[ModelResults], rule: str, stimuli: int) -> "Figure | None":
-    """The figure of the models that have a shape bias by this rule on these stimuli, if any.
+    """The figure of the models with a bias by this rule on these stimuli; ``None`` if none has one.
 
-    Within ``drawing.style``. Of more than six models the first are drawn, and the figure says so.
+    Call it within ``drawing.style``. Only the first six models are drawn; a note counts the others.
     """
     keys: dict[str, object] = {"rule": rule, "stimuli": stimuli}
-    biased = [results for results in models if _value(results, "shape_bias", keys) is not None]
-    if not biased:
+    models_with_bias = [
+        results for results in models if _value(results, "shape_bias", keys) is not None
+    ]
+    if not models_with_bias:
         return None
-    drawn = biased[:MOST_MODELS]
-    data = _Data(drawn, category_names(drawn), keys, references_of(rule, stimuli))
-    notes = _notes(data, len(biased) - len(drawn))
+    drawn_models = models_with_bias[:MOST_MODELS]
+    data = _Data(drawn_models, category_names(drawn_models), keys, references_of(rule, stimuli))
+    notes = _notes(data, len(models_with_bias) - len(drawn_models))
     height = BAND + ROW * (len(data.categories) + 1)
     figure = new_figure(
-        WIDTH, TOP + height + BELOW + LINE * (len(drawn) + len(data.by_category) + len(notes) + 0.6)
+        WIDTH,
+        TOP
+        + height
+        + BELOW
+        + LINE * (len(drawn_models) + len(data.by_category) + len(notes) + 0.6),
     )
-    bars = BARS + GAP if any(_decided_by_category(e, data) for e in drawn) else 0.0
+    bars = BARS + GAP if any(_decided_by_category(e, data) for e in drawn_models) else 0.0
     width = WIDTH - LEFT - RIGHT - bars
     axes = axes_at(figure, LEFT, TOP, width, height)
     _frame(axes, data)
     _place_references(axes, data)
     _place_published(axes, data)
-    for position, results in enumerate(drawn):
+    for position, results in enumerate(drawn_models):
         _place_model(axes, data, results, position)
     if bars:
         _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), data)
@@ -115,9 +121,9 @@ def shape_bias_figure(models: Sequence[ModelResults], rule: str, stimuli: int) -
 
 
 def _value(
-    results: ModelResults, metric: str, keys: dict[str, object], **more: object
+    results: ModelResults, metric: str, keys: dict[str, object], **other_keys: object
 ) -> float | None:
-    score = results.find(BENCHMARK, metric, **keys, **more)
+    score = results.find(BENCHMARK, metric, **keys, **other_keys)
     return None if score is None else score.value
 
 
@@ -129,7 +135,7 @@ def _decided_by_category(results: ModelResults, data: _Data) -> list[float | Non
 
 
 def _frame(axes: "Axes", data: _Data) -> None:
-    """Categories and both directions: texture along the lower edge, shape along the upper one."""
+    """Draw the rows and both axes: texture along the lower edge, shape along the upper one."""
     axes.set_xlim(0, 1)
     axes.set_ylim(data.pooled_row + 0.5, data.top)
     rows = [*data.categories, "all stimuli"]
@@ -148,7 +154,7 @@ def _frame(axes: "Axes", data: _Data) -> None:
 
 
 def _place_references(axes: "Axes", data: _Data) -> None:
-    """A thin line each, from its name down; names that would overlap move aside."""
+    """Draw a thin line below the name of each published bias; overlapping names are moved."""
     places = spread([1 - reference.value for reference in data.references], NAME_WIDTH)
     low, elbow = data.top + 0.9 * BAND / ROW, -0.5
     for reference, place in zip(data.references, places, strict=True):
@@ -164,7 +170,7 @@ def _place_references(axes: "Axes", data: _Data) -> None:
 
 
 def _place_published(axes: "Axes", data: _Data) -> None:
-    """Hollow markers of published models, where their categories are known."""
+    """Draw hollow markers of the published models whose decisions are known by category."""
     for number, reference in enumerate(data.by_category):
         points = [
             (1 - bias, row)
@@ -188,7 +194,7 @@ def _hollow(number: int) -> dict[str, Any]:
 
 
 def _place_model(axes: "Axes", data: _Data, results: ModelResults, position: int) -> None:
-    """Its markers, and its line at the bias over all stimuli, with the interval below."""
+    """Draw a model's markers, and its line at the bias over all stimuli, with the interval."""
     colour, marker = COLOURS[position], MARKERS[position]
     points = [
         (1 - value, row + data.offset(position))
@@ -218,7 +224,7 @@ def _place_model(axes: "Axes", data: _Data, results: ModelResults, position: int
 
 
 def _place_bars(axes: "Axes", data: _Data) -> None:
-    """How many stimuli were decided for their shape or their texture at all."""
+    """Draw bars of how many stimuli were decided for their shape or their texture."""
     axes.set_xlim(0, 1)
     axes.set_ylim(data.pooled_row + 0.5, data.top)
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -246,7 +252,7 @@ def _title(figure: "Figure", rule: str, stimuli: int) -> None:
 
 
 def _notes(data: _Data, left_out: int) -> list[str]:
-    """What the marks, the intervals and the lines are."""
+    """Notes on the marks, the intervals and the lines."""
     cells = [
         results.cell(results.find(BENCHMARK, "shape_bias", **data.keys)) for results in data.models
     ]
@@ -262,7 +268,7 @@ def _notes(data: _Data, left_out: int) -> list[str]:
 
 
 def _below(figure: "Figure", data: _Data, notes: Sequence[str], top: float) -> None:
-    """One line a model, with its numbers and their marks; then what they mean."""
+    """Draw one line for each model, with its numbers and their marks; then the notes."""
     height = figure.get_figheight()
 
     def line(text: str, number: float, **look: Any) -> None:

@@ -1,4 +1,4 @@
-"""Example stimuli with what models took them for, as in the paper's Figure 4.
+"""Figure of example stimuli with the likeliest classes of each, as in the paper's Figure 4.
 
 Source of the layout: Orhan, arXiv 1907.07640, Figure 4.
 """
@@ -21,13 +21,13 @@ MOST_MODELS = 3
 WIDTH, MARGIN, GAP = 7.2, 0.15, 0.22
 SIDE = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
 TOP, HEADING, NAME, LINE, BETWEEN = 0.45, 0.2, 0.2, 0.15, 0.22
-"""Inches: above all examples, of an example's heading, of a model's name, of an answer, between
-rows of examples."""
+"""Heights in inches: above all examples, of an example's heading, of a model's name, of an answer,
+and between rows of examples."""
 
 LONGEST_CLASS, LONGEST_NAME = 20, 31
 
 MATCHES = {"shape": ("●", COLOURS[0]), "texture": ("■", COLOURS[1]), "": ("", INK)}
-"""Told apart by sign, by colour, and by what stands beside them."""
+"""Sign and colour of a class by its match, so that colour is not needed to tell them apart."""
 
 CREDIT = "stimuli: Geirhos et al. (2019), rgeirhos/texture-vs-shape, CC BY 4.0"
 
@@ -35,11 +35,11 @@ CREDIT = "stimuli: Geirhos et al. (2019), rgeirhos/texture-vs-shape, CC BY 4.0"
 def stimulus_figure(models: Sequence[ModelResults], examples: Sequence[Example]) -> "Figure":
     """A page of examples, with the answers of each model below.
 
-    Within ``drawing.style``.
+    Call it within ``drawing.style``.
 
     Args:
-        models: The models, as many as an example has lists of answers.
-        examples: What to show.
+        models: Results of the models, as many as an example has lists of answers.
+        examples: Examples to show.
     """
     cells = [_cell(results) for results in models]
     names = [
@@ -76,13 +76,13 @@ def stimulus_figure(models: Sequence[ModelResults], examples: Sequence[Example])
 
 
 def _cell(results: ModelResults) -> TableCell:
-    """The shape bias whose marks hold for the answers that it was made of."""
+    """Cell of the shape bias, whose marks also hold for the answers that it is computed from."""
     scores = list(results.of(BENCHMARK, "shape_bias"))
     return results.cell(next((s for s in scores if s.value is not None), scores[0]))
 
 
 def _page(figure: "Figure") -> "Axes":
-    """All of the page."""
+    """Axes that cover the page."""
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     return axes
@@ -91,7 +91,7 @@ def _page(figure: "Figure") -> "Axes":
 def _place_example(
     axes: "Axes", left: float, top: float, example: Example, names: Iterable[str]
 ) -> None:
-    """Its categories, the picture, then the answers of one model after the other."""
+    """Draw the categories of an example, its pixels, and the answers of each model."""
     for match, words, x, side in (
         ("shape", example.shape, left, "left"),
         ("texture", example.texture, left + SIDE, "right"),
@@ -113,7 +113,7 @@ def _place_example(
 
 
 def _place_answer(axes: "Axes", left: float, middle: float, answer: Answer) -> None:
-    """A class over a bar as long as it is likely."""
+    """Draw the name of a class over a bar as long as its probability."""
     sign, colour = MATCHES[answer.match]
     name = answer.name
     if len(name) > LONGEST_CLASS:

@@ -1,4 +1,4 @@
-"""Which cue-conflict stimuli are shown as examples, and what models answered to them."""
+"""Cue-conflict stimuli that are shown as examples, and the likeliest classes of each."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Match = Literal["shape", "texture", ""]
 
 @dataclass(frozen=True)
 class Classes:
-    """Classes and categories, which records name by index and by name.
+    """Classes, which records give by index, and categories, which they give by name.
 
     Attributes:
         names: Name of each of the 1000 classes, for people.
@@ -28,12 +28,13 @@ class Classes:
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the likeliest classes.
+    """One of the likeliest classes of a stimulus.
 
     Attributes:
-        name: Of the class, for people.
-        probability: Over all 1000 classes.
-        match: Whether it is of the category of the stimulus's shape or of its texture.
+        name: Name of the class, for people.
+        probability: Probability of the class, under a softmax over all 1000 classes.
+        match: Whether the class belongs to the category of the stimulus's shape or of its texture;
+            empty if to neither.
     """
 
     name: str
@@ -43,14 +44,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Example:
-    """A stimulus and what was answered to it.
+    """A stimulus and the likeliest classes that models gave it.
 
     Attributes:
-        id: Its file's name.
+        id: File name of the stimulus.
         shape: Category of its shape.
-        texture: Of its texture.
-        pixels: (224, 224, 3) uint8.
-        answers: Five of each model.
+        texture: Category of its texture.
+        pixels: Pixels of the stimulus: (224, 224, 3) uint8.
+        answers: Five likeliest classes of each model.
     """
 
     id: str
@@ -63,47 +64,48 @@ class Example:
 def chosen(
     records: Sequence[Record], count: int, classes: Classes, rule: str = "mean"
 ) -> list[Record]:
-    """Stimuli evenly spread over the categories of shapes, each of another; the same each time.
+    """Stimuli evenly spread over the categories of shapes, one for each; the same each time.
 
-    The first half was decided for its shape, with a class of it in the top-5, the others for their
-    texture, as far as there are such; among these, textures that were not shown yet. Stimuli that
-    were skipped, and those whose shape is their texture, are not chosen.
+    In the first half the model decides for the shape, in the second half for the texture, as far as
+    such stimuli exist. Preferred are stimuli with a class of that category in the top-5, then
+    textures that are not shown yet. Stimuli that were skipped, and those whose shape and texture
+    have the same category, are not chosen.
     """
-    found: list[Record] = []
-    for wanted, enough in (("shape", (count + 1) // 2), ("texture", count)):
-        taken = {record["shape"] for record in found}
-        there = [
+    examples: list[Record] = []
+    for cue, total in (("shape", (count + 1) // 2), ("texture", count)):
+        shown_shapes = {record["shape"] for record in examples}
+        available = [
             record
             for record in records
             if record["error"] is None
             and record["shape"] != record["texture"]
-            and record["shape"] not in taken
+            and record["shape"] not in shown_shapes
         ]
-        found += _of_kind(there, wanted, enough - len(found), rule, classes)
-    return found
+        examples += _best_examples(available, cue, total - len(examples), rule, classes)
+    return examples
 
 
-def _of_kind(
-    records: Sequence[Record], wanted: str, count: int, rule: str, classes: Classes
+def _best_examples(
+    records: Sequence[Record], cue: str, count: int, rule: str, classes: Classes
 ) -> list[Record]:
-    """So many that show a decision for the shape, or for the texture, best."""
+    """The stimuli that show a decision for a cue best: ``shape`` or ``texture``."""
     by_fitness: dict[int, dict[str, list[Record]]] = {0: {}, 1: {}, 2: {}}
     for record in sorted(records, key=lambda record: record["id"]):
-        seen = any(answer.match == wanted for answer in answers_of(record, classes))
-        fitness = 2 if record[rule] != record[wanted] else 0 if seen else 1
+        in_top5 = any(answer.match == cue for answer in answers_of(record, classes))
+        fitness = 2 if record[rule] != record[cue] else 0 if in_top5 else 1
         by_fitness[fitness].setdefault(record["shape"], []).append(record)
-    found: dict[str, Record] = {}
+    best: dict[str, Record] = {}
     for categories in by_fitness.values():
-        others = sorted(categories.keys() - found.keys())
-        for category in evenly(others, count - len(found)):
-            textures = {record["texture"] for record in found.values()}
+        remaining = sorted(categories.keys() - best.keys())
+        for category in evenly(remaining, count - len(best)):
+            textures = {record["texture"] for record in best.values()}
             new = (r for r in categories[category] if r["texture"] not in textures)
-            found[category] = next(new, categories[category][0])
-    return [found[category] for category in sorted(found)]
+            best[category] = next(new, categories[category][0])
+    return [best[category] for category in sorted(best)]
 
 
 def evenly(names: Sequence[str], count: int) -> list[str]:
-    """So many of them, or all, evenly spaced.
+    """A number of names, evenly spaced; all if they are fewer.
 
     Example:
         >>> evenly("abcdefgh", 3)
@@ -114,7 +116,7 @@ def evenly(names: Sequence[str], count: int) -> list[str]:
 
 
 def answers_of(record: Record, classes: Classes) -> list[Answer]:
-    """The stored top-5, which is over all 1000 classes.
+    """The top-5 of a record, which is over all 1000 classes.
 
     Example:
         >>> record = {"shape": "cat", "texture": "clock", "top5": [281], "probability": [0.5]}

@@ -1,8 +1,8 @@
-"""The published results of the paper's models, to stand beside a user's.
+"""Published results of the paper's models, for comparison with a user's.
 
 Source: Orhan, "Robustness properties of Facebook's ResNeXt WSL models", arXiv 1907.07640: its
 tables, and the raw result files of https://github.com/eminorhan/resnext-wsl, from which mCE,
-relative mCE and mFR were computed; ``data/paper_results.json`` says how.
+relative mCE and mFR were computed as ``data/paper_results.json`` describes.
 """
 
 import importlib.resources
@@ -17,10 +17,10 @@ from ...contracts import Score
 SOURCE = "arXiv 1907.07640"
 
 HENDRYCKS_ALEXNET = "AlexNet of Hendrycks & Dietterich (2019)"
-"""By which the paper normalised mT5D. Its T5D is not published."""
+"""Model by which the paper normalised mT5D. Its T5D is not published."""
 
 BLACK_BOX_SOURCE = "resnext50_32x4d"
-"""On which the paper made its black-box attacks."""
+"""Model on which the paper made its black-box attacks."""
 
 _SUMMARY = {
     "mean_error": "mean_error_pct_unnormalised",
@@ -34,9 +34,9 @@ class PrintedTable:
     """A table of the paper, to the digits that it prints.
 
     Attributes:
-        caption: Of the table.
-        columns: What its numbers are.
-        rows: The numbers in % by what the paper calls the row; none where it has none.
+        caption: Caption of the table.
+        columns: Headers of the columns.
+        rows: Numbers in % of each row, by the paper's name of the row; ``None`` for an empty cell.
     """
 
     caption: str
@@ -45,7 +45,7 @@ class PrintedTable:
 
 
 def printed_table(name: str) -> PrintedTable:
-    """``table1``, ``table2`` or ``table3``.
+    """A table of the paper: ``table1``, ``table2`` or ``table3``.
 
     Example:
         >>> printed_table("table3").rows["Humans (Geirhos et al., 2019)"]
@@ -60,7 +60,7 @@ def printed_table(name: str) -> PrintedTable:
 
 
 def published_models() -> tuple[str, ...]:
-    """The models that the paper is about, by their names in the zoo."""
+    """Names in the zoo of the models that the paper evaluates."""
     return tuple(_results()["models"])
 
 
@@ -100,21 +100,21 @@ def _corrupted(model: str) -> Iterator[Score]:
 
 
 def _perturbed(model: str) -> Iterator[Score]:
-    """mT5D is the printed one: what it was divided by is not published."""
+    """Numbers on ImageNet-P; mT5D is the printed one, since its normaliser is not published."""
     facts = _facts(model, "imagenet-p")
     printed = printed_table("table1")
     mt5d = dict(zip(printed.columns, printed.rows[model], strict=True))["mT5D"]
     yield replace(facts, metric="mfr", value=_derived(model)["mFR"] / 100)
     if mt5d is not None:
-        by = HENDRYCKS_ALEXNET
-        yield replace(facts, metric="mt5d", value=round(mt5d / 100, 6), normalize_by=by)
+        baseline = HENDRYCKS_ALEXNET
+        yield replace(facts, metric="mt5d", value=round(mt5d / 100, 6), normalize_by=baseline)
     for metric, name in (("flip_probability", "flip_probability"), ("t5d", "top5_distance")):
         for perturbation, values in _raw(model)["imagenet_p"].items():
             yield replace(facts, metric=metric, perturbation=perturbation, value=values[name])
 
 
 def _cue_conflict(model: str) -> Iterator[Score]:
-    """By the paper's rule on the paper's set; how many images were decided it does not say."""
+    """Shape bias by the paper's rule on its stimuli; it does not give how many were decided."""
     raw = _raw(model)["shape_bias"]
     n = raw["n_images"]
     facts = replace(_facts(model, "cue-conflict", n), rule="argmax", stimuli=n)
@@ -132,30 +132,30 @@ def _imagenet_a(model: str) -> Iterator[Score]:
 
 
 def _whitebox(model: str) -> Iterator[Score]:
-    """10 steps at each epsilon, and each number of steps at epsilon 0.06; by the paper's count."""
+    """White-box accuracy at 10 steps and each epsilon, and at epsilon 0.06 and each step count."""
     raw = _raw(model)
     facts = replace(_facts(model, "whitebox", 25_000), protocol="whitebox-1-paper", restarts=1)
     clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
     yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
-    under = replace(facts, metric="accuracy_under_attack")
+    attacked = replace(facts, metric="accuracy_under_attack")
     for epsilon, value in raw["whitebox_top1_accuracy_pct_by_epsilon"].items():
-        yield replace(under, epsilon=float(epsilon), steps=10, value=round(value / 100, 8))
+        yield replace(attacked, epsilon=float(epsilon), steps=10, value=round(value / 100, 8))
     for steps, value in raw["whitebox_top1_accuracy_pct_by_steps"].items():
-        if steps != "10":  # as at that epsilon
-            yield replace(under, epsilon=0.06, steps=int(steps), value=round(value / 100, 8))
+        if steps != "10":  # which the loop over epsilons gives
+            yield replace(attacked, epsilon=0.06, steps=int(steps), value=round(value / 100, 8))
 
 
 def _transfer(model: str) -> Iterator[Score]:
-    """10 steps at each epsilon, made on another model; of that one the paper has no numbers."""
+    """Black-box accuracy at 10 steps and each epsilon; the paper has no numbers of the source."""
     raw = _raw(model)
     facts = replace(
         _facts(model, "transfer"), protocol="transfer-1-paper", source_model=BLACK_BOX_SOURCE
     )
     clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
     yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
-    under = replace(facts, metric="accuracy_under_attack", steps=10, restarts=1)
+    attacked = replace(facts, metric="accuracy_under_attack", steps=10, restarts=1)
     for epsilon, value in raw["blackbox_top1_accuracy_pct_by_epsilon"].items():
-        yield replace(under, epsilon=float(epsilon), value=round(value / 100, 8))
+        yield replace(attacked, epsilon=float(epsilon), value=round(value / 100, 8))
 
 
 def _raw(model: str) -> Any:

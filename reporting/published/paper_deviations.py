@@ -1,7 +1,7 @@
 """How an attack by the paper's protocol differs from the paper's attack.
 
-Users can change any choice of a protocol, and the protocol keeps its name. So a step size, an
-epsilon or restarts that are not the paper's are named wherever the numbers stand beside the
+Users can change any setting of an attack, and the protocol keeps its name. So a step size, an
+epsilon or restarts that are not the paper's are reported wherever the numbers are next to the
 paper's.
 """
 
@@ -20,7 +20,7 @@ RELATIVE = "epsilon is a share of each image's largest value"
 
 
 def paper_deviations(score: Score) -> list[str]:
-    """Choices of an attack by the paper's protocol that are not the paper's.
+    """Settings of an attack by the paper's protocol that are not the paper's.
 
     Example:
         >>> paper_deviations(Score(protocol="whitebox-1-paper", step_size=2 / 225, restarts=5))
@@ -43,7 +43,7 @@ def paper_deviations(score: Score) -> list[str]:
 
 
 def image_deviations(score: Score) -> list[str]:
-    """That a white-box attack has more images than the paper's; a mark says if it has fewer."""
+    """Deviation of a white-box attack on more images than the paper's; a mark shows fewer."""
     own_images = score.benchmark != WHITE_BOX or score.n <= PUBLISHED_ITEMS
     if own_images or not _by_papers_protocol(score):
         return []
@@ -51,7 +51,7 @@ def image_deviations(score: Score) -> list[str]:
 
 
 def is_like_papers(scores: Iterable[Score]) -> bool:
-    """Whether numbers, each under an attack, were made as the paper's."""
+    """Whether all numbers, each under an attack, were made as in the paper."""
     return all(_by_papers_protocol(score) and not paper_deviations(score) for score in scores)
 
 

@@ -1,8 +1,8 @@
-"""Published shape biases, to stand beside a user's: whose weights, decided how, on which stimuli.
+"""Published shape biases, with their weights, rule and stimuli, for comparison with a user's.
 
 Two networks of one name are two references: torchvision's AlexNet has 25.3 %, the one of Caffe
-42.9 %. Where the source does not name the rule by which categories were decided, ``rule`` is none:
-such a number is near that of either rule, and equal to none. Humans press a button.
+42.9 %. If the source does not name the rule by which categories were decided, ``rule`` is ``None``:
+such a number is near those of both rules and equals neither. Humans press a button.
 
 Sources: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
 improves accuracy and robustness", ICLR 2019, and the README of its repository,
@@ -23,7 +23,7 @@ GEIRHOS = "Geirhos et al., ICLR 2019"
 README = "rgeirhos/texture-vs-shape, README"
 
 _UNNAMED = "the aggregation of probabilities is not named; averaging gives 21.39 for ResNet-50"
-_UNSAID = "the aggregation of probabilities is not named"
+_RULE_NOT_NAMED = "the aggregation of probabilities is not named"
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class PublishedShapeBias:
     """A shape bias, pooled over all stimuli.
 
     Attributes:
-        name: Of the network, or ``humans``.
-        weights: Whose.
-        rule: By which a category was decided, ``mean`` or ``argmax``; none where that is not named.
-        stimuli: 1200 without the images whose shape and texture are of one category, 1201 with the
-            one of them that the paper kept.
-        value: The bias, a fraction.
-        source: Where it was published.
-        note: What else must be said.
-        decisions: For the stimuli of each category of shapes, how many decisions were for the shape
-            and how many for the texture, where these are known.
+        name: Name of the network, or ``humans``.
+        weights: Origin of the weights; empty for humans.
+        rule: Rule by which a category was decided, ``mean`` or ``argmax``; ``None`` if not named.
+        stimuli: Number of stimuli: 1200 without the images whose shape and texture have the same
+            category, 1201 with the one of them that the paper kept.
+        value: Shape bias, as a fraction.
+        source: Publication of the number.
+        note: Note on the number; may be empty.
+        decisions: Number of decisions for the shape and for the texture, for the stimuli of each
+            category of shapes; empty if unknown.
     """
 
     name: str
@@ -62,8 +62,8 @@ _GEIRHOS = (
     PublishedShapeBias("ResNet-50", "torchvision", None, 1200, 0.221, GEIRHOS, _UNNAMED),
     PublishedShapeBias("Shape-ResNet-50", _SIN, None, 1200, 0.81, GEIRHOS, _UNNAMED),
     PublishedShapeBias("humans", "", None, 1200, 0.959, GEIRHOS, "ten people, 1,280 trials each"),
-    PublishedShapeBias("AlexNet", "torchvision", None, 1200, 0.253, README, _UNSAID),
-    PublishedShapeBias("VGG-16", "torchvision", None, 1200, 0.092, README, _UNSAID),
+    PublishedShapeBias("AlexNet", "torchvision", None, 1200, 0.253, README, _RULE_NOT_NAMED),
+    PublishedShapeBias("VGG-16", "torchvision", None, 1200, 0.092, README, _RULE_NOT_NAMED),
     PublishedShapeBias("ResNet-50", "torchvision", "mean", 1200, 0.2139, README),
     PublishedShapeBias("Shape-ResNet-50", _SIN, "mean", 1200, 0.8137, README),
 )
@@ -71,7 +71,7 @@ _GEIRHOS = (
 
 @cache
 def published_shape_bias() -> Sequence[PublishedShapeBias]:
-    """All of them: the paper's five models, then networks and humans of Geirhos et al.
+    """All published shape biases: the paper's five models, then those of Geirhos et al.
 
     Example:
         >>> [row.value for row in published_shape_bias() if row.name == "humans"]
@@ -87,9 +87,9 @@ def published_shape_bias() -> Sequence[PublishedShapeBias]:
 
 
 def _with_decisions(row: PublishedShapeBias) -> PublishedShapeBias:
-    """The same with what is known of its categories, which is of the numbers in the article."""
-    known = _data("published_shape_decisions.json")["decisions"]
-    counts = known.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
+    """The same row with its decisions by category, which are known for the article's numbers."""
+    decisions = _data("published_shape_decisions.json")["decisions"]
+    counts = decisions.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
     return replace(row, decisions={name: (int(s), int(t)) for name, (s, t) in counts.items()})
 
 

@@ -1,4 +1,4 @@
-"""Published shape biases as lines of a figure: which, their names, and where these stand."""
+"""Published shape biases as lines of a figure: selection, names, and places of the names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ STYLIZED = "SIN"
 
 @dataclass(frozen=True)
 class Reference:
-    """A published bias beside the user's.
+    """A published shape bias in a figure.
 
     Attributes:
-        name: With whose weights, and a mark where the rule is not the figure's.
-        value: A fraction.
-        row: What was published.
+        name: Name of the network and its weights, with a mark if the rule is not named.
+        value: Shape bias, as a fraction.
+        row: Row of the published number.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Reference:
 
 
 def references_of(rule: str, stimuli: int) -> list[Reference]:
-    """What was published by this rule on these stimuli, and by a rule that was not named.
+    """Shape biases that were published by this rule on these stimuli, or without a named rule.
 
-    Of one network's weights a number by the rule itself stands for all, but for one that is known
-    by category; of the paper's own models there are numbers by its own protocol only.
+    Numbers by a rule that is not named are left out if the same weights have one by this rule,
+    unless they are known by category. The paper's own models have numbers by its protocol only.
     """
     rows = published_shape_bias()
     same = [row for row in rows if (row.rule, row.stimuli) == (rule, stimuli)]
@@ -38,24 +38,24 @@ def references_of(rule: str, stimuli: int) -> list[Reference]:
         if row.rule is None and ((row.name, row.weights) not in known or row.decisions)
         and (row.stimuli == stimuli or row.name == "humans")
     ]  # fmt: skip
-    found = [Reference(_name(row), row.value, row) for row in (*same, *unnamed)]
-    return sorted(found, key=lambda reference: -reference.value)
+    references = [Reference(_name(row), row.value, row) for row in (*same, *unnamed)]
+    return sorted(references, key=lambda reference: -reference.value)
 
 
 def _name(row: PublishedShapeBias) -> str:
     if not row.weights:
         return row.name
-    weights = "" if row.weights == "as published" else f" ({_short(row.weights)})"
+    weights = "" if row.weights == "as published" else f" ({_short_weights(row.weights)})"
     return f"{row.name}{weights}{UNNAMED if row.rule is None else ''}"
 
 
-def _short(weights: str) -> str:
-    """``trained on Stylized-ImageNet (...)`` is too long for a figure."""
+def _short_weights(weights: str) -> str:
+    """Short name of weights: ``trained on Stylized-ImageNet (...)`` is too long for a figure."""
     return STYLIZED if "Stylized-ImageNet" in weights else weights
 
 
 def spread(places: Sequence[float], apart: float) -> list[float]:
-    """Sorted places, moved as little as needed to be so far apart.
+    """Sorted places, moved as little as needed to keep a minimum distance.
 
     Example:
         >>> [round(place, 3) for place in spread([0.1, 0.11, 0.5], 0.03)]

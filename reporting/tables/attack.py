@@ -1,8 +1,8 @@
 """White-box attacks: accuracy over epsilon, and over the number of steps.
 
-Every row says what it counts: the paper's count, that a target drawn at random is not reached, is
-far above the share of images whose label no iterate leaves. A third row says how often the target
-is reached.
+Every row says what it counts. By the paper's count, that a target drawn at random is not reached,
+accuracy is far above the share of images whose label no iterate leaves. A third row says how often
+the target is reached.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ NOTES = (
 
 
 def attack_tables(contents: ReportContents) -> list[Table]:
-    """A table over epsilon, and one over steps."""
+    """A table over epsilon, and one over steps; empty if no model was attacked."""
     attacked = [
         model for model in contents.with_number(BENCHMARK, "clean_accuracy") if any(_counts(model))
     ]

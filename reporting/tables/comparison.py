@@ -1,4 +1,4 @@
-"""Tables of a comparison: what model B has more or less than model A on the same images."""
+"""Tables of a comparison: differences of model B from model A on the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

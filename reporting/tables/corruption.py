@@ -17,7 +17,7 @@ CE_TITLES = {
 
 
 def corruption_tables(contents: ReportContents) -> list[Table]:
-    """CE and relative CE, models side by side; then a model each, by severity."""
+    """CE and relative CE, models side by side; then one table by severity for each model."""
     tables = []
     for metric in CE_TITLES:
         known = contents.with_number(BENCHMARK, metric)
@@ -28,13 +28,15 @@ def corruption_tables(contents: ReportContents) -> list[Table]:
 
 
 def _side_by_side(models: Sequence[ModelResults], metric: str) -> Table:
-    """``ce`` or ``relative_ce`` of each corruption."""
+    """One metric of each corruption, ``ce`` or ``relative_ce``, with a column for each model."""
     scores = (score for results in models for score in results.of(BENCHMARK, metric))
     corruptions = list(dict.fromkeys(str(score.corruption) for score in scores))
     columns = []
     for results in models:
-        found = (results.find(BENCHMARK, metric, corruption=name) for name in corruptions)
-        columns.append(Column(results.name, [results.cell(s, interval=False) for s in found]))
+        scores_of_model = (results.find(BENCHMARK, metric, corruption=name) for name in corruptions)
+        columns.append(
+            Column(results.name, [results.cell(s, interval=False) for s in scores_of_model])
+        )
     return table_of_columns(CE_TITLES[metric], "corruption", corruptions, columns)
 
 
@@ -45,7 +47,7 @@ def _by_severity(results: ModelResults) -> Table:
         for score in results.of(BENCHMARK, "top1_error")
         if score.severity is not None
     }
-    last = {
+    summary_titles = {
         metric: title
         for metric, title in (("ce", "CE"), ("relative_ce", "relative CE"))
         if any(results.of(BENCHMARK, metric))
@@ -53,14 +55,16 @@ def _by_severity(results: ModelResults) -> Table:
     rows = {}
     for corruption in dict.fromkeys(corruption for corruption, _ in errors):
         cells = [results.cell(errors.get((corruption, s)), interval=False) for s in SEVERITIES]
-        found = (results.find(BENCHMARK, metric, corruption=corruption) for metric in last)
-        rows[str(corruption)] = [*cells, *(results.cell(s, interval=False) for s in found)]
+        summaries = (
+            results.find(BENCHMARK, metric, corruption=corruption) for metric in summary_titles
+        )
+        rows[str(corruption)] = [*cells, *(results.cell(s, interval=False) for s in summaries)]
     everything = [cell for cells in rows.values() for cell in cells]
     shared = common_marks(everything)
     return Table(
-        f"{results.name}: {', '.join(('top-1 error by severity', *last.values()))}, in %"
+        f"{results.name}: {', '.join(('top-1 error by severity', *summary_titles.values()))}, in %"
         f"{' ' + shared if shared else ''}",
-        ("corruption", *map(str, SEVERITIES), *last.values()),
+        ("corruption", *map(str, SEVERITIES), *summary_titles.values()),
         tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
         (*legend(everything), *refused_conditions(errors.values(), _cell_text)),
     )

@@ -1,6 +1,6 @@
-"""The table of a benchmark that has none of its own: a column a metric, a row a model.
+"""Table of a benchmark without a module of its own: one column a metric, one row a model.
 
-So a benchmark that was added is in the report before anybody writes a module for it here.
+With it, a new benchmark is in the report before a module is written for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from ..table_layout import Row, table_of_rows
 
 
 def generic_tables(contents: ReportContents, benchmark: str) -> list[Table]:
-    """All numbers of a benchmark; where they have conditions, a row for each of a model's."""
+    """All numbers of a benchmark; a model has a row for each condition of its numbers."""
     models = [e for e in (*contents.models, *contents.published) if any(e.of(benchmark))]
     scores = [score for model in models for score in model.of(benchmark)]
     metrics = list(dict.fromkeys(score.metric for score in scores))
@@ -37,6 +37,9 @@ def _rows(results: ModelResults, benchmark: str, metrics: Sequence[str]) -> Iter
     cells: dict[tuple[object, ...], dict[str, TableCell]] = {}
     for score in results.of(benchmark):
         cells.setdefault(keys_of(score), {}).setdefault(score.metric, results.cell(score))
-    for keys, found in cells.items():
+    for keys, cells_by_metric in cells.items():
         condition = ", ".join(str(key) for key in keys if key is not None)
-        yield Row((results.name, condition), [found.get(metric, TableCell()) for metric in metrics])
+        yield Row(
+            (results.name, condition),
+            [cells_by_metric.get(metric, TableCell()) for metric in metrics],
+        )

@@ -1,4 +1,4 @@
-"""ImageNet's validation images: how far confidence is from accuracy."""
+"""ImageNet's validation images: calibration errors."""
 
 from ..metric_info import quantity_of
 from ..model_results import ReportContents
@@ -9,7 +9,7 @@ CALIBRATION = ("rms_calibration_error", "ece")
 
 
 def imagenet_tables(contents: ReportContents) -> list[Table]:
-    """Calibration, one row a model; the errors stand in the first table."""
+    """Calibration, one row a model; the top-1 and top-5 errors are in the first table."""
     models = contents.with_number("imagenet", "ece")
     if not models:
         return []

@@ -18,7 +18,7 @@ COLUMNS = {
     "mt5d": "imagenet-p",
     "mfr": "imagenet-p",
 }
-"""The columns of Table 1 in its order, and where they come from."""
+"""Metrics of the columns of Table 1, in its order, and the benchmark of each."""
 
 PAPERS_BASELINE = (
     "mT5D as printed is normalised by the AlexNet of Hendrycks & Dietterich (2019), whose T5D is "
@@ -27,7 +27,7 @@ PAPERS_BASELINE = (
 
 
 def paper_tables(contents: ReportContents) -> list[Table]:
-    """Table 1, where a model has a number of it: the user's models, then all rows as printed."""
+    """Table 1: the user's models, then all rows as printed; empty without own numbers."""
     rows = [Row((results.name,), _cells(results)) for results in contents.models]
     rows = [row for row in rows if any(map(str, row.cells))]
     if not any(cell.of is not None for row in rows for cell in row.cells):
@@ -52,7 +52,7 @@ def _cells(results: ModelResults) -> list[TableCell]:
 
 
 def _baselines(contents: ReportContents) -> Iterator[str]:
-    """By what each mT5D was normalised."""
+    """Notes on the run by which each mT5D is normalised."""
     own = [(results.name, results.find("imagenet-p", "mt5d")) for results in contents.models]
     for name, score in own:
         if score is not None and score.value is not None:

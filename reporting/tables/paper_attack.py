@@ -1,7 +1,7 @@
 """The paper's Table 2 with the user's models above it: accuracy under attack at epsilon 0.06.
 
-Only attacks as the paper made and counted them have a place in it; those by another protocol, with
-other steps, starts or epsilons, or made on another model stand in the tables of their attack.
+It contains only attacks that are made and counted as in the paper. Attacks by another protocol,
+with other steps, starts or epsilons, or made on another model are in the tables of their attack.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ COLUMNS: Mapping[str, Number] = {
     "white-box, 10 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": EPSILON, "steps": 10}),
     "white-box, 50 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": EPSILON, "steps": 50}),
 }
-"""Of accuracy under attack, in the table's order."""
+"""Number of each column of accuracy under attack, in the table's order."""
 
 COUNT = (
     "the paper's count: right without an attack, and the attack did not reach its target, a wrong "
@@ -52,7 +52,7 @@ COMPARATORS = (
 
 
 def paper_attack_table(contents: ReportContents) -> list[Table]:
-    """Table 2, where a model has a number of it from an attack; then all rows as printed."""
+    """Table 2: the user's models, then all rows as printed; empty without own numbers."""
     attacked = [_AttackRow(results) for results in contents.models]
     attacked = [row for row in attacked if any(cell.of is not None for cell in row.under_attack)]
     if not attacked:
@@ -83,33 +83,40 @@ def paper_attack_table(contents: ReportContents) -> list[Table]:
 
 @dataclass(frozen=True)
 class _AttackRow:
-    """Numbers of a model in the table."""
+    """Numbers of a model in the table.
+
+    Attributes:
+        results: Results of the model.
+    """
 
     results: ModelResults
 
     @property
     def under_attack(self) -> list[TableCell]:
-        return [self.results.cell(_papers(self.results, number)) for number in COLUMNS.values()]
+        return [
+            self.results.cell(_score_as_in_paper(self.results, number))
+            for number in COLUMNS.values()
+        ]
 
     @property
     def clean(self) -> TableCell:
-        """Of an attack's run, which has it of the same images; else from the top-1 error."""
+        """Clean accuracy on the images of an attack; if there is none, from the top-1 error."""
         for number in ((WHITE_BOX, "clean_accuracy", {}), (TRANSFER, "clean_accuracy", _MADE_ON)):
-            score = _papers(self.results, number)
+            score = _score_as_in_paper(self.results, number)
             if score is not None and score.value is not None:
                 return self.results.cell(score)
         error = self.results.find("imagenet", "top1_error")
         return self.results.cell(None if error is None else _accuracy_from_error(error))
 
 
-def _papers(results: ModelResults, number: Number) -> Score | None:
-    """A number of a model, if it was made as the paper's."""
+def _score_as_in_paper(results: ModelResults, number: Number) -> Score | None:
+    """A number of a model; ``None`` if it is missing, or not made as in the paper."""
     benchmark, metric, keys = number
     score = results.find(benchmark, metric, **keys)
-    return score if score is not None and _is_papers(score) else None
+    return score if score is not None and _is_as_in_paper(score) else None
 
 
-def _is_papers(score: Score) -> bool:
+def _is_as_in_paper(score: Score) -> bool:
     return score.protocol == PROTOCOLS[score.benchmark] and not paper_deviations(score)
 
 
@@ -120,9 +127,9 @@ def _accuracy_from_error(error: Score) -> Score:
 
 
 def _source_notes(results: ModelResults) -> Iterator[str]:
-    """What the black-box attack made of its source, without which its number says nothing."""
+    """Notes on the source's accuracy under the black-box attack, which shows if it succeeded."""
     benchmark, metric, keys = COLUMNS["black-box, 10 steps %"]
-    number = _papers(results, (benchmark, metric, keys))
+    number = _score_as_in_paper(results, (benchmark, metric, keys))
     if number is None or number.value is None:
         return
     score = results.find(benchmark, OF_SOURCE, **keys)
@@ -138,22 +145,22 @@ def _source_notes(results: ModelResults) -> Iterator[str]:
 
 
 def _other_images(results: ModelResults) -> Iterator[str]:
-    """That a white-box number is of more than the paper's images."""
-    found = (_papers(results, number) for number in COLUMNS.values())
-    words = (word for score in found if score is not None for word in image_deviations(score))
+    """Notes on white-box numbers that are not of the paper's images."""
+    scores = (_score_as_in_paper(results, number) for number in COLUMNS.values())
+    words = (word for score in scores if score is not None for word in image_deviations(score))
     for word in dict.fromkeys(words):
         yield f"{results.name}, white-box: of {word}"
 
 
 def _left_out(results: ModelResults) -> Iterator[str]:
-    """Attacks that have a number at this epsilon and are not the paper's."""
+    """Notes on attacks with a number at this epsilon that are not as in the paper."""
     for benchmark, title in ((WHITE_BOX, "white-box"), (TRANSFER, "black-box")):
-        at = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
-        for reason in dict.fromkeys(filter(None, map(_why_not, at))):
+        scores = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
+        for reason in dict.fromkeys(filter(None, map(_deviation, scores))):
             yield f"left out, {results.name}, {title}: {reason}"
 
 
-def _why_not(score: Score) -> str:
+def _deviation(score: Score) -> str:
     if score.protocol != PROTOCOLS[score.benchmark]:
         return f"it is by the protocol {score.protocol}, which counts otherwise"
     if words := paper_deviations(score):

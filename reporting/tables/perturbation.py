@@ -14,13 +14,13 @@ BENCHMARK = "imagenet-p"
 
 @dataclass(frozen=True)
 class Measure:
-    """Something of a perturbation that has a column.
+    """A quantity of each perturbation that is shown in a column.
 
     Attributes:
-        metric: That it comes from.
-        heading: Of a column.
-        title: Of a table.
-        note: What it is.
+        metric: Metric that it is computed from.
+        heading: Heading of its column.
+        title: Title of its table.
+        note: Definition, as a note below the table.
     """
 
     metric: str
@@ -55,7 +55,7 @@ MEASURES = (
 
 
 def perturbation_tables(contents: ReportContents) -> list[Table]:
-    """A model alone has one table; several stand side by side in one for each measure."""
+    """One table of all measures for a single model; for several, one table for each measure."""
     scored = contents.with_number(BENCHMARK, "flip_probability")
     models = [*scored, *contents.published_with(BENCHMARK, "flip_probability")]
     if not scored:
@@ -81,17 +81,17 @@ def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table
 
 
 def _measured_mfr(models: Sequence[ModelResults]) -> Iterator[str]:
-    """The mFR by a run instead of by AlexNet's published flip probabilities, where there is one."""
+    """Notes on mFRs that are normalised by a run, not by AlexNet's published probabilities."""
     for results in models:
         for score in results.of(BENCHMARK, "mfr"):
             if score.normalize_by is not None and score.value is not None:
                 cell = results.cell(score)
-                by = f"mFR normalised by the run {score.normalize_by}"
-                yield f"{results.name}: {by}: {cell.text} %{cell.marks}"
+                label = f"mFR normalised by the run {score.normalize_by}"
+                yield f"{results.name}: {label}: {cell.text} %{cell.marks}"
 
 
 def _cells(results: ModelResults, measure: Measure) -> list[TableCell]:
-    """Of each perturbation, empty where it was not scored."""
+    """Cells of all perturbations; a cell is empty if its perturbation was not scored."""
     cells = []
     for name in ALEXNET_FLIP_PROBABILITY:
         score = results.find(BENCHMARK, measure.metric, perturbation=name)

@@ -1,8 +1,8 @@
-"""The tables of a report, as text in cells: what the terminal and Markdown both show.
+"""All tables of a report, as text in cells, for the terminal and for Markdown.
 
-A number that is not the whole published benchmark, or comes from generated data, never stands
-without a mark that says so. A benchmark's tables are made by one module, named in ``OF_BENCHMARK``;
-one that has no module has the table of ``generic.py``.
+A number that is not of the whole published benchmark, or comes from generated data, has a mark that
+says so. ``OF_BENCHMARK`` names the function that makes a benchmark's tables; a benchmark without
+one has the table of ``generic.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +45,8 @@ def report_tables(
     Args:
         models: The user's models.
         all_published: Show all the paper's models, not only those that are among the models.
-        left_out: What was found and is in no table, a line each.
-        besides: Tables that the models' numbers do not stand without.
+        left_out: Notes on what the tables leave out.
+        besides: Further tables, before the one of the runs.
     """
     contents = ReportContents(models, published_beside(models, all_published))
     tables = [*summary_tables(contents), *paper_tables(contents), *paper_attack_table(contents)]
@@ -60,7 +60,7 @@ def report_tables(
 
 
 def published_beside(models: Sequence[ModelResults], all_published: bool) -> list[ModelResults]:
-    """The paper's models that stand beside these."""
+    """Published results of the paper's models that are among these, or of all its models."""
     names = {results.model for results in models}
     return [
         ModelResults(f"{model}, as published", model, tuple(published_scores(model)))
@@ -70,22 +70,22 @@ def published_beside(models: Sequence[ModelResults], all_published: bool) -> lis
 
 
 def provenance_table(models: Sequence[ModelResults], left_out: Sequence[str] = ()) -> Table:
-    """What ran: one row a run; below it, what was found and left out."""
+    """The runs, one row each, with notes on what the tables leave out."""
     rows: dict[str, tuple[str, str]] = {}
     for score in (score for results in models for score in results.scores):
-        most = max(s.n for e in models for s in e.scores if s.run == score.run)
+        count = max(s.n for e in models for s in e.scores if s.run == score.run)
         rows[score.run] = (
             score.run,
             f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
             f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
             f"{' and '.join(score.devices)}, {_parity(score)}, "
-            f"{counted(f'{most:,}', score)}",
+            f"{counted(f'{count:,}', score)}",
         )
     return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
 
 
 def _parity(score: Score) -> str:
-    """How far the engine is verified, on photos and, if it needs that, on adversarial images."""
+    """Parity status of the engine on photos and, if it classified some, on adversarial images."""
     adversarial = score.adversarial_parity
     on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
     return f"parity {score.parity}{on_adversarial}"

@@ -1,6 +1,6 @@
 """Shape bias: the paper's Table 3 with the user's models above it, and the categories one by one.
 
-A shape bias never stands without its rule and its set of stimuli.
+A shape bias is always shown with its rule and its set of stimuli.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _PRINTED = " (Geirhos et al., 2019)"
 
 
 def shape_bias_tables(contents: ReportContents) -> list[Table]:
-    """Table 3, where a model has a number of it; then one table a protocol by category."""
+    """Table 3, then one table by category for each protocol; empty if no model has a number."""
     models = contents.with_number(BENCHMARK, "shape_bias")
     rows = [row for results in models for row in _rows(results)]
     if not any(cell.of is not None for row in rows for cell in row.cells):
@@ -54,14 +54,14 @@ def shape_bias_tables(contents: ReportContents) -> list[Table]:
 
 
 def rule_of(row: PublishedShapeBias) -> str:
-    """By which rule a published number was decided, in words."""
+    """Rule by which a published number was decided, in words."""
     if not row.weights:
         return "people"
     return row.rule or "not named"
 
 
 def short_weights(row: PublishedShapeBias) -> str:
-    """Whose weights, without what they are called in a file.
+    """Short name of the weights, without their file name.
 
     Example:
         >>> [short_weights(row) for row in published_shape_bias() if row.value == 0.81]
@@ -79,7 +79,7 @@ def _rows(results: ModelResults) -> Iterator[Row]:
 
 
 def _printed_rows() -> Iterator[Row]:
-    """Table 3 as the paper prints it, with whose weights and which rule these are."""
+    """Table 3 as the paper prints it, with the weights and the rule of each row."""
     for name, (value,) in printed_table("table3").rows.items():
         row = _published_as(name)
         yield _published_row(f"{name}, as printed", row, f"{value:g}")
@@ -96,7 +96,7 @@ def _published_as(printed: str) -> PublishedShapeBias:
 
 
 def _other_rows() -> Iterator[Row]:
-    """What else was published, by Geirhos et al."""
+    """Other numbers that Geirhos et al. published."""
     in_table = [_published_as(name) for name in printed_table("table3").rows]
     for row in published_shape_bias():
         if row not in in_table:
@@ -109,12 +109,12 @@ def _published_row(name: str, row: PublishedShapeBias, value: str) -> Row:
 
 
 def _published_notes() -> list[str]:
-    """What must be said of published numbers, each once."""
+    """Notes on published numbers, each once."""
     notes: dict[str, list[str]] = {}
     for row in published_shape_bias():
         if row.note:
-            whose = f"{row.name} ({row.weights})" if row.weights else row.name
-            notes.setdefault(row.note, []).append(whose)
+            name = f"{row.name} ({row.weights})" if row.weights else row.name
+            notes.setdefault(row.note, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in notes.items()]
 
 
@@ -135,11 +135,13 @@ def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Ite
             ("category_shape_bias", results.name),
             ("category_decided", "decided %"),
         ):
-            found = [results.find(BENCHMARK, metric, **keys, category=c) for c in categories]
-            cells = [results.cell(score, interval=False) for score in found]
-            if any(found):
+            category_scores = [
+                results.find(BENCHMARK, metric, **keys, category=c) for c in categories
+            ]
+            cells = [results.cell(score, interval=False) for score in category_scores]
+            if any(category_scores):
                 columns.append(Column(title, cells))
-                scores += [score for score in found if score]
+                scores += [score for score in category_scores if score]
     if (rule, stimuli) == PROTOCOLS[0]:
         columns += _published_categories(categories)
         notes = [PUBLISHED_CATEGORIES]
@@ -157,7 +159,7 @@ def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Ite
 
 
 def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
-    """What was published by category."""
+    """Columns of the published numbers that are given by category."""
     for row in published_shape_bias():
         if row.decisions:
             header = f"{row.name} ({row.weights}), published"
@@ -167,7 +169,7 @@ def _published_categories(categories: Sequence[str]) -> Iterator[Column]:
 
 
 def bias_of(row: PublishedShapeBias, category: str) -> float | None:
-    """The published bias of one category of shapes, if there is one.
+    """The published bias of one category of shapes; ``None`` if there is none.
 
     Example:
         >>> rows = [row for row in published_shape_bias() if row.decisions]

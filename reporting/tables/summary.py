@@ -28,11 +28,11 @@ DEFINITIONS = {
     "shape_bias": "shape bias: of the decisions for a stimulus's shape or its texture, those for "
     "the shape; here by the rule mean, over the 1,200 stimuli in which they conflict",
 }
-"""Below the table, by the column that needs it. The formulas: docs/protocols.md."""
+"""Note that defines each metric, below the table. The formulas are in docs/protocols.md."""
 
 
 def summary_tables(contents: ReportContents) -> list[Table]:
-    """The table, if any of its numbers is there: the user's models first."""
+    """The table, the user's models first; empty if there are no numbers for it."""
     models = [*contents.models, *contents.published]
     columns = [
         (benchmark, metric, keys)

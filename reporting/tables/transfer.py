@@ -109,7 +109,7 @@ class TransferredAttack:
         return model.find(benchmark, name, **keys)
 
     def number(self, metric: str, **place: object) -> Number:
-        """Keys of that score."""
+        """Benchmark, metric and keys of the score that ``find`` returns."""
         name = metric if place else CLEAN[metric]
         return BENCHMARK, name, {**place, "source_model": self.source}
 
@@ -117,9 +117,9 @@ class TransferredAttack:
         """Cells of one metric; ``missing`` stands for a number that should exist."""
         cells = []
         for place in line.places:
-            under = self.find(line.model, UNDER_ATTACK, **place)
+            attacked = self.find(line.model, UNDER_ATTACK, **place)
             score = self.find(line.model, metric, **place)
-            absent = score is None and under is not None
+            absent = score is None and attacked is not None
             cells.append(missing if absent else line.model.cell(score, interval=False))
         return cells
 
@@ -134,7 +134,7 @@ class TransferredAttack:
 
 
 def _transferred_attacks(contents: ReportContents) -> Iterator[TransferredAttack]:
-    """Each model that was attacked for others."""
+    """Attacks of each source whose images other models classified."""
     scores = [s for results in contents.models for s in results.of(BENCHMARK, UNDER_ATTACK)]
     for source in dict.fromkeys(score.source_model for score in scores):
         if source is not None:
@@ -151,7 +151,7 @@ def _attacked_from(models: Sequence[ModelResults], source: str) -> list[ModelRes
 
 
 def transfer_tables(contents: ReportContents) -> list[Table]:
-    """For each source a table over epsilon, and one over steps where there are several counts."""
+    """For each source a table over epsilon, and one over steps if there are several step counts."""
     return [
         table
         for attack in _transferred_attacks(contents)
@@ -201,7 +201,7 @@ def _table(
 
 
 def _rows(attack: TransferredAttack, line: _Line) -> Iterator[Row]:
-    """What the model still gets right, by each count; beneath it its source, where it is known."""
+    """Rows of a model, one for each count; below them the row of the source, if it is known."""
     for metric, count in COUNTS.items():
         if any(attack.of(line.model, metric)):
             yield Row((line.model.name, count, line.fixed), attack.cells(line, metric))
@@ -227,7 +227,7 @@ def _notes(attack: TransferredAttack) -> Iterator[str]:
 
 
 def _warnings(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str]:
-    """Where the attack is weaker on its own source than the paper's, models that share it once."""
+    """Warnings that the attack is weaker on its source than the paper's, each once."""
     models: dict[str, list[str]] = {}
     for line in lines:
         scores = [
@@ -240,7 +240,7 @@ def _warnings(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str
 
 
 def weakness(source: str, scores: Sequence[Score]) -> str:
-    """A warning of an attack that leaves its source right; empty where it does not.
+    """Warning that an attack often leaves its source right; empty if it does not.
 
     Args:
         source: The model that was attacked.
@@ -262,7 +262,7 @@ def weakness(source: str, scores: Sequence[Score]) -> str:
 
 
 def _refusals(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str]:
-    """Why numbers were refused."""
+    """Reasons of the numbers that were refused."""
     for line in lines:
         numbers = [attack.number(metric, **place) for metric in CLEAN for place in line.places]
         yield from refusals([line.model], numbers)

@@ -54,7 +54,7 @@ class Disagreement:
         label: True class.
         clean: Class that PyTorch predicts.
         engine: Class that the engine predicts.
-        margin: The engine's logit of its own class less that of PyTorch's class.
+        margin: The engine's logit of its own class minus that of PyTorch's class.
         at_least: Whether the margin is only a lower bound, as the run has five classes of a photo.
     """
 
@@ -85,13 +85,13 @@ def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "mode
     run = open_run(Path(path))
     if run.key.benchmark != IMAGENET.name:
         raise InputError(
-            f"{_named(run)} is one of {run.key.benchmark}, but a run of imagenet is needed. Make "
+            f"{_title(run)} is one of {run.key.benchmark}, but a run of imagenet is needed. Make "
             f"it with `evaluator score {spec.asked_as} imagenet`."
         )
     differences = list(document_differences(run.key.preprocessing, spec.preprocessing))
     if differences:
         raise InputError(
-            f"{_named(run)} has other preprocessing: {'; '.join(differences)}. Score the photos "
+            f"{_title(run)} has other preprocessing: {'; '.join(differences)}. Score the photos "
             f"with the {role}, {spec.name}, as it is attacked."
         )
     scored = ScoredRun(run, IMAGENET, read_run(run, IMAGENET.conditions))
@@ -103,7 +103,7 @@ def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "mode
             else f"Complete it with: {resume_command(scored)}"
         )
         raise InputError(
-            f"{_named(run)} is not finished: {done:,} of {run.manifest.items:,} images. {advice}"
+            f"{_title(run)} is not finished: {done:,} of {run.manifest.items:,} images. {advice}"
         )
     return scored
 
@@ -163,16 +163,16 @@ class CrossCheck:
             InputError: If the run has other weights, has other photos, or lacks one.
         """
         run = against.run
-        here = network.verified.loaded.weights_sha256
-        if run.key.weights_sha256 != here:
+        weights_sha256 = network.verified.loaded.weights_sha256
+        if run.key.weights_sha256 != weights_sha256:
             raise InputError(
-                f"{_named(run)} has other weights: {run.key.weights_sha256[:12]}..., not "
-                f"{here[:12]}... Give a run of the {role}, {spec.name}, with the weights that are "
-                "attacked."
+                f"{_title(run)} has other weights: {run.key.weights_sha256[:12]}..., not "
+                f"{weights_sha256[:12]}... Give a run of the {role}, {spec.name}, with the "
+                "weights that are attacked."
             )
         if run.key.generated != generated:
             raise InputError(
-                f"{_named(run)} has other photos under the same names: their generated.json files "
+                f"{_title(run)} has other photos under the same names: their generated.json files "
                 "differ. Score the photos that are attacked."
             )
         check = cls(against, network, spec, progress)
@@ -180,7 +180,7 @@ class CrossCheck:
         missing = [item.id for item in items if item.id not in scored]
         if missing:
             raise InputError(
-                f"{_named(run)} lacks {len(missing):,} of the {len(items):,} images that are "
+                f"{_title(run)} lacks {len(missing):,} of the {len(items):,} images that are "
                 f"attacked, first {printable(missing[0])}. Score all of them."
             )
         return check
@@ -198,10 +198,12 @@ class CrossCheck:
         """
         with self._lock:
             differences = self._differences(table)
-            new = [each for each in differences if each.id not in self._disagreements]
-            for each in new[: max(0, MOST_LINES - len(self._disagreements))]:
-                self._progress.note(self._line(each))
-            self._disagreements.update((each.id, each) for each in new)
+            new = [
+                difference for difference in differences if difference.id not in self._disagreements
+            ]
+            for difference in new[: max(0, MOST_LINES - len(self._disagreements))]:
+                self._progress.note(self._line(difference))
+            self._disagreements.update((difference.id, difference) for difference in new)
             if contradiction := self._contradiction(differences):
                 self._report_rest()
                 raise ParityError(self._error_text(contradiction, kept_in))
@@ -212,7 +214,7 @@ class CrossCheck:
         n, differ = len(self._compared), len(self._disagreements)
         text = f"{n:,} clean predictions compared with {printable(self._folder)}: {differ:,} differ"
         if self._disagreements:
-            largest = max(self._disagreements.values(), key=lambda each: each.margin)
+            largest = max(self._disagreements.values(), key=lambda difference: difference.margin)
             text += (
                 f", the largest margin {largest.size}, where parity's bounds allow "
                 f"{self._allowed:.2g}"
@@ -229,15 +231,15 @@ class CrossCheck:
         rows = table.select(["id", "label", "clean", "error"])
         rows = rows.filter(pc.is_null(rows["error"])).combine_chunks()
         rows = rows.take(pc.index_in(pc.unique(rows["id"]), value_set=rows["id"]))
-        theirs = self._records.take(pc.index_in(rows["id"], value_set=self._records["id"]))
-        scored = pc.is_null(theirs["error"])
+        engine_rows = self._records.take(pc.index_in(rows["id"], value_set=self._records["id"]))
+        scored = pc.is_null(engine_rows["error"])
         self._skipped.update(rows.filter(pc.invert(scored))["id"].to_pylist())
-        rows, theirs = rows.filter(scored), theirs.filter(scored)
+        rows, engine_rows = rows.filter(scored), engine_rows.filter(scored)
         self._compared.update(rows["id"].to_pylist())
         if not rows.num_rows:
             return []
         clean = rows["clean"].to_numpy()
-        margins = margins_over(theirs, clean)
+        margins = margins_over(engine_rows, clean)
         differences = [
             Disagreement(
                 id=rows["id"][row].as_py(),
@@ -249,7 +251,7 @@ class CrossCheck:
             )
             for row in (margins.likeliest != clean).nonzero()[0].tolist()
         ]
-        return sorted(differences, key=lambda each: -each.margin)
+        return sorted(differences, key=lambda difference: -difference.margin)
 
     def _contradiction(self, differences: Sequence[Disagreement]) -> str | None:
         """A difference that engines within the bounds of parity cannot have."""
@@ -310,7 +312,7 @@ def cross_check(
     Args:
         against: Run from ``run_to_check_against``.
         network: Network that is attacked.
-        spec: Its model.
+        spec: Model that is attacked.
         source: Source of the photos.
         items: Photos that are attacked.
         progress: Progress callback.
@@ -332,13 +334,13 @@ def cross_check(
     )
     (condition,) = IMAGENET.conditions
     # All photos: the run may have others than the attacked ones.
-    every = {condition: source.items(condition)}
-    photos = AvailableImages(IMAGENET, source, every, spec.preprocessing)
+    all_items = {condition: source.items(condition)}
+    photos = AvailableImages(IMAGENET, source, all_items, spec.preprocessing)
     if (difference := differing_image(against.run, photos)) is not None:
         raise InputError(f"{difference}. Score the photos that are attacked.")
     if conditions_without_fingerprint(against.run):
         progress.note(
-            f"{_named(against.run)} was scored by an older version, which did not record the "
+            f"{_title(against.run)} was scored by an older version, which did not record the "
             "content of its photos, so it cannot be compared with that of the attacked photos."
         )
     return check
@@ -368,9 +370,13 @@ def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
 
 def _agreement(provenances: Sequence[Provenance]) -> float | None:
     """Lower end of the agreement that parity measured, the lowest of all shards."""
-    measured = [each.parity.agreement_low for each in provenances if each.parity is not None]
+    measured = [
+        provenance.parity.agreement_low
+        for provenance in provenances
+        if provenance.parity is not None
+    ]
     return min(measured, default=None)
 
 
-def _named(run: Run) -> str:
+def _title(run: Run) -> str:
     return f"The run to check against, {printable(run.folder)},"

@@ -1,4 +1,4 @@
-"""An attack that is ready to run: its model, images and settings, and how fast they are here."""
+"""Preparing an attack: its model, images and settings, and its speed on this machine."""
 
 import hashlib
 import time
@@ -52,7 +52,7 @@ class AttackedModel:
         subject: The model.
         against: Run of an engine that its clean predictions are compared with; ``None`` if not
             given.
-        role: Its name in messages, where there are other models.
+        role: Name of the model in messages: ``model``, or ``source`` of a transferred attack.
     """
 
     subject: ResolvedModel
@@ -77,7 +77,19 @@ class AttackedModel:
 
 @dataclass(frozen=True)
 class AttackedData:
-    """Everything that a shard is attacked with."""
+    """Inputs of an attack that all its shards share.
+
+    Attributes:
+        network: Network to attack.
+        settings: Settings of the attack.
+        preprocessing: Preprocessing of the model.
+        source: Source of the images.
+        items: Images to attack.
+        room: Batch size, which gets smaller when the device is out of memory.
+        note: Callback that is given a sentence to print.
+        traced: Ids of the images that make all steps.
+        skip_bad_images: Whether to skip images that cannot be read or decoded.
+    """
 
     network: GradientNetwork
     settings: AttackSettings
@@ -97,10 +109,10 @@ class PreparedAttack:
     Attributes:
         subject: The attacked model.
         choice: Choices of the user.
-        images: The images as the user chooses them.
+        images: Choice of images by the user.
         job: Network, settings and images.
         selection: The images at each epsilon.
-        available: The images, to be compared with those that runs were made of.
+        available: The images, for comparison with those that runs were made from.
         check: Comparison with an engine's run; ``None`` if none was given.
     """
 
@@ -130,7 +142,7 @@ class PreparedAttack:
         )
 
     def provenance(self, batch_size: int) -> Provenance:
-        """Facts that the provenances of all shards of the attack share."""
+        """Fields that the provenances of all shards of the attack share."""
         network = self.job.network
         return circumstances(
             network.verified,
@@ -144,12 +156,12 @@ class PreparedAttack:
 
 @dataclass
 class ReadImages:
-    """What was read for a shard.
+    """Record of the images that were read for a shard.
 
     Attributes:
         digest: SHA-256 over (id, bytes).
-        skipped: Images that could not be read or decoded, and why.
-        unread: Number of these whose bytes could not be read at all.
+        skipped: Images that could not be read or decoded, each with the reason.
+        unread: Number of skipped images whose bytes could not be read.
     """
 
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -229,33 +241,33 @@ def size_text(selection: Selection) -> str:
 
 
 def pace_of(job: AttackedData, progress: Progress) -> Pace:
-    """How fast images are attacked here; warns if the network misclassifies nearly all of them."""
+    """Speed of attacking images on this machine; warns if nearly all are misclassified."""
     sample = select_items(job.items, min(SAMPLE, len(job.items)))
     images = list(images_of(job, sample, ReadImages()))
-    right, done, seconds, size = 0, 0, 0.0, job.room.size
+    correct, done, seconds, size = 0, 0, 0.0, job.room.size
     while done < len(images):
         batch = images[done : done + size]
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            right += _count_right(job, batch)
+            correct += _count_correct(job, batch)
         except EngineMemoryError:
             if len(batch) == 1:
                 raise
             size = (len(batch) + 1) // 2
             continue
-        seconds += time.monotonic() - began
+        seconds += time.monotonic() - start
         done += len(batch)
-    if right <= len(sample) // 20:
+    if correct <= len(sample) // 20:
         progress.note(
-            f"warning: {right} of {len(sample)} images are right without an attack. An attack says "
-            "nothing about images that are wrong anyway: check the model, its weights and its "
+            f"warning: {correct} of {len(sample)} images are right without an attack. An attack "
+            "says nothing about images that are wrong anyway: check the model, its weights and its "
             "preprocessing with `evaluator score` first."
         )
     steps = job.settings.steps[-1] * job.settings.attempts
     return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
 
 
-def _count_right(job: AttackedData, images: "Sequence[CleanImage]") -> int:
+def _count_correct(job: AttackedData, images: "Sequence[CleanImage]") -> int:
     """Count the images that are classified rightly, at the cost of one step each."""
     import torch
 

@@ -25,7 +25,7 @@ class AttackOptions(WeightsOptions, total=False):
 
     Attributes:
         protocol: ``paper`` (default) or ``standard``; it makes the choices that are not given.
-        epsilons: Bounds of the L-infinity norm, in [0, 1] pixel units; no part of a run's identity.
+        epsilons: Bounds of the L-infinity norm, in [0, 1] pixel units; not in a run's identity.
         steps: Step counts to report.
         restarts: Random restarts.
         step_size: Size of a step, in [0, 1] pixel units.
@@ -45,7 +45,7 @@ class AttackOptions(WeightsOptions, total=False):
         on_error: What happens to an image that cannot be read or decoded: ``fail`` raises an error,
             ``skip`` records the reason, and the numbers count such images as skipped.
         check_against: Finished run of imagenet of the attacked model by any engine, whose
-            predictions are compared with PyTorch's clean ones; no part of a run's identity.
+            predictions are compared with PyTorch's clean ones; not part of a run's identity.
         verify_data: Whether to compare every file of finished shards with what was read for them;
             otherwise a sample of the files is compared.
     """
@@ -72,7 +72,7 @@ class AttackOptions(WeightsOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackChoice:
-    """The ``AttackOptions`` that a user gives, but for those of the weights."""
+    """The ``AttackOptions`` that a user gives, except those of the weights."""
 
     protocol: str = "paper"
     epsilons: Sequence[float] | None = None
@@ -124,8 +124,8 @@ class AttackChoice:
             InputError: If the protocol is unknown, an epsilon is outside (0, 1], or ``epsilons`` is
                 empty or not a list.
         """
-        own = find_protocol(self.protocol).epsilons
-        epsilons = own if self.epsilons is None else self.epsilons
+        default = find_protocol(self.protocol).epsilons
+        epsilons = default if self.epsilons is None else self.epsilons
         for epsilon in check_list("epsilons", epsilons):
             check_epsilon(epsilon)
         if not (distinct := sorted(set(epsilons))):
@@ -156,7 +156,7 @@ class AttackChoice:
 
 
 def split_options(options: AttackOptions) -> tuple[AttackChoice, WeightsOptions]:
-    """The choices of an attack, and those of the weights.
+    """Split options into those of the attack and those of the weights.
 
     Raises:
         InputError: If the batch size is below 1.

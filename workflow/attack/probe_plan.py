@@ -1,4 +1,4 @@
-"""Probes of an attack: what they are, and where they are stored.
+"""Probes of an attack: their settings, keys and folders.
 
 ``RUN/probes/<name>`` is a run of its own, of an even sample of the attack's images at the same
 epsilons, under the attack's settings. So probes are checked, resumed and shared among processes as
@@ -45,12 +45,12 @@ class ProbeChoice:
             InputError: If there are choices but no probes, or a number is not positive.
         """
         choices = {"images": images, "queries": queries}
-        given = {name: number for name, number in choices.items() if number is not None}
+        numbers = {name: number for name, number in choices.items() if number is not None}
         if not probe:
-            for name in given:
+            for name in numbers:
                 raise InputError(f"--probe-{name} requires --probe.")
             return None
-        choice = cls(**given)
+        choice = cls(**numbers)
         choice.settings()  # refuses numbers that are not positive
         return choice
 

@@ -1,7 +1,7 @@
 """Making the probes of an attack: runs that may fool images which the attack missed.
 
-A search without gradients costs hundreds of passes for an image that it does not fool, and says
-nothing about one that the attack has fooled already: the network is not queried about those.
+A search without gradients costs hundreds of passes for an image that it does not fool. It adds
+nothing for an image that the attack has fooled already, so the network is not queried about those.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ class FinishedAttack:
     """An attack to probe.
 
     Attributes:
-        run: Its run.
-        attack: Its model, images and settings.
+        run: Run of the attack.
+        attack: Model, images and settings of the attack.
     """
 
     run: Run
@@ -51,7 +51,7 @@ def make_probes(
     Args:
         probes: The probes.
         finished: The attack.
-        pace: How fast images are attacked here; ``None`` if it was not measured.
+        pace: Speed of attacking images on this machine; ``None`` if it was not measured.
         progress: Progress callback.
     """
     job = finished.attack.job
@@ -96,19 +96,19 @@ def _complete(
     queried = _unchanged(finished.run) if probe.settings.name == "gradient-free" else {}
     items = selection.items[conditions[0]]
     text = probe_text(replace(probe.settings, images=len(items)))
-    most = _most(probe, conditions, frozenset(item.id for item in items), queried)
-    progress.note(f"Probing the attack: {text}; at most {most}.")
+    cost = _largest_cost(probe, conditions, frozenset(item.id for item in items), queried)
+    progress.note(f"Probing the attack: {text}; at most {cost}.")
     work = _work(probe, finished, items, queried)
     make_shards(run, shards, work, [data], progress, verb=probe.settings.name)
 
 
-def _most(
+def _largest_cost(
     probe: Probe,
     conditions: Sequence[Condition],
     ids: frozenset[str],
     queried: Mapping[Condition, frozenset[str]],
 ) -> str:
-    """The cost of a probe if no image is fooled early."""
+    """Cost of a probe if no image is fooled early, as text."""
     if probe.settings.queries is None:
         steps = probe.attack.steps[-1] * probe.attack.attempts
         return f"{steps * len(ids) * len(conditions):,} steps"
@@ -131,7 +131,7 @@ def _work(
 
 
 def _pace(attack: Pace, settings: AttackSettings, probe: Probe) -> Pace:
-    """How fast images are probed, computed from how fast they are attacked."""
+    """Speed of a probe, computed from the speed of the attack."""
     attack_steps = settings.steps[-1] * settings.attempts
     probe_steps = probe.attack.steps[-1] * probe.attack.attempts
     if probe.settings.queries is not None:

@@ -20,7 +20,7 @@ def attack_work(job: AttackedData, provenance: Provenance) -> Work:
 
     Args:
         job: Network, settings and images.
-        provenance: Facts that the provenances of all shards share.
+        provenance: Fields that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
@@ -46,9 +46,9 @@ def query_work(
     Args:
         job: Network, settings and images of the attack that is probed.
         probe: Settings of the probe.
-        queried: The images to query about at each condition; all images of a condition that is not
-            among them.
-        provenance: Facts that the provenances of all shards share.
+        queried: Ids of the images to query about at each condition; all images at a condition that
+            is not given.
+        provenance: Fields that the provenances of all shards share.
     """
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":

@@ -1,1 +1,1 @@
-"""Throughput: the job and what it times."""
+"""Throughput: the job, and the parts that it times."""

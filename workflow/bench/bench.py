@@ -101,7 +101,7 @@ class Bench:
     Attributes:
         model: Name of the model.
         weights: Origin of the weights.
-        engine: What the engine computes.
+        engine: Identity of what the engine computes.
         device: Device that the engine runs on.
         versions: Versions of the runtime, by package.
         parity: ``passed``, ``failed``, ``not checked``, or ``reference``.
@@ -171,7 +171,7 @@ def bench(
         batch_size: Images in a batch. If not given, the number that scores use.
         seconds: Total time of measuring; a slow model takes longer, for two batches in each round.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Raises:
         InputError: If the data, the model or a name is not valid.

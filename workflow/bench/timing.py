@@ -59,7 +59,7 @@ class Bed:
 
 @dataclass(frozen=True)
 class Timed:
-    """Measurements.
+    """Measured rates and latencies.
 
     Attributes:
         engine: Images a second of the engine alone, by round.

@@ -3,7 +3,7 @@
     DIR/maximizing.json       identity of the images that are being made; written first
     DIR/part-000-001062.npz   result of one start and unit, and its provenance
 
-All of it is removed when ``maximized.json`` is written.
+All of them are removed when ``maximized.json`` has been written.
 """
 
 import io
@@ -36,17 +36,17 @@ from .results import (
 
 CHECKPOINT = "maximizing.json"
 _PART = re.compile(r"part-(\d{3,})-(\d{6,})\.npz")
-_OURS = {CHECKPOINT, DOCUMENT, ARRAYS, GRID, LAST_GRID}
+_FILES = {CHECKPOINT, DOCUMENT, ARRAYS, GRID, LAST_GRID}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``maximizing.json``.
+    """Content of ``maximizing.json``.
 
     Attributes:
         key: Identity of the images that are being made.
         schema: Version of the format.
-        seal: SHA-256 over all the above.
+        seal: SHA-256 over all other fields.
     """
 
     key: MaximizingKey
@@ -70,7 +70,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name in _OURS or _PART.fullmatch(name) is not None
+    return name in _FILES or _PART.fullmatch(name) is not None
 
 
 def finished_document(folder: Path, key: MaximizingKey) -> MaximizedDocument | None:
@@ -96,11 +96,11 @@ def finished_document(folder: Path, key: MaximizingKey) -> MaximizedDocument | N
     return None
 
 
-def _refuse_other(folder: Path, there: MaximizingKey, here: MaximizingKey) -> None:
-    if there != here:
+def _refuse_other(folder: Path, existing: MaximizingKey, expected: MaximizingKey) -> None:
+    if existing != expected:
         raise RunMismatchError(
             f"{printable(folder)} contains other maximizing images: "
-            f"{next(document_differences(there, here))}. Give another folder."
+            f"{next(document_differences(existing, expected))}. Give another folder."
         )
 
 

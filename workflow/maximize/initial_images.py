@@ -31,7 +31,7 @@ class Start:
 
     Attributes:
         name: ``noise``, or the file name of the photo.
-        sha256: SHA-256 over its numbers, (3, S, S) float32.
+        sha256: SHA-256 over the pixels, (3, S, S) float32.
         location: Location of the photo. Reported, but not part of the identity.
     """
 
@@ -45,7 +45,7 @@ class FirstPhotos:
     """Data set of which the first photos are used as starts.
 
     Attributes:
-        places: Folders and tar files; or one folder of any photos.
+        places: Folders and tar files; or one folder of photos without classes.
         labels: List of the classes of photos that are not in class folders.
     """
 
@@ -55,7 +55,13 @@ class FirstPhotos:
 
 @dataclass(frozen=True)
 class _EncodedStart:
-    """A start before it is decoded; ``data`` is the file of a photo, and ``None`` for noise."""
+    """A start before it is decoded.
+
+    Attributes:
+        name: ``noise``, or the file name of the photo.
+        location: Location of the photo; empty for noise.
+        data: Content of the photo's file; ``None`` for noise.
+    """
 
     name: str
     location: str = ""

@@ -127,7 +127,7 @@ def maximize(
     check_folder(folder)
     torch_device = candidates("torch", device)[0].device
     on_cpu = torch_device.name == "cpu"
-    initial, images = read_starts(
+    start_records, images = read_starts(
         starts, _first_photos(data, labels), subject.spec.preprocessing, progress
     )
     if on_cpu:
@@ -135,13 +135,13 @@ def maximize(
     loaded = load_network(subject.spec, progress)
     with exact_float32():
         layer = _penultimate(loaded, torch_device)
-        numbers = _checked_units(units, layer, subject.spec.name)
-        key = _key(loaded, layer, settings, numbers, initial)
+        unit_numbers = _checked_units(units, layer, subject.spec.name)
+        key = _key(loaded, layer, settings, unit_numbers, start_records)
         document = finished_document(folder, key)
         if document is not None:
             return MaximizedImages(folder, document, created=False)
         size = batch_size or (CPU_BATCH if on_cpu else CUDA_BATCH)
-        job = _Job(loaded, layer, key, initial, images, torch_device, size)
+        job = _Job(loaded, layer, key, start_records, images, torch_device, size)
         return MaximizedImages(folder, _make_images(job, folder, progress), created=True)
 
 
@@ -160,7 +160,17 @@ def _first_photos(
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything that the images are made from."""
+    """Inputs of maximizing.
+
+    Attributes:
+        loaded: Network with its weights.
+        layer: Units of the penultimate layer.
+        key: Identity of the images.
+        starts: Starts.
+        images: Images of the starts: (K, 3, S, S) in [0, 1].
+        device: Device that computes.
+        batch_size: Largest number of images in a batch.
+    """
 
     loaded: LoadedNetwork
     layer: PenultimateUnits
@@ -261,7 +271,7 @@ def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocume
 def _all_parts(
     job: _Job, folder: Path, progress: Progress
 ) -> list[tuple[Maximized, Circumstances]]:
-    """The results of each start and unit; those of the checkpoint are not made again."""
+    """The results of each start and unit; results in the checkpoint are not made again."""
     pairs = [(start, unit) for start in range(len(job.starts)) for unit in job.key.units]
     parts = {pair: part for pair in pairs if (part := read_part(folder, pair)) is not None}
     steps, circumstances = job.key.settings.steps, _circumstances(job)

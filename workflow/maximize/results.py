@@ -51,7 +51,7 @@ class MaximizingKey:
 
 @dataclass(frozen=True)
 class MaximizedImage:
-    """One of the images; the start is step 0.
+    """Numbers of one of the images; the start is step 0.
 
     Attributes:
         start: Name of the start.
@@ -105,7 +105,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class MaximizedDocument:
-    """``maximized.json``.
+    """Content of ``maximized.json``.
 
     Attributes:
         key: Identity of the images.
@@ -119,7 +119,7 @@ class MaximizedDocument:
         across_starts: Similarity of the images from different starts, for each unit.
         circumstances: Provenance; several entries if the command was resumed.
         schema: Version of the format.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all other fields, so that an edit by hand is noticed.
     """
 
     key: MaximizingKey
@@ -229,35 +229,39 @@ def _title(document: MaximizedDocument, name: str) -> tuple[str, ...]:
     model, settings, width = document.model, document.key.settings, document.key.width
     bound = f"epsilon {in_pixels(settings.epsilon)}" if settings.epsilon < 1 else "no bound"
     goal = f"p > {criterion(settings)} under a softmax over the {width:,} units"
-    what = {
+    content = {
         GRID: f"The iterate closest to its start (L-infinity) with {goal}; else the greatest p.",
         LAST_GRID: "The last iterate.",
     }[name]
     lines = [
         f"{model.name} ({model.weights}): images that maximize units before {document.key.layer}",
-        f"{what} {settings.steps:,} steps of {in_pixels(settings.step_size)}, {bound}.",
+        f"{content} {settings.steps:,} steps of {in_pixels(settings.step_size)}, {bound}.",
     ]
     if document.impossible is not None:
         lines.append(f"It cannot be reached: {document.impossible}.")
-    hidden = len(document.key.units) - MOST_UNITS
-    if hidden > 0:
-        lines.append(f"{hidden:,} more units are in {ARRAYS}.")
+    omitted = len(document.key.units) - MOST_UNITS
+    if omitted > 0:
+        lines.append(f"{omitted:,} more units are in {ARRAYS}.")
     return tuple(lines)
 
 
 def _image_caption(image: MaximizedImage) -> tuple[str, ...]:
-    how = f"step {image.step:,}" if image.reached else f"not reached: {_p(image.probability)}"
+    step_text = (
+        f"step {image.step:,}"
+        if image.reached
+        else f"not reached: {_probability_text(image.probability)}"
+    )
     return (
-        f"{how}, L-inf {image.linf:.2f}",
+        f"{step_text}, L-inf {image.linf:.2f}",
         f"activation {image.activation_at_start:.3g} -> {image.activation:.3g}",
     )
 
 
-def _p(probability: float) -> str:
+def _probability_text(probability: float) -> str:
     """A probability as text that shows how far it is from 1.
 
     Example:
-        >>> _p(0.2398), _p(1 - 4e-6)
+        >>> _probability_text(0.2398), _probability_text(1 - 4e-6)
         ('p = 0.24', 'p = 1 - 4e-06')
     """
     near = probability > 0.99

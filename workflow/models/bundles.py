@@ -63,7 +63,7 @@ def ensure_bundle(
 def bundle_lock(folder: Path) -> Path:
     """File that is locked while a bundle is written.
 
-    It lies in the cache: users do not expect a lock file beside their bundle.
+    It lies in the cache: users do not expect a lock file next to their bundle.
     """
     return cache_folder(LOCKS) / document_sha256(str(folder.absolute()))[:32]
 

@@ -62,9 +62,9 @@ def compile_model(
         tf32: Whether float32 products may be rounded to TF32, whose error is that of float16.
         target: Compute capability that TensorRT-RTX builds for, such as ``sm89``. If not given,
             any GPU from Ampere on. TensorRT builds for the GPU of this machine.
-        out: Path of a copy of the plan; its manifest is written beside it.
+        out: Path of a copy of the plan; its manifest is written next to it.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Raises:
         InputError: If a number, the target or the bundle is not valid.

@@ -49,7 +49,7 @@ def export_model(
         data: Photos for the parity check, and for the largest activation of a float16 export. If
             not given, the sample photos.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Raises:
         InputError: If the model is unknown, or cannot be exported with these options.

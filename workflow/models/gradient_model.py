@@ -29,7 +29,7 @@ class GradientNetwork:
 
     @property
     def spec(self) -> EngineSpec:
-        """What the network computes."""
+        """Identity of what the network computes."""
         return replace(self.verified.loaded.spec, input_kind="images")
 
     @property

@@ -1,6 +1,6 @@
 """Options that name a model; every command and function that takes a model takes these.
 
-The command line adds them by ``cli.options.model_options``.
+The command line adds them by ``cli.options.takes_model_options``.
 """
 
 from dataclasses import dataclass

@@ -46,7 +46,7 @@ from .reference import Reference, model_reference
 from .resolve import ResolvedModel, resolve_model
 
 REFERENCE_BATCH = 4
-"""Images in a batch of the reference. Its activations need memory beside the weights: sixteen
+"""Images in a batch of the reference. Its activations need memory as well as the weights: sixteen
 images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25
@@ -78,7 +78,7 @@ def check_parity(
         device: Name of the device. If not given, the first GPU, or else the CPU.
         batch_size: Batch size of the candidate. If not given, the one that scores use.
         progress: Progress callback.
-        options: Which model; see ``GraphOptions``.
+        options: Options of the model; see ``GraphOptions``.
 
     Returns:
         The result, passed or not. It is stored, and scores use it.
@@ -206,7 +206,10 @@ def _path(
 
 @dataclass(frozen=True)
 class _ReferenceOutputs:
-    """Logits of the reference, which is closed by then: two large models may not fit in memory."""
+    """Logits of the reference.
+
+    The reference itself has been closed: two large models may not fit in memory.
+    """
 
     spec: EngineSpec
     device: Device

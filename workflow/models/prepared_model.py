@@ -17,7 +17,7 @@ class PreparedModel(ABC):
     Attributes:
         name: Name of the model.
         placement: Engine and device.
-        spec: What the engine computes.
+        spec: Identity of what the engine computes.
         weights_sha256: SHA-256 of the model's tensors; see ``LoadedNetwork``.
     """
 

@@ -27,12 +27,12 @@ from .prepared_model import PreparedModel, PreparedOnnxFile, prepared_network
 
 @dataclass(frozen=True)
 class Reference(ABC):
-    """What every engine of a model is compared with.
+    """Reference that every engine of a model is compared with.
 
     Attributes:
         model: The model.
         name: Name of the reference in messages.
-        passed: Status of a parity that passed against it.
+        passed: Status of a parity that passed against this reference.
         has_network: Whether the model has a PyTorch network, which other precisions, gradients
             and the engine ``torch`` need.
     """
@@ -49,7 +49,7 @@ class Reference(ABC):
 
     @abstractmethod
     def spec(self, weights_sha256: str) -> EngineSpec:
-        """What the reference computes with these weights; nothing is loaded."""
+        """Specification of the reference with these weights; nothing is loaded."""
 
     @abstractmethod
     def prepare(self, weights_sha256: str, progress: Progress) -> PreparedModel:

@@ -1,4 +1,4 @@
-"""From what a user names to a model: a known name, code, an ONNX file, or a bundle's folder."""
+"""Resolving the model that a user names: a known name, code, an ONNX file, or a bundle's folder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,13 @@ from .reference import model_reference
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model, one of its graphs, and the folder of the bundle, which may not exist yet."""
+    """A model, one of its graphs, and the folder of its bundle.
+
+    Attributes:
+        spec: Specification of the model.
+        kind: Precision and input of the graph.
+        folder: Folder of the bundle, which may not exist yet.
+    """
 
     spec: ModelSpec
     kind: GraphKind
@@ -68,7 +74,7 @@ def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> Res
 
 
 def _description(choice: ModelOptions) -> Description | None:
-    """The file that is named, or else the default one beside an ONNX file."""
+    """The description that the user gives, or else the default one next to an ONNX file."""
     if choice.description is not None:
         return read_description(Path(choice.description).expanduser())
     default = default_description(Path(choice.model).expanduser())

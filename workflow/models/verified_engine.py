@@ -101,9 +101,9 @@ def _with_parity(
 
 def failed_gates(gates: Iterable[Gate]) -> str:
     """The gates that failed, each with its value and bound."""
-    return ", ".join(_described(gate) for gate in gates if not gate.passed)
+    return ", ".join(_gate_text(gate) for gate in gates if not gate.passed)
 
 
-def _described(gate: Gate) -> str:
+def _gate_text(gate: Gate) -> str:
     value = "not finite" if gate.value is None else f"{gate.value:.2g}"
     return f"{gate.name} {value} (at most {gate.bound:.2g})"

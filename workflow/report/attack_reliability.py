@@ -32,10 +32,10 @@ class AssessedAttack:
         name: Name of the model in the report.
         steps: Count of steps that is assessed.
         assessment: The diagnostics, the worst first.
-        key: Identity of the run: with other choices, it is another attack.
+        key: Identity of the run, which contains the settings of the attack.
         has_table: Whether the report has a table of the diagnostics; counts of steps between the
             smallest and the largest have one line.
-        probes: Extra runs beside the attack that the assessment uses.
+        probes: Extra runs that the assessment uses in addition to the attack.
     """
 
     run: str
@@ -77,7 +77,7 @@ class AssessedAttack:
         return list(first.values())
 
     def _without_value(self, diagnostics: Sequence[Diagnostic]) -> Iterator[str]:
-        """What was not measured; diagnostics that need an extra run stand apart."""
+        """Notes on diagnostics without a value; those that need an extra run have their own."""
         titles = {d.name: d.title for d in diagnostics}
         unprobed = [titles.pop(name) for name in self.assessment.unprobed if name in titles]
         if titles:
@@ -113,12 +113,12 @@ def attack_text(key: RunKey) -> str:
     settings = key.attack
     assert settings is not None
     starts = "1 start" if settings.restarts == 1 else f"{settings.restarts} starts"
-    within = "epsilon times the largest value" if settings.relative_epsilon else "absolute epsilon"
+    bound = "epsilon times the largest value" if settings.relative_epsilon else "absolute epsilon"
     losses = " and ".join(settings.losses).replace("_", "-")
     aim = "towards a drawn class" if settings.targeted else "away from the label"
     return (
         f"the attack: {settings.protocol}, {aim} by {losses}, step {_step_text(settings)}, "
-        f"{starts}, {within}, seed {settings.seed}; images: {key.subset or 'all'}"
+        f"{starts}, {bound}, seed {settings.seed}; images: {key.subset or 'all'}"
         f"{'' if key.limit is None else f', limit {key.limit:,}'}"
     )
 
@@ -130,16 +130,16 @@ def _step_text(settings: AttackSettings) -> str:
 
 
 def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[AssessedAttack]:
-    """Each attack of these runs at each count of steps: few may be too few where many are not."""
+    """Each attack of these runs at each step count: the smallest may be too small."""
     transferred: list[object] = []
-    for name, one in named_runs:
-        key = one.run.key
-        if key.attack is None or not one.records.finished:
+    for name, scored_run in named_runs:
+        key = scored_run.run.key
+        if key.attack is None or not scored_run.records.finished:
             continue
         probes, settings_of_probes = Probes(), tuple[ProbeSettings, ...]()
         if key.transfer is None:
-            probes = probe_records(one, [other for _, other in named_runs])
-            settings_of_probes = finished_probes(one)
+            probes = probe_records(scored_run, [other for _, other in named_runs])
+            settings_of_probes = finished_probes(scored_run)
         else:
             # The same attack on the same source, whose images several models classified.
             attack = (key.transfer, key.attack, key.ids_sha256, key.limit, key.subset)
@@ -147,11 +147,11 @@ def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[As
                 continue
             transferred.append(attack)
             name = f"{key.transfer.model}, attacked for transfer"
-        tables = {float(c["epsilon"]): table for c, table in one.records.finished.items()}
+        tables = {float(c["epsilon"]): table for c, table in scored_run.records.finished.items()}
         counts = key.attack.steps
         for steps in counts:
             yield AssessedAttack(
-                str(one.run.folder),
+                str(scored_run.run.folder),
                 name if len(counts) == 1 else f"{name}, {steps} steps",
                 steps,
                 assess_attack(key.attack, tables, probes, steps=steps),

@@ -12,7 +12,7 @@ from ..runs.resume_command import resume_command
 from ..runs.scored_run import ScoredRun, differing_files_note, read_runs
 
 BASELINE_BENCHMARK = "imagenet-p"
-"""Whose T5D nobody published for AlexNet."""
+"""Benchmark whose numbers are normalised: no T5D of AlexNet has been published."""
 
 BASELINE_MODEL = "alexnet"
 
@@ -24,38 +24,40 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
         InputError: If it is of another benchmark or lacks something, or there are several; if none
             of the others is to be normalised.
     """
-    if all(one.benchmark.name != BASELINE_BENCHMARK for one in scored):
+    if all(scored_run.benchmark.name != BASELINE_BENCHMARK for scored_run in scored):
         raise InputError(
             f"--normalize-by is for runs of {BASELINE_BENCHMARK}, and none of the runs is one."
         )
     runs = read_runs([folder])
-    fitting = [one for one in runs if one.benchmark.name == BASELINE_BENCHMARK]
+    fitting = [scored_run for scored_run in runs if scored_run.benchmark.name == BASELINE_BENCHMARK]
     if not fitting:
-        other = dict.fromkeys(one.benchmark.name for one in runs)
+        other = dict.fromkeys(scored_run.benchmark.name for scored_run in runs)
         raise InputError(
             f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
             f"one of {' and '.join(other)}."
         )
     if len(fitting) > 1:
-        several = ", ".join(printable(one.run.folder) for one in fitting)
+        several = ", ".join(printable(scored_run.run.folder) for scored_run in fitting)
         raise InputError(
             f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
             f"several: {several}. Name one of them."
         )
-    (one,) = fitting
-    if one.missing:
-        lacks = f"{len(one.missing)} of {len(one.benchmark.conditions)} perturbations"
-        how = "To continue it, repeat the command that started it."
-        if not one.records.empty:
-            how = f"Complete it with: {resume_command(one)}"
-        raise InputError(
-            f"--normalize-by needs a finished run, and {printable(folder)} lacks {lacks}. {how}"
+    (scored_run,) = fitting
+    if scored_run.missing:
+        missing = (
+            f"{len(scored_run.missing)} of {len(scored_run.benchmark.conditions)} perturbations"
         )
-    return one
+        hint = "To continue it, repeat the command that started it."
+        if not scored_run.records.empty:
+            hint = f"Complete it with: {resume_command(scored_run)}"
+        raise InputError(
+            f"--normalize-by needs a finished run, and {printable(folder)} lacks {missing}. {hint}"
+        )
+    return scored_run
 
 
 def difference_of_videos(baseline: Run, run: Run) -> str | None:
-    """Why the numbers of one cannot be divided by those of the other, if so."""
+    """Why a run's numbers cannot be divided by the baseline's; ``None`` if they can."""
     theirs, ours = baseline.key, run.key
     if theirs.protocol != ours.protocol:
         return f"it was scored by protocol {theirs.protocol}, this run by {ours.protocol}"
@@ -71,37 +73,39 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
 
 def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
     """Whether the numbers of a run can be divided by those of the baseline."""
-    same = baseline.benchmark is one.benchmark
-    return same and difference_of_videos(baseline.run, one.run) is None
+    same_benchmark = baseline.benchmark is one.benchmark
+    return same_benchmark and difference_of_videos(baseline.run, one.run) is None
 
 
 def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
     """A line for each run that is normalised although its videos have other bytes."""
-    for one in scored:
-        names = (printable(one.run.folder), printable(baseline.run.folder))
-        if normalizes(baseline, one) and (other := differing_files_note(one, baseline, names)):
-            yield f"{other}: what is normalised is not of the models alone"
+    for scored_run in scored:
+        names = (printable(scored_run.run.folder), printable(baseline.run.folder))
+        if normalizes(baseline, scored_run) and (
+            difference := differing_files_note(scored_run, baseline, names)
+        ):
+            yield f"{difference}: what is normalised is not of the models alone"
 
 
 def normalized(score: Score, by: Score) -> Score:
-    """A number that was divided by another run's, which it then comes from as well.
+    """A number that was divided by another run's, with that run and the weaker parity of both.
 
     Args:
         score: The number.
-        by: What all scores of the baseline's run share.
+        by: Fields that all scores of the baseline's run share.
     """
-    weaker = max(score.parity, by.parity, key=_doubt)
-    return replace(score, normalize_by=by.run, parity=weaker)
+    weaker_parity = max(score.parity, by.parity, key=_parity_rank)
+    return replace(score, normalize_by=by.run, parity=weaker_parity)
 
 
-def _doubt(parity: str) -> int:
-    """How much less than the reference itself a parity proves."""
-    known = ("reference", "passed", PASSED_AGAINST_ONNX)
-    return known.index(parity) if parity in known else len(known)
+def _parity_rank(parity: str) -> int:
+    """Rank of a parity status: the higher, the less it proves."""
+    statuses = ("reference", "passed", PASSED_AGAINST_ONNX)
+    return statuses.index(parity) if parity in statuses else len(statuses)
 
 
 def is_alexnet(run: Run) -> bool:
-    """Whether its weights are those of the baseline that the literature takes."""
+    """Whether a run's weights are those of the AlexNet that the literature uses as baseline."""
     published = find_model(BASELINE_MODEL).weights
     assert isinstance(published, Download)
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
@@ -111,11 +115,11 @@ def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
     """Which run numbers are normalised by, and whether that run is AlexNet's.
 
     Args:
-        baseline: The run that was given to normalise by.
+        baseline: Run that the user gave to normalise by.
         scores: All numbers of the report.
 
     Returns:
-        One line, or none where nothing could be normalised and a refused number says why.
+        One line; none if nothing could be normalised and a refused number says why.
     """
     scores = list(scores)
     run, spec, folder = baseline.run, baseline.run.manifest.model, printable(baseline.run.folder)
@@ -126,7 +130,7 @@ def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
         return [f"nothing could be normalised by {folder}: see the numbers that are refused"]
     engine = run.key.engine
     note = (
-        f"{_subject(metrics)} normalised by {folder}: {spec.name} ({spec.weights}), "
+        f"{_metrics_text(metrics)} normalised by {folder}: {spec.name} ({spec.weights}), "
         f"{spec.preprocessing.crop_px} px, {engine.backend} {engine.precision}"
     )
     if is_alexnet(run):
@@ -134,11 +138,11 @@ def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
     return [f"{note}; these are not AlexNet's weights, so no mFR or mT5D by it is a published one"]
 
 
-def _subject(metrics: Collection[str]) -> str:
+def _metrics_text(metrics: Collection[str]) -> str:
     """Metrics, with their verb.
 
     Example:
-        >>> _subject({"mfr", "mt5d"}), _subject({"mt5d"})
+        >>> _metrics_text({"mfr", "mt5d"}), _metrics_text({"mt5d"})
         ('mT5D and the second mFR are', 'mT5D is')
     """
     named = {"mt5d": "mT5D", "mfr": "the second mFR"}

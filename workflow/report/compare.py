@@ -55,16 +55,16 @@ class Side:
 
     @property
     def marks(self) -> str:
-        """Marks of all its numbers."""
-        return "^" if any(changed_crop(one.run) for one in self.runs.values()) else ""
+        """Marks of all numbers of the model."""
+        return "^" if any(changed_crop(scored_run.run) for scored_run in self.runs.values()) else ""
 
     def document(self) -> dict[str, Any]:
         """The model and its runs, for programs."""
         model = plain(self.facts[0])
-        shared = ("model", "weights", "engine", "precision", "crop_px")
-        of_a_run = ("run", "benchmark", "devices", "parity", "generated")
-        runs = [{key: plain(facts)[key] for key in of_a_run} for facts in self.facts]
-        return {"name": self.name, **{key: model[key] for key in shared}, "runs": runs}
+        model_fields = ("model", "weights", "engine", "precision", "crop_px")
+        run_fields = ("run", "benchmark", "devices", "parity", "generated")
+        runs = [{key: plain(facts)[key] for key in run_fields} for facts in self.facts]
+        return {"name": self.name, **{key: model[key] for key in model_fields}, "runs": runs}
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Comparison:
     Attributes:
         a: Model that is subtracted.
         b: The other model.
-        differences: b - a of the numbers that are compared (docs/protocols.md says which).
-        notes: What else must be known, a line each.
+        differences: b - a of the numbers that are compared (docs/protocols.md lists them).
+        notes: Notes, a line each.
     """
 
     a: Side
@@ -93,12 +93,12 @@ class Comparison:
             (self.a.parities, self.b.parities),
             (self.a.marks, self.b.marks),
         )
-        ran = [
-            ModelResults(side.name, one.run.manifest.model.name, (_with_items(one),))
+        results = [
+            ModelResults(side.name, scored_run.run.manifest.model.name, (_with_items(scored_run),))
             for side in sides
-            for one in side.runs.values()
+            for scored_run in side.runs.values()
         ]
-        return [*comparison_tables(compared), provenance_table(ran, self.notes)]
+        return [*comparison_tables(compared), provenance_table(results, self.notes)]
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
@@ -120,8 +120,8 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 
     Args:
         a: A run, or a folder with the runs of one model: that of imagenet, which relative mCE
-            takes, beside that of imagenet-c.
-        b: Likewise, of another model, or of the same on another engine.
+            needs, together with that of imagenet-c.
+        b: The same for another model, or for the same model on another engine.
 
     Raises:
         InputError: If a folder holds no run, or those of several models; if both have no
@@ -131,9 +131,10 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     first, second = sides
     common = [name for name in first.runs if name in second.runs]
     if not common:
-        has = (f"{side.letter} has {' and '.join(side.runs)}" for side in sides)
+        benchmarks = (f"{side.letter} has {' and '.join(side.runs)}" for side in sides)
         raise InputError(
-            f"A and B have no benchmark in common: {', '.join(has)}. Give two runs of the same one."
+            f"A and B have no benchmark in common: {', '.join(benchmarks)}. Give two "
+            "runs of the same one."
         )
     for name in common:
         _check_alike(first.runs[name], second.runs[name])
@@ -146,8 +147,12 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 def _side(letter: str, folder: Path) -> Side:
     """The runs of one model in a folder."""
     runs = read_runs([folder])
-    scored = [one for one in runs if not one.records.empty and one.run.key.attack is None]
-    if not scored and any(one.run.key.attack is not None for one in runs):
+    scored = [
+        scored_run
+        for scored_run in runs
+        if not scored_run.records.empty and scored_run.run.key.attack is None
+    ]
+    if not scored and any(scored_run.run.key.attack is not None for scored_run in runs):
         raise InputError(
             f"{letter}, {printable(folder)}, is an attack, and attacks are not compared here: "
             "`evaluator report` shows several side by side."
@@ -157,19 +162,20 @@ def _side(letter: str, folder: Path) -> Side:
             f"{letter}, {printable(folder)}, was begun, and nothing is finished yet. To continue "
             "it, repeat the command that started it."
         )
-    if len({identity(one.run) for one in scored}) > 1:
-        others = ", ".join(printable(one.run.folder) for one in scored)
+    if len({identity(scored_run.run) for scored_run in scored}) > 1:
+        folders = ", ".join(printable(scored_run.run.folder) for scored_run in scored)
         raise InputError(
-            f"{letter}, {printable(folder)}, holds runs of several models or engines: {others}. "
+            f"{letter}, {printable(folder)}, holds runs of several models or engines: {folders}. "
             "Give one of them, or a folder with the runs of one."
         )
     by_benchmark: dict[str, ScoredRun] = {}
-    for one in scored:
-        other = by_benchmark.setdefault(one.run.key.benchmark, one)
-        if other is not one:
+    for scored_run in scored:
+        other = by_benchmark.setdefault(scored_run.run.key.benchmark, scored_run)
+        if other is not scored_run:
             raise InputError(
-                f"{letter}, {printable(folder)}, holds two runs of {one.benchmark.title}: "
-                f"{printable(other.run.folder)} and {printable(one.run.folder)}. Give one of them."
+                f"{letter}, {printable(folder)}, holds two runs of {scored_run.benchmark.title}: "
+                f"{printable(other.run.folder)} and {printable(scored_run.run.folder)}. Give "
+                "one of them."
             )
     return Side(letter, dict(sorted(by_benchmark.items())))
 
@@ -212,7 +218,7 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
 
 
 def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
-    """Why a difference is refused, with what helps; both runs have the same limit."""
+    """Why a difference is refused, with a hint; both runs have the same limit."""
     if difference.reason == NO_CLEAN:
         return _no_clean(a, b)
     if difference.reason == NOT_THERE:
@@ -242,18 +248,18 @@ def _no_clean(a: Side, b: Side) -> str:
 
 def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
     for side in (a, b):
-        for name, one in side.runs.items():
+        for name, scored_run in side.runs.items():
             if name not in common:
-                yield f"only {side.letter} has a run of {one.benchmark.title}"
-            elif one.missing:
+                yield f"only {side.letter} has a run of {scored_run.benchmark.title}"
+            elif scored_run.missing:
                 yield (
-                    f"{side.letter} is not finished on {one.benchmark.title}: {len(one.missing)} "
-                    f"of {len(one.benchmark.conditions)} conditions are missing. Complete it "
-                    f"with: {resume_command(one)}"
+                    f"{side.letter} is not finished on {scored_run.benchmark.title}: "
+                    f"{len(scored_run.missing)} of {len(scored_run.benchmark.conditions)} "
+                    f"conditions are missing. Complete it with: {resume_command(scored_run)}"
                 )
     for name in common:
-        if other := differing_files_note(b.runs[name], a.runs[name], ("B", "A")):
-            yield f"{other}: the difference is not of the models alone"
+        if note := differing_files_note(b.runs[name], a.runs[name], ("B", "A")):
+            yield f"{note}: the difference is not of the models alone"
         elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
             yield (
                 f"whether A and B read the same files of {a.runs[name].benchmark.title} is not "
@@ -262,5 +268,5 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
             )
 
 
-def _with_items(one: ScoredRun) -> Score:
-    return replace(facts_of(one), n=one.run.manifest.items)
+def _with_items(scored_run: ScoredRun) -> Score:
+    return replace(facts_of(scored_run), n=scored_run.run.manifest.items)

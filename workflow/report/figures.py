@@ -49,7 +49,7 @@ class Figures:
 
     Attributes:
         files: Paths of the files.
-        notes: What is not drawn and why, a line each.
+        notes: Notes on what is not drawn and why, a line each.
     """
 
     files: tuple[Path, ...] = ()
@@ -68,7 +68,7 @@ def write_figures(
         contents: Models of the report.
         cue_conflict_runs: The run of cue conflict of each model that has one, by the name that the
             report gives the model.
-        folder: Where the files go; it is created.
+        folder: Folder of the files; it is created.
         progress: Progress callback, called while a tar file is indexed.
 
     Raises:

@@ -45,21 +45,21 @@ def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -
     """Why a number is refused, with the command that helps if there is one."""
     if reason is None or reason.startswith((ALL_SKIPPED, EVERY_VIDEO_SKIPPED)):
         return reason  # scoring other conditions does not change it
-    if reason in _NEEDS:
-        return _NEEDS[reason](one, related)
+    if reason in _HINTS:
+        return _HINTS[reason](one, related)
     if one.missing:
         return f"{reason}. Complete the run with: {resume_command(one)}"
     return reason
 
 
-def _needs_clean(one: ScoredRun, related: RelatedRuns) -> str:
+def _clean_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
     clean = related.clean
-    if clean is None and (other := _almost_clean(one, related.others)) is not None:
-        differs = next(document_differences(_comparable(other.run), _comparable(one.run)))
-        return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {differs}"
+    if clean is None and (other := _other_clean_run(scored_run, related.others)) is not None:
+        difference = next(document_differences(_comparable(other.run), _comparable(scored_run.run)))
+        return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {difference}"
     if clean is None:
-        words = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
-        return f"{NO_CLEAN}: {shlex.join(words)}"
+        command = ["evaluator", "report", "RUN_IMAGENET", str(scored_run.run.folder)]
+        return f"{NO_CLEAN}: {shlex.join(command)}"
     done, items = sum(clean.records.begun.values()), clean.run.manifest.items
     reason = f"the imagenet run {printable(clean.run.folder)} is not finished ({done} of {items})"
     if clean.records.empty:
@@ -67,26 +67,28 @@ def _needs_clean(one: ScoredRun, related: RelatedRuns) -> str:
     return f"{reason}. Complete it with: {resume_command(clean)}"
 
 
-def _needs_baseline(one: ScoredRun, related: RelatedRuns) -> str:
+def _baseline_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
     if related.baseline is not None:
-        differs = difference_of_videos(related.baseline.run, one.run)
-        return f"{printable(related.baseline.run.folder)} cannot normalise it: {differs}"
-    run = str(one.run.folder)
-    if is_alexnet(one.run):
-        words = ["evaluator", "report", "RUN", "--normalize-by", run]
-        return f"{NO_BASELINE}. This is one: {shlex.join(words)}"
-    baselines = [other.run for other in related.others if _is_baseline_of(other, one)]
-    words = ["evaluator", "report", run, "--normalize-by"]
+        difference = difference_of_videos(related.baseline.run, scored_run.run)
+        return f"{printable(related.baseline.run.folder)} cannot normalise it: {difference}"
+    run = str(scored_run.run.folder)
+    if is_alexnet(scored_run.run):
+        report_command = ["evaluator", "report", "RUN", "--normalize-by", run]
+        return f"{NO_BASELINE}. This is one: {shlex.join(report_command)}"
+    baselines = [other.run for other in related.others if _is_baseline_of(other, scored_run)]
+    report_command = ["evaluator", "report", run, "--normalize-by"]
     if baselines:
-        return f"{NO_BASELINE}: {shlex.join([*words, str(baselines[0].folder)])}"
-    make = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
-    make += [word for path in one.records.provenance[0].data for word in ("--data", path)]
-    if one.run.key.limit is not None:
-        make += ["--limit", str(one.run.key.limit)]
-    if one.skipped:
-        make += ["--on-error", "skip"]
-    then = shlex.join([*words, "RUN_ALEXNET"])
-    return f"{NO_BASELINE}. Make it with: {shlex.join(make)} and then: {then}"
+        return f"{NO_BASELINE}: {shlex.join([*report_command, str(baselines[0].folder)])}"
+    score_command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
+    score_command += [
+        word for path in scored_run.records.provenance[0].data for word in ("--data", path)
+    ]
+    if scored_run.run.key.limit is not None:
+        score_command += ["--limit", str(scored_run.run.key.limit)]
+    if scored_run.skipped:
+        score_command += ["--on-error", "skip"]
+    next_command = shlex.join([*report_command, "RUN_ALEXNET"])
+    return f"{NO_BASELINE}. Make it with: {shlex.join(score_command)} and then: {next_command}"
 
 
 def needs_leftover(one: ScoredRun) -> str:
@@ -100,29 +102,29 @@ def needs_leftover(one: ScoredRun) -> str:
     )
 
 
-_NEEDS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
-    NO_CLEAN: _needs_clean,
-    NO_BASELINE: _needs_baseline,
+_HINTS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
+    NO_CLEAN: _clean_hint,
+    NO_BASELINE: _baseline_hint,
     NOT_THERE: lambda one, related: needs_leftover(one),
 }
-"""Reasons that another run would remove, and what gives the hint."""
+"""Function that gives the hint, for each reason that has one."""
 
 
-def _is_baseline_of(other: ScoredRun, one: ScoredRun) -> bool:
-    return normalizes(other, one) and not other.missing and is_alexnet(other.run)
+def _is_baseline_of(other: ScoredRun, scored_run: ScoredRun) -> bool:
+    return normalizes(other, scored_run) and not other.missing and is_alexnet(other.run)
 
 
-def _almost_clean(one: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
-    """A clean run of the same weights that is not of the same engine or preprocessing."""
+def _other_clean_run(scored_run: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
+    """A clean run of the same weights, whatever its engine and preprocessing."""
     for other in others:
-        clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
-        if clean and other.run.key.weights_sha256 == one.run.key.weights_sha256:
+        is_clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
+        if is_clean and other.run.key.weights_sha256 == scored_run.run.key.weights_sha256:
             return other
     return None
 
 
 def _comparable(run: Run) -> dict[str, object]:
-    """What a clean run and a run on corruptions must share, the graph's hash last."""
+    """Properties that a clean run and a run on corruptions must share, the graph's hash last."""
     engine, key = run.key.engine, run.key
     return {
         "engine": engine.backend,

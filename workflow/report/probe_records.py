@@ -43,10 +43,10 @@ def probe_records(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
     tables = {name: _tables(attack.run, name) for name in PROBES}
     unbounded = list(tables["unbounded"].values())
     return Probes(
-        noise=_at(epsilons, tables["noise"]),
-        transfer=_at(epsilons, _transferred(attack, others)),
-        gradient_free=_at(epsilons, tables["gradient-free"]),
-        twice_the_steps=_at(epsilons, tables["twice-the-steps"]),
+        noise=_at_epsilons(epsilons, tables["noise"]),
+        transfer=_at_epsilons(epsilons, _transferred(attack, others)),
+        gradient_free=_at_epsilons(epsilons, tables["gradient-free"]),
+        twice_the_steps=_at_epsilons(epsilons, tables["twice-the-steps"]),
         unbounded=unbounded[0] if unbounded else None,
     )
 
@@ -61,7 +61,7 @@ def finished_probes(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
     return tuple(settings)
 
 
-def _at(epsilons: set[float], tables: "Tables") -> "Tables":
+def _at_epsilons(epsilons: set[float], tables: "Tables") -> "Tables":
     return {epsilon: table for epsilon, table in tables.items() if epsilon in epsilons}
 
 
@@ -103,14 +103,14 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 
     by_epsilon: dict[float, list[pa.Table]] = {}
     for other in others:
-        if other.run.key.benchmark == TRANSFER.name and _of_the_same(attack.run, other.run):
+        if other.run.key.benchmark == TRANSFER.name and _is_comparable(attack.run, other.run):
             for condition, table in other.records.finished.items():
                 fooled = fooled_by_transfer(table)
                 by_epsilon.setdefault(float(condition["epsilon"]), []).append(fooled)
     return {epsilon: pa.concat_tables(tables) for epsilon, tables in by_epsilon.items()}
 
 
-def _of_the_same(attack: Run, transfer: Run) -> bool:
+def _is_comparable(attack: Run, transfer: Run) -> bool:
     """Whether a transferred attack is on this model, within the same bounds, on the same pixels.
 
     Images that were made on this model itself are not transferred to it, and images that only

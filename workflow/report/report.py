@@ -51,7 +51,7 @@ class Report:
     Attributes:
         entries: Results of each model on each engine.
         all_published: Whether tables show all the paper's models.
-        notes: What the report leaves out or what else must be known, a line each.
+        notes: Notes on what the report leaves out, and others, a line each.
         attacks: Assessments of the attacks among the runs.
         cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
             the report gives the model.
@@ -96,7 +96,7 @@ class Report:
         return markdown_of(self.tables(), "Robustness report")
 
     def write_figures(self, folder: str | Path, progress: Progress | None = None) -> "Figures":
-        """Draw what there are numbers for, as PNG and SVG in a folder.
+        """Draw the figures that there are numbers for, as PNG and SVG in a folder.
 
         Raises:
             UnavailableError: If matplotlib, of the extra ``figures``, is not installed.
@@ -149,7 +149,9 @@ def report(
     rows = report_rows(scored)
     names = unique_names([row.first.run for row in rows])
     models = tuple(_models(list(zip(names, rows, strict=True)), scored, baseline))
-    runs_of_rows = [(name, one) for name, row in zip(names, rows, strict=True) for one in row.runs]
+    runs_of_rows = [
+        (name, scored_run) for name, row in zip(names, rows, strict=True) for scored_run in row.runs
+    ]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     notes += unknown_protocol_notes(models)
     if baseline is not None:
@@ -160,59 +162,66 @@ def report(
         all_published,
         tuple(notes),
         tuple(assessed_attacks(runs_of_rows)),
-        {name: one for name, one in runs_of_rows if one.benchmark.name == CUE_CONFLICT},
+        {
+            name: scored_run
+            for name, scored_run in runs_of_rows
+            if scored_run.benchmark.name == CUE_CONFLICT
+        },
     )
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
-    empty = [printable(one.run.folder) for one in scored if one.records.empty]
+    empty = [printable(scored_run.run.folder) for scored_run in scored if scored_run.records.empty]
     if empty:
         yield (
             f"begun, and nothing finished yet: {', '.join(empty)}. To continue a run, repeat the "
             "command that started it; a run that is not needed can be removed."
         )
-    for one in scored:
-        if one.run.key.attack is not None and one.records.begun:
-            begun = ", ".join(
-                f"{condition} ({done:,} of {one.run.manifest.items:,} images)"
-                for condition, done in one.records.begun.items()
+    for scored_run in scored:
+        if scored_run.run.key.attack is not None and scored_run.records.begun:
+            unfinished = ", ".join(
+                f"{condition} ({done:,} of {scored_run.run.manifest.items:,} images)"
+                for condition, done in scored_run.records.begun.items()
             )
-            yield f"left out of {printable(one.run.folder)}, since it is not finished: {begun}"
+            place = printable(scored_run.run.folder)
+            yield f"left out of {place}, since it is not finished: {unfinished}"
     for folder in lost:
         yield f"left out: {printable(folder)} holds records but no {MANIFEST}, which says of what."
 
 
 def _models(
-    named: Sequence[tuple[str, ReportRow]],
+    named_rows: Sequence[tuple[str, ReportRow]],
     scored: Sequence[ScoredRun],
     baseline: ScoredRun | None,
 ) -> Iterator[ModelResults]:
     """Results of each model on each engine, over all benchmarks."""
-    for name, row in named:
+    for name, row in named_rows:
         related = RelatedRuns(row.clean, baseline, scored)
-        scores = [score for one in row.runs for score in _scores(one, related)]
+        scores = [score for scored_run in row.runs for score in _scores(scored_run, related)]
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
         marks = "^" if changed_crop(row.first.run) else ""
-        of_source = "^" if any(changed_source_crop(one.run) for one in row.runs) else ""
+        source_marks = (
+            "^" if any(changed_source_crop(scored_run.run) for scored_run in row.runs) else ""
+        )
         model = row.first.run.manifest.model.name
-        yield ModelResults(name, model, tuple(scores), marks, of_source)
+        yield ModelResults(name, model, tuple(scores), marks, source_marks)
 
 
-def _scores(one: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
+def _scores(scored_run: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
     """Every number of a run, including numbers that need a related run."""
-    facts = facts_of(one)
-    baseline = related.baseline if related.can_normalize(one) else None
+    facts = facts_of(scored_run)
+    baseline = related.baseline if related.can_normalize(scored_run) else None
     auxiliary = AuxiliaryRecords(
         clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )
-    for score in one.benchmark.scores(one.records.finished, auxiliary):
+    for score in scored_run.benchmark.scores(scored_run.records.finished, auxiliary):
         result = replace(
             facts,
             **{name: getattr(score, name) for name in _OWN_FIELDS},
             complete=score.complete and not facts.generated,
-            reason=reason_with_hint(score.reason, one, related),
+            reason=reason_with_hint(score.reason, scored_run, related),
         )
         if score.normalize_by is not None and baseline is not None:
             result = normalized(result, facts_of(baseline))

@@ -1,6 +1,6 @@
 """Which runs of a report share a row: one model on one engine, one run of each benchmark.
 
-An attack needs gradients, which only PyTorch has, so it stands in the row of its model, whatever
+An attack needs gradients, which only PyTorch has, so it is in the row of its model, whatever
 engine the benchmarks were scored on.
 """
 
@@ -35,34 +35,38 @@ class ReportRow:
         names = {run.benchmark.name for run in self.runs}
         if one.run.key.attack is not None:
             same = _model(one) == _model(self.first) and one.benchmark.name not in names
-            return same and not any(_of_other_photos(one, run) for run in [*self.runs, self.clean])
+            return same and not any(_differ_in_photos(one, run) for run in [*self.runs, self.clean])
         same = identity(one.run) == identity(self.first.run) and clean is self.clean
         return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
 
     def resembles(self, one: ScoredRun) -> bool:
-        """Whether a run has the limit and the kind of data that the row has."""
+        """Whether a run has the limit of the row, and generated data if the row has."""
         return _kind(one) == _kind(self.first)
 
 
 def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
-    """The rows, in the order of their first runs, attacks last; runs without a record are in none.
+    """The rows, in the order of their first runs, attacks last; runs without records are left out.
 
-    Of two runs of one benchmark, the second has a row of its own. A run that could stand in several
-    rows stands in the one whose runs it resembles, else in the first.
+    Of two runs of one benchmark, the second has a row of its own. A run that fits into several
+    rows is in the one whose runs it resembles, else in the first.
     """
-    cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
+    cleans = {
+        id(scored_run): clean_run_of(scored_run, scored)
+        for scored_run in scored
+        if not scored_run.records.empty
+    }
     used = {id(clean) for clean in cleans.values() if clean is not None}
     rows: list[ReportRow] = []
-    for one in sorted(scored, key=lambda one: one.run.key.attack is not None):
-        if id(one) not in cleans or id(one) in used:
+    for scored_run in sorted(scored, key=lambda scored_run: scored_run.run.key.attack is not None):
+        if id(scored_run) not in cleans or id(scored_run) in used:
             continue
-        clean = cleans[id(one)]
-        fitting = [row for row in rows if row.takes(one, clean)]
-        fitting.sort(key=lambda row: not row.resembles(one))
-        if fitting and one.benchmark.name != CLEAN_BENCHMARK:
-            fitting[0].runs.append(one)
+        clean = cleans[id(scored_run)]
+        fitting = [row for row in rows if row.takes(scored_run, clean)]
+        fitting.sort(key=lambda row: not row.resembles(scored_run))
+        if fitting and scored_run.benchmark.name != CLEAN_BENCHMARK:
+            fitting[0].runs.append(scored_run)
         else:
-            rows.append(ReportRow([one], clean))
+            rows.append(ReportRow([scored_run], clean))
     return rows
 
 
@@ -81,45 +85,45 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
 
 def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
     """Which clean run is used if there are several, of different images."""
-    for one in scored:
-        clean = clean_run_of(one, scored)
-        if clean is None or one.run.key.attack is not None:
+    for scored_run in scored:
+        clean = clean_run_of(scored_run, scored)
+        if clean is None or scored_run.run.key.attack is not None:
             continue
         others = [
             printable(other.run.folder)
-            for other in _fitting_clean_runs(one, scored)
-            if _of_other_photos(other, clean)
+            for other in _fitting_clean_runs(scored_run, scored)
+            if _differ_in_photos(other, clean)
         ]
         if others:
             yield (
-                f"the clean errors that {printable(one.run.folder)} is compared with are those of "
-                f"{printable(clean.run.folder)}; of other images are {', '.join(others)}. Give the "
-                "runs that belong together."
+                f"the clean errors that {printable(scored_run.run.folder)} is compared with are "
+                f"those of {printable(clean.run.folder)}; of other images are "
+                f"{', '.join(others)}. Give the runs that belong together."
             )
 
 
-def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
-    if one.benchmark.name == CLEAN_BENCHMARK:
+def _fitting_clean_runs(scored_run: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
+    if scored_run.benchmark.name == CLEAN_BENCHMARK:
         return []
     return [
         other
         for other in scored
         if other.benchmark.name == CLEAN_BENCHMARK
         and not other.run.key.generated  # corrupted photos scored as if they were clean
-        and identity(other.run) == identity(one.run)
+        and identity(other.run) == identity(scored_run.run)
     ]
 
 
-def _of_other_photos(one: ScoredRun, other: ScoredRun | None) -> bool:
+def _differ_in_photos(scored_run: ScoredRun, other: ScoredRun | None) -> bool:
     """Whether two runs of clean photos, or attacks on them, have different images."""
     if other is None:
         return False
-    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)
+    return bool(compare_runs(scored_run.run, other.run, IMAGENET.conditions).different)
 
 
-def _model(one: ScoredRun) -> tuple[object, ...]:
-    return one.run.key.weights_sha256, one.run.key.preprocessing
+def _model(scored_run: ScoredRun) -> tuple[object, ...]:
+    return scored_run.run.key.weights_sha256, scored_run.run.key.preprocessing
 
 
-def _kind(one: ScoredRun) -> tuple[bool, int | None]:
-    return bool(one.run.key.generated), one.run.key.limit
+def _kind(scored_run: ScoredRun) -> tuple[bool, int | None]:
+    return bool(scored_run.run.key.generated), scored_run.run.key.limit

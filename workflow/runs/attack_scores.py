@@ -68,7 +68,7 @@ def benchmark_of(run: Run) -> Evaluation:
 
 
 def _no_differences(
-    a: "Records", b: "Records", beside_a: AuxiliaryRecords, beside_b: AuxiliaryRecords
+    a: "Records", b: "Records", auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
 ) -> Iterator[Difference]:
     """Attacks are not compared in pairs."""
     yield from ()
@@ -99,7 +99,9 @@ def _scores(
         facts = _facts(counts, limit, published)
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
-        yield from _of_epsilon(_at(facts, settings, float(condition["epsilon"])), counts)
+        yield from _scores_at_epsilon(
+            _facts_at_epsilon(facts, settings, float(condition["epsilon"])), counts
+        )
 
 
 def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
@@ -107,14 +109,14 @@ def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
     return Score(n=counts.n, skipped=counts.skipped, complete=whole)
 
 
-def _at(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
+def _facts_at_epsilon(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
     """Fields that the numbers at one epsilon share; a step relative to an image has no size."""
-    of_image = settings.relative_epsilon and settings.step_size is None
+    varies_by_image = settings.relative_epsilon and settings.step_size is None
     return replace(
         facts,
         epsilon=epsilon,
         restarts=settings.restarts,
-        step_size=None if of_image else settings.step_px(epsilon),
+        step_size=None if varies_by_image else settings.step_px(epsilon),
         relative_epsilon=settings.relative_epsilon,
     )
 
@@ -134,23 +136,23 @@ def _transfer_scores(
         if position == 0:
             yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
             yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
-        facts = _at(facts, settings, float(condition["epsilon"]))
-        for metric, of_steps in (
+        facts = _facts_at_epsilon(facts, settings, float(condition["epsilon"]))
+        for metric, counts_by_step in (
             ("accuracy_under_attack", counts.right),
             ("label_unchanged", counts.both),
             ("source_accuracy", counts.source.under_attack),
         ):
-            for steps, count in zip(settings.steps, of_steps, strict=True):
+            for steps, count in zip(settings.steps, counts_by_step, strict=True):
                 yield _rate(replace(facts, metric=metric, steps=steps), count)
 
 
-def _of_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
+def _scores_at_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
     for metric, name in METRICS.items():
         for steps, count in zip(counts.steps, getattr(counts, name), strict=True):
             yield _rate(replace(facts, metric=metric, steps=steps), count)
-    of_right = replace(facts, metric=OF_RIGHT, n=counts.clean)
+    facts_of_right = replace(facts, metric=OF_RIGHT, n=counts.clean)
     for steps, count in zip(counts.steps, counts.reached or (), strict=False):
-        yield _rate(replace(of_right, steps=steps), count)
+        yield _rate(replace(facts_of_right, steps=steps), count)
 
 
 def _rate(facts: Score, count: int) -> Score:

@@ -1,4 +1,4 @@
-"""Completing a run: its missing shards are made, and the finished ones are kept."""
+"""Completing a run: make the missing shards, keep the finished ones."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack

@@ -242,9 +242,9 @@ def differing_image(run: Run, images: AvailableImages) -> DifferingImage | None:
     others = (c for c in images.other_conditions() if _is_known(run, c))
     compared = [c for c in images.items if _is_known(run, c)] + list(itertools.islice(others, 1))
     recorded = {condition: read_fingerprint(run, condition) for condition in compared}
-    given = images.digests({condition: r.files for condition, r in recorded.items()})
+    given_digests = images.digests({condition: r.files for condition, r in recorded.items()})
     for condition, fingerprint in recorded.items():
-        result = compare_files(fingerprint, given[condition])
+        result = compare_files(fingerprint, given_digests[condition])
         damaged = images.damaged(condition, result.different)
         different = [name for name in result.different if name not in damaged]
         unread = [*damaged, *result.unread]

@@ -1,4 +1,4 @@
-"""Runs that were read, and their names where a report shows several."""
+"""Runs with their finished records, and their unique names in a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,13 @@ CLEAN_BENCHMARK = "imagenet"
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run with its finished records."""
+    """A run with its finished records.
+
+    Attributes:
+        run: The run.
+        benchmark: Benchmark of the run, or evaluation of the attack.
+        records: Finished records of the run.
+    """
 
     run: Run
     benchmark: Evaluation
@@ -121,7 +127,7 @@ def changed_crop(run: Run) -> bool:
 
 
 def changed_source_crop(run: Run) -> bool:
-    """The same for the model that was attacked, if it is in the zoo."""
+    """Whether that is so for the crop of the model that was attacked, if it is in the zoo."""
     if run.key.transfer is None or run.key.benchmark != TRANSFER.name:
         return False
     from ...exporter.zoo.table import MODELS

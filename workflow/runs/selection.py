@@ -50,7 +50,7 @@ class Selection:
     ids_sha256: str
 
     def text(self, benchmark: Benchmark) -> str:
-        """How many items of a benchmark they are, in words."""
+        """Number of items and conditions of a benchmark, in words."""
         conditions = len(self.items)
         where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
         plural = "s" if conditions > 1 else ""
@@ -97,12 +97,12 @@ def select(
 
     Raises:
         InputError: If the benchmark has no such value, if a selected condition is missing, if
-            conditions differ in their ids, or if generated data have lost their mark.
+            conditions differ in their ids, or if the marker of generated data is missing.
     """
     conditions = _conditions(benchmark, source, values, progress)
     # The ids of all images identify the run, so they must not depend on what is scored now.
-    compared = source.conditions() if missing_ok else conditions
-    shared = shared_items(source, compared, missing_ok=missing_ok)
+    id_conditions = source.conditions() if missing_ok else conditions
+    shared = shared_items(source, id_conditions, missing_ok=missing_ok)
     items = {condition: shared[condition] for condition in conditions}
     if source.generated is None:
         refuse_lost_marker(source, items.values(), missing_ok=missing_ok)

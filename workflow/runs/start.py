@@ -81,7 +81,7 @@ def open_or_create_run(
     try:
         run = create_or_open(folder, manifest)
     except RunMismatchError as error:
-        raise _with_images(error, folder, manifest, selection) from error
+        raise _with_data_changes(error, folder, manifest, selection) from error
     if chosen_batch is not None and chosen_batch != run.manifest.batch_size:
         raise InputError(
             f"{printable(folder)} was started with --batch-size {run.manifest.batch_size}, on "
@@ -124,7 +124,7 @@ def _seconds(engine: Engine, size: int) -> float:
     return max(time.monotonic() - start, 1e-6)
 
 
-def _with_images(
+def _with_data_changes(
     error: RunMismatchError, folder: Path, manifest: RunManifest, selection: Selection
 ) -> RunMismatchError:
     """The error with how the data changed, as far as the records of scored images show it."""

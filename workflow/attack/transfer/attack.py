@@ -199,27 +199,33 @@ def _complete(
 ) -> None:
     """Make the shards that any of the runs lacks."""
     attack = transfer.attack
-    everyone: list[ImageConsumer] = [*([saved] if saved else []), *targets]
-    shards = {id(each): selected_shards(each.run, attack.selection) for each in everyone}
+    consumers: list[ImageConsumer] = [*([saved] if saved else []), *targets]
+    shards = {
+        id(consumer): selected_shards(consumer.run, attack.selection) for consumer in consumers
+    }
     names = ", ".join(target.target.subject.spec.name for target in targets)
     progress.note(
         f"Attacking {transfer.source.model}, classified by {names}: {size_text(attack.selection)}, "
         f"into {', '.join(printable(target.run.folder) for target in targets)}."
     )
     # In one order, so that processes that were given the same models lease the same run's shards.
-    ordered = sorted(everyone, key=lambda each: (each is not saved, str(each.run.folder)))
-    job, data = attack.job, [each.data for each in everyone]
-    with comparing(attack.check, [(each.run, shards[id(each)]) for each in ordered]) as compare:
-        for each in ordered:
-            if is_complete(each.run, shards[id(each)]):
+    ordered = sorted(
+        consumers, key=lambda consumer: (consumer is not saved, str(consumer.run.folder))
+    )
+    job, data = attack.job, [consumer.data for consumer in consumers]
+    with comparing(
+        attack.check, [(consumer.run, shards[id(consumer)]) for consumer in ordered]
+    ) as compare:
+        for consumer in ordered:
+            if is_complete(consumer.run, shards[id(consumer)]):
                 continue
-            job.room.size = each.run.manifest.batch_size
-            work = shard_work(each, everyone, saved, job, transfer.source, compare=compare)
-            stop = partial(_stop, everyone)
-            make_shards(each.run, shards[id(each)], work, data, progress, stop=stop)
+            job.room.size = consumer.run.manifest.batch_size
+            work = shard_work(consumer, consumers, saved, job, transfer.source, compare=compare)
+            stop = partial(_stop, consumers)
+            make_shards(consumer.run, shards[id(consumer)], work, data, progress, stop=stop)
     note_skipped(targets[0].run, shards[id(targets[0])], progress)
 
 
-def _stop(everyone: Sequence[ImageConsumer]) -> None:
-    for each in everyone:
-        each.stop()
+def _stop(consumers: Sequence[ImageConsumer]) -> None:
+    for consumer in consumers:
+        consumer.stop()

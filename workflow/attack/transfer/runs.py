@@ -57,7 +57,7 @@ class Transfer:
         )
 
     def checked_data(self, run: Run, progress: Progress, *, option: str = "--out") -> RunData:
-        """The images of a run, once they are known to be the available ones."""
+        """The images of a run, after a check that they are the available ones."""
         attack = self.attack
         conditions = attack.selection.conditions
         data = RunData(run, attack.available, progress, conditions=conditions, option=option)
@@ -70,7 +70,7 @@ class SavedRun(SavedImages):
     """A folder of saved images.
 
     Attributes:
-        data: Its photos, compared with the available ones.
+        data: Photos of the run, compared with the available ones.
     """
 
     data: RunData
@@ -82,7 +82,7 @@ def open_targets(
     opened: ExitStack,
     progress: Progress,
 ) -> tuple[SavedRun | None, list[OpenTarget]]:
-    """Open the engines and runs of target models; new runs have the shards of the first old one.
+    """Open the engines and runs of target models; new runs take the shards of an existing one.
 
     Raises:
         InputError: If a run has shards of another size than the saved images.
@@ -174,7 +174,7 @@ def _saved_run(
 
 
 def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
-    """Facts that the provenances of all shards of a target model share."""
+    """Fields that the provenances of all shards of a target model share."""
     attack = transfer.attack
     provenance = circumstances(
         target.verified,
@@ -190,7 +190,7 @@ def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Tran
 def _pace(
     job: AttackedData, engines: Sequence[Engine], sizes: Sequence[int], progress: Progress
 ) -> Pace:
-    """How fast an image is attacked, and classified twice by every target model."""
+    """Speed of attacking an image and classifying it twice by every target model."""
     seconds = 1 / pace_of(job, progress).items_per_second
     for engine, size in zip(engines, sizes, strict=True):
         seconds += 2 / images_per_second(engine, size)

@@ -1,4 +1,4 @@
-"""One pass over a shard: its images are attacked once, or read if they were saved, for all runs."""
+"""Making a shard for all runs: its images are attacked once, or read if they were saved."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ShardConsumer(Protocol):
-    """What is done with the images of one shard. Use it as a context manager."""
+    """Consumer of the images of one shard, and a context manager."""
 
     run: Run
     provenance: Provenance
@@ -44,7 +44,7 @@ class ShardConsumer(Protocol):
 
 
 class ImageConsumer(Protocol):
-    """What the images of every shard are handed to: a target model, or a folder."""
+    """Consumer of the images of all shards: a target model, or a folder."""
 
     @property
     def run(self) -> Run:
@@ -58,7 +58,7 @@ class ImageConsumer(Protocol):
         """Begin a shard."""
 
     def stop(self) -> None:
-        """End what is being computed, which has become useless."""
+        """Stop the current computation, whose result is no longer needed."""
 
 
 def cut_of(run: Run) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def shard_work(
     *,
     compare: Compare,
 ) -> Work:
-    """The function that makes one shard of a run, and of other runs of the same cut that lack it.
+    """Function that makes one shard of a run, and of other runs of the same cut that lack it.
 
     Args:
         first: Consumer that the run belongs to.
@@ -89,23 +89,23 @@ def shard_work(
     def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
         import pyarrow as pa
 
-        clock, read = ShardClock(), ReadImages()
+        clock, read_images = ShardClock(), ReadImages()
         others = [other for other in everyone if other is not first]
         lacking = [other for other in others if _lacks(other, first, shard)]
         with ExitStack() as stack:
             parts = [stack.enter_context(consumer.begin(shard)) for consumer in (first, *lacking)]
             if saved is not None and saved.has(shard):
-                records = _hand_on_saved(saved, shard, parts, job, read, advance)
+                records = _hand_on_saved(saved, shard, parts, job, read_images, advance)
             else:
-                records = _attack(shard, parts, job, source, read, advance)
+                records = _attack(shard, parts, job, source, read_images, advance)
             compare(pa.Table.from_batches([records]), shard, [part.run for part in parts])
             tables = [part.records(records) for part in parts]
         provenances = [
-            clock.provenance(part.provenance, job.room.size, read.digest.hexdigest())
+            clock.provenance(part.provenance, job.room.size, read_images.digest.hexdigest())
             for part in parts
         ]
         for part, table, provenance in list(zip(parts, tables, provenances, strict=True))[1:]:
-            advance(0)  # raises where the work has become useless
+            advance(0)  # raises if the work has been stopped
             write_shard(part.run, shard, table, provenance)
         return tables[0], provenances[0]
 
@@ -117,7 +117,7 @@ def _attack(
     parts: Sequence[ShardConsumer],
     job: AttackedData,
     source: TransferSource,
-    read: ReadImages,
+    read_images: ReadImages,
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
     """Make the images, and hand each on as its attempt ends. Returns the records of the attack."""
@@ -129,16 +129,18 @@ def _attack(
         attack_of(job, shard.condition), keep_images=True, keep_last=source.image == "last"
     )
     attempts, counts = [], dict[str, int]()
-    for attempt in run_pgd(attack, _shown_to(parts, images_of(job, items, read)), advance):
+    for attempt in run_pgd(
+        attack, _with_clean_images(parts, images_of(job, items, read_images)), advance
+    ):
         position = counts.get(attempt.item.id, 0)
         counts[attempt.item.id] = position + 1
         if hands_on(attempt, job.settings, source.image):
             for part in parts:
                 part.consume(attempt.item, position, attempt.adversarial)
         attempts.append(replace(attempt, adversarial=None))
-    advance(len(read.skipped))
-    refuse_nothing_read(items, read.skipped, read.unread, "image")
-    return attack_records(items, attempts, read.skipped)
+    advance(len(read_images.skipped))
+    refuse_nothing_read(items, read_images.skipped, read_images.unread, "image")
+    return attack_records(items, attempts, read_images.skipped)
 
 
 def _hand_on_saved(
@@ -146,16 +148,16 @@ def _hand_on_saved(
     shard: Shard,
     parts: Sequence[ShardConsumer],
     job: AttackedData,
-    read: ReadImages,
+    read_images: ReadImages,
     advance: Callable[[int], None],
 ) -> "pa.RecordBatch":
     """Hand on saved images; the photos are read again from the data, and must be the same."""
     items = job.items[shard.start : shard.stop]
-    for _ in _shown_to(parts, images_of(job, items, read)):
+    for _ in _with_clean_images(parts, images_of(job, items, read_images)):
         advance(1)
-    advance(len(read.skipped))
+    advance(len(read_images.skipped))
     records, provenance = saved.records(shard)
-    if provenance.data_sha256 != read.digest.hexdigest():
+    if provenance.data_sha256 != read_images.digest.hexdigest():
         raise InputError(
             f"The photos of {printable(shard_path(saved.run, shard))} have changed since they were "
             "attacked. Restore them, or save the images in another --keep."
@@ -172,7 +174,7 @@ def _lacks(other: ImageConsumer, first: ImageConsumer, shard: Shard) -> bool:
     return cut_of(other.run) == cut_of(first.run) and not shard_path(other.run, shard).is_file()
 
 
-def _shown_to(
+def _with_clean_images(
     parts: Sequence[ShardConsumer], images: "Iterator[CleanImage]"
 ) -> "Iterator[CleanImage]":
     for image in images:

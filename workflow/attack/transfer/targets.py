@@ -48,8 +48,8 @@ class TransferTarget:
     """A model that classifies images which were made on another one.
 
     Attributes:
-        subject: The model.
-        verified: Its engine, and the parity of that on photos.
+        subject: Model that classifies.
+        verified: Engine of the model, with its parity on photos.
         adversarial: Parity on adversarial images; ``None`` for the reference, or if not required.
     """
 
@@ -59,7 +59,7 @@ class TransferTarget:
 
     @property
     def spec(self) -> EngineSpec:
-        """What the engine computes, from images."""
+        """Specification of the engine, which takes images."""
         return replace(self.verified.loaded.spec, input_kind="images")
 
 
@@ -69,10 +69,10 @@ class OpenTarget:
 
     Attributes:
         target: The target model.
-        engine: Its engine, for images.
+        engine: Engine of the model, which takes images.
         batch_size: Images in a batch.
-        run: The run that its records belong to.
-        provenance: Facts that the provenances of its shards share.
+        run: Run that the records belong to.
+        provenance: Fields that the provenances of all shards share.
         limit: Largest batch that the engine is given.
         note: Callback that is given the sentence to print when the limit becomes smaller.
         data: The photos of the run, compared with the available ones.
@@ -94,12 +94,12 @@ class OpenTarget:
         return ShardOfTarget(self)
 
     def stop(self) -> None:
-        """End what is being computed."""
+        """Stop the current computation."""
         self.engine.stop()
 
 
 class Classifier:
-    """Classes of images that come one by one, computed in batches, in their order."""
+    """Collects images one by one, and classifies them in batches, in their order."""
 
     def __init__(self, target: OpenTarget) -> None:
         self._target = target
