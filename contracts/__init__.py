@@ -32,6 +32,7 @@ from .benchmark_info import (
 )
 from .benchmarks import Attack, AuxiliaryRecords, Benchmark, DatasetLayout, Evaluation
 from .engines import Backend, Device, Engine, EngineSpec, ImageBatch
+from .images import images_from_pixels
 from .intervals import Z_95, wilson_interval
 from .items import CONDITION_OPTIONS, Condition, Extent, Item, Source
 from .models import (
@@ -131,6 +132,7 @@ __all__ = [
     "WeightsKind",
     "WeightsOrigin",
     "epsilon_text",
+    "images_from_pixels",
     "parse_protocol",
     "protocol_name",
     "wilson_interval",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import Engine, Flip, Gate, ImageBatch, InputKind, Item
+from ..contracts import Engine, Flip, Gate, ImageBatch, InputKind, Item, images_from_pixels
 from ..errors import InputError
 from .tolerances import Tolerance
 
@@ -103,7 +103,7 @@ def _in_batches(
 
 
 def _images_from(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    return images_from_pixels(pixels)
 
 
 def gates(

@@ -24,7 +24,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..contracts import Benchmark, Condition, Engine, ImageBatch, Item, Preprocessing, Shard, Source
+from ..contracts import (
+    Benchmark,
+    Condition,
+    Engine,
+    ImageBatch,
+    Item,
+    Preprocessing,
+    Shard,
+    Source,
+    images_from_pixels,
+)
 from ..errors import EngineError, EvaluatorError, ImageError, InputError, UnreadError, printable
 from ..system.batch_limit import BatchLimit
 from .batch_splitting import run_batches
@@ -251,7 +261,7 @@ def _fill(
         raise
     if frames is not rows:
         for row, frame in zip(rows, frames, strict=True):
-            row[...] = frame.transpose(2, 0, 1).astype(np.float32) / 255
+            row[...] = images_from_pixels(frame)
 
 
 def _frames(job: ScoringJob, rows: Sequence[npt.NDArray[Any]]) -> Sequence[Pixels]:

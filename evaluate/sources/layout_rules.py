@@ -113,7 +113,7 @@ def unknown_class_folder(where: str, layout: DatasetLayout, remedy: str) -> Inpu
 def outside_class_folders(where: str, layout: DatasetLayout, remedy: str) -> InputError:
     """The error for an item that lies outside the class folders."""
     return InputError(
-        f"{where} lies beside the class folders, so the class of this {layout.noun} is not known. "
+        f"{where} is not in a class folder, so the class of this {layout.noun} is not known. "
         f"Expected <wnid>/<file>. {remedy}"
     )
 

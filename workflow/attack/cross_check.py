@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import Item, ModelSpec, Progress, Provenance, Run, Source
+from ...contracts import Item, ModelSpec, Progress, Provenance, Run, Source, images_from_pixels
 from ...engine.cross_check_bounds import allowed_margin, too_many
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError, ParityError, printable
@@ -357,9 +357,7 @@ def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
     logits = [
         logits_of(
             network.network,
-            torch.from_numpy(pixels.transpose(2, 0, 1)[None] / np.float32(255)).to(
-                network.device.name
-            ),
+            torch.from_numpy(images_from_pixels(pixels[None])).to(network.device.name),
         )
         for pixels in photos.data[: photos.clean]
     ]

@@ -17,6 +17,7 @@ from ...contracts import (
     RunKey,
     Source,
     epsilon_text,
+    images_from_pixels,
     protocol_name,
 )
 from ...errors import EngineMemoryError, ImageError, UnavailableError, UnreadError, printable
@@ -319,4 +320,4 @@ def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Ite
             continue
         finally:
             read.digest.update(digest_entry(item, digest))
-        yield CleanImage(item, pixels.transpose(2, 0, 1).astype(np.float32) / 255)
+        yield CleanImage(item, images_from_pixels(pixels))

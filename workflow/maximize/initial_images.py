@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...attacks.maximizing.paper_random_state import drawn_noise
-from ...contracts import Item, Preprocessing, Progress
+from ...contracts import Item, Preprocessing, Progress, images_from_pixels
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.decode import photo_pixels
@@ -169,4 +169,4 @@ def _image(start: _EncodedStart, preprocessing: Preprocessing) -> npt.NDArray[np
     if start.data is None:
         return drawn_noise(preprocessing.crop_px)
     pixels = photo_pixels(start.data, printable(start.location), preprocessing)
-    return pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    return images_from_pixels(pixels)

@@ -159,7 +159,7 @@ def _side(letter: str, folder: Path) -> Side:
         )
     if not scored:
         raise InputError(
-            f"{letter}, {printable(folder)}, was begun, and nothing is finished yet. To continue "
+            f"{letter}, {printable(folder)}, was started, but nothing is finished yet. To continue "
             "it, repeat the command that started it."
         )
     if len({identity(scored_run.run) for scored_run in scored}) > 1:
@@ -263,7 +263,7 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
         elif not (a.runs[name].run.has_fingerprints and b.runs[name].run.has_fingerprints):
             yield (
                 f"whether A and B read the same files of {a.runs[name].benchmark.title} is not "
-                "known: one of them was begun by a version that did not record their "
+                "known: one of them was started by a version that did not record their "
                 "content"
             )
 

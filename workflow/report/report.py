@@ -174,8 +174,8 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
     empty = [printable(scored_run.run.folder) for scored_run in scored if scored_run.records.empty]
     if empty:
         yield (
-            f"begun, and nothing finished yet: {', '.join(empty)}. To continue a run, repeat the "
-            "command that started it; a run that is not needed can be removed."
+            f"started, but nothing is finished yet: {', '.join(empty)}. To continue a run, repeat "
+            "the command that started it; a run that is not needed can be removed."
         )
     for scored_run in scored:
         if scored_run.run.key.attack is not None and scored_run.records.begun:
@@ -186,7 +186,9 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
             place = printable(scored_run.run.folder)
             yield f"left out of {place}, since it is not finished: {unfinished}"
     for folder in lost:
-        yield f"left out: {printable(folder)} holds records but no {MANIFEST}, which says of what."
+        yield (
+            f"left out: {printable(folder)} holds records but no {MANIFEST}, which describes them."
+        )
 
 
 def _models(

@@ -321,9 +321,9 @@ def test_a_list_that_nothing_needs_is_refused(tmp_path: Path, labels: Path) -> N
 def test_flat_images_beside_class_folders_are_refused(tmp_path: Path, labels: Path) -> None:
     images(tmp_path / "val")
     (tmp_path / "val" / WNIDS[0]).mkdir()
-    refusal(lambda: clean(tmp_path / "val").items(CLEAN), "beside the class folders")
+    refusal(lambda: clean(tmp_path / "val").items(CLEAN), "is not in a class folder")
     tar = tar_of(tmp_path / "x.tar", [*IDS, name(7)])
-    refusal(lambda: clean(tar).items(CLEAN), "beside the class folders", f"{tar}: {name(7)}")
+    refusal(lambda: clean(tar).items(CLEAN), "is not in a class folder", f"{tar}: {name(7)}")
 
 
 def test_flat_images_in_two_folders_of_a_tar_are_refused(tmp_path: Path, labels: Path) -> None:
@@ -334,7 +334,7 @@ def test_flat_images_in_two_folders_of_a_tar_are_refused(tmp_path: Path, labels:
 def test_flat_photos_without_the_archives_names_are_refused_as_ever(tmp_path: Path) -> None:
     (tmp_path / "cat.JPEG").write_bytes(b"")
     (tmp_path / SYNSETS).write_text(lines(*WNIDS))
-    refusal(lambda: clean(tmp_path).items(CLEAN), "beside the class folders")
+    refusal(lambda: clean(tmp_path).items(CLEAN), "is not in a class folder")
 
 
 def test_a_list_is_no_use_for_imagenet_c(tmp_path: Path, labels: Path) -> None:

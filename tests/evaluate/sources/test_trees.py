@@ -157,7 +157,7 @@ def test_a_place_without_stimuli_is_refused(tmp_path: Path, place: Place) -> Non
 def test_flat_files_with_a_list_are_of_imagenet_only(tmp_path: Path) -> None:
     where = folder_of(tmp_path, ("ILSVRC2012_val_00000001.JPEG",))
     other = replace(IMAGES_IN_CLASS_FOLDERS, listed=False)
-    with pytest.raises(InputError, match="lies beside the class folders"):
+    with pytest.raises(InputError, match="is not in a class folder"):
         items_in(where, other)
     (tmp_path / "val.txt").write_text("")
     with pytest.raises(InputError, match="the class of these images is known"):

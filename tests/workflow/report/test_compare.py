@@ -261,7 +261,7 @@ def test_a_run_without_a_record_is_named(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", conditions=CLEAN)
     b = write_run(tmp_path / "b", conditions=CLEAN, model="alexnet")
     shutil.rmtree(b / "records")
-    with pytest.raises(InputError, match=r"B, .*b, was begun, and nothing is finished yet"):
+    with pytest.raises(InputError, match=r"B, .*b, was started, but nothing is finished yet"):
         evaluator.compare(a, b)
 
 

@@ -216,7 +216,7 @@ def test_runs_without_a_record_are_a_line_and_no_row(tmp_path: Path) -> None:
     assert [row[0] for row in table(report, "Robustness").rows] == ["resnet50"]
     assert "not finished (0 of 10)" in str(relative_mce(report).reason)
     (note,) = table(report, "What ran").notes
-    assert note.startswith(f"begun, and nothing finished yet: {clean}, {other}.")
+    assert note.startswith(f"started, but nothing is finished yet: {clean}, {other}.")
     assert report.document()["notes"] == [note]
     assert not [s for s in report.scores if s.run in (str(clean), str(other))]
     assert "DATA" not in report.markdown()
@@ -227,7 +227,7 @@ def test_a_report_of_nothing_but_a_run_without_a_record_says_so(tmp_path: Path) 
     report = evaluator.report([tmp_path])
     assert report.scores == ()
     assert [t.title for t in report.tables()] == ["What ran"]
-    assert "nothing finished yet" in report.markdown()
+    assert "nothing is finished yet" in report.markdown()
 
 
 def test_records_without_a_manifest_are_named(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_records_without_a_manifest_are_named(tmp_path: Path) -> None:
     lost = write_run(tmp_path / "b" / "lost")
     (lost / "run.json").unlink()
     (note,) = evaluator.report([tmp_path]).notes
-    assert note == f"left out: {lost} holds records but no run.json, which says of what."
+    assert note == f"left out: {lost} holds records but no run.json, which describes them."
     with pytest.raises(
         InputError, match=rf"contains no run: .* {lost} contains records. Restore its"
     ):

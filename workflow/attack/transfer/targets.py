@@ -21,6 +21,7 @@ from ....contracts import (
     Run,
     Shard,
     TransferSource,
+    images_from_pixels,
 )
 from ....engine.parity import ParityImages
 from ....errors import EngineError, ParityError, printable
@@ -239,10 +240,9 @@ def _parity_images(job: AttackedData, epsilon: float, description: str) -> Parit
     photos = [
         CleanImage(
             Item(photo.id, photo.label, str(photo.path)),
-            photo_pixels(read_file(str(photo.path)), printable(photo.path), job.preprocessing)
-            .transpose(2, 0, 1)
-            .astype(np.float32)
-            / 255,
+            images_from_pixels(
+                photo_pixels(read_file(str(photo.path)), printable(photo.path), job.preprocessing)
+            ),
         )
         for photo in sample_photos()
     ]
