@@ -157,7 +157,7 @@ def test_what_is_no_image_of_a_condition_is_passed_over(tmp_path: Path, name: st
         ("fog/1/notes/list.txt", "not a class folder.*Pack the class folders again without it"),
         ("fog/1/n02084071/deep/b.JPEG", "not a class folder"),
         (f"fog/1/{TENCH}/../b.JPEG", "not a class folder|holds folders among"),
-        ("fog/1/stray.JPEG", "beside the class folders"),
+        ("fog/1/stray.JPEG", "is not in a class folder"),
         (f"fog/1/{TENCH}/notes.txt", "is not an image"),
         (f"fog/1/{TENCH}/b.JPEG/c.JPEG", "folders among the images"),
     ],
