@@ -99,8 +99,12 @@ def commands(folder: Path, *words: str) -> str:
         if not (folder / name).exists():
             (folder / name).touch()
     make = ["make", "--dry-run", "--no-print-directory", "-C", str(folder), "check", *words]
-    # `make test PYTHON=...` hands its PYTHON down to every make below it.
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # `make test PYTHON=...` hands its PYTHON down to every make below it, in two ways.
+    outside = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHON" and not name.startswith("MAKE")
+    }
     return subprocess.run(make, capture_output=True, text=True, check=True, env=outside).stdout
 
 
