@@ -17,39 +17,16 @@ from evaluator.errors import InputError, RunMismatchError, UnavailableError
 from evaluator.exporter.zoo.table import MODELS
 from evaluator.tests.interrupted import interrupted
 from evaluator.tests.second_attack import papers_walk
-from evaluator.tests.small import checkpoint, one_line, small_tensors
+from evaluator.tests.small import one_line
 from evaluator.tests.transfers import (
     EPSILONS,
     EXPORTED,
     PHOTOS,
     STEPS,
-    images_seen,
-    labelled_tree,
     network_of,
     transfer,
-    transfer_rows,
 )
 from evaluator.tests.whitebox_runs import rows
-
-
-@pytest.fixture(autouse=True)
-def rows_of_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
-    transfer_rows(monkeypatch)
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> str:
-    return checkpoint(tmp_path / "victim.pt", small_tensors())
-
-
-@pytest.fixture
-def images() -> dict[str, torch.Tensor]:
-    return images_seen()
-
-
-@pytest.fixture
-def tree(images: dict[str, torch.Tensor], weights: str, tmp_path: Path) -> Path:
-    return labelled_tree(images, weights, tmp_path / "tree")
 
 
 @pytest.mark.parametrize("engine", ["torch", pytest.param("onnxruntime", marks=pytest.mark.slow)])

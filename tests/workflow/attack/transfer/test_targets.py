@@ -12,20 +12,9 @@ from evaluator.contracts import NullProgress
 from evaluator.errors import ParityError
 from evaluator.evaluate.generate.photos import sample_photos
 from evaluator.records.reading import read_run
-from evaluator.tests.small import checkpoint, one_line, small_tensors
-from evaluator.tests.transfers import EXPORTED, images_seen, labelled_tree, transfer, transfer_rows
+from evaluator.tests.small import one_line
+from evaluator.tests.transfers import EXPORTED, transfer
 from evaluator.workflow.runs.attack_scores import benchmark_of
-
-
-@pytest.fixture(autouse=True)
-def rows_of_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
-    transfer_rows(monkeypatch)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    weights = checkpoint(tmp_path / "victim.pt", small_tensors())
-    return labelled_tree(images_seen(), weights, tmp_path / "tree")
 
 
 def test_parity_on_adversarial_images_is_measured_kept_and_recorded(

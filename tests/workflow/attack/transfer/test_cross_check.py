@@ -15,34 +15,16 @@ from evaluator.errors import InputError, ParityError
 from evaluator.exporter.spec import model_spec
 from evaluator.records.reading import records_of_shard
 from evaluator.tests.planted_runs import compared, logits_of_photos, prefer, rewritten, room_of
-from evaluator.tests.small import checkpoint, one_line, small_tensors
+from evaluator.tests.small import one_line
 from evaluator.tests.transfers import (
     EPSILONS,
     PHOTOS,
     SIDE,
-    images_seen,
-    labelled_tree,
     network_of,
     transfer,
-    transfer_rows,
 )
 
 BOTH = ["first", "second"]
-
-
-@pytest.fixture(autouse=True)
-def rows_of_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
-    transfer_rows(monkeypatch)
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> str:
-    return checkpoint(tmp_path / "victim.pt", small_tensors())
-
-
-@pytest.fixture
-def tree(weights: str, tmp_path: Path) -> Path:
-    return labelled_tree(images_seen(), weights, tmp_path / "tree")
 
 
 @pytest.fixture
