@@ -16,13 +16,10 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
 
-from ..contracts import SMALLEST_FLOAT32, AttackSettings
+from ..contracts import PAPERS_STEP, SMALLEST_FLOAT32, AttackSettings
 from ..errors import InputError
 
 Value = TypeVar("Value")
-
-PRINTED_STEP = 2 / 225
-"""Step size in the paper's text; its code has 2/255."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             steps=(10, 20, 30, 40, 50),
             stop="target",
             targeted=True,
-            step_size=2 / 255,
+            step_size=PAPERS_STEP,
             clip_start=False,
         ),
         epsilons=(0.01, 0.02, 0.04, 0.06, 0.08, 0.1),
@@ -74,7 +71,7 @@ def find_protocol(name: str) -> Protocol:
     """The protocol of this name.
 
     Raises:
-        InputError: If there is no such protocol.
+        InputError: If the protocol is unknown.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]

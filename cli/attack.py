@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..contracts import PAPERS_SOURCE
 from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group, option
 from .options import (
     WEIGHTS_OPTIONS,
@@ -265,7 +266,7 @@ def transfer(
     source: Annotated[
         str,
         option(ATTACK, "Source (surrogate): the model that is attacked.", metavar="MODEL"),
-    ] = "resnext50_32x4d",
+    ] = PAPERS_SOURCE,
     image: Annotated[
         str | None,
         option(

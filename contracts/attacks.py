@@ -23,9 +23,17 @@ MOST_ATTEMPTS = 2**15
 SMALLEST_FLOAT32 = 2.0**-126
 """The smallest normal number of float32; smaller ones have fewer digits."""
 
-PRINTED_OF = 225
-"""Denominator of the step that the paper's text prints, 2/225; its code has 2/255. Source: arXiv
-1907.07640."""
+PAPERS_STEP = 2 / 255
+"""Step of the paper's code, ``evaluate_whitebox.py`` of eminorhan/resnext-wsl."""
+
+PRINTED_STEP = 2 / 225
+"""Step that the paper's text prints. Source: Orhan, arXiv 1907.07640."""
+
+PAPERS_EPSILON = 0.06
+"""Epsilon of the paper's curve over steps and of its Table 2. Source: Orhan, arXiv 1907.07640."""
+
+PAPERS_SOURCE = "resnext50_32x4d"
+"""Model on which the paper made its black-box attacks. Source: Orhan, arXiv 1907.07640."""
 
 PROTOCOL_VERSION = 1
 """Version of what runs of attacks record and count."""
@@ -162,7 +170,7 @@ def epsilon_text(epsilon: float) -> str:
     """
     if float(f"{epsilon:.3g}") == epsilon:
         return f"{epsilon:.3g}"
-    for whole in (255, PRINTED_OF):
+    for whole in (255, 225):  # the second as in ``PRINTED_STEP``
         if (part := round(epsilon * whole)) / whole == epsilon:
             return f"{part}/{whole}"
     return f"{epsilon:.4g}"
@@ -206,7 +214,7 @@ def parse_protocol(text: str) -> AttackProtocol:
     """The protocol that ``protocol_name`` gave this name.
 
     Raises:
-        InputError: If there is no such protocol.
+        InputError: If the protocol is unknown.
 
     Example:
         >>> parse_protocol("transfer-1-paper").handed_image

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..contracts import AttackProtocol, Score, parse_protocol
+from ..contracts import PAPERS_EPSILON, AttackProtocol, Score, parse_protocol
 from ..errors import InputError
 from .model_results import ModelResults
 
@@ -11,8 +11,11 @@ WHITE_BOX, TRANSFER = "whitebox", "transfer"
 
 UNDER_ATTACK = "accuracy_under_attack"
 
-CURVE_EPSILON = 0.06
-"""Epsilon of the paper's curve over steps. Source: Orhan, arXiv 1907.07640, Figure 1c."""
+PAPERS_COUNT = (
+    "the paper counts that its target, a wrong class drawn at random, was not reached, which is "
+    "not an accuracy against an adversary"
+)
+"""Note below numbers that the paper's protocol counts."""
 
 
 def attack_protocol(scores: Iterable[Score]) -> AttackProtocol | None:
@@ -54,4 +57,4 @@ def fewest_steps(scores: Iterable[Score]) -> int:
 def curve_epsilon(scores: Iterable[Score]) -> float:
     """Epsilon of the numbers that are shown over steps: the paper's, or else the largest."""
     epsilons = {score.epsilon for score in scores if score.epsilon}
-    return CURVE_EPSILON if CURVE_EPSILON in epsilons else max(epsilons, default=0.0)
+    return PAPERS_EPSILON if PAPERS_EPSILON in epsilons else max(epsilons, default=0.0)

@@ -40,7 +40,7 @@ class MaximizingSettings:
     Attributes:
         steps: Number of steps, all of which are made.
         step_size: Size of a step, in [0, 1] pixel units.
-        epsilon: Largest change of a pixel's channel; 1 or more is no bound.
+        epsilon: Largest change of a pixel's channel; 1 or more leaves it free.
         probability: Probability that the unit must exceed, under a softmax over all units.
     """
 

@@ -110,7 +110,7 @@ def assess_attack(
             largest.
 
     Raises:
-        InputError: If there is no epsilon, a column is missing, a loss is not finite, a probe is of
+        InputError: If ``tables`` is empty, a column is missing, a loss is not finite, a probe is of
             another epsilon, or the count is not one of the settings.
     """
     steps = max(settings.steps) if steps is None else steps

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
+from ..attack_numbers import PAPERS_COUNT, TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import MARKS, TableCell, legend
 from ..metric_info import WILSON_INTERVAL
 from ..model_results import ModelResults, ReportContents
@@ -47,10 +47,6 @@ HOLLOW_MARKERS = "Dsp^v"
 LETTERS = "abcdefghijkl"
 """Names of panels."""
 
-PAPERS_COUNT = (
-    "the paper counts that its target, a wrong class drawn at random, was not reached: that is no "
-    "accuracy against an adversary"
-)
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))
 
 

@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from ...contracts import Score
+from ...contracts import PAPERS_EPSILON, PAPERS_SOURCE, Score
 
 SOURCE = "arXiv 1907.07640"
 
 HENDRYCKS_ALEXNET = "AlexNet of Hendrycks & Dietterich (2019)"
 """Model by which the paper normalised mT5D. Its T5D is not published."""
-
-BLACK_BOX_SOURCE = "resnext50_32x4d"
-"""Model on which the paper made its black-box attacks."""
 
 _SUMMARY = {
     "mean_error": "mean_error_pct_unnormalised",
@@ -142,14 +139,16 @@ def _whitebox(model: str) -> Iterator[Score]:
         yield replace(attacked, epsilon=float(epsilon), steps=10, value=round(value / 100, 8))
     for steps, value in raw["whitebox_top1_accuracy_pct_by_steps"].items():
         if steps != "10":  # which the loop over epsilons gives
-            yield replace(attacked, epsilon=0.06, steps=int(steps), value=round(value / 100, 8))
+            yield replace(
+                attacked, epsilon=PAPERS_EPSILON, steps=int(steps), value=round(value / 100, 8)
+            )
 
 
 def _transfer(model: str) -> Iterator[Score]:
     """Black-box accuracy at 10 steps and each epsilon; the paper has no numbers of the source."""
     raw = _raw(model)
     facts = replace(
-        _facts(model, "transfer"), protocol="transfer-1-paper", source_model=BLACK_BOX_SOURCE
+        _facts(model, "transfer"), protocol="transfer-1-paper", source_model=PAPERS_SOURCE
     )
     clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
     yield replace(facts, metric="clean_accuracy", value=round(clean, 6))

@@ -7,13 +7,9 @@ paper's.
 
 from collections.abc import Iterable, Iterator
 
-from ...contracts import BENCHMARK_INFO, Score, epsilon_text
+from ...contracts import BENCHMARK_INFO, PAPERS_STEP, Score, epsilon_text
 from ..attack_numbers import UNDER_ATTACK, WHITE_BOX, attack_protocol
 from ..model_results import ModelResults
-
-PAPERS_STEP = 2 / 255
-"""Step of the paper's code; its text prints 2/225. Source: ``evaluate_whitebox.py`` of
-eminorhan/resnext-wsl."""
 
 PUBLISHED_ITEMS = BENCHMARK_INFO[WHITE_BOX].published_items
 RELATIVE = "epsilon is a share of each image's largest value"

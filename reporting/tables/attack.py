@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from ...contracts import Score, epsilon_text
-from ..attack_numbers import UNDER_ATTACK, attack_protocol, curve_epsilon, fewest_steps
+from ..attack_numbers import (
+    PAPERS_COUNT,
+    UNDER_ATTACK,
+    attack_protocol,
+    curve_epsilon,
+    fewest_steps,
+)
 from ..attack_numbers import WHITE_BOX as BENCHMARK
 from ..footnotes import TableCell
 from ..model_results import ModelResults, Number, ReportContents, refusals
@@ -30,9 +36,8 @@ COUNTS = {
 NOTES = (
     "target not reached, label never left: of all images, right without an attack, and this by no "
     "iterate so far; clean: right without an attack",
-    "the paper counts that its target was not reached, a wrong class drawn at random: that is no "
-    "accuracy against an adversary",
-    "whether the attack is reliable stands below",
+    PAPERS_COUNT,
+    "whether the attack is reliable: see below",
 )
 
 

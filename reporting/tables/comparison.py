@@ -12,7 +12,7 @@ from .corruption import SEVERITIES
 DIFFERENCE = "B - A"
 INTERVAL = (
     "[low, high]: 95 % interval of the difference, paired: over the images that both scored; "
-    "none where both models answer alike"
+    "not given if both models answer alike"
 )
 OF_CONDITIONS = {
     "ce": "CE % (AlexNet = 100)",

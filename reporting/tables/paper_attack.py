@@ -7,39 +7,39 @@ with other steps, starts or epsilons, or made on another model are in the tables
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ...contracts import Score
+from ...contracts import PAPERS_EPSILON, PAPERS_SOURCE, Score
 from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import TableCell, percent
 from ..model_results import ModelResults, Number, ReportContents, refusals
-from ..published.paper import BLACK_BOX_SOURCE, SOURCE, printed_table
+from ..published.paper import SOURCE, printed_table
 from ..published.paper_deviations import image_deviations, paper_deviations
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 from .transfer import weakness
 
-EPSILON = 0.06
 PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", TRANSFER: "transfer-1-paper"}
 OF_SOURCE = "source_accuracy"
 
-_MADE_ON = {"source_model": BLACK_BOX_SOURCE}
+_MADE_ON = {"source_model": PAPERS_SOURCE}
 COLUMNS: Mapping[str, Number] = {
     "black-box, 10 steps %": (
         TRANSFER,
         UNDER_ATTACK,
-        {"epsilon": EPSILON, "steps": 10, **_MADE_ON},
+        {"epsilon": PAPERS_EPSILON, "steps": 10, **_MADE_ON},
     ),
-    "white-box, 10 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": EPSILON, "steps": 10}),
-    "white-box, 50 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": EPSILON, "steps": 50}),
+    "white-box, 10 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": PAPERS_EPSILON, "steps": 10}),
+    "white-box, 50 steps %": (WHITE_BOX, UNDER_ATTACK, {"epsilon": PAPERS_EPSILON, "steps": 50}),
 }
 """Number of each column of accuracy under attack, in the table's order."""
 
 COUNT = (
     "the paper's count: right without an attack, and the attack did not reach its target, a wrong "
-    "class drawn at random; that a target is not reached is no accuracy against an adversary"
+    "class drawn at random; that a target is not reached is not an accuracy against an adversary"
 )
 MADE = (
-    f"all but ALP and Denoising at epsilon {EPSILON}, by steps of 2/255 from one start; black-box: "
-    f"made on {BLACK_BOX_SOURCE}, where its target was not reached the clean image is classified"
+    f"all but ALP and Denoising at epsilon {PAPERS_EPSILON}, by steps of 2/255 from one start; "
+    f"black-box: made on {PAPERS_SOURCE}, where its target was not reached the clean image is "
+    "classified"
 )
 COMPARATORS = (
     "Denoising (ResNet-152), feature denoising, is of another attack: targeted, epsilon 16/255, "
@@ -134,13 +134,13 @@ def _source_notes(results: ModelResults) -> Iterator[str]:
         return
     score = results.find(benchmark, OF_SOURCE, **keys)
     if score is None or score.value is None:
-        yield f"{results.name}: how {BLACK_BOX_SOURCE} itself fares under that attack is not known"
+        yield f"{results.name}: how {PAPERS_SOURCE} itself fares under that attack is not known"
         return
     yield (
-        f"{results.name}: {BLACK_BOX_SOURCE} itself is right on "
+        f"{results.name}: {PAPERS_SOURCE} itself is right on "
         f"{percent(score.value, None, None)} % under that attack"
     )
-    if warning := weakness(BLACK_BOX_SOURCE, [score]):
+    if warning := weakness(PAPERS_SOURCE, [score]):
         yield f"{results.name}: {warning}"
 
 
@@ -155,7 +155,7 @@ def _other_images(results: ModelResults) -> Iterator[str]:
 def _left_out(results: ModelResults) -> Iterator[str]:
     """Notes on attacks with a number at this epsilon that are not as in the paper."""
     for benchmark, title in ((WHITE_BOX, "white-box"), (TRANSFER, "black-box")):
-        scores = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == EPSILON]
+        scores = [s for s in results.of(benchmark, UNDER_ATTACK) if s.epsilon == PAPERS_EPSILON]
         for reason in dict.fromkeys(filter(None, map(_deviation, scores))):
             yield f"left out, {results.name}, {title}: {reason}"
 
@@ -165,6 +165,6 @@ def _deviation(score: Score) -> str:
         return f"it is by the protocol {score.protocol}, which counts otherwise"
     if words := paper_deviations(score):
         return f"it was made otherwise: {'; '.join(words)}"
-    if score.benchmark == TRANSFER and score.source_model != BLACK_BOX_SOURCE:
-        return f"it was made on {score.source_model}, not on {BLACK_BOX_SOURCE}"
+    if score.benchmark == TRANSFER and score.source_model != PAPERS_SOURCE:
+        return f"it was made on {score.source_model}, not on {PAPERS_SOURCE}"
     return ""

@@ -45,7 +45,7 @@ CLASSIFIED = {
 }
 """What is classified, by the protocol and the image that it hands on."""
 
-PAPERS_SOURCE = (
+WEAK_SOURCE = (
     "as published: of its source the paper says only that it is right on fewer than 10 % at "
     "epsilon 0.01"
 )
@@ -223,7 +223,7 @@ def _notes(attack: TransferredAttack) -> Iterator[str]:
             text = CLASSIFIED[protocol.name, protocol.handed_image]
             yield text.format(source=attack.source)
     if attack.published:
-        yield PAPERS_SOURCE
+        yield WEAK_SOURCE
 
 
 def _warnings(attack: TransferredAttack, lines: Sequence[_Line]) -> Iterator[str]:

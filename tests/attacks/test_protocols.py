@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from evaluator.attacks.protocols import PRINTED_STEP, attack_settings, check_epsilon, find_protocol
+from evaluator.attacks.protocols import attack_settings, check_epsilon, find_protocol
 from evaluator.attacks.records import SCHEMA
 from evaluator.contracts import (
     MOST_ATTEMPTS,
+    PRINTED_STEP,
     SMALLEST_FLOAT32,
     AttackKind,
     AttackProtocol,

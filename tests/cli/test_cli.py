@@ -52,7 +52,7 @@ def test_models_are_listed_for_people_and_programs(tmp_path: Path) -> None:
     assert rows["resnet50"]["weights"]["url"].endswith("resnet50-0676ba61.pth")
 
 
-def test_the_road_from_export_to_report(
+def test_every_command_from_export_to_report(
     bundle: Bundle, photos: Path, three_corrupted: Path, tmp_path: Path
 ) -> None:
     exported = run("export", "efficientnet_lite0", cwd=tmp_path)

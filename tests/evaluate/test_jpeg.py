@@ -50,7 +50,7 @@ def fast_pixels(data: bytes) -> Pixels | None:
 
 
 def all_pixels(data: bytes) -> Pixels | None:
-    """All pixels of a square file by the product's road; none where it is refused by name."""
+    """All pixels of a square file as decoded; ``None`` if it is refused by name."""
     side = 40
     try:
         return stimulus_pixels(data, LOCATION, side)

@@ -1,4 +1,4 @@
-"""A user's own models on the whole road: export, parity, score, report."""
+"""A user's own models from start to end: export, parity, score, report."""
 
 import random
 import shutil
@@ -106,7 +106,7 @@ def probabilities(run: Run) -> list[list[float]]:
     return [row["probability"] for row in rows(run)]
 
 
-def test_a_factory_walks_the_whole_road_and_its_classes_may_be_in_another_order(
+def test_a_factory_is_exported_and_scored_and_its_classes_may_be_in_another_order(
     at_home: Path, photos: Path, tmp_path: Path, exports_here: None
 ) -> None:
     told = NullProgress()

@@ -106,7 +106,7 @@ def maximize(
             without classes are sorted by name.
         steps: Number of steps; all are made.
         step_size: Step size in [0, 1] pixel units.
-        epsilon: Largest change in [0, 1] pixel units; the paper's 4 is no bound.
+        epsilon: Largest change in [0, 1] pixel units; the paper's 4 leaves it free.
         device: ``cpu`` or ``cuda:N``; if not given, a GPU if there is one.
         batch_size: Images in a batch.
         progress: Progress callback.

@@ -142,7 +142,7 @@ class Functional(nn.Module):
         return functional.linear(self.layer(images.flatten(1)), self.last)
 
 
-def test_a_layer_beside_the_road_is_not_the_last_one() -> None:
+def test_a_layer_that_the_logits_do_not_pass_is_not_the_last_one() -> None:
     assert find_penultimate(frozen(Beside()), 2, "beside").layer_name == "head"
 
 

@@ -358,7 +358,7 @@ def test_a_build_tells_its_progress_also_while_tensorrt_says_nothing(
 
 @pytest.mark.filterwarnings("ignore:.*Timing cache operations:DeprecationWarning")
 def test_measured_kernels_are_kept_for_each_version_and_device(request_: PlanRequest) -> None:
-    # TensorRT-RTX has the calls and measures nothing; that the road can be walked is what is shown.
+    # TensorRT-RTX has the calls and measures nothing; the test shows that they can be called.
     toolchain = replace(
         request_.toolchain,
         flavour=replace(RTX, keeps_timings=True),

@@ -1,4 +1,4 @@
-"""Networks of timm: their preprocessing, their weights, and the road to a bundle."""
+"""Networks of timm: their preprocessing, their weights, and their bundles."""
 
 import io
 import sys

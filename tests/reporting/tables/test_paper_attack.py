@@ -62,7 +62,7 @@ def test_the_users_models_come_first_then_all_rows_as_printed() -> None:
 def test_it_says_what_is_counted_and_how_the_others_were_attacked() -> None:
     notes = made(entry(*whitebox())).notes
     for words in (
-        "that a target is not reached is no accuracy against an adversary",
+        "that a target is not reached is not an accuracy against an adversary",
         "epsilon 16/255, step 1.6/255 at 10 steps and 1/255 beyond, the last iterate",
         "any misclassification counts",
         "would mean about 60",

@@ -16,6 +16,7 @@ from typing import Unpack, cast
 from ....attacks.transfer import check_transfer
 from ....contracts import (
     OWN_IMAGE,
+    PAPERS_SOURCE,
     NullProgress,
     Progress,
     Run,
@@ -39,7 +40,6 @@ from .runs import SavedRun, Transfer, open_targets, run_place
 from .shards import ImageConsumer, shard_work
 from .targets import OpenTarget, TransferTarget, check_adversarial_parity
 
-PAPERS_SOURCE = "resnext50_32x4d"
 PAPERS_STEPS = (10,)
 
 
