@@ -8,7 +8,6 @@ ends the process if the main thread has not. That loses no more than a kill woul
 
 import contextlib
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -17,7 +16,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..errors import printable
+from ..system.provenance import command_line
 from .console import leave_bars, say
 
 INTERRUPTED = 130
@@ -53,7 +52,7 @@ def say_interrupted() -> None:
     """Print, once, that finished work is kept, and the command that resumes."""
     if not _notice.acquire(blocking=False):
         return
-    command = shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])])
+    command = command_line()
     say(f"Interrupted. Finished work is kept; continue with the same command: {command}")
 
 

@@ -1,10 +1,6 @@
 """Images that maximize units before the last layer of a model, from photos and from noise."""
 
-import importlib.metadata
-import platform
-import shlex
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +25,7 @@ from ...errors import EngineMemoryError, InputError, lacks_memory, printable, re
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
+from ...system.provenance import command_line, package_versions
 from ..models.gradient_model import frozen_network, refuse_without_gradients
 from ..models.options import ModelOptions, NetworkOptions
 from ..models.resolve import resolve_model
@@ -315,13 +312,8 @@ def _circumstances(job: _Job) -> Circumstances:
     return Circumstances(
         host=socket.gethostname(),
         device=job.device,
-        versions={
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-            **decoder_versions(),
-            **torch_versions(),
-        },
+        versions={**package_versions(packages), **decoder_versions(), **torch_versions()},
         batch_size=job.batch_size,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])]),
+        command=command_line(),
     )

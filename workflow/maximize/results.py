@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...attacks.maximizing.maximizing import NEVER, Maximized, MaximizingSettings
 from ...attacks.maximizing.penultimate import Bounds
 from ...attacks.maximizing.similarity import Likeness, Likenesses
-from ...contracts import Device, EngineSpec, ModelSpec, Preprocessing
+from ...contracts import Device, EngineSpec, ModelSpec, Preprocessing, epsilon_text
 from ...errors import printable
 from ...reporting.figures.image_grid import Cell, Grid, png_of
 from ...storage.atomic import atomic_write_bytes
@@ -227,7 +227,7 @@ def _pixels(image: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 def _title(document: MaximizedDocument, name: str) -> tuple[str, ...]:
     model, settings, width = document.model, document.key.settings, document.key.width
-    bound = f"epsilon {in_pixels(settings.epsilon)}" if settings.epsilon < 1 else "no bound"
+    bound = f"epsilon {epsilon_text(settings.epsilon)}" if settings.epsilon < 1 else "no bound"
     goal = f"p > {criterion(settings)} under a softmax over the {width:,} units"
     content = {
         GRID: f"The iterate closest to its start (L-infinity) with {goal}; else the greatest p.",
@@ -235,7 +235,7 @@ def _title(document: MaximizedDocument, name: str) -> tuple[str, ...]:
     }[name]
     lines = [
         f"{model.name} ({model.weights}): images that maximize units before {document.key.layer}",
-        f"{content} {settings.steps:,} steps of {in_pixels(settings.step_size)}, {bound}.",
+        f"{content} {settings.steps:,} steps of {epsilon_text(settings.step_size)}, {bound}.",
     ]
     if document.impossible is not None:
         lines.append(f"It cannot be reached: {document.impossible}.")
@@ -270,17 +270,6 @@ def _probability_text(probability: float) -> str:
 
 def _last_caption(image: MaximizedImage) -> tuple[str, ...]:
     return (f"activation {image.activation_at_start:.3g} -> {image.last_activation:.3g}",)
-
-
-def in_pixels(value: float) -> str:
-    """A number in pixel units as people write it.
-
-    Example:
-        >>> in_pixels(1 / 255), in_pixels(8 / 255), in_pixels(0.01), in_pixels(4.0)
-        ('1/255', '8/255', '0.01', '4')
-    """
-    levels = round(value * 255)
-    return f"{levels}/255" if 0 < levels < 255 and value == levels / 255 else f"{value:g}"
 
 
 def criterion(settings: MaximizingSettings) -> str:

@@ -1,10 +1,6 @@
 """The default folder of a run, and the provenance of its shards."""
 
-import importlib.metadata
-import platform
-import shlex
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +12,7 @@ from ...errors import printable
 from ...evaluate.jpeg import decoder_versions
 from ...records.run import MANIFEST, check_run_folder
 from ...storage.atomic import check_place
+from ...system.provenance import command_line, package_versions
 from ..models.resolve import ResolvedModel
 from ..models.verified_engine import VerifiedEngine
 
@@ -62,12 +59,7 @@ def circumstances(
     return Provenance(
         host=socket.gethostname(),
         device=device,
-        versions={
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-            **decoder_versions(),
-            **versions,
-        },
+        versions={**package_versions(PACKAGES), **decoder_versions(), **versions},
         parity=verified.parity,
         parity_status=verified.status,
         batch_size=batch_size,
@@ -75,7 +67,7 @@ def circumstances(
         data_sha256="",
         started="",
         seconds=0.0,
-        command=shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])]),
+        command=command_line(),
         labels=None if labels is None else printable(labels.absolute()),
     )
 
