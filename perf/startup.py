@@ -38,7 +38,7 @@ app(sys.argv[1:])
 """
 
 WITHOUT_FINGERPRINTS = f"""
-from evaluator.workflow import run_data
+from evaluator.workflow.runs import run_data
 
 run_data.RunData.check = run_data.RunData._record = lambda *_, **__: None
 run_data.RunData._refuse_difference = lambda *_: None
