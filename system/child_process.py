@@ -51,13 +51,11 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
         stdout=subprocess.PIPE,
     )
     assert child.stdin is not None
-    assert child.stdout is not None
     try:
-        pickle.dump(sys.path, child.stdin)
-        pickle.dump((work, argument), child.stdin)
-        child.stdin.flush()
-        return _receive_result(child, progress)
-    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):  # the child has ended, which is noticed below
+            pickle.dump(sys.path, child.stdin)
+            pickle.dump((work, argument), child.stdin)
+            child.stdin.flush()
         return _receive_result(child, progress)
     finally:
         _end(child)
