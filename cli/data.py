@@ -81,7 +81,7 @@ def perturb(source: Source, folder: Target, **options: Any) -> None:
 
 
 def _generate(make: Callable[..., int], source: Path, folder: Path, options: dict[str, Any]) -> int:
-    """Make images with the options that are given; return their number."""
+    """Make images and return their number. Options that are not given are left to ``make``."""
     from .console import progress
 
     given = {name: value for name, value in options.items() if value is not None}

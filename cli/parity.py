@@ -67,17 +67,16 @@ def parity(model: Model, against: Path | None, json: Path | None, **options: Any
         if is_stdout(json) and not regression.passed:
             print(worse(regression), file=sys.stderr)
     passed = result.passed and (regression is None or regression.passed)
-    document = parity_document(result, regression)
-    if json is not None and not passed and _is_same_file(json, against):
+    keeps_file = not passed and _is_same_file(json, against)
+    show(tables, (None if keeps_file else json, parity_document(result, regression)))
+    if keeps_file:
         print(f"{json} is not overwritten, since this result is worse.", file=sys.stderr)
-        json = None
-    show(tables, (json, document))
     if not passed:
         raise typer.Exit(FAILED)
 
 
-def _is_same_file(json: Path, against: Path | None) -> bool:
-    return against is not None and json.exists() and json.samefile(against)
+def _is_same_file(json: Path | None, against: Path | None) -> bool:
+    return bool(json and against and json.exists() and json.samefile(against))
 
 
 def _regression_table(regression: "Regression") -> Table:
