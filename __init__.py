@@ -12,19 +12,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .workflow.attack.transfer.attack import attack_transfer
-    from .workflow.attack.whitebox import attack_whitebox
-    from .workflow.bench.bench import bench
-    from .workflow.data import corrupt_photos, perturb_photos, sample_photos
-    from .workflow.maximize.maximize import maximize
-    from .workflow.models.compile import compile_model
-    from .workflow.models.export import export_model
-    from .workflow.models.listing import list_models
-    from .workflow.models.parity import check_parity
-    from .workflow.models.parity_baseline import assert_parity
-    from .workflow.report.compare import compare
-    from .workflow.report.report import report
-    from .workflow.score import score
+    from .workflow.attack.transfer.attack import attack_transfer as attack_transfer
+    from .workflow.attack.whitebox import attack_whitebox as attack_whitebox
+    from .workflow.bench.bench import bench as bench
+    from .workflow.data import corrupt_photos as corrupt_photos
+    from .workflow.data import perturb_photos as perturb_photos
+    from .workflow.data import sample_photos as sample_photos
+    from .workflow.maximize.maximize import maximize as maximize
+    from .workflow.models.compile import compile_model as compile_model
+    from .workflow.models.export import export_model as export_model
+    from .workflow.models.listing import list_models as list_models
+    from .workflow.models.parity import check_parity as check_parity
+    from .workflow.models.parity_baseline import assert_parity as assert_parity
+    from .workflow.report.compare import compare as compare
+    from .workflow.report.report import report as report
+    from .workflow.score import score as score
 
 _MODULES = {
     "assert_parity": ".workflow.models.parity_baseline",
@@ -44,23 +46,7 @@ _MODULES = {
     "score": ".workflow.score",
 }
 
-__all__ = [
-    "assert_parity",
-    "attack_transfer",
-    "attack_whitebox",
-    "bench",
-    "check_parity",
-    "compare",
-    "compile_model",
-    "corrupt_photos",
-    "export_model",
-    "list_models",
-    "maximize",
-    "perturb_photos",
-    "report",
-    "sample_photos",
-    "score",
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,192 +1,197 @@
 """``evaluator attack whitebox`` and ``evaluator attack transfer``."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..contracts import PAPERS_SOURCE
-from .command_help import ATTACK, DATA, ENGINE, OUTPUT, Command, Group, option
+from .command_help import Command, command_group
 from .options import (
-    WEIGHTS_OPTIONS,
-    BatchSize,
-    Device,
-    Engine,
-    Json,
-    Labels,
+    BATCH_SIZE,
+    DEVICE,
+    ENGINE,
+    LABELS,
+    ON_ERROR,
+    VERIFY_DATA,
+    GraphOptions,
+    JsonOption,
     Model,
-    OnError,
-    OptionTable,
-    Precision,
-    VerifyData,
-    Words,
+    WeightsOptions,
     importable,
+    option,
     parse_fraction,
     parse_fractions,
     parse_numbers,
     takes_options,
 )
+from .report import run_and_report
 
-if TYPE_CHECKING:
-    from ..contracts import Progress, Run
+app = command_group(
+    "Attack a model and assess whether the attack is reliable.",
+    "evaluator attack whitebox resnet50 --data /data/imagenet/val --limit 1000",
+)
 
-Photos = Annotated[
-    list[Path],
-    option(
-        DATA,
-        "Validation images of ImageNet: a folder, or a tar file, which is read without "
-        "unpacking. Repeat the option for several.",
-        metavar="PATH",
-    ),
-]
-Protocol = Annotated[
-    str,
-    option(
-        ATTACK,
+
+PHOTOS = option(
+    "Data",
+    "Validation images of ImageNet: a folder, or a tar file, which is read without "
+    "unpacking. Repeat the option for several.",
+    default=...,
+    metavar="PATH",
+)
+
+
+class AttackOptions:
+    """Options of both attacks."""
+
+    protocol: str = option(
+        "Attack",
         "Preset of the attack's settings. paper: targeted at a random class, step 2/255. "
         "standard: untargeted, several restarts and losses, worst case of each image.",
+        default="paper",
         metavar="paper|standard",
-    ),
-]
-Epsilons = Annotated[
-    Words | None,
-    option(
-        ATTACK,
+    )
+    epsilons: list[str] | None = option(
+        "Attack",
         "Epsilons to attack in this call, in [0, 1], e.g. 0.01 or 8/255. Default: those of "
         "the protocol.",
+        "--epsilon",
         metavar="A,B,...",
-    ),
-]
-RelativeEpsilon = Annotated[
-    bool,
-    option(
-        ATTACK,
+        parse=parse_fractions,
+    )
+    relative_epsilon: bool = option(
+        "Attack",
         "Take epsilon as a fraction of the largest pixel value of each image.",
         "--relative-epsilon",
-    ),
-]
-Steps = Annotated[
-    Words | None,
-    option(
-        ATTACK,
+        default=False,
+    )
+    steps: list[str] | None = option(
+        "Attack",
         "Step counts to report. Default: those of the protocol; for a transferred attack with "
         "--protocol paper, 10.",
         metavar="10,20,...",
-    ),
-]
-StepSize = Annotated[
-    str | None,
-    option(
-        ATTACK,
+        parse=parse_numbers,
+    )
+    step_size: str | None = option(
+        "Attack",
         "Step size in [0, 1], e.g. 2/225, which the paper's text has. Default: that of the "
         "protocol.",
         metavar="SIZE",
-    ),
-]
-Restarts = Annotated[
-    int | None,
-    option(
-        ATTACK,
+        parse=parse_fraction,
+    )
+    restarts: int | None = option(
+        "Attack",
         "Random restarts with each loss, the first one included. Default: those of the protocol.",
         metavar="N",
-    ),
-]
-Subset = Annotated[
-    str | None,
-    option(
-        DATA,
-        "Attack every second one of the sorted images, as the paper does.",
-        metavar="every-second",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    option(DATA, "Number of images to attack, evenly spaced over all of them.", metavar="N", min=1),
-]
-Traced = Annotated[
-    int | None,
-    option(
-        ATTACK,
+    )
+    traced: int | None = option(
+        "Attack",
         "Number of images that do all steps even after a success, for the reliability "
         "diagnostics. Default: 300.",
         metavar="N",
         min=0,
-    ),
-]
-AttackSeed = Annotated[
-    int,
-    option(ATTACK, "Seed of random starts and targets, and of random weights.", metavar="N", min=0),
-]
-CheckAgainst = Annotated[
-    Path | None,
-    option(
-        ENGINE,
+    )
+    seed: int = option(
+        "Attack",
+        "Seed of random starts and targets, and of random weights.",
+        default=0,
+        metavar="N",
+        min=0,
+    )
+    subset: str | None = option(
+        "Data",
+        "Attack every second one of the sorted images, as the paper does.",
+        metavar="every-second",
+    )
+    limit: int | None = option(
+        "Data", "Number of images to attack, evenly spaced over all of them.", metavar="N", min=1
+    )
+    labels: Path | None = LABELS
+    on_error: str = ON_ERROR
+    verify_data: bool = VERIFY_DATA
+    device: str | None = DEVICE
+    batch_size: int | None = BATCH_SIZE
+    check_against: Path | None = option(
+        "Engine",
         "Run of imagenet, of the attacked model on an engine. PyTorch's predictions are "
         "compared with its predictions, and the attack stops if parity's bounds cannot explain "
         "a difference.",
         metavar="RUN",
-    ),
-]
-
-_OPTIONS: OptionTable = {
-    "protocol": (Protocol, "paper"),
-    "epsilon": (Epsilons, None),
-    "relative_epsilon": (RelativeEpsilon, False),
-    "steps": (Steps, None),
-    "step_size": (StepSize, None),
-    "restarts": (Restarts, None),
-    "traced": (Traced, None),
-    "seed": (AttackSeed, 0),
-    "subset": (Subset, None),
-    "limit": (Limit, None),
-    "labels": (Labels, None),
-    "on_error": (OnError, "fail"),
-    "verify_data": (VerifyData, False),
-    "device": (Device, None),
-    "batch_size": (BatchSize, None),
-    "check_against": (CheckAgainst, None),
-    **WEIGHTS_OPTIONS,
-}
-"""Options of both attacks."""
-
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Attack a model and assess whether the attack is reliable.",
-    epilog="evaluator attack whitebox resnet50 --data /data/imagenet/val --limit 1000",
-)
+    )
 
 
-def _keywords(options: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of the Python API for the options of both attacks."""
-    keywords = dict(options)
-    epsilon, steps, step_size = (keywords.pop(name) for name in ("epsilon", "steps", "step_size"))
-    return {
-        **keywords,
-        "epsilons": parse_fractions(epsilon, "--epsilon"),
-        "steps": parse_numbers(steps, "--steps"),
-        "step_size": None if step_size is None else parse_fraction(step_size, "--step-size"),
-    }
+class WhiteboxOptions:
+    """Options of ``attack whitebox`` only."""
+
+    data: list[Path] = PHOTOS
+    out: Path | None = option(
+        "Output", "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"
+    )
+    parity: bool = option(
+        "Engine", "On a GPU, attack only if its logits agree with those of the CPU.", default=True
+    )
+    probe: bool = option(
+        "Attack",
+        "Also run probes that test whether the attack is reliable: noise, Square, twice "
+        "the steps, and no bound. On a finished run, only the probes are run.",
+        "--probe",
+        default=False,
+    )
+    probe_images: int | None = option(
+        "Attack", "Number of images in each probe. Default: 200.", metavar="N"
+    )
+    probe_queries: int | None = option(
+        "Attack", "Queries of Square per image. Default: 1000.", metavar="N"
+    )
 
 
-def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Path | None) -> None:
-    """Attack, then report on the runs of the attack."""
-    from .console import check_outputs, is_stdout, print_tables, progress, write_json
+class TransferOptions:
+    """Options of ``attack transfer`` only."""
 
-    check_outputs(json)
-    with progress() as display:
-        runs = attack(display)
-        from ..workflow.report.report import report
-
-        result = report([run.folder for run in runs])
-        for run in runs:
-            display.note(f"Run: {run.folder}")
-    if not is_stdout(json):
-        print_tables(result.terminal_tables())
-    if json is not None:
-        write_json(json, result.document())
+    data: list[Path] = PHOTOS
+    source: str = option(
+        "Attack",
+        "Source (surrogate): the model that is attacked.",
+        default=PAPERS_SOURCE,
+        metavar="MODEL",
+    )
+    image: str | None = option(
+        "Attack",
+        "Image that the other models classify: the first iterate that succeeds, or the "
+        "last one. Default: first-hit with --protocol paper, else last.",
+        metavar="first-hit|last",
+    )
+    out: Path | None = option(
+        "Output",
+        "Folder in which each model gets a run under its name. Default: "
+        "runs/<model>/transfer-<hash>.",
+        metavar="DIR",
+    )
+    engine: str | None = ENGINE
+    source_weights: str = option(
+        "Attack",
+        "Where the weights of the source come from.",
+        default="default",
+        metavar="default|random|FILE",
+    )
+    source_crop_px: int | None = option(
+        "Attack",
+        "Side of the centre crop of the source. Default: that of its training.",
+        metavar="PX",
+    )
+    precision: str | None = GraphOptions.precision
+    parity: bool = option(
+        "Engine",
+        "Use only engines that agree with PyTorch, also on adversarial images.",
+        default=True,
+    )
+    keep: Path | None = option(
+        "Output",
+        "Folder to save the adversarial images in, without loss. Images that are already "
+        "in it are used again.",
+        metavar="DIR",
+    )
 
 
 @app.command(
@@ -194,56 +199,12 @@ def _attack_and_report(attack: "Callable[[Progress], tuple[Run, ...]]", json: Pa
     epilog="evaluator attack whitebox resnet50 --protocol standard --data /data/imagenet/val "
     "--limit 1000 --probe",
 )
-@takes_options(_OPTIONS)
-def whitebox(
-    model: Model,
-    data: Photos,
-    out: Annotated[
-        Path | None,
-        option(OUTPUT, "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"),
-    ] = None,
-    parity: Annotated[
-        bool,
-        option(ENGINE, "On a GPU, attack only if its logits agree with those of the CPU."),
-    ] = True,
-    probe: Annotated[
-        bool,
-        option(
-            ATTACK,
-            "Also run probes that test whether the attack is reliable: noise, Square, twice "
-            "the steps, and no bound. On a finished run, only the probes are run.",
-            "--probe",
-        ),
-    ] = False,
-    probe_images: Annotated[
-        int | None,
-        option(ATTACK, "Number of images in each probe. Default: 200.", metavar="N"),
-    ] = None,
-    probe_queries: Annotated[
-        int | None,
-        option(ATTACK, "Queries of Square per image. Default: 1000.", metavar="N"),
-    ] = None,
-    json: Json = None,
-    **options: Any,
-) -> None:
+@takes_options(WhiteboxOptions, JsonOption, AttackOptions, WeightsOptions)
+def whitebox(model: Model, **options: Any) -> None:
     """Attack a model with its own gradients. Run the same command again to resume."""
     from ..workflow.attack.whitebox import attack_whitebox
 
-    def attack(display: "Progress") -> "tuple[Run, ...]":
-        run = attack_whitebox(
-            model,
-            data,
-            out=out,
-            parity=parity,
-            probe=probe,
-            probe_images=probe_images,
-            probe_queries=probe_queries,
-            progress=display,
-            **_keywords(options),
-        )
-        return (run,)
-
-    _attack_and_report(attack, json)
+    run_and_report(attack_whitebox, model, **options)
 
 
 @app.command(
@@ -251,7 +212,7 @@ def whitebox(
     epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
     "--data /data/imagenet/val",
 )
-@takes_options(_OPTIONS)
+@takes_options(TransferOptions, JsonOption, AttackOptions, WeightsOptions)
 def transfer(
     models: Annotated[
         list[str],
@@ -262,77 +223,10 @@ def transfer(
             callback=lambda names: [importable(name) for name in names],
         ),
     ],
-    data: Photos,
-    source: Annotated[
-        str,
-        option(ATTACK, "Source (surrogate): the model that is attacked.", metavar="MODEL"),
-    ] = PAPERS_SOURCE,
-    image: Annotated[
-        str | None,
-        option(
-            ATTACK,
-            "Image that the other models classify: the first iterate that succeeds, or the "
-            "last one. Default: first-hit with --protocol paper, else last.",
-            metavar="first-hit|last",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        option(
-            OUTPUT,
-            "Folder in which each model gets a run under its name. Default: "
-            "runs/<model>/transfer-<hash>.",
-            metavar="DIR",
-        ),
-    ] = None,
-    engine: Engine = None,
-    source_weights: Annotated[
-        str,
-        option(ATTACK, "Where the weights of the source come from.", metavar="default|random|FILE"),
-    ] = "default",
-    source_crop_px: Annotated[
-        int | None,
-        option(
-            ATTACK,
-            "Side of the centre crop of the source. Default: that of its training.",
-            metavar="PX",
-        ),
-    ] = None,
-    precision: Precision = None,
-    parity: Annotated[
-        bool,
-        option(ENGINE, "Use only engines that agree with PyTorch, also on adversarial images."),
-    ] = True,
-    keep: Annotated[
-        Path | None,
-        option(
-            OUTPUT,
-            "Folder to save the adversarial images in, without loss. Images that are already "
-            "in it are used again.",
-            metavar="DIR",
-        ),
-    ] = None,
-    json: Json = None,
+    source: str,
     **options: Any,
 ) -> None:
     """Attack one model and let others classify the images. Run the same command again to resume."""
     from ..workflow.attack.transfer.attack import attack_transfer
 
-    def attack(display: "Progress") -> "tuple[Run, ...]":
-        return attack_transfer(
-            models,
-            data,
-            source=importable(source),
-            image=image,
-            out=out,
-            engine=engine,
-            source_weights=source_weights,
-            source_crop_px=source_crop_px,
-            precision=precision,
-            parity=parity,
-            keep=keep,
-            progress=display,
-            **_keywords(options),
-        )
-
-    _attack_and_report(attack, json)
+    run_and_report(attack_transfer, models, source=importable(source), **options)

@@ -1,76 +1,67 @@
 """``evaluator bench``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Any
 
-from ..workflow.models.options import GraphOptions
-from .command_help import DATA, ENGINE, option
-from .options import BatchSize, Device, Engine, Json, Labels, Model, takes_model_options
+from ..reporting.table import Table
+from .options import (
+    BATCH_SIZE,
+    DEVICE,
+    ENGINE,
+    LABELS,
+    GraphOptions,
+    JsonOption,
+    Model,
+    option,
+    takes_options,
+)
 
 if TYPE_CHECKING:
     from ..engine.throughput import Rate
     from ..workflow.bench.bench import Bench
 
 
-@takes_model_options(GraphOptions)
-def bench(
-    model: Model,
-    data: Annotated[
-        list[Path] | None,
-        option(
-            DATA,
-            "Images to decode, as for `evaluator score`. Default: sample photos.",
-            metavar="PATH",
-        ),
-    ] = None,
-    benchmark: Annotated[
-        str,
-        option(
-            DATA,
-            "Kind of the images: photos (imagenet), or images stored at 224 px (imagenet-c).",
-            metavar="imagenet|imagenet-c",
-        ),
-    ] = "imagenet-c",
-    labels: Labels = None,
-    engine: Engine = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    seconds: Annotated[
-        float,
-        option(ENGINE, "Time to measure for. A slow model takes longer.", metavar="SECONDS", min=1),
-    ] = 30.0,
-    json: Json = None,
-    **options: Unpack[GraphOptions],
-) -> None:
+class BenchOptions:
+    """Options of ``bench``."""
+
+    data: list[Path] | None = option(
+        "Data",
+        "Images to decode, as for `evaluator score`. Default: sample photos.",
+        metavar="PATH",
+    )
+    benchmark: str = option(
+        "Data",
+        "Kind of the images: photos (imagenet), or images stored at 224 px (imagenet-c).",
+        default="imagenet-c",
+        metavar="imagenet|imagenet-c",
+    )
+    labels: Path | None = LABELS
+    engine: str | None = ENGINE
+    device: str | None = DEVICE
+    batch_size: int | None = BATCH_SIZE
+    seconds: float = option(
+        "Engine",
+        "Time to measure for. A slow model takes longer.",
+        default=30.0,
+        metavar="SECONDS",
+        min=1,
+    )
+
+
+@takes_options(BenchOptions, JsonOption, GraphOptions)
+def bench(model: Model, json: Path | None, **options: Any) -> None:
     """Measure throughput on this machine and find the bottleneck. Does not measure accuracy."""
     from ..workflow.bench.bench import bench as measure
-    from .console import check_outputs, is_stdout, progress, write_json
+    from .console import check_outputs, progress, show
 
     check_outputs(json)
     with progress() as display:
-        result = measure(
-            model,
-            data=data,
-            benchmark=benchmark,
-            labels=labels,
-            engine=engine,
-            device=device,
-            batch_size=batch_size,
-            seconds=seconds,
-            progress=display,
-            **options,
-        )
-    if not is_stdout(json):
-        print_bench(result)
-    if json is not None:
-        write_json(json, result.document())
+        result = measure(model, progress=display, **options)
+    show([bench_table(result)], (json, result.document()))
 
 
-def print_bench(result: "Bench") -> None:
-    """Print the rate of each part, with latency, warm-up and memory in notes."""
-    from ..reporting.table import Table
-    from .console import print_tables
-
+def bench_table(result: "Bench") -> Table:
+    """The rate of each part, with latency, warm-up and memory in notes."""
     threads = f"{result.callers} caller{'s' if result.callers > 1 else ''}"
     if result.callers == 1:
         threads += f", {result.decoders} threads decode"
@@ -96,7 +87,7 @@ def print_bench(result: "Bench") -> None:
         f"{result.model} ({result.weights}): {result.engine.backend} {result.engine.precision} on "
         f"{result.device}, {versions}"
     )
-    print_tables([Table(title, ("part", "images/s", "slowest", "fastest"), rows, notes)])
+    return Table(title, ("part", "images/s", "slowest", "fastest"), rows, notes)
 
 
 def _cells(rate: "Rate") -> tuple[str, ...]:

@@ -1,78 +1,72 @@
 """``evaluator cache list`` and ``evaluator cache prune``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from .command_help import Command, Group
-from .options import Json, parse_words
+from ..errors import printable
+from ..reporting.table import Table
+from .command_help import Command, command_group
+from .options import JsonOption, option, parse_words, takes_options
 
 if TYPE_CHECKING:
     from ..workflow.cache import Entry
 
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="List or remove files in the cache. All of them can be made or downloaded again. The "
+app = command_group(
+    "List or remove files in the cache. All of them can be made or downloaded again. The "
     "environment variable EVALUATOR_CACHE sets the folder.",
-    epilog="evaluator cache list",
+    "evaluator cache list",
 )
 
 
+class PruneOptions:
+    """Options of ``cache prune``."""
+
+    older_than_days: float | None = option(
+        "Options",
+        "Remove entries last written more than DAYS days ago.",
+        "--older-than",
+        metavar="DAYS",
+        min=0,
+    )
+    rooms: list[str] | None = option(
+        "Options",
+        "Room to remove entries from: a folder of the cache, e.g. plans or weights, as "
+        "`evaluator cache list` names it. May be repeated. Without --older-than, all its "
+        "entries are removed.",
+        "--room",
+        metavar="ROOM",
+        parse=parse_words,
+    )
+    dry_run: bool = option(
+        "Options", "Show what would be removed, and remove nothing.", "--dry-run", default=False
+    )
+
+
 @app.command("list", cls=Command, epilog="evaluator cache list --json cache.json")
-def list_(json: Json = None) -> None:
+@takes_options(JsonOption)
+def list_(json: Path | None) -> None:
     """List the entries of the cache with their size, age and kind."""
     from ..workflow.cache import list_cache
-    from .console import check_outputs, is_stdout, write_json
+    from .console import check_outputs, show
 
     check_outputs(json)
     entries = list_cache()
-    if not is_stdout(json):
-        _print("Cache", entries)
-    if json is not None:
-        write_json(json, _document(entries))
+    show([_table("Cache", entries)], (json, _document(entries)))
 
 
 @app.command(cls=Command, epilog="evaluator cache prune --older-than 30 --dry-run")
-def prune(
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="DAYS", help="Remove entries last written more than DAYS days ago."
-        ),
-    ] = None,
-    room: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROOM",
-            help="Room to remove entries from: a folder of the cache, e.g. plans or weights, as "
-            "`evaluator cache list` names it. May be repeated. Without --older-than, all its "
-            "entries are removed.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
-    ] = False,
-    json: Json = None,
-) -> None:
+@takes_options(PruneOptions, JsonOption)
+def prune(dry_run: bool, json: Path | None, **options: Any) -> None:
     """Remove half-written files, and entries by age or folder."""
     from ..workflow.cache import prune_cache
-    from .console import check_outputs, is_stdout, progress, write_json
+    from .console import check_outputs, progress, show
 
     check_outputs(json)
     with progress() as display:
-        removed = prune_cache(
-            older_than_days=older_than,
-            rooms=parse_words(room, "--room"),
-            dry_run=dry_run,
-            progress=display,
-        )
-    if not is_stdout(json):
-        _print("Would be removed" if dry_run else "Removed", removed)
-    if json is not None:
-        write_json(json, _document(removed))
+        removed = prune_cache(dry_run=dry_run, progress=display, **options)
+    title = "Would be removed" if dry_run else "Removed"
+    show([_table(title, removed)], (json, _document(removed)))
 
 
 def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
@@ -90,11 +84,8 @@ def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
     return {"schema": 1, "entries": rows}
 
 
-def _print(title: str, entries: "Sequence[Entry]") -> None:
-    from ..errors import printable
-    from ..reporting.table import Table
+def _table(title: str, entries: "Sequence[Entry]") -> Table:
     from ..storage.cache import cache_folder
-    from .console import print_tables
 
     rows = tuple(
         (
@@ -110,4 +101,4 @@ def _print(title: str, entries: "Sequence[Entry]") -> None:
     note = f"{len(entries)} entries, {total / 1e6:,.1f} MB"
     header = ("room", "name", "MB", "days old", "what")
     folder = printable(cache_folder("plans").parent)
-    print_tables([Table(f"{title}, in {folder}", header, rows, (note,), words=(0, 1, 4))])
+    return Table(f"{title}, in {folder}", header, rows, (note,), words=(0, 1, 4))

@@ -1,41 +1,26 @@
-"""Help of commands: options in groups, and an example at the end.
-
-An option names its group in ``rich_help_panel``. Typer itself reads that only for help that
-rich draws, which is off here since rich would be imported for it.
-"""
+"""Help of commands: options in groups, and an example at the end."""
 
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-MODEL = "Model"
-DATA = "Data"
-ATTACK = "Attack"
-OPTIMISATION = "Optimisation"
-ENGINE = "Engine"
-OUTPUT = "Output"
-OTHER = "Options"
-GROUPS = (MODEL, DATA, ATTACK, OPTIMISATION, ENGINE, OUTPUT, OTHER)
-"""Groups of options, in the order in which help shows them."""
+from .options import GROUPS
 
 
-def option(
-    group: str, text: str, *flags: str, metavar: str | None = None, min: float | None = None
-) -> Any:
-    """An option of a command.
+class _ExampleAtEnd:
+    """Help that ends with the ``epilog``, an example."""
 
-    Args:
-        group: Group that help shows it in.
-        text: Help of the option.
-        flags: Names of the option. Without any, its name is that of the parameter.
-        metavar: Name of its value in help.
-        min: Smallest value.
-    """
-    return typer.Option(*flags, metavar=metavar, min=min, help=text, rich_help_panel=group)
+    epilog: str | None
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the example."""
+        if self.epilog:
+            with formatter.section("Example"):
+                formatter.write(f"  {self.epilog}\n")  # on one line, so that it can be copied
 
 
-class Command(TyperCommand):
+class Command(_ExampleAtEnd, TyperCommand):
     """A command whose help has its options in groups and ends with its ``epilog``, an example."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -48,26 +33,24 @@ class Command(TyperCommand):
             if parameter.param_type_name == "argument":
                 sections["Arguments"].append(record)
             else:
-                sections[getattr(parameter, "rich_help_panel", None) or OTHER].append(record)
+                sections[getattr(parameter, "rich_help_panel", None) or "Options"].append(record)
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the example."""
-        _write_example(self.epilog, formatter)
 
-
-class Group(TyperGroup):
+class Group(_ExampleAtEnd, TyperGroup):
     """A group of commands whose help ends with its ``epilog``, an example."""
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the example."""
-        _write_example(self.epilog, formatter)
 
+def command_group(text: str, example: str) -> typer.Typer:
+    """A group of commands.
 
-def _write_example(example: str | None, formatter: Any) -> None:
-    if example:
-        with formatter.section("Example"):
-            formatter.write(f"  {example}\n")  # on one line, so that it can be copied
+    Args:
+        text: Help of the group.
+        example: Example at the end of its help.
+    """
+    return typer.Typer(
+        cls=Group, no_args_is_help=True, rich_markup_mode=None, help=text, epilog=example
+    )

@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from ..errors import OutputError, reason_of
+from ..reporting.table import Table
 from ..storage.atomic import atomic_write_bytes, check_place
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import TaskID
-
-    from ..reporting.table import Table
 
 PLAIN_SECONDS = 5.0
 """Time between two lines of progress if standard error is not a terminal."""
@@ -71,9 +68,7 @@ class TerminalProgress:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
 
@@ -197,28 +192,17 @@ class _Stdout:
         except OSError as error:
             # The buffered rest would fail a second time when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            self._failure = _output_failure(error)
+            self._failure = OutputError(
+                f"Standard output cannot be written: {reason_of(error)}. Redirect it elsewhere."
+            )
+            if isinstance(error, BrokenPipeError):
+                self._failure = SystemExit(1)
             raise self._failure from error
-
-
-def _output_failure(error: OSError) -> OutputError | SystemExit:
-    if isinstance(error, BrokenPipeError):
-        return SystemExit(1)
-    return OutputError(
-        f"Standard output cannot be written: {reason_of(error)}. Redirect it elsewhere."
-    )
 
 
 def progress() -> "TerminalProgress | PlainProgress":
     """Bars if standard error is a terminal, lines if not."""
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
-
-
-def print_tables(tables: "Iterable[Table]") -> None:
-    """Print tables with their notes."""
-    console = _console()
-    for table in tables:
-        _print_table(console, table)
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -244,45 +228,47 @@ def check_outputs(*paths: Path | None) -> None:
             check_place(path)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically; ``-`` is standard output.
+def show(tables: Iterable[Table], *files: tuple[Path | None, Any]) -> None:
+    """Print tables, unless a file is standard output, and write the files.
+
+    Args:
+        tables: Tables to print.
+        files: Path of each file, ``None`` if it is not given, and its content: a text, or a
+            document that is written as JSON. ``-`` is standard output.
 
     Raises:
-        OutputError: If the file cannot be written.
+        OutputError: If a file cannot be written.
     """
-    if is_stdout(path):
-        sys.stdout.write(text)
-    else:
-        atomic_write_bytes(path, text.encode())
+    if not any(is_stdout(path) for path, _ in files):
+        print_tables(tables)
+    for path, content in files:
+        if path is None:
+            continue
+        text = content
+        if not isinstance(content, str):
+            text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        if is_stdout(path):
+            sys.stdout.write(text)
+        else:
+            atomic_write_bytes(path, text.encode())
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write a document as JSON; ``-`` is standard output.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=WIDE_COLUMNS)
-
-
-def _print_table(console: "Console", table: "Table") -> None:
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables with their notes."""
     from rich import box
+    from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, name in enumerate(table.header):
-        grid.add_column(Text(name), justify="left" if position in table.words else "right")
-    for row in table.rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(Text(table.title, style="bold"))
-    console.print(grid)
-    for note in table.notes:
-        console.print(Text(note), soft_wrap=True)
-    console.print()
+    console = Console(width=None if sys.stdout.isatty() else WIDE_COLUMNS)
+    for table in tables:
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for position, name in enumerate(table.header):
+            grid.add_column(Text(name), justify="left" if position in table.words else "right")
+        for row in table.rows:
+            grid.add_row(*(Text(cell) for cell in row))
+        console.print(Text(table.title, style="bold"))
+        console.print(grid)
+        for note in table.notes:
+            console.print(Text(note), soft_wrap=True)
+        console.print()

@@ -1,39 +1,55 @@
 """``evaluator data sample``, ``evaluator data corrupt`` and ``evaluator data perturb``."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .command_help import DATA, ENGINE, Command, Group, option
-from .options import Corruptions, Perturbations, Severities, parse_numbers, parse_words
+from .command_help import Command, command_group
+from .options import CORRUPTIONS, PERTURBATIONS, SEVERITIES, option, takes_options
 
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Create sample photos, corrupted images and perturbed videos. Reports mark numbers of "
+app = command_group(
+    "Create sample photos, corrupted images and perturbed videos. Reports mark numbers of "
     "generated data.",
-    epilog="evaluator data sample photos",
+    "evaluator data sample photos",
 )
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the result.")]
 Source = Annotated[
-    Path,
-    typer.Argument(metavar="SOURCE", help="Folder of clean photos, in class folders."),
+    Path, typer.Argument(metavar="SOURCE", help="Folder of clean photos, in class folders.")
 ]
-Seed = Annotated[
-    int,
-    option(DATA, "Seed of the noise. The same seed gives the same bytes.", metavar="N", min=0),
-]
-Limit = Annotated[
-    int | None,
-    option(DATA, "Number of photos to use, evenly spaced over all of them.", metavar="N", min=1),
-]
-Workers = Annotated[
-    int | None,
-    option(ENGINE, "Number of processes. Default: one per core.", metavar="N", min=1),
-]
+
+
+class CorruptionOptions:
+    """Options of ``data corrupt``."""
+
+    corruptions: list[str] | None = CORRUPTIONS
+    severities: list[str] | None = SEVERITIES
+
+
+class PerturbationOptions:
+    """Options of ``data perturb``."""
+
+    perturbations: list[str] | None = PERTURBATIONS
+
+
+class GenerationOptions:
+    """Options of commands that make images of photos."""
+
+    seed: int = option(
+        "Data",
+        "Seed of the noise. The same seed gives the same bytes.",
+        default=0,
+        metavar="N",
+        min=0,
+    )
+    limit: int | None = option(
+        "Data", "Number of photos to use, evenly spaced over all of them.", metavar="N", min=1
+    )
+    workers: int | None = option(
+        "Engine", "Number of processes. Default: one per core.", metavar="N", min=1
+    )
 
 
 @app.command(cls=Command, epilog="evaluator data sample photos")
@@ -41,73 +57,40 @@ def sample(folder: Target) -> None:
     """Write twenty labelled photos into class folders."""
     from ..workflow.data import sample_photos
 
-    count = sample_photos(folder)
-    print(
-        f"{count} photos in {folder}. Score them with: evaluator score MODEL imagenet "
-        f"--data {folder}"
-    )
+    _print_made(sample_photos(folder), "photos", folder, "imagenet")
 
 
-@app.command(
-    cls=Command,
-    epilog="evaluator data corrupt photos photos-c --corruptions fog,snow",
-)
-def corrupt(
-    source: Source,
-    folder: Target,
-    corruptions: Corruptions = None,
-    severities: Severities = None,
-    seed: Seed = 0,
-    limit: Limit = None,
-    workers: Workers = None,
-) -> None:
+@app.command(cls=Command, epilog="evaluator data corrupt photos photos-c --corruptions fog,snow")
+@takes_options(CorruptionOptions, GenerationOptions)
+def corrupt(source: Source, folder: Target, **options: Any) -> None:
     """Make corrupted photos as in ImageNet-C, marked as generated."""
-    from ..evaluate.layouts import CORRUPTIONS, SEVERITIES
     from ..workflow.data import corrupt_photos
-    from .console import progress
 
-    with progress() as display:
-        count = corrupt_photos(
-            source,
-            folder,
-            corruptions=parse_words(corruptions, "--corruptions") or CORRUPTIONS,
-            severities=parse_numbers(severities, "--severities") or SEVERITIES,
-            seed=seed,
-            limit=limit,
-            workers=workers,
-            progress=display,
-        )
-    print(
-        f"{count} corrupted photos in {folder}. Score them with: evaluator score MODEL "
-        f"imagenet-c --data {folder}"
-    )
+    count = _generate(corrupt_photos, source, folder, options)
+    _print_made(count, "corrupted photos", folder, "imagenet-c")
 
 
 @app.command(cls=Command, epilog="evaluator data perturb photos photos-p --perturbations tilt")
-def perturb(
-    source: Source,
-    folder: Target,
-    perturbations: Perturbations = None,
-    seed: Seed = 0,
-    limit: Limit = None,
-    workers: Workers = None,
-) -> None:
+@takes_options(PerturbationOptions, GenerationOptions)
+def perturb(source: Source, folder: Target, **options: Any) -> None:
     """Make perturbed videos as in ImageNet-P, marked as generated."""
-    from ..evaluate.generate.sequences import PERTURBATIONS
     from ..workflow.data import perturb_photos
+
+    count = _generate(perturb_photos, source, folder, options)
+    _print_made(count, "perturbed sequences", folder, "imagenet-p")
+
+
+def _generate(make: Callable[..., int], source: Path, folder: Path, options: dict[str, Any]) -> int:
+    """Make images and return their number. Options that are not given are left to ``make``."""
     from .console import progress
 
+    given = {name: value for name, value in options.items() if value is not None}
     with progress() as display:
-        count = perturb_photos(
-            source,
-            folder,
-            perturbations=parse_words(perturbations, "--perturbations") or tuple(PERTURBATIONS),
-            seed=seed,
-            limit=limit,
-            workers=workers,
-            progress=display,
-        )
+        return make(source, folder, progress=display, **given)
+
+
+def _print_made(count: int, noun: str, folder: Path, benchmark: str) -> None:
     print(
-        f"{count} perturbed sequences in {folder}. Score them with: evaluator score MODEL "
-        f"imagenet-p --data {folder}"
+        f"{count} {noun} in {folder}. Score them with: evaluator score MODEL {benchmark} "
+        f"--data {folder}"
     )

@@ -50,10 +50,9 @@ def watch_interrupts() -> None:
 
 def say_interrupted() -> None:
     """Print, once, that finished work is kept, and the command that resumes."""
-    if not _notice.acquire(blocking=False):
-        return
-    command = command_line()
-    say(f"Interrupted. Finished work is kept; continue with the same command: {command}")
+    if _notice.acquire(blocking=False):
+        command = command_line()
+        say(f"Interrupted. Finished work is kept; continue with the same command: {command}")
 
 
 def leave(code: int) -> NoReturn:
@@ -82,19 +81,14 @@ def _unblock_signals() -> None:
 
 def _reset_child() -> None:
     """In a forked child: its signals would otherwise reach the thread of its parent, and end it."""
-    _restore_handlers()
+    if _sockets:
+        signal.set_wakeup_fd(-1)
+        for number, action in _previous_handlers.items():
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, action)
+        while _sockets:
+            _sockets.pop().close()
     _unblock_signals()
-
-
-def _restore_handlers() -> None:
-    if not _sockets:
-        return
-    signal.set_wakeup_fd(-1)
-    for number, action in _previous_handlers.items():
-        if signal.getsignal(number) is _interrupt:
-            signal.signal(number, action)
-    while _sockets:
-        _sockets.pop().close()
 
 
 def _end_after_patience(signals: socket.socket) -> None:

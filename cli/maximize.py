@@ -1,85 +1,79 @@
 """``evaluator maximize``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Any
 
-from ..workflow.models.options import NetworkOptions
-from .command_help import DATA, MODEL, OPTIMISATION, OUTPUT, option
+from ..reporting.table import Table
 from .options import (
-    BatchSize,
-    Device,
-    Labels,
+    BATCH_SIZE,
+    DEVICE,
+    LABELS,
     Model,
+    NetworkOptions,
+    option,
     parse_fraction,
     parse_numbers,
-    takes_model_options,
+    takes_options,
 )
 
 if TYPE_CHECKING:
     from ..attacks.maximizing.similarity import Likeness
-    from ..reporting.table import Table
     from ..workflow.maximize.results import MaximizedDocument
 
 
-@takes_model_options(NetworkOptions)
-def maximize(
-    model: Model,
-    out: Annotated[
-        Path,
-        option(
-            OUTPUT,
-            "New folder for the grids of images, the arrays and maximized.json.",
-            metavar="DIR",
-        ),
-    ],
-    units: Annotated[
-        list[str] | None,
-        option(
-            MODEL,
-            "Units of the penultimate layer. Default: the six units of the paper, for a layer of "
-            "2048 units; for another layer, units that are drawn in the same way.",
-            metavar="A,B,...",
-        ),
-    ] = None,
-    start: Annotated[
-        list[str] | None,
-        option(
-            DATA,
-            "Initial image: a photo, or noise. May be repeated. Default: two photos and the "
-            "paper's noise.",
-            metavar="PHOTO|noise",
-        ),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        option(
-            DATA,
-            "Folder or tar file whose first two photos are initial images. Repeat the option "
-            "for several. Default: the sample photos.",
-            metavar="PATH",
-        ),
-    ] = None,
-    labels: Labels = None,
-    steps: Annotated[
-        int,
-        option(OPTIMISATION, "Number of steps, all of which are made.", metavar="N", min=1),
-    ] = 500,
-    step_size: Annotated[
-        str,
-        option(OPTIMISATION, "Step size, for pixels in [0, 1].", metavar="SIZE"),
-    ] = "1/255",
-    epsilon: Annotated[
-        str,
-        option(
-            OPTIMISATION,
-            "Largest change of a pixel in [0, 1]. From 1 on, the change is unlimited.",
-            metavar="SIZE",
-        ),
-    ] = "4",
-    device: Device = None,
-    batch_size: BatchSize = None,
-    **options: Unpack[NetworkOptions],
-) -> None:
+class MaximizeOptions:
+    """Options of ``maximize``."""
+
+    out: Path = option(
+        "Output",
+        "New folder for the grids of images, the arrays and maximized.json.",
+        default=...,
+        metavar="DIR",
+    )
+    units: list[str] | None = option(
+        "Model",
+        "Units of the penultimate layer. Default: the six units of the paper, for a layer of "
+        "2048 units; for another layer, units that are drawn in the same way.",
+        metavar="A,B,...",
+        parse=parse_numbers,
+    )
+    starts: list[str] | None = option(
+        "Data",
+        "Initial image: a photo, or noise. May be repeated. Default: two photos and the "
+        "paper's noise.",
+        "--start",
+        metavar="PHOTO|noise",
+    )
+    data: list[Path] | None = option(
+        "Data",
+        "Folder or tar file whose first two photos are initial images. Repeat the option "
+        "for several. Default: the sample photos.",
+        metavar="PATH",
+    )
+    labels: Path | None = LABELS
+    steps: int = option(
+        "Optimisation", "Number of steps, all of which are made.", default=500, metavar="N", min=1
+    )
+    step_size: str = option(
+        "Optimisation",
+        "Step size, for pixels in [0, 1].",
+        default="1/255",
+        metavar="SIZE",
+        parse=parse_fraction,
+    )
+    epsilon: str = option(
+        "Optimisation",
+        "Largest change of a pixel in [0, 1]. From 1 on, the change is unlimited.",
+        default="4",
+        metavar="SIZE",
+        parse=parse_fraction,
+    )
+    device: str | None = DEVICE
+    batch_size: int | None = BATCH_SIZE
+
+
+@takes_options(MaximizeOptions, NetworkOptions)
+def maximize(model: Model, **options: Any) -> None:
     """Make images that maximize units of the penultimate layer.
 
     Figures 2 and 3 of the paper show such images. Run the same command again to resume.
@@ -88,29 +82,14 @@ def maximize(
     from .console import print_tables, progress
 
     with progress() as display:
-        result = make(
-            model,
-            out=out,
-            units=parse_numbers(units, "--units"),
-            starts=start or None,
-            data=data or None,
-            labels=labels,
-            steps=steps,
-            step_size=parse_fraction(step_size, "--step-size"),
-            epsilon=parse_fraction(epsilon, "--epsilon"),
-            device=device,
-            batch_size=batch_size,
-            progress=display,
-            **options,
-        )
+        result = make(model, progress=display, **options)
         if not result.created:
             display.note("The same images were made before; the existing files are used.")
         display.note(f"Grids, arrays and maximized.json: {result.folder}")
     print_tables([_images_table(result.document), _likeness_table(result.document)])
 
 
-def _images_table(document: "MaximizedDocument") -> "Table":
-    from ..reporting.table import Table
+def _images_table(document: "MaximizedDocument") -> Table:
     from ..workflow.maximize.results import criterion
 
     reached = sum(image.reached for image in document.images)
@@ -147,9 +126,7 @@ def _images_table(document: "MaximizedDocument") -> "Table":
     return Table(title, header, rows, tuple(notes))
 
 
-def _likeness_table(document: "MaximizedDocument") -> "Table":
-    from ..reporting.table import Table
-
+def _likeness_table(document: "MaximizedDocument") -> Table:
     similarities = [
         *(
             (f"units, from {start.name}", likeness)

@@ -1,19 +1,19 @@
 """``evaluator models``."""
 
-from .options import Json
+from pathlib import Path
+
+from ..reporting.table import Table
+from .options import JsonOption, takes_options
 
 
-def models(json: Json = None) -> None:
+@takes_options(JsonOption)
+def models(json: Path | None) -> None:
     """List the models that are known by name."""
-    from ..reporting.table import Table
     from ..workflow.models.listing import list_models
-    from .console import is_stdout, print_tables, write_json
+    from .console import check_outputs, show
 
+    check_outputs(json)
     rows = list_models()
-    if json is not None:
-        write_json(json, {"schema": 1, "models": [row.document() for row in rows]})
-        if is_stdout(json):
-            return
     header = ("model", "parameters M", "GMAC", "input px", "weights", "licence")
     cells = tuple(
         (
@@ -31,4 +31,5 @@ def models(json: Json = None) -> None:
         "Also your own model: package.module:callable that returns a network, or FILE.onnx, with a "
         "description (docs/own-models.md).",
     )
-    print_tables([Table("Models", header, cells, notes, words=(0, 4, 5))])
+    table = Table("Models", header, cells, notes, words=(0, 4, 5))
+    show([table], (json, {"schema": 1, "models": [row.document() for row in rows]}))

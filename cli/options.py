@@ -1,21 +1,147 @@
-"""Options that several commands share, each written once."""
+"""Options: how a command gets them, and those that several commands share."""
 
-import functools
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
 from ..errors import InputError
-from ..workflow.models.options import GraphOptions, NetworkOptions, WeightsOptions
-from .command_help import DATA, ENGINE, MODEL, OUTPUT, option
 
-OptionTable = dict[str, tuple[Any, object]]
-"""Type and default of each option, by the name of its parameter."""
+HelpGroup = Literal["Model", "Data", "Attack", "Optimisation", "Engine", "Output", "Options"]
+GROUPS = get_args(HelpGroup)
+"""Groups of options, in the order in which help shows them."""
+
+
+def takes_options(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command that gets the options of these classes as keywords.
+
+    Typer reads the options of a command from its signature, so the decorator adds them there. The
+    command itself names only those that it uses, without a default; the rest are its ``**options``.
+
+    Args:
+        classes: Classes whose attributes are made by ``option``, in the order of the help.
+    """
+    options = {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=getattr(holder, name), annotation=kind
+        )
+        for holder in classes
+        for name, kind in get_type_hints(holder).items()
+    }
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        arguments = [
+            parameter
+            for name, parameter in signature.parameters.items()
+            if name not in options and parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        parameters = [*arguments, *options.values()]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def option(
+    group: HelpGroup,
+    text: str,
+    *flags: str,
+    default: Any = None,
+    metavar: str | None = None,
+    min: float | None = None,
+    parse: Callable[[Any, str], Any] | None = None,
+) -> Any:
+    """An option: an attribute of a class for ``takes_options``, with the type that Typer reads.
+
+    It names its group in ``rich_help_panel``. Typer itself reads that only for help that rich
+    draws, which is off here since rich would be imported for it.
+
+    Args:
+        group: Group that help shows it in.
+        text: Help of the option.
+        flags: Names of the option. Without any, its name is that of the attribute, and a ``bool``
+            also has a ``--no-`` form.
+        default: Its value if it is not given; ``...`` if it must be given.
+        metavar: Name of its value in help.
+        min: Smallest value.
+        parse: Function that converts a given value; its second argument is the option's name.
+    """
+
+    def convert(parameter: typer.CallbackParam, value: Any) -> Any:
+        return value if parse is None or value is None else parse(value, parameter.opts[0])
+
+    return typer.Option(
+        default,
+        *flags,
+        metavar=metavar,
+        min=min,
+        callback=convert,
+        help=text,
+        rich_help_panel=group,
+    )
+
+
+def parse_words(values: Sequence[str], option: str) -> list[str]:
+    """Words of an option that may be repeated and may hold several words with commas between.
+
+    Raises:
+        InputError: If there is no word.
+
+    Example:
+        >>> parse_words(["fog,snow", "frost"], "--corruptions")
+        ['fog', 'snow', 'frost']
+    """
+    words = [word.strip() for value in values for word in value.split(",") if word.strip()]
+    if not words:
+        raise InputError(
+            f"{option} is empty. Give one value, several with commas between, or omit the option."
+        )
+    return words
+
+
+def parse_numbers(values: Sequence[str], option: str) -> list[int]:
+    """Whole numbers of an option, separated like those of ``parse_words``.
+
+    Raises:
+        InputError: If there is no number, or something else.
+    """
+    words = parse_words(values, option)
+    for word in words:
+        if not word.isdecimal():
+            raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
+    return [int(word) for word in words]
+
+
+def parse_fraction(text: str, option: str) -> float:
+    """A number such as 0.01 or 8/255.
+
+    Raises:
+        InputError: If the text is neither.
+
+    Example:
+        >>> parse_fraction("8/255", "--epsilon") == 8 / 255, parse_fraction("4", "--epsilon")
+        (True, 4.0)
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
+
+
+def parse_fractions(values: Sequence[str], option: str) -> list[float]:
+    """Numbers or fractions of an option, separated like those of ``parse_words``.
+
+    Raises:
+        InputError: If there is no number, or something else.
+    """
+    return [parse_fraction(word, option) for word in parse_words(values, option)]
 
 
 def importable(model: str) -> str:
@@ -40,242 +166,104 @@ Model = Annotated[
         callback=importable,
     ),
 ]
-Weights = Annotated[
-    str,
-    option(
-        MODEL,
+
+
+class WeightsOptions:
+    """Options of commands that attack a model."""
+
+    weights: str = option(
+        "Model",
         "Where the weights come from. FILE is a checkpoint of torch.save or safetensors.",
+        default="default",
         metavar="default|random|FILE",
-    ),
-]
-Seed = Annotated[int, option(MODEL, "Seed of random weights.", metavar="N", min=0)]
-CropPx = Annotated[
-    int | None,
-    option(
-        MODEL,
+    )
+    crop_px: int | None = option(
+        "Model",
         "Side of the centre crop. Default: that of training; reports mark any other.",
         metavar="PX",
-    ),
-]
-Description = Annotated[
-    Path | None,
-    option(
-        MODEL,
+    )
+    description: Path | None = option(
+        "Model",
         "Description of your own model: its preprocessing and its classes.",
         metavar="FILE.toml",
-    ),
-]
-Classes = Annotated[
-    Path | None,
-    option(
-        MODEL,
+    )
+    classes: Path | None = option(
+        "Model",
         "Classes of the model's outputs, one per line: a WordNet ID, a class index, or - for "
         "none of ImageNet's classes.",
         metavar="FILE",
-    ),
-]
-Precision = Annotated[
-    str | None,
-    option(
-        MODEL,
+    )
+
+
+class NetworkOptions(WeightsOptions):
+    """Options of commands that run a network."""
+
+    seed: int = option("Model", "Seed of random weights.", default=0, metavar="N", min=0)
+
+
+class GraphOptions(NetworkOptions):
+    """Options of commands that run a network or the graph that is exported from it."""
+
+    precision: str | None = option(
+        "Model",
         "Precision that the exported graph computes in. Default: fp32.",
         metavar="fp32|fp16|bf16",
-    ),
-]
-InputKind = Annotated[
-    str | None,
-    option(
-        MODEL,
+    )
+    input_kind: str | None = option(
+        "Model",
         "Input of the exported graph: uint8 pixels, or float32 images in [0, 1]. Default: pixels.",
         "--input",
         metavar="pixels|images",
-    ),
-]
-WEIGHTS_OPTIONS: OptionTable = {
-    "weights": (Weights, "default"),
-    "crop_px": (CropPx, None),
-    "description": (Description, None),
-    "classes": (Classes, None),
-}
-_NETWORK_OPTIONS: OptionTable = {**WEIGHTS_OPTIONS, "seed": (Seed, 0)}
-_GRAPH_OPTIONS: OptionTable = {
-    **_NETWORK_OPTIONS,
-    "precision": (Precision, None),
-    "input_kind": (InputKind, None),
-}
+    )
 
 
-def takes_options(options: OptionTable) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command that gets these options as keywords, by ``**``.
+class JsonOption:
+    """The file for the result, of commands that have one."""
 
-    Typer reads the options of a command from its signature, so the decorator adds them there.
-
-    Args:
-        options: Type and default of each option.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command)
-        parameters = [
-            *(p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD),
-            *(
-                inspect.Parameter(
-                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-                )
-                for name, (annotation, default) in options.items()
-            ),
-        ]
-
-        @functools.wraps(command)
-        def run(*args: Any, **kwargs: Any) -> None:
-            command(*args, **kwargs)
-
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
-        del run.__wrapped__  # Typer would read the annotations of the command itself
-        return run
-
-    return decorate
+    json: Path | None = option(
+        "Output", "Write the result as JSON; - is standard output.", metavar="FILE"
+    )
 
 
-def takes_model_options(
-    kind: type[WeightsOptions],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command that gets the options of ``kind`` as ``**options``."""
-    tables = {
-        WeightsOptions: WEIGHTS_OPTIONS,
-        NetworkOptions: _NETWORK_OPTIONS,
-        GraphOptions: _GRAPH_OPTIONS,
-    }
-    return takes_options(tables[kind])
-
-
-Engine = Annotated[
-    str | None,
-    option(
-        ENGINE,
-        "Engine that runs the model. Default: onnxruntime, or torch if onnxruntime is not "
-        "available or fails parity.",
-        metavar="onnxruntime|openvino|torch",
-    ),
-]
-Device = Annotated[
-    str | None,
-    option(
-        ENGINE,
-        "Device that the model runs on. Default: a GPU if there is one.",
-        metavar="cpu|cuda:N",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    option(ENGINE, "Images per batch.", metavar="N", min=1),
-]
-Labels = Annotated[
-    Path | None,
-    option(
-        DATA,
-        "List with the classes of ImageNet's validation images, if they are not in class folders.",
-        metavar="FILE",
-    ),
-]
-OnError = Annotated[
-    str,
-    option(
-        DATA,
-        "What to do with a file that cannot be read or decoded. Reports count skipped files.",
-        metavar="fail|skip",
-    ),
-]
-VerifyData = Annotated[
-    bool,
-    option(
-        DATA,
-        "Compare every image with those of an existing run, not only a sample.",
-        "--verify-data",
-    ),
-]
-Json = Annotated[
-    Path | None,
-    option(OUTPUT, "Write the result as JSON; - is standard output.", "--json", metavar="FILE"),
-]
-Words = list[str]
-Corruptions = Annotated[
-    Words | None,
-    option(DATA, "Corruptions to use in this call. Default: all.", metavar="A,B,..."),
-]
-Perturbations = Annotated[
-    Words | None,
-    option(
-        DATA,
-        "Perturbations of ImageNet-P to use in this call. Default: all ten.",
-        metavar="A,B,...",
-    ),
-]
-Severities = Annotated[
-    Words | None,
-    option(DATA, "Severities to use in this call. Default: 1 to 5.", metavar="1,2,..."),
-]
-
-
-def parse_words(values: Sequence[str] | None, option: str) -> list[str] | None:
-    """Words of an option that may be repeated and may hold several words with commas between.
-
-    Returns:
-        The words; ``None`` if the option is not given.
-
-    Raises:
-        InputError: If the option is given without a word.
-
-    Example:
-        >>> parse_words(["fog,snow", "frost"], "--corruptions")
-        ['fog', 'snow', 'frost']
-    """
-    if not values:  # Typer gives an empty list for an option that is not given
-        return None
-    words = [word.strip() for value in values for word in value.split(",") if word.strip()]
-    if not words:
-        raise InputError(
-            f"{option} is empty. Give one value, several with commas between, or omit the option."
-        )
-    return words
-
-
-def parse_numbers(values: Sequence[str] | None, option: str) -> list[int] | None:
-    """Whole numbers of an option, separated like those of ``parse_words``.
-
-    Raises:
-        InputError: If the option is given without a number, or with something else.
-    """
-    words = parse_words(values, option)
-    for word in words or ():
-        if not word.isdecimal():
-            raise InputError(f"{option} takes whole numbers such as 1,2,3; got {word!r}.")
-    return None if words is None else [int(word) for word in words]
-
-
-def parse_fraction(text: str, option: str) -> float:
-    """A number such as 0.01 or 8/255.
-
-    Raises:
-        InputError: If the text is neither.
-
-    Example:
-        >>> parse_fraction("8/255", "--epsilon") == 8 / 255, parse_fraction("4", "--epsilon")
-        (True, 4.0)
-    """
-    numerator, slash, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{option} takes a number such as 0.01 or 8/255; got {text!r}.") from error
-
-
-def parse_fractions(values: Sequence[str] | None, option: str) -> list[float] | None:
-    """Numbers or fractions of an option, separated like those of ``parse_words``.
-
-    Raises:
-        InputError: If the option is given without a number, or with something else.
-    """
-    words = parse_words(values, option)
-    return None if words is None else [parse_fraction(word, option) for word in words]
+ENGINE = option(
+    "Engine",
+    "Engine that runs the model. Default: onnxruntime, or torch if onnxruntime is not "
+    "available or fails parity.",
+    metavar="onnxruntime|openvino|torch",
+)
+DEVICE = option(
+    "Engine", "Device that the model runs on. Default: a GPU if there is one.", metavar="cpu|cuda:N"
+)
+BATCH_SIZE = option("Engine", "Images per batch.", metavar="N", min=1)
+LABELS = option(
+    "Data",
+    "List with the classes of ImageNet's validation images, if they are not in class folders.",
+    metavar="FILE",
+)
+ON_ERROR = option(
+    "Data",
+    "What to do with a file that cannot be read or decoded. Reports count skipped files.",
+    default="fail",
+    metavar="fail|skip",
+)
+VERIFY_DATA = option(
+    "Data",
+    "Compare every image with those of an existing run, not only a sample.",
+    "--verify-data",
+    default=False,
+)
+CORRUPTIONS = option(
+    "Data", "Corruptions to use in this call. Default: all.", metavar="A,B,...", parse=parse_words
+)
+SEVERITIES = option(
+    "Data",
+    "Severities to use in this call. Default: 1 to 5.",
+    metavar="1,2,...",
+    parse=parse_numbers,
+)
+PERTURBATIONS = option(
+    "Data",
+    "Perturbations of ImageNet-P to use in this call. Default: all ten.",
+    metavar="A,B,...",
+    parse=parse_words,
+)

@@ -2,13 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..workflow.models.options import GraphOptions
-from .command_help import DATA, option
-from .options import BatchSize, Device, Engine, Json, Model, takes_model_options
+from ..reporting.table import Table
+from .options import (
+    BATCH_SIZE,
+    DEVICE,
+    ENGINE,
+    GraphOptions,
+    JsonOption,
+    Model,
+    option,
+    takes_options,
+)
 
 if TYPE_CHECKING:
     from ..contracts import Gate, ParityResult
@@ -18,31 +26,26 @@ FAILED = 3
 MOST_FLIPS = 5
 
 
-@takes_model_options(GraphOptions)
-def parity(
-    model: Model,
-    data: Annotated[
-        Path | None,
-        option(
-            DATA,
-            "Photos to compare on, in class folders or flat. Default: sample photos.",
-            metavar="DIR",
-        ),
-    ] = None,
-    engine: Engine = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    against: Annotated[
-        Path | None,
-        option(
-            DATA,
-            "Result of an earlier call with --json. Fail if the agreement has got worse.",
-            metavar="FILE",
-        ),
-    ] = None,
-    json: Json = None,
-    **options: Unpack[GraphOptions],
-) -> None:
+class ParityOptions:
+    """Options of ``parity``."""
+
+    data: Path | None = option(
+        "Data",
+        "Photos to compare on, in class folders or flat. Default: sample photos.",
+        metavar="DIR",
+    )
+    engine: str | None = ENGINE
+    device: str | None = DEVICE
+    batch_size: int | None = BATCH_SIZE
+    against: Path | None = option(
+        "Data",
+        "Result of an earlier call with --json. Fail if the agreement has got worse.",
+        metavar="FILE",
+    )
+
+
+@takes_options(ParityOptions, JsonOption, GraphOptions)
+def parity(model: Model, against: Path | None, json: Path | None, **options: Any) -> None:
     """Compare an engine's logits with those of PyTorch. The exit code is 3 if a gate fails."""
     from ..workflow.models.parity import check_parity
     from ..workflow.models.parity_baseline import (
@@ -51,57 +54,42 @@ def parity(
         previous_parity,
         worse,
     )
-    from .console import check_outputs, is_stdout, progress, write_json
+    from .console import check_outputs, is_stdout, progress, show
 
     check_outputs(json)
     previous = None if against is None else previous_parity(against)
     with progress() as display:
-        result = check_parity(
-            model,
-            data=data,
-            engine=engine,
-            device=device,
-            batch_size=batch_size,
-            progress=display,
-            **options,
-        )
+        result = check_parity(model, progress=display, **options)
+    tables = [parity_table(result)]
     regression = None if previous is None else compare_parity(previous, result)
+    if regression is not None:
+        tables.append(_regression_table(regression))
+        if is_stdout(json) and not regression.passed:
+            print(worse(regression), file=sys.stderr)
     passed = result.passed and (regression is None or regression.passed)
-    if not is_stdout(json):
-        print_parity(result)
-        if regression is not None:
-            print_regression(regression)
-    elif regression is not None and not regression.passed:
-        print(worse(regression), file=sys.stderr)
-    if json is not None and not passed and _is_same_file(json, against):
+    keeps_file = not passed and _is_same_file(json, against)
+    show(tables, (None if keeps_file else json, parity_document(result, regression)))
+    if keeps_file:
         print(f"{json} is not overwritten, since this result is worse.", file=sys.stderr)
-    elif json is not None:
-        write_json(json, parity_document(result, regression))
     if not passed:
         raise typer.Exit(FAILED)
 
 
-def _is_same_file(json: Path, against: Path | None) -> bool:
-    return against is not None and json.exists() and json.samefile(against)
+def _is_same_file(json: Path | None, against: Path | None) -> bool:
+    return bool(json and against and json.exists() and json.samefile(against))
 
 
-def print_regression(regression: "Regression") -> None:
-    """Print each error beside its bound from the earlier result, and what changed since."""
-    from ..reporting.table import Table
-    from .console import print_tables
-
+def _regression_table(regression: "Regression") -> Table:
+    """Each error beside its bound from the earlier result, and what changed since."""
     title = "Against the earlier result: " + ("not worse" if regression.passed else "WORSE")
     notes = [f"changed: {line}" for line in regression.changes] or ["no version or setting changed"]
     rows = tuple(_row(gate) for gate in regression.gates)
     header = ("error", "value", "at most", "verdict", "of")
-    print_tables([Table(title, header, rows, tuple(notes), words=(0, 3, 4))])
+    return Table(title, header, rows, tuple(notes), words=(0, 3, 4))
 
 
-def print_parity(result: "ParityResult") -> None:
-    """Print every gate with its value, bound and verdict, and the agreement in notes."""
-    from ..reporting.table import Table
-    from .console import print_tables
-
+def parity_table(result: "ParityResult") -> Table:
+    """Every gate with its value, bound and verdict, and the agreement in notes."""
     notes = [
         f"{result.n} images: {result.images}; batches of {result.batch_size}",
         f"same top-1 class: {100 * result.agreement:.1f} % "
@@ -131,7 +119,7 @@ def print_parity(result: "ParityResult") -> None:
     )
     rows = tuple(_row(gate) for gate in result.gates)
     header = ("gate", "value", "bound", "verdict", "of")
-    print_tables([Table(title, header, rows, tuple(notes), words=(0, 3, 4))])
+    return Table(title, header, rows, tuple(notes), words=(0, 3, 4))
 
 
 def _row(gate: "Gate") -> tuple[str, ...]:

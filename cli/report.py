@@ -1,65 +1,91 @@
-"""``evaluator report``."""
+"""``evaluator report``, and the report after a command that makes runs."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import printable
-from .options import Json
+from .options import JsonOption, option, takes_options
+
+if TYPE_CHECKING:
+    from ..contracts import Run
 
 
+class ReportOptions:
+    """Options of ``report``."""
+
+    markdown: Path | None = option(
+        "Options", "Write the report as Markdown; - is standard output.", metavar="FILE"
+    )
+    all_published: bool = option(
+        "Options", "Show all the paper's models, not only yours.", "--published", default=False
+    )
+    figures: Path | None = option(
+        "Options", "Draw figures into this folder, as PNG and SVG.", metavar="DIR"
+    )
+    normalize_by: Path | None = option(
+        "Options",
+        "Run of imagenet-p, usually of AlexNet, to normalise mT5D and a second mFR by.",
+        metavar="RUN",
+    )
+    verbose: bool = option(
+        "Options", "Print every diagnostic of the attacks.", "--verbose", default=False
+    )
+
+
+@takes_options(ReportOptions, JsonOption)
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
-    markdown: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the report as Markdown; - is standard output."),
-    ] = None,
-    published: Annotated[
-        bool, typer.Option("--published", help="Show all the paper's models, not only yours.")
-    ] = False,
-    figures: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Draw figures into this folder, as PNG and SVG."),
-    ] = None,
-    normalize_by: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RUN",
-            help="Run of imagenet-p, usually of AlexNet, to normalise mT5D and a second mFR by.",
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print every diagnostic of the attacks.")
-    ] = False,
-    json: Json = None,
+    markdown: Path | None,
+    figures: Path | None,
+    verbose: bool,
+    json: Path | None,
+    **options: Any,
 ) -> None:
     """Show the numbers of runs, beside the published ones."""
     from ..workflow.report.report import report as make_report
-    from .console import (
-        check_outputs,
-        is_stdout,
-        print_tables,
-        progress,
-        say,
-        write_json,
-        write_text,
-    )
+    from .console import check_outputs, progress, say, show
 
     check_outputs(markdown, json)
     if figures is not None:
         from ..workflow.report.figures import check_figures
 
         check_figures(figures)
-    result = make_report(runs, all_published=published, normalize_by=normalize_by)
-    if not is_stdout(json) and not is_stdout(markdown):
-        print_tables(result.terminal_tables(verbose=verbose))
-    if markdown is not None:
-        write_text(markdown, result.markdown())
-    if json is not None:
-        write_json(json, result.document())
+    result = make_report(runs, **options)
+    tables = result.terminal_tables(verbose=verbose)
+    show(tables, (markdown, result.markdown()), (json, result.document()))
     if figures is not None:
         with progress() as bars:
             written = result.write_figures(figures, bars)
         for line in (*written.notes, *(f"Figure: {printable(path)}" for path in written.files)):
             say(line)
+
+
+def run_and_report(
+    job: "Callable[..., Run | tuple[Run, ...]]",
+    *arguments: str | list[str],
+    json: Path | None,
+    **options: Any,
+) -> None:
+    """Do a job that makes runs, then report on them.
+
+    Args:
+        job: Function of the Python API that returns a run or several.
+        arguments: Its positional arguments.
+        json: File for the report, ``-`` for standard output.
+        options: Its keywords, without ``progress``.
+    """
+    from .console import check_outputs, progress, show
+
+    check_outputs(json)
+    with progress() as display:
+        made = job(*arguments, progress=display, **options)
+        from ..workflow.report.report import report as make_report  # the job need not wait for it
+
+        runs = made if isinstance(made, tuple) else (made,)
+        result = make_report([run.folder for run in runs])
+        for run in runs:
+            display.note(f"Run: {run.folder}")
+    show(result.terminal_tables(), (json, result.document()))

@@ -1,31 +1,63 @@
 """``evaluator score``."""
 
 from pathlib import Path
-from typing import Annotated, Unpack
+from typing import Annotated, Any
 
 import typer
 
-from ..workflow.models.options import GraphOptions
-from .command_help import DATA, ENGINE, OUTPUT, option
 from .options import (
-    BatchSize,
-    Corruptions,
-    Device,
-    Engine,
-    Json,
-    Labels,
+    BATCH_SIZE,
+    CORRUPTIONS,
+    DEVICE,
+    ENGINE,
+    LABELS,
+    ON_ERROR,
+    PERTURBATIONS,
+    SEVERITIES,
+    VERIFY_DATA,
+    GraphOptions,
+    JsonOption,
     Model,
-    OnError,
-    Perturbations,
-    Severities,
-    VerifyData,
-    parse_numbers,
-    parse_words,
-    takes_model_options,
+    option,
+    takes_options,
 )
+from .report import run_and_report
 
 
-@takes_model_options(GraphOptions)
+class ScoreOptions:
+    """Options of ``score``."""
+
+    data: list[Path] = option(
+        "Data",
+        "Images or videos of the benchmark: a folder, or a tar file, which is read "
+        "without unpacking. Repeat the option for several.",
+        default=...,
+        metavar="PATH",
+    )
+    labels: Path | None = LABELS
+    out: Path | None = option(
+        "Output", "Folder of the run. Default: runs/<model>/<benchmark>-<hash>.", metavar="DIR"
+    )
+    engine: str | None = ENGINE
+    device: str | None = DEVICE
+    batch_size: int | None = BATCH_SIZE
+    limit: int | None = option(
+        "Data",
+        "Images or videos per condition, evenly spaced over all of them. Default: all.",
+        metavar="N",
+        min=1,
+    )
+    corruptions: list[str] | None = CORRUPTIONS
+    severities: list[str] | None = SEVERITIES
+    perturbations: list[str] | None = PERTURBATIONS
+    parity: bool = option(
+        "Engine", "Score only on an engine that agrees with PyTorch.", default=True
+    )
+    on_error: str = ON_ERROR
+    verify_data: bool = VERIFY_DATA
+
+
+@takes_options(ScoreOptions, JsonOption, GraphOptions)
 def score(
     model: Model,
     benchmark: Annotated[
@@ -35,76 +67,9 @@ def score(
             help="One of imagenet, imagenet-c, imagenet-p, cue-conflict and imagenet-a.",
         ),
     ],
-    data: Annotated[
-        list[Path],
-        option(
-            DATA,
-            "Images or videos of the benchmark: a folder, or a tar file, which is read "
-            "without unpacking. Repeat the option for several.",
-            metavar="PATH",
-        ),
-    ],
-    labels: Labels = None,
-    out: Annotated[
-        Path | None,
-        option(
-            OUTPUT, "Folder of the run. Default: runs/<model>/<benchmark>-<hash>.", metavar="DIR"
-        ),
-    ] = None,
-    engine: Engine = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    limit: Annotated[
-        int | None,
-        option(
-            DATA,
-            "Images or videos per condition, evenly spaced over all of them. Default: all.",
-            metavar="N",
-            min=1,
-        ),
-    ] = None,
-    corruptions: Corruptions = None,
-    severities: Severities = None,
-    perturbations: Perturbations = None,
-    parity: Annotated[
-        bool,
-        option(ENGINE, "Score only on an engine that agrees with PyTorch."),
-    ] = True,
-    on_error: OnError = "fail",
-    verify_data: VerifyData = False,
-    json: Json = None,
-    **options: Unpack[GraphOptions],
+    **options: Any,
 ) -> None:
     """Score a model on a benchmark. Run the same command again to resume."""
-    from ..workflow.score import score as score_model
-    from .console import check_outputs, is_stdout, print_tables, progress, write_json
+    from ..workflow.score import score
 
-    check_outputs(json)
-    with progress() as display:
-        run = score_model(
-            model,
-            benchmark,
-            data,
-            labels=labels,
-            out=out,
-            engine=engine,
-            device=device,
-            batch_size=batch_size,
-            limit=limit,
-            corruptions=parse_words(corruptions, "--corruptions"),
-            severities=parse_numbers(severities, "--severities"),
-            perturbations=parse_words(perturbations, "--perturbations"),
-            parity=parity,
-            on_error=on_error,
-            verify_data=verify_data,
-            progress=display,
-            **options,
-        )
-        from ..workflow.report.report import report  # after scoring, which need not wait for it
-
-        result = report([run.folder])
-        display.note(f"Run: {run.folder}")
-    if not is_stdout(json):
-        print_tables(result.terminal_tables())
-    if json is not None:
-        write_json(json, result.document())
+    run_and_report(score, model, benchmark, **options)

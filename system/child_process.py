@@ -51,13 +51,11 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
         stdout=subprocess.PIPE,
     )
     assert child.stdin is not None
-    assert child.stdout is not None
     try:
-        pickle.dump(sys.path, child.stdin)
-        pickle.dump((work, argument), child.stdin)
-        child.stdin.flush()
-        return _receive_result(child, progress)
-    except BrokenPipeError:
+        with contextlib.suppress(BrokenPipeError):  # the child has ended, which is noticed below
+            pickle.dump(sys.path, child.stdin)
+            pickle.dump((work, argument), child.stdin)
+            child.stdin.flush()
         return _receive_result(child, progress)
     finally:
         _end(child)
@@ -69,7 +67,12 @@ def _receive_result(child: "subprocess.Popen[bytes]", progress: Progress) -> Any
         try:
             kind, content = pickle.load(child.stdout)
         except (EOFError, pickle.UnpicklingError):
-            raise _killed(child.wait()) from None
+            code = child.wait()
+            reason = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+            raise OutputError(
+                f"The child process ended {reason} without an error message. If the system killed "
+                "it for lack of memory, close other programs, or use a machine with more memory."
+            ) from None
         if kind == "result":
             return content
         if kind == "error":
@@ -77,14 +80,6 @@ def _receive_result(child: "subprocess.Popen[bytes]", progress: Progress) -> Any
         if kind == "crash":
             raise RuntimeError(f"In the child process:\n{content}")
         getattr(progress, kind)(*content)
-
-
-def _killed(code: int) -> OutputError:
-    reason = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    return OutputError(
-        f"The child process ended {reason} without an error message. If the system killed it for "
-        "lack of memory, close other programs, or use a machine with more memory."
-    )
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

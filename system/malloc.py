@@ -26,30 +26,29 @@ def share_one_arena() -> bool:
     Threads that allocated before keep their arenas, which later threads reuse: call it before any
     thread starts.
     """
-    return _set((_M_ARENA_MAX, 1))
+    return _call("mallopt", _M_ARENA_MAX, 1)
 
 
 @cache
 def keep_freed_memory() -> bool:
     """Raise glibc's thresholds; return whether it accepts them. Torch may be imported already."""
-    return share_one_arena() and _set((_M_MMAP_THRESHOLD, 2**30), (_M_TRIM_THRESHOLD, _NEVER))
-
-
-def _set(*settings: tuple[int, int]) -> bool:
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another libc
-        return False
-    return all([mallopt(parameter, value) for parameter, value in settings])
+    return (
+        share_one_arena()
+        and _call("mallopt", _M_MMAP_THRESHOLD, 2**30)
+        and _call("mallopt", _M_TRIM_THRESHOLD, _NEVER)
+    )
 
 
 def give_back_freed_memory() -> None:
     """Return freed memory to the system, so that another library can use it."""
+    _call("malloc_trim", 0)
+
+
+def _call(function: str, *arguments: int) -> bool:
+    """Call a function of glibc; return whether it succeeds. Without glibc it does nothing."""
     if not sys.platform.startswith("linux"):
-        return
+        return False
     try:
-        ctypes.CDLL(None).malloc_trim(0)
+        return bool(getattr(ctypes.CDLL(None), function)(*arguments))
     except (OSError, AttributeError):  # another libc
-        return
+        return False

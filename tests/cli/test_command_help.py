@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from evaluator.cli import app
-from evaluator.cli.command_help import GROUPS
+from evaluator.cli.options import GROUPS
 from evaluator.tests.command_line import run
 
 

@@ -1,6 +1,6 @@
 """Options that name a model; every command and function that takes a model takes these.
 
-The command line adds them by ``cli.options.takes_model_options``.
+The command line has classes of the same names in ``cli.options``.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 
 import evaluator
-from evaluator.cli.bench import print_bench
+from evaluator.cli.bench import bench_table
+from evaluator.cli.console import print_tables
 from evaluator.contracts import Bundle, Engine, ImageBatch, Item, NullProgress
 from evaluator.engine.devices import cpu
 from evaluator.engine.onnx_engine import OnnxEngine
@@ -62,7 +63,7 @@ def test_a_bench_tells_all_its_parts_and_needs_no_parity(bundle: Bundle) -> None
     assert document["schema"] == 1
     assert document["engine"]["backend"] == "onnxruntime"
     assert document["bottleneck"]["part"] in ("engine", "data", "loop")
-    print_bench(result)
+    print_tables([bench_table(result)])
 
 
 def test_photos_of_a_folder_are_decoded_through_a_single_caller(photos: Path) -> None:
