@@ -135,5 +135,5 @@ def print_parity(result: "ParityResult") -> None:
 
 
 def _row(gate: "Gate") -> tuple[str, ...]:
-    value = "not finite" if gate.value is None else f"{gate.value:.2g}"
-    return (gate.name, value, f"{gate.bound:.2g}", "pass" if gate.passed else "FAIL", gate.note)
+    verdict = "pass" if gate.passed else "FAIL"
+    return (gate.name, gate.value_text, f"{gate.bound:.2g}", verdict, gate.note)

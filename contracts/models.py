@@ -158,6 +158,11 @@ class ModelSpec:
     own: FactoryCode | ReadyOnnx | None = None
 
     @property
+    def has_network(self) -> bool:
+        """Whether it has a PyTorch network, which gradients and other precisions need."""
+        return not isinstance(self.own, ReadyOnnx)
+
+    @property
     def asked_as(self) -> str:
         """The model as a user names it: by its name, its factory, or the path of its ONNX file."""
         if self.own is None:

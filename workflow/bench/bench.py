@@ -42,10 +42,9 @@ from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.bundles import ensure_bundle
-from ..models.engines import model_candidates, prepare
+from ..models.engines import PreparedModel, model_candidates, prepare
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
-from ..models.prepared_model import PreparedModel
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -248,7 +247,7 @@ def bench(
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
     if loaded.is_reference:
         return "reference"
-    result = stored_parity(subject, loaded)
+    result = stored_parity(subject.spec, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
 
 

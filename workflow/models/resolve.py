@@ -21,7 +21,6 @@ from ...exporter.description import Description, read_description
 from ...exporter.ready_onnx import default_description, is_ready_onnx
 from ...exporter.spec import model_spec
 from .options import ModelOptions
-from .reference import model_reference
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> Res
         class_order=_class_order(choice, description),
         progress=progress,
     )
-    if kind.precision != "fp32" and not model_reference(spec).has_network:
+    if kind.precision != "fp32" and not spec.has_network:
         raise InputError(
             f"{spec.name} is an ONNX file, which cannot be converted to {kind.precision}. Leave "
             "out --precision, or give the network's code."
