@@ -1,6 +1,5 @@
 """Scoring a model on a benchmark."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -131,7 +130,6 @@ def score(
             preprocessing=subject.spec.preprocessing,
             batch_size=run.manifest.batch_size,
             decoders=decoders,
-            read_ahead=2 * (os.cpu_count() or 1),
             skip_bad_images=skip,
             limit=BatchLimit(run.manifest.batch_size),
             note=progress.note,

@@ -35,8 +35,7 @@ def open_or_create_scored_run(
     """
     placement = verified.loaded.placement
     batch = chosen_batch or placement.kind.batch_size(placement.device)
-    if not 1 <= batch <= engine.max_batch:
-        raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
+    check_batch_size(batch, engine)
     pace = None
     if not (folder / MANIFEST).is_file():
         pace = Pace(images_per_second(engine, batch) / selection.frames, engine.callers)
@@ -89,6 +88,16 @@ def open_or_create_run(
             "--out."
         )
     return run
+
+
+def check_batch_size(batch: int, engine: Engine) -> None:
+    """Refuse a batch that the engine does not take.
+
+    Raises:
+        InputError: If it is too large, or below one.
+    """
+    if not 1 <= batch <= engine.max_batch:
+        raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
 
 
 def images_per_second(engine: Engine, batch_size: int, seconds: float = WARM_UP_SECONDS) -> float:

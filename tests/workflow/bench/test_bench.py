@@ -17,6 +17,7 @@ from evaluator.engine.devices import cpu
 from evaluator.engine.onnx_engine import OnnxEngine
 from evaluator.errors import EngineUnavailableError, InputError
 from evaluator.evaluate.benchmarks.table import find_benchmark
+from evaluator.evaluate.scoring import ScoringJob, decoder_pool
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.workflow.bench.timing import Bed, bed_of, timed
 
@@ -39,15 +40,16 @@ class Slow(OnnxEngine):
 def bed(engine: Engine, photos: Path, bundle: Bundle, stack: ExitStack) -> Bed:
     what = find_benchmark("imagenet")
     source = FolderSource(photos, what.conditions)
-    return bed_of(
-        what,
-        engine,
-        source,
-        source.items(what.conditions[0]),
+    job = ScoringJob(
+        benchmark=what,
+        engine=engine,
+        source=source,
+        items={what.conditions[0]: source.items(what.conditions[0])},
         preprocessing=bundle.model.spec.preprocessing,
         batch_size=2,
-        stack=stack,
+        decoders=stack.enter_context(decoder_pool(engine)),
     )
+    return bed_of(job)
 
 
 def test_a_bench_tells_all_its_parts_and_needs_no_parity(bundle: Bundle) -> None:
