@@ -231,7 +231,7 @@ def prepare_attack(
     )
     conditions = choice.conditions()
     selection = Selection(dict.fromkeys(conditions, items), selected.ids_sha256)
-    available = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
+    available = AvailableImages(IMAGENET, source, selection.items, job.preprocessing, images.places)
     return PreparedAttack(subject, choice, images, job, selection, available, check)
 
 

@@ -1,12 +1,21 @@
-"""Runs with their finished records, and their unique names in a report."""
+"""Runs with their finished records, their names in a report, and the commands that resume them."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import Condition, Evaluation, Run, Score
+from ...contracts import (
+    CONDITION_OPTIONS,
+    Condition,
+    EngineSpec,
+    Evaluation,
+    ModelSpec,
+    Run,
+    Score,
+)
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.transfer import TRANSFER
 from ...records.fingerprints import compare_runs
@@ -195,3 +204,40 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
             for name, word in pairs
         ]
     return names
+
+
+def resume_command(scored: ScoredRun) -> str:
+    """The command that scores the missing part of a run; the rest is not scored again."""
+    run, spec = scored.run, scored.run.manifest.model
+    provenance = scored.records.provenance[0]
+    words = ["evaluator", "score", spec.asked_as, run.key.benchmark]
+    words += [word for path in provenance.data for word in ("--data", path)]
+    if provenance.labels is not None:
+        words += ["--labels", provenance.labels]
+    words += ["--out", str(run.folder), "--engine", run.key.engine.backend]
+    for key, option in CONDITION_OPTIONS.items():
+        every = {dict(c.values)[key] for c in scored.benchmark.conditions if key in dict(c.values)}
+        values = list(dict.fromkeys(str(c[key]) for c in scored.missing)) if every else []
+        if values and len(values) < len(every):
+            words += [option, ",".join(values)]
+    if run.key.limit is not None:
+        words += ["--limit", str(run.key.limit)]
+    if scored.skipped:
+        words += ["--on-error", "skip"]
+    return shlex.join([*words, *_model_options(spec, run.key.engine)])
+
+
+def _model_options(spec: ModelSpec, engine: EngineSpec) -> list[str]:
+    """Options that select this model and its graph; defaults are left out."""
+    weights, own, order = spec.weights, spec.own, spec.class_order
+    crop_px = spec.preprocessing.crop_px
+    options = {
+        "--weights": {"random": "random", "file": weights.reference}.get(weights.kind),
+        "--seed": weights.reference.split()[-1] if weights.kind == "random" else None,
+        "--precision": engine.precision if engine.precision != "fp32" else None,
+        "--input": engine.input_kind if engine.input_kind != "pixels" else None,
+        "--crop-px": str(crop_px) if crop_px != spec.trained_crop_px else None,
+        "--description": None if own is None else own.description,
+        "--classes": None if order is None else order.path,
+    }
+    return [word for name, value in options.items() if value is not None for word in (name, value)]

@@ -18,11 +18,11 @@ from ....contracts import (
 )
 from ....errors import InputError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
-from ....records.run import MANIFEST, key_sha256, open_run
+from ....records.run import MANIFEST, open_run
 from ....records.shards import Pace, shard_path, shards_of
 from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
-from ...runs.provenance import circumstances, default_folder
+from ...runs.provenance import circumstances
 from ...runs.run_data import RunData, find_folder
 from ...runs.start import images_per_second, open_or_create_run
 from ..job import AttackedData, PreparedAttack, pace_of
@@ -129,8 +129,7 @@ def run_place(subject: ResolvedModel, out: Path) -> Path:
 def _folder(subject: ResolvedModel, key: RunKey, transfer: Transfer, progress: Progress) -> Path:
     if transfer.out is not None:
         return run_place(subject, transfer.out)
-    default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
-    return find_folder(default, transfer.attack.available, progress)
+    return find_folder(subject, key, transfer.attack.available, progress)
 
 
 def _refuse_other_cut(run: Run, saved: SavedRun | None) -> None:
