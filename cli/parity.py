@@ -72,7 +72,7 @@ def parity(
         if regression is not None:
             print_regression(regression)
     elif regression is not None and not regression.passed:
-        print(worse(regression), file=sys.stderr)
+        print(worse(result, regression), file=sys.stderr)
     if json is not None and not passed and _is_same_file(json, against):
         print(f"{json} is not overwritten, since this result is worse.", file=sys.stderr)
     elif json is not None:

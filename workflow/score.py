@@ -137,9 +137,7 @@ def score(
         progress.note(
             f"Scoring {subject.spec.name}: {selection.text(definition)}, into {printable(folder)}."
         )
-        provenance = circumstances(
-            verified, opened.device, opened.versions, places, labels, job.batch_size
-        )
+        provenance = circumstances(verified, places, labels, job.batch_size)
         _complete(run, selection, job, provenance, run_data, progress)
     return run
 

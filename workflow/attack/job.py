@@ -144,15 +144,8 @@ class PreparedAttack:
 
     def provenance(self, batch_size: int) -> Provenance:
         """Fields that the provenances of all shards of the attack share."""
-        network = self.job.network
-        return circumstances(
-            network.verified,
-            network.device,
-            network.verified.loaded.placement.kind.versions(),
-            self.images.places,
-            self.images.labels,
-            batch_size,
-        )
+        images = self.images
+        return circumstances(self.job.network.verified, images.places, images.labels, batch_size)
 
 
 @dataclass

@@ -175,7 +175,12 @@ def bench(
     subject = resolve_model(ModelOptions(model, **options), progress)
     check_crop(subject.spec, info)
     with ExitStack() as stack:
-        places, origin = _places(info, subject.spec, data, stack)
+        if data is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _write_sample(folder, info, subject.spec)
+            places, origin = [folder], "sample photos"
+        else:
+            places, origin = places_of(data), "images of --data"
         source = open_source(
             places,
             info.conditions,
@@ -239,20 +244,6 @@ def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
         return "reference"
     result = stored_parity(subject.spec, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
-
-
-def _places(
-    benchmark: Benchmark,
-    model: ModelSpec,
-    data: str | Path | Sequence[str | Path] | None,
-    stack: ExitStack,
-) -> tuple[list[Path], str]:
-    """Paths of the images and their origin; without data, a temporary folder of sample photos."""
-    if data is not None:
-        return places_of(data), "images of --data"
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    _write_sample(folder, benchmark, model)
-    return [folder], "sample photos"
 
 
 def _items(benchmark: Benchmark, source: ItemSource) -> list[Item]:

@@ -6,7 +6,6 @@ on its file.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...contracts import Bundle, Engine, EngineSpec, InputKind, LoadedNetwork, ModelSpec, Progress
 from ...engine.devices import cpu
@@ -90,19 +89,6 @@ class PreparedNetwork(PreparedModel):
         return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
 
 
-@dataclass(frozen=True)
-class PreparedOnnxFile(PreparedModel):
-    """A user's ONNX file as it is: the reference of a model that exists only as ONNX."""
-
-    path: Path
-    model: ModelSpec
-
-    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
-        """Load the file; ONNX Runtime chooses the threads."""
-        device = self.placement.device
-        return OriginalOnnx(self.path, self.model, device, input_kind=input_kind)
-
-
 def model_candidates(
     subject: ResolvedModel, engine: str | None, device: str | None
 ) -> list[Placement]:
@@ -144,20 +130,20 @@ def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
     return torch_spec(model, weights_sha256) if model.has_network else original_spec(model)
 
 
-def prepare_reference(model: ModelSpec, weights_sha256: str, progress: Progress) -> PreparedModel:
-    """Prepare the reference for a candidate with these weights.
+def open_reference(
+    model: ModelSpec, weights_sha256: str, input_kind: InputKind, progress: Progress
+) -> Engine:
+    """Open the reference for a candidate with these weights.
 
     Raises:
         InputError: If the model's weights have changed since.
     """
-    spec = reference_spec(model, weights_sha256)
     if not model.has_network:
-        path, placement = unchanged_original(model), Placement(ENGINES["onnxruntime"], cpu())
-        return PreparedOnnxFile(placement, spec, model.weights.sha256, path, model)
+        return OriginalOnnx(unchanged_original(model), model, cpu(), input_kind=input_kind)
     network = load_network(model, progress)
     if network.weights_sha256 != weights_sha256:
         raise InputError(
             f"The weights of {model.name} ({model.weights}) changed since the bundle "
             "was exported. Remove the bundle and export again."
         )
-    return PreparedNetwork(Placement(ENGINES["torch"], cpu()), spec, weights_sha256, network)
+    return TorchEngine(network, cpu(), input_kind=input_kind)

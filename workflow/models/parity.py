@@ -47,8 +47,8 @@ from .engines import (
     PreparedBundle,
     PreparedModel,
     model_candidates,
+    open_reference,
     prepare,
-    prepare_reference,
     reference_spec,
 )
 from .options import GraphOptions, ModelOptions
@@ -125,7 +125,7 @@ def measure_parity(
         progress.note(candidate.notice)
     batch = batch_size or placement.kind.batch_size(placement.device)
     expected, reference_versions = _reference_logits(
-        prepare_reference(model, candidate.weights_sha256, progress), images, progress
+        model, candidate.weights_sha256, images, progress
     )
     give_back_freed_memory()  # of the reference; the candidate may be as large
     logits, regrouped = _candidate_logits(candidate, images, batch, progress)
@@ -188,9 +188,7 @@ def stored_parity(
 
 def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str | None:
     """Warning about likely wrong preprocessing or classes, which no gate detects; else ``None``."""
-    if weights.kind == "random" or result.labelled == 0:
-        return None
-    if result.reference_correct / result.labelled >= FEW_CORRECT:
+    if weights.kind == "random" or result.reference_correct >= FEW_CORRECT * result.labelled:
         return None
     return (
         f"Only {result.reference_correct} of {result.labelled} labelled photos are classified "
@@ -247,13 +245,13 @@ def _path(
 
 
 def _reference_logits(
-    prepared: PreparedModel, images: ParityImages, progress: Progress
+    model: ModelSpec, weights_sha256: str, images: ParityImages, progress: Progress
 ) -> tuple[Logits, Mapping[str, str]]:
     """Logits of the reference, and versions of its runtime and of the photos' decoder.
 
     The reference is closed again: two large models may not fit in memory.
     """
-    with prepared.open(input_kind=images.kind) as engine:
+    with open_reference(model, weights_sha256, images.kind, progress) as engine:
         logits = _logits(engine, images, REFERENCE_BATCH, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
         return logits, {**versions, **decoder_versions(), **engine.versions}

@@ -20,12 +20,10 @@ class Regression:
     """A parity result compared with an earlier one.
 
     Attributes:
-        now: This result.
         gates: Each error, with the largest value that is not worse.
         changes: Differences between the two measurements, one a line.
     """
 
-    now: ParityResult
     gates: tuple[Gate, ...]
     changes: tuple[str, ...]
 
@@ -37,13 +35,8 @@ class Regression:
 
 def parity_document(result: ParityResult, regression: Regression | None) -> dict[str, Any]:
     """A result as ``evaluator parity --json`` writes it, with its comparison if there is one."""
-    body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": None}
-    if regression is not None:
-        body["against"] = {
-            "passed": regression.passed,
-            "gates": [plain(gate) for gate in regression.gates],
-            "changes": list(regression.changes),
-        }
+    against = regression and {"passed": regression.passed, **plain(regression)}
+    body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": against}
     return {**body, "seal": document_sha256(body)}
 
 
@@ -77,7 +70,7 @@ def compare_parity(previous: ParityResult, now: ParityResult) -> Regression:
     Raises:
         InputError: If the two have different images or weights.
     """
-    return Regression(now, regression_gates(previous, now), tuple(changes(previous, now)))
+    return Regression(regression_gates(previous, now), tuple(changes(previous, now)))
 
 
 def assert_parity(model: str, *, against: str | Path | None = None, **choices: Any) -> ParityResult:
@@ -107,14 +100,14 @@ def assert_parity(model: str, *, against: str | Path | None = None, **choices: A
     if previous is not None:
         regression = compare_parity(previous, result)
         if not regression.passed:
-            raise ParityError(worse(regression))
+            raise ParityError(worse(result, regression))
     return result
 
 
-def worse(regression: Regression) -> str:
+def worse(now: ParityResult, regression: Regression) -> str:
     """One line on an agreement that got worse: the errors, and the changes since."""
     changed = "; ".join(regression.changes) or "nothing that is recorded"
     return (
-        f"{regression.now.candidate.backend} agrees less with PyTorch on {regression.now.model} "
+        f"{now.candidate.backend} agrees less with PyTorch on {now.model} "
         f"than it did: {failed_gates(regression.gates)}. Changed since: {changed}."
     )

@@ -29,8 +29,8 @@ from ...contracts import (
     Difference,
     Evaluation,
     Run,
-    RunKey,
     Score,
+    TransferSource,
     wilson_interval,
 )
 from ...evaluate.benchmarks.table import ATTACKS, find_benchmark
@@ -53,7 +53,7 @@ def benchmark_of(run: Run) -> Evaluation:
     return Evaluation(
         info=attack.info,
         conditions=epsilon_conditions(epsilons_there(run)),
-        scores=partial(_scores, run.key, run.key.attack, attack.info.published_items),
+        scores=partial(_scores, run, run.key.attack, attack.info.published_items),
         differences=_no_differences,
     )
 
@@ -61,6 +61,11 @@ def benchmark_of(run: Run) -> Evaluation:
 def _no_differences(*records: object) -> Iterator[Difference]:
     """Attacks are not compared in pairs."""
     yield from ()
+
+
+def transfer_source(run: Run) -> TransferSource | None:
+    """The model on which the images that a run classifies were made; `None` if there is none."""
+    return run.key.transfer if run.key.benchmark == TRANSFER.name else None
 
 
 def epsilons_there(run: Run) -> list[float]:
@@ -77,14 +82,14 @@ def epsilons_there(run: Run) -> list[float]:
 
 
 def _scores(
-    key: RunKey,
+    run: Run,
     settings: AttackSettings,
     published: int,
     records: "Mapping[Condition, pa.Table]",
     auxiliary: AuxiliaryRecords,
 ) -> Iterator[Score]:
     """Scores of the finished epsilons; those without an attack come first, and once."""
-    source = key.transfer if key.benchmark == TRANSFER.name else None
+    source = transfer_source(run)
     for position, (condition, table) in enumerate(records.items()):
         if source is None:
             counts = attack_counts(table, settings)
@@ -107,7 +112,7 @@ def _scores(
         facts = Score(
             n=counts.n,
             skipped=counts.skipped,
-            complete=key.limit is None and not counts.skipped and counts.n >= published,
+            complete=run.key.limit is None and not counts.skipped and counts.n >= published,
             source_model=None if source is None else source.model,
         )
         if position == 0:

@@ -5,8 +5,7 @@ each condition whenever the run is resumed, and every file with ``--verify-data`
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -90,15 +89,11 @@ class RunData:
                 f"{', '.join(sorted(others))}: none of them can be compared with these {noun}s."
             )
 
-    @contextmanager
-    def watched(self, work: Work) -> Iterator[Work]:
+    def watched(self, work: Work) -> Work:
         """Work that records the images of each condition before its first shard.
 
-        At the end the images are compared again, since other processes may have made some shards.
-
-        Raises:
-            RunMismatchError: If an image differs.
-            OutputError: If a fingerprint cannot be written.
+        The work raises a ``RunMismatchError`` if an image differs, and an ``OutputError`` if a
+        fingerprint cannot be written.
         """
 
         def watched_work(
@@ -115,7 +110,14 @@ class RunData:
                 self._leave_out_damaged(condition)
             return table, provenance
 
-        yield watched_work
+        return watched_work
+
+    def finish(self) -> None:
+        """Compare the images again at the end: other processes may have made some shards.
+
+        Raises:
+            RunMismatchError: If an image differs.
+        """
         self._refuse_difference()
         for condition in self.images.items:
             tidy(self.run, condition)

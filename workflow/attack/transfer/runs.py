@@ -113,7 +113,7 @@ def open_targets(
         like = like or run
         data = transfer.checked_data(run, progress)
         _refuse_other_cut(run, saved)
-        provenance = _provenance(target, engine, run, transfer)
+        provenance = _provenance(target, run, transfer)
         limit = BatchLimit(size)
         open_targets.append(
             OpenTarget(target, engine, size, run, provenance, limit, progress.note, data)
@@ -172,18 +172,17 @@ def _saved_run(
     return SavedRun(run, attack.provenance(run.manifest.batch_size), side, data)
 
 
-def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
+def _provenance(target: TransferTarget, run: Run, transfer: Transfer) -> Provenance:
     """Fields that the provenances of all shards of a target model share."""
     attack = transfer.attack
-    provenance = circumstances(
-        target.verified,
-        engine.device,
-        {**engine.versions, **attack.job.network.verified.loaded.placement.kind.versions()},
-        attack.images.places,
-        attack.images.labels,
-        run.manifest.batch_size,
+    images, batch_size = attack.images, run.manifest.batch_size
+    provenance = circumstances(target.verified, images.places, images.labels, batch_size)
+    source_versions = attack.job.network.verified.loaded.placement.kind.versions()
+    return replace(
+        provenance,
+        versions={**provenance.versions, **source_versions},
+        adversarial_parity=target.adversarial,
     )
-    return replace(provenance, adversarial_parity=target.adversarial)
 
 
 def _pace(
