@@ -24,6 +24,9 @@ class Gate:
     passed: bool
     note: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.value_text} (at most {self.bound:.2g})"
+
     @property
     def value_text(self) -> str:
         """The value for messages and tables."""

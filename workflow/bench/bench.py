@@ -15,15 +15,7 @@ from typing import Any, Unpack
 from PIL import Image
 
 from ...contracts import Benchmark, Device, EngineSpec, Item, ModelSpec, NullProgress, Progress
-from ...engine.throughput import (
-    Bottleneck,
-    Latency,
-    Rate,
-    bottleneck,
-    latency_of,
-    rate_of,
-    steady_from,
-)
+from ...engine.throughput import Bottleneck, Latency, Rate, bottleneck, latency_of, steady_from
 from ...errors import InputError
 from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.decode import photo_pixels
@@ -214,7 +206,7 @@ def bench(
         first = warm_up(bed, WARM_UP_SHARE * seconds)
         times = timed(bed, (1 - WARM_UP_SHARE) * seconds / (ROUNDS * PARTS), progress)
         memory = Memory(before, loaded_bytes, resident_bytes(), peak_bytes())
-    rates = [rate_of(rounds) for rounds in (times.engine, times.whole, times.data)]
+    rates = (times.engine, times.whole, times.data)
     medians = [rate.images_per_second for rate in rates]
     steady = steady_from(first)
     return Bench(
@@ -229,9 +221,9 @@ def bench(
         decoders=opened.callers if opened.callers > 1 else os.cpu_count() or 1,
         data=description,
         images=len(items),
-        engine_only=rates[0],
-        end_to_end=rates[1],
-        data_only=rates[2],
+        engine_only=times.engine,
+        end_to_end=times.whole,
+        data_only=times.data,
         latency=latency_of(times.latencies),
         warm_up=WarmUp(load_seconds, first[0], steady, sum(first[:steady])),
         memory=memory,

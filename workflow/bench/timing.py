@@ -16,7 +16,7 @@ import numpy as np
 
 from ...contracts import Engine, ImageBatch, Progress, Shard
 from ...engine.engine_io import LoadedEngine, Logits
-from ...engine.throughput import images_until_first_end
+from ...engine.throughput import Rate, images_until_first_end, rate_of
 from ...evaluate.scoring import ScoringJob, score_shard
 
 ROUNDS = 5
@@ -57,15 +57,15 @@ class Timed:
     """Measured rates and latencies.
 
     Attributes:
-        engine: Images a second of the engine alone, by round.
-        whole: Images a second of the scoring loop, by round.
-        data: Images a second of its data side, by round.
+        engine: Rate of the engine alone.
+        whole: Rate of the scoring loop.
+        data: Rate of its data side.
         latencies: Seconds of each batch of the engine alone.
     """
 
-    engine: Sequence[float]
-    whole: Sequence[float]
-    data: Sequence[float]
+    engine: Rate
+    whole: Rate
+    data: Rate
     latencies: Sequence[float]
 
 
@@ -110,17 +110,16 @@ def timed(bed: Bed, seconds: float, progress: Progress) -> Timed:
     }
     callers, batch = bed.whole.engine.callers, bed.whole.batch_size
     fewest = FEWEST_BATCHES * batch
-    # A first, short round measures the pace, which sets the length of the other rounds.
-    pace = {name: rate_of_callers(part(fewest), callers) for name, part in parts.items()}
+    # A first, short round is not counted: its pace sets the length of the next one, and so on.
+    rounds = {name: [rate_of_callers(part(fewest), callers)] for name, part in parts.items()}
     latencies.clear()
-    rounds: Mapping[str, list[float]] = {name: [] for name in parts}
     for turn in range(ROUNDS):
         for name, part in parts.items():
-            images = int(pace[name] * seconds / callers) // batch * batch
-            pace[name] = rate_of_callers(part(max(images, fewest)), callers)
-            rounds[name].append(pace[name])
+            images = int(rounds[name][-1] * seconds / callers) // batch * batch
+            rounds[name].append(rate_of_callers(part(max(images, fewest)), callers))
         progress.advance("bench", turn + 1, ROUNDS, "rounds")
-    return Timed(rounds["engine"], rounds["whole"], rounds["data"], latencies)
+    rates = {name: rate_of(values[1:]) for name, values in rounds.items()}
+    return Timed(**rates, latencies=latencies)
 
 
 def engine_part(bed: Bed, images: int, latencies: list[float]) -> Part:

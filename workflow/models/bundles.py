@@ -79,16 +79,15 @@ def bundle_lock(folder: Path) -> Path:
 
 def _export(export: _Export, progress: Progress) -> None:
     """Export in the child process."""
-    subject, photos = export.subject, None
-    if not subject.spec.has_network:
-        write_ready_bundle(subject.spec, subject.folder, subject.kind)
+    spec, kind, folder = export.subject.spec, export.subject.kind, export.subject.folder
+    if not spec.has_network:
+        write_ready_bundle(spec, folder, kind)
         return
-    if subject.kind.precision == "fp16":
-        images = parity_images(subject.spec, export.photos)
+    photos = None
+    if kind.precision == "fp16":
+        images = parity_images(spec, export.photos)
         photos = images.data[: images.clean]
-    bundle = write_bundle(
-        load_network(subject.spec, progress), subject.folder, subject.kind, photos
-    )
+    bundle = write_bundle(load_network(spec, progress), folder, kind, photos)
     if bundle.model.largest_activation is not None:
         progress.note(
             f"The largest activation on {0 if photos is None else len(photos)} photos is "

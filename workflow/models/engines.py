@@ -5,20 +5,24 @@ on its file.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...contracts import Bundle, Engine, EngineSpec, InputKind, LoadedNetwork, ModelSpec, Progress
 from ...engine.devices import cpu
 from ...engine.engine_io import bundle_spec
 from ...engine.original_onnx import OriginalOnnx, original_spec
+from ...engine.parity import PreprocessingPair
 from ...engine.table import ENGINES, Placement, candidates
 from ...engine.torch_engine import TorchEngine, torch_spec
 from ...errors import InputError
+from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...exporter.ready_onnx import unchanged_original
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from .bundles import ensure_bundle
 from .resolve import ResolvedModel
+
+NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,17 @@ class PreparedModel(ABC):
     @property
     def is_reference(self) -> bool:
         """Whether this is PyTorch in float32 on the CPU, which needs no parity."""
-        return False
+        return self.spec.backend == "torch" and self.placement.device.name == "cpu"
 
     @property
     def notice(self) -> str:
         """Notice to the user on how the engine computes; may be empty."""
         return ""
+
+    @property
+    def preprocessing(self) -> PreprocessingPair | None:
+        """Preprocessing to compare exactly; ``None`` if there is no graph that contains it."""
+        return None
 
     @abstractmethod
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
@@ -66,6 +75,14 @@ class PreparedBundle(PreparedModel):
         """Notice of the engine on this bundle."""
         return self.placement.kind.notice(self.bundle, self.placement.device)
 
+    @property
+    def preprocessing(self) -> PreprocessingPair:
+        """Preprocessing of the model, and that in the graph."""
+        model, kind = self.bundle.model.spec, self.spec.input_kind
+        expected = scale_and_bias(model.preprocessing, kind)
+        pair = PreprocessingPair(expected, preprocessing_in_graph(self.bundle.graph, kind))
+        return replace(pair, note=NORMALISES_ITSELF) if model.normalizes_itself else pair
+
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
         """Load the graph."""
         open_bundle = self.placement.kind.open_bundle
@@ -79,11 +96,6 @@ class PreparedNetwork(PreparedModel):
 
     network: LoadedNetwork
 
-    @property
-    def is_reference(self) -> bool:
-        """Whether this is PyTorch in float32 on the CPU."""
-        return self.placement.device.name == "cpu"
-
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
         """Move the network to its device; PyTorch chooses the threads."""
         return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
@@ -93,10 +105,8 @@ def model_candidates(
     subject: ResolvedModel, engine: str | None, device: str | None
 ) -> list[Placement]:
     """Engines and devices to try on a model, best first; see ``engine.table.candidates``."""
-    choices = candidates(engine, device)
-    if engine is not None or subject.spec.has_network:
-        return choices
-    return [placement for placement in choices if placement.kind.runs_onnx]
+    any_engine = engine is not None or subject.spec.has_network
+    return [p for p in candidates(engine, device) if any_engine or p.kind.runs_onnx]
 
 
 def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:

@@ -19,7 +19,6 @@ from ...contracts import (
     NullProgress,
     ParityResult,
     Progress,
-    ReadyOnnx,
     WeightsOrigin,
     reference_name,
     wilson_interval,
@@ -28,7 +27,6 @@ from ...engine.devices import cpu
 from ...engine.parity import (
     Logits,
     ParityImages,
-    PreprocessingPair,
     flips,
     gates,
     logits_in_other_batches,
@@ -38,19 +36,11 @@ from ...engine.parity import (
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError, printable
 from ...evaluate.jpeg import decoder_versions
-from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
-from .engines import (
-    PreparedBundle,
-    PreparedModel,
-    model_candidates,
-    open_reference,
-    prepare,
-    reference_spec,
-)
+from .engines import PreparedModel, model_candidates, open_reference, prepare, reference_spec
 from .options import GraphOptions, ModelOptions
 from .parity_images import parity_images
 from .resolve import resolve_model
@@ -61,8 +51,6 @@ images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25
 """Below this accuracy on labelled photos the preprocessing of trained weights is likely wrong."""
-
-NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
 
 def check_parity(
@@ -124,13 +112,11 @@ def measure_parity(
     if candidate.notice:
         progress.note(candidate.notice)
     batch = batch_size or placement.kind.batch_size(placement.device)
-    expected, reference_versions = _reference_logits(
-        model, candidate.weights_sha256, images, progress
-    )
+    expected, versions = _reference_logits(model, candidate.weights_sha256, images, progress)
     give_back_freed_memory()  # of the reference; the candidate may be as large
     logits, regrouped = _candidate_logits(candidate, images, batch, progress)
-    tolerance, pair = tolerance_of(candidate.spec), _preprocessing(candidate, model)
-    verdicts = gates(expected, logits, regrouped, tolerance, pair, images.items)
+    tolerance, preprocessing = tolerance_of(candidate.spec), candidate.preprocessing
+    verdicts = gates(expected, logits, regrouped, tolerance, preprocessing, images.items)
     differing = tuple(flips(expected, logits, images.items))
     kl = mean_kl(expected, logits)
     n = len(images.items)
@@ -156,7 +142,7 @@ def measure_parity(
         labelled=sum(item.label is not None for item in images.items[: images.clean]),
         reference_correct=_correct(expected, images),
         candidate_correct=_correct(logits, images),
-        reference_versions=reference_versions,
+        reference_versions=versions,
     )
     write_document(_result_path(result), result)
     if not result.passed:
@@ -207,11 +193,7 @@ def disagreement(result: ParityResult) -> str:
 
 def failed_gates(gates: Iterable[Gate]) -> str:
     """The gates that failed, each with its value and bound."""
-    return ", ".join(
-        f"{gate.name} {gate.value_text} (at most {gate.bound:.2g})"
-        for gate in gates
-        if not gate.passed
-    )
+    return ", ".join(str(gate) for gate in gates if not gate.passed)
 
 
 def evidence_path(result: ParityResult) -> Path:
@@ -275,19 +257,6 @@ def _logits(
         rows.append(part)
         progress.advance(f"parity, {step}", sum(map(len, rows)), len(images.items), "images")
     return np.concatenate(rows)
-
-
-def _preprocessing(candidate: PreparedModel, model: ModelSpec) -> PreprocessingPair | None:
-    if not isinstance(candidate, PreparedBundle):
-        return None
-    kind = candidate.spec.input_kind
-    pair = PreprocessingPair(
-        scale_and_bias(model.preprocessing, kind),
-        preprocessing_in_graph(candidate.bundle.graph, kind),
-    )
-    if isinstance(model.own, ReadyOnnx) and model.own.input != "normalized":
-        return replace(pair, note=NORMALISES_ITSELF)
-    return pair
 
 
 def _correct(logits: Logits, images: ParityImages) -> int:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...contracts import Benchmark, Condition, Item, Preprocessing, Source
+from ...contracts import Benchmark, Condition, DataFingerprint, Item, Preprocessing, Source
 from ...errors import printable
 from ...evaluate.sources.digests import file_digests, shard_digest
 from ...evaluate.sources.items import select_items
 from ...records.fingerprints import SAMPLE
-
-Digests = dict[str, str | None]
 
 
 class AvailableImages:
@@ -50,12 +48,14 @@ class AvailableImages:
         """Conditions of the data that were not selected."""
         return (c for c in self._source.conditions() if c not in self.items)
 
-    def sample(self, condition: Condition) -> Digests:
-        """SHA-256 of an even sample of a condition's files, by id."""
+    def fingerprint(self, condition: Condition) -> DataFingerprint:
+        """Digests of an even sample of a condition's files."""
         ids = [item.id for item in select_items(self.items[condition], SAMPLE)]
-        return self.digests({condition: ids})[condition]
+        return DataFingerprint(self.digests({condition: ids})[condition], self.places)
 
-    def digests(self, ids: Mapping[Condition, Iterable[str]]) -> dict[Condition, Digests]:
+    def digests(
+        self, ids: Mapping[Condition, Iterable[str]]
+    ) -> dict[Condition, dict[str, str | None]]:
         """SHA-256 of the files with these ids in each condition; missing ids are left out.
 
         Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ...contracts import Condition, DataFingerprint, Progress, Provenance, Run, RunKey, Shard
+from ...contracts import Condition, Progress, Provenance, Run, RunKey, Shard
 from ...errors import ImageError, RunMismatchError, printable
 from ...records.fingerprints import (
     begin_fingerprint,
@@ -83,7 +83,9 @@ class RunData:
                 "Use --verify-data to compare them all."
             )
         others = recorded_places(self.run)
-        if others and others.isdisjoint(self.images.places) and not self._any_known():
+        conditions = [*self.images.items, *self.images.other_conditions()]
+        comparable = any(_is_known(self.run, condition) for condition in conditions)
+        if others and others.isdisjoint(self.images.places) and not comparable:
             self.progress.note(
                 f"{printable(self.run.folder)} has other conditions, of {noun}s in "
                 f"{', '.join(sorted(others))}: none of them can be compared with these {noun}s."
@@ -127,10 +129,6 @@ class RunData:
         if difference is not None:
             raise RunMismatchError(f"{difference}. {self._advice}")
 
-    def _any_known(self) -> bool:
-        conditions = [*self.images.items, *self.images.other_conditions()]
-        return any(_is_known(self.run, condition) for condition in conditions)
-
     def _record(self, condition: Condition) -> None:
         with self._lock:
             if condition in self._recorded:
@@ -140,9 +138,7 @@ class RunData:
             self._recorded.add(condition)
 
     def _begin(self, condition: Condition) -> None:
-        files = self.images.sample(condition)
-        fingerprint = DataFingerprint(files, self.images.places)
-        begin_fingerprint(self.run, condition, fingerprint)
+        begin_fingerprint(self.run, condition, self.images.fingerprint(condition))
         self._refuse_difference()
 
     def _leave_out_damaged(self, condition: Condition) -> None:

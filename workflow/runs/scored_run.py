@@ -159,14 +159,11 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
 def _name(run: Run) -> str:
     """The model's name; without addition it means its published weights, computed in float32."""
     spec, precision = run.manifest.model, run.key.engine.precision
-    additions = []
-    if spec.weights.kind == "random":
-        additions.append("random weights")
-    if spec.weights.kind == "file":
-        additions.append(printable(Path(spec.weights.reference).name))
-    if precision != "fp32":
-        additions.append(precision)
-    return f"{spec.name} ({', '.join(additions)})" if additions else spec.name
+    own_weights = {"random": "random weights", "file": Path(spec.weights.reference).name}
+    weights = printable(own_weights.get(spec.weights.kind, ""))
+    additions = [weights, precision if precision != "fp32" else ""]
+    text = ", ".join(filter(None, additions))
+    return f"{spec.name} ({text})" if text else spec.name
 
 
 def _source(run: Run) -> str:
