@@ -65,7 +65,7 @@ def parity(model: Model, against: Path | None, json: Path | None, **options: Any
     if regression is not None:
         tables.append(_regression_table(regression))
         if is_stdout(json) and not regression.passed:
-            print(worse(regression), file=sys.stderr)
+            print(worse(result, regression), file=sys.stderr)
     passed = result.passed and (regression is None or regression.passed)
     keeps_file = not passed and _is_same_file(json, against)
     show(tables, (None if keeps_file else json, parity_document(result, regression)))
@@ -123,5 +123,5 @@ def parity_table(result: "ParityResult") -> Table:
 
 
 def _row(gate: "Gate") -> tuple[str, ...]:
-    value = "not finite" if gate.value is None else f"{gate.value:.2g}"
-    return (gate.name, value, f"{gate.bound:.2g}", "pass" if gate.passed else "FAIL", gate.note)
+    verdict = "pass" if gate.passed else "FAIL"
+    return (gate.name, gate.value_text, f"{gate.bound:.2g}", verdict, gate.note)

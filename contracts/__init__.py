@@ -58,7 +58,7 @@ from .models import (
     WeightsKind,
     WeightsOrigin,
 )
-from .parity import ONNX_REFERENCE, PASSED_AGAINST_ONNX, Flip, Gate, ParityResult
+from .parity import PASSED_AGAINST_ONNX, Flip, Gate, ParityResult, reference_name
 from .probes import ProbeName, ProbeSettings
 from .progress import NullProgress, Progress, ThreadSafeProgress
 from .runs import RUN_FORMAT, DataFingerprint, Provenance, Run, RunKey, RunManifest, Shard
@@ -72,7 +72,6 @@ __all__ = [
     "CONDITION_OPTIONS",
     "FLOAT32_PIXELS",
     "MOST_ATTEMPTS",
-    "ONNX_REFERENCE",
     "OWN_IMAGE",
     "PAPERS_EPSILON",
     "PAPERS_SOURCE",
@@ -143,5 +142,6 @@ __all__ = [
     "images_from_pixels",
     "parse_protocol",
     "protocol_name",
+    "reference_name",
     "wilson_interval",
 ]

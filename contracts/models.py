@@ -158,6 +158,16 @@ class ModelSpec:
     own: FactoryCode | ReadyOnnx | None = None
 
     @property
+    def has_network(self) -> bool:
+        """Whether it has a PyTorch network, which gradients and other precisions need."""
+        return not isinstance(self.own, ReadyOnnx)
+
+    @property
+    def normalizes_itself(self) -> bool:
+        """Whether it is an ONNX file whose graph normalises its input."""
+        return isinstance(self.own, ReadyOnnx) and self.own.input != "normalized"
+
+    @property
     def asked_as(self) -> str:
         """The model as a user names it: by its name, its factory, or the path of its ONNX file."""
         if self.own is None:

@@ -24,6 +24,14 @@ class Gate:
     passed: bool
     note: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.value_text} (at most {self.bound:.2g})"
+
+    @property
+    def value_text(self) -> str:
+        """The value for messages and tables."""
+        return "not finite" if self.value is None else f"{self.value:.2g}"
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -106,4 +114,16 @@ class ParityResult:
     @property
     def reference_name(self) -> str:
         """Name of the reference: PyTorch, unless the model exists only as ONNX."""
-        return "PyTorch" if self.reference.backend == "torch" else ONNX_REFERENCE
+        return reference_name(self.reference)
+
+    @property
+    def status(self) -> str:
+        """Status that runs record: ``passed``, ``PASSED_AGAINST_ONNX`` or ``failed``."""
+        if not self.passed:
+            return "failed"
+        return "passed" if self.reference.backend == "torch" else PASSED_AGAINST_ONNX
+
+
+def reference_name(reference: EngineSpec) -> str:
+    """Name of a reference: PyTorch, unless the model exists only as ONNX."""
+    return "PyTorch" if reference.backend == "torch" else ONNX_REFERENCE

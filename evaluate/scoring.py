@@ -71,7 +71,7 @@ class ScoringJob:
     preprocessing: Preprocessing
     batch_size: int
     decoders: ThreadPoolExecutor | None = None
-    read_ahead: int = 4
+    read_ahead: int = 2 * (os.cpu_count() or 1)
     skip_bad_images: bool = False
     limit: BatchLimit = field(default_factory=lambda: BatchLimit(sys.maxsize))
     note: Callable[[str], None] = lambda text: None

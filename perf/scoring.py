@@ -33,6 +33,7 @@ from evaluator.engine.table import candidates
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.layouts import CORRUPTIONS
+from evaluator.evaluate.scoring import ScoringJob, decoder_pool
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
@@ -159,15 +160,16 @@ class Ours:
         engine = stack.enter_context(prepare(subject, place, NullProgress()).open())
         what, cell = find_benchmark("imagenet-c"), self.claim.cells[0]
         source = FolderSource(self.data, what.conditions)
-        bed = bed_of(
-            what,
-            engine,
-            source,
-            source.items(cell),
+        job = ScoringJob(
+            benchmark=what,
+            engine=engine,
+            source=source,
+            items={cell: source.items(cell)},
             preprocessing=subject.spec.preprocessing,
             batch_size=place.kind.batch_size(place.device),
-            stack=stack,
+            decoders=stack.enter_context(decoder_pool(engine)),
         )
+        bed = bed_of(job)
         images = self.claim.engine_images // engine.callers
         return lambda: rate_of_callers(engine_part(bed, images, []), engine.callers)
 

@@ -1,6 +1,5 @@
 """Scoring a model on a benchmark."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -10,7 +9,7 @@ from ..errors import ImageError, printable
 from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
-from ..records.run import MANIFEST, key_sha256, open_run
+from ..records.run import MANIFEST, open_run
 from ..records.shard_runner import Work
 from ..system.batch_limit import BatchLimit
 from .models.options import GraphOptions, ModelOptions
@@ -18,7 +17,7 @@ from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
 from .runs.complete import make_shards, note_skipped, selected_shards
-from .runs.provenance import ShardClock, check_run_place, circumstances, default_folder
+from .runs.provenance import ShardClock, check_run_place, circumstances
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
 from .runs.start import open_or_create_scored_run
@@ -113,10 +112,10 @@ def score(
         generated=source.generated,
         limit=limit,
     )
-    images = AvailableImages.of(definition, source, selection, subject.spec.preprocessing, places)
-    folder = out or find_folder(
-        default_folder(subject, definition.name, key_sha256(key)[:8]), images, progress
+    images = AvailableImages(
+        definition, source, selection.items, subject.spec.preprocessing, places
     )
+    folder = out or find_folder(subject, key, images, progress)
     with verified.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = open_or_create_scored_run(
             folder, key, subject, selection, verified, opened, batch_size
@@ -131,7 +130,6 @@ def score(
             preprocessing=subject.spec.preprocessing,
             batch_size=run.manifest.batch_size,
             decoders=decoders,
-            read_ahead=2 * (os.cpu_count() or 1),
             skip_bad_images=skip,
             limit=BatchLimit(run.manifest.batch_size),
             note=progress.note,
@@ -139,9 +137,7 @@ def score(
         progress.note(
             f"Scoring {subject.spec.name}: {selection.text(definition)}, into {printable(folder)}."
         )
-        provenance = circumstances(
-            verified, opened.device, opened.versions, places, labels, job.batch_size
-        )
+        provenance = circumstances(verified, places, labels, job.batch_size)
         _complete(run, selection, job, provenance, run_data, progress)
     return run
 

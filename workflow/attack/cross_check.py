@@ -34,9 +34,8 @@ from ...storage.documents import document_differences
 from ..models.gradient_model import GradientNetwork
 from ..models.parity_images import parity_images
 from ..runs.available_images import AvailableImages
-from ..runs.resume_command import resume_command
 from ..runs.run_data import differing_image
-from ..runs.scored_run import ScoredRun
+from ..runs.scored_run import ScoredRun, resume_command
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -144,15 +144,8 @@ class PreparedAttack:
 
     def provenance(self, batch_size: int) -> Provenance:
         """Fields that the provenances of all shards of the attack share."""
-        network = self.job.network
-        return circumstances(
-            network.verified,
-            network.device,
-            network.verified.loaded.placement.kind.versions(),
-            self.images.places,
-            self.images.labels,
-            batch_size,
-        )
+        images = self.images
+        return circumstances(self.job.network.verified, images.places, images.labels, batch_size)
 
 
 @dataclass
@@ -231,7 +224,7 @@ def prepare_attack(
     )
     conditions = choice.conditions()
     selection = Selection(dict.fromkeys(conditions, items), selected.ids_sha256)
-    available = AvailableImages.of(IMAGENET, source, selection, job.preprocessing, images.places)
+    available = AvailableImages(IMAGENET, source, selection.items, job.preprocessing, images.places)
     return PreparedAttack(subject, choice, images, job, selection, available, check)
 
 

@@ -85,8 +85,8 @@ def _complete(
     """Make the shards that the run of a probe lacks."""
     attack = finished.attack
     job, conditions = attack.job, selection.conditions
-    images = AvailableImages.of(
-        IMAGENET, job.source, selection, job.preprocessing, attack.images.places
+    images = AvailableImages(
+        IMAGENET, job.source, selection.items, job.preprocessing, attack.images.places
     )
     data = RunData(run, images, progress, conditions=conditions)
     data.check(every_file=attack.choice.verify_data)

@@ -8,10 +8,10 @@ from ...contracts import NullProgress, Progress, Run, ThreadSafeProgress
 from ...engine.torch_engine import exact_float32
 from ...errors import printable
 from ...evaluate.benchmarks.whitebox import WHITEBOX
-from ...records.run import MANIFEST, key_sha256
+from ...records.run import MANIFEST
 from ..models.options import ModelOptions
 from ..runs.complete import make_shards, note_skipped, selected_shards
-from ..runs.provenance import check_run_place, default_folder
+from ..runs.provenance import check_run_place
 from ..runs.run_data import RunData, find_folder
 from ..runs.start import open_or_create_run
 from .cross_checked_shards import cross_checked
@@ -62,8 +62,7 @@ def attack_whitebox(
     check_run_place(attacked.subject, WHITEBOX.name, out)
     attack = prepare_attack(attacked, choice, settings, images, progress)
     key = attack.key()
-    default = default_folder(attack.subject, WHITEBOX.name, key_sha256(key)[:8])
-    folder = out or find_folder(default, attack.available, progress)
+    folder = out or find_folder(attack.subject, key, attack.available, progress)
     probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
     with exact_float32():
         pace = None if (folder / MANIFEST).is_file() else pace_of(attack.job, progress)

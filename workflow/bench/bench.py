@@ -8,46 +8,29 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 from PIL import Image
 
-from ...contracts import (
-    Benchmark,
-    Device,
-    EngineSpec,
-    Item,
-    ModelSpec,
-    NullProgress,
-    Progress,
-    Source,
-)
-from ...engine.throughput import (
-    Bottleneck,
-    Latency,
-    Rate,
-    bottleneck,
-    latency_of,
-    rate_of,
-    steady_from,
-)
+from ...contracts import Benchmark, Device, EngineSpec, Item, ModelSpec, NullProgress, Progress
+from ...engine.throughput import Bottleneck, Latency, Rate, bottleneck, latency_of, steady_from
 from ...errors import InputError
 from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.decode import photo_pixels
 from ...evaluate.generate.photos import sample_photos, write_sample
+from ...evaluate.scoring import ScoringJob, decoder_pool
 from ...evaluate.sources.items import ItemSource, select_items
 from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
-from ..models.bundles import ensure_bundle
-from ..models.engines import model_candidates, prepare
+from ..models.engines import PreparedModel, model_candidates, prepare
 from ..models.options import GraphOptions, ModelOptions
 from ..models.parity import stored_parity
-from ..models.prepared_model import PreparedModel
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
+from ..runs.start import check_batch_size
 from .timing import ROUNDS, bed_of, timed, warm_up
 
 PARTS = 3
@@ -184,7 +167,12 @@ def bench(
     subject = resolve_model(ModelOptions(model, **options), progress)
     check_crop(subject.spec, info)
     with ExitStack() as stack:
-        places, origin = _places(info, subject.spec, data, stack)
+        if data is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _write_sample(folder, info, subject.spec)
+            places, origin = [folder], "sample photos"
+        else:
+            places, origin = places_of(data), "images of --data"
         source = open_source(
             places,
             info.conditions,
@@ -192,35 +180,33 @@ def bench(
             layout=info.tree,
             labels=None if labels is None else Path(labels),
         )
-        images = _images(info, source, origin)
+        items = _items(info, source)
+        description = f"{len(items)} {origin} as {_form(info, items[0])}"
         place = model_candidates(subject, engine, device)[0]
-        place.kind.check(subject.kind.precision, place.device)
         if place.kind.runs_onnx:
-            ensure_bundle(subject, progress)  # exported before anything is timed
+            prepare(subject, place, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)
-        progress.note(f"Engine: {place}, batches of {batch}, on {images.description}.")
+        progress.note(f"Engine: {place}, batches of {batch}, on {description}.")
         before, began = resident_bytes(), time.perf_counter()
         loaded = prepare(subject, place, progress)
         opened = stack.enter_context(loaded.open())
         load_seconds = time.perf_counter() - began
-        if not 1 <= batch <= opened.max_batch:
-            raise InputError(
-                f"--batch-size {batch} is not possible; expected 1 to {opened.max_batch}."
-            )
-        bed = bed_of(
-            info,
-            opened,
-            images.source,
-            images.items,
+        check_batch_size(batch, opened)
+        job = ScoringJob(
+            benchmark=info,
+            engine=opened,
+            source=source,
+            items={info.conditions[0]: items},
             preprocessing=subject.spec.preprocessing,
             batch_size=batch,
-            stack=stack,
+            decoders=stack.enter_context(decoder_pool(opened)),
         )
-        memory = Memory(before, resident_bytes(), None, None)
+        bed = bed_of(job)
+        loaded_bytes = resident_bytes()
         first = warm_up(bed, WARM_UP_SHARE * seconds)
         times = timed(bed, (1 - WARM_UP_SHARE) * seconds / (ROUNDS * PARTS), progress)
-        memory = replace(memory, running=resident_bytes(), peak=peak_bytes())
-    rates = [rate_of(rounds) for rounds in (times.engine, times.whole, times.data)]
+        memory = Memory(before, loaded_bytes, resident_bytes(), peak_bytes())
+    rates = (times.engine, times.whole, times.data)
     medians = [rate.images_per_second for rate in rates]
     steady = steady_from(first)
     return Bench(
@@ -233,11 +219,11 @@ def bench(
         batch_size=batch,
         callers=opened.callers,
         decoders=opened.callers if opened.callers > 1 else os.cpu_count() or 1,
-        data=images.description,
-        images=len(images.items),
-        engine_only=rates[0],
-        end_to_end=rates[1],
-        data_only=rates[2],
+        data=description,
+        images=len(items),
+        engine_only=times.engine,
+        end_to_end=times.whole,
+        data_only=times.data,
         latency=latency_of(times.latencies),
         warm_up=WarmUp(load_seconds, first[0], steady, sum(first[:steady])),
         memory=memory,
@@ -248,48 +234,26 @@ def bench(
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
     if loaded.is_reference:
         return "reference"
-    result = stored_parity(subject, loaded)
+    result = stored_parity(subject.spec, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
 
 
-@dataclass(frozen=True)
-class _Images:
-    """Images that are decoded."""
-
-    source: Source
-    items: Sequence[Item]
-    description: str
-
-
-def _places(
-    benchmark: Benchmark,
-    model: ModelSpec,
-    data: str | Path | Sequence[str | Path] | None,
-    stack: ExitStack,
-) -> tuple[list[Path], str]:
-    """Paths of the images and their origin; without data, a temporary folder of sample photos."""
-    if data is not None:
-        return places_of(data), "images of --data"
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    _write_sample(folder, benchmark, model)
-    return [folder], "sample photos"
-
-
-def _images(benchmark: Benchmark, source: ItemSource, origin: str) -> _Images:
-    """Images of one condition, evenly spaced if there are many."""
+def _items(benchmark: Benchmark, source: ItemSource) -> list[Item]:
+    """Items of one condition, evenly spaced if there are many."""
     conditions = source.conditions()
     if not conditions:
         raise InputError(
             f"The data hold no images of {benchmark.title}. Give another --data, or name their "
             "benchmark with --benchmark."
         )
-    items = select_items(source.items(conditions[0]), MOST_ITEMS)
-    stored = benchmark.stimuli_px
-    frames = items[0].frames
-    form = "photos" if stored is None else f"JPEGs of {stored} px"
-    if frames > 1:
-        form = f"videos of {frames} frames, {stored} px"
-    return _Images(source, items, f"{len(items)} {origin} as {form}")
+    return select_items(source.items(conditions[0]), MOST_ITEMS)
+
+
+def _form(benchmark: Benchmark, item: Item) -> str:
+    """The form in which the benchmark stores its items."""
+    if item.frames > 1:
+        return f"videos of {item.frames} frames, {benchmark.stimuli_px} px"
+    return "photos" if benchmark.stimuli_px is None else f"JPEGs of {benchmark.stimuli_px} px"
 
 
 def _write_sample(folder: Path, benchmark: Benchmark, model: ModelSpec) -> None:

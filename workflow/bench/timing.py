@@ -5,22 +5,19 @@ The engine alone gets decoded batches. The scoring loop is the one that scores u
 have as many callers as the engine takes.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import overload
 
 import numpy as np
 
-from ...contracts import Benchmark, Engine, ImageBatch, Item, Preprocessing, Progress, Shard, Source
+from ...contracts import Engine, ImageBatch, Progress, Shard
 from ...engine.engine_io import LoadedEngine, Logits
-from ...engine.throughput import images_until_first_end
-from ...evaluate.scoring import ScoringJob, decoder_pool, score_shard
+from ...engine.throughput import Rate, images_until_first_end, rate_of
+from ...evaluate.scoring import ScoringJob, score_shard
 
 ROUNDS = 5
 """Rounds of each part; the median is reported."""
@@ -45,13 +42,11 @@ class Bed:
     """The parts that are timed.
 
     Attributes:
-        engine: Engine.
         batches: Decoded batches.
         whole: Scoring loop with the engine.
         data: Scoring loop with an engine that returns zeros.
     """
 
-    engine: Engine
     batches: Sequence[ImageBatch]
     whole: ScoringJob
     data: ScoringJob
@@ -62,52 +57,35 @@ class Timed:
     """Measured rates and latencies.
 
     Attributes:
-        engine: Images a second of the engine alone, by round.
-        whole: Images a second of the scoring loop, by round.
-        data: Images a second of its data side, by round.
+        engine: Rate of the engine alone.
+        whole: Rate of the scoring loop.
+        data: Rate of its data side.
         latencies: Seconds of each batch of the engine alone.
     """
 
-    engine: Sequence[float]
-    whole: Sequence[float]
-    data: Sequence[float]
+    engine: Rate
+    whole: Rate
+    data: Rate
     latencies: Sequence[float]
 
 
-def bed_of(
-    benchmark: Benchmark,
-    engine: Engine,
-    source: Source,
-    items: Sequence[Item],
-    *,
-    preprocessing: Preprocessing,
-    batch_size: int,
-    stack: ExitStack,
-) -> Bed:
-    """Prepare the parts, and decode the first batches.
+def bed_of(job: ScoringJob) -> Bed:
+    """Prepare the parts of a scoring job of one condition, and decode the first batches.
 
     Raises:
         ImageError: If an image cannot be read or decoded.
     """
-    condition, idle = benchmark.conditions[0], _Idle(engine, preprocessing.crop_px)
-    data = ScoringJob(
-        benchmark=benchmark,
-        engine=idle,
-        source=source,
-        items={condition: _Endless(items)},
-        preprocessing=preprocessing,
-        batch_size=batch_size,
-        decoders=stack.enter_context(decoder_pool(engine)),
-        read_ahead=2 * (os.cpu_count() or 1),
-    )
-    score_shard(data, _shard(data, 0, READY_BATCHES * batch_size), lambda _: None)
-    return Bed(engine, tuple(idle.first), replace(data, engine=engine), data)
+    idle = _Idle(job.engine, job.preprocessing.crop_px)
+    data = replace(job, engine=idle)
+    loop_part(data, READY_BATCHES * job.batch_size)(0, lambda _: None)
+    return Bed(tuple(idle.first), job, data)
 
 
 def warm_up(bed: Bed, seconds: float) -> list[float]:
     """Seconds of the first caller's first batches, while all callers are busy."""
     until = time.perf_counter() + seconds
-    latencies: list[list[float]] = [[] for _ in range(bed.engine.callers)]
+    engine = bed.whole.engine
+    latencies: list[list[float]] = [[] for _ in range(engine.callers)]
 
     def batches() -> Iterator[ImageBatch]:
         for position, batch in enumerate(islice(cycle(bed.batches), WARM_UP_BATCHES)):
@@ -116,9 +94,9 @@ def warm_up(bed: Bed, seconds: float) -> list[float]:
             yield batch
 
     def work(caller: int, advance: Advance) -> None:
-        _run_batches(bed.engine, batches(), latencies[caller], advance)
+        _run_batches(engine, batches(), latencies[caller], advance)
 
-    rate_of_callers(work, bed.engine.callers)
+    rate_of_callers(work, engine.callers)
     return latencies[0]
 
 
@@ -130,19 +108,18 @@ def timed(bed: Bed, seconds: float, progress: Progress) -> Timed:
         "whole": lambda images: loop_part(bed.whole, images),
         "data": lambda images: loop_part(bed.data, images),
     }
-    callers, batch = bed.engine.callers, bed.whole.batch_size
+    callers, batch = bed.whole.engine.callers, bed.whole.batch_size
     fewest = FEWEST_BATCHES * batch
-    # A first, short round measures the pace, which sets the length of the other rounds.
-    pace = {name: rate_of_callers(part(fewest), callers) for name, part in parts.items()}
+    # A first, short round is not counted: its pace sets the length of the next one, and so on.
+    rounds = {name: [rate_of_callers(part(fewest), callers)] for name, part in parts.items()}
     latencies.clear()
-    rounds: Mapping[str, list[float]] = {name: [] for name in parts}
     for turn in range(ROUNDS):
         for name, part in parts.items():
-            images = int(pace[name] * seconds / callers) // batch * batch
-            pace[name] = rate_of_callers(part(max(images, fewest)), callers)
-            rounds[name].append(pace[name])
+            images = int(rounds[name][-1] * seconds / callers) // batch * batch
+            rounds[name].append(rate_of_callers(part(max(images, fewest)), callers))
         progress.advance("bench", turn + 1, ROUNDS, "rounds")
-    return Timed(rounds["engine"], rounds["whole"], rounds["data"], latencies)
+    rates = {name: rate_of(values[1:]) for name, values in rounds.items()}
+    return Timed(**rates, latencies=latencies)
 
 
 def engine_part(bed: Bed, images: int, latencies: list[float]) -> Part:
@@ -150,9 +127,7 @@ def engine_part(bed: Bed, images: int, latencies: list[float]) -> Part:
 
     def work(caller: int, advance: Advance) -> None:
         batches = islice(cycle(bed.batches), images // bed.whole.batch_size)
-        own_latencies: list[float] = []
-        _run_batches(bed.engine, batches, own_latencies, advance)
-        latencies.extend(own_latencies)
+        _run_batches(bed.whole.engine, batches, latencies, advance)
 
     return work
 
@@ -174,25 +149,19 @@ def _run_batches(
 
 
 def loop_part(job: ScoringJob, images: int) -> Part:
-    """Run the scoring loop, on a shard of as many images for each caller."""
+    """Run the scoring loop on as many images for each caller; the job's items are repeated."""
+    ((condition, items),) = job.items.items()
+    frames = items[0].frames
+    count = -(-images // frames)  # whole items
 
     def work(caller: int, advance: Advance) -> None:
-        shard = _shard(job, caller, images)
-        score_shard(job, shard, lambda items: advance(items * _frames(job)))
+        positions = range(caller * count, (caller + 1) * count)
+        repeated = [items[position % len(items)] for position in positions]
+        own_job = replace(job, items={condition: repeated})
+        shard = Shard(condition, caller, 0, count)
+        score_shard(own_job, shard, lambda done: advance(done * frames))
 
     return work
-
-
-def _shard(job: ScoringJob, position: int, images: int) -> Shard:
-    """A shard of as many frames, rounded up to whole items."""
-    (condition,) = job.items
-    items = -(-images // _frames(job))
-    return Shard(condition, position, position * items, (position + 1) * items)
-
-
-def _frames(job: ScoringJob) -> int:
-    (items,) = job.items.values()
-    return items[0].frames
 
 
 def rate_of_callers(part: Part, callers: int) -> float:
@@ -210,26 +179,6 @@ def rate_of_callers(part: Part, callers: int) -> float:
         began = time.perf_counter()
         ends = list(pool.map(work, range(callers)))
     return images_until_first_end(marks, ends, began)
-
-
-class _Endless(Sequence[Item]):
-    """Items, repeated without end."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        self._items = items
-
-    def __len__(self) -> int:
-        return 2**62
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
-        count = len(self._items)
-        if isinstance(index, slice):
-            return [self._items[i % count] for i in range(index.start, index.stop)]
-        return self._items[index % count]
 
 
 class _Idle(LoadedEngine):

@@ -1,6 +1,7 @@
 """The bundle of a model: opened, or exported first in a process of its own."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...contracts import Bundle, Progress
@@ -14,7 +15,6 @@ from ...storage.documents import document_sha256
 from ...storage.lock import locked
 from ...system.child_process import in_child
 from .parity_images import parity_images
-from .reference import model_reference
 from .resolve import ResolvedModel
 
 LOCKS = "locks"
@@ -53,11 +53,20 @@ def ensure_bundle(
         UnavailableError: If the weights are neither stored nor available for download.
         OutputError: If the bundle cannot be written.
     """
-    folder, created = subject.folder, False
-    if not is_bundle(folder):
-        refuse_occupied_folder(folder)
-        created = _export_once(_Export(subject, photos), progress)
-    return open_matching_bundle(subject.spec, subject.kind, folder), created
+    spec, kind, folder = subject.spec, subject.kind, subject.folder
+    if is_bundle(folder):
+        return open_matching_bundle(spec, kind, folder), False
+    refuse_occupied_folder(folder)
+    waiting = f"Another process is exporting {spec.name}; waiting for it."
+    with locked(bundle_lock(folder), waiting=partial(progress.note, waiting)):
+        missing = not is_bundle(folder)  # another process may have exported it meanwhile
+        if missing:
+            remove_leftovers(folder)
+            progress.note(f"Exporting {spec.name} ({spec.weights}) to ONNX: {kind}.")
+            for note in onnx_notes(spec):
+                progress.note(note)
+            in_child(_export, _Export(subject, photos), progress)
+    return open_matching_bundle(spec, kind, folder), missing
 
 
 def bundle_lock(folder: Path) -> Path:
@@ -68,37 +77,17 @@ def bundle_lock(folder: Path) -> Path:
     return cache_folder(LOCKS) / document_sha256(str(folder.absolute()))[:32]
 
 
-def _export_once(export: _Export, progress: Progress) -> bool:
-    """Export unless another process does; return whether this process exported."""
-    subject = export.subject
-    spec, kind, folder = subject.spec, subject.kind, subject.folder
-
-    def waiting() -> None:
-        progress.note(f"Another process is exporting {spec.name}; waiting for it.")
-
-    with locked(bundle_lock(folder), waiting=waiting):
-        if is_bundle(folder):
-            return False
-        remove_leftovers(folder)
-        progress.note(f"Exporting {spec.name} ({spec.weights}) to ONNX: {kind}.")
-        for note in onnx_notes(spec):
-            progress.note(note)
-        in_child(_export, export, progress)
-    return True
-
-
 def _export(export: _Export, progress: Progress) -> None:
     """Export in the child process."""
-    subject, photos = export.subject, None
-    if not model_reference(subject.spec).has_network:
-        write_ready_bundle(subject.spec, subject.folder, subject.kind)
+    spec, kind, folder = export.subject.spec, export.subject.kind, export.subject.folder
+    if not spec.has_network:
+        write_ready_bundle(spec, folder, kind)
         return
-    if subject.kind.precision == "fp16":
-        images = parity_images(subject.spec, export.photos)
+    photos = None
+    if kind.precision == "fp16":
+        images = parity_images(spec, export.photos)
         photos = images.data[: images.clean]
-    bundle = write_bundle(
-        load_network(subject.spec, progress), subject.folder, subject.kind, photos
-    )
+    bundle = write_bundle(load_network(spec, progress), folder, kind, photos)
     if bundle.model.largest_activation is not None:
         progress.note(
             f"The largest activation on {0 if photos is None else len(photos)} photos is "

@@ -3,6 +3,7 @@
 import shutil
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -81,18 +82,13 @@ def compile_model(
     subject = resolve_model(ModelOptions(model, **options), progress)
     toolchain = find_toolchain(flavour, target)
     bundle, _ = ensure_bundle(subject, progress)
-    plan, built = cached_plan(PlanRequest(toolchain, bundle, profile, tf32), progress, _build)
+    request = PlanRequest(toolchain, bundle, profile, tf32)
+    plan, built = cached_plan(request, progress, partial(in_child, _build))
     return Compiled(plan if out_path is None else _copy(plan, out_path), bundle, built)
 
 
 def _build(order: PlanOrder, progress: Progress) -> Plan:
-    """Build in a child process, which an interrupt ends at once."""
-    plan: Plan = in_child(_build_in_child, order, progress)
-    return plan
-
-
-def _build_in_child(order: PlanOrder, progress: Progress) -> Plan:
-    """Build; what an interrupt leaves is a temporary file, which the parent removes."""
+    """Build in a child process; an interrupt leaves a temporary file, which the parent removes."""
     # An interrupt ends it at once: Python's own handler would only run when TensorRT calls back,
     # and raise through its code.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,25 +1,112 @@
-"""Preparing a model for an engine: its bundle is exported, or its network is loaded."""
+"""Preparing a model for an engine, and the reference that its logits are compared with.
 
-from ...contracts import Progress
+The reference is PyTorch on the CPU in float32; for a model that exists only as ONNX, ONNX Runtime
+on its file.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from ...contracts import Bundle, Engine, EngineSpec, InputKind, LoadedNetwork, ModelSpec, Progress
+from ...engine.devices import cpu
 from ...engine.engine_io import bundle_spec
+from ...engine.original_onnx import OriginalOnnx, original_spec
+from ...engine.parity import PreprocessingPair
 from ...engine.table import ENGINES, Placement, candidates
+from ...engine.torch_engine import TorchEngine, torch_spec
 from ...errors import InputError
+from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
+from ...exporter.ready_onnx import unchanged_original
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
 from .bundles import ensure_bundle
-from .prepared_model import PreparedBundle, PreparedModel, prepared_network
-from .reference import model_reference
 from .resolve import ResolvedModel
+
+NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
+
+
+@dataclass(frozen=True)
+class PreparedModel(ABC):
+    """A model whose identity is known and whose engine is not yet opened.
+
+    Attributes:
+        placement: Engine and device.
+        spec: Identity of what the engine computes.
+        weights_sha256: SHA-256 of the model's tensors; see ``LoadedNetwork``.
+    """
+
+    placement: Placement
+    spec: EngineSpec
+    weights_sha256: str
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is PyTorch in float32 on the CPU, which needs no parity."""
+        return self.spec.backend == "torch" and self.placement.device.name == "cpu"
+
+    @property
+    def notice(self) -> str:
+        """Notice to the user on how the engine computes; may be empty."""
+        return ""
+
+    @property
+    def preprocessing(self) -> PreprocessingPair | None:
+        """Preprocessing to compare exactly; ``None`` if there is no graph that contains it."""
+        return None
+
+    @abstractmethod
+    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
+        """Open the engine.
+
+        Args:
+            threads: Number of threads of a CPU session with a single caller.
+            input_kind: Input of the engine; a bundle has an input of its own.
+        """
+
+
+@dataclass(frozen=True)
+class PreparedBundle(PreparedModel):
+    """A bundle, whose graph the engine runs."""
+
+    bundle: Bundle
+
+    @property
+    def notice(self) -> str:
+        """Notice of the engine on this bundle."""
+        return self.placement.kind.notice(self.bundle, self.placement.device)
+
+    @property
+    def preprocessing(self) -> PreprocessingPair:
+        """Preprocessing of the model, and that in the graph."""
+        model, kind = self.bundle.model.spec, self.spec.input_kind
+        expected = scale_and_bias(model.preprocessing, kind)
+        pair = PreprocessingPair(expected, preprocessing_in_graph(self.bundle.graph, kind))
+        return replace(pair, note=NORMALISES_ITSELF) if model.normalizes_itself else pair
+
+    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
+        """Load the graph."""
+        open_bundle = self.placement.kind.open_bundle
+        assert open_bundle is not None
+        return open_bundle(self.bundle, self.placement.device, threads=threads)
+
+
+@dataclass(frozen=True)
+class PreparedNetwork(PreparedModel):
+    """A PyTorch network with its weights."""
+
+    network: LoadedNetwork
+
+    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
+        """Move the network to its device; PyTorch chooses the threads."""
+        return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
 
 
 def model_candidates(
     subject: ResolvedModel, engine: str | None, device: str | None
 ) -> list[Placement]:
     """Engines and devices to try on a model, best first; see ``engine.table.candidates``."""
-    choices = candidates(engine, device)
-    if engine is not None or model_reference(subject.spec).has_network:
-        return choices
-    return [placement for placement in choices if placement.kind.runs_onnx]
+    any_engine = engine is not None or subject.spec.has_network
+    return [p for p in candidates(engine, device) if any_engine or p.kind.runs_onnx]
 
 
 def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) -> PreparedModel:
@@ -32,8 +119,8 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
     placement.kind.check(subject.kind.precision, placement.device)
     if placement.kind.runs_onnx:
         bundle, _ = ensure_bundle(subject, progress)
-        sha256, spec = bundle.model.weights_sha256, bundle_spec(placement.kind.backend, bundle)
-        return PreparedBundle(subject.spec.name, placement, spec, sha256, bundle)
+        spec = bundle_spec(placement.kind.backend, bundle)
+        return PreparedBundle(placement, spec, bundle.model.weights_sha256, bundle)
     if subject.kind.precision != "fp32":
         bundle_engines = " or ".join(name for name, kind in ENGINES.items() if kind.runs_onnx)
         raise InputError(
@@ -43,4 +130,30 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
         )
     if placement.device.name == "cpu":
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
-    return prepared_network(load_network(subject.spec, progress), placement)
+    network = load_network(subject.spec, progress)
+    sha256 = network.weights_sha256
+    return PreparedNetwork(placement, torch_spec(subject.spec, sha256), sha256, network)
+
+
+def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:
+    """Identity of what the reference of a model computes; nothing is loaded."""
+    return torch_spec(model, weights_sha256) if model.has_network else original_spec(model)
+
+
+def open_reference(
+    model: ModelSpec, weights_sha256: str, input_kind: InputKind, progress: Progress
+) -> Engine:
+    """Open the reference for a candidate with these weights.
+
+    Raises:
+        InputError: If the model's weights have changed since.
+    """
+    if not model.has_network:
+        return OriginalOnnx(unchanged_original(model), model, cpu(), input_kind=input_kind)
+    network = load_network(model, progress)
+    if network.weights_sha256 != weights_sha256:
+        raise InputError(
+            f"The weights of {model.name} ({model.weights}) changed since the bundle "
+            "was exported. Remove the bundle and export again."
+        )
+    return TorchEngine(network, cpu(), input_kind=input_kind)

@@ -10,6 +10,7 @@ from .bundles import ensure_bundle
 from .engines import prepare
 from .options import GraphOptions, ModelOptions
 from .parity import measure_parity, stored_parity, suspect_preprocessing
+from .parity_images import parity_images
 from .resolve import resolve_model
 
 
@@ -64,7 +65,8 @@ def export_model(
     bundle, created = ensure_bundle(subject, progress, photos=photos)
     # On the CPU, which every machine has.
     candidate = prepare(subject, candidates("onnxruntime", "cpu")[0], progress)
-    parity = stored_parity(subject, candidate) if not created and data is None else None
+    parity = stored_parity(subject.spec, candidate) if not created and data is None else None
     if parity is None or not parity.passed:
-        parity = measure_parity(subject, candidate, data=photos, progress=progress)
+        images = parity_images(subject.spec, photos)
+        parity = measure_parity(subject.spec, candidate, images, progress=progress)
     return Exported(bundle, created, parity)

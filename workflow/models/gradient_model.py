@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress
 from ...errors import InputError, printable
 from ...exporter.graph.deployable import deployable
-from .prepared_model import PreparedNetwork
-from .reference import model_reference
+from .engines import PreparedNetwork
 from .resolve import ResolvedModel
 from .verified_engine import VerifiedEngine, select_engine
 
@@ -45,7 +44,7 @@ def refuse_without_gradients(subject: ResolvedModel) -> None:
         InputError: If the model exists only as ONNX, or is a bundle in another precision.
     """
     name = subject.spec.name
-    if not model_reference(subject.spec).has_network:
+    if not subject.spec.has_network:
         raise InputError(
             f"{name} exists only as ONNX, and gradients need PyTorch. Give the network's code as "
             "package.module:callable, with its weights."

@@ -3,8 +3,8 @@
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -12,18 +12,21 @@ import numpy as np
 
 from ...contracts import (
     Device,
+    Engine,
     EngineSpec,
     Gate,
+    ModelSpec,
     NullProgress,
     ParityResult,
     Progress,
     WeightsOrigin,
+    reference_name,
     wilson_interval,
 )
+from ...engine.devices import cpu
 from ...engine.parity import (
     Logits,
     ParityImages,
-    PreprocessingPair,
     flips,
     gates,
     logits_in_other_batches,
@@ -31,19 +34,16 @@ from ...engine.parity import (
     mean_kl,
 )
 from ...engine.tolerances import tolerance_of
-from ...errors import InputError
+from ...errors import InputError, printable
 from ...evaluate.jpeg import decoder_versions
-from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...storage.atomic import atomic_write
 from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
-from .engines import model_candidates, prepare
+from .engines import PreparedModel, model_candidates, open_reference, prepare, reference_spec
 from .options import GraphOptions, ModelOptions
 from .parity_images import parity_images
-from .prepared_model import PreparedBundle, PreparedModel
-from .reference import Reference, model_reference
-from .resolve import ResolvedModel, resolve_model
+from .resolve import resolve_model
 
 REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations need memory as well as the weights: sixteen
@@ -51,8 +51,6 @@ images of ResNeXt-101 32x48d take 3 GB of them, and are no faster."""
 
 FEW_CORRECT = 0.25
 """Below this accuracy on labelled photos the preprocessing of trained weights is likely wrong."""
-
-NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
 
 
 def check_parity(
@@ -90,30 +88,17 @@ def check_parity(
     progress = progress or NullProgress()
     subject = resolve_model(ModelOptions(model, **options), progress)
     candidate = prepare(subject, model_candidates(subject, engine, device)[0], progress)
-    photos = None if data is None else Path(data)
-    return measure_parity(subject, candidate, data=photos, batch_size=batch_size, progress=progress)
-
-
-def measure_parity(
-    subject: ResolvedModel,
-    candidate: PreparedModel,
-    *,
-    data: Path | None = None,
-    batch_size: int | None = None,
-    progress: Progress,
-) -> ParityResult:
-    """Measure a candidate on photos, and store the result."""
     if candidate.is_reference:
         raise InputError(
             "PyTorch on the CPU in float32 is the reference, which is not compared with itself. "
             "Choose --engine onnxruntime, or --device cuda:0."
         )
-    images = parity_images(subject.spec, data)
-    return compare_logits(subject, candidate, images, batch_size=batch_size, progress=progress)
+    images = parity_images(subject.spec, None if data is None else Path(data))
+    return measure_parity(subject.spec, candidate, images, batch_size=batch_size, progress=progress)
 
 
-def compare_logits(
-    subject: ResolvedModel,
+def measure_parity(
+    model: ModelSpec,
     candidate: PreparedModel,
     images: ParityImages,
     *,
@@ -121,39 +106,64 @@ def compare_logits(
     progress: Progress,
 ) -> ParityResult:
     """Measure a candidate that is not the reference on these images, and store the result."""
-    reference = model_reference(subject.spec)
-    progress.note(f"Parity of {candidate.placement} with {reference.name}: {images.description}.")
+    placement = candidate.placement
+    reference = replace(reference_spec(model, candidate.weights_sha256), input_kind=images.kind)
+    progress.note(f"Parity of {placement} with {reference_name(reference)}: {images.description}.")
     if candidate.notice:
         progress.note(candidate.notice)
-    device = candidate.placement.device
-    batch = batch_size or candidate.placement.kind.batch_size(device)
-    expected = _reference_outputs(
-        reference.prepare(candidate.weights_sha256, progress), images, progress
-    )
+    batch = batch_size or placement.kind.batch_size(placement.device)
+    expected, versions = _reference_logits(model, candidate.weights_sha256, images, progress)
     give_back_freed_memory()  # of the reference; the candidate may be as large
     logits, regrouped = _candidate_logits(candidate, images, batch, progress)
-    pair = _preprocessing(candidate, reference)
-    tolerance = tolerance_of(candidate.spec)
-    verdicts = gates(expected.logits, logits, regrouped, tolerance, pair, images.items)
-    result = _result(expected, candidate, images, batch, logits, verdicts)
+    tolerance, preprocessing = tolerance_of(candidate.spec), candidate.preprocessing
+    verdicts = gates(expected, logits, regrouped, tolerance, preprocessing, images.items)
+    differing = tuple(flips(expected, logits, images.items))
+    kl = mean_kl(expected, logits)
+    n = len(images.items)
+    agreement = 1 - len(differing) / n
+    low, high = wilson_interval(agreement, n)
+    result = ParityResult(
+        model=model.name,
+        reference=reference,
+        reference_device=cpu(),
+        candidate=candidate.spec,
+        candidate_device=placement.device,
+        versions=placement.kind.versions(),
+        images=images.description,
+        images_sha256=_sha256(images),
+        n=n,
+        batch_size=batch,
+        gates=verdicts,
+        agreement=agreement,
+        agreement_low=low,
+        agreement_high=high,
+        kl=kl if np.isfinite(kl) else None,
+        flips=differing,
+        labelled=sum(item.label is not None for item in images.items[: images.clean]),
+        reference_correct=_correct(expected, images),
+        candidate_correct=_correct(logits, images),
+        reference_versions=versions,
+    )
     write_document(_result_path(result), result)
     if not result.passed:
-        _write_evidence(evidence_path(result), images, (expected.logits, logits))
+        ids = np.array([item.id for item in images.items])
+        with atomic_write(evidence_path(result)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, ids=ids, reference=expected, candidate=logits)
     return result
 
 
 def stored_parity(
-    subject: ResolvedModel, candidate: PreparedModel, images: str | None = None
+    model: ModelSpec, candidate: PreparedModel, images: str | None = None
 ) -> ParityResult | None:
     """The stored result for this engine, runtime and device; ``None`` if there is none.
 
     Args:
-        subject: Model.
+        model: Model.
         candidate: Candidate, prepared.
         images: Description of the images; ``None`` for photos.
     """
     path = _path(
-        model_reference(subject.spec).spec(candidate.weights_sha256),
+        reference_spec(model, candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
@@ -164,14 +174,26 @@ def stored_parity(
 
 def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str | None:
     """Warning about likely wrong preprocessing or classes, which no gate detects; else ``None``."""
-    if weights.kind == "random" or result.labelled == 0:
-        return None
-    if result.reference_correct / result.labelled >= FEW_CORRECT:
+    if weights.kind == "random" or result.reference_correct >= FEW_CORRECT * result.labelled:
         return None
     return (
         f"Only {result.reference_correct} of {result.labelled} labelled photos are classified "
         "right. If the weights are trained, the preprocessing or the order of the classes is wrong."
     )
+
+
+def disagreement(result: ParityResult) -> str:
+    """What a parity that failed says: its gates, and the file with the logits."""
+    return (
+        f"{result.candidate.backend} on {result.candidate_device} does not agree with "
+        f"{result.reference_name} on {result.model}: {failed_gates(result.gates)}. "
+        f"The logits of both are in {printable(evidence_path(result))}."
+    )
+
+
+def failed_gates(gates: Iterable[Gate]) -> str:
+    """The gates that failed, each with its value and bound."""
+    return ", ".join(str(gate) for gate in gates if not gate.passed)
 
 
 def evidence_path(result: ParityResult) -> Path:
@@ -204,29 +226,17 @@ def _path(
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 
-@dataclass(frozen=True)
-class _ReferenceOutputs:
-    """Logits of the reference.
+def _reference_logits(
+    model: ModelSpec, weights_sha256: str, images: ParityImages, progress: Progress
+) -> tuple[Logits, Mapping[str, str]]:
+    """Logits of the reference, and versions of its runtime and of the photos' decoder.
 
-    The reference itself has been closed: two large models may not fit in memory.
+    The reference is closed again: two large models may not fit in memory.
     """
-
-    spec: EngineSpec
-    device: Device
-    versions: Mapping[str, str]
-    logits: Logits
-
-
-def _reference_outputs(
-    prepared: PreparedModel, images: ParityImages, progress: Progress
-) -> _ReferenceOutputs:
-    with prepared.open(input_kind=images.kind) as engine:
-        parts = logits_of(engine, images, REFERENCE_BATCH)
-        logits = _collect(parts, images, "reference", progress)
+    with open_reference(model, weights_sha256, images.kind, progress) as engine:
+        logits = _logits(engine, images, REFERENCE_BATCH, "reference", progress)
         versions = {name: importlib.metadata.version(name) for name in ("numpy", "Pillow")}
-        versions |= {**decoder_versions(), **engine.versions}
-    spec = replace(prepared.spec, input_kind=images.kind)
-    return _ReferenceOutputs(spec, prepared.placement.device, versions, logits)
+        return logits, {**versions, **decoder_versions(), **engine.versions}
 
 
 def _candidate_logits(
@@ -235,84 +245,27 @@ def _candidate_logits(
     """Logits of all images, and of some images in other batches."""
     kind = candidate.spec.input_kind
     with candidate.open(threads=os.cpu_count(), input_kind=kind) as engine:
-        logits = _collect(logits_of(engine, images, batch_size), images, "candidate", progress)
+        logits = _logits(engine, images, batch_size, "candidate", progress)
         return logits, logits_in_other_batches(engine, images, batch_size)
 
 
-def _collect(
-    parts: Iterable[Logits], images: ParityImages, step: str, progress: Progress
+def _logits(
+    engine: Engine, images: ParityImages, batch_size: int, step: str, progress: Progress
 ) -> Logits:
     rows: list[Logits] = []
-    for part in parts:
+    for part in logits_of(engine, images, batch_size):
         rows.append(part)
         progress.advance(f"parity, {step}", sum(map(len, rows)), len(images.items), "images")
     return np.concatenate(rows)
 
 
-def _preprocessing(candidate: PreparedModel, reference: Reference) -> PreprocessingPair | None:
-    if not isinstance(candidate, PreparedBundle):
-        return None
-    kind = candidate.spec.input_kind
-    expected = scale_and_bias(reference.model.preprocessing, kind)
-    actual = preprocessing_in_graph(candidate.bundle.graph, kind)
-    if reference.normalizes_itself:
-        return PreprocessingPair(expected, actual, NORMALISES_ITSELF)
-    return PreprocessingPair(expected, actual)
-
-
-def _result(
-    reference: _ReferenceOutputs,
-    candidate: PreparedModel,
-    images: ParityImages,
-    batch_size: int,
-    logits: Logits,
-    verdicts: tuple[Gate, ...],
-) -> ParityResult:
-    expected = reference.logits
-    differing = tuple(flips(expected, logits, images.items))
-    n = len(images.items)
-    agreement = 1 - len(differing) / n
-    low, high = wilson_interval(agreement, n)
-    labels = [item.label for item in images.items[: images.clean]]
-    kl = mean_kl(expected, logits)
-    return ParityResult(
-        model=candidate.name,
-        reference=reference.spec,
-        reference_device=reference.device,
-        candidate=candidate.spec,
-        candidate_device=candidate.placement.device,
-        versions=candidate.placement.kind.versions(),
-        images=images.description,
-        images_sha256=_sha256(images),
-        n=n,
-        batch_size=batch_size,
-        gates=verdicts,
-        agreement=agreement,
-        agreement_low=low,
-        agreement_high=high,
-        kl=kl if np.isfinite(kl) else None,
-        flips=differing,
-        labelled=sum(label is not None for label in labels),
-        reference_correct=_correct(expected, labels),
-        candidate_correct=_correct(logits, labels),
-        reference_versions=reference.versions,
-    )
-
-
-def _correct(logits: Logits, labels: Sequence[int | None]) -> int:
-    """Number of correct images among the first ones; an image without a label does not count."""
-    classes = logits[: len(labels)].argmax(axis=1)
-    return sum(int(index) == label for index, label in zip(classes, labels, strict=True))
+def _correct(logits: Logits, images: ParityImages) -> int:
+    """Number of correct clean photos; a photo without a label does not count."""
+    classes = logits[: images.clean].argmax(axis=1)
+    return sum(int(index) == item.label for index, item in zip(classes, images.items, strict=False))
 
 
 def _sha256(images: ParityImages) -> str:
     digest = hashlib.sha256(images.data.tobytes())
     digest.update("\0".join(item.id for item in images.items).encode())
     return digest.hexdigest()
-
-
-def _write_evidence(path: Path, images: ParityImages, logits: tuple[Logits, Logits]) -> None:
-    """Write ids and logits, so that a failure can be inspected without measuring again."""
-    ids = np.array([item.id for item in images.items])
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, ids=ids, reference=logits[0], candidate=logits[1])

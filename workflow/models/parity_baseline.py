@@ -9,8 +9,7 @@ from ...contracts import Gate, ParityResult
 from ...engine.parity_regression import changes, regression_gates
 from ...errors import InputError, ParityError, printable
 from ...storage.documents import document_sha256, plain, read_document
-from .parity import check_parity, evidence_path
-from .verified_engine import failed_gates
+from .parity import check_parity, disagreement, failed_gates
 
 FORMAT = 1
 """Version of the JSON format."""
@@ -21,14 +20,10 @@ class Regression:
     """A parity result compared with an earlier one.
 
     Attributes:
-        previous: Earlier result.
-        now: This result.
         gates: Each error, with the largest value that is not worse.
         changes: Differences between the two measurements, one a line.
     """
 
-    previous: ParityResult
-    now: ParityResult
     gates: tuple[Gate, ...]
     changes: tuple[str, ...]
 
@@ -40,13 +35,8 @@ class Regression:
 
 def parity_document(result: ParityResult, regression: Regression | None) -> dict[str, Any]:
     """A result as ``evaluator parity --json`` writes it, with its comparison if there is one."""
-    body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": None}
-    if regression is not None:
-        body["against"] = {
-            "passed": regression.passed,
-            "gates": [plain(gate) for gate in regression.gates],
-            "changes": list(regression.changes),
-        }
+    against = regression and {"passed": regression.passed, **plain(regression)}
+    body = {"schema": FORMAT, "passed": result.passed, **plain(result), "against": against}
     return {**body, "seal": document_sha256(body)}
 
 
@@ -80,7 +70,7 @@ def compare_parity(previous: ParityResult, now: ParityResult) -> Regression:
     Raises:
         InputError: If the two have different images or weights.
     """
-    return Regression(previous, now, regression_gates(previous, now), tuple(changes(previous, now)))
+    return Regression(regression_gates(previous, now), tuple(changes(previous, now)))
 
 
 def assert_parity(model: str, *, against: str | Path | None = None, **choices: Any) -> ParityResult:
@@ -106,22 +96,18 @@ def assert_parity(model: str, *, against: str | Path | None = None, **choices: A
     previous = None if against is None else previous_parity(against)
     result = check_parity(model, **choices)
     if not result.passed:
-        raise ParityError(
-            f"{result.candidate.backend} on {result.candidate_device} does not agree with "
-            f"PyTorch on {result.model}: {failed_gates(result.gates)}. The logits of both are "
-            f"in {printable(evidence_path(result))}."
-        )
+        raise ParityError(disagreement(result))
     if previous is not None:
         regression = compare_parity(previous, result)
         if not regression.passed:
-            raise ParityError(worse(regression))
+            raise ParityError(worse(result, regression))
     return result
 
 
-def worse(regression: Regression) -> str:
+def worse(now: ParityResult, regression: Regression) -> str:
     """One line on an agreement that got worse: the errors, and the changes since."""
     changed = "; ".join(regression.changes) or "nothing that is recorded"
     return (
-        f"{regression.now.candidate.backend} agrees less with PyTorch on {regression.now.model} "
+        f"{now.candidate.backend} agrees less with PyTorch on {now.model} "
         f"than it did: {failed_gates(regression.gates)}. Changed since: {changed}."
     )

@@ -1,5 +1,6 @@
 """Resolving the model that a user names: a known name, code, an ONNX file, or a bundle's folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -21,7 +22,6 @@ from ...exporter.description import Description, read_description
 from ...exporter.ready_onnx import default_description, is_ready_onnx
 from ...exporter.spec import model_spec
 from .options import ModelOptions
-from .reference import model_reference
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> Res
         class_order=_class_order(choice, description),
         progress=progress,
     )
-    if kind.precision != "fp32" and not model_reference(spec).has_network:
+    if kind.precision != "fp32" and not spec.has_network:
         raise InputError(
             f"{spec.name} is an ONNX file, which cannot be converted to {kind.precision}. Leave "
             "out --precision, or give the network's code."
@@ -91,15 +91,14 @@ def _class_order(choice: ModelOptions, description: Description | None) -> Class
 def _kind(choice: ModelOptions, default: GraphKind = FLOAT32_PIXELS) -> GraphKind:
     precision = choice.precision or default.precision
     input_kind = choice.input_kind or default.input_kind
-    if precision not in get_args(Precision):
-        raise InputError(
-            f"There is no precision {precision!r}. Expected {', '.join(get_args(Precision))}."
-        )
-    if input_kind not in get_args(InputKind):
-        raise InputError(
-            f"There is no input {input_kind!r}. Expected {' or '.join(get_args(InputKind))}."
-        )
+    _check_word("precision", precision, get_args(Precision))
+    _check_word("input", input_kind, get_args(InputKind))
     return GraphKind(cast(Precision, precision), cast(InputKind, input_kind))
+
+
+def _check_word(option: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise InputError(f"There is no {option} {word!r}. Expected {' or '.join(known)}.")
 
 
 def _bundle_model(choice: ModelOptions, folder: Path) -> ResolvedModel:

@@ -1,15 +1,13 @@
 """Selecting an engine whose parity has passed on this runtime and device."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...contracts import Gate, ParityResult, Progress
+from ...contracts import ParityResult, Progress
 from ...engine.table import Placement
-from ...errors import EngineError, EngineUnavailableError, ParityError, printable
-from .engines import model_candidates, prepare
-from .parity import evidence_path, measure_parity, stored_parity, suspect_preprocessing
-from .prepared_model import PreparedModel
-from .reference import model_reference
+from ...errors import EngineError, EngineUnavailableError, ParityError
+from .engines import PreparedModel, model_candidates, prepare
+from .parity import disagreement, measure_parity, stored_parity, suspect_preprocessing
+from .parity_images import parity_images
 from .resolve import ResolvedModel
 
 
@@ -20,13 +18,17 @@ class VerifiedEngine:
     Attributes:
         loaded: Model, prepared for the engine.
         parity: Parity result; ``None`` for the reference itself, or if it was not measured.
-        status: ``passed`` or ``PASSED_AGAINST_ONNX``, ``reference``, and with parity waived
-            ``failed`` or ``not checked``.
     """
 
     loaded: PreparedModel
     parity: ParityResult | None
-    status: str
+
+    @property
+    def status(self) -> str:
+        """``reference``, the status of the parity, or ``not checked``."""
+        if self.loaded.is_reference:
+            return "reference"
+        return "not checked" if self.parity is None else self.parity.status
 
 
 def select_engine(
@@ -60,12 +62,10 @@ def select_engine(
     return _verify(subject, last, parity=parity, progress=progress)
 
 
-def failure(result: ParityResult, loaded: PreparedModel) -> str:
-    """One line on a parity that failed: its gates, and the file with the logits."""
+def failure(result: ParityResult) -> str:
+    """What a parity that failed says, with what to do about it."""
     return (
-        f"{loaded.placement} does not agree with {result.reference_name} on {result.model}: "
-        f"{failed_gates(result.gates)}. "
-        f"The logits of both are in {printable(evidence_path(result))}. "
+        f"{disagreement(result)} "
         "`evaluator parity` shows the details; --no-parity scores anyway and marks the run."
     )
 
@@ -73,37 +73,16 @@ def failure(result: ParityResult, loaded: PreparedModel) -> str:
 def _verify(
     subject: ResolvedModel, placement: Placement, *, parity: bool, progress: Progress
 ) -> VerifiedEngine:
-    loaded = prepare(subject, placement, progress)
-    verified = _with_parity(subject, loaded, parity=parity, progress=progress)
+    loaded, result = prepare(subject, placement, progress), None
+    if not loaded.is_reference:
+        result = stored_parity(subject.spec, loaded)
+        if result is None and parity:
+            images = parity_images(subject.spec)
+            result = measure_parity(subject.spec, loaded, images, progress=progress)
+    if result is not None and not result.passed and parity:
+        raise ParityError(failure(result))
+    verified = VerifiedEngine(loaded, result)
     progress.note(f"Engine: {placement}, parity {verified.status}.")
-    if verified.parity is not None:
-        warning = suspect_preprocessing(verified.parity, subject.spec.weights)
-        if warning is not None:
-            progress.note(f"warning: {warning}")
+    if result is not None and (warning := suspect_preprocessing(result, subject.spec.weights)):
+        progress.note(f"warning: {warning}")
     return verified
-
-
-def _with_parity(
-    subject: ResolvedModel, loaded: PreparedModel, *, parity: bool, progress: Progress
-) -> VerifiedEngine:
-    if loaded.is_reference:
-        return VerifiedEngine(loaded, None, "reference")
-    result = stored_parity(subject, loaded)
-    if result is None and parity:
-        result = measure_parity(subject, loaded, progress=progress)
-    if result is None:
-        return VerifiedEngine(loaded, None, "not checked")
-    if not result.passed and parity:
-        raise ParityError(failure(result, loaded))
-    status = model_reference(subject.spec).passed if result.passed else "failed"
-    return VerifiedEngine(loaded, result, status)
-
-
-def failed_gates(gates: Iterable[Gate]) -> str:
-    """The gates that failed, each with its value and bound."""
-    return ", ".join(_gate_text(gate) for gate in gates if not gate.passed)
-
-
-def _gate_text(gate: Gate) -> str:
-    value = "not finite" if gate.value is None else f"{gate.value:.2g}"
-    return f"{gate.name} {value} (at most {gate.bound:.2g})"

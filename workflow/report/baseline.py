@@ -8,8 +8,7 @@ from ...contracts import PASSED_AGAINST_ONNX, Run, Score
 from ...errors import InputError, printable
 from ...exporter.zoo.rows import Download
 from ...exporter.zoo.table import find_model
-from ..runs.resume_command import resume_command
-from ..runs.scored_run import ScoredRun, differing_files_note, read_runs
+from ..runs.scored_run import ScoredRun, differing_files_note, read_runs, resume_command
 
 BASELINE_BENCHMARK = "imagenet-p"
 """Benchmark whose numbers are normalised: no T5D of AlexNet has been published."""

@@ -15,7 +15,6 @@ from ...reporting.table import Table
 from ...reporting.tables.comparison import Compared, comparison_tables
 from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
-from ..runs.resume_command import resume_command
 from ..runs.scored_run import (
     CLEAN_BENCHMARK,
     ScoredRun,
@@ -24,6 +23,7 @@ from ..runs.scored_run import (
     facts_of,
     identity,
     read_runs,
+    resume_command,
     unique_names,
 )
 from .hints import needs_leftover

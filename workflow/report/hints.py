@@ -11,8 +11,7 @@ from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_B
 from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
 from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...storage.documents import document_differences, plain
-from ..runs.resume_command import resume_command
-from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
+from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, resume_command
 from .baseline import (
     BASELINE_BENCHMARK,
     BASELINE_MODEL,

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...attacks.attack_counts import AttackCounts, attack_counts
+from ...attacks.attack_counts import attack_counts
 from ...attacks.transfer import transfer_counts
 from ...contracts import (
     AttackSettings,
@@ -42,36 +42,30 @@ from ...records.reading import values_there
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    Records = Mapping[Condition, pa.Table]
-
 OF_RIGHT, NONE_RIGHT = "target_reached", "no image is right without an attack"
-
-METRICS = {"accuracy_under_attack": "under_attack", "label_unchanged": "unchanged"}
-"""Metrics of each epsilon and count of steps, and the field of ``AttackCounts`` behind each."""
 
 
 def benchmark_of(run: Run) -> Evaluation:
     """The benchmark of a run; of an attack, the evaluation of the epsilons that the run has."""
-    attack, settings = ATTACKS.get(run.key.benchmark), run.key.attack
-    if attack is None or settings is None:
+    attack = ATTACKS.get(run.key.benchmark)
+    if attack is None or run.key.attack is None:
         return find_benchmark(run.key.benchmark)
-    transfer = run.key.transfer if attack is TRANSFER else None
-    scores = partial(_scores, settings)
-    if transfer is not None:
-        scores = partial(_transfer_scores, settings, transfer)
     return Evaluation(
         info=attack.info,
         conditions=epsilon_conditions(epsilons_there(run)),
-        scores=partial(scores, run.key.limit, attack.info.published_items),
+        scores=partial(_scores, run, run.key.attack, attack.info.published_items),
         differences=_no_differences,
     )
 
 
-def _no_differences(
-    a: "Records", b: "Records", auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
-) -> Iterator[Difference]:
+def _no_differences(*records: object) -> Iterator[Difference]:
     """Attacks are not compared in pairs."""
     yield from ()
+
+
+def transfer_source(run: Run) -> TransferSource | None:
+    """The model on which the images that a run classifies were made; `None` if there is none."""
+    return run.key.transfer if run.key.benchmark == TRANSFER.name else None
 
 
 def epsilons_there(run: Run) -> list[float]:
@@ -88,25 +82,47 @@ def epsilons_there(run: Run) -> list[float]:
 
 
 def _scores(
+    run: Run,
     settings: AttackSettings,
-    limit: int | None,
     published: int,
-    records: "Records",
+    records: "Mapping[Condition, pa.Table]",
     auxiliary: AuxiliaryRecords,
 ) -> Iterator[Score]:
+    """Scores of the finished epsilons; those without an attack come first, and once."""
+    source = transfer_source(run)
     for position, (condition, table) in enumerate(records.items()):
-        counts = attack_counts(table, settings)
-        facts = _facts(counts, limit, published)
-        if position == 0:
-            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
-        yield from _scores_at_epsilon(
-            _facts_at_epsilon(facts, settings, float(condition["epsilon"])), counts
+        if source is None:
+            counts = attack_counts(table, settings)
+            clean = {"clean_accuracy": counts.clean}
+            by_steps = {
+                "accuracy_under_attack": counts.under_attack,
+                "label_unchanged": counts.unchanged,
+            }
+            if counts.reached is not None:
+                by_steps[OF_RIGHT] = counts.reached
+        else:
+            transferred = transfer_counts(table, settings, source.image)
+            counts = transferred.source
+            clean = {"clean_accuracy": transferred.clean, "source_clean_accuracy": counts.clean}
+            by_steps = {
+                "accuracy_under_attack": transferred.right,
+                "label_unchanged": transferred.both,
+                "source_accuracy": counts.under_attack,
+            }
+        facts = Score(
+            n=counts.n,
+            skipped=counts.skipped,
+            complete=run.key.limit is None and not counts.skipped and counts.n >= published,
+            source_model=None if source is None else source.model,
         )
-
-
-def _facts(counts: AttackCounts, limit: int | None, published: int) -> Score:
-    whole = limit is None and not counts.skipped and counts.n >= published
-    return Score(n=counts.n, skipped=counts.skipped, complete=whole)
+        if position == 0:
+            for metric, count in clean.items():
+                yield _rate(replace(facts, metric=metric), count)
+        facts = _facts_at_epsilon(facts, settings, float(condition["epsilon"]))
+        for metric, counts_by_step in by_steps.items():
+            n = counts.clean if metric == OF_RIGHT else counts.n
+            for steps, count in zip(settings.steps, counts_by_step, strict=True):
+                yield _rate(replace(facts, metric=metric, steps=steps, n=n), count)
 
 
 def _facts_at_epsilon(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
@@ -119,40 +135,6 @@ def _facts_at_epsilon(facts: Score, settings: AttackSettings, epsilon: float) ->
         step_size=None if varies_by_image else settings.step_px(epsilon),
         relative_epsilon=settings.relative_epsilon,
     )
-
-
-def _transfer_scores(
-    settings: AttackSettings,
-    source: TransferSource,
-    limit: int | None,
-    published: int,
-    records: "Records",
-    auxiliary: AuxiliaryRecords,
-) -> Iterator[Score]:
-    for position, (condition, table) in enumerate(records.items()):
-        counts = transfer_counts(table, settings, source.image)
-        facts = _facts(counts.source, limit, published)
-        facts = replace(facts, source_model=source.model)
-        if position == 0:
-            yield _rate(replace(facts, metric="clean_accuracy"), counts.clean)
-            yield _rate(replace(facts, metric="source_clean_accuracy"), counts.source.clean)
-        facts = _facts_at_epsilon(facts, settings, float(condition["epsilon"]))
-        for metric, counts_by_step in (
-            ("accuracy_under_attack", counts.right),
-            ("label_unchanged", counts.both),
-            ("source_accuracy", counts.source.under_attack),
-        ):
-            for steps, count in zip(settings.steps, counts_by_step, strict=True):
-                yield _rate(replace(facts, metric=metric, steps=steps), count)
-
-
-def _scores_at_epsilon(facts: Score, counts: AttackCounts) -> Iterator[Score]:
-    for metric, name in METRICS.items():
-        for steps, count in zip(counts.steps, getattr(counts, name), strict=True):
-            yield _rate(replace(facts, metric=metric, steps=steps), count)
-    facts_of_right = replace(facts, metric=OF_RIGHT, n=counts.clean)
-    for steps, count in zip(counts.steps, counts.reached or (), strict=False):
-        yield _rate(replace(facts_of_right, steps=steps), count)
 
 
 def _rate(facts: Score, count: int) -> Score:

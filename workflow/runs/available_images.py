@@ -3,18 +3,14 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
-from ...contracts import Benchmark, Condition, Item, Preprocessing, Source
+from ...contracts import Benchmark, Condition, DataFingerprint, Item, Preprocessing, Source
 from ...errors import printable
 from ...evaluate.sources.digests import file_digests, shard_digest
 from ...evaluate.sources.items import select_items
 from ...records.fingerprints import SAMPLE
-from .selection import Selection
-
-Digests = dict[str, str | None]
 
 
 class AvailableImages:
@@ -23,7 +19,7 @@ class AvailableImages:
     Args:
         benchmark: Benchmark of the images; for an attack, that of the clean images.
         source: Source of the images.
-        items: Items of each condition, sorted by id.
+        items: Items of each condition of the data or of an attack, sorted by id.
         preprocessing: Preprocessing of the model.
         places: Folders and tar files of the source.
     """
@@ -36,25 +32,13 @@ class AvailableImages:
         preprocessing: Preprocessing,
         places: Sequence[Path] = (),
     ) -> None:
-        self.items, self.noun = items, benchmark.tree.noun
+        available = source.conditions()
+        self.items = {_data_condition(c, available): own for c, own in items.items()}
+        self.noun = benchmark.tree.noun
         self.places = tuple(printable(place.absolute()) for place in places)
         self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
-        self._digests: dict[Condition, Digests] = {}
+        self._digests: dict[tuple[Condition, str], str | None] = {}
         self._shard_digests: dict[tuple[Condition, int, int], str] = {}
-
-    @classmethod
-    def of(
-        cls,
-        benchmark: Benchmark,
-        source: Source,
-        selection: Selection,
-        preprocessing: Preprocessing,
-        places: Sequence[Path],
-    ) -> Self:
-        """The images of a selection, whose conditions are the data's or an attack's."""
-        available = source.conditions()
-        items = {_data_condition(c, available): items for c, items in selection.items.items()}
-        return cls(benchmark, source, items, preprocessing, places)
 
     def condition(self, condition: Condition) -> Condition:
         """The condition of the data; it is the clean one for every epsilon of an attack."""
@@ -64,28 +48,26 @@ class AvailableImages:
         """Conditions of the data that were not selected."""
         return (c for c in self._source.conditions() if c not in self.items)
 
-    def sample(self, condition: Condition) -> Digests:
-        """SHA-256 of an even sample of a condition's files, by id."""
+    def fingerprint(self, condition: Condition) -> DataFingerprint:
+        """Digests of an even sample of a condition's files."""
         ids = [item.id for item in select_items(self.items[condition], SAMPLE)]
-        return self.digests({condition: ids})[condition]
+        return DataFingerprint(self.digests({condition: ids})[condition], self.places)
 
-    def digests(self, ids: Mapping[Condition, Iterable[str]]) -> dict[Condition, Digests]:
+    def digests(
+        self, ids: Mapping[Condition, Iterable[str]]
+    ) -> dict[Condition, dict[str, str | None]]:
         """SHA-256 of the files with these ids in each condition; missing ids are left out.
 
         Raises:
             InputError: If the data no longer exist.
         """
         items = {condition: self._with_ids(condition, names) for condition, names in ids.items()}
-        unread = [
-            (condition, item)
-            for condition, group in items.items()
-            for item in group
-            if item.id not in self._digests.setdefault(condition, {})
-        ]
+        pairs = [(condition, item) for condition, group in items.items() for item in group]
+        unread = [(c, item) for c, item in pairs if (c, item.id) not in self._digests]
         digests = file_digests(self._source, [item for _, item in unread])
         for (condition, item), digest in zip(unread, digests, strict=True):
-            self._digests[condition][item.id] = digest
-        return {c: {i.id: self._digests[c][i.id] for i in group} for c, group in items.items()}
+            self._digests[condition, item.id] = digest
+        return {c: {i.id: self._digests[c, i.id] for i in group} for c, group in items.items()}
 
     def damaged(self, condition: Condition, ids: Iterable[str]) -> list[str]:
         """The ids among these whose images cannot be read or decoded."""
@@ -102,8 +84,16 @@ class AvailableImages:
         return self._shard_digests[key]
 
     def _with_ids(self, condition: Condition, ids: Iterable[str]) -> list[Item]:
+        """The items of a condition that have these ids; items are sorted by id."""
         items = self.items.get(condition)
-        return _with_ids(self._source.items(condition) if items is None else items, ids)
+        if items is None:
+            items = self._source.items(condition)
+        matches = []
+        for id in ids:
+            position = bisect_left(items, id, key=lambda item: item.id)
+            if position < len(items) and items[position].id == id:
+                matches.append(items[position])
+        return matches
 
     def _decode(self, data: bytes, item: Item) -> None:
         side_px = self._preprocessing.crop_px
@@ -113,13 +103,3 @@ class AvailableImages:
 
 def _data_condition(condition: Condition, available: Iterable[Condition]) -> Condition:
     return condition if condition in available else Condition()
-
-
-def _with_ids(items: Sequence[Item], ids: Iterable[str]) -> list[Item]:
-    """The items that have these ids; items are sorted by id."""
-    matches = []
-    for id in ids:
-        position = bisect_left(items, id, key=lambda item: item.id)
-        if position < len(items) and items[position].id == id:
-            matches.append(items[position])
-    return matches

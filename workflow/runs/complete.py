@@ -1,7 +1,6 @@
 """Completing a run: make the missing shards, keep the finished ones."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 from ...contracts import Progress, Run, Shard
 from ...records.reading import check_finished
@@ -58,19 +57,13 @@ def make_shards(
         RunMismatchError: If another process made shards of a run from other images.
         OutputError: If a shard or a fingerprint cannot be written.
     """
-    with ExitStack() as stack:
-        for images in data:
-            work = stack.enter_context(images.watched(work))
-        run_shards(
-            run,
-            shards,
-            work,
-            workers=workers,
-            progress=progress,
-            noun=noun,
-            verb=verb,
-            stop=stop,
-        )
+    for images in data:
+        work = images.watched(work)
+    run_shards(
+        run, shards, work, workers=workers, progress=progress, noun=noun, verb=verb, stop=stop
+    )
+    for images in data:
+        images.finish()
 
 
 def note_skipped(

@@ -2,12 +2,12 @@
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...contracts import Device, Provenance
+from ...contracts import Provenance
 from ...errors import printable
 from ...evaluate.jpeg import decoder_versions
 from ...records.run import MANIFEST, check_run_folder
@@ -39,27 +39,21 @@ def check_run_place(subject: ResolvedModel, benchmark: str, out: Path | None) ->
 
 
 def circumstances(
-    verified: VerifiedEngine,
-    device: Device,
-    versions: Mapping[str, str],
-    data: Sequence[Path],
-    labels: Path | None,
-    batch_size: int,
+    verified: VerifiedEngine, data: Sequence[Path], labels: Path | None, batch_size: int
 ) -> Provenance:
     """The part of the provenance that all shards of this process share.
 
     Args:
         verified: Engine, with its parity result.
-        device: Device that the engine runs on.
-        versions: Versions of the packages that compute.
         data: Folders and tar files that are read.
         labels: File with the list of classes; `None` if not given.
         batch_size: Batch size of the run.
     """
+    placement = verified.loaded.placement
     return Provenance(
         host=socket.gethostname(),
-        device=device,
-        versions={**package_versions(PACKAGES), **decoder_versions(), **versions},
+        device=placement.device,
+        versions=package_versions(PACKAGES) | decoder_versions() | placement.kind.versions(),
         parity=verified.parity,
         parity_status=verified.status,
         batch_size=batch_size,

@@ -5,14 +5,13 @@ each condition whenever the run is resumed, and every file with ``--verify-data`
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ...contracts import Condition, DataFingerprint, Progress, Provenance, Run, Shard
+from ...contracts import Condition, Progress, Provenance, Run, RunKey, Shard
 from ...errors import ImageError, RunMismatchError, printable
 from ...records.fingerprints import (
     begin_fingerprint,
@@ -27,48 +26,23 @@ from ...records.fingerprints import (
     tidy,
 )
 from ...records.reading import read_provenance
-from ...records.run import MANIFEST, open_run
+from ...records.run import MANIFEST, key_sha256, open_run
 from ...records.shard_runner import Work
 from ...records.shards import shard_path, shards_of
 from ...records.skipped import skipped_in
+from ..models.resolve import ResolvedModel
 from .available_images import AvailableImages
+from .provenance import default_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class DifferingImage:
-    """A given image that is not the one that a run was made from.
-
-    Attributes:
-        run: Run.
-        id: Id of the image.
-        condition: Condition of the image.
-        recorded: Fingerprint that the run has of the condition's images.
-        readable: Whether the given image can be read.
-        noun: Word for an image in messages.
-    """
-
-    run: Run
-    id: str
-    condition: Condition
-    recorded: DataFingerprint
-    readable: bool
-    noun: str
-
-    def __str__(self) -> str:
-        return (
-            f"{_made_from_other(self.run, self.noun, self.recorded.data)} {printable(self.id)}"
-            f"{_in_condition(self.condition)} "
-            f"{'differs' if self.readable else 'cannot be read here'}"
-        )
-
-
+@dataclass(frozen=True, eq=False)
 class RunData:
     """The images of a run, compared with those that are given.
 
-    Args:
+    Attributes:
         run: Run.
         images: Given images.
         progress: Progress callback.
@@ -76,19 +50,13 @@ class RunData:
         option: Option that sets the folder of the run, for messages.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        images: AvailableImages,
-        progress: Progress,
-        *,
-        conditions: Sequence[Condition],
-        option: str = "--out",
-    ) -> None:
-        self._run, self._images, self._conditions = run, images, conditions
-        self._progress, self._option = progress, option
-        self._recorded: set[Condition] = set()
-        self._lock = Lock()
+    run: Run
+    images: AvailableImages
+    progress: Progress
+    conditions: Sequence[Condition]
+    option: str = "--out"
+    _recorded: set[Condition] = field(default_factory=set, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def check(self, *, every_file: bool = False) -> None:
         """Compare the images of the conditions that the run already has.
@@ -101,41 +69,39 @@ class RunData:
             RunMismatchError: If an image differs.
             InputError: If a fingerprint or a shard is damaged, or a fingerprint is missing.
         """
-        for condition in self._images.items:
-            remove_unused(self._run, condition)
+        for condition in self.images.items:
+            remove_unused(self.run, condition)
         self._refuse_difference()
         if every_file:
             self._check_every_file()
             return
-        noun = self._images.noun
-        if conditions_without_fingerprint(self._run):
-            self._progress.note(
-                f"{printable(self._run.folder)} was started by an older version, which did not "
+        noun = self.images.noun
+        if conditions_without_fingerprint(self.run):
+            self.progress.note(
+                f"{printable(self.run.folder)} was started by an older version, which did not "
                 f"record the content of its {noun}s, so they are not compared with these {noun}s. "
                 "Use --verify-data to compare them all."
             )
-        others = recorded_places(self._run)
-        if others and others.isdisjoint(self._images.places) and not self._any_known():
-            self._progress.note(
-                f"{printable(self._run.folder)} has other conditions, of {noun}s in "
+        others = recorded_places(self.run)
+        conditions = [*self.images.items, *self.images.other_conditions()]
+        comparable = any(_is_known(self.run, condition) for condition in conditions)
+        if others and others.isdisjoint(self.images.places) and not comparable:
+            self.progress.note(
+                f"{printable(self.run.folder)} has other conditions, of {noun}s in "
                 f"{', '.join(sorted(others))}: none of them can be compared with these {noun}s."
             )
 
-    @contextmanager
-    def watched(self, work: Work) -> Iterator[Work]:
+    def watched(self, work: Work) -> Work:
         """Work that records the images of each condition before its first shard.
 
-        At the end the images are compared again, since other processes may have made some shards.
-
-        Raises:
-            RunMismatchError: If an image differs.
-            OutputError: If a fingerprint cannot be written.
+        The work raises a ``RunMismatchError`` if an image differs, and an ``OutputError`` if a
+        fingerprint cannot be written.
         """
 
         def watched_work(
             shard: Shard, advance: Callable[[int], None]
         ) -> "tuple[pa.Table, Provenance]":
-            condition = self._images.condition(shard.condition)
+            condition = self.images.condition(shard.condition)
             self._record(condition)
             try:
                 table, provenance = work(shard, advance)
@@ -146,91 +112,90 @@ class RunData:
                 self._leave_out_damaged(condition)
             return table, provenance
 
-        yield watched_work
+        return watched_work
+
+    def finish(self) -> None:
+        """Compare the images again at the end: other processes may have made some shards.
+
+        Raises:
+            RunMismatchError: If an image differs.
+        """
         self._refuse_difference()
-        for condition in self._images.items:
-            tidy(self._run, condition)
+        for condition in self.images.items:
+            tidy(self.run, condition)
 
     def _refuse_difference(self) -> None:
-        difference = differing_image(self._run, self._images)
+        difference = differing_image(self.run, self.images)
         if difference is not None:
             raise RunMismatchError(f"{difference}. {self._advice}")
-
-    def _any_known(self) -> bool:
-        conditions = [*self._images.items, *self._images.other_conditions()]
-        return any(_is_known(self._run, condition) for condition in conditions)
 
     def _record(self, condition: Condition) -> None:
         with self._lock:
             if condition in self._recorded:
                 return
-            if self._run.has_fingerprints or not is_used(self._run, condition):
+            if self.run.has_fingerprints or not is_used(self.run, condition):
                 self._begin(condition)
             self._recorded.add(condition)
 
     def _begin(self, condition: Condition) -> None:
-        files = self._images.sample(condition)
-        fingerprint = DataFingerprint(files, self._images.places)
-        begin_fingerprint(self._run, condition, fingerprint)
+        begin_fingerprint(self.run, condition, self.images.fingerprint(condition))
         self._refuse_difference()
 
     def _leave_out_damaged(self, condition: Condition) -> None:
-        if has_fingerprint(self._run, condition):
-            ids = read_fingerprint(self._run, condition).files
-            leave_out(self._run, condition, self._images.damaged(condition, ids))
+        if has_fingerprint(self.run, condition):
+            ids = read_fingerprint(self.run, condition).files
+            leave_out(self.run, condition, self.images.damaged(condition, ids))
 
     def _check_every_file(self) -> None:
         """Compare every file of the finished shards with their digests."""
         ranges = self._finished_ranges()
-        total, done, noun = sum(stop - start for _, start, stop in ranges), 0, self._images.noun
+        total, done, noun = sum(stop - start for _, start, stop in ranges), 0, self.images.noun
         for (condition, start, stop), shards in ranges.items():
-            digest = self._images.shard_digest(condition, start, stop)
+            digest = self.images.shard_digest(condition, start, stop)
             for shard in shards:
                 self._check_shard(shard, digest)
             done += stop - start
-            self._progress.advance("verify", done, total, f"{noun}s")
+            self.progress.advance("verify", done, total, f"{noun}s")
         for condition in dict.fromkeys(condition for condition, _, _ in ranges):
             self._begin(condition)
         if total:
-            self._progress.note(
-                f"Verified: all {total:,} {noun}s of finished shards are unchanged."
-            )
+            self.progress.note(f"Verified: all {total:,} {noun}s of finished shards are unchanged.")
 
     def _finished_ranges(self) -> dict[tuple[Condition, int, int], list[Shard]]:
         """Ranges of a condition's items, each with its finished shards."""
-        manifest = self._run.manifest
+        manifest = self.run.manifest
         ranges: dict[tuple[Condition, int, int], list[Shard]] = {}
-        for shard in shards_of(self._conditions, manifest.items, manifest.shard_size):
-            if shard_path(self._run, shard).is_file():
-                condition = self._images.condition(shard.condition)
+        for shard in shards_of(self.conditions, manifest.items, manifest.shard_size):
+            if shard_path(self.run, shard).is_file():
+                condition = self.images.condition(shard.condition)
                 ranges.setdefault((condition, shard.start, shard.stop), []).append(shard)
         return ranges
 
     def _check_shard(self, shard: Shard, digest: str) -> None:
-        provenance = read_provenance(self._run, shard)
+        provenance = read_provenance(self.run, shard)
         if provenance.data_sha256 == digest:
             return
-        items = self._images.items[self._images.condition(shard.condition)]
+        items = self.images.items[self.images.condition(shard.condition)]
         advice = self._advice
-        if skipped_in(self._run, [shard]) is not None:
+        if skipped_in(self.run, [shard]) is not None:
             advice = (
                 f"Some were skipped: if they have been repaired, remove "
-                f"{printable(shard_path(self._run, shard))} and repeat the command. Otherwise, "
+                f"{printable(shard_path(self.run, shard))} and repeat the command. Otherwise, "
                 f"{advice}"
             )
         raise RunMismatchError(
-            f"{_made_from_other(self._run, self._images.noun, provenance.data)} of "
+            f"{_made_from_other(self.run, self.images.noun, provenance.data)} of "
             f"{printable(items[shard.start].id)} to {printable(items[shard.stop - 1].id)}"
             f"{_in_condition(shard.condition)}, at least one differs. {advice}"
         )
 
     @property
     def _advice(self) -> str:
-        return f"Choose another {self._option}, or give the {self._images.noun}s of that run."
+        return f"Choose another {self.option}, or give the {self.images.noun}s of that run."
 
 
-def differing_image(run: Run, images: AvailableImages) -> DifferingImage | None:
-    """The first given image that is not the one that the run was made from; `None` if all are.
+def differing_image(run: Run, images: AvailableImages) -> str | None:
+    """A sentence on the first image that the run was not made from; `None` if there is none.
 
     The samples of the selected conditions are compared as far as the run has them, and that of one
     further condition that both have. An image that is damaged or cannot be read does not differ,
@@ -250,18 +215,23 @@ def differing_image(run: Run, images: AvailableImages) -> DifferingImage | None:
         unread = [*damaged, *result.unread]
         if different or (unread and not result.same):
             name = (different or unread)[0]
-            return DifferingImage(
-                run, name, condition, fingerprint, name not in result.unread, images.noun
+            difference = "cannot be read here" if name in result.unread else "differs"
+            return (
+                f"{_made_from_other(run, images.noun, fingerprint.data)} {printable(name)}"
+                f"{_in_condition(condition)} {difference}"
             )
     return None
 
 
-def find_folder(default: Path, images: AvailableImages, progress: Progress) -> Path:
+def find_folder(
+    subject: ResolvedModel, key: RunKey, images: AvailableImages, progress: Progress
+) -> Path:
     """The folder of the run of these images: the default one, or one with a number after it.
 
     Raises:
         InputError: If an existing run is damaged.
     """
+    default = default_folder(subject, key.benchmark, key_sha256(key)[:8])
     numbered = (default.with_name(f"{default.name}-{number}") for number in itertools.count(2))
     folders = [default, *itertools.takewhile(lambda f: f.exists(), numbered)]
     for folder in folders:

@@ -1,20 +1,21 @@
-"""Runs with their finished records, and their unique names in a report."""
+"""Runs with their finished records, their names in a report, and the commands that resume them."""
 
+import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import Condition, Evaluation, Run, Score
+from ...contracts import CONDITION_OPTIONS, Condition, Evaluation, Run, Score
 from ...errors import InputError, printable
-from ...evaluate.benchmarks.transfer import TRANSFER
 from ...records.fingerprints import compare_runs
 from ...records.reading import RunRecords, read_run
 from ...records.run import find_runs
 from ...records.shards import shards_of
 from ...records.skipped import skipped_in
-from .attack_scores import benchmark_of
+from .attack_scores import benchmark_of, transfer_source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +82,7 @@ def facts_of(scored: ScoredRun) -> Score:
 
 def _adversarial_parity(scored: ScoredRun) -> str | None:
     """Whether the engine passed parity on adversarial images; `None` if it classified none."""
-    if scored.run.key.benchmark != TRANSFER.name:
+    if transfer_source(scored.run) is None:
         return None
     statuses = []
     for shard in scored.records.provenance:
@@ -128,13 +129,13 @@ def changed_crop(run: Run) -> bool:
 
 def changed_source_crop(run: Run) -> bool:
     """Whether that is so for the crop of the model that was attacked, if it is in the zoo."""
-    if run.key.transfer is None or run.key.benchmark != TRANSFER.name:
+    source = transfer_source(run)
+    if source is None:
         return False
     from ...exporter.zoo.table import MODELS
 
-    known = MODELS.get(run.key.transfer.model)
-    crop_px = run.key.transfer.preprocessing.crop_px
-    return known is not None and crop_px != known.preprocessing.crop_px
+    known = MODELS.get(source.model)
+    return known is not None and source.preprocessing.crop_px != known.preprocessing.crop_px
 
 
 def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
@@ -158,20 +159,17 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
 def _name(run: Run) -> str:
     """The model's name; without addition it means its published weights, computed in float32."""
     spec, precision = run.manifest.model, run.key.engine.precision
-    additions = []
-    if spec.weights.kind == "random":
-        additions.append("random weights")
-    if spec.weights.kind == "file":
-        additions.append(printable(Path(spec.weights.reference).name))
-    if precision != "fp32":
-        additions.append(precision)
-    return f"{spec.name} ({', '.join(additions)})" if additions else spec.name
+    own_weights = {"random": "random weights", "file": Path(spec.weights.reference).name}
+    weights = printable(own_weights.get(spec.weights.kind, ""))
+    additions = [weights, precision if precision != "fp32" else ""]
+    text = ", ".join(filter(None, additions))
+    return f"{spec.name} ({text})" if text else spec.name
 
 
 def _source(run: Run) -> str:
     """The model on which the classified images were made; empty if there is none."""
-    transfer = run.key.transfer
-    return f"from {transfer.model}" if transfer and run.key.benchmark == TRANSFER.name else ""
+    source = transfer_source(run)
+    return "" if source is None else f"from {source.model}"
 
 
 def unique_names(runs: Sequence[Run]) -> list[str]:
@@ -195,3 +193,35 @@ def unique_names(runs: Sequence[Run]) -> list[str]:
             for name, word in pairs
         ]
     return names
+
+
+def resume_command(scored: ScoredRun) -> str:
+    """The command that scores the missing part of a run; the rest is not scored again."""
+    run, provenance, spec = scored.run, scored.records.provenance[0], scored.run.manifest.model
+    engine, weights, crop_px = run.key.engine, spec.weights, spec.preprocessing.crop_px
+    data = [word for path in provenance.data for word in ("--data", path)]
+    options = {
+        "--labels": provenance.labels,
+        "--out": run.folder,
+        "--engine": engine.backend,
+        **{option: _missing_values(scored, key) for key, option in CONDITION_OPTIONS.items()},
+        "--limit": run.key.limit,
+        "--on-error": "skip" if scored.skipped else None,
+        "--weights": {"random": "random", "file": weights.reference}.get(weights.kind),
+        "--seed": weights.reference.split()[-1] if weights.kind == "random" else None,
+        "--precision": engine.precision if engine.precision != "fp32" else None,
+        "--input": engine.input_kind if engine.input_kind != "pixels" else None,
+        "--crop-px": crop_px if crop_px != spec.trained_crop_px else None,
+        "--description": None if spec.own is None else spec.own.description,
+        "--classes": None if spec.class_order is None else spec.class_order.path,
+    }
+    pairs = [(name, str(value)) for name, value in options.items() if value is not None]
+    command = ["evaluator", "score", spec.asked_as, run.key.benchmark, *data]
+    return shlex.join([*command, *itertools.chain(*pairs)])
+
+
+def _missing_values(scored: ScoredRun, key: str) -> str | None:
+    """Values of a key that are missing, as an option takes them; `None` if all are, or none."""
+    every = {dict(c.values)[key] for c in scored.benchmark.conditions if key in dict(c.values)}
+    values = list(dict.fromkeys(str(c[key]) for c in scored.missing)) if every else []
+    return ",".join(values) if 0 < len(values) < len(every) else None

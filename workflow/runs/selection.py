@@ -134,16 +134,15 @@ def _conditions(
     benchmark: Benchmark, source: ItemSource, values: Values, progress: Progress
 ) -> list[Condition]:
     selected = list(benchmark.conditions)
-    for key, allowed in values.items():
-        if allowed is None:
-            continue
+    chosen = {key: allowed for key, allowed in values.items() if allowed is not None}
+    for key, allowed in chosen.items():
         _check_values(benchmark, key, allowed)
         selected = [condition for condition in selected if condition[key] in allowed]
     available = [condition for condition in selected if condition in source.conditions()]
     if not available:
         raise _missing(benchmark, str(selected[0]))
-    for key, allowed in values.items():
-        for value in allowed or ():
+    for key, allowed in chosen.items():
+        for value in allowed:
             if not any(condition[key] == value for condition in available):
                 raise _missing(benchmark, f"{key} {value}")
     if len(available) < len(selected):

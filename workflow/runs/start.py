@@ -35,8 +35,7 @@ def open_or_create_scored_run(
     """
     placement = verified.loaded.placement
     batch = chosen_batch or placement.kind.batch_size(placement.device)
-    if not 1 <= batch <= engine.max_batch:
-        raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
+    check_batch_size(batch, engine)
     pace = None
     if not (folder / MANIFEST).is_file():
         pace = Pace(images_per_second(engine, batch) / selection.frames, engine.callers)
@@ -81,7 +80,10 @@ def open_or_create_run(
     try:
         run = create_or_open(folder, manifest)
     except RunMismatchError as error:
-        raise _with_data_changes(error, folder, manifest, selection) from error
+        changes = "; ".join(_data_changes(open_run(folder), manifest, selection))
+        if not changes:
+            raise
+        raise RunMismatchError(f"{error} Changes of the data: {changes}.") from error
     if chosen_batch is not None and chosen_batch != run.manifest.batch_size:
         raise InputError(
             f"{printable(folder)} was started with --batch-size {run.manifest.batch_size}, on "
@@ -89,6 +91,16 @@ def open_or_create_run(
             "--out."
         )
     return run
+
+
+def check_batch_size(batch: int, engine: Engine) -> None:
+    """Refuse a batch that the engine does not take.
+
+    Raises:
+        InputError: If it is too large, or below one.
+    """
+    if not 1 <= batch <= engine.max_batch:
+        raise InputError(f"--batch-size {batch} is not possible; expected 1 to {engine.max_batch}.")
 
 
 def images_per_second(engine: Engine, batch_size: int, seconds: float = WARM_UP_SECONDS) -> float:
@@ -119,27 +131,19 @@ def _seconds(engine: Engine, size: int) -> float:
     data[:] = 0
     batch = ImageBatch(data, engine.spec.input_kind, (Item("warm-up", None, "a warm-up"),) * size)
     start = time.monotonic()
-    for _ in engine.stream(iter([batch])):
-        pass
+    list(engine.stream([batch]))
     return max(time.monotonic() - start, 1e-6)
 
 
-def _with_data_changes(
-    error: RunMismatchError, folder: Path, manifest: RunManifest, selection: Selection
-) -> RunMismatchError:
-    """The error with how the data changed, as far as the records of scored images show it."""
-    run = open_run(folder)
-    if run.key.ids_sha256 == manifest.key.ids_sha256:
-        return error
-    changes = ["the images are not those with which the run was started"]
-    if run.key.limit is None and manifest.key.limit is None:
-        changes += _changes(manifest.items, run, selection)
-    return RunMismatchError(f"{error} Changes of the data: {'; '.join(changes)}.")
-
-
-def _changes(count: int, run: Run, selection: Selection) -> Iterator[str]:
-    if count != run.manifest.items:
-        yield f"{count:,} in each condition, {run.manifest.items:,} before"
+def _data_changes(run: Run, now: RunManifest, selection: Selection) -> Iterator[str]:
+    """How the data changed, as far as the records of scored images show it."""
+    if run.key.ids_sha256 == now.key.ids_sha256:
+        return
+    yield "the images are not those with which the run was started"
+    if run.key.limit is not None or now.key.limit is not None:
+        return
+    if now.items != run.manifest.items:
+        yield f"{now.items:,} in each condition, {run.manifest.items:,} before"
     ids = {item.id for item in selection.items[selection.conditions[0]]}
     recorded = recorded_ids(run)
     missing = [id for id in recorded if id not in ids]

@@ -122,7 +122,7 @@ def test_another_graph_of_the_same_model_is_not_taken(
     [
         (
             ModelOptions("resnet50", precision="fp8"),
-            "no precision 'fp8'. Expected fp32, fp16, bf16",
+            "no precision 'fp8'. Expected fp32 or fp16 or bf16",
         ),
         (ModelOptions("resnet50", input_kind="jpeg"), "no input 'jpeg'. Expected pixels or images"),
     ],

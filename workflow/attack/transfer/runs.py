@@ -18,11 +18,11 @@ from ....contracts import (
 )
 from ....errors import InputError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
-from ....records.run import MANIFEST, key_sha256, open_run
+from ....records.run import MANIFEST, open_run
 from ....records.shards import Pace, shard_path, shards_of
 from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
-from ...runs.provenance import circumstances, default_folder
+from ...runs.provenance import circumstances
 from ...runs.run_data import RunData, find_folder
 from ...runs.start import images_per_second, open_or_create_run
 from ..job import AttackedData, PreparedAttack, pace_of
@@ -113,7 +113,7 @@ def open_targets(
         like = like or run
         data = transfer.checked_data(run, progress)
         _refuse_other_cut(run, saved)
-        provenance = _provenance(target, engine, run, transfer)
+        provenance = _provenance(target, run, transfer)
         limit = BatchLimit(size)
         open_targets.append(
             OpenTarget(target, engine, size, run, provenance, limit, progress.note, data)
@@ -129,8 +129,7 @@ def run_place(subject: ResolvedModel, out: Path) -> Path:
 def _folder(subject: ResolvedModel, key: RunKey, transfer: Transfer, progress: Progress) -> Path:
     if transfer.out is not None:
         return run_place(subject, transfer.out)
-    default = default_folder(subject, TRANSFER.name, key_sha256(key)[:8])
-    return find_folder(default, transfer.attack.available, progress)
+    return find_folder(subject, key, transfer.attack.available, progress)
 
 
 def _refuse_other_cut(run: Run, saved: SavedRun | None) -> None:
@@ -173,18 +172,17 @@ def _saved_run(
     return SavedRun(run, attack.provenance(run.manifest.batch_size), side, data)
 
 
-def _provenance(target: TransferTarget, engine: Engine, run: Run, transfer: Transfer) -> Provenance:
+def _provenance(target: TransferTarget, run: Run, transfer: Transfer) -> Provenance:
     """Fields that the provenances of all shards of a target model share."""
     attack = transfer.attack
-    provenance = circumstances(
-        target.verified,
-        engine.device,
-        {**engine.versions, **attack.job.network.verified.loaded.placement.kind.versions()},
-        attack.images.places,
-        attack.images.labels,
-        run.manifest.batch_size,
+    images, batch_size = attack.images, run.manifest.batch_size
+    provenance = circumstances(target.verified, images.places, images.labels, batch_size)
+    source_versions = attack.job.network.verified.loaded.placement.kind.versions()
+    return replace(
+        provenance,
+        versions={**provenance.versions, **source_versions},
+        adversarial_parity=target.adversarial,
     )
-    return replace(provenance, adversarial_parity=target.adversarial)
 
 
 def _pace(

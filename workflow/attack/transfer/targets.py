@@ -31,7 +31,7 @@ from ....evaluate.generate.photos import sample_photos
 from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
 from ....system.batch_limit import BatchLimit
-from ...models.parity import compare_logits, stored_parity
+from ...models.parity import measure_parity, stored_parity
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, failure
 from ...runs.run_data import RunData
@@ -202,12 +202,12 @@ def check_adversarial_parity(
         if loaded.is_reference:
             checked.append(target)
             continue
-        result = stored_parity(target.subject, loaded, description)
+        result = stored_parity(target.subject.spec, loaded, description)
         if result is None and parity:
             images = images or _parity_images(job, epsilon, description)
-            result = compare_logits(target.subject, loaded, images, progress=progress)
+            result = measure_parity(target.subject.spec, loaded, images, progress=progress)
         if parity and result is not None and not result.passed:
-            raise ParityError(f"On adversarial images: {failure(result, loaded)}")
+            raise ParityError(f"On adversarial images: {failure(result)}")
         checked.append(replace(target, adversarial=result))
     return checked
 
