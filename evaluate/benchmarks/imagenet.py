@@ -6,7 +6,7 @@ Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge",
 from ...contracts import BENCHMARK_INFO, Benchmark
 from ..decode import decode_photo
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
-from .plain_images import CLEAN, PlainImages
+from .image_metrics import CLEAN, PlainImages
 from .top5 import SCHEMA
 
 IMAGES = PlainImages(BENCHMARK_INFO["imagenet"])

@@ -17,10 +17,8 @@ from ...contracts import BENCHMARK_INFO, Benchmark
 from ..classes import imagenet_a_index
 from ..decode import decode_photo
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
-from ..metrics.calibration import IMAGES_A_BIN, rms_calibration_error_as_published
-from ..metrics.response_rate import aurra
-from .image_metrics import ConfidenceMetric, ImageMetrics, ShareMetric
-from .plain_images import CLEAN, PlainImages
+from ..metrics.calibration import IMAGES_A_BIN, aurra, rms_calibration_error_as_published
+from .image_metrics import CLEAN, ConfidenceMetric, ImageMetrics, PlainImages, ShareMetric
 from .top5 import SCHEMA
 
 ONE_BIN = (

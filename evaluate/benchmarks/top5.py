@@ -5,20 +5,17 @@ that stores five numbers per image instead of a thousand. Ties go to the lower c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import Condition, ImageBatch
+from ...contracts import ImageBatch
 from ..metrics.error_rate import error_rate, top_k_correct
-from .score_fields import ScoredItems
-
-Records = Mapping[Condition, pa.Table]
-"""Finished records of each condition."""
+from .numbers import ScoredItems
 
 SCHEMA = pa.schema(
     [
@@ -104,7 +101,7 @@ class Outcomes(ScoredItems):
     """Outcomes of the N items of one condition, in the order of their ids.
 
     Attributes:
-        top1: Whether its likeliest class is its label; false if it was skipped: (N,).
+        top1: Whether its likeliest class is its label; without a meaning if it was skipped: (N,).
         top5: Whether one of its five likeliest classes is its label, likewise: (N,).
         confidence: Probability of its likeliest class; nan if it was skipped: (N,).
     """
@@ -117,22 +114,6 @@ class Outcomes(ScoredItems):
     def error(self) -> float:
         """Top-1 error of the scored items."""
         return error_rate(self.top1[self.scored])
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Self:
-        """The outcomes of these rows, in this order."""
-        return replace(
-            self,
-            scored=self.scored[rows],
-            top1=self.top1[rows],
-            top5=self.top5[rows],
-            confidence=self.confidence[rows],
-        )
-
-    def also_scored(self, scored: npt.NDArray[np.bool_]) -> Self:
-        """The same with every item skipped that another model skipped."""
-        return replace(
-            self, scored=self.scored & scored, top1=self.top1 & scored, top5=self.top5 & scored
-        )
 
 
 def outcomes_of(records: pa.Table) -> Outcomes:
