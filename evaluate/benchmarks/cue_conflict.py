@@ -31,12 +31,12 @@ from ...errors import InputError
 from ..decode import decode_stimulus
 from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
 from ..metrics.two_way import Crossed, Ratio, crossed, ratio_interval
-from . import top5
 from .categories import CATEGORIES
 from .image_metrics import CLEAN, UNFINISHED
 from .numbers import Metrics, Model, Number, ScoredItems, both_scored, count_fields
 from .pairs import check_same_images
 from .top5 import ALL_SKIPPED, records_of, top5_columns
+from .top5 import SCHEMA as TOP5_SCHEMA
 
 Flags = npt.NDArray[np.bool_]
 Metric = Callable[[Matches], Ratio]
@@ -68,9 +68,9 @@ CATEGORY_METRICS: Mapping[str, Metric] = {
 
 SCHEMA = pa.schema(
     [
-        *list(top5.SCHEMA)[:2],
+        *list(TOP5_SCHEMA)[:2],
         *(pa.field(name, pa.string()) for name in ("shape", "texture", *RULES)),
-        *list(top5.SCHEMA)[2:],
+        *list(TOP5_SCHEMA)[2:],
     ]
 )
 """Columns of a record. Categories are by name: of shape, of texture, and as each rule decides."""

@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import BenchmarkInfo, Condition, ImageBatch, wilson_interval
+from ...contracts import (
+    Benchmark,
+    BenchmarkInfo,
+    Condition,
+    DatasetLayout,
+    ImageBatch,
+    wilson_interval,
+)
+from ..decode import decode_photo
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.calibration import Confidence, Correct, ece, rms_calibration_error
 from ..metrics.error_rate import accuracy, error_rate
 from ..metrics.mean_interval import mean_interval
@@ -156,3 +165,18 @@ class PlainImages(Metrics):
             return self.metrics.numbers(outcomes, self.info.published_items)
         nothing = outcomes_of(SCHEMA.empty_table())
         return self.metrics.numbers([nothing] * len(models), self.info.published_items, UNFINISHED)
+
+    def benchmark(self, protocol: str, tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS) -> Benchmark:
+        """The benchmark, whose images are photos."""
+        return Benchmark(
+            info=self.info,
+            conditions=(CLEAN,),
+            stimuli_px=None,
+            tree=tree,
+            protocol=protocol,
+            schema=SCHEMA,
+            decode=decode_photo,
+            record=self.record,
+            scores=self.scores,
+            differences=self.differences,
+        )
