@@ -35,7 +35,7 @@ from .categories import CATEGORIES
 from .image_metrics import CLEAN, UNFINISHED
 from .numbers import Metrics, Model, Number, ScoredItems, both_scored, count_fields
 from .pairs import check_same_images
-from .top5 import ALL_SKIPPED, records_of, top5_columns
+from .top5 import ALL_SKIPPED, record_top5
 from .top5 import SCHEMA as TOP5_SCHEMA
 
 Flags = npt.NDArray[np.bool_]
@@ -115,7 +115,7 @@ def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatc
         rule: pa.array(_NAMES[decide(logits, classes)], pa.string())
         for rule, decide in RULES.items()
     }
-    return records_of(SCHEMA, batch, {**top5_columns(logits), **decisions})
+    return record_top5(logits, batch, SCHEMA, **decisions)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ..video import decode_video
 from .numbers import Mean, Metrics, Model, Number, Records, both_scored, count_fields, mean_number
 from .pairs import check_same_images
 from .sequences import Sequences, sequences_of
-from .top5 import SCHEMA, records_of, top5_columns
+from .top5 import SCHEMA, record_top5
 
 INFO = BENCHMARK_INFO["imagenet-p"]
 FRAMES = 31
@@ -57,7 +57,7 @@ says why."""
 
 def record_frames(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:
     """Records of N frames, from their logits (N, C)."""
-    return records_of(FRAME_SCHEMA, batch, top5_columns(logits))
+    return record_top5(logits, batch, FRAME_SCHEMA)
 
 
 Videos = Mapping[str, Sequences]
