@@ -173,8 +173,10 @@ def _sets(models: Sequence[Model]) -> Iterator[tuple[dict[str, Any], list[_Decis
         standard = [decisions.take(decisions.ids != LEFTOVER) for decisions in papers]
         lacks = None if LEFTOVER in papers[0].ids else NOT_THERE
         for stimuli, decisions, reason in ((STANDARD, standard, None), (PAPERS, papers, lacks)):
-            reason = reason if finished else UNFINISHED
-            reason = reason or (None if decisions[0].n else ALL_SKIPPED)
+            if not finished:
+                reason = UNFINISHED
+            elif reason is None and decisions[0].n == 0:
+                reason = ALL_SKIPPED
             counts = count_fields(decisions[:1], stimuli)
             yield {"rule": rule, "stimuli": stimuli, "reason": reason, **counts}, decisions
 

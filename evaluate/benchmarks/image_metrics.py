@@ -109,9 +109,13 @@ class ImageMetrics:
         counts = count_fields([first], published_items)
         for share in self.shares:
             fields = {"metric": share.name, **counts}
-            refused = Number({**fields, "reason": reason})
-            yield share.number(fields, outcomes) if first.n else refused
-        for metric in self.confidence if len(outcomes) == 1 else ():
+            if first.n:
+                yield share.number(fields, outcomes)
+            else:
+                yield Number({**fields, "reason": reason})
+        if len(outcomes) == 2:
+            return  # the confidences of two models are not compared
+        for metric in self.confidence:
             fields = {"metric": metric.name, **counts}
             if first.n >= metric.least_images:
                 of_scored = first.confidence[first.scored], first.top1[first.scored]

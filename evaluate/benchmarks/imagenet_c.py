@@ -76,7 +76,8 @@ class CellMetric:
         for cell, in_cell in zip(cells, outcomes, strict=False):
             errors[str(cell["corruption"])][int(cell["severity"]) - 1] = in_cell.error
         weights = [cell_weights[str(cell["corruption"])] for cell in cells]
-        weights += [self.error.clean_weight] if self.error.relative else []
+        if self.error.relative:
+            weights.append(self.error.clean_weight)
         wrong = ~np.stack([group.top1 for group in outcomes])
         scored = np.stack([group.scored for group in outcomes])
         return Mean(
@@ -162,12 +163,9 @@ def _grid(models: Sequence[Model]) -> CorruptionGrid:
 
 def _clean_outcomes(models: Sequence[Model], ids: pa.ChunkedArray) -> Sequence[Outcomes] | None:
     """The outcomes of each model for the images with these ids; `None` if one is missing."""
-    outcomes = [
-        in_order
-        for _, auxiliary in models
-        if auxiliary.clean is not None
-        and (in_order := outcomes_in_order(auxiliary.clean, ids)) is not None
-    ]
+    tables = [auxiliary.clean for _, auxiliary in models if auxiliary.clean is not None]
+    in_order = [outcomes_in_order(table, ids) for table in tables]
+    outcomes = [of_model for of_model in in_order if of_model is not None]
     return both_scored(outcomes) if len(outcomes) == len(models) else None
 
 

@@ -22,6 +22,7 @@ Records = Mapping[Condition, pa.Table]
 T = TypeVar("T")
 
 Model = tuple[Records, AuxiliaryRecords]
+"""The records of one model, and those of other runs that some of its numbers need."""
 
 
 @dataclass(frozen=True)
