@@ -13,9 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.evaluate.metrics.flip_probability import flip_rates
-from evaluator.evaluate.metrics.frame_pairs import Pairs
-from evaluator.evaluate.metrics.top5_distance import top5_distances
+from evaluator.evaluate.metrics.frame_changes import Pairs, flip_rates, top5_distances
 
 ROUNDS = 5
 VIDEOS, FRAMES, CLASSES = 50_000, 31, 1000

@@ -9,39 +9,68 @@ the same run.
 Two rules decide for a category, ``mean`` and ``argmax``; see ``metrics/shape_bias.py``. The stored
 top-5 is over all 1000 classes, as in the paper's Figure 4.
 
+The headline number is by the rule ``mean`` over the 1200, as Geirhos et al. recommend; the one by
+``argmax`` over the 1201 is comparable with the paper's models.
+
 Sources: Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias
 improves accuracy and robustness", ICLR 2019, and its repository rgeirhos/texture-vs-shape; Orhan,
 arXiv 1907.07640.
 """
 
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import BENCHMARK_INFO, Benchmark, Condition, DatasetLayout, ImageBatch
+from ...contracts import BENCHMARK_INFO, Benchmark, DatasetLayout, ImageBatch
 from ...errors import InputError
 from ..decode import decode_stimulus
-from ..metrics.shape_bias import RULES
+from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
+from ..metrics.two_way import Crossed, Ratio, crossed, ratio_interval
 from .categories import CATEGORIES
-from .shape_bias_scores import LEFTOVER, shape_bias_differences, shape_bias_scores
-from .top5 import records_of, top5_columns
+from .image_metrics import CLEAN, UNFINISHED
+from .numbers import Metrics, Model, Number, ScoredItems, both_scored, count_fields
+from .pairs import check_same_images
+from .top5 import ALL_SKIPPED, record_top5
+from .top5 import SCHEMA as TOP5_SCHEMA
 
-INFO = BENCHMARK_INFO["cue-conflict"]
-STIMULI_PX = 224
+Flags = npt.NDArray[np.bool_]
+Metric = Callable[[Matches], Ratio]
+
+LEFTOVER = "bicycle6-bicycle3.png"
+"""The one image of the paper's 1201 whose shape and texture are of the same category."""
+
+STANDARD, PAPERS = 1200, 1201
+"""Number of stimuli without non-conflict images, and with the one that the paper has."""
+
+NOT_THERE = (
+    f"{LEFTOVER} is not there, the one non-conflict image among the paper's 1201: score a tree "
+    "that has it"
+)
+UNDECIDED = "no image was decided for its shape or its texture"
+
+METRICS: Mapping[str, Metric] = {
+    "shape_bias": shape_bias,
+    "decided": decided,
+    "frac_correct": frac_correct,
+}
+"""Metrics of a whole set."""
+
+CATEGORY_METRICS: Mapping[str, Metric] = {
+    "category_shape_bias": shape_bias,
+    "category_decided": decided,
+}
+"""Metrics of the stimuli whose shapes are of one category."""
 
 SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("label", pa.int32()),
-        pa.field("shape", pa.string()),
-        pa.field("texture", pa.string()),
-        pa.field("mean", pa.string()),
-        pa.field("argmax", pa.string()),
-        pa.field("top5", pa.list_(pa.int32())),
-        pa.field("probability", pa.list_(pa.float32())),
-        pa.field("error", pa.string()),
+        *list(TOP5_SCHEMA)[:2],
+        *(pa.field(name, pa.string()) for name in ("shape", "texture", *RULES)),
+        *list(TOP5_SCHEMA)[2:],
     ]
 )
 """Columns of a record. Categories are by name: of shape, of texture, and as each rule decides."""
@@ -86,13 +115,105 @@ def _record(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatc
         rule: pa.array(_NAMES[decide(logits, classes)], pa.string())
         for rule, decide in RULES.items()
     }
-    return records_of(SCHEMA, batch, {**top5_columns(logits), **decisions})
+    return record_top5(logits, batch, SCHEMA, **decisions)
 
+
+@dataclass(frozen=True)
+class _Decisions(ScoredItems):
+    """The decisions of one rule for the N stimuli of a set.
+
+    Attributes:
+        ids: Ids of the stimuli: (N,).
+        shape: Category of each stimulus by its shape: (N,).
+        matches: What the decisions match; neither if a stimulus was skipped.
+    """
+
+    ids: npt.NDArray[np.object_]
+    shape: npt.NDArray[np.object_]
+    matches: Matches
+
+    def take(self, rows: Flags) -> Self:
+        """The decisions of some of the stimuli."""
+        matches = Matches(self.matches.shape[rows], self.matches.texture[rows])
+        return type(self)(self.scored[rows], self.ids[rows], self.shape[rows], matches)
+
+    @property
+    def exemplars(self) -> Crossed:
+        """The shape and the texture that each stimulus shows, by name."""
+        parts = [name.removesuffix(".png").split("-") for name in self.ids.tolist()]
+        return crossed([shape for shape, _ in parts], [texture for _, texture in parts])
+
+
+class ShapeBias(Metrics):
+    """The metrics by each rule, of the standard stimuli and of the paper's."""
+
+    def numbers(self, *models: Model) -> Iterator[Number]:
+        """Three metrics by each rule on each set; of one model, then two of each category."""
+        sets = list(_sets(models))
+        for fields, decisions in sets:
+            yield from _numbers(METRICS, fields, decisions)
+        if len(models) == 1:
+            for fields, (of_model,) in sets:
+                for category in CATEGORIES:
+                    subset = of_model.take(of_model.shape == category)
+                    counts = {"category": category, "n": subset.n, "skipped": subset.skipped}
+                    yield from _numbers(CATEGORY_METRICS, {**fields, **counts}, [subset])
+
+
+def _sets(models: Sequence[Model]) -> Iterator[tuple[dict[str, Any], list[_Decisions]]]:
+    """By each rule the standard stimuli, then the paper's: shared fields, each model's decisions.
+
+    The field ``reason`` says why there are no numbers of the set.
+    """
+    finished = all(CLEAN in records for records, _ in models)
+    tables = [records[CLEAN] if finished else SCHEMA.empty_table() for records, _ in models]
+    check_same_images(*(table["id"] for table in tables))
+    for rule in RULES:
+        papers = both_scored([_recorded(table, rule) for table in tables])
+        standard = [decisions.take(decisions.ids != LEFTOVER) for decisions in papers]
+        lacks = None if LEFTOVER in papers[0].ids else NOT_THERE
+        for stimuli, decisions, reason in ((STANDARD, standard, None), (PAPERS, papers, lacks)):
+            if not finished:
+                reason = UNFINISHED
+            elif reason is None and decisions[0].n == 0:
+                reason = ALL_SKIPPED
+            counts = count_fields(decisions[:1], stimuli)
+            yield {"rule": rule, "stimuli": stimuli, "reason": reason, **counts}, decisions
+
+
+def _recorded(table: pa.Table, rule: str) -> _Decisions:
+    """The recorded decisions, which are those for the paper's stimuli."""
+    ids, shape, texture, decision = (
+        table[name].to_numpy() for name in ("id", "shape", "texture", rule)
+    )
+    scored = table["error"].is_null().to_numpy()
+    matches = Matches(scored & (decision == shape), scored & (decision == texture))
+    return _Decisions(scored, ids, shape, matches)
+
+
+def _numbers(
+    metrics: Mapping[str, Metric], fields: Mapping[str, Any], decisions: Sequence[_Decisions]
+) -> Iterator[Number]:
+    """The metrics of some stimuli, from each model's decisions for them."""
+    scored = [of_model.take(of_model.scored) for of_model in decisions]
+    exemplars = scored[0].exemplars
+    for name, metric in metrics.items():
+        ratios = [metric(of_model.matches) for of_model in scored]
+        decided_by_all = all(ratio.below.any() for ratio in ratios)
+        reason = fields["reason"] or (None if decided_by_all else UNDECIDED)
+        number = Number({**fields, "metric": name, "reason": reason})
+        if reason is None:
+            values = [ratio.value for ratio in ratios]
+            number = replace(number, values=values, interval=ratio_interval(ratios, exemplars))
+        yield number
+
+
+SHAPE_BIAS = ShapeBias()
 
 CUE_CONFLICT = Benchmark(
-    info=INFO,
-    conditions=(Condition(),),
-    stimuli_px=STIMULI_PX,
+    info=BENCHMARK_INFO["cue-conflict"],
+    conditions=(CLEAN,),
+    stimuli_px=224,
     tree=DatasetLayout(
         folders=lambda: dict.fromkeys(CATEGORIES),
         suffixes=frozenset({".png"}),
@@ -108,6 +229,6 @@ CUE_CONFLICT = Benchmark(
     schema=SCHEMA,
     decode=decode_stimulus,
     record=_record,
-    scores=shape_bias_scores,
-    differences=shape_bias_differences,
+    scores=SHAPE_BIAS.scores,
+    differences=SHAPE_BIAS.differences,
 )

@@ -1,17 +1,32 @@
-"""Metrics over the images of one condition: of one model, and of two on the same images."""
+"""Metrics over the images of one condition, and benchmarks that are one set of images."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from ...contracts import Difference, Score, wilson_interval
+from ...contracts import (
+    Benchmark,
+    BenchmarkInfo,
+    Condition,
+    DatasetLayout,
+    ImageBatch,
+    wilson_interval,
+)
+from ..decode import decode_photo
+from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.calibration import Confidence, Correct, ece, rms_calibration_error
 from ..metrics.error_rate import accuracy, error_rate
 from ..metrics.mean_interval import mean_interval
-from .score_fields import count_fields, difference_fields, interval_fields
-from .top5 import ALL_SKIPPED, Outcomes
+from .numbers import Metrics, Model, Number, count_fields
+from .pairs import paired_outcomes
+from .top5 import ALL_SKIPPED, SCHEMA, Outcomes, outcomes_of, record_top5
+
+CLEAN = Condition()
+UNFINISHED = "the run is not finished"
 
 
 @dataclass(frozen=True)
@@ -28,36 +43,30 @@ class ShareMetric:
     correct: Callable[[Outcomes], npt.NDArray[np.bool_]]
     wrong: bool = False
 
-    def score(self, facts: Score, outcomes: Outcomes) -> Score:
-        """The share with its Wilson interval."""
-        if outcomes.n == 0:
-            return replace(facts, metric=self.name, reason=ALL_SKIPPED)
-        value = self._value(self.correct(outcomes)[outcomes.scored])
-        interval = interval_fields(wilson_interval(value, outcomes.n))
-        return replace(facts, metric=self.name, value=value, **interval)
+    def number(self, fields: Mapping[str, Any], outcomes: Sequence[Outcomes]) -> Number:
+        """The share with its Wilson interval; of two models, with that of the paired difference.
 
-    def difference(self, facts: Difference, a: Outcomes, b: Outcomes) -> Difference:
-        """The shares of two models, which scored the same images, and their paired difference."""
-        if a.n == 0:
-            return replace(facts, metric=self.name, reason=ALL_SKIPPED)
-        right_a, right_b = (self.correct(outcomes)[outcomes.scored] for outcomes in (a, b))
-        gains = right_b.astype(float) - right_a
+        Args:
+            fields: Other fields of the number.
+            outcomes: Outcomes of each model, which scored the same images, at least one.
+        """
+        right = [self.correct(of_model)[of_model.scored] for of_model in outcomes]
+        values = [error_rate(r) if self.wrong else accuracy(r) for r in right]
+        if len(outcomes) == 1:
+            return Number(fields, values, wilson_interval(values[0], right[0].size))
+        a, b = right
+        gains = b.astype(float) - a
+        only = {
+            "only_a_right": int(np.count_nonzero(a & ~b)),
+            "only_b_right": int(np.count_nonzero(b & ~a)),
+        }
         interval = mean_interval(-gains if self.wrong else gains, (-1, 1))
-        return replace(
-            facts,
-            metric=self.name,
-            **difference_fields(self._value(right_a), self._value(right_b), interval),
-            only_a_right=int(np.count_nonzero(right_a & ~right_b)),
-            only_b_right=int(np.count_nonzero(right_b & ~right_a)),
-        )
-
-    def _value(self, correct: npt.NDArray[np.bool_]) -> float:
-        return error_rate(correct) if self.wrong else accuracy(correct)
+        return Number({**fields, **only}, values, interval)
 
 
 @dataclass(frozen=True)
 class ConfidenceMetric:
-    """A metric of how well the confidences fit, without an interval.
+    """A metric of how well the confidences of one model fit, without an interval.
 
     Attributes:
         name: Name in reports.
@@ -73,15 +82,6 @@ class ConfidenceMetric:
     too_few: str = ALL_SKIPPED
     always_listed: bool = False
 
-    def score(self, facts: Score, outcomes: Outcomes) -> Score | None:
-        """The value; `None` if it is refused and then left out."""
-        facts = replace(facts, metric=self.name)
-        if outcomes.n < self.least_images:
-            reason = self.too_few if outcomes.n else ALL_SKIPPED
-            return replace(facts, reason=reason) if self.always_listed else None
-        scored = outcomes.scored
-        return replace(facts, value=self.value(outcomes.confidence[scored], outcomes.top1[scored]))
-
 
 @dataclass(frozen=True)
 class ImageMetrics:
@@ -95,39 +95,33 @@ class ImageMetrics:
     shares: tuple[ShareMetric, ...]
     confidence: tuple[ConfidenceMetric, ...] = ()
 
-    def scores(self, outcomes: Outcomes, published_items: int) -> Iterator[Score]:
-        """Every score of one model."""
-        facts = Score(**count_fields([outcomes], published_items))
-        for share in self.shares:
-            yield share.score(facts, outcomes)
-        for metric in self.confidence:
-            score = metric.score(facts, outcomes)
-            if score is not None:
-                yield score
-
-    def differences(self, a: Outcomes, b: Outcomes, published_items: int) -> Iterator[Difference]:
-        """Every difference of two models.
+    def numbers(
+        self, outcomes: Sequence[Outcomes], published_items: int, reason: str = ALL_SKIPPED
+    ) -> Iterator[Number]:
+        """Every number of one model or of two.
 
         Args:
-            a: Outcomes of the first model, over the images that both scored.
-            b: Outcomes of the second model, over the same images.
+            outcomes: Outcomes of each model, over the images that all scored.
             published_items: Number of images in the published condition.
+            reason: Why there are no numbers if no image was scored.
         """
-        facts = Difference(**count_fields([a], published_items))
-        for metric in self.shares:
-            yield metric.difference(facts, a, b)
-
-    def refused_scores(self, reason: str) -> Iterator[Score]:
-        """The scores of a condition without records."""
-        names = [metric.name for metric in self.shares]
-        names += [metric.name for metric in self.confidence if metric.always_listed]
-        for name in names:
-            yield Score(metric=name, reason=reason)
-
-    def refused_differences(self, reason: str) -> Iterator[Difference]:
-        """The differences of a condition of which a model has no records."""
-        for metric in self.shares:
-            yield Difference(metric=metric.name, reason=reason)
+        first = outcomes[0]
+        counts = count_fields([first], published_items)
+        for share in self.shares:
+            fields = {"metric": share.name, **counts}
+            if first.n:
+                yield share.number(fields, outcomes)
+            else:
+                yield Number({**fields, "reason": reason})
+        if len(outcomes) == 2:
+            return  # the confidences of two models are not compared
+        for metric in self.confidence:
+            fields = {"metric": metric.name, **counts}
+            if first.n >= metric.least_images:
+                of_scored = first.confidence[first.scored], first.top1[first.scored]
+                yield Number(fields, [metric.value(*of_scored)])
+            elif metric.always_listed:
+                yield Number({**fields, "reason": metric.too_few if first.n else reason})
 
 
 TOP_ERRORS = ImageMetrics(
@@ -141,3 +135,52 @@ TOP_ERRORS = ImageMetrics(
     ),
 )
 """Top-1 and top-5 error, and how well the model is calibrated."""
+
+
+@dataclass(frozen=True)
+class PlainImages(Metrics):
+    """A benchmark of one set of images.
+
+    Attributes:
+        info: Published facts of the benchmark.
+        classes: Indices of the classes that a model may answer, among ImageNet's 1000; `None` if
+            all. The logits of other classes play no part, neither in which class is the likeliest
+            nor in the softmax.
+        metrics: Metrics over the images.
+    """
+
+    info: BenchmarkInfo
+    classes: frozenset[int] | None = None
+    metrics: ImageMetrics = TOP_ERRORS
+
+    def record(self, logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:
+        """Records of N images, from their logits (N, C)."""
+        if self.classes is not None:
+            answers = sorted(self.classes)
+            masked = np.full_like(logits, -np.inf)
+            masked[:, answers] = logits[:, answers]
+            logits = masked
+        return record_top5(logits, batch)
+
+    def numbers(self, *models: Model) -> Iterator[Number]:
+        """The metrics over the images."""
+        if all(CLEAN in records for records, _ in models):
+            outcomes = paired_outcomes([records[CLEAN] for records, _ in models])
+            return self.metrics.numbers(outcomes, self.info.published_items)
+        nothing = outcomes_of(SCHEMA.empty_table())
+        return self.metrics.numbers([nothing] * len(models), self.info.published_items, UNFINISHED)
+
+    def benchmark(self, protocol: str, tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS) -> Benchmark:
+        """The benchmark, whose images are photos."""
+        return Benchmark(
+            info=self.info,
+            conditions=(CLEAN,),
+            stimuli_px=None,
+            tree=tree,
+            protocol=protocol,
+            schema=SCHEMA,
+            decode=decode_photo,
+            record=self.record,
+            scores=self.scores,
+            differences=self.differences,
+        )

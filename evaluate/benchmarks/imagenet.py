@@ -3,23 +3,7 @@
 Source: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015.
 """
 
-from ...contracts import BENCHMARK_INFO, Benchmark
-from ..decode import decode_photo
-from ..layouts import IMAGES_IN_CLASS_FOLDERS
-from .plain_images import CLEAN, PlainImages
-from .top5 import SCHEMA
+from ...contracts import BENCHMARK_INFO
+from .image_metrics import PlainImages
 
-IMAGES = PlainImages(BENCHMARK_INFO["imagenet"])
-
-IMAGENET = Benchmark(
-    info=IMAGES.info,
-    conditions=(CLEAN,),
-    stimuli_px=None,
-    tree=IMAGES_IN_CLASS_FOLDERS,
-    protocol="imagenet-1",
-    schema=SCHEMA,
-    decode=decode_photo,
-    record=IMAGES.record,
-    scores=IMAGES.scores,
-    differences=IMAGES.differences,
-)
+IMAGENET = PlainImages(BENCHMARK_INFO["imagenet"]).benchmark("imagenet-1")

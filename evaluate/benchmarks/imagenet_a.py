@@ -13,15 +13,11 @@ eval.py and calibration_tools.py of hendrycks/natural-adv-examples.
 
 from dataclasses import replace
 
-from ...contracts import BENCHMARK_INFO, Benchmark
+from ...contracts import BENCHMARK_INFO
 from ..classes import imagenet_a_index
-from ..decode import decode_photo
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
-from ..metrics.calibration import IMAGES_A_BIN, rms_calibration_error_as_published
-from ..metrics.response_rate import aurra
-from .image_metrics import ConfidenceMetric, ImageMetrics, ShareMetric
-from .plain_images import CLEAN, PlainImages
-from .top5 import SCHEMA
+from ..metrics.calibration import IMAGES_A_BIN, aurra, rms_calibration_error_as_published
+from .image_metrics import ConfidenceMetric, ImageMetrics, PlainImages, ShareMetric
 
 ONE_BIN = (
     f"the published calibration error leaves out its last bin, and below {2 * IMAGES_A_BIN} images "
@@ -44,21 +40,13 @@ METRICS = ImageMetrics(
 
 IMAGES = PlainImages(BENCHMARK_INFO["imagenet-a"], frozenset(imagenet_a_index().values()), METRICS)
 
-IMAGENET_A = Benchmark(
-    info=IMAGES.info,
-    conditions=(CLEAN,),
-    stimuli_px=None,
-    tree=replace(
+IMAGENET_A = IMAGES.benchmark(
+    "imagenet-a-1",
+    replace(
         IMAGES_IN_CLASS_FOLDERS,
         folders=imagenet_a_index,
         class_dir_name="class of ImageNet-A",
         example="n01498041/photo.jpg",
         listed=False,
     ),
-    protocol="imagenet-a-1",
-    schema=SCHEMA,
-    decode=decode_photo,
-    record=IMAGES.record,
-    scores=IMAGES.scores,
-    differences=IMAGES.differences,
 )

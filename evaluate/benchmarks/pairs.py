@@ -1,45 +1,57 @@
-"""The same images in two tables of records."""
+"""The same images in several tables of records."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...errors import InputError, printable
+from .numbers import both_scored
 from .top5 import Outcomes, outcomes_of
 
 _SUFFIX = r"\.[^./]*$"
 
 
-def pair_of(a: pa.Table, b: pa.Table) -> tuple[Outcomes, Outcomes]:
-    """Two models' outcomes in one condition, over the items that both scored.
+def paired_outcomes(tables: Sequence[pa.Table]) -> list[Outcomes]:
+    """The outcomes of one or two models in one condition, over the items that all scored.
 
     Raises:
-        InputError: If they are not of the same images, or differ in the label of one.
+        InputError: If two are not of the same images, or differ in the label of one.
     """
-    check_same_images(a, b)
-    if not a["label"].equals(b["label"]):
-        same = pc.equal(a["label"], b["label"]).fill_null(False).to_numpy()
-        first = a["id"][int(np.argmin(same))].as_py()
+    check_same_images(*(table["id"] for table in tables))
+    first, last = tables[0], tables[-1]
+    if not first["label"].equals(last["label"]):
+        same = pc.equal(first["label"], last["label"]).fill_null(False).to_numpy()
+        id = first["id"][int(np.argmin(same))].as_py()
         raise InputError(
             f"A and B disagree on the labels of {int((~same).sum())} images, first "
-            f"{printable(first)}. Score one of them again with the labels of the other."
+            f"{printable(id)}. Score one of them again with the labels of the other."
         )
-    return paired(outcomes_of(a), outcomes_of(b))
+    return both_scored([outcomes_of(table) for table in tables])
 
 
-def check_same_images(a: pa.Table, b: pa.Table) -> None:
-    """Refuse two models' records that are not of the same images.
+def check_same_images(*ids: pa.ChunkedArray) -> None:
+    """Refuse two models' records that are not of the same images; takes the ids of one or two.
 
     Raises:
-        InputError: If their ids differ; it says which ids are missing.
+        InputError: If they differ; it says which are missing.
     """
-    if not a["id"].equals(b["id"]):
-        raise _other_images(a["id"], b["id"])
-
-
-def paired(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
-    """Both over the items that both scored."""
-    return a.also_scored(b.scored), b.also_scored(a.scored)
+    a, b = ids[0], ids[-1]
+    if a.equals(b):
+        return
+    lacks = []
+    for name, others_name, own, others in (("A", "B", a, b), ("B", "A", b, a)):
+        missing = others.filter(pc.invert(pc.is_in(others, value_set=own)))
+        if len(missing):
+            lacks.append(
+                f"{name} lacks {len(missing):,} of {others_name}'s {len(others):,}, first "
+                f"{printable(missing[0].as_py())}"
+            )
+    raise InputError(
+        f"A and B are not of the same images: {'; '.join(lacks) or 'their order differs'}. Only "
+        "the same images can be paired: score both on the same data, with the same --limit."
+    )
 
 
 def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
@@ -54,25 +66,8 @@ def outcomes_in_order(clean: pa.Table, ids: pa.ChunkedArray) -> Outcomes | None:
         if any(pc.count_distinct(stems).as_py() < len(stems) for stems in (ours, theirs)):
             return None
         rows = pc.index_in(ours, value_set=theirs)
-    return None if rows.null_count else outcomes_of(clean).take(rows.to_numpy())
+    return None if rows.null_count else outcomes_of(clean.take(rows))
 
 
 def _stem(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.replace_substring_regex(ids, _SUFFIX, "")
-
-
-def _other_images(a: pa.ChunkedArray, b: pa.ChunkedArray) -> InputError:
-    lacks = []
-    for name, ids, others in (("A", a, b), ("B", b, a)):
-        missing = others.filter(pc.invert(pc.is_in(others, value_set=ids)))
-        if len(missing):
-            other = "B" if name == "A" else "A"
-            lacks.append(
-                f"{name} lacks {len(missing):,} of {other}'s {len(others):,}, first "
-                f"{printable(missing[0].as_py())}"
-            )
-    difference = "; ".join(lacks) or "their order differs"
-    return InputError(
-        f"A and B are not of the same images: {difference}. Only the same images can be paired: "
-        "score both on the same data, with the same --limit."
-    )

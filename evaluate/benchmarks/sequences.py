@@ -1,7 +1,7 @@
 """Outcomes of videos, from records with a row per frame: how often and how far classes move."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,8 @@ import pyarrow.compute as pc
 
 from ...contracts import Condition
 from ...errors import InputError, printable
-from ..metrics.flip_probability import flip_rates
-from ..metrics.frame_pairs import Pairs
-from ..metrics.top5_distance import PLACES, top5_distances
-from .score_fields import ScoredItems
+from ..metrics.frame_changes import PLACES, Pairs, flip_rates, top5_distances
+from .numbers import ScoredItems
 
 SKIPPED = -1
 """Stands for the frame number of a video that was skipped."""
@@ -33,10 +31,6 @@ class Sequences(ScoredItems):
     ids: pa.ChunkedArray
     flip_probability: npt.NDArray[np.float64]
     t5d: npt.NDArray[np.float64]
-
-    def also_scored(self, scored: npt.NDArray[np.bool_]) -> Self:
-        """The same with every video skipped that another model skipped."""
-        return replace(self, scored=self.scored & scored)
 
 
 def sequences_of(

@@ -4,21 +4,17 @@ The probabilities are the softmax over all classes, so that calibration can be c
 that stores five numbers per image instead of a thousand. Ties go to the lower class index.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...contracts import Condition, ImageBatch
+from ...contracts import ImageBatch
 from ..metrics.error_rate import error_rate, top_k_correct
-from .score_fields import ScoredItems
-
-Records = Mapping[Condition, pa.Table]
-"""Finished records of each condition."""
+from .numbers import ScoredItems
 
 SCHEMA = pa.schema(
     [
@@ -34,54 +30,38 @@ SCHEMA = pa.schema(
 ALL_SKIPPED = "every image was skipped"
 
 
-def record_top5(logits: npt.NDArray[np.float32], batch: ImageBatch) -> pa.RecordBatch:
-    """Records of N images.
+def record_top5(
+    logits: npt.NDArray[np.float32],
+    batch: ImageBatch,
+    schema: pa.Schema = SCHEMA,
+    **columns: pa.Array,
+) -> pa.RecordBatch:
+    """Records of N rows.
 
     Args:
-        logits: Logits of the images: (N, C).
-        batch: Batch of the images.
+        logits: Logits of the rows: (N, C).
+        batch: Batch of the rows.
+        schema: Schema of the records. ``id``, ``label`` and ``frame`` come from the batch, as do
+            columns that are named like attributes of its items; ``error`` is null.
+        columns: All other columns but those of the five likeliest classes, N values each.
     """
-    return records_of(SCHEMA, batch, top5_columns(logits))
-
-
-def top5_columns(logits: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
-    """The columns ``top5`` and ``probability`` of N rows, from their logits (N, C)."""
     top5 = _likeliest(logits, 5)
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probability = np.take_along_axis(shifted, top5, 1) / shifted.sum(axis=1, keepdims=True)
     offsets = np.arange(0, top5.size + 1, top5.shape[1], dtype=np.int32)
-    return {
-        "top5": pa.ListArray.from_arrays(offsets, top5.ravel()),
-        "probability": pa.ListArray.from_arrays(offsets, probability.astype(np.float32).ravel()),
-    }
-
-
-def records_of(
-    schema: pa.Schema, batch: ImageBatch, columns: Mapping[str, pa.Array]
-) -> pa.RecordBatch:
-    """Records of a batch: its own columns, and those that a benchmark adds.
-
-    Args:
-        schema: Schema of the records. ``id``, ``label`` and ``frame`` come from the batch, as do
-            columns that are named like attributes of its items; ``error`` is null.
-        batch: Batch of N rows.
-        columns: All other columns, N values each.
-    """
     values: dict[str, pa.Array | list[object]] = {
         "id": [item.id for item in batch.items],
         "label": [item.label for item in batch.items],
         "frame": list(batch.frames),
         "error": [None] * len(batch.items),
+        "top5": pa.ListArray.from_arrays(offsets, top5.ravel()),
+        "probability": pa.ListArray.from_arrays(offsets, probability.astype(np.float32).ravel()),
         **columns,
     }
     attributes = [dict(item.attributes) for item in batch.items if item.attributes]
     for name in attributes[0] if attributes else ():
         values[name] = [known[name] for known in attributes]
-    arrays = [
-        column if isinstance(column := values[f.name], pa.Array) else pa.array(column, f.type)
-        for f in schema
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return pa.RecordBatch.from_pydict(values, schema=schema)
 
 
 def _likeliest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:
@@ -104,7 +84,7 @@ class Outcomes(ScoredItems):
     """Outcomes of the N items of one condition, in the order of their ids.
 
     Attributes:
-        top1: Whether its likeliest class is its label; false if it was skipped: (N,).
+        top1: Whether its likeliest class is its label; without a meaning if it was skipped: (N,).
         top5: Whether one of its five likeliest classes is its label, likewise: (N,).
         confidence: Probability of its likeliest class; nan if it was skipped: (N,).
     """
@@ -117,22 +97,6 @@ class Outcomes(ScoredItems):
     def error(self) -> float:
         """Top-1 error of the scored items."""
         return error_rate(self.top1[self.scored])
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Self:
-        """The outcomes of these rows, in this order."""
-        return replace(
-            self,
-            scored=self.scored[rows],
-            top1=self.top1[rows],
-            top5=self.top5[rows],
-            confidence=self.confidence[rows],
-        )
-
-    def also_scored(self, scored: npt.NDArray[np.bool_]) -> Self:
-        """The same with every item skipped that another model skipped."""
-        return replace(
-            self, scored=self.scored & scored, top1=self.top1 & scored, top5=self.top5 & scored
-        )
 
 
 def outcomes_of(records: pa.Table) -> Outcomes:

@@ -19,33 +19,20 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from PIL import Image
 
-from ...contracts import Preprocessing, Progress
 from ...errors import InputError, UnavailableError, printable, reason_of
 from ..decode import Pixels, photo_pixels
 from ..layouts import CORRUPTIONS, SEVERITIES
 from ..sources.generated_marker import COMMENT
-from .trees import (
-    Photo,
-    Recipe,
-    check_known,
-    package_version,
-    photos_sha256,
-    seed_of,
-    write_variants,
-)
+from .trees import PHOTO, TreeOptions, check_known, seed_of, write_variants
+from .workers import Photo, Recipe
 
 JPEG_QUALITY = 85
-STIMULUS = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Preprocessing of the original generator before it corrupts; mean and std are not used."""
-
 DISTRIBUTION = "imagecorruptions-imaug"
-ARITHMETIC = ("numpy", "opencv-python", "scikit-image", "Pillow", "numba", "scipy")
-"""The packages whose versions can change a byte of the images."""
 
 _OWN_SEED = frozenset(("impulse_noise", "glass_blur"))
 """Corruptions that take their seed as an argument; others draw from numpy's global state."""
@@ -57,10 +44,7 @@ def write_corrupted(
     *,
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
-    seed: int = 0,
-    limit: int | None = None,
-    workers: int | None = None,
-    progress: Progress,
+    **options: Unpack[TreeOptions],
 ) -> int:
     """Write corrupted variants of clean photos, laid out like ImageNet-C.
 
@@ -72,11 +56,7 @@ def write_corrupted(
         folder: Folder to create or to extend.
         corruptions: Some of the 15 corruptions.
         severities: Some of the severities 1 to 5.
-        seed: Seed of all random numbers.
-        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``. Another limit
-            needs another folder.
-        workers: Number of processes; one for each processor if ``None``.
-        progress: Progress callback.
+        options: Seed, limit, workers and progress: see ``TreeOptions``.
 
     Returns:
         The number of files of this call, including those that existed before.
@@ -87,19 +67,7 @@ def write_corrupted(
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
     variants = _variants(corruptions, severities)
-    for name in (DISTRIBUTION, *ARITHMETIC):
-        _version(name)
-    return write_variants(
-        _RECIPE,
-        source,
-        folder,
-        variants,
-        seed=seed,
-        limit=limit,
-        workers=workers,
-        marker=_marker,
-        progress=progress,
-    )
+    return write_variants(_RECIPE, source, folder, variants, **options)
 
 
 def corrupted_pixels(clean: Pixels, corruption: str, severity: int, seed: int) -> Pixels:
@@ -135,28 +103,17 @@ def _variants(corruptions: Sequence[str], severities: Sequence[int]) -> list[str
     return [f"{c}/{s}" for c, s in cells if c in corruptions and s in severities]
 
 
-def _marker(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
-    """Everything that the images depend on, so not which variants a call generates."""
+def _facts() -> dict[str, Any]:
+    """What all images depend on, so not which variants a call generates."""
     return {
-        "by": "evaluator data corrupt",
-        "generator": f"{DISTRIBUTION} {_version(DISTRIBUTION)}",
-        "seed": seed,
+        "generator": f"{DISTRIBUTION} {_RECIPE.version(DISTRIBUTION)}",
         "jpeg_quality": JPEG_QUALITY,
         "jpeg_comment": COMMENT.decode(),
-        "resize_px": STIMULUS.resize_px,
-        "crop_px": STIMULUS.crop_px,
-        "interpolation": STIMULUS.interpolation,
-        "source_sha256": photos_sha256(photos),
-        "packages": {name: _version(name) for name in ARITHMETIC},
     }
 
 
-def _version(distribution: str) -> str:
-    return package_version(distribution, "Corrupting photos", "demo")
-
-
 def _corrupted(photo: Photo, data: bytes, seed: int, variants: Sequence[str]) -> Iterator[bytes]:
-    clean = photo_pixels(data, printable(photo.location), STIMULUS)
+    clean = photo_pixels(data, printable(photo.location), PHOTO)
     for variant in variants:
         corruption, severity = variant.split("/")
         own_seed = seed_of(seed, photo.id, corruption, int(severity))
@@ -190,5 +147,8 @@ _RECIPE = Recipe(
     objection="corrupting it again gives no known severity",
     suffixes=(".jpg", ".jpeg"),
     suffix=".JPEG",
+    packages=("numpy", "opencv-python", "scikit-image", "Pillow", "numba", "scipy"),
+    extra="demo",
+    facts=_facts,
     make=_corrupted,
 )

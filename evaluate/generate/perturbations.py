@@ -12,32 +12,18 @@ the first video is written. A video depends on its photo and on
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from ...contracts import Preprocessing, Progress
 from ...errors import InputError, printable
 from ..decode import resized_photo
 from ..sources.generated_marker import VIDEO_COMMENT
 from ..video import pyav
 from .encoding import ENCODER, GRAIN, PLAIN, check_encoder, mp4_from_frames
-from .sequences import CROP_PX, PERTURBATIONS
-from .trees import (
-    Photo,
-    Recipe,
-    check_known,
-    package_version,
-    photos_sha256,
-    seed_of,
-    write_variants,
-)
-
-PHOTO = Preprocessing(256, CROP_PX, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Preprocessing of the original generator before it perturbs; mean and std are not used."""
-
-ARITHMETIC = ("numpy", "scipy", "Pillow", "av")
-"""The packages whose versions can change a byte of the videos."""
+from .sequences import PERTURBATIONS
+from .trees import PHOTO, TreeOptions, check_known, seed_of, write_variants
+from .workers import Photo, Recipe
 
 
 def write_perturbed(
@@ -45,10 +31,7 @@ def write_perturbed(
     folder: Path,
     *,
     perturbations: Sequence[str] = tuple(PERTURBATIONS),
-    seed: int = 0,
-    limit: int | None = None,
-    workers: int | None = None,
-    progress: Progress,
+    **options: Unpack[TreeOptions],
 ) -> int:
     """Write perturbed sequences of clean photos, laid out like ImageNet-P.
 
@@ -59,11 +42,7 @@ def write_perturbed(
         source: Clean photos, ``<wnid>/<file>``.
         folder: Folder to create or to extend.
         perturbations: Some of the ten perturbations.
-        seed: Seed of all random numbers.
-        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``. Another limit
-            needs another folder.
-        workers: Number of processes; one for each processor if ``None``.
-        progress: Progress callback.
+        options: Seed, limit, workers and progress: see ``TreeOptions``.
 
     Returns:
         The number of files of this call, including those that existed before.
@@ -73,50 +52,25 @@ def write_perturbed(
         UnavailableError: If PyAV, or its encoder, is not installed.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
-    variants = _variants(perturbations)
-    check_encoder()
-    return write_variants(
-        _RECIPE,
-        source,
-        folder,
-        variants,
-        seed=seed,
-        limit=limit,
-        workers=workers,
-        marker=_marker,
-        progress=progress,
-    )
-
-
-def _variants(perturbations: Sequence[str]) -> list[str]:
-    """The folder of each perturbation, once, in the published order."""
     for name in perturbations:
         check_known(name, tuple(PERTURBATIONS), "perturbation")
     if not perturbations:
         raise InputError("Nothing to generate: give at least one perturbation.")
-    return [name for name in PERTURBATIONS if name in perturbations]
+    check_encoder()
+    variants = [name for name in PERTURBATIONS if name in perturbations]
+    return write_variants(_RECIPE, source, folder, variants, **options)
 
 
-def _marker(photos: Sequence[Photo], seed: int) -> dict[str, Any]:
-    """Everything that the videos depend on, so not which perturbations a call generates."""
+def _facts() -> dict[str, Any]:
+    """What all videos depend on, so not which perturbations a call generates."""
+    libraries = pyav().library_versions
     return {
-        "by": "evaluator data perturb",
-        "seed": seed,
         "encoder": ENCODER,
         "settings": dict(PLAIN),
         "settings_noise": dict(GRAIN),
         "pixel_format": "yuv444p",
         "video_comment": VIDEO_COMMENT.decode(),
-        "resize_px": PHOTO.resize_px,
-        "crop_px": PHOTO.crop_px,
-        "interpolation": PHOTO.interpolation,
-        "source_sha256": photos_sha256(photos),
-        "packages": {
-            name: package_version(name, "Perturbing photos", "video") for name in ARITHMETIC
-        },
-        "libraries": {
-            name: ".".join(map(str, version)) for name, version in pyav().library_versions.items()
-        },
+        "libraries": {name: ".".join(map(str, version)) for name, version in libraries.items()},
     }
 
 
@@ -136,5 +90,8 @@ _RECIPE = Recipe(
     objection="perturbing it again gives no known perturbation",
     suffixes=(".mp4",),
     suffix=".mp4",
+    packages=("numpy", "scipy", "Pillow", "av"),
+    extra="video",
+    facts=_facts,
     make=_perturbed,
 )

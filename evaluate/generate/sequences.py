@@ -23,8 +23,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..decode import Pixels
+from .trees import PHOTO
 
-CROP_PX = 224
+CROP_PX = PHOTO.crop_px
 
 Floats = npt.NDArray[np.float64]
 Perturb = Callable[[Image.Image, np.random.Generator], Iterator[Pixels]]
@@ -35,12 +36,11 @@ class Perturbation:
     """A perturbation.
 
     Attributes:
-        frames: Number of frames (224, 224, 3) uint8 in a sequence.
-        sequence: Function of the whole photo and a random generator that yields the frames.
+        sequence: Function of the whole photo and a random generator that yields the frames: 41 for
+            ``translate``, 31 for the others, (224, 224, 3) uint8.
         grain: Whether its videos are encoded with ``-tune grain``, as those of noise are.
     """
 
-    frames: int
     sequence: Perturb
     grain: bool = False
 
@@ -137,16 +137,16 @@ def _scale(photo: Image.Image, random: np.random.Generator) -> Iterator[Pixels]:
 
 
 PERTURBATIONS: Mapping[str, Perturbation] = {
-    "gaussian_noise": Perturbation(31, _gaussian_noise, grain=True),
-    "shot_noise": Perturbation(31, _shot_noise, grain=True),
-    "motion_blur": Perturbation(31, _motion_blur),
-    "zoom_blur": Perturbation(31, _zoom_blur),
-    "snow": Perturbation(31, _snow),
-    "brightness": Perturbation(31, _brightness),
-    "translate": Perturbation(41, _translate),
-    "rotate": Perturbation(31, _rotate),
-    "tilt": Perturbation(31, _tilt),
-    "scale": Perturbation(31, _scale),
+    "gaussian_noise": Perturbation(_gaussian_noise, grain=True),
+    "shot_noise": Perturbation(_shot_noise, grain=True),
+    "motion_blur": Perturbation(_motion_blur),
+    "zoom_blur": Perturbation(_zoom_blur),
+    "snow": Perturbation(_snow),
+    "brightness": Perturbation(_brightness),
+    "translate": Perturbation(_translate),
+    "rotate": Perturbation(_rotate),
+    "tilt": Perturbation(_tilt),
+    "scale": Perturbation(_scale),
 }
 """All perturbations, in the order of the paper's table."""
 

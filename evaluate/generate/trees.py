@@ -10,82 +10,41 @@ are made: ``corruptions.py`` and ``perturbations.py`` each have one.
 
 import difflib
 import hashlib
-import importlib.metadata
-import multiprocessing
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
-from ...contracts import Condition, Item, Progress
-from ...errors import InputError, OutputError, UnavailableError, printable
-from ...storage.atomic import atomic_write_bytes
+from ...contracts import Condition, Item, Preprocessing, Progress
+from ...errors import InputError, printable
+from ...storage.atomic import make_folder
 from ...storage.digest import file_sha256
+from ...storage.documents import document_differences, write_document
 from ..sources.folder import FolderSource
-from ..sources.generated_marker import marker_above, was_generated
+from ..sources.generated_marker import GENERATED, marker_above, read_marker, was_generated
 from ..sources.items import select_items
-from .write_marker import write_marker
+from .workers import Photo, Recipe, Task, make_all
+
+PHOTO = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Preprocessing of the original generators before they change a photo; mean and std are not
+used."""
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A clean photo.
-
-    Attributes:
-        id: ``<wnid>/<file>``.
-        location: Path of the file.
-        target: Path of each file made from it, below the folder of a variant.
-        sha256: SHA-256 of its bytes.
-    """
-
-    id: str
-    location: str
-    target: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How files are made from each photo.
+class TreeOptions(TypedDict, total=False):
+    """Options of every kind of generated data.
 
     Attributes:
-        verb: Name of the command: ``corrupt``.
-        unit: Word for the files in progress: ``images``.
-        products: Words for the files in messages: ``corrupted images``.
-        objection: Reason why products cannot be a source, for messages.
-        suffixes: Suffixes that the files may keep.
-        suffix: Suffix of files that cannot keep theirs.
-        make: Function of a photo, its bytes, the seed and some variants that yields the bytes of
-            each variant, in order. It must be at the top level of a module, since worker processes
-            import it by name.
+        seed: Seed of all random numbers; 0 if not given.
+        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``. Another limit
+            needs another folder.
+        workers: Number of processes; one for each processor if ``None``.
+        progress: Progress callback.
     """
 
-    verb: str
-    unit: str
-    products: str
-    objection: str
-    suffixes: tuple[str, ...]
-    suffix: str
-    make: Callable[[Photo, bytes, int, Sequence[str]], Iterator[bytes]]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """The missing variants of one photo, which one worker makes."""
-
-    photo: Photo
-    folder: Path
     seed: int
-    missing: tuple[str, ...]
-    recipe: Recipe
+    limit: int | None
+    workers: int | None
+    progress: Required[Progress]
 
 
 def write_variants(
@@ -93,12 +52,7 @@ def write_variants(
     source: Path,
     folder: Path,
     variants: Sequence[str],
-    *,
-    seed: int,
-    limit: int | None,
-    workers: int | None,
-    marker: Callable[[Sequence[Photo], int], Mapping[str, Any]],
-    progress: Progress,
+    **options: Unpack[TreeOptions],
 ) -> int:
     """Write ``generated.json`` and the missing files; returns the number of files of the call.
 
@@ -107,28 +61,35 @@ def write_variants(
         source: Folder of clean photos, ``<wnid>/<file>``.
         folder: Folder to create or to extend.
         variants: Folders in it, each of which gets a file for each photo.
-        seed: Seed of all random numbers.
-        limit: Number of photos, evenly spaced over the sorted ids; all if ``None``.
-        workers: Number of processes; one for each processor if ``None``.
-        marker: Function of the photos and the seed that returns the content of ``generated.json``:
-            everything that the files depend on.
-        progress: Progress callback.
+        options: Seed, limit, workers and progress.
 
     Raises:
         InputError: If an argument is refused, a photo cannot be decoded, or the folder was
             generated in another way.
+        UnavailableError: If a package that the recipe needs is not installed.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
+    seed, workers, progress = options.get("seed", 0), options.get("workers"), options["progress"]
+    facts = {
+        "by": f"evaluator data {recipe.verb}",
+        "seed": seed,
+        "resize_px": PHOTO.resize_px,
+        "crop_px": PHOTO.crop_px,
+        "interpolation": PHOTO.interpolation,
+        **recipe.facts(),
+        "packages": {name: recipe.version(name) for name in recipe.packages},
+    }
     _check_places(source, folder, recipe)
-    processes = _processes(workers)
-    photos = _photos(source, recipe, progress, limit)
-    write_marker(folder, marker(photos, seed))
-    total = len(photos) * len(variants)
+    if workers is not None and workers < 1:
+        raise InputError(f"Invalid number of workers: {workers}. Expected 1 or more.")
+    photos = _photos(source, recipe, progress, options.get("limit"))
+    _write_marker(folder, {**facts, "source_sha256": _photos_sha256(photos)})
     tasks = []
     for photo in photos:
         missing = [v for v in variants if not os.path.exists(f"{folder}/{v}/{photo.target}")]
-        tasks.append(_Task(photo, folder, seed, tuple(missing), recipe))
-    _make_all([task for task in tasks if task.missing], recipe, processes, total, progress)
+        tasks.append(Task(photo, folder, seed, tuple(missing), recipe))
+    total = len(photos) * len(variants)
+    make_all([task for task in tasks if task.missing], recipe, workers, total, progress)
     return total
 
 
@@ -156,12 +117,6 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 
-def _processes(workers: int | None) -> int:
-    if workers is not None and workers < 1:
-        raise InputError(f"Invalid number of workers: {workers}. Expected 1 or more.")
-    return workers or os.cpu_count() or 1
-
-
 def _check_places(source: Path, folder: Path, recipe: Recipe) -> None:
     """Refuse a source that was generated, or whose photos would mix with the products."""
     if not source.is_dir():
@@ -176,26 +131,6 @@ def _check_places(source: Path, folder: Path, recipe: Recipe) -> None:
         )
     if (marker := marker_above(clean)) is not None:
         raise _generated_source(source, str(marker), recipe)
-
-
-def package_version(distribution: str, what: str, extra: str) -> str:
-    """The version of an installed package.
-
-    Args:
-        distribution: Name of the package.
-        what: Purpose of the package, for the error.
-        extra: The extra of ``evaluator`` that installs it.
-
-    Raises:
-        UnavailableError: If it is not installed.
-    """
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise UnavailableError(
-            f"{what} needs the package {distribution}, which is not installed. "
-            f"Install it with `pip install 'evaluator[{extra}]'`."
-        ) from error
 
 
 def _photos(source: Path, recipe: Recipe, progress: Progress, limit: int | None) -> list[Photo]:
@@ -221,12 +156,41 @@ def _photos(source: Path, recipe: Recipe, progress: Progress, limit: int | None)
     return photos
 
 
-def photos_sha256(photos: Sequence[Photo]) -> str:
+def _photos_sha256(photos: Sequence[Photo]) -> str:
     """SHA-256 over the ids and bytes of all photos."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(f"{photo.id}\0{photo.sha256}\n".encode())
     return digest.hexdigest()
+
+
+def _write_marker(folder: Path, content: dict[str, Any]) -> None:
+    """Write ``generated.json`` into a new folder, or compare it with the one of a folder to extend.
+
+    It is written before the first file, so that unfinished data are marked as well.
+
+    Raises:
+        InputError: If the folder holds something else, or was generated in another way.
+        OutputError: If the folder cannot be written.
+    """
+    if os.path.lexists(folder / GENERATED):
+        existing = dict(read_marker(folder / GENERATED))
+        differences = list(document_differences(existing, content))
+        if differences:
+            raise InputError(
+                f"{printable(folder / GENERATED)} says that the data were generated differently: "
+                f"{'; '.join(differences)}. Give another DIR, or repeat the original options."
+            )
+        return
+    make_folder(folder)
+    # A call that was killed at once may have left the file under its temporary name.
+    others = [name for name in os.listdir(folder) if not name.startswith(f".{GENERATED}.")]
+    if others:
+        raise InputError(
+            f"DIR {printable(folder)} holds {printable(min(others))} and no {GENERATED}, so it "
+            "does not hold generated data. Give a new or an empty DIR."
+        )
+    write_document(folder / GENERATED, content)
 
 
 def _generated_source(source: Path, evidence: str, recipe: Recipe) -> InputError:
@@ -240,83 +204,3 @@ def _target(photo_id: str, recipe: Recipe) -> str:
     """The name of a product: that of its photo if it has a suffix that products may keep."""
     stem, suffix = os.path.splitext(photo_id)
     return photo_id if suffix.lower() in recipe.suffixes else f"{stem}{recipe.suffix}"
-
-
-def _make_all(
-    tasks: Sequence[_Task], recipe: Recipe, processes: int, total: int, progress: Progress
-) -> None:
-    """Do every task; the first error, or an interrupt, also ends the tasks that are running."""
-    done = total - sum(len(task.missing) for task in tasks)
-    progress.advance(recipe.verb, done, total, recipe.unit)
-    if not tasks:
-        return
-    # A forked process would inherit the locks of threads that it does not have.
-    context = multiprocessing.get_context("spawn")
-    stopped = context.Event()
-    processes, reported = min(processes, len(tasks)), time.monotonic()
-    with ProcessPoolExecutor(processes, context, _start_worker, (stopped,)) as pool:
-        try:
-            for future in as_completed([pool.submit(_make, task) for task in tasks]):
-                done += future.result()
-                if done == total or time.monotonic() - reported > 0.1:
-                    reported = time.monotonic()
-                    progress.advance(recipe.verb, done, total, recipe.unit)
-        except BrokenProcessPool as error:
-            raise OutputError(
-                f"One of {processes} worker processes died, perhaps because memory ran out. "
-                "Repeat the call with fewer workers; finished files are kept."
-            ) from error
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_stopped: Event | None = None
-"""In a worker process: set when the call has ended without waiting for the worker."""
-
-_writing = threading.Lock()
-"""In a worker process: held while a file is being written."""
-
-
-def _start_worker(stopped: Event) -> None:
-    global _stopped
-    _stopped = stopped
-    # Ctrl-C reaches all processes of a terminal; the caller's process handles it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Otherwise OpenCV starts a thread for each processor in each process.
-    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
-    threading.Thread(target=_end_with_caller, daemon=True).start()
-
-
-def _end_with_caller() -> None:
-    """End this worker with its caller; after a kill it would wait for tasks for ever."""
-    if (caller := multiprocessing.parent_process()) is not None:
-        caller.join()
-        with _writing:  # otherwise a temporary file could be left behind
-            os._exit(1)
-
-
-def _make(task: _Task) -> int:
-    """Write the missing variants of one photo; returns how many."""
-    products = task.recipe.make(task.photo, _bytes(task.photo), task.seed, task.missing)
-    for variant in task.missing:
-        if _stopped is not None and _stopped.is_set():
-            break
-        data = next(products)
-        with _writing:
-            atomic_write_bytes(Path(f"{task.folder}/{variant}/{task.photo.target}"), data)
-    return len(task.missing)
-
-
-def _bytes(photo: Photo) -> bytes:
-    """The bytes of a photo, which must be those whose hash ``generated.json`` holds."""
-    data = b""
-    with suppress(OSError):
-        data = Path(photo.location).read_bytes()
-    if hashlib.sha256(data).hexdigest() != photo.sha256:
-        raise InputError(
-            f"{printable(photo.location)} changed, or cannot be read any more, since the command "
-            "started. Do not change SOURCE while it runs; if it changed, give another DIR."
-        )
-    return data

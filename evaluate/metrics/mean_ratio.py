@@ -27,11 +27,14 @@ from .mean_interval import Floats, Scored, weighted_scores
 
 
 def mean_ratio(values: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """The mean of the ratios, never a ratio of means.
+    """The mean of the ratios, never a ratio of means: mCE, mFR and mT5D are such means.
 
     Args:
         values: Number of the model in each condition.
         baseline: Number of the baseline; its keys are the required conditions.
+
+    Returns:
+        A fraction: 1.0 is as bad as the baseline. Papers print it times 100.
 
     Raises:
         InputError: If a condition is missing, or the baseline's number is not above zero.
@@ -43,7 +46,7 @@ def mean_ratio(values: Mapping[str, float], baseline: Mapping[str, float]) -> fl
     missing = [name for name in baseline if name not in values]
     if missing or not baseline:
         raise InputError(
-            f"A mean over {len(baseline)} perturbations needs all of them, but {len(missing)} are "
+            f"A mean over {len(baseline)} conditions needs all of them, but {len(missing)} are "
             f"missing: {', '.join(missing)}."
         )
     if zero := [name for name, value in baseline.items() if not value > 0]:

@@ -20,9 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InputError
-
-Interval = tuple[float, float]
-Floats = npt.NDArray[np.float64]
+from .mean_interval import Floats, Interval
 
 RESAMPLES = 2000
 SEED = 0
@@ -84,32 +82,27 @@ class Ratio:
         return float(self.above.sum() / self.below.sum())
 
 
-def ratio_interval(ratio: Ratio, images: Crossed) -> Interval | None:
-    """The 95 % interval of a ratio.
+def ratio_interval(ratios: Sequence[Ratio], images: Crossed) -> Interval | None:
+    """The 95 % interval of a ratio, or of b - a for two of them: a, b.
 
     Args:
-        ratio: Ratio over N images.
+        ratios: One ratio over N images, or two over the same images, which are computed from the
+            same resamples.
         images: Exemplars that the images show.
 
     Returns:
         Both ends. `None` if there are fewer than two exemplars of a kind, or if the resamples do
         not vary: an interval of width zero would claim certainty.
     """
-    return _interval([ratio], images)
-
-
-def difference_interval(a: Ratio, b: Ratio, images: Crossed) -> Interval | None:
-    """The 95 % interval of b - a: two ratios over the same images, in the same resamples.
-
-    Args:
-        a: Ratio over N images.
-        b: Ratio over the same images.
-        images: Exemplars that the images show.
-
-    Returns:
-        Both ends, or `None` as for ``ratio_interval``.
-    """
-    return _interval([b, a], images)
+    if min(images.counts) < 2:
+        return None
+    sums = resampled_sums(np.stack([sum for r in ratios for sum in (r.above, r.below)]), images)
+    sums = sums[(sums[:, 1::2] > 0).all(axis=1)]
+    if len(sums) < _LEAST_USABLE * RESAMPLES:
+        return None
+    values = (sums[:, ::2] / sums[:, 1::2]).T
+    low, high = np.quantile(values[1] - values[0] if len(ratios) == 2 else values[0], _ENDS)
+    return (float(low), float(high)) if high - low > _ROUNDING else None
 
 
 def resampled_sums(
@@ -143,16 +136,3 @@ def _draws(rows: int, columns: int, resamples: int, seed: int) -> tuple[Floats, 
     row_draws = generator.multinomial(rows, np.full(rows, 1 / rows), resamples)
     column_draws = generator.multinomial(columns, np.full(columns, 1 / columns), resamples)
     return row_draws.astype(np.float64), column_draws.astype(np.float64)
-
-
-def _interval(ratios: Sequence[Ratio], images: Crossed) -> Interval | None:
-    """The interval of the first ratio, less the second if there is one."""
-    if min(images.counts) < 2:
-        return None
-    sums = resampled_sums(np.stack([sum for r in ratios for sum in (r.above, r.below)]), images)
-    sums = sums[(sums[:, 1::2] > 0).all(axis=1)]
-    if len(sums) < _LEAST_USABLE * RESAMPLES:
-        return None
-    first, *others = (sums[:, ::2] / sums[:, 1::2]).T
-    low, high = np.quantile(first - others[0] if others else first, _ENDS)
-    return (float(low), float(high)) if high - low > _ROUNDING else None

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
-from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
-from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
+from ...evaluate.benchmarks.cue_conflict import NOT_THERE
+from ...evaluate.benchmarks.imagenet_c import NO_CLEAN
 from ...reporting.markdown import markdown_of
 from ...reporting.model_results import ModelResults
 from ...reporting.table import Table

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ...contracts import Run
 from ...errors import printable
-from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
-from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
-from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
+from ...evaluate.benchmarks.cue_conflict import LEFTOVER, NOT_THERE
+from ...evaluate.benchmarks.imagenet_c import NO_CLEAN
+from ...evaluate.benchmarks.imagenet_p import EVERY_VIDEO_SKIPPED, NO_BASELINE
 from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...storage.documents import document_differences, plain
 from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, resume_command

@@ -8,10 +8,10 @@ import pytest
 
 from evaluator.contracts import AuxiliaryRecords, Condition, Item, Score
 from evaluator.errors import InputError
+from evaluator.evaluate.benchmarks.image_metrics import CLEAN
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.benchmarks.pairs import outcomes_in_order
-from evaluator.evaluate.benchmarks.plain_images import CLEAN
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.evaluate.layouts import CORRUPTIONS

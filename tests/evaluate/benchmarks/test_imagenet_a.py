@@ -17,8 +17,8 @@ from evaluator.contracts import (
     Score,
 )
 from evaluator.errors import InputError
+from evaluator.evaluate.benchmarks.image_metrics import PlainImages
 from evaluator.evaluate.benchmarks.imagenet_a import IMAGENET_A
-from evaluator.evaluate.benchmarks.plain_images import PlainImages
 from evaluator.evaluate.classes import imagenet_a_index
 from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_imagenet_a as second

@@ -22,18 +22,16 @@ from evaluator.contracts import (
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_p import (
     CONDITIONS,
+    EVERY_VIDEO_SKIPPED,
     FRAME_SCHEMA,
     IMAGENET_P,
+    MEASURED,
+    NO_BASELINE,
     PERTURBATIONS,
     frames_of,
     pairs_of,
 )
-from evaluator.evaluate.benchmarks.perturbation_scores import (
-    EVERY_VIDEO_SKIPPED,
-    MEASURED,
-    NO_BASELINE,
-)
-from evaluator.evaluate.metrics.flip_probability import mfr
+from evaluator.evaluate.metrics.mean_ratio import mean_ratio
 from evaluator.evaluate.scoring import skipped_records
 from evaluator.tests import second_imagenet_p as second
 from evaluator.tests.written_videos import (
@@ -106,7 +104,7 @@ def test_alexnets_flip_probabilities_are_those_of_the_papers_results_to_four_dig
 def test_the_papers_flip_probabilities_give_its_printed_mfr(model: str) -> None:
     raw = PAPER["raw"][model]["imagenet_p"]
     measured = {name: values["flip_probability"] for name, values in raw.items()}
-    found = 100 * mfr(measured, ALEXNET_FLIP_PROBABILITY)
+    found = 100 * mean_ratio(measured, ALEXNET_FLIP_PROBABILITY)
     # 46.15 is printed as 46.1, so a half and what the five digits leave open.
     assert found == pytest.approx(PRINTED_MFR[model], abs=0.051)
     assert found == pytest.approx(PAPER["derived"]["values"][model]["mFR"], abs=0.02)

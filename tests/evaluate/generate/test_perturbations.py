@@ -17,9 +17,9 @@ from PIL import Image
 from evaluator.contracts import Item, NullProgress
 from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.generate.encoding import GRAIN, PLAIN, mp4_from_frames
-from evaluator.evaluate.generate.perturbations import PHOTO, write_perturbed
+from evaluator.evaluate.generate.perturbations import write_perturbed
 from evaluator.evaluate.generate.sequences import PERTURBATIONS
-from evaluator.evaluate.generate.trees import seed_of
+from evaluator.evaluate.generate.trees import PHOTO, seed_of
 from evaluator.evaluate.sources.generated_marker import generator_command
 from evaluator.evaluate.video import decode_video
 from evaluator.tests.evaluate.generate.made_trees import (

@@ -80,7 +80,6 @@ def test_there_are_ten_in_the_published_order() -> None:
 def test_each_gives_its_frames_in_full_and_again_the_same(name: str, size: tuple[int, int]) -> None:
     frames = sequence(name, None if size == (341, 256) else photo(*size))
     count = 41 if name == "translate" else 31
-    assert PERTURBATIONS[name].frames == count
     assert frames.shape == (count, 224, 224, 3)
     assert frames.dtype == np.uint8
     np.testing.assert_array_equal(computed(name, photo(*size)), frames)

@@ -1,4 +1,4 @@
-"""Calibration errors by hand, by property, and against straightforward loops."""
+"""Calibration errors and AURRA by hand, by property, and against straightforward loops."""
 
 import math
 import random
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evaluator.errors import InputError
 from evaluator.evaluate.metrics.calibration import (
+    aurra,
     ece,
     rms_calibration_error,
     rms_calibration_error_as_published,
@@ -137,5 +138,52 @@ def test_a_calibrated_model_of_many_images_is_near_zero_and_a_sure_fool_at_one()
 @pytest.mark.parametrize("confidence", [[], [math.nan], [1.5], [-0.1]])
 def test_what_is_no_confidence_is_refused(confidence: list[float]) -> None:
     for error in (ece, rms_calibration_error, rms_calibration_error_as_published):
-        with pytest.raises(InputError, match="A calibration error needs"):
+        with pytest.raises(InputError, match=r"needs (a confidence and a verdict|confidences in)"):
             error(np.array(confidence), np.ones(len(confidence), bool))
+
+
+def aurra_in_loops(confidence: list[float], correct: list[bool]) -> float:
+    """The mean accuracy of the surest 1, 2, ... n images."""
+    ranked = sorted(zip(confidence, correct, strict=True), key=lambda pair: -pair[0])
+    total = 0.0
+    for k in range(1, len(ranked) + 1):
+        total += sum(right for _, right in ranked[:k]) / k
+    return total / len(ranked)
+
+
+def test_aurra_by_hand() -> None:
+    # The surest is right, the next wrong, the last right: (1 + 1/2 + 2/3) / 3.
+    value = aurra(np.array([0.2, 0.9, 0.5]), np.array([True, True, False]))
+    assert value == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)
+
+
+@given(seed=st.integers(0, 9999), n=st.integers(1, 200))
+def test_aurra_is_that_of_plaaurra_in_loops_in_any_order_of_the_images(seed: int, n: int) -> None:
+    chance = np.random.default_rng(seed)
+    confidence, correct = chance.random(n), chance.random(n) < 0.4
+    value = aurra(confidence, correct)
+    assert value == pytest.approx(aurra_in_loops(confidence.tolist(), correct.tolist()))
+    other = chance.permutation(n)
+    assert aurra(confidence[other], correct[other]) == value
+    assert 0 <= value <= 1
+
+
+def test_images_of_equal_confidence_count_as_the_mean_of_all_their_orders() -> None:
+    confidence = np.array([0.9, 0.5, 0.5, 0.5], np.float32)
+    correct = [True, True, False, False]
+    orders = [
+        aurra_in_loops([0.9, 0.6, 0.5, 0.4], [True, *rest])
+        for rest in ((True, False, False), (False, True, False), (False, False, True))
+    ]
+    assert aurra(confidence, np.array(correct)) == pytest.approx(sum(orders) / 3)
+    assert aurra(confidence, np.array([True, False, False, True])) == pytest.approx(sum(orders) / 3)
+
+
+def test_a_model_that_is_never_wrong_has_an_area_of_one() -> None:
+    assert aurra(np.array([0.1, 0.2]), np.array([True, True])) == 1
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_aurra_of_other_shapes_is_refused(n: int) -> None:
+    with pytest.raises(InputError, match="needs a confidence and a verdict"):
+        aurra(np.zeros(n), np.zeros(0 if n == 0 else n - 1, bool))

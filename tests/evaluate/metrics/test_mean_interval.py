@@ -10,24 +10,24 @@ from evaluator.contracts import ALEXNET_ERROR
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import ALEXNET_CLEAN_ERROR
 from evaluator.evaluate.metrics.corruption_error import (
-    Weights,
-    mce_weights,
-    mean_error_weights,
-    relative_mce_weights,
+    CorruptionError,
+    mce,
+    mean_error,
+    relative_mce,
 )
 from evaluator.evaluate.metrics.mean_interval import mean_interval, weighted_bounds, weighted_scores
 
 Bools = npt.NDArray[np.bool_]
 NUMBERS = {
-    "mean error": mean_error_weights(ALEXNET_ERROR),
-    "mCE": mce_weights(ALEXNET_ERROR),
-    "relative mCE": relative_mce_weights(ALEXNET_ERROR, ALEXNET_CLEAN_ERROR),
+    "mean error": mean_error(ALEXNET_ERROR),
+    "mCE": mce(ALEXNET_ERROR),
+    "relative mCE": relative_mce(ALEXNET_ERROR, ALEXNET_CLEAN_ERROR),
 }
 
 
-def flat(weights: Weights) -> npt.NDArray[np.float64]:
+def flat(number: CorruptionError) -> npt.NDArray[np.float64]:
     """75 cells, then the clean images."""
-    return np.array([*np.repeat(list(weights.cells.values()), 5), weights.clean])
+    return np.array([*np.repeat(list(number.cell_weights.values()), 5), number.clean_weight])
 
 
 def drawn(n: int, seed: int, skip: float = 0.0) -> tuple[Bools, Bools]:
@@ -121,11 +121,11 @@ def test_intervals_that_forget_which_images_are_the_same_would_be_too_narrow() -
 
 
 def test_weights_say_what_a_cell_counts() -> None:
-    assert NUMBERS["mean error"].cells["fog"] == pytest.approx(1 / 75)
-    assert NUMBERS["mCE"].cells["fog"] == pytest.approx(1 / (75 * 0.819324))
+    assert NUMBERS["mean error"].cell_weights["fog"] == pytest.approx(1 / 75)
+    assert NUMBERS["mCE"].cell_weights["fog"] == pytest.approx(1 / (75 * 0.819324))
     relative = NUMBERS["relative mCE"]
-    assert relative.cells["fog"] == pytest.approx(1 / (75 * (0.819324 - 0.435)))
-    assert relative.clean == pytest.approx(-5 * sum(relative.cells.values()))
+    assert relative.cell_weights["fog"] == pytest.approx(1 / (75 * (0.819324 - 0.435)))
+    assert relative.clean_weight == pytest.approx(-5 * sum(relative.cell_weights.values()))
 
 
 def test_a_condition_of_which_all_was_skipped_has_no_scores() -> None:

@@ -113,5 +113,5 @@ def test_a_baseline_of_zero_and_a_condition_without_images_are_refused() -> None
 
 
 def test_a_mean_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="0 perturbations"):
+    with pytest.raises(InputError, match="0 conditions"):
         mean_ratio({}, {})

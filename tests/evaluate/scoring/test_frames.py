@@ -16,7 +16,7 @@ from evaluator.contracts import Benchmark, ImageBatch, InputKind, Item, Preproce
 from evaluator.errors import ImageError, UnreadError
 from evaluator.evaluate.batching import Packing
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
-from evaluator.evaluate.benchmarks.top5 import SCHEMA, records_of, top5_columns
+from evaluator.evaluate.benchmarks.top5 import SCHEMA, record_top5
 from evaluator.evaluate.scoring import ScoringJob, score_shard
 from evaluator.tests.evaluate.scoring.bed import CLEAN, HOW, FakeEngine, Logits, fake_logits
 
@@ -39,7 +39,7 @@ def decode(
 
 
 def record(logits: Logits, batch: ImageBatch) -> pa.RecordBatch:
-    return records_of(FRAMES_SCHEMA, batch, top5_columns(logits))
+    return record_top5(logits, batch, FRAMES_SCHEMA)
 
 
 VIDEOS = replace(IMAGENET, decode=decode, record=record, schema=FRAMES_SCHEMA)

@@ -1,29 +1,39 @@
-"""How far the five likeliest classes move from frame to frame of a video.
+"""How often and how far the likeliest classes change from frame to frame of a video.
 
-    T5D of a pair  =  sum over i = 1..5 of |i - min(r_i, 6)|
-    T5D of a video =  mean over its pairs;  T5D_p  =  mean over the videos of perturbation p
-    mT5D           =  mean over p of T5D_p / T5D_p,baseline
+    flips of a video  =  pairs of frames whose likeliest classes differ / pairs
+    FP_p              =  mean of that over the videos of perturbation p
+    T5D of a pair     =  sum over i = 1..5 of |i - min(r_i, 6)|
+    T5D of a video    =  mean over its pairs
+    T5D_p             =  mean over the videos of perturbation p
+    mFR, mT5D         =  mean over p of FP_p / FP_p,baseline and of T5D_p / T5D_p,baseline
 
 r_i is the rank in the later frame of the class that is i-th in the earlier one; 6 stands for every
 rank below the five. The distance is not symmetric. It is 0 for the same five classes in the same
 order, 15 for no class in common, and at most 18, for example if the last two come first and the
-others are gone.
+others are gone. The two means are in ``mean_ratio.py``. No baseline's T5D is published.
+
+The pairs of frames that are compared:
+
+    consecutive:  every frame with the one before it: (1, 2), (2, 3), ...
+    first:        every frame with the first one:     (1, 2), (1, 3), ...
+
+A perturbation that progresses from frame to frame is compared consecutively. Noise is drawn anew
+for each frame, so every frame is compared with the first one, which has none.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations", ICLR 2019, section 4.2 and appendix. Which frames make a pair: ``frame_pairs.py``;
-no baseline's T5D is published, so it is measured and passed as an argument.
+Perturbations", ICLR 2019, sections 4.1 and 4.2, and appendix.
 """
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import InputError
-from .frame_pairs import Pairs, frame_pairs
-from .mean_ratio import mean_ratio
+
+Pairs = Literal["consecutive", "first"]
+Frames = npt.NDArray[Any]
 
 PLACES = 5
 LARGEST = 18
@@ -34,6 +44,58 @@ DISJOINT = 15
 
 VIDEOS_AT_ONCE = 1024
 """So that the compared data fit into the processor's cache: 64 kB for one rank of 31 frames."""
+
+
+def frame_pairs(frames: Frames, pairs: Pairs) -> tuple[Frames, Frames]:
+    """The earlier and the later frame of every pair, as views.
+
+    Args:
+        frames: F frames of each of N videos: (N, F, ...).
+        pairs: Pairs of frames that are compared.
+
+    Returns:
+        The earlier frames, (N, F - 1, ...), or (N, 1, ...) if they are all the first one; and the
+        later frames, (N, F - 1, ...).
+
+    Raises:
+        InputError: If a video has fewer than two frames.
+
+    Example:
+        >>> [side.tolist() for side in frame_pairs(np.array([[3, 4, 5]]), "consecutive")]
+        [[[3, 4]], [[4, 5]]]
+        >>> [side.tolist() for side in frame_pairs(np.array([[3, 4, 5]]), "first")]
+        [[[3]], [[4, 5]]]
+    """
+    if frames.ndim < 2 or frames.shape[1] < 2:
+        raise InputError(
+            f"Frames are compared in pairs: expected videos of at least two, got {frames.shape}."
+        )
+    return frames[:, : 1 if pairs == "first" else -1], frames[:, 1:]
+
+
+def flip_rates(
+    likeliest: npt.NDArray[np.integer[Any]], pairs: Pairs = "consecutive"
+) -> npt.NDArray[np.float64]:
+    """The fraction of each video's pairs of frames that differ.
+
+    Args:
+        likeliest: Likeliest class of each frame: (N, F), F at least 2.
+        pairs: Pairs of frames that are compared.
+
+    Returns:
+        (N,) fractions; their mean is the flip probability.
+
+    Raises:
+        InputError: If there are no pairs.
+
+    Example:
+        >>> flip_rates(np.array([[7, 7, 3, 7, 7]])).tolist()
+        [0.5]
+        >>> flip_rates(np.array([[7, 7, 3, 7, 7]]), "first").tolist()
+        [0.25]
+    """
+    earlier, later = frame_pairs(likeliest, pairs)
+    return np.asarray(np.count_nonzero(earlier != later, axis=1) / later.shape[1])
 
 
 def _matches_by_gain() -> dict[int, list[tuple[int, int]]]:
@@ -90,23 +152,3 @@ def _distances(top5: npt.NDArray[np.int16], pairs: Pairs) -> npt.NDArray[np.floa
             count += match.view(np.int8)
         total -= count * np.int8(gain)
     return np.asarray(total.sum(axis=0, dtype=np.int64) / len(total))
-
-
-def mt5d(t5d: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """Mean T5D, relative to a baseline model.
-
-    Args:
-        t5d: T5D of the model for each perturbation; ranks.
-        baseline: T5D of the baseline; its keys are the required perturbations.
-
-    Returns:
-        A fraction: 1.0 moves as far as the baseline. Papers print it times 100.
-
-    Raises:
-        InputError: If a perturbation is missing, or the baseline never moves.
-
-    Example:
-        >>> mt5d({"tilt": 1.0, "scale": 4.0}, {"tilt": 2.0, "scale": 4.0})
-        0.75
-    """
-    return mean_ratio(t5d, baseline)
