@@ -12,8 +12,9 @@ is a module or a function.
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,13 +91,8 @@ class PenultimateUnits(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The units of images."""
         inputs_seen: list[torch.Tensor] = []
-        hook = self._layer.register_forward_pre_hook(
-            lambda _, inputs: inputs_seen.append(inputs[0])
-        )
-        try:
+        with self._layer.register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0])):
             self._network(images)
-        finally:
-            hook.remove()
         units = inputs_seen[-1]
         return units if units.dim() == 2 else units.mean((2, 3))
 
@@ -145,21 +141,15 @@ def _run(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[s
     """Logits, and names of the layers that may compute them, in the order of their last calls."""
     called: list[str] = []
 
-    def note(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            if inputs[0].dim() in (2, 4):
-                called.append(name)
+    def note(name: str, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].dim() in (2, 4):
+            called.append(name)
 
-        return hook
-
-    layers = {name: layer for name, layer in network.named_modules() if _is_linear(layer)}
-    hooks = [layer.register_forward_pre_hook(note(name)) for name, layer in layers.items()]
-    try:
-        with torch.no_grad():
-            logits = network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in network.named_modules():
+            if _is_linear(layer):
+                hooks.enter_context(layer.register_forward_pre_hook(partial(note, name)))
+        logits = network(images)
     if logits.dim() != 2:
         raise InputError(f"The network returns {list(logits.shape)}, expected logits [1, classes].")
     return logits, list(dict.fromkeys(reversed(called)))[::-1]
@@ -181,12 +171,9 @@ def _gives_logits(network: nn.Module, layer_name: str, images: torch.Tensor) -> 
         return values[-1].to(outputs).reshape(shape).expand_as(outputs).clone()
 
     values: list[torch.Tensor] = []
-    hook = network.get_submodule(layer_name).register_forward_hook(stand_in)
-    try:
-        with torch.no_grad():
-            logits = network(images)[0].double().cpu()
-    finally:
-        hook.remove()
+    layer = network.get_submodule(layer_name)
+    with layer.register_forward_hook(stand_in), torch.no_grad():
+        logits = network(images)[0].double().cpu()
     distances = (logits[:, None] - values[-1][None, :]).abs().amin(1)
     return bool((distances < 0.1 / len(values[-1])).all()) and len(logits.unique()) == len(logits)
 
