@@ -11,8 +11,7 @@ is a module or a function.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -110,7 +109,7 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
         InputError: If the network does not run, or no layer gives its logits.
     """
     images = torch.full((1, 3, side_px, side_px), 0.5).to(next(network.parameters()))
-    with _errors_in_one_line(name, side_px):
+    try:
         logits, candidates = _run(network, images)
         for layer_name in reversed(candidates):
             if _gives_logits(network, layer_name, images):
@@ -118,23 +117,17 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
                 activations = units(images.requires_grad_())
                 units.width, units.bounds = activations.shape[1], _bounds_of(activations)
                 return units
-    raise InputError(
-        f"No penultimate layer is found in {name}. Looked for a last nn.Linear or 1x1 convolution "
-        f"that gives all {logits.shape[1]:,} logits: its inputs would be the units. Give a network "
-        "that ends in one."
-    )
-
-
-@contextmanager
-def _errors_in_one_line(name: str, side_px: int) -> Iterator[None]:
-    try:
-        yield
     except EvaluatorError:
         raise
     except Exception as error:  # a network may raise anything on images of the wrong size
         raise InputError(
             f"{name} does not run on images of {side_px} px: {reason_of(error)}."
         ) from error
+    raise InputError(
+        f"No penultimate layer is found in {name}. Looked for a last nn.Linear or 1x1 convolution "
+        f"that gives all {logits.shape[1]:,} logits: its inputs would be the units. Give a network "
+        "that ends in one."
+    )
 
 
 def _run(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:

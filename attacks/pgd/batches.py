@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -112,19 +112,22 @@ class Rows:
         """The fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def index(self, rows: Sequence[int]) -> torch.Tensor:
-        """Indices of rows, on the device of the tensors."""
-        *_, tensor = self.columns().values()
-        return torch.tensor(rows, dtype=torch.int64, device=tensor.device)
-
     def rows(self, rows: Sequence[int]) -> Self:
         """A batch of some of the rows; the batch itself if they are all."""
         if len(rows) == len(self):
             return self
-        index = self.index(rows)
         (name, states), *tensors = self.columns().items()
+        index = torch.tensor(rows, dtype=torch.int64, device=tensors[0][1].device)
         columns = {name: column.index_select(0, index) for name, column in tensors}
         return replace(self, **{name: [states[row] for row in rows]}, **columns)
+
+    def where(self, mask: Sequence[bool]) -> Self:
+        """A batch of the rows whose entry in the mask is true."""
+        return self.rows(list(compress(range(len(self)), mask)))
+
+    def split(self, mask: Sequence[bool]) -> tuple[Self, Self]:
+        """The rows whose entry in the mask is true, and the others."""
+        return self.where(mask), self.where([not entry for entry in mask])
 
 
 State = TypeVar("State")

@@ -121,22 +121,23 @@ class _Attack(BatchedAttack[ImageState, Batch, AttemptResult]):
             return
         directions = self._descent.directions(batch.iterates, result.gradients)
         classes, *numbers = self._numbers(batch, result, directions)
-        ended = set(self._test(batch, [int(predicted) for predicted in classes]))
-        self._finish(batch.rows(sorted(ended)))
-        remaining = [row for row in range(len(batch)) if row not in ended]
-        for row in remaining:
-            batch.attempts[row].note(*(values[row] for values in numbers))
+        ended = self._test(batch, [int(predicted) for predicted in classes])
+        for attempt, has_ended, *values in zip(batch.attempts, ended, *numbers, strict=True):
+            if not has_ended:
+                attempt.note(*values)
+        over, remaining = replace(batch, before=directions).split(ended)
+        self._finish(over)
         self._active = []
-        if remaining:
-            self._move(replace(batch, before=directions).rows(remaining))
+        if len(remaining):
+            self._move(remaining)
 
     def _move(self, batch: Batch) -> None:
         sign = -1.0 if self._job.settings.targeted else 1.0
         batch = replace(batch, iterates=self._descent.stepped(batch, batch.before, sign))
-        done = [attempt.result.steps == attempt.limit for attempt in batch.attempts]
-        for batches, is_last in ((self._last, True), (self._active, False)):
-            if rows := [row for row, is_done in enumerate(done) if is_done == is_last]:
-                batches.append(batch.rows(rows))
+        parts = batch.split([attempt.result.steps == attempt.limit for attempt in batch.attempts])
+        for batches, part in zip((self._last, self._active), parts, strict=True):
+            if len(part):
+                batches.append(part)
 
     def _test_last(self) -> None:
         """Test the last iterates, which need no gradient."""
@@ -145,22 +146,18 @@ class _Attack(BatchedAttack[ImageState, Batch, AttemptResult]):
         self._test(batch, logits.argmax(dim=1).tolist())
         self._finish(batch)
 
-    def _test(self, batch: Batch, classes: Sequence[int]) -> list[int]:
-        """Record the classes of the iterates. Returns the rows of attempts that end with them."""
-        attempts = list(zip(batch.attempts, classes, strict=True))
+    def _test(self, batch: Batch, classes: Sequence[int]) -> list[bool]:
+        """Record the classes of the iterates. Returns whether each attempt ends with them."""
         # The start is not tested.
-        hits = [row for row, (a, c) in enumerate(attempts) if a.result.steps and a.test(c)]
-        self._measure(batch.rows(hits))
-        return [
-            row
-            for row, attempt in enumerate(batch.attempts)
-            if attempt.success is not None and not attempt.result.traced
+        hits = [
+            attempt.result.steps > 0 and attempt.test(predicted)
+            for attempt, predicted in zip(batch.attempts, classes, strict=True)
         ]
+        self._measure(batch.where(hits))
+        return [a.success is not None and not a.result.traced for a in batch.attempts]
 
     def _measure(self, batch: Batch) -> None:
         """Record the distances of these iterates, and their images if the job keeps them."""
-        if not len(batch):
-            return
         pairs = distances(batch.iterates, batch.clean).tolist()
         for attempt, (linf, l2) in zip(batch.attempts, pairs, strict=True):
             attempt.result.linf, attempt.result.l2 = linf, l2
@@ -169,10 +166,8 @@ class _Attack(BatchedAttack[ImageState, Batch, AttemptResult]):
 
     def _finish(self, batch: Batch) -> None:
         """End attempts at their current iterates."""
-        if not len(batch):
-            return
         # The distances of a success, unless it is the clean image, are those of its own iterate.
-        self._measure(batch.rows([row for row, a in enumerate(batch.attempts) if not a.success]))
+        self._measure(batch.where([not attempt.success for attempt in batch.attempts]))
         if self._job.keep_last:
             _keep_iterates(batch)
         at_bounds = shares_at_bound(batch.iterates, batch.clean, batch.epsilon).tolist()

@@ -150,11 +150,6 @@ class _Batch(Rows):
     best: torch.Tensor
     epsilon: torch.Tensor
 
-    def improved(self, rows: Sequence[int], images: torch.Tensor) -> "_Batch":
-        """The batch with new best queries in some rows, taken from (N, 3, S, S)."""
-        index = self.index(rows)
-        return replace(self, best=self.best.index_copy(0, index, images.index_select(0, index)))
-
 
 class _Queries(BatchedAttack[Search, _Batch, Queried]):
     """A batch under way, and the images that wait for a place in it."""
@@ -184,12 +179,12 @@ class _Queries(BatchedAttack[Search, _Batch, Queried]):
             margins(logits, labels).tolist(),
             strict=True,
         )
-        better = [row for row, result in enumerate(results) if Search.note(*result)]
-        batch = batch.improved(better, queries)
+        better = torch.tensor([Search.note(*result) for result in results], device=logits.device)
+        best = torch.where(better[:, None, None, None], queries, batch.best)
         over = [s.fooled or s.result.steps == self._queries for s in batch.searches]
-        self._finish(batch.rows([row for row, is_over in enumerate(over) if is_over]))
-        remaining = [row for row, is_over in enumerate(over) if not is_over]
-        self._active = [batch.rows(remaining)] if remaining else []
+        ended, remaining = replace(batch, best=best).split(over)
+        self._finish(ended)
+        self._active = [remaining] if len(remaining) else []
         return True
 
     def _admit(self, image: CleanImage, clean: int, classes: int) -> None:
@@ -221,8 +216,6 @@ class _Queries(BatchedAttack[Search, _Batch, Queried]):
         return with_squares(batch.best, batch.clean, batch.epsilon, squares)
 
     def _finish(self, batch: _Batch) -> None:
-        if not len(batch):
-            return
         pairs = distances(batch.best, batch.clean).tolist()
         for search, (linf, l2) in zip(batch.searches, pairs, strict=True):
             search.result.linf, search.result.l2 = linf, l2
