@@ -173,6 +173,11 @@ class AttemptState:
         step: int | None = getattr(self.result, SUCCESS_STEP[self.image.settings.stop])
         return step
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it succeeded and makes no further steps."""
+        return self.success is not None and not self.result.traced
+
     def test(self, predicted: int) -> bool:
         """Record the class of the current iterate. Returns whether it is the first success."""
         before, result = self.success, self.result

@@ -154,7 +154,7 @@ class _Attack(BatchedAttack[ImageState, Batch, AttemptResult]):
             for attempt, predicted in zip(batch.attempts, classes, strict=True)
         ]
         self._measure(batch.where(hits))
-        return [a.success is not None and not a.result.traced for a in batch.attempts]
+        return [attempt.has_ended for attempt in batch.attempts]
 
     def _measure(self, batch: Batch) -> None:
         """Record the distances of these iterates, and their images if the job keeps them."""

@@ -181,8 +181,9 @@ class _Queries(BatchedAttack[Search, _Batch, Queried]):
         )
         better = torch.tensor([Search.note(*result) for result in results], device=logits.device)
         best = torch.where(better[:, None, None, None], queries, batch.best)
-        over = [s.fooled or s.result.steps == self._queries for s in batch.searches]
-        ended, remaining = replace(batch, best=best).split(over)
+        ended, remaining = replace(batch, best=best).split(
+            [search.fooled or search.result.steps == self._queries for search in batch.searches]
+        )
         self._finish(ended)
         self._active = [remaining] if len(remaining) else []
         return True
