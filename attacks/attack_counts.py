@@ -72,7 +72,13 @@ def attack_counts(records: pa.Table, settings: AttackSettings) -> AttackCounts:
     skipped = pc.is_valid(records["error"])
     right, target, changed, steps = _images(records.filter(pc.invert(skipped)))
     success = target if settings.stop == "target" else changed
-    _check_steps(right, success, steps, settings)
+    largest = settings.steps[-1]
+    unfinished = right & (success > largest) & (steps < largest)
+    if unfinished.any():
+        raise InputError(
+            f"{np.count_nonzero(unfinished)} images were attacked with only "
+            f"{steps[unfinished].min()} of {largest} steps. Attack them again with {largest}."
+        )
     under_attack = [right & (success > count) for count in settings.steps]
     unchanged = [right & (changed > count) for count in settings.steps]
     reached = [right & (target <= count) for count in settings.steps]
@@ -102,18 +108,3 @@ def _images(attempts: pa.Table) -> tuple[npt.NDArray[Any], ...]:
     aggregates = [("right", "all"), ("target", "min"), ("changed", "min"), ("steps", "max")]
     grouped = table.group_by("id").aggregate(aggregates)
     return tuple(grouped["_".join(pair)].to_numpy() for pair in aggregates)
-
-
-def _check_steps(
-    right: npt.NDArray[np.bool_],
-    success: npt.NDArray[np.int32],
-    steps: npt.NDArray[np.int32],
-    settings: AttackSettings,
-) -> None:
-    count = settings.steps[-1]
-    unfinished = right & (success > count) & (steps < count)
-    if unfinished.any():
-        raise InputError(
-            f"{np.count_nonzero(unfinished)} images were attacked with only "
-            f"{steps[unfinished].min()} of {count} steps. Attack them again with {count}."
-        )

@@ -29,12 +29,10 @@ class Protocol:
     Attributes:
         settings: Settings of the attack.
         epsilons: Epsilons in [0, 1] pixel units.
-        counts: Meaning of its accuracy under attack, for people.
     """
 
     settings: AttackSettings
     epsilons: tuple[float, ...]
-    counts: str
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -49,7 +47,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
             clip_start=False,
         ),
         epsilons=(0.01, 0.02, 0.04, 0.06, 0.08, 0.1),
-        counts="right without an attack, and the drawn target was not reached",
     ),
     "standard": Protocol(
         AttackSettings(
@@ -62,7 +59,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
             restarts=5,
         ),
         epsilons=(4 / 255, 8 / 255),
-        counts="right without an attack, and under every attempt at every iterate",
     ),
 }
 

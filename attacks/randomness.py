@@ -7,35 +7,29 @@ bits are used, which numpy promises to keep, unlike the streams of ``Generator``
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 
-def start_noise(
-    seed: int, identity: str, restart: int, shape: tuple[int, ...]
-) -> "npt.NDArray[np.float64]":
+def start_noise(seed: int, identity: str, restart: int, shape: tuple[int, ...]) -> Floats:
     """Uniform numbers in [-1, 1) that a start adds to its image, times epsilon."""
-    return _uniform(_bits(seed, "start", identity, restart), shape)
+    return _uniform(seed, "start", identity, restart, shape)
 
 
-def query_noise(
-    seed: int, identity: str, query: int, shape: tuple[int, ...]
-) -> "npt.NDArray[np.float64]":
+def query_noise(seed: int, identity: str, query: int, shape: tuple[int, ...]) -> Floats:
     """Uniform numbers in [-1, 1) that a query adds to its image, times epsilon."""
-    return _uniform(_bits(seed, "noise", identity, query), shape)
+    return _uniform(seed, "noise", identity, query, shape)
 
 
-def stripe_signs(seed: int, identity: str, columns: int) -> "npt.NDArray[np.float64]":
+def stripe_signs(seed: int, identity: str, columns: int) -> Floats:
     """-1 or 1 for each channel and column of the first query of a square attack: (3, columns)."""
     return _signs(_bits(seed, "square", identity, 1).random_raw(3 * columns)).reshape(3, columns)
 
 
-def square_draw(
-    seed: int, identity: str, query: int, places: int
-) -> "tuple[int, int, npt.NDArray[np.float64]]":
+def square_draw(seed: int, identity: str, query: int, places: int) -> tuple[int, int, Floats]:
     """Place of a later query's square, and the direction of each channel.
 
     Args:
@@ -68,30 +62,23 @@ def traced_sample(identities: Iterable[str], count: int, seed: int) -> frozenset
     return frozenset(ranked[:count])
 
 
-def _uniform(bits: Any, shape: tuple[int, ...]) -> "npt.NDArray[np.float64]":
-    import numpy as np
-
-    raw = bits.random_raw(int(np.prod(shape)))
+def _uniform(seed: int, purpose: str, identity: str, number: int, shape: tuple[int, ...]) -> Floats:
+    raw = _bits(seed, purpose, identity, number).random_raw(int(np.prod(shape)))
     unit = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    uniform: npt.NDArray[np.float64] = (2 * unit - 1).reshape(shape)
-    return uniform
+    return (2 * unit - 1).reshape(shape)
 
 
-def _signs(words: Any) -> "npt.NDArray[np.float64]":
+def _signs(words: npt.NDArray[np.uint64]) -> Floats:
     """1 where a word's highest bit is set, else -1."""
-    import numpy as np
-
-    signs: npt.NDArray[np.float64] = np.where(words >> np.uint64(63), 1.0, -1.0)
-    return signs
+    return np.where(words >> np.uint64(63), 1.0, -1.0)
 
 
-def _bits(seed: int, purpose: str, identity: str, restart: int) -> Any:
-    import numpy as np
+def _bits(seed: int, purpose: str, identity: str, number: int) -> np.random.Philox:
+    return np.random.Philox(
+        key=int.from_bytes(_digest(seed, purpose, identity, number)[:16], "little")
+    )
 
-    key = int.from_bytes(_digest(seed, purpose, identity, restart)[:16], "little")
-    return np.random.Philox(key=key)
 
-
-def _digest(seed: int, purpose: str, identity: str, restart: int) -> bytes:
-    text = f"{seed}\0{purpose}\0{restart}\0{identity}"
+def _digest(seed: int, purpose: str, identity: str, number: int) -> bytes:
+    text = f"{seed}\0{purpose}\0{number}\0{identity}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -6,13 +6,15 @@ image's attempts, and the reliability diagnostics.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from ..contracts import Item
-from .pgd.attempts import AttemptResult
-from .queries.query_state import Queried
+
+if TYPE_CHECKING:
+    from .pgd.attempts import AttemptResult
+    from .queries.query_attacks import Queried
 
 SCHEMA = pa.schema(
     [
@@ -53,42 +55,23 @@ QUERY_SCHEMA = pa.schema(
 
 def attack_records(
     items: Sequence[Item],
-    attempts: Iterable[AttemptResult],
+    results: "Iterable[AttemptResult | Queried]",
     skipped: Iterable[tuple[Item, str]] = (),
+    schema: pa.Schema = SCHEMA,
 ) -> pa.RecordBatch:
     """Records of images in their order, and of an image's attempts in theirs.
 
     Args:
         items: All images of the attack.
-        attempts: Attempts on them, in any order of the images.
+        results: Results of attempts, or of queries, in any order of the images.
         skipped: Images that could not be read or decoded, each with the reason.
+        schema: ``SCHEMA``, or ``QUERY_SCHEMA`` for queries.
     """
     rows: dict[str, list[dict[str, Any]]] = {item.id: [] for item in items}
-    for attempt in attempts:
-        image_rows = rows[attempt.item.id]
-        image_rows.append({**_row(attempt), "attempt": len(image_rows)})
+    for result in results:
+        item, image_rows = result.item, rows[result.item.id]
+        own = {"id": item.id, "label": item.label, "attempt": len(image_rows)}
+        image_rows.append({**vars(result), **own})
     for item, reason in skipped:
         rows[item.id].append({"id": item.id, "label": item.label, "error": reason})
-    return pa.RecordBatch.from_pylist([row for item in items for row in rows[item.id]], SCHEMA)
-
-
-def _row(attempt: AttemptResult) -> dict[str, Any]:
-    item_values = {"id": attempt.item.id, "label": attempt.item.label, "error": None}
-    return {name: item_values.get(name, getattr(attempt, name, None)) for name in SCHEMA.names}
-
-
-def query_records(
-    items: Sequence[Item], results: Iterable[Queried], skipped: Iterable[tuple[Item, str]] = ()
-) -> pa.RecordBatch:
-    """Records of images that the network was queried about, in their order.
-
-    Args:
-        items: All images of the probe.
-        results: Results of the images, in any order.
-        skipped: Images that could not be read or decoded, each with the reason.
-    """
-    rows = {result.item.id: {**vars(result), "label": result.item.label} for result in results}
-    rows |= {item.id: {"label": item.label, "error": reason} for item, reason in skipped}
-    return pa.RecordBatch.from_pylist(
-        [{**rows[item.id], "id": item.id} for item in items], QUERY_SCHEMA
-    )
+    return pa.RecordBatch.from_pylist([row for item in items for row in rows[item.id]], schema)

@@ -13,12 +13,13 @@ renamed into place before its records are, so if the records exist, the images d
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ..contracts import Item, Progress, Provenance, Run, Shard
 from ..errors import InputError, printable, reason_of
@@ -26,9 +27,6 @@ from ..records.reading import read_shard
 from ..records.shards import shard_path
 from ..storage.atomic import atomic_write, make_folder
 from .pgd.attempts import CleanImage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 IMAGES = "images"
 CHUNK = 32
@@ -49,9 +47,16 @@ class SavedImages:
     provenance: Provenance
     side: int
 
-    def begin(self, shard: Shard) -> "ShardOfImages":
-        """Begin to save the images of a shard."""
-        return ShardOfImages(self, self._path(shard))
+    @contextmanager
+    def begin(self, shard: Shard) -> "Iterator[ShardOfImages]":
+        """Save the images of a shard; they are renamed into place if the block raises nothing."""
+        path, image = self._path(shard), pa.list_(pa.float32(), 3 * self.side**2)
+        schema = pa.schema([("id", pa.string()), ("attempt", pa.int16()), ("image", image)])
+        make_folder(path.parent)
+        with atomic_write(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
+            images = ShardOfImages(self.run, self.provenance, writer, schema)
+            yield images
+            images.write()
 
     def stop(self) -> None:
         """Do nothing: no work needs to be ended."""
@@ -60,19 +65,17 @@ class SavedImages:
         """Whether the images of a shard are saved."""
         return shard_path(self.run, shard).is_file()
 
-    def records(self, shard: Shard) -> "tuple[pa.RecordBatch, Provenance]":
+    def records(self, shard: Shard) -> tuple[pa.RecordBatch, Provenance]:
         """Records of a shard, and their provenance."""
         table, provenance = read_shard(self.run, shard)
         return table.combine_chunks().to_batches()[0], provenance
 
-    def images(self, shard: Shard) -> "Iterator[tuple[str, int, Any]]":
+    def images(self, shard: Shard) -> Iterator[tuple[str, int, Any]]:
         """The images of a shard, each with its id and attempt: (3, S, S).
 
         Raises:
             InputError: If the file is damaged.
         """
-        import pyarrow as pa
-
         path, shape = self._path(shard), (3, self.side, self.side)
         try:
             with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as file:
@@ -93,65 +96,41 @@ class SavedImages:
         return folder / f"part-{shard.index:05d}.arrow"
 
 
+@dataclass
 class ShardOfImages:
-    """Writes the images of one shard as they are made."""
+    """Writes the images of one shard as they are made.
 
-    def __init__(self, saved: SavedImages, path: Path) -> None:
-        self.run, self.provenance = saved.run, saved.provenance
-        self._path, self._size = path, 3 * saved.side**2
-        self._waiting: list[tuple[str, int, Any]] = []
-        self._open = ExitStack()
-        self._writer: Any = None
+    Attributes:
+        run: Run that the images belong to.
+        provenance: Fields that the provenances of all shards share.
+        writer: Writer of the Arrow file.
+        schema: Columns of the file.
+        waiting: Rows that are not written yet.
+    """
+
+    run: Run
+    provenance: Provenance
+    writer: pa.RecordBatchFileWriter
+    schema: pa.Schema
+    waiting: list[dict[str, Any]] = field(default_factory=list)
 
     def clean(self, image: CleanImage) -> None:
         """Do nothing: clean images are in the data."""
 
     def consume(self, item: Item, attempt: int, image: Any) -> None:
         """Take the image that an attempt hands on."""
-        self._waiting.append((item.id, attempt, image))
-        if len(self._waiting) == CHUNK:
-            self._write()
+        self.waiting.append({"id": item.id, "attempt": attempt, "image": np.ravel(image)})
+        if len(self.waiting) == CHUNK:
+            self.write()
 
-    def records(self, attack: "pa.RecordBatch") -> "pa.Table":
-        """The records of the attack, once all images are written."""
-        import pyarrow as pa
-
-        self._write()
-        self._writer.close()
-        self._open.close()
+    def records(self, attack: pa.RecordBatch) -> pa.Table:
+        """The records of the attack."""
         return pa.Table.from_batches([attack])
 
-    def _write(self) -> None:
-        import pyarrow as pa
-
-        ids, attempts, images = zip(*self._waiting, strict=True) if self._waiting else ((), (), ())
-        flat = np.concatenate([np.ravel(i) for i in images]) if images else np.empty(0)
-        columns = [
-            pa.array(ids, pa.string()),
-            pa.array(attempts, pa.int16()),
-            pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self._size),
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema()))
-        self._waiting = []
-
-    def _schema(self) -> "pa.Schema":
-        import pyarrow as pa
-
-        image = pa.list_(pa.float32(), self._size)
-        return pa.schema([("id", pa.string()), ("attempt", pa.int16()), ("image", image)])
-
-    def __enter__(self) -> Self:
-        import pyarrow as pa
-
-        make_folder(self._path.parent)
-        temporary = self._open.enter_context(atomic_write(self._path))
-        self._writer = pa.ipc.new_file(str(temporary), self._schema())
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is not None:
-            self._writer.close()
-        self._open.__exit__(*error)
+    def write(self) -> None:
+        """Write the rows that are not written yet."""
+        self.writer.write_batch(pa.RecordBatch.from_pylist(self.waiting, self.schema))
+        self.waiting = []
 
 
 def announce_size(folder: Path, images: int, side: int, progress: Progress) -> None:

@@ -15,7 +15,6 @@ hands back the clean image where the target was not reached.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,8 @@ from ..errors import InputError
 from .attack_counts import AttackCounts, attack_counts
 from .pgd.attempts import AttemptResult
 from .records import SCHEMA
+
+Bools = npt.NDArray[np.bool_]
 
 TRANSFER_SCHEMA = pa.schema(
     [
@@ -153,50 +154,27 @@ def fooled_by_transfer(records: pa.Table) -> pa.Table:
 
 def _right(
     attempts: pa.Table, settings: AttackSettings, image: TransferredImage
-) -> tuple[npt.NDArray[np.bool_], list[npt.NDArray[np.bool_]]]:
+) -> tuple[Bools, list[Bools]]:
     """For each image: whether the target model is right without an attack, and at each count."""
-    ordered = attempts.sort_by([("id", "ascending"), ("attempt", "ascending")])
-    columns: dict[str, npt.NDArray[Any]] = {
-        name: pc.fill_null(ordered[name], -1).to_numpy()
-        for name in ("label", "victim_clean", "victim", "target_step", "changed_step")
-    }
-    first = _firsts(ordered)
-    clean = columns["victim_clean"] == columns["label"]
-    classified = columns["victim"] >= 0
-    fooled = classified & (columns["victim"] != columns["label"])
+    ordered = attempts.sort_by("attempt")
+    label, victim_clean, victim, success = (
+        pc.fill_null(ordered[name], -1).to_numpy()
+        for name in ("label", "victim_clean", "victim", SUCCESS_STEP[settings.stop])
+    )
+    ids = ordered["id"].to_numpy()
+    _, first, images = np.unique(ids, return_index=True, return_inverse=True)
+    clean = (victim_clean == label)[first]
+    classified = victim >= 0
+    fooled = classified & (victim != label)
     if image == "last":
-        unfooled = np.where(classified, ~fooled, clean)
-        return clean[first], [_all_of(unfooled, first) for _ in settings.steps]
-    success = columns[SUCCESS_STEP[settings.stop]]
-    right = []
+        wrong = np.where(classified, fooled, ~clean[images])
+        return clean, [np.bincount(images, wrong) == 0 for _ in settings.steps]
+    at_counts = []
     for count in settings.steps:
-        hit = classified & (success >= 1) & (success <= count)
-        right.append(np.where(_any_of(hit, first), ~_first_of(hit, fooled, first), clean[first]))
-    return clean[first], right
-
-
-def _firsts(attempts: pa.Table) -> npt.NDArray[np.intp]:
-    """Row at which the attempts of each image begin."""
-    ids = attempts["id"].to_numpy()
-    begins = np.ones(len(ids), bool)
-    begins[1:] = ids[1:] != ids[:-1]
-    return np.flatnonzero(begins)
-
-
-def _any_of(mask: npt.NDArray[np.bool_], first: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    return np.logical_or.reduceat(mask, first) if len(first) else mask[:0]
-
-
-def _all_of(mask: npt.NDArray[np.bool_], first: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    return np.logical_and.reduceat(mask, first) if len(first) else mask[:0]
-
-
-def _first_of(
-    hit: npt.NDArray[np.bool_], fooled: npt.NDArray[np.bool_], first: npt.NDArray[np.intp]
-) -> npt.NDArray[np.bool_]:
-    """For each image: whether its first attempt that hit fooled the target model."""
-    rank = np.where(hit, np.arange(len(hit)), len(hit))
-    chosen = np.minimum.reduceat(rank, first) if len(first) else rank[:0]
-    padded = np.append(fooled, False)
-    result: npt.NDArray[np.bool_] = padded[chosen]
-    return result
+        hits = np.flatnonzero(classified & (success >= 1) & (success <= count))
+        # The first attempt that hit decides; the clean image is handed on if none did.
+        hit, position = np.unique(images[hits], return_index=True)
+        right = clean.copy()
+        right[hit] = ~fooled[hits[position]]
+        at_counts.append(right)
+    return clean, at_counts

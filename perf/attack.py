@@ -85,7 +85,11 @@ class Sides:
         """Our attack; every image traced where the settings trace any."""
         names = [photo.item.id for photo in self.photos] if settings.traced else []
         job = AttackJob(
-            self.of_images, settings, epsilon, BatchLimit(IMAGES), traced=frozenset(names)
+            self.of_images,
+            epsilon,
+            BatchLimit(IMAGES),
+            settings=settings,
+            traced=frozenset(names),
         )
         return list(run_pgd(job, self.photos))
 

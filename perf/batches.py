@@ -37,7 +37,7 @@ def main() -> None:
     for epsilon in EPSILONS:
         first: list[AttemptResult] = []
         for batch in BATCHES:
-            job = AttackJob(network, settings, epsilon, BatchLimit(batch))
+            job = AttackJob(network, epsilon, BatchLimit(batch), settings=settings)
             made = sorted(run_pgd(job, images), key=lambda attempt: attempt.item.id)
             first = first or made
             reached = sum(attempt.target_step is not None for attempt in made)

@@ -16,7 +16,6 @@ Probabilities are taken in float64: float32 has 17 numbers between 1 - 1e-6 and 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,7 @@ import torch
 from torch import nn
 
 from ...contracts import SMALLEST_FLOAT32
-from ...errors import EngineError, InputError
+from ...errors import EngineError, InputError, lacks_memory
 from .penultimate import Bounds
 
 NEVER = -1
@@ -96,10 +95,11 @@ def climbs(
     settings: MaximizingSettings,
     *,
     batch_size: int,
-    lacks_memory: Callable[[Exception], bool] = lambda _: False,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[tuple[Sequence[Pair], Maximized]]:
-    """Maximize units from starts, batch after batch: the pairs of each batch, and their results.
+) -> Iterator[tuple[Pair, Maximized]]:
+    """Maximize units from starts, batch after batch: each pair, and its result (N = 1).
+
+    A batch that does not fit into memory is halved.
 
     Args:
         units_of: Module from images in [0, 1] to units (N, width), as ``PenultimateUnits``.
@@ -107,8 +107,6 @@ def climbs(
         pairs: Pairs of a start and a unit, by their numbers.
         settings: How images are maximized.
         batch_size: Number of images in a batch, which bounds the memory of the gradients.
-        lacks_memory: Function that tells whether an exception is an out-of-memory error; the batch
-            is then halved.
         advance: Function that is called with the number of steps that are done, of all pairs.
 
     Raises:
@@ -117,34 +115,26 @@ def climbs(
     done = 0
     while done < len(pairs):
         batch = pairs[done : done + batch_size]
-        advance_batch = partial(_advance, advance, done * settings.steps)
         try:
-            result = _Climb(units_of, starts, batch, settings).run(advance_batch)
+            result = _Climb(units_of, starts, batch, settings).run(advance, done * settings.steps)
         except Exception as error:
             if len(batch) == 1 or not lacks_memory(error):
                 raise
             batch_size = (len(batch) + 1) // 2
         else:
-            yield batch, result
+            for row, pair in enumerate(batch):
+                columns = {name: rows[row : row + 1] for name, rows in vars(result).items()}
+                yield pair, Maximized(**columns)
             done += len(batch)
 
 
 def as_table(rows: Sequence[Maximized], starts: int, units: int) -> Maximized:
     """Concatenated results as arrays that begin with (K, U); the units of the first start first."""
-    columns = {
-        field.name: np.concatenate([getattr(part, field.name) for part in rows])
-        for field in fields(Maximized)
-    }
-    return Maximized(
-        **{name: rows.reshape(starts, units, *rows.shape[1:]) for name, rows in columns.items()}
-    )
-
-
-def rows_of(batch: Maximized) -> Iterator[Maximized]:
-    """The results of each pair of a batch, as arrays that begin with (1,)."""
-    for row in range(len(batch.reached)):
-        rows = {field.name: getattr(batch, field.name)[row : row + 1] for field in fields(batch)}
-        yield Maximized(**rows)
+    columns = {}
+    for field in fields(Maximized):
+        column = np.concatenate([getattr(part, field.name) for part in rows])
+        columns[field.name] = column.reshape(starts, units, *column.shape[1:])
+    return Maximized(**columns)
 
 
 def why_impossible(bounds: Bounds | None, width: int, settings: MaximizingSettings) -> str | None:
@@ -167,12 +157,8 @@ def why_impossible(bounds: Bounds | None, width: int, settings: MaximizingSettin
     )
 
 
-def _advance(advance: Callable[[int], None], before: int, done: int) -> None:
-    advance(before + done)
-
-
 class _Climb:
-    """A batch of pairs of start and unit under way."""
+    """A batch of pairs of start and unit under way; tensors are named as in ``Maximized``."""
 
     def __init__(
         self,
@@ -185,83 +171,58 @@ class _Climb:
         self._units_of, self._settings, self._pairs = units_of, settings, pairs
         self._start = torch.from_numpy(starts[[start for start, _ in pairs]]).to(device)
         self._units = torch.tensor([unit for _, unit in pairs], device=device)
-        self._images = self._start
-        self._steps = 0
-        self._trace: list[torch.Tensor] = []
-        self._best = _Best(self._start, settings.probability)
-        self._dead = torch.zeros_like(self._units)
+        self._traces: list[torch.Tensor] = []
+        none = torch.full((len(pairs),), NEVER, device=device)
+        self.images, self.last = self._start.clone(), self._start
+        self.reached = none > 0
+        self.first_step, self.image_step = none, none
+        self.linf, self.probability = none.double(), none.double()
+        self.dead_steps = torch.zeros_like(none)
 
-    def run(self, advance: Callable[[int], None]) -> Maximized:
-        """Make all steps. Arrays of the result begin with the pairs."""
+    def run(self, advance: Callable[[int], None], steps_before: int) -> Maximized:
+        """Make all steps, after those of earlier batches. Arrays begin with the pairs."""
         for step in range(1, self._settings.steps + 1):
             self._step()
-            advance(step * len(self._pairs))
+            advance(steps_before + step * len(self._pairs))
         with torch.no_grad():
-            self._evaluate(self._images)
-        best = self._best
-        return Maximized(
-            images=best.images.cpu().numpy(),
-            last=self._images.cpu().numpy(),
-            reached=best.passed.cpu().numpy(),
-            first_step=best.first_step.cpu().numpy(),
-            image_step=best.step.cpu().numpy(),
-            linf=best.linf.cpu().numpy(),
-            probability=best.probability.cpu().numpy(),
-            dead_steps=self._dead.cpu().numpy(),
-            traces=torch.stack(self._trace, 1).cpu().numpy(),
-        )
+            self._evaluate(self.last)
+        self.traces = torch.stack(self._traces, 1)
+        names = [field.name for field in fields(Maximized)]
+        return Maximized(**{name: getattr(self, name).cpu().numpy() for name in names})
 
     def _step(self) -> None:
-        """Evaluate the iterate, and make the next one."""
-        images = self._images.detach().requires_grad_()
+        """Evaluate the last iterate, and make the next one."""
+        images = self.last.detach().requires_grad_()
         activations = self._evaluate(images)
         loss = nn.functional.cross_entropy(activations, self._units, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, images)
-        self._dead += (gradient == 0).flatten(1).all(1)
+        self.dead_steps += (gradient == 0).flatten(1).all(1)
         start, epsilon = self._start, self._settings.epsilon
         moved = images.detach() - self._settings.step_size * gradient.sign()
-        self._images = (start + (moved - start).clamp(-epsilon, epsilon)).clamp(0, 1)
-        self._steps += 1
+        self.last = (start + (moved - start).clamp(-epsilon, epsilon)).clamp(0, 1)
 
     def _evaluate(self, images: torch.Tensor) -> torch.Tensor:
-        """The units of an iterate (N, width), which is kept if it is the best so far."""
+        """The units of an iterate (N, width), which is the image of pairs where it is better."""
         activations: torch.Tensor = self._units_of(images)
-        values = activations.detach()
+        values, step = activations.detach(), len(self._traces)
         if not bool(values.isfinite().all()):
             row = int((~values.isfinite().all(1)).nonzero()[0])
             start, unit = self._pairs[row]
             raise EngineError(
-                f"An activation is not finite at step {self._steps} of unit {unit} from start "
+                f"An activation is not finite at step {step} of unit {unit} from start "
                 f"{start + 1}. Are the weights damaged?"
             )
         unit_indices = self._units[:, None]
-        self._trace.append(values.gather(1, unit_indices)[:, 0])
+        self._traces.append(values.gather(1, unit_indices)[:, 0])
         probability = values.double().softmax(1).gather(1, unit_indices)[:, 0]
-        self._best.update(images.detach(), probability, self._steps)
-        return activations
-
-
-class _Best:
-    """The best iterate so far for each image of a batch."""
-
-    def __init__(self, start: torch.Tensor, threshold: float) -> None:
-        self._start, self._threshold = start, threshold
-        none = torch.full((len(start),), NEVER, device=start.device)
-        self.images = start.clone()
-        self.passed = none > 0
-        self.first_step, self.step = none, none.clone()
-        self.linf = none.double()
-        self.probability = none.double()
-
-    def update(self, images: torch.Tensor, probability: torch.Tensor, step: int) -> None:
-        """Replace the best iterate by this one for images where this is better."""
-        passes = probability > self._threshold
-        linf = (images - self._start).abs().flatten(1).amax(1).double()
+        passes = probability > self._settings.probability
+        linf = (images.detach() - self._start).abs().flatten(1).amax(1).double()
         better = torch.where(passes, linf < self.linf, probability > self.probability)
-        better = torch.where(self.passed == passes, better, passes)
-        self.first_step = torch.where(passes & ~self.passed, step, self.first_step)
-        self.step = torch.where(better, step, self.step)
+        better = torch.where(self.reached == passes, better, passes)
+        self.first_step = torch.where(passes & ~self.reached, step, self.first_step)
+        self.image_step = torch.where(better, step, self.image_step)
         self.linf = torch.where(better, linf, self.linf)
         self.probability = torch.where(better, probability, self.probability)
-        self.images[better] = images[better]
-        self.passed = self.passed | passes
+        self.images[better] = images.detach()[better]
+        self.reached = self.reached | passes
+        return activations

@@ -11,9 +11,9 @@ is a module or a function.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,13 +90,8 @@ class PenultimateUnits(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The units of images."""
         inputs_seen: list[torch.Tensor] = []
-        hook = self._layer.register_forward_pre_hook(
-            lambda _, inputs: inputs_seen.append(inputs[0])
-        )
-        try:
+        with self._layer.register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0])):
             self._network(images)
-        finally:
-            hook.remove()
         units = inputs_seen[-1]
         return units if units.dim() == 2 else units.mean((2, 3))
 
@@ -114,7 +109,7 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
         InputError: If the network does not run, or no layer gives its logits.
     """
     images = torch.full((1, 3, side_px, side_px), 0.5).to(next(network.parameters()))
-    with _errors_in_one_line(name, side_px):
+    try:
         logits, candidates = _run(network, images)
         for layer_name in reversed(candidates):
             if _gives_logits(network, layer_name, images):
@@ -122,6 +117,12 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
                 activations = units(images.requires_grad_())
                 units.width, units.bounds = activations.shape[1], _bounds_of(activations)
                 return units
+    except EvaluatorError:
+        raise
+    except Exception as error:  # a network may raise anything on images of the wrong size
+        raise InputError(
+            f"{name} does not run on images of {side_px} px: {reason_of(error)}."
+        ) from error
     raise InputError(
         f"No penultimate layer is found in {name}. Looked for a last nn.Linear or 1x1 convolution "
         f"that gives all {logits.shape[1]:,} logits: its inputs would be the units. Give a network "
@@ -129,37 +130,19 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
     )
 
 
-@contextmanager
-def _errors_in_one_line(name: str, side_px: int) -> Iterator[None]:
-    try:
-        yield
-    except EvaluatorError:
-        raise
-    except Exception as error:  # a network may raise anything on images of the wrong size
-        raise InputError(
-            f"{name} does not run on images of {side_px} px: {reason_of(error)}."
-        ) from error
-
-
 def _run(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
     """Logits, and names of the layers that may compute them, in the order of their last calls."""
     called: list[str] = []
 
-    def note(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            if inputs[0].dim() in (2, 4):
-                called.append(name)
+    def note(name: str, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].dim() in (2, 4):
+            called.append(name)
 
-        return hook
-
-    layers = {name: layer for name, layer in network.named_modules() if _is_linear(layer)}
-    hooks = [layer.register_forward_pre_hook(note(name)) for name, layer in layers.items()]
-    try:
-        with torch.no_grad():
-            logits = network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, layer in network.named_modules():
+            if _is_linear(layer):
+                hooks.enter_context(layer.register_forward_pre_hook(partial(note, name)))
+        logits = network(images)
     if logits.dim() != 2:
         raise InputError(f"The network returns {list(logits.shape)}, expected logits [1, classes].")
     return logits, list(dict.fromkeys(reversed(called)))[::-1]
@@ -181,12 +164,9 @@ def _gives_logits(network: nn.Module, layer_name: str, images: torch.Tensor) -> 
         return values[-1].to(outputs).reshape(shape).expand_as(outputs).clone()
 
     values: list[torch.Tensor] = []
-    hook = network.get_submodule(layer_name).register_forward_hook(stand_in)
-    try:
-        with torch.no_grad():
-            logits = network(images)[0].double().cpu()
-    finally:
-        hook.remove()
+    layer = network.get_submodule(layer_name)
+    with layer.register_forward_hook(stand_in), torch.no_grad():
+        logits = network(images)[0].double().cpu()
     distances = (logits[:, None] - values[-1][None, :]).abs().amin(1)
     return bool((distances < 0.1 / len(values[-1])).all()) and len(logits.unique()) == len(logits)
 

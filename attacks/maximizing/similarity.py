@@ -178,13 +178,8 @@ def _likeness(a: _Image, b: _Image) -> Likeness:
 def _mean(pairs: Sequence[Likeness]) -> Likeness:
     """Mean over pairs; ``None`` for numbers that are undefined for a pair."""
 
-    def of(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+    def mean(name: str) -> float | None:
+        values = [getattr(pair, name) for pair in pairs]
+        return sum(values) / len(values) if values and None not in values else None
 
-    return Likeness(
-        of([pair.ssim for pair in pairs]),
-        of([pair.correlation for pair in pairs]),
-        of([pair.change_correlation for pair in pairs]),
-        len(pairs),
-    )
+    return Likeness(mean("ssim"), mean("correlation"), mean("change_correlation"), len(pairs))

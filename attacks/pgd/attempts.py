@@ -5,14 +5,13 @@ within the smallest count of steps, or no attempt is left. Steps count from 1, t
 first step leads to; the start is never tested, and step 0 is the clean image.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import AttackLoss, AttackSettings, Item
+from ...contracts import SUCCESS_STEP, AttackLoss, AttackSettings, Item
 from ...errors import InputError, printable
 from ..randomness import wrong_class
 
@@ -45,9 +44,9 @@ class CleanImage:
         return self.item.label
 
 
-@dataclass(frozen=True)
+@dataclass
 class AttemptResult:
-    """Result of an attempt: one start with one loss.
+    """Result of an attempt: one start with one loss; not final while the attempt is under way.
 
     Steps count from 1. A step is ``None`` if no iterate meets its condition.
 
@@ -57,12 +56,12 @@ class AttemptResult:
         loss_name: Loss that was descended or ascended.
         clean: Class that is predicted without an attack.
         target: Class that the attempt aims at; ``None`` if untargeted.
+        last: Class of the last iterate.
+        traced: Whether it makes all steps, also after a success.
         target_step: First iterate that is classified as the target; 0 if the clean image is.
         changed_step: First iterate that is not classified as the label; 0 if the clean image is
             not.
-        last: Class of the last iterate.
         steps: Number of steps made.
-        traced: Whether it made all steps, also after a success.
         linf: L-infinity distance of the first success, or else of the last iterate, from the clean
             image.
         l2: L2 distance of the same iterate.
@@ -83,19 +82,19 @@ class AttemptResult:
     loss_name: AttackLoss
     clean: int
     target: int | None
-    target_step: int | None
-    changed_step: int | None
     last: int
-    steps: int
     traced: bool
-    linf: float
-    l2: float
-    loss: Sequence[float]
-    gradient_norm: Sequence[float]
-    zero_share: float | None
-    dead_steps: int
-    at_bound: float | None
-    turned: float | None
+    target_step: int | None = None
+    changed_step: int | None = None
+    steps: int = 0
+    linf: float = 0.0
+    l2: float = 0.0
+    loss: list[float] = field(default_factory=list)
+    gradient_norm: list[float] = field(default_factory=list)
+    zero_share: float | None = None
+    dead_steps: int = 0
+    at_bound: float | None = None
+    turned: float | None = None
     adversarial: Image | None = None
 
 
@@ -113,35 +112,32 @@ class ImageState:
         self, image: CleanImage, clean: int, classes: int, settings: AttackSettings
     ) -> None:
         self.image, self.clean, self.label = image, clean, image.label
-        self._classes, self._settings = classes, settings
+        self.settings, self._classes = settings, classes
         self._undecided = settings.steps
         self._next = 0
 
     @property
     def left(self) -> bool:
         """Whether another attempt has to be made."""
-        attacked = self.clean == self.label or self._settings.attack_wrong
-        return attacked and bool(self._undecided) and self._next < self._settings.attempts
+        attacked = self.clean == self.label or self.settings.attack_wrong
+        return attacked and bool(self._undecided) and self._next < self.settings.attempts
 
     def next_attempt(self, traced: bool) -> "AttemptState":
         """Start the next attempt; the losses of a start come first, then the next start."""
-        settings = self._settings
+        settings, item = self.settings, self.image.item
         restart, position = divmod(self._next, len(settings.losses))
         self._next += 1
         target = None
         if settings.targeted:
             target = wrong_class(
-                settings.seed, self.image.item.id, restart, label=self.label, classes=self._classes
+                settings.seed, item.id, restart, label=self.label, classes=self._classes
             )
-        return AttemptState(
-            image=self,
-            restart=restart,
-            loss_name=settings.losses[position],
-            target=target,
-            limit=settings.steps[-1] if traced else self._undecided[-1],
-            traced=traced,
-            stops_at_label=settings.stop == "label",
-        )
+        loss_name = settings.losses[position]
+        result = AttemptResult(item, restart, loss_name, self.clean, target, self.clean, traced)
+        limit = settings.steps[-1] if traced else self._undecided[-1]
+        attempt = AttemptState(self, result, limit)
+        attempt.test(self.clean)
+        return attempt
 
     def succeed(self, step: int) -> None:
         """Record a success; smaller step counts are still undecided."""
@@ -150,103 +146,64 @@ class ImageState:
 
 @dataclass
 class AttemptState:
-    """An attempt under way; fields that are not listed are as in ``AttemptResult``.
+    """An attempt under way.
 
     Attributes:
         image: State of the image.
+        result: The result so far.
         limit: Number of steps to make.
-        traced: Whether to make all steps, also after a success.
-        stops_at_label: Whether leaving the label is the success; otherwise reaching the target.
-        steps: Number of steps made so far.
-        last: Class of the current iterate.
-        distances: L-infinity and L2 distance of the first success, or else of the last iterate.
         zero_shares: Sum over steps of the share of gradient components that are exactly zero.
         turned: Sum over steps of the share of components whose step reverses the one before.
     """
 
     image: ImageState
-    restart: int
-    loss_name: AttackLoss
-    target: int | None
+    result: AttemptResult
     limit: int
-    traced: bool
-    stops_at_label: bool
-    steps: int = 0
-    last: int = -1
-    target_step: int | None = None
-    changed_step: int | None = None
-    distances: tuple[float, float] | None = None
-    adversarial: Image | None = None
-    loss: list[float] = field(default_factory=list)
-    gradient_norm: list[float] = field(default_factory=list)
     zero_shares: float = 0.0
-    dead_steps: int = 0
     turned: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._test(self.image.clean)
-
-    @property
-    def label(self) -> int:
-        """True class of the image."""
-        return self.image.label
 
     @property
     def loss_class(self) -> int:
         """Class that the loss refers to: the target, or the label if untargeted."""
-        return self.label if self.target is None else self.target
+        return self.image.label if self.result.target is None else self.result.target
 
     @property
     def success(self) -> int | None:
         """Step of the first success; ``None`` if there is none yet."""
-        return self.changed_step if self.stops_at_label else self.target_step
+        step: int | None = getattr(self.result, SUCCESS_STEP[self.image.settings.stop])
+        return step
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it succeeded and makes no further steps."""
+        return self.success is not None and not self.result.traced
 
     def test(self, predicted: int) -> bool:
         """Record the class of the current iterate. Returns whether it is the first success."""
-        before = self.success
-        if self.steps:
-            self._test(predicted)
+        before, result = self.success, self.result
+        result.last = predicted
+        if result.changed_step is None and predicted != self.image.label:
+            result.changed_step = result.steps
+        if result.target_step is None and predicted == result.target:
+            result.target_step = result.steps
         return before is None and self.success is not None
 
     def note(self, loss: float, norm: float, zero_share: float, turned: float) -> None:
         """Record the gradient at the current iterate, and count the step from it."""
-        self.loss.append(loss)
-        self.gradient_norm.append(norm)
+        self.result.loss.append(loss)
+        self.result.gradient_norm.append(norm)
+        self.result.dead_steps += zero_share == 1
+        self.result.steps += 1
         self.zero_shares += zero_share
-        self.dead_steps += zero_share == 1
         self.turned += turned
-        self.steps += 1
-
-    def _test(self, predicted: int) -> None:
-        self.last = predicted
-        if self.changed_step is None and predicted != self.label:
-            self.changed_step = self.steps
-        if self.target_step is None and predicted == self.target:
-            self.target_step = self.steps
 
     def end(self, at_bound: float | None) -> AttemptResult:
         """End the attempt, record a success in its image, and return the result."""
+        result, steps = self.result, self.result.steps
         if self.success is not None:
             self.image.succeed(self.success)
-        linf, l2 = self.distances or (0.0, 0.0)
-        return AttemptResult(
-            item=self.image.image.item,
-            restart=self.restart,
-            loss_name=self.loss_name,
-            clean=self.image.clean,
-            target=self.target,
-            target_step=self.target_step,
-            changed_step=self.changed_step,
-            last=self.last,
-            steps=self.steps,
-            traced=self.traced and self.steps > 0,
-            linf=linf,
-            l2=l2,
-            loss=self.loss,
-            gradient_norm=self.gradient_norm,
-            zero_share=self.zero_shares / self.steps if self.steps else None,
-            dead_steps=self.dead_steps,
-            at_bound=at_bound,
-            turned=self.turned / (self.steps - 1) if self.steps > 1 else None,
-            adversarial=self.adversarial,
-        )
+        result.traced &= steps > 0
+        result.zero_share = self.zero_shares / steps if steps else None
+        result.at_bound = at_bound
+        result.turned = self.turned / (steps - 1) if steps > 1 else None
+        return result

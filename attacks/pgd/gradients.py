@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ...contracts import AttackLoss
-from ...errors import EngineError, EngineMemoryError, lacks_memory, reason_of
+from ...errors import EngineError, EngineMemoryError, InputError, lacks_memory, reason_of
 from .losses import losses_of
 
 
@@ -36,10 +36,10 @@ def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
     Raises:
         EngineMemoryError: If they do not fit into memory.
+        InputError: If there is a single class.
     """
     with _in_memory(images), _exact(), torch.no_grad():
-        logits: torch.Tensor = network(images)
-        return logits
+        return _logits(network, images)
 
 
 def gradients_of(
@@ -56,10 +56,11 @@ def gradients_of(
     Raises:
         EngineMemoryError: If they do not fit into memory.
         EngineError: If the network cannot be differentiated.
+        InputError: If there is a single class.
     """
     with _in_memory(images), _exact(), torch.enable_grad():
         leaf = images.detach().requires_grad_()
-        logits: torch.Tensor = network(leaf)
+        logits = _logits(network, leaf)
         if not logits.requires_grad:
             raise EngineError(
                 "The network's logits have no gradient: some operation cannot be differentiated, "
@@ -69,6 +70,13 @@ def gradients_of(
         values = _losses(logits, losses, classes)
         (gradients,) = torch.autograd.grad(values.sum(), leaf)
     return Gradients(logits.detach(), values.detach(), gradients)
+
+
+def _logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = network(images)
+    if logits.shape[1] < 2:
+        raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
+    return logits
 
 
 def _losses(

@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional
 
 from ...contracts import AttackLoss
-from ...errors import InputError
 
 _SMALLEST = 1e-12
 """Added to the divisor of DLR, which three equal logits would make 0; as in the authors' code."""
@@ -42,14 +41,11 @@ def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     without a gradient. It is the negative margin then.
 
     Args:
-        logits: (N, C).
+        logits: (N, C), of two classes or more.
         labels: (N,).
 
     Returns:
         (N,).
-
-    Raises:
-        InputError: If there is a single class.
 
     Example:
         >>> dlr(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
@@ -66,21 +62,16 @@ def margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Logit of the label minus the largest other logit.
 
     Args:
-        logits: (N, C).
+        logits: (N, C), of two classes or more.
         labels: (N,).
 
     Returns:
         (N,).
 
-    Raises:
-        InputError: If there is a single class.
-
     Example:
         >>> margins(torch.tensor([[4.0, 1.0, 2.0, 0.0]]), torch.tensor([0]))
         tensor([2.])
     """
-    if logits.shape[1] < 2:
-        raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
     own = logits.gather(1, labels[:, None])[:, 0]
     # The index picks one of equal logits: a maximum's own gradient would be shared among them.
     others = logits.detach().scatter(1, labels[:, None], -torch.inf).argmax(dim=1)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from .attempts import AttemptState
-from .rows import Rows
+from .batches import Rows
 
 with warnings.catch_warnings():  # foolbox imports a module of SciPy by its former name
     warnings.simplefilter("ignore", DeprecationWarning)

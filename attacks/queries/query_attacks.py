@@ -9,57 +9,38 @@ used up, and its place goes to the next one. As in ``pgd.py`` a result depends o
 random numbers, never on the batch; with exact sums it is the same for any batches.
 """
 
-from collections import deque
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import torch
-from torch import nn
 
-from ...contracts import ProbeSettings
+from ...contracts import Item, ProbeSettings
 from ...errors import InputError
-from ...system.batch_limit import BatchLimit
 from ..pgd.attempts import CleanImage
-from ..pgd.forward import check_finite, logits_in_room
+from ..pgd.batches import BatchedAttack, Job, Rows
 from ..pgd.losses import margins
-from ..pgd.rows import Rows, epsilons_of, joined
 from ..pgd.step_metrics import distances
-from ..protocols import check_epsilon
 from ..randomness import query_noise
-from .query_state import Queried, Search
 from .square import square_of, with_squares
 
-__all__ = ["Queried", "QueryJob", "run_queries"]
 
-
-@dataclass(frozen=True)
-class QueryJob:
-    """Queries of a network at one epsilon.
+@dataclass(frozen=True, kw_only=True)
+class QueryJob(Job):
+    """Queries of a network at one epsilon; fields that are not listed are as in ``Job``.
 
     Attributes:
-        network: Network of images (N, 3, S, S) in [0, 1]; in evaluation mode, frozen, on the
-            device.
         probe: Settings of ``noise`` or ``gradient-free``.
         seed: Seed of the random numbers.
-        epsilon: Epsilon in (0, 1].
-        room: Batch size, which gets smaller when the device is out of memory.
-        device: Name of the device in PyTorch.
-        note: Callback that is given the sentence to print when the batch size becomes smaller.
         relative_epsilon: Whether epsilon is a share of the largest value of each image.
         asked: Ids of the images to query about; ``None`` for all. Others are only classified clean.
     """
 
-    network: nn.Module
     probe: ProbeSettings
     seed: int
-    epsilon: float
-    room: BatchLimit
-    device: str = "cpu"
     relative_epsilon: bool = False
     asked: frozenset[str] | None = None
-    note: Callable[[str], None] = lambda text: None
 
     @property
     def queries(self) -> int:
@@ -74,6 +55,62 @@ class QueryJob:
                 "queries: expected noise or gradient-free, with at least 1 query."
             )
         return self.probe.queries
+
+
+@dataclass
+class Queried:
+    """Result of the queries about an image; not final while queries are made.
+
+    Queries count from 1; ``None`` if no query did it.
+
+    Attributes:
+        item: Id and label of the image.
+        clean: Class of the clean image.
+        changed_step: First query that is not classified as the label; 0 if the clean image is not.
+        last: Class of the best query: the first that fooled, or else that of the smallest margin.
+        steps: Number of queries made.
+        linf: L-infinity distance of the best query; 0 without a query.
+        l2: L2 distance of the best query.
+    """
+
+    item: Item
+    clean: int
+    changed_step: int | None
+    last: int
+    steps: int = 0
+    linf: float = 0.0
+    l2: float = 0.0
+
+
+@dataclass
+class Search:
+    """State of the search on an image.
+
+    Attributes:
+        image: The image.
+        result: The result so far.
+        margin: Smallest margin so far.
+    """
+
+    image: CleanImage
+    result: Queried
+    margin: float = math.inf
+
+    @property
+    def fooled(self) -> bool:
+        """Whether a query fooled the network, or the clean image is misclassified."""
+        return self.result.changed_step is not None
+
+    def note(self, predicted: int, margin: float) -> bool:
+        """Record the result of a query. Returns whether it is the best one so far."""
+        result = self.result
+        result.steps += 1
+        if predicted != self.image.label:
+            result.changed_step, result.last = result.steps, predicted
+        better = margin < self.margin or self.fooled
+        if better:
+            self.margin = margin
+        return better
 
 
 def run_queries(
@@ -94,13 +131,7 @@ def run_queries(
         EngineError: If a logit is not finite.
         EngineMemoryError: If a single image does not fit into memory.
     """
-    check_epsilon(job.epsilon)
-    queries = _Queries(job, iter(images), advance)
-    more = True
-    while more:
-        more = queries.make_pass()
-        advance(0)  # one pass of a large network may take seconds, and an image hundreds of them
-        yield from queries.take_results()
+    return _Queries(job, images, advance).run()
 
 
 @dataclass(frozen=True)
@@ -119,116 +150,78 @@ class _Batch(Rows):
     best: torch.Tensor
     epsilon: torch.Tensor
 
-    def improved(self, rows: Sequence[int], images: torch.Tensor) -> "_Batch":
-        """The batch with new best queries in some rows, taken from (N, 3, S, S)."""
-        index = self.index(rows)
-        return replace(self, best=self.best.index_copy(0, index, images.index_select(0, index)))
 
-
-class _Queries:
+class _Queries(BatchedAttack[Search, _Batch, Queried]):
     """A batch under way, and the images that wait for a place in it."""
 
+    unit = "query"
+    _job: QueryJob
+
     def __init__(
-        self, job: QueryJob, images: Iterator[CleanImage], advance: Callable[[int], None]
+        self, job: QueryJob, images: Iterable[CleanImage], advance: Callable[[int], None]
     ) -> None:
-        self._job, self._images, self._advance = job, images, advance
+        super().__init__(job, images, advance)
         self._queries = job.queries
-        self._ready: deque[Search] = deque()
-        self._batch: _Batch | None = None
-        self._results: list[Queried] = []
 
-    def take_results(self) -> list[Queried]:
-        """The results since the last call."""
-        results, self._results = self._results, []
-        return results
-
-    def make_pass(self) -> bool:
-        """Make one query of every image in the batch. Returns whether there was any."""
-        self._fill()
-        if self._batch is None:
-            return False
-        self._query(self._batch)
-        return True
-
-    def _fill(self) -> None:
-        """Fill free places with images."""
-        while (free := self._job.room.size - len(self._batch or ())) > 0:
-            if self._ready:
-                due = min(free, len(self._ready))
-                started = self._start([self._ready.popleft() for _ in range(due)])
-                self._batch = joined([self._batch, started]) if self._batch else started
-            elif not self._load():
-                break
-
-    def _load(self) -> bool:
-        """Classify a batch of clean images. Returns whether any was left."""
-        images = list(islice(self._images, self._job.room.size))
-        if not images:
-            return False
-        classes, _ = self._classify(self._tensor(images), [(image, 0) for image in images])
-        for image, clean in zip(images, classes, strict=True):
-            search = Search(image, clean)
-            queried = self._job.asked is None or image.item.id in self._job.asked
-            if queried and not search.wrong:
-                self._ready.append(search)
-            else:
-                self._end(search.result())
-        return True
-
-    def _start(self, searches: Sequence[Search]) -> _Batch:
-        clean = self._tensor([search.image for search in searches])
-        epsilon = epsilons_of(clean, self._job.epsilon, relative=self._job.relative_epsilon)
-        return _Batch(searches, clean, clean, epsilon)
-
-    def _query(self, batch: _Batch) -> None:
+    def _make_pass(self) -> bool:
         """Make a query of each image, keep those that are better, and end searches."""
-        queries = self._next_queries(batch)
-        places = [(search.image, search.queries + 1) for search in batch.searches]
-        results = zip(batch.searches, *self._classify(queries, places), strict=True)
-        better = [row for row, result in enumerate(results) if Search.note(*result)]
-        batch = batch.improved(better, queries)
-        over = [search.is_over(self._queries) for search in batch.searches]
-        self._finish(batch.rows([row for row, is_over in enumerate(over) if is_over]))
-        remaining = [row for row, is_over in enumerate(over) if not is_over]
-        self._batch = batch.rows(remaining) if remaining else None
+        if not self._active:
+            return False
+        (batch,) = self._active
+        numbers = [search.result.steps + 1 for search in batch.searches]
+        queries = self._next_queries(batch, numbers)
+        names = [search.image for search in batch.searches]
+        logits = self._logits(queries, list(zip(names, numbers, strict=True)))
+        labels = torch.tensor([image.label for image in names], device=logits.device)
+        results = zip(
+            batch.searches,
+            logits.argmax(dim=1).tolist(),
+            margins(logits, labels).tolist(),
+            strict=True,
+        )
+        better = torch.tensor([Search.note(*result) for result in results], device=logits.device)
+        best = torch.where(better[:, None, None, None], queries, batch.best)
+        ended, remaining = replace(batch, best=best).split(
+            [search.fooled or search.result.steps == self._queries for search in batch.searches]
+        )
+        self._finish(ended)
+        self._active = [remaining] if len(remaining) else []
+        return True
 
-    def _next_queries(self, batch: _Batch) -> torch.Tensor:
-        """The images of the next queries: (N, 3, S, S)."""
-        seed, shape = self._job.seed, batch.clean.shape[1:]
-        numbers = [(search.image.item.id, search.queries + 1) for search in batch.searches]
+    def _admit(self, image: CleanImage, clean: int, classes: int) -> None:
+        wrong = clean != image.label
+        result = Queried(image.item, clean, 0 if wrong else None, clean)
+        if wrong or (self._job.asked is not None and image.item.id not in self._job.asked):
+            self._end(result)
+        else:
+            self._ready.append(Search(image, result))
+
+    def _begin(self, states: Sequence[Search]) -> None:
+        clean = self._job.tensor([search.image.image for search in states])
+        epsilon = self._job.epsilons(clean, relative=self._job.relative_epsilon)
+        self._active.append(_Batch(states, clean, clean, epsilon))
+
+    def _next_queries(self, batch: _Batch, numbers: Sequence[int]) -> torch.Tensor:
+        """The images of the next queries, whose numbers are given: (N, 3, S, S)."""
+        seed, shape = self._job.seed, tuple(batch.clean.shape[1:])
+        ids = [search.image.item.id for search in batch.searches]
         if self._job.probe.name == "noise":
-            values = np.stack([query_noise(seed, *each, tuple(shape)) for each in numbers])
+            pairs = zip(ids, numbers, strict=True)
+            values = np.stack([query_noise(seed, id, number, shape) for id, number in pairs])
             noise = torch.from_numpy(values).to(batch.clean)
             return (batch.clean + noise * batch.epsilon).clamp_(0, 1)
         squares = [
-            square_of(seed, *each, queries=self._queries, image_px=shape[-1]) for each in numbers
+            square_of(seed, id, number, queries=self._queries, image_px=shape[-1])
+            for id, number in zip(ids, numbers, strict=True)
         ]
         return with_squares(batch.best, batch.clean, batch.epsilon, squares)
 
-    def _classify(
-        self, images: torch.Tensor, places: Sequence[tuple[CleanImage, int]]
-    ) -> tuple[list[int], list[float]]:
-        """The class of each image and its margin, in one transfer."""
-        job, names = self._job, [image for image, _ in places]
-        logits = logits_in_room(
-            job.network, images, names, room=job.room, device=job.device, note=job.note
-        )
-        labels = torch.tensor([image.label for image in names], device=logits.device)
-        columns = torch.isfinite(logits).all(dim=1), logits.argmax(dim=1), margins(logits, labels)
-        finite, classes, values = torch.stack([column.double() for column in columns]).tolist()
-        check_finite(finite, "logit", places, "query")
-        return [int(predicted) for predicted in classes], values
-
     def _finish(self, batch: _Batch) -> None:
-        if not len(batch):
-            return
         pairs = distances(batch.best, batch.clean).tolist()
         for search, (linf, l2) in zip(batch.searches, pairs, strict=True):
-            self._end(search.result(linf, l2))
+            search.result.linf, search.result.l2 = linf, l2
+            self._end(search.result)
 
     def _end(self, result: Queried) -> None:
         self._results.append(result)
         self._advance(1)
-
-    def _tensor(self, images: Sequence[CleanImage]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([image.image for image in images])).to(self._job.device)

@@ -2,23 +2,22 @@
 
 Accuracy under attack is an upper bound: a search that fails leaves images unfooled, and looks like
 robustness. The diagnostics here say where it failed, each against a bound, with a verdict only if
-there are enough images (``shares.py``). An attack that passes all of them may still be unreliable,
-since no list of known faults is complete; numbers of one that fails any should not be quoted.
+there are enough images. An attack that passes all of them may still be unreliable, since no list of
+known faults is complete; numbers of one that fails any should not be quoted.
 """
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...contracts import AttackSettings, epsilon_text
 from ...errors import InputError
 from .attempts import Attempts, attempts_of, check_columns
-from .curves import curve_diagnostics
-from .diagnostics import CHECKS, Check, Diagnostic, Needs, percent
-from .probes import Probes, Tables, not_run, probe_diagnostics
-from .shares import Verdict
-from .traces import trace_diagnostics
+from .comparisons import Probes, Tables, curve_diagnostics, not_run, probe_diagnostics
+from .diagnostics import CHECKS, Check, Diagnostic, Verdict, percent
+from .traces import Traces
 
 __all__ = [
     "CHECKS",
@@ -83,15 +82,6 @@ class AttackAssessment:
             return f"No diagnostic failed, but {undecided} of {total} are undecided."
         return f"All {total} diagnostics passed."
 
-    def only(self, *needs: Needs) -> "AttackAssessment":
-        """The assessment by diagnostics of ``settings``, ``traces`` or ``probe`` alone."""
-        return replace(self, diagnostics=tuple(d for d in self.diagnostics if d.needs in needs))
-
-    def at(self, epsilon: float) -> "AttackAssessment":
-        """The assessment by diagnostics of one epsilon, and by those of all epsilons."""
-        chosen = (d for d in self.diagnostics if d.epsilon in (None, epsilon))
-        return replace(self, diagnostics=tuple(chosen))
-
 
 def assess_attack(
     settings: AttackSettings,
@@ -121,27 +111,19 @@ def assess_attack(
         raise InputError("An attack is assessed by its records, but no epsilon has any.")
     for table in tables.values():
         check_columns(table, COLUMNS)
-    of_epsilon = {
-        epsilon: attempts_of(table, settings.stop, steps) for epsilon, table in tables.items()
+    attempts = {
+        epsilon: attempts_of(table, settings.stop, steps)
+        for epsilon, table in sorted(tables.items())
     }
-    measured = list(_all_of(settings, tables, of_epsilon, probes or Probes(), steps))
-    missing = list(not_run(measured, sorted(tables), steps))
+    measured = [
+        *(d for e in attempts for d in Traces(steps, e, settings, attempts[e]).diagnostics()),
+        *curve_diagnostics(attempts, steps),
+        *probe_diagnostics(tables, settings, steps, probes or Probes()),
+    ]
+    missing = list(not_run(measured, list(attempts), steps))
     unprobed = dict.fromkeys(d.name for d in missing if d.epsilon is None)
     ranked = tuple(sorted([*measured, *missing], key=_badness))
-    return AttackAssessment(ranked, *_sampled(of_epsilon), tuple(unprobed))
-
-
-def _all_of(
-    settings: AttackSettings,
-    tables: Tables,
-    of_epsilon: Mapping[float, Attempts],
-    probes: Probes,
-    steps: int,
-) -> Iterator[Diagnostic]:
-    for epsilon, attempts in sorted(of_epsilon.items()):
-        yield from trace_diagnostics(attempts, settings, epsilon)
-    yield from curve_diagnostics(of_epsilon)
-    yield from probe_diagnostics(tables, settings, steps, probes)
+    return AttackAssessment(ranked, *_sampled(attempts), tuple(unprobed))
 
 
 def _badness(diagnostic: Diagnostic) -> tuple[int, int, float]:
@@ -160,34 +142,26 @@ def _sampled(of_epsilon: Mapping[float, Attempts]) -> tuple[int, int]:
     traced: set[str] = set()
     for attempts in of_epsilon.values():
         right.update(attempts.ids)
-        chosen = attempts.any_of(attempts.column("traced").astype(bool))
-        traced.update(image for image, is_in in zip(attempts.ids, chosen, strict=True) if is_in)
+        is_traced = attempts.any_of(attempts.column("traced").astype(bool))
+        traced.update(itertools.compress(attempts.ids, is_traced))
     return len(right), len(traced)
 
 
 def assessment_rows(assessment: AttackAssessment) -> list[tuple[str, ...]]:
     """A table of the diagnostics, the worst first, under ``HEADERS``."""
-    return [_row(diagnostic) for diagnostic in assessment.diagnostics]
-
-
-def _row(diagnostic: Diagnostic) -> tuple[str, ...]:
-    low, high, epsilon, value = (
-        diagnostic.low,
-        diagnostic.high,
-        diagnostic.epsilon,
-        diagnostic.value,
-    )
-    at_least = CHECKS[diagnostic.name].at_least
-    return (
-        diagnostic.title,
-        diagnostic.needs,
-        "" if epsilon is None else epsilon_text(epsilon),
-        "" if value is None else percent(value),
-        "" if low is None or high is None else f"{percent(low)} to {percent(high)}",
-        f"{'at least' if at_least else 'at most'} {percent(diagnostic.bound)}",
-        str(diagnostic.n) if diagnostic.n else "",
-        diagnostic.verdict,
-    )
+    return [
+        (
+            d.title,
+            d.needs,
+            "" if d.epsilon is None else epsilon_text(d.epsilon),
+            "" if d.value is None else percent(d.value),
+            "" if d.low is None or d.high is None else f"{percent(d.low)} to {percent(d.high)}",
+            f"{'at least' if CHECKS[d.name].at_least else 'at most'} {percent(d.bound)}",
+            str(d.n) if d.n else "",
+            d.verdict,
+        )
+        for d in assessment.diagnostics
+    ]
 
 
 def assessment_document(assessment: AttackAssessment) -> dict[str, Any]:

@@ -52,18 +52,21 @@ class Attempts:
         return self.any_of(self.hit > 0)
 
     @property
+    def standing(self) -> Bools:
+        """Whether each attempt is on an image that stands, and made all steps: (N,)."""
+        return ~self.fell[self.image] & self.in_full
+
+    @property
     def in_full(self) -> Bools:
         """Whether each attempt made all k steps, as all do on an image that stands: (N,)."""
         return self.column("steps") >= self.steps
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """A value of each attempt: (N,)."""
-        check_columns(self.table, (name,))
         return np.asarray(self.table.column(name).to_numpy())
 
     def lists(self, name: str, chosen: Bools) -> list[Floats]:
         """A list of each chosen attempt, up to its first k entries."""
-        check_columns(self.table, (name,))
         lists = self.table.column(name).filter(chosen).to_pylist()
         return [np.array(values or [], np.float64)[: self.steps] for values in lists]
 
@@ -71,15 +74,14 @@ class Attempts:
         """Whether any attempt of each image is chosen: (I,)."""
         return np.bincount(self.image[chosen], minlength=self.images) > 0
 
-    def mean_of(self, values: npt.NDArray[Any], chosen: Bools) -> Floats:
-        """Mean over each image's chosen attempts: (I,); NaN for an image that has none.
+    def standing_means(self, values: npt.ArrayLike) -> Floats:
+        """Mean over each image's standing attempts: (I,); NaN for an image that has none.
 
         Args:
-            values: Value of each chosen attempt.
-            chosen: Whether each attempt is chosen: (N,).
+            values: Value of each standing attempt.
         """
-        image = self.image[chosen]
-        sums = np.bincount(image, values.astype(np.float64), self.images)
+        image = self.image[self.standing]
+        sums = np.bincount(image, np.asarray(values, np.float64), self.images)
         counts = np.bincount(image, minlength=self.images)
         means: Floats = np.full(self.images, np.nan)
         np.divide(sums, counts, out=means, where=counts > 0)

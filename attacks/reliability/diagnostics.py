@@ -4,6 +4,14 @@ Nearly all bounds are our choice, since the literature says what must never happ
 it may be seen: "doubling the iterations does not increase the success rate" would fail every attack
 on enough images. So all shares of images have one tolerance, two points of accuracy.
 
+A verdict says where the interval of a share (Wilson's, ``contracts/intervals.py``) lies:
+
+    below a bound b:   passed  if high <= b,   failed  if low > b,    else undecided
+    at least b:        passed  if low >= b,    failed  if high < b,   else undecided
+
+A share of few images has a wide interval that contains its bound, and is undecided: nothing passes
+for lack of images. At a bound of 2 %, 0 of 188 is undecided, 0 of 189 passes, and 2 of 20 fails.
+
 Sources: Carlini et al., "On Evaluating Adversarial Robustness", arXiv 1902.06705 (2019); Pintor et
 al., "Indicators of Attack Failure: Debugging and Improving Optimization of Adversarial Examples",
 NeurIPS 2022; AutoAttack's flags, ``flags_doc.md`` of fra31/auto-attack.
@@ -13,8 +21,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...contracts import wilson_interval
-from .shares import Verdict, verdict_of
 
+Verdict = Literal["failed", "undecided", "passed"]
 Needs = Literal["settings", "traces", "probe"]
 
 TOLERANCE = 0.02
@@ -41,19 +49,19 @@ class Check:
 
     Attributes:
         title: Meaning of the value, in a few words.
-        needs: Data that it is computed from: the attack's settings, the records of its run, or a
-            probe, which is an extra run.
         fault: Sentence for a failure, with fields to be filled in.
         source: Paper and section.
+        needs: Data that it is computed from: the attack's settings, the records of its run, or a
+            probe, which is an extra run.
         bound: Largest value that passes, or the smallest if ``at_least``.
         at_least: Whether values above the bound pass, not those below.
         unit: Name of what is counted.
     """
 
     title: str
-    needs: Needs
     fault: str
     source: str
+    needs: Needs = "traces"
     bound: float = TOLERANCE
     at_least: bool = False
     unit: str = "images"
@@ -101,21 +109,18 @@ _FALL = "{share} of the images fall to it alone."
 CHECKS: dict[str, Check] = {
     "zero_gradient": Check(
         "images that stand while most of their gradient is exactly zero",
-        "traces",
         "The attack is blind: {share} of the images stand while most of their gradient is exactly "
         "zero.",
         _PINTOR.format("unavailable gradients; AutoAttack's flag for zero gradients"),
     ),
     "dead_steps": Check(
         "images that stand after steps whose whole gradient was zero",
-        "traces",
         "The attack stands still: {share} of the images stand after steps whose whole gradient was "
         "zero.",
         _PINTOR.format("unavailable gradients; AutoAttack's flag for zero gradients"),
     ),
     "vanishing_gradient": Check(
         "images that stand while their gradients are lost in rounding",
-        "traces",
         "Gradients vanish: {share} of the images stand while most of their gradients are so small "
         "that float32 rounds them away.",
         "Lee et al. 2020, Rethinking Empirical Evaluation of Adversarial Robustness Using "
@@ -123,22 +128,21 @@ CHECKS: dict[str, Check] = {
     ),
     "noise_as_strong": Check(
         "images that random noise fools, of those that it or the attack fools",
-        "probe",
         "Random noise does the attack's work: it fools {share} of the {n} images that either of "
         "them fools.",
         _CARLINI.format("section 4.11 (brute-force search) and the checklist"),
+        needs="probe",
         bound=0.5,
     ),
     "unbounded": Check(
         "images that stand without a bound, at epsilon 1",
-        "probe",
         "The attack fails even where it may do anything: at epsilon 1, {share} of the images "
         "stand.",
         _CARLINI.format("section 5.3 (unbounded attack); ") + _PINTOR.format("the same indicator"),
+        needs="probe",
     ),
     "flat_curve": Check(
         "images that the largest epsilon fools beyond the smallest",
-        "traces",
         "More epsilon does not help: from {smallest} to {largest} only {share} more of the "
         "images fall, and {stand} stand.",
         _CARLINI.format("section 5.2 (a larger budget strictly increases success)"),
@@ -146,37 +150,35 @@ CHECKS: dict[str, Check] = {
     ),
     "smaller_epsilon": Check(
         "images that stand though a smaller epsilon fools them",
-        "traces",
         "The search is at fault: {share} of the images stand that a smaller epsilon fools.",
         _CARLINI.format("section 5.2 (a larger budget strictly increases success)"),
     ),
     "gradient_free_finds_more": Check(
         "images that only an attack without gradients fools",
-        "probe",
         "An attack without gradients finds what this one misses: " + _FALL,
         _CARLINI.format("sections 4.4 and 5.4; AutoAttack's flag for Square"),
+        needs="probe",
     ),
     "transfer_finds_more": Check(
         "images that only a transferred attack fools",
-        "probe",
         "An attack made on another model finds what this one misses: " + _FALL,
         _CARLINI.format("sections 4.5 and 5.4"),
+        needs="probe",
     ),
     "noise_finds_more": Check(
         "images that only random noise fools",
-        "probe",
         "Random noise finds what the attack misses: " + _FALL,
         _CARLINI.format("section 4.11 (brute-force search)"),
+        needs="probe",
     ),
     "twice_the_steps": Check(
         "images that only twice the steps fool",
-        "probe",
         "{Steps} not enough: twice as many fool {share} more of the images.",
         _CARLINI.format("section 4.8 (doubling the iterations)"),
+        needs="probe",
     ),
     "late_hits": Check(
         "first hits in the last tenth of the steps",
-        "traces",
         "{Steps} not enough: {share} of first hits fall into the last {tenth}.",
         _CARLINI.format("section 4.8 (success over iterations should plateau)"),
         bound=0.05,
@@ -184,43 +186,38 @@ CHECKS: dict[str, Check] = {
     ),
     "incomplete_optimisation": Check(
         "images that stand while their loss still moves at the end",
-        "traces",
         "{Steps} not enough: {share} of the images stand while their loss still moves in "
         "the last {window}.",
         _PINTOR.format("incomplete optimization"),
     ),
     "travel_budget": Check(
         "how far the steps can go, over the width of the bound",
-        "settings",
         "{Steps} too short for epsilon {epsilon}: at {step:.3g} each they travel {travel:.3g}, "
         "and {width:.3g} lie between one side of the bound and the other.",
         _CARLINI.format("section 4.8 (iterations by step size and distortion)"),
+        needs="settings",
         bound=1.0,
         at_least=True,
     ),
     "restart_gain": Check(
         "images that only the last restart fools",
-        "traces",
         "{Restarts} restarts are not enough: the last one still fools {share} more of the images.",
         _CARLINI.format("section 4.9 (random offsets)"),
     ),
     "oscillation": Check(
         "images that stand while the steps turn back",
-        "traces",
         "The steps go back and forth, as too large ones do: {share} of the images stand while more "
         "than a third of their pixels turn back at each step.",
         _CARLINI.format("section 5.2 (a smaller step where the loss does not fall)"),
     ),
     "at_bound": Check(
         "images that stand though their epsilon was not used up",
-        "traces",
         "The attack does not use its epsilon: {share} of the images stand with less than "
         "a quarter of their pixels at the bound.",
         "Ours: a linear model's worst case has every pixel at the bound",
     ),
     "silent_success": Check(
         "images that were fooled on the way and not at the end",
-        "traces",
         "The last iterate forgets: {share} of the images were fooled on the way and are not at the "
         "end, so only a count of all iterates sees them.",
         _PINTOR.format("silent success"),
@@ -229,73 +226,98 @@ CHECKS: dict[str, Check] = {
 """All diagnostics, the gravest fault first."""
 
 
-def of_share(
-    name: str, count: int, n: int, *, epsilon: float | None, steps: int, **words: object
-) -> Diagnostic:
-    """A diagnostic whose value is a share.
+@dataclass(frozen=True)
+class Scope:
+    """What diagnostics are of.
+
+    Attributes:
+        steps: Count of steps that is assessed.
+        epsilon: Epsilon of the attack; ``None`` for all epsilons.
+    """
+
+    steps: int
+    epsilon: float | None
+
+    def share(self, name: str, count: int, n: int, **words: object) -> Diagnostic:
+        """A diagnostic whose value is a share.
+
+        Args:
+            name: Key in ``CHECKS``.
+            count: Number of images with the fault, or with the gain if the bound is a lower one.
+            n: Number of images; 0 makes the diagnostic undecided.
+            words: Other fields of the sentence for a failure.
+        """
+        check = CHECKS[name]
+        if n == 0:
+            return self.undecided(name, f"there are no {check.unit} to measure")
+        share = count / n
+        interval = wilson_interval(share, n)
+        low, high = map(percent, interval)
+        measured = (
+            f"{check.title[0].upper()}{check.title[1:]}: {percent(share)} of {n} {check.unit}, "
+            f"{low} to {high} with 95 %, where {percent(check.bound)} is the bound."
+        )
+        verdict = verdict_of(*interval, check.bound, at_least=check.at_least)
+        sentences: dict[Verdict, str] = {
+            "failed": self.fault(name, share=percent(share), n=n, **words),
+            "undecided": f"Undecided: {n} {check.unit} are too few. {measured}",
+            "passed": measured,
+        }
+        return self.diagnostic(name, share, verdict, sentences[verdict], n, interval)
+
+    def fault(self, name: str, **words: object) -> str:
+        """The sentence for a failure."""
+        return CHECKS[name].fault.format(Steps=steps_are(self.steps), **words)
+
+    def undecided(self, name: str, reason: str) -> Diagnostic:
+        """A diagnostic that cannot be computed, and why."""
+        sentence = f"Undecided: {reason} ({CHECKS[name].title})."
+        return self.diagnostic(name, None, "undecided", sentence)
+
+    def diagnostic(
+        self,
+        name: str,
+        value: float | None,
+        verdict: Verdict,
+        sentence: str,
+        n: int = 0,
+        interval: tuple[float, float] | tuple[None, None] = (None, None),
+    ) -> Diagnostic:
+        """A result, with the definition in ``CHECKS``."""
+        check = CHECKS[name]
+        return Diagnostic(
+            name=name,
+            title=check.title,
+            value=value,
+            low=interval[0],
+            high=interval[1],
+            bound=check.bound,
+            verdict=verdict,
+            n=n,
+            needs=check.needs,
+            sentence=sentence,
+            source=check.source,
+            epsilon=self.epsilon,
+            steps=self.steps,
+        )
+
+
+def verdict_of(low: float, high: float, bound: float, *, at_least: bool = False) -> Verdict:
+    """Verdict on an interval that lies on one side of a bound.
 
     Args:
-        name: Key in ``CHECKS``.
-        count: Number of images with the fault, or with the gain if the bound is a lower one.
-        n: Number of images; 0 makes the diagnostic undecided.
-        epsilon: Epsilon of the attack; ``None`` if it is of all epsilons.
-        steps: Count of steps that is assessed.
-        words: Other fields of the sentence for a failure.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        bound: The bound, which passes itself.
+        at_least: Whether values above the bound pass, not those below.
+
+    Example:
+        >>> verdict_of(0.0, 0.02, 0.02), verdict_of(0.0, 0.03, 0.02), verdict_of(0.021, 0.3, 0.02)
+        ('passed', 'undecided', 'failed')
     """
-    check = CHECKS[name]
-    if n == 0:
-        return undecided(name, f"there are no {check.unit} to measure", epsilon, steps)
-    low, high = wilson_interval(count / n, n)
-    verdict = verdict_of(low, high, check.bound, at_least=check.at_least)
-    share = count / n
-    values = {"share": percent(share), "n": n, "Steps": steps_are(steps), **words}
-    measured = (
-        f"{check.title[0].upper()}{check.title[1:]}: {percent(share)} of {n} {check.unit}, "
-        f"{percent(low)} to {percent(high)} with 95 %, where {percent(check.bound)} is the bound."
-    )
-    sentence = check.fault.format(**values) if verdict == "failed" else measured
-    if verdict == "undecided":
-        sentence = f"Undecided: {n} {check.unit} are too few. {measured}"
-    return assess(
-        name, share, verdict, sentence, epsilon=epsilon, steps=steps, n=n, low=low, high=high
-    )
-
-
-def undecided(name: str, reason: str, epsilon: float | None, steps: int) -> Diagnostic:
-    """A diagnostic that cannot be computed, and why."""
-    sentence = f"Undecided: {reason} ({CHECKS[name].title})."
-    return assess(name, None, "undecided", sentence, epsilon=epsilon, steps=steps)
-
-
-def assess(
-    name: str,
-    value: float | None,
-    verdict: Verdict,
-    sentence: str,
-    *,
-    epsilon: float | None,
-    steps: int,
-    n: int = 0,
-    low: float | None = None,
-    high: float | None = None,
-) -> Diagnostic:
-    """A result of a diagnostic, with the definition in ``CHECKS``."""
-    check = CHECKS[name]
-    return Diagnostic(
-        name=name,
-        title=check.title,
-        value=value,
-        low=low,
-        high=high,
-        bound=check.bound,
-        verdict=verdict,
-        n=n,
-        needs=check.needs,
-        sentence=sentence,
-        source=check.source,
-        epsilon=epsilon,
-        steps=steps,
-    )
+    if at_least:
+        return "passed" if low >= bound else "failed" if high < bound else "undecided"
+    return "passed" if high <= bound else "failed" if low > bound else "undecided"
 
 
 def percent(share: float) -> str:

@@ -9,27 +9,15 @@ go on after it.
 Values recorded over all steps, or of the last iterate, are assessed for the largest count only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...contracts import AttackSettings, epsilon_text
 from ...errors import InputError, printable
 from .attempts import Attempts, Bools, Floats
-from .diagnostics import (
-    CHECKS,
-    MOSTLY,
-    MOVING,
-    UNDERFLOW_NORM,
-    WINDOW_STEPS,
-    Diagnostic,
-    assess,
-    number,
-    of_share,
-    steps_are,
-    undecided,
-)
-from .shares import Verdict
+from .diagnostics import MOSTLY, MOVING, UNDERFLOW_NORM, WINDOW_STEPS, Diagnostic, Scope, number
 
 BACK_AND_FORTH = 1 / 3
 """Our choice: components whose step changes sign. EfficientNet-Lite0 on photos: at most 0.18 in the
@@ -44,81 +32,144 @@ REST = 0.01
 loss of an image that is far from falling grows exponentially from nearly 0, so is always late."""
 
 
-def trace_diagnostics(
-    attempts: Attempts, settings: AttackSettings, epsilon: float
-) -> Iterator[Diagnostic]:
-    """The diagnostics of the records of one epsilon."""
-    yield _travel_budget(attempts, settings, epsilon)
-    yield _late_hits(attempts, epsilon)
-    yield _incomplete(attempts, settings, epsilon)
-    yield _restart_gain(attempts, settings, epsilon)
-    for name, fault in _OVER_ALL_STEPS.items():
-        if attempts.steps == max(settings.steps):
-            yield fault(attempts, settings, epsilon)
+_OF_ALL_STEPS = (
+    *("zero_gradient", "dead_steps", "vanishing_gradient"),
+    *("oscillation", "at_bound", "silent_success"),
+)
+"""Diagnostics of values that are recorded over all steps, or of the last iterate."""
+
+
+@dataclass(frozen=True)
+class Traces(Scope):
+    """The records of one epsilon; fields that are not listed are as in ``Scope``.
+
+    Attributes:
+        epsilon: Epsilon of the attack.
+        settings: Settings of the attack.
+        attempts: Attempts on the images that are right without an attack.
+    """
+
+    epsilon: float
+    settings: AttackSettings
+    attempts: Attempts
+
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """All diagnostics of the records."""
+        yield self._travel_budget()
+        yield self._late_hits()
+        yield self._incomplete_optimisation()
+        yield self._restart_gain()
+        largest = max(self.settings.steps)
+        if self.steps == largest:
+            yield from self._of_all_steps()
+            return
+        for name in _OF_ALL_STEPS:
+            reason = f"it is recorded for {largest} steps, not for {self.steps}"
+            yield self.undecided(name, reason)
+
+    def _travel_budget(self) -> Diagnostic:
+        """From a start anywhere within epsilon, the far side is 2 epsilon away."""
+        name, epsilon = "travel_budget", epsilon_text(self.epsilon)
+        step, width = self.settings.step_px(self.epsilon), 2 * self.epsilon
+        travel = self.steps * step
+        if travel < width * (1 - 1e-9):
+            fault = self.fault(name, step=step, travel=travel, width=width, epsilon=epsilon)
+            return self.diagnostic(name, travel / width, "failed", fault)
+        sentence = (
+            f"The steps travel {travel:.3g}, at least the {width:.3g} that epsilon {epsilon} is "
+            "wide."
+        )
+        return self.diagnostic(name, travel / width, "passed", sentence)
+
+    def _late_hits(self) -> Diagnostic:
+        """Were hits spread evenly, a tenth of them would be late."""
+        tenth = max(1, self.steps // 10)
+        hits = self.attempts.first_hits()
+        late = int((hits > self.steps - tenth).sum())
+        return self.share("late_hits", late, hits.size, tenth=_last(tenth))
+
+    def _incomplete_optimisation(self) -> Diagnostic:
+        name = "incomplete_optimisation"
+        if self.steps < 2:
+            return self.undecided(name, "one step does not show how the loss changes")
+        window = min(WINDOW_STEPS, max(1, self.steps // 5))
+        lowered = self.settings.targeted
+        moving = [still_moving(loss, window, lowered=lowered) for loss in self._losses()]
+        share = self.attempts.standing_means(moving)
+        return self._standing_share(name, share, share >= MOSTLY, window=_last(window))
+
+    def _losses(self) -> list[Floats]:
+        """The losses of standing attempts, all of whose steps were made."""
+        standing = self.attempts.standing
+        traces = self.attempts.lists("loss", standing)
+        for image, loss in zip(self.attempts.image[standing], traces, strict=True):
+            if loss.size < self.steps or not np.isfinite(loss).all():
+                raise InputError(
+                    f"The attack on {printable(self.attempts.ids[image])} cannot be assessed: its "
+                    f"records should have {self.steps} finite losses, but have "
+                    f"{np.isfinite(loss).sum()}."
+                )
+        return traces
+
+    def _restart_gain(self) -> Diagnostic:
+        name, attempts, restarts = "restart_gain", self.attempts, self.settings.restarts
+        if restarts < 2:
+            return self.undecided(name, "one restart cannot show what a second would find")
+        restart = attempts.column("restart")
+        last = restart == restart.min(initial=0) + restarts - 1
+        before = attempts.any_of((attempts.hit > 0) & ~last)
+        if not last.any() and not before.all():
+            return self.undecided(name, f"images stand that had fewer than {restarts} restarts")
+        gained = attempts.any_of((attempts.hit > 0) & last) & ~before
+        return self.share(name, int(gained.sum()), attempts.images, Restarts=number(restarts))
+
+    def _of_all_steps(self) -> Iterator[Diagnostic]:
+        """The diagnostics of ``_OF_ALL_STEPS``."""
+        attempts, standing = self.attempts, self.attempts.standing
+        zero = attempts.standing_means(attempts.column("zero_share")[standing])
+        yield self._standing_share("zero_gradient", zero, zero > MOSTLY)
+        dead = attempts.standing_means(attempts.column("dead_steps")[standing] > 0)
+        yield self._standing_share("dead_steps", dead, dead >= MOSTLY)
+        # Gradients that are not zero, but whose norm is lost in rounding.
+        norms = attempts.lists("gradient_norm", standing)
+        tiny = attempts.standing_means([np.mean((n > 0) & (n < UNDERFLOW_NORM)) for n in norms])
+        yield self._standing_share("vanishing_gradient", tiny, tiny > MOSTLY)
+        turned = attempts.standing_means(attempts.column("turned")[standing])
+        yield self._standing_share("oscillation", turned, turned > BACK_AND_FORTH)
+        at_bound = attempts.standing_means(attempts.column("at_bound")[standing])
+        yield self._standing_share("at_bound", at_bound, at_bound < SHORT_OF_BOUND)
+        yield self._silent_success()
+
+    def _silent_success(self) -> Diagnostic:
+        """Images whose traced attempts hit, none of whose last iterates is a hit."""
+        attempts = self.attempts
+        traced = attempts.column("traced").astype(bool) & attempts.in_full
+        last = attempts.column("last")
+        if self.settings.stop == "target":
+            reached = last == attempts.table.column("target").fill_null(-1).to_numpy()
         else:
-            reason = f"it is recorded for {max(settings.steps)} steps, not for {attempts.steps}"
-            yield undecided(name, reason, epsilon, attempts.steps)
+            reached = last != attempts.column("label")
+        forgot = attempts.any_of(traced & (attempts.hit > 0)) & ~attempts.any_of(traced & reached)
+        sampled = int(attempts.any_of(traced).sum())
+        return self.share("silent_success", int(forgot.sum()), sampled)
+
+    def _standing_share(
+        self, name: str, measure: Floats, faulty: Bools, **words: object
+    ) -> Diagnostic:
+        """The share of images that stand with a faulty search, of all that are right.
+
+        The diagnostic is undecided if an image stands and has no measure (NaN).
+        """
+        unknown = np.count_nonzero(~self.attempts.fell & np.isnan(measure))
+        if unknown:
+            reason = f"{unknown} images stand without {self.steps} recorded steps"
+            return self.undecided(name, reason)
+        return self.share(name, int(faulty.sum()), self.attempts.images, **words)
 
 
-def _travel_budget(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    """From a start anywhere within epsilon, the far side is 2 epsilon away."""
-    step, width = settings.step_px(epsilon), 2 * epsilon
-    travel = attempts.steps * step
-    values = {"step": step, "travel": travel, "width": width, "epsilon": epsilon_text(epsilon)}
-    verdict: Verdict = "passed" if travel >= width * (1 - 1e-9) else "failed"
-    if verdict == "failed":
-        fault = CHECKS["travel_budget"].fault
-        sentence = fault.format(Steps=steps_are(attempts.steps), **values)
-    else:
-        sentence = "The steps travel {travel:.3g}, at least the {width:.3g} that epsilon {epsilon} "
-        sentence = (sentence + "is wide.").format(**values)
-    return assess(
-        "travel_budget",
-        travel / width,
-        verdict,
-        sentence,
-        epsilon=epsilon,
-        steps=attempts.steps,
-    )
-
-
-def _late_hits(attempts: Attempts, epsilon: float) -> Diagnostic:
-    """Were hits spread evenly, a tenth of them would be late."""
-    tenth = max(1, attempts.steps // 10)
-    hits = attempts.first_hits()
-    late = int(np.count_nonzero(hits > attempts.steps - tenth))
-    words = "step" if tenth == 1 else f"{tenth} steps"
-    return of_share(
-        "late_hits", late, hits.size, epsilon=epsilon, steps=attempts.steps, tenth=words
-    )
-
-
-def _incomplete(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    window = min(WINDOW_STEPS, max(1, attempts.steps // 5))
-    if attempts.steps < 2:
-        reason = "one step does not show how the loss changes"
-        return undecided("incomplete_optimisation", reason, epsilon, attempts.steps)
-    judgeable = _standing(attempts)
-    traces = _losses(attempts, judgeable)
-    moving = np.array([still_moving(t, window, lowered=settings.targeted) for t in traces], bool)
-    share = attempts.mean_of(moving, judgeable)
-    words = "step" if window == 1 else f"{window} steps"
-    return _of_faulty(
-        "incomplete_optimisation", attempts, share, share >= MOSTLY, epsilon, window=words
-    )
-
-
-def _losses(attempts: Attempts, chosen: Bools) -> list[Floats]:
-    """The losses of chosen attempts, all of whose steps were made."""
-    traces = attempts.lists("loss", chosen)
-    for position, loss in zip(np.flatnonzero(chosen), traces, strict=True):
-        if loss.size < attempts.steps or not np.isfinite(loss).all():
-            image = printable(attempts.ids[attempts.image[position]])
-            raise InputError(
-                f"The attack on {image} cannot be assessed: its records should have "
-                f"{attempts.steps} finite losses, but have {int(np.isfinite(loss).sum())}."
-            )
-    return traces
+def _last(steps: int) -> str:
+    """The last steps, after "the last"."""
+    return "step" if steps == 1 else f"{steps} steps"
 
 
 def still_moving(loss: Floats, window: int, *, lowered: bool) -> bool:
@@ -137,108 +188,3 @@ def still_moving(loss: Floats, window: int, *, lowered: bool) -> bool:
     best = np.maximum.accumulate(-loss if lowered else loss)
     gained = best[-1] - best[-1 - window]
     return bool(gained > max(MOVING * (best[-1] - best[0]), REST))
-
-
-def _restart_gain(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    name, steps = "restart_gain", attempts.steps
-    if settings.restarts < 2:
-        return undecided(name, "one restart cannot show what a second would find", epsilon, steps)
-    restart = attempts.column("restart")
-    last = restart == restart.min(initial=0) + settings.restarts - 1
-    before = attempts.any_of((attempts.hit > 0) & ~last)
-    if not last.any() and not before.all():
-        reason = f"images stand that had fewer than {settings.restarts} restarts"
-        return undecided(name, reason, epsilon, steps)
-    gained = attempts.any_of((attempts.hit > 0) & last) & ~before
-    return of_share(
-        name,
-        int(gained.sum()),
-        attempts.images,
-        epsilon=epsilon,
-        steps=steps,
-        Restarts=number(settings.restarts),
-    )
-
-
-def _zero_gradient(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    chosen = _standing(attempts)
-    share = attempts.mean_of(attempts.column("zero_share")[chosen], chosen)
-    return _of_faulty("zero_gradient", attempts, share, share > MOSTLY, epsilon)
-
-
-def _dead_steps(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    chosen = _standing(attempts)
-    dead = attempts.mean_of(attempts.column("dead_steps")[chosen] > 0, chosen)
-    return _of_faulty("dead_steps", attempts, dead, dead >= MOSTLY, epsilon)
-
-
-def _vanishing_gradient(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    """Gradients that are not zero, but whose norm is lost in rounding."""
-    chosen = _standing(attempts)
-    tiny = [
-        np.mean((n > 0) & (n < UNDERFLOW_NORM)) for n in attempts.lists("gradient_norm", chosen)
-    ]
-    share = attempts.mean_of(np.array(tiny, np.float64), chosen)
-    return _of_faulty("vanishing_gradient", attempts, share, share > MOSTLY, epsilon)
-
-
-def _oscillation(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    chosen = _standing(attempts)
-    turned = attempts.mean_of(attempts.column("turned")[chosen], chosen)
-    return _of_faulty("oscillation", attempts, turned, turned > BACK_AND_FORTH, epsilon)
-
-
-def _at_bound(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    chosen = _standing(attempts)
-    share = attempts.mean_of(attempts.column("at_bound")[chosen], chosen)
-    return _of_faulty("at_bound", attempts, share, share < SHORT_OF_BOUND, epsilon)
-
-
-def _silent_success(attempts: Attempts, settings: AttackSettings, epsilon: float) -> Diagnostic:
-    """Images whose traced attempts hit, none of whose last iterates is a hit."""
-    traced = attempts.column("traced").astype(bool) & attempts.in_full
-    last = attempts.column("last")
-    if settings.stop == "target":
-        reached = last == attempts.table.column("target").fill_null(-1).to_numpy()
-    else:
-        reached = last != attempts.column("label")
-    forgot = attempts.any_of(traced & (attempts.hit > 0)) & ~attempts.any_of(traced & reached)
-    sampled = attempts.any_of(traced)
-    return of_share(
-        "silent_success",
-        int(forgot.sum()),
-        int(sampled.sum()),
-        epsilon=epsilon,
-        steps=attempts.steps,
-    )
-
-
-_OVER_ALL_STEPS: dict[str, Callable[[Attempts, AttackSettings, float], Diagnostic]] = {
-    "zero_gradient": _zero_gradient,
-    "dead_steps": _dead_steps,
-    "vanishing_gradient": _vanishing_gradient,
-    "oscillation": _oscillation,
-    "at_bound": _at_bound,
-    "silent_success": _silent_success,
-}
-
-
-def _standing(attempts: Attempts) -> Bools:
-    """Whether each attempt is on an image that stands, and made all steps: (N,)."""
-    return ~attempts.fell[attempts.image] & attempts.in_full
-
-
-def _of_faulty(
-    name: str, attempts: Attempts, measure: Floats, faulty: Bools, epsilon: float, **words: object
-) -> Diagnostic:
-    """The share of images that stand with a faulty search, of all that are right.
-
-    The diagnostic is undecided if an image stands and has no measure (NaN).
-    """
-    unknown = int((~attempts.fell & np.isnan(measure)).sum())
-    if unknown:
-        reason = f"{unknown} images stand without {attempts.steps} recorded steps"
-        return undecided(name, reason, epsilon, attempts.steps)
-    return of_share(
-        name, int(faulty.sum()), attempts.images, epsilon=epsilon, steps=attempts.steps, **words
-    )

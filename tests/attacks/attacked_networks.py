@@ -12,8 +12,7 @@ from torch import nn
 from evaluator.attacks.pgd.attempts import AttemptResult, CleanImage
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
-from evaluator.attacks.queries.query_attacks import QueryJob, run_queries
-from evaluator.attacks.queries.query_state import Queried
+from evaluator.attacks.queries.query_attacks import Queried, QueryJob, run_queries
 from evaluator.attacks.records import attack_records
 from evaluator.contracts import AttackSettings, Item, ProbeSettings
 from evaluator.contracts.probes import ProbeName
@@ -113,7 +112,7 @@ def attempts_on(
     **options: Any,
 ) -> list[AttemptResult]:
     """All attempts, sorted by image and then as they were made."""
-    job = AttackJob(network, settings, epsilon, BatchLimit(batch), **options)
+    job = AttackJob(network, epsilon, BatchLimit(batch), settings=settings, **options)
     order = {image.item.id: number for number, image in enumerate(images)}
     return sorted(run_pgd(job, images), key=lambda attempt: order[attempt.item.id])
 
@@ -131,7 +130,7 @@ def queried_on(
 ) -> list[Queried]:
     """What became of each image that the network was asked about, in their order."""
     settings = ProbeSettings(probe, images=len(images) or 1, queries=queries)
-    job = QueryJob(network, settings, seed, epsilon, BatchLimit(batch), **options)
+    job = QueryJob(network, epsilon, BatchLimit(batch), probe=settings, seed=seed, **options)
     order = {image.item.id: number for number, image in enumerate(images)}
     return sorted(run_queries(job, images), key=lambda one: order[one.item.id])
 

@@ -115,7 +115,7 @@ def test_want_of_memory_halves_the_batch_and_loses_nothing(
     heard: list[str] = []
     network, limit = Counted(NETWORK, room=room), BatchLimit(11)
     done: list[int] = []
-    job = AttackJob(network, settings, 0.03, limit, note=heard.append)
+    job = AttackJob(network, 0.03, limit, settings=settings, note=heard.append)
     found = list(run_pgd(job, IMAGES, done.append))
     assert table(IMAGES, found).equals(records_of(settings, 4, frozenset()))
     assert sum(done) == 25
@@ -139,7 +139,7 @@ def test_memory_that_is_lacking_for_gradients_alone_halves_the_batch_on_the_way(
     expected = table(images, attempts_on(Network(seed=3), images, paper(), 0.03))
     limit = BatchLimit(8)
     network = Tight(Network(seed=3))
-    found = list(run_pgd(AttackJob(network, paper(), 0.03, limit), images))
+    found = list(run_pgd(AttackJob(network, 0.03, limit, settings=paper()), images))
     assert table(images, found).equals(expected)
     assert limit.size == 2
     assert (8, True) in network.passes
@@ -183,7 +183,7 @@ def test_images_are_asked_for_only_as_places_become_free() -> None:
             yield image
 
     ended = 0
-    for _ in run_pgd(AttackJob(network, paper(), 0.05, BatchLimit(4)), stream()):
+    for _ in run_pgd(AttackJob(network, 0.05, BatchLimit(4), settings=paper()), stream()):
         ended += 1
         assert len(asked) <= ended + 3 * 4
     assert ended == 40
@@ -195,7 +195,7 @@ def test_progress_counts_every_image_once() -> None:
     for settings in SETTINGS:
         done: list[int] = []
         attempts = list(
-            run_pgd(AttackJob(network, settings, 0.02, BatchLimit(4)), images, done.append)
+            run_pgd(AttackJob(network, 0.02, BatchLimit(4), settings=settings), images, done.append)
         )
         assert sum(done) == 30
         assert len(attempts) >= 30

@@ -27,7 +27,7 @@ def job(
     note: Callable[[str], None] = lambda text: None,
 ) -> QueryJob:
     settings = ProbeSettings(probe, images=1, queries=queries)
-    return QueryJob(network, settings, 0, 0.03, room, note=note)
+    return QueryJob(network, 0.03, room, probe=settings, seed=0, note=note)
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -201,7 +201,7 @@ def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
 )
 def test_a_probe_that_is_none_of_queries_is_refused(probe: ProbeSettings) -> None:
     with pytest.raises(InputError, match="expected noise or gradient-free") as caught:
-        list(run_queries(QueryJob(Network(), probe, 0, 0.03, BatchLimit(4)), []))
+        list(run_queries(QueryJob(Network(), 0.03, BatchLimit(4), probe=probe, seed=0), []))
     one_line(caught)
 
 

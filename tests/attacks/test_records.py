@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.attacks.attack_counts import AttackCounts, attack_counts
-from evaluator.attacks.records import QUERY_SCHEMA, SCHEMA, attack_records, query_records
+from evaluator.attacks.records import QUERY_SCHEMA, SCHEMA, attack_records
 from evaluator.attacks.reliability.attempts import attempts_of
 from evaluator.contracts import AttackSettings, Item
 from evaluator.errors import InputError
@@ -69,7 +69,7 @@ def test_a_row_says_what_became_of_an_image_that_was_asked_about() -> None:
     found = queried_on(network, images, "gradient-free")
     lost = Item("n0/12.JPEG", 3, "DATA/12.JPEG")
     items = [lost, *(image.item for image in images)]
-    records = query_records(items, reversed(found), [(lost, "It is damaged.")])
+    records = attack_records(items, reversed(found), [(lost, "It is damaged.")], QUERY_SCHEMA)
     assert records.schema == QUERY_SCHEMA
     for field in QUERY_SCHEMA:
         assert field == SCHEMA.field(field.name)
@@ -88,7 +88,7 @@ def test_what_a_search_found_can_be_held_against_an_attack() -> None:
     network = Network(seed=3)
     images = photos(network, 12, wrong=(4,))
     found = queried_on(network, images, "gradient-free")
-    records = query_records([image.item for image in images], found)
+    records = attack_records([image.item for image in images], found, schema=QUERY_SCHEMA)
     fell = attempts_of(pa.Table.from_batches([records]), "label", 2**31 - 1).by_id()
     assert fell == {
         one.item.id: one.changed_step is not None for one in found if one.changed_step != 0

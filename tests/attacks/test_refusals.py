@@ -67,7 +67,7 @@ def test_a_network_without_a_gradient_is_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("epsilon", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
-    job = AttackJob(Network(), paper(), epsilon, BatchLimit(4))
+    job = AttackJob(Network(), epsilon, BatchLimit(4), settings=paper())
     with pytest.raises(InputError, match=r"outside \(0, 1\]") as caught:
         list(run_pgd(job, []))
     one_line(caught)

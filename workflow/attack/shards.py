@@ -53,7 +53,7 @@ def query_work(
 
     def records(shard: Shard, read: ReadImages, advance: Advance) -> "pa.RecordBatch":
         from ...attacks.queries.query_attacks import QueryJob, run_queries
-        from ...attacks.records import query_records
+        from ...attacks.records import QUERY_SCHEMA, attack_records
 
         items = job.items[shard.start : shard.stop]
         queries = QueryJob(
@@ -68,7 +68,7 @@ def query_work(
             asked=queried.get(shard.condition),
         )
         results = run_queries(queries, images_of(job, items, read), advance)
-        return query_records(items, list(results), read.skipped)
+        return attack_records(items, list(results), read.skipped, QUERY_SCHEMA)
 
     return _work(job, provenance, records)
 

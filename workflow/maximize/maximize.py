@@ -12,7 +12,6 @@ from ...attacks.maximizing.maximizing import (
     MaximizingSettings,
     as_table,
     climbs,
-    rows_of,
     why_impossible,
 )
 from ...attacks.maximizing.paper_random_state import drawn_units
@@ -275,18 +274,16 @@ def _all_parts(
     advance = _counter(progress, "maximize", len(pairs) * steps, "steps", len(parts) * steps)
     advance(0)
     try:
-        for batch, rows in climbs(
+        for pair, row in climbs(
             job.layer,
             job.images,
             [pair for pair in pairs if pair not in parts],
             job.key.settings,
             batch_size=job.batch_size,
-            lacks_memory=lacks_memory,
             advance=advance,
         ):
-            for pair, row in zip(batch, rows_of(rows), strict=True):
-                write_part(folder, pair, row, circumstances)
-                parts[pair] = (row, circumstances)
+            write_part(folder, pair, row, circumstances)
+            parts[pair] = (row, circumstances)
     except Exception as error:
         if not lacks_memory(error):
             raise

@@ -18,7 +18,6 @@ from evaluator.attacks.maximizing.maximizing import (
     Pair,
     as_table,
     climbs,
-    rows_of,
     why_impossible,
 )
 from evaluator.attacks.maximizing.paper_random_state import drawn_noise, drawn_units
@@ -62,8 +61,8 @@ def run(
     units_of = find_penultimate(network, SIDE, "tiny")
     pairs = pairs_of(len(begun), units)
     made = list(climbs(units_of, begun, pairs, how, batch_size=batch_size, **more))
-    assert [pair for batch, _ in made for pair in batch] == pairs
-    return as_table([rows for _, rows in made], len(begun), len(units))
+    assert [pair for pair, _ in made] == pairs
+    return as_table([row for _, row in made], len(begun), len(units))
 
 
 def plain_loop(
@@ -210,30 +209,32 @@ def test_a_batch_without_memory_is_halved() -> None:
     sizes: list[int] = []
 
     class Small(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, room: int = 2, error: type[Exception] = MemoryError) -> None:
             super().__init__()
             self.units_of = find_penultimate(network, SIDE, "tiny")
+            self.room, self.error = room, error
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             sizes.append(len(images))
-            if len(images) > 2:
-                raise MemoryError
+            if len(images) > self.room:
+                raise self.error
             activations: torch.Tensor = self.units_of(images)
             return activations
 
     told: list[int] = []
     made = list(
         climbs(
-            Small(), begun, pairs_of(3, units), EASY, batch_size=9, advance=told.append,
-            lacks_memory=lambda error: isinstance(error, MemoryError),
+            Small(), begun, pairs_of(3, units), EASY, batch_size=9, advance=told.append
         )
     )  # fmt: skip
     assert list(dict.fromkeys(sizes)) == [9, 5, 3, 2, 1]
     assert told[-1] == 9 * EASY.steps
     found = as_table([rows for _, rows in made], 3, 3)
     np.testing.assert_array_equal(found.images, run(network, begun, units).images)
-    with pytest.raises(MemoryError):  # one image is as small as it gets, and others' errors pass
-        next(climbs(Small(), begun, pairs_of(3, units), EASY, batch_size=9))
+    # One image is as small as it gets, and other errors pass.
+    for small, error in ((Small(room=0), MemoryError), (Small(2, KeyError), KeyError)):
+        with pytest.raises(error):
+            next(climbs(small, begun, pairs_of(3, units), EASY, batch_size=9))
 
 
 def test_an_activation_that_is_not_finite_is_named() -> None:
@@ -253,7 +254,7 @@ def test_rows_and_table_are_each_others_inverse() -> None:
     ]
     again = as_table(flat, 2, 2)
     np.testing.assert_array_equal(again.images, made.images)
-    np.testing.assert_array_equal(next(rows_of(flat[3])).traces, made.traces[1, 1][None])
+    np.testing.assert_array_equal(again.traces, made.traces)
 
 
 @given(

@@ -70,7 +70,7 @@ def test_a_margin_is_to_the_largest_other_logit_whatever_the_signs() -> None:
 
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(InputError, match="single class"):
-        dlr(torch.zeros(1, 1), torch.tensor([0]))
+        gradients_of(torch.nn.Linear(3, 1), torch.zeros(1, 3), ["dlr"], torch.tensor([0]))
 
 
 def test_cross_entropy_is_minus_the_logarithm_of_the_probability() -> None:

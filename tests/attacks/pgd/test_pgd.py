@@ -286,7 +286,7 @@ def test_progress_is_told_after_each_pass_and_each_image_once() -> None:
     network = Counted(Network())
     images = photos(network.network, 9, wrong=(2,))
     told: list[int] = []
-    job = AttackJob(network, paper(), 0.03, BatchLimit(4))
+    job = AttackJob(network, 0.03, BatchLimit(4), settings=paper())
     assert len(list(run_pgd(job, images, told.append))) == 9
     assert sum(told) == 9
     # Several passes may follow each other, to find out what images are without an attack.

@@ -1,7 +1,7 @@
 """Records of attacks, written by hand or made by the smallest loop that attacks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -221,3 +221,9 @@ def named(trust: AttackAssessment, name: str) -> Diagnostic:
     """The one diagnostic of that name."""
     (found,) = [d for d in trust.diagnostics if d.name == name]
     return found
+
+
+def at(trust: AttackAssessment, epsilon: float) -> AttackAssessment:
+    """The judgement by diagnostics of one epsilon, and by those of all epsilons."""
+    these = tuple(d for d in trust.diagnostics if d.epsilon in (None, epsilon))
+    return replace(trust, diagnostics=these)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evaluator.attacks.reliability import AttackAssessment, Probes, assess_attack
-from evaluator.tests.attacks.reliability.attacked import Asked, Network, noise, pgd
+from evaluator.tests.attacks.reliability.attacked import Asked, Network, at, noise, pgd
 
 ASKED = Asked(steps=(50,))
 SMALL, LARGE = 0.003, 0.01
@@ -73,7 +73,7 @@ def test_a_linear_network_falls_where_its_margin_says_and_raises_nothing() -> No
         assert hit == {f"{i:04}" for i in torch.nonzero(falls).flatten().tolist()}
         assert 0 < len(hit) < len(IMAGES)
     assert failed(found) == set()
-    assert {d.name for d in found.at(LARGE).diagnostics if d.verdict == "undecided"} == {
+    assert {d.name for d in at(found, LARGE).diagnostics if d.verdict == "undecided"} == {
         "transfer_finds_more",
         "gradient_free_finds_more",
     }

@@ -12,6 +12,7 @@ from evaluator.attacks.reliability import CHECKS, AttackAssessment, Probes, asse
 from evaluator.tests.attacks.reliability.attacked import (
     STEPS,
     Asked,
+    at,
     attacked,
     attempt,
     probe,
@@ -41,7 +42,7 @@ class Attack:
 
     @property
     def trust(self) -> AttackAssessment:
-        return assess_attack(self.settings, self.tables, self.probes).at(LARGE)
+        return at(assess_attack(self.settings, self.tables, self.probes), LARGE)
 
     def with_table(self, table: pa.Table) -> "Attack":
         return replace(self, tables={SMALL: self.tables[SMALL], LARGE: table})

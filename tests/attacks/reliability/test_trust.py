@@ -69,11 +69,6 @@ def test_what_was_measured_comes_before_what_was_not() -> None:
     assert [d.value for d in late] == [0.0, None]
 
 
-def test_at_an_epsilon_stands_what_bears_on_it() -> None:
-    tables = {e: records(attacked(n)) for e, n in ((0.01, 200), (0.02, 300))}
-    assert {d.epsilon for d in assess_attack(Asked(), tables).at(0.02).diagnostics} == {0.02, None}
-
-
 def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
     asked = Asked(targeted=True, stop="target", step_size=2 / 255, relative_step=None)
     falling = {"loss": -np.minimum(np.arange(STEPS), 20.0), "target": 1, "changed_step": 1}

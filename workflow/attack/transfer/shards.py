@@ -1,9 +1,9 @@
 """Making a shard for all runs: its images are attacked once, or read if they were saved."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ....attacks.saved_images import SavedImages
 from ....attacks.transfer import hands_on
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ShardConsumer(Protocol):
-    """Consumer of the images of one shard, and a context manager."""
+    """Consumer of the images of one shard."""
 
     run: Run
     provenance: Provenance
@@ -38,10 +38,6 @@ class ShardConsumer(Protocol):
     def records(self, attack: "pa.RecordBatch") -> "pa.Table":
         """Records of the shard, from those of the attack; called once, at the end."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: Any) -> None: ...
-
 
 class ImageConsumer(Protocol):
     """Consumer of the images of all shards: a target model, or a folder."""
@@ -54,7 +50,7 @@ class ImageConsumer(Protocol):
     def data(self) -> RunData:
         """The photos of the run, compared with the available ones."""
 
-    def begin(self, shard: Shard) -> ShardConsumer:
+    def begin(self, shard: Shard) -> AbstractContextManager[ShardConsumer]:
         """Begin a shard."""
 
     def stop(self) -> None:

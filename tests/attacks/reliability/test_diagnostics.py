@@ -1,6 +1,6 @@
 import pytest
 
-from evaluator.attacks.reliability.shares import verdict_of
+from evaluator.attacks.reliability.diagnostics import verdict_of
 from evaluator.contracts import wilson_interval
 
 
