@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contracts import Provenance, Run, Shard
+from ...contracts import Run, Shard
 from ...records.reading import records_of_shard
-from ...records.shard_runner import Work
 from .cross_check import CrossCheck
 
 if TYPE_CHECKING:
@@ -55,22 +54,3 @@ def comparing(
     yield compare
     compare_finished()
     check.report()
-
-
-@contextmanager
-def cross_checked(
-    work: Work, check: CrossCheck | None, run: Run, shards: Sequence[Shard]
-) -> Iterator[Work]:
-    """Work of one run that is compared, shard by shard, before it is written.
-
-    Raises:
-        ParityError: If predictions and run contradict each other.
-    """
-    with comparing(check, [(run, shards)]) as compare:
-
-        def compared(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-            table, provenance = work(shard, advance)
-            compare(table, shard, [run])
-            return table, provenance
-
-        yield compared

@@ -1,7 +1,7 @@
 """Choices of a user that white-box and transferred attacks share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,8 @@ from ...errors import InputError
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.open_source import open_source
-from ..models.options import WeightsOptions
+from ..models.options import ModelOptions, WeightsOptions
+from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import Selection, places_of, select, skips_bad_files
 
 CPU_BATCH, CUDA_BATCH = 8, 64
@@ -72,8 +73,9 @@ class AttackOptions(WeightsOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackChoice:
-    """The ``AttackOptions`` that a user gives, except those of the weights."""
+    """The photos and the ``AttackOptions`` that a user gives, except those of the weights."""
 
+    places: Sequence[Path]
     protocol: str = "paper"
     epsilons: Sequence[float] | None = None
     steps: Sequence[int] | None = None
@@ -84,18 +86,26 @@ class AttackChoice:
     limit: int | None = None
     traced: int | None = None
     seed: int = 0
-    labels: str | Path | None = None
-    out: str | Path | None = None
+    labels: Path | None = None
+    out: Path | None = None
     device: str | None = None
     batch_size: int | None = None
     parity: bool = True
     on_error: str = "fail"
-    check_against: str | Path | None = None
+    check_against: Path | None = None
     verify_data: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size} is not possible; expected 1 or more.")
+        if self.subset is not None and self.subset not in SUBSETS:
+            raise InputError(f"Unknown subset {self.subset!r}. Expected {' or '.join(SUBSETS)}.")
+        skips_bad_files(self.on_error)  # refuses other words
+
+    @property
+    def skip_bad_images(self) -> bool:
+        """Whether to leave out images that cannot be read or decoded."""
+        return skips_bad_files(self.on_error)
 
     def settings(self, *, attack_wrong: bool | None = None) -> AttackSettings:
         """Settings of the attack, which its runs are bound to.
@@ -132,66 +142,8 @@ class AttackChoice:
             raise InputError("The list of epsilons is empty: give one or several, such as 8/255.")
         return epsilon_conditions(distinct)
 
-    def images(self, data: str | Path | Sequence[str | Path]) -> "ImageChoice":
-        """The images to attack.
-
-        Raises:
-            InputError: If the subset or the way to treat bad files is unknown.
-        """
-        return ImageChoice(
-            places_of(data),
-            labels=None if self.labels is None else Path(self.labels),
-            subset=self.subset,
-            limit=self.limit,
-            skip=skips_bad_files(self.on_error),
-        )
-
-    def weights_seed(self, weights: str) -> int:
-        """Seed of a model's weights; only random weights have one."""
-        return self.seed if weights == "random" else 0
-
-    def batch_on(self, device: Device) -> int:
-        """Images to attack at once on a device, unless the run sets it."""
-        return self.batch_size or (CPU_BATCH if device.name == "cpu" else CUDA_BATCH)
-
-
-def split_options(options: AttackOptions) -> tuple[AttackChoice, WeightsOptions]:
-    """Split options into those of the attack and those of the weights.
-
-    Raises:
-        InputError: If the batch size is below 1.
-        TypeError: If there is no such option.
-    """
-    choices: dict[str, Any] = {**options}
-    names = choices.keys() & WeightsOptions.__annotations__.keys()
-    weights = {name: choices.pop(name) for name in names}
-    return AttackChoice(**choices), cast(WeightsOptions, weights)
-
-
-@dataclass(frozen=True)
-class ImageChoice:
-    """Photos to attack.
-
-    Attributes:
-        places: Folders and tar files.
-        labels: File that lists the classes of images that are not in class folders.
-        subset: ``every-second`` of the sorted images; ``None`` for all.
-        limit: Number of images, evenly spaced; ``None`` for all.
-        skip: Whether to leave out images that cannot be read or decoded.
-    """
-
-    places: Sequence[Path]
-    labels: Path | None = None
-    subset: str | None = None
-    limit: int | None = None
-    skip: bool = False
-
-    def __post_init__(self) -> None:
-        if self.subset is not None and self.subset not in SUBSETS:
-            raise InputError(f"Unknown subset {self.subset!r}. Expected {' or '.join(SUBSETS)}.")
-
     def select(self, progress: Progress) -> tuple[Source, Selection]:
-        """The source, and the images chosen from it, in its only condition.
+        """The source of the photos, and those to attack, at each epsilon.
 
         Raises:
             InputError: If the data cannot be used.
@@ -202,7 +154,7 @@ class ImageChoice:
             progress=progress,
             layout=IMAGENET.tree,
             labels=self.labels,
-            damaged_ok=self.skip,
+            damaged_ok=self.skip_bad_images,
         )
         selection = select(
             IMAGENET,
@@ -211,6 +163,48 @@ class ImageChoice:
             limit=self.limit,
             progress=progress,
             every=1 if self.subset is None else SUBSETS[self.subset],
-            missing_ok=self.skip,
+            missing_ok=self.skip_bad_images,
         )
-        return source, selection
+        (items,) = selection.items.values()
+        return source, replace(selection, items=dict.fromkeys(self.conditions(), items))
+
+    def resolve(
+        self,
+        model: str,
+        weights: WeightsOptions,
+        progress: Progress,
+        *,
+        precision: str | None = None,
+        input_kind: str | None = None,
+    ) -> ResolvedModel:
+        """A model of the attack; only random weights have a seed.
+
+        Raises:
+            InputError: If the model is unknown, or options do not suit it.
+        """
+        options = ModelOptions(model, precision=precision, input_kind=input_kind, **weights)
+        seed = self.seed if options.weights == "random" else 0
+        return resolve_model(replace(options, seed=seed), progress)
+
+    def batch_on(self, device: Device) -> int:
+        """Images to attack at once on a device, unless the run sets it."""
+        return self.batch_size or (CPU_BATCH if device.name == "cpu" else CUDA_BATCH)
+
+
+def split_options(
+    data: str | Path | Sequence[str | Path], options: AttackOptions
+) -> tuple[AttackChoice, WeightsOptions]:
+    """Split options into those of the attack, with its photos, and those of the weights.
+
+    Raises:
+        InputError: If the batch size is below 1, or the subset or the way to treat bad files is
+            unknown.
+        TypeError: If there is no such option.
+    """
+    choices: dict[str, Any] = {**options}
+    names = choices.keys() & WeightsOptions.__annotations__.keys()
+    weights = {name: choices.pop(name) for name in names}
+    for name in ("labels", "out", "check_against"):
+        if choices.get(name) is not None:
+            choices[name] = Path(choices[name])
+    return AttackChoice(places=places_of(data), **choices), cast(WeightsOptions, weights)

@@ -161,8 +161,8 @@ def test_only_a_run_of_the_source_can_be_compared_with(
     victims = score(tree, tmp_path / "first", "first", weights=weights)
     wide = score(tree, tmp_path / "wide", "first", weights=weights, crop_px=48)
     for run, words in (
-        (victims, "Give a run of the source, flat, with the weights that are attacked."),
-        (wide, "Score the photos with the source, flat, as it is attacked."),
+        (victims, "Give a run of the attacked model, flat, with the same weights."),
+        (wide, "Score the photos with the attacked model, flat, with the same preprocessing."),
     ):
         with pytest.raises(InputError) as error:
             transfer(tree, weights, tmp_path / "runs", BOTH, check_against=run.folder)
