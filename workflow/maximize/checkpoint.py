@@ -120,9 +120,8 @@ def write_part(folder: Path, pair: Pair, row: Maximized, circumstances: Circumst
         OutputError: If it cannot be written.
     """
     archive = io.BytesIO()
-    columns = {field.name: getattr(row, field.name) for field in fields(row)}
     document = np.frombuffer(canonical_bytes(circumstances), np.uint8)
-    np.savez(archive, allow_pickle=False, circumstances=document, **columns)
+    np.savez(archive, allow_pickle=False, circumstances=document, **vars(row))
     atomic_write_bytes(folder / _name(pair), archive.getvalue())
 
 
