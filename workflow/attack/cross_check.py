@@ -1,7 +1,7 @@
 """Cross-check of PyTorch's clean predictions with an engine's run of the same photos.
 
 An attack classifies every photo in PyTorch before it is attacked. If a run of ``imagenet`` by an
-engine is given, both are compared photo by photo; ``cross_checked_shards.py`` applies this to every
+engine is given, both are compared photo by photo; ``shards.py`` applies this to every
 shard. Differences are reported with their margins. A contradiction, which engines within the bounds
 of parity cannot have, ends the work before anything of its shard is written. There are two kinds
 (derived in ``engine/cross_check_bounds.py``):

@@ -75,7 +75,6 @@ class PreparedAttack:
         model: Model to attack.
         network: Its network, for gradients.
         choice: Choices of the user.
-        settings: Settings of the attack.
         source: Source of the images.
         selection: Images to attack, at each epsilon.
         traced: Ids of the images that make all steps.
@@ -87,13 +86,17 @@ class PreparedAttack:
     model: ResolvedModel
     network: GradientNetwork
     choice: AttackChoice
-    settings: AttackSettings
     source: Source
     selection: Selection
     traced: frozenset[str]
     batch_limit: BatchLimit
     check: CrossCheck | None
     progress: Progress
+
+    @property
+    def settings(self) -> AttackSettings:
+        """Settings of the attack."""
+        return self.choice.settings
 
     @property
     def items(self) -> Sequence[Item]:
@@ -293,7 +296,7 @@ class ShardImages:
         return self._clock.provenance(shared, self._attack.batch_limit.size, self.sha256)
 
 
-def attacked_model(model: ResolvedModel, choice: AttackChoice) -> ScoredRun | None:
+def check_attacked(model: ResolvedModel, choice: AttackChoice) -> ScoredRun | None:
     """Check a model to attack; returns the run that it is compared with, ``None`` if not given.
 
     Raises:
@@ -308,7 +311,6 @@ def attacked_model(model: ResolvedModel, choice: AttackChoice) -> ScoredRun | No
 def prepare_attack(
     model: ResolvedModel,
     choice: AttackChoice,
-    settings: AttackSettings,
     against: ScoredRun | None,
     progress: Progress,
     *,
@@ -319,7 +321,6 @@ def prepare_attack(
     Args:
         model: Model to attack.
         choice: Choices of the user.
-        settings: Settings of the attack.
         against: Run of an engine that its clean predictions are compared with; ``None`` if not
             given.
         progress: Progress callback.
@@ -338,12 +339,11 @@ def prepare_attack(
     if against is not None:
         check = CrossCheck(against, network, model.spec, progress)
         check.check_photos(source, items)
-    ids = [item.id for item in items]
+    ids, settings = [item.id for item in items], choice.settings
     return PreparedAttack(
         model=model,
         network=network,
         choice=choice,
-        settings=settings,
         source=source,
         selection=selection,
         traced=frozenset(ids) if trace_all else traced_sample(ids, settings.traced, settings.seed),

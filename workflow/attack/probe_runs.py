@@ -49,7 +49,8 @@ def _make_probe(probe: Probe, attack: PreparedAttack, run: Run, pace: Pace | Non
         conditions = list(epsilon_conditions([1.0]))
     items = select_items(attack.items, settings.images)
     selection = replace(attack.selection, items=dict.fromkeys(conditions, items))
-    probing = replace(attack, settings=probe.attack, selection=selection, traced=frozenset())
+    choice = replace(attack.choice, settings=probe.attack)
+    probing = replace(attack, choice=choice, selection=selection, traced=frozenset())
     batch_size = run.manifest.batch_size
     opened = probing.checked(
         open_or_create_run(probe.folder, probe.key, attack.model, selection, pace, batch_size, None)

@@ -12,12 +12,11 @@ from ...records.run import MANIFEST, key_sha256
 from ..runs.complete import make_shards, note_skipped
 from ..runs.provenance import check_run_place, default_folder
 from ..runs.run_data import find_folder
-from .cross_checked_shards import comparing
-from .job import attacked_model, prepare_attack
-from .options import AttackOptions, split_options
+from .job import check_attacked, prepare_attack
+from .options import AttackOptions, read_options
 from .probe_plan import planned_probes, probe_settings
 from .probe_runs import make_probes
-from .shards import attack_work
+from .shards import attack_work, comparing
 
 
 def attack_whitebox(
@@ -50,13 +49,12 @@ def attack_whitebox(
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
-    choice, weights = split_options(data, options)
+    choice, weights = read_options(data, options)
     probe_choice = probe_settings(probe, probe_images, probe_queries)
-    settings, _ = choice.settings(), choice.conditions()
-    resolved = choice.resolve(model, weights, progress)
-    against = attacked_model(resolved, choice)
+    resolved = choice.resolve(model, progress, **weights)
+    against = check_attacked(resolved, choice)
     check_run_place(resolved, WHITEBOX.name, choice.out)
-    attack = prepare_attack(resolved, choice, settings, against, progress)
+    attack = prepare_attack(resolved, choice, against, progress)
     key = attack.key()
     default = default_folder(resolved, WHITEBOX.name, key_sha256(key)[:8])
     folder = choice.out or find_folder(default, attack.available, progress)

@@ -35,7 +35,7 @@ from evaluator.tests.planted_runs import (
 from evaluator.tests.second_attack import Images
 from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack.cross_check import CrossCheck, run_to_check_against
-from evaluator.workflow.attack.cross_checked_shards import comparing
+from evaluator.workflow.attack.shards import comparing
 from evaluator.workflow.models.gradient_model import GradientNetwork, gradient_network
 from evaluator.workflow.models.options import ModelOptions
 from evaluator.workflow.models.resolve import resolve_model

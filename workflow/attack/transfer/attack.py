@@ -27,13 +27,12 @@ from ....engine.torch_engine import exact_float32
 from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import check_run_folder
-from ...models.options import WeightsOptions
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, select_engine
 from ...runs.complete import note_skipped
 from ...runs.provenance import check_run_place
-from ..job import PreparedAttack, attacked_model, prepare_attack
-from ..options import AttackOptions, split_options
+from ..job import PreparedAttack, check_attacked, prepare_attack
+from ..options import AttackOptions, read_options
 from .adversarial_parity import AdversarialParity
 from .runs import open_targets
 from .shards import TransferJob
@@ -87,17 +86,15 @@ def attack_transfer(
         EngineError: If a loss, a gradient or a logit is not finite.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
-    choice, weights = split_options(data, options)
-    if choice.steps is None and choice.protocol == "paper":
-        choice = replace(choice, steps=PAPERS_STEPS)
-    settings, _ = choice.settings(attack_wrong=True), choice.conditions()
-    handed_image = cast(TransferredImage, image or OWN_IMAGE[settings.protocol])
-    check_transfer(settings, handed_image)
-    source_options: WeightsOptions = {"weights": source_weights, "crop_px": source_crop_px}
-    source_model = choice.resolve(source, source_options, progress)
-    against = attacked_model(source_model, choice)
+    if options.get("steps") is None and options.get("protocol", "paper") == "paper":
+        options["steps"] = PAPERS_STEPS
+    choice, weights = read_options(data, options, attack_wrong=True)
+    handed_image = cast(TransferredImage, image or OWN_IMAGE[choice.settings.protocol])
+    check_transfer(choice.settings, handed_image)
+    source_model = choice.resolve(source, progress, weights=source_weights, crop_px=source_crop_px)
+    against = check_attacked(source_model, choice)
     resolved = [
-        choice.resolve(name, weights, progress, precision=precision, input_kind="images")
+        choice.resolve(name, progress, precision=precision, input_kind="images", **weights)
         for name in ([models] if isinstance(models, str) else models)
     ]
     _check_models(source_model, resolved, progress)
@@ -109,7 +106,7 @@ def attack_transfer(
         check_run_folder(keep)
     try:
         attack = prepare_attack(
-            source_model, choice, settings, against, progress, trace_all=handed_image == "last"
+            source_model, choice, against, progress, trace_all=handed_image == "last"
         )
     except UnavailableError as error:
         raise type(error)(f"{error} (Of the source: --source-weights.)") from error

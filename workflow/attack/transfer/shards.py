@@ -13,8 +13,8 @@ from ....contracts import Provenance, Shard, TransferSource
 from ....errors import InputError, printable
 from ....records.shards import shard_path, write_shard
 from ...runs.complete import is_complete, make_shards
-from ..cross_checked_shards import Compare, comparing
 from ..job import PreparedAttack, ShardImages
+from ..shards import Compare, comparing
 from .runs import SavedRun, cut_of
 from .targets import OpenTarget, ShardOfTarget
 

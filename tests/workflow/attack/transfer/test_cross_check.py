@@ -69,7 +69,7 @@ def test_differences_are_told_once_however_many_models_classify(
             read.append(run.folder)
         return table
 
-    monkeypatch.setattr("evaluator.workflow.attack.cross_checked_shards.records_of_shard", noted)
+    monkeypatch.setattr("evaluator.workflow.attack.shards.records_of_shard", noted)
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 0.25 * room, 3: 0.9 * room}))
     told = NullProgress()
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
