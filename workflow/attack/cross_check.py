@@ -32,7 +32,7 @@ from ...records.reading import read_run
 from ...records.run import open_run
 from ...storage.documents import document_differences
 from ..models.gradient_model import GradientNetwork
-from ..models.parity_images import parity_images
+from ..models.parity_images import clean_photos
 from ..runs.available_images import AvailableImages
 from ..runs.resume_command import resume_command
 from ..runs.run_data import differing_image
@@ -286,32 +286,29 @@ class CrossCheck:
 
     @cached_property
     def _allowed(self) -> float:
-        return allowed_margin(self._tolerances, largest_signal(self._network, self._spec))
+        """The largest margin that the bounds of parity allow."""
+        import numpy as np
+        import torch
+
+        from ...attacks.pgd.gradients import logits_of
+
+        device = self._network.device.name
+        logits = [
+            logits_of(
+                self._network.network,
+                torch.from_numpy(images_from_pixels(pixels[None])).to(device),
+            )
+            for _, pixels in clean_photos(self._spec.preprocessing)
+        ]
+        signal = torch.cat(logits).cpu().numpy().astype(np.float64)
+        signal -= signal.mean(axis=0)
+        largest_signal = float(np.linalg.norm(signal, axis=1).max())
+        return allowed_margin(self._tolerances, largest_signal)
 
     def _report_rest(self) -> None:
         more = len(self._disagreements) - MOST_LINES
         if more > 0:
             self._progress.note(f"and {more:,} more")
-
-
-def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
-    """Largest signal ``|S|`` of this network among parity's clean photos."""
-    import numpy as np
-    import torch
-
-    from ...attacks.pgd.gradients import logits_of
-
-    photos = parity_images(spec)
-    logits = [
-        logits_of(
-            network.network,
-            torch.from_numpy(images_from_pixels(pixels[None])).to(network.device.name),
-        )
-        for pixels in photos.data[: photos.clean]
-    ]
-    signal = torch.cat(logits).cpu().numpy().astype(np.float64)
-    signal -= signal.mean(axis=0)
-    return float(np.linalg.norm(signal, axis=1).max())
 
 
 def _title(run: Run) -> str:

@@ -95,35 +95,30 @@ def planned_probes(folder: Path, key: RunKey, probes: Sequence[ProbeSettings]) -
         for settings in probes
     ]
     for probe in planned:
-        _refuse_other(probe)
+        check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
+        if not (probe.folder / MANIFEST).is_file():
+            continue
+        differences = list(document_differences(open_run(probe.folder).key, probe.key))
+        if differences:
+            place, probes_folder = printable(probe.folder), printable(probe.folder.parent)
+            raise RunMismatchError(
+                f"{place} is a probe of another identity: {'; '.join(differences)}. Use the "
+                f"options it was made with, or remove {probes_folder}."
+            )
     return planned
 
 
-def probe_key(attack: RunKey, settings: ProbeSettings) -> RunKey:
-    """Key of the run of a probe."""
-    assert attack.attack is not None
-    return replace(attack, attack=_attack(attack.attack, settings.name), probe=settings)
-
-
-def _refuse_other(probe: Probe) -> None:
-    check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
-    if not (probe.folder / MANIFEST).is_file():
-        return
-    differences = list(document_differences(open_run(probe.folder).key, probe.key))
-    if differences:
-        raise RunMismatchError(
-            f"{printable(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
-            f"Use the options it was made with, or remove {printable(probe.folder.parent)}."
-        )
-
-
-def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
-    """Settings of the attack that a probe makes, which needs no traced sample."""
-    if name == "twice-the-steps":
-        return replace(settings, steps=tuple(2 * count for count in settings.steps), traced=0)
-    if name == "unbounded":
-        return replace(settings, relative_epsilon=False, traced=0)
-    return settings
+def probe_key(attack: RunKey, probe: ProbeSettings) -> RunKey:
+    """Key of the run of a probe, with the settings of the attack that the probe makes."""
+    settings = attack.attack
+    assert settings is not None
+    # None of these attacks needs a traced sample.
+    if probe.name == "twice-the-steps":
+        steps = tuple(2 * count for count in settings.steps)
+        settings = replace(settings, steps=steps, traced=0)
+    elif probe.name == "unbounded":
+        settings = replace(settings, relative_epsilon=False, traced=0)
+    return replace(attack, attack=settings, probe=probe)
 
 
 def probe_text(settings: ProbeSettings) -> str:

@@ -223,8 +223,7 @@ def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocume
             "greatest p are given."
         )
     write_checkpoint(folder, key)
-    parts = _all_parts(job, folder, progress)
-    rows, provenances = zip(*parts, strict=True)
+    rows, provenances = zip(*_all_parts(job, folder, progress), strict=True)
     table = as_table(rows, len(job.starts), len(key.units))
     total = pair_count(len(job.starts), len(key.units))
     compared = partial(progress.advance, "compare", total=total, unit="pairs")

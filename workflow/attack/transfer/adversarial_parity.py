@@ -7,20 +7,13 @@ import numpy as np
 
 from ....attacks.pgd.attempts import CleanImage
 from ....attacks.protocols import attack_settings
-from ....contracts import (
-    AttackSettings,
-    Item,
-    ParityResult,
-    TransferSource,
-    images_from_pixels,
-)
+from ....contracts import AttackSettings, ParityResult, TransferSource, images_from_pixels
 from ....engine.parity import ParityImages
-from ....errors import ParityError, printable
-from ....evaluate.decode import photo_pixels
+from ....errors import ParityError
 from ....evaluate.generate.photos import sample_photos
-from ....evaluate.sources.listing import read_file
 from ....storage.documents import document_sha256
 from ...models.parity import compare_logits, stored_parity
+from ...models.parity_images import clean_photos
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, failure
 from ..job import PreparedAttack
@@ -93,15 +86,9 @@ class AdversarialParity:
     def _images(self) -> ParityImages:
         from ....attacks.pgd.pgd import run_pgd
 
-        preprocessing = self.attack.preprocessing
         photos = [
-            CleanImage(
-                Item(photo.id, photo.label, str(photo.path)),
-                images_from_pixels(
-                    photo_pixels(read_file(str(photo.path)), printable(photo.path), preprocessing)
-                ),
-            )
-            for photo in sample_photos()
+            CleanImage(item, images_from_pixels(pixels))
+            for item, pixels in clean_photos(self.attack.preprocessing)
         ]
         job = replace(
             self.attack.pgd_job(self.attack.selection.conditions[-1]),

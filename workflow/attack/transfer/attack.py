@@ -31,12 +31,11 @@ from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, select_engine
 from ...runs.complete import note_skipped
 from ...runs.provenance import check_run_place
-from ..job import PreparedAttack, check_attacked, prepare_attack
+from ..job import check_attacked, prepare_attack
 from ..options import AttackOptions, read_options
 from .adversarial_parity import AdversarialParity
-from .runs import open_targets
+from .runs import TransferTarget, open_targets, run_place
 from .shards import TransferJob
-from .targets import TransferTarget, run_place
 
 PAPERS_STEPS = (10,)
 
@@ -110,7 +109,14 @@ def attack_transfer(
         )
     except UnavailableError as error:
         raise type(error)(f"{error} (Of the source: --source-weights.)") from error
-    transfer_source = _source_of(attack, handed_image)
+    transfer_source = TransferSource(
+        model=source_model.spec.name,
+        weights=str(source_model.spec.weights),
+        weights_sha256=attack.network.verified.loaded.weights_sha256,
+        engine=attack.network.spec,
+        preprocessing=attack.preprocessing,
+        image=handed_image,
+    )
     engines = [
         _image_engine(
             select_engine(target, engine, choice.device, parity=choice.parity, progress=progress)
@@ -173,15 +179,3 @@ def _check_models(
                 f"{ours.resize_px} px, {ours.interpolation}; its own is {theirs.resize_px} px, "
                 f"{theirs.interpolation}. Its clean accuracy here is of those."
             )
-
-
-def _source_of(attack: PreparedAttack, image: TransferredImage) -> TransferSource:
-    spec = attack.model.spec
-    return TransferSource(
-        model=spec.name,
-        weights=str(spec.weights),
-        weights_sha256=attack.network.verified.loaded.weights_sha256,
-        engine=attack.network.spec,
-        preprocessing=attack.preprocessing,
-        image=image,
-    )

@@ -15,8 +15,7 @@ from ....records.shards import shard_path, write_shard
 from ...runs.complete import is_complete, make_shards
 from ..job import PreparedAttack, ShardImages
 from ..shards import Compare, comparing
-from .runs import SavedRun, cut_of
-from .targets import OpenTarget, ShardOfTarget
+from .runs import OpenTarget, SavedRun, ShardOfTarget, cut_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
