@@ -114,7 +114,11 @@ def prune_cache(
         OutputError: If an entry cannot be removed.
     """
     progress = progress or NullProgress()
-    selected = [_room(name) for name in (ROOMS if rooms is None else rooms)]
+    for name in rooms or ():
+        if name not in ROOMS:
+            expected = ", ".join(ROOMS)
+            raise InputError(f"The cache has no room {name!r}. Expected one of {expected}.")
+    selected = [ROOMS[name] for name in (ROOMS if rooms is None else rooms)]
     everything = rooms is not None and older_than_days is None
     removed = []
     for room in selected:
@@ -128,12 +132,6 @@ def prune_cache(
         for folder in (*(room.folder for room in selected), cache_folder(LOCKS)):
             _remove_unused_locks(folder)
     return tuple(removed)
-
-
-def _room(name: str) -> Room:
-    if name not in ROOMS:
-        raise InputError(f"The cache has no room {name!r}. Expected one of {', '.join(ROOMS)}.")
-    return ROOMS[name]
 
 
 def _entries(room: Room) -> Iterator[Entry]:

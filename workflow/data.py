@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from ..contracts import NullProgress, Progress
 from ..evaluate.generate.corruptions import write_corrupted
@@ -20,16 +21,28 @@ def sample_photos(folder: str | Path) -> int:
     return write_sample(Path(folder))
 
 
+class GenerationOptions(TypedDict, total=False):
+    """Keywords of functions that generate data.
+
+    Attributes:
+        seed: Seed of the random numbers, which differ by image and by what is made of it.
+        limit: Number of photos, evenly spaced; a folder made with another limit is refused.
+        workers: Number of processes; if not given, one for each core.
+    """
+
+    seed: int
+    limit: int | None
+    workers: int | None
+
+
 def corrupt_photos(
     source: str | Path,
     folder: str | Path,
     *,
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
-    seed: int = 0,
-    limit: int | None = None,
-    workers: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GenerationOptions],
 ) -> int:
     """Write corrupted photos in ImageNet-C's layout; reports mark them as generated.
 
@@ -38,10 +51,8 @@ def corrupt_photos(
         folder: Output folder; existing files are kept.
         corruptions: Corruptions to make.
         severities: Severities to make.
-        seed: Seed of the random numbers, which differ by image, corruption and severity.
-        limit: Number of photos, evenly spaced; a folder made with another limit is refused.
-        workers: Number of processes; if not given, one for each core.
         progress: Progress callback.
+        options: Seed, limit and workers; see ``GenerationOptions``.
 
     Returns:
         The number of requested files.
@@ -51,10 +62,8 @@ def corrupt_photos(
         Path(folder),
         corruptions=corruptions,
         severities=severities,
-        seed=seed,
-        limit=limit,
-        workers=workers,
         progress=progress or NullProgress(),
+        **options,
     )
 
 
@@ -63,10 +72,8 @@ def perturb_photos(
     folder: str | Path,
     *,
     perturbations: Sequence[str] = tuple(PERTURBATIONS),
-    seed: int = 0,
-    limit: int | None = None,
-    workers: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[GenerationOptions],
 ) -> int:
     """Write perturbed videos in ImageNet-P's layout; reports mark them as generated.
 
@@ -74,20 +81,13 @@ def perturb_photos(
         source: Clean photos in class folders.
         folder: Output folder; existing files are kept.
         perturbations: Perturbations to make.
-        seed: Seed of the random numbers, which differ by image and perturbation.
-        limit: Number of photos, evenly spaced; a folder made with another limit is refused.
-        workers: Number of processes; if not given, one for each core.
         progress: Progress callback.
+        options: Seed, limit and workers; see ``GenerationOptions``.
 
     Returns:
         The number of requested files.
     """
+    progress = progress or NullProgress()
     return write_perturbed(
-        Path(source),
-        Path(folder),
-        perturbations=perturbations,
-        seed=seed,
-        limit=limit,
-        workers=workers,
-        progress=progress or NullProgress(),
+        Path(source), Path(folder), perturbations=perturbations, progress=progress, **options
     )

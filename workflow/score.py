@@ -1,6 +1,7 @@
 """Scoring a model on a benchmark."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,7 +11,6 @@ from ..evaluate.benchmarks.table import find_benchmark
 from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.run import MANIFEST, open_run
-from ..records.shard_runner import Work
 from ..system.batch_limit import BatchLimit
 from .models.options import GraphOptions, ModelOptions
 from .models.resolve import resolve_model
@@ -86,9 +86,9 @@ def score(
     skip, places = skips_bad_files(on_error), places_of(data)
     labels, out = (None if path is None else Path(path) for path in (labels, out))
     definition = find_benchmark(benchmark)
-    subject = resolve_model(ModelOptions(model, **options), progress)
-    check_crop(subject.spec, definition)
-    check_run_place(subject, definition.name, out)
+    resolved = resolve_model(ModelOptions(model, **options), progress)
+    check_crop(resolved.spec, definition)
+    check_run_place(resolved, definition.name, out)
     source = open_source(
         places,
         definition.conditions,
@@ -101,24 +101,24 @@ def score(
     selection = select(definition, source, values, limit=limit, progress=progress, missing_ok=skip)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
-    verified = select_engine(subject, engine, device, parity=parity, progress=progress)
+    verified = select_engine(resolved, engine, device, parity=parity, progress=progress)
     key = RunKey(
         benchmark=definition.name,
         protocol=definition.protocol,
         weights_sha256=verified.loaded.weights_sha256,
         engine=verified.loaded.spec,
-        preprocessing=subject.spec.preprocessing,
+        preprocessing=resolved.spec.preprocessing,
         ids_sha256=selection.ids_sha256,
         generated=source.generated,
         limit=limit,
     )
     images = AvailableImages(
-        definition, source, selection.items, subject.spec.preprocessing, places
+        definition, source, selection.items, resolved.spec.preprocessing, places
     )
-    folder = out or find_folder(subject, key, images, progress)
+    folder = out or find_folder(resolved, key, images, progress)
     with verified.loaded.open() as opened, decoder_pool(opened) as decoders:
         run = open_or_create_scored_run(
-            folder, key, subject, selection, verified, opened, batch_size
+            folder, key, resolved, selection, verified, opened, batch_size
         )
         run_data = RunData(run, images, progress, conditions=selection.conditions)
         run_data.check(every_file=verify_data)
@@ -127,7 +127,7 @@ def score(
             engine=opened,
             source=source,
             items=selection.items,
-            preprocessing=subject.spec.preprocessing,
+            preprocessing=resolved.spec.preprocessing,
             batch_size=run.manifest.batch_size,
             decoders=decoders,
             skip_bad_images=skip,
@@ -135,7 +135,7 @@ def score(
             note=progress.note,
         )
         progress.note(
-            f"Scoring {subject.spec.name}: {selection.text(definition)}, into {printable(folder)}."
+            f"Scoring {resolved.spec.name}: {selection.text(definition)}, into {printable(folder)}."
         )
         provenance = circumstances(verified, places, labels, job.batch_size)
         _complete(run, selection, job, provenance, run_data, progress)
@@ -156,7 +156,7 @@ def _complete(
         make_shards(
             run,
             shards,
-            _work(job, provenance),
+            partial(_make_shard, job, provenance),
             [run_data],
             progress,
             workers=job.engine.callers,
@@ -169,12 +169,10 @@ def _complete(
     note_skipped(run, shards, progress, noun)
 
 
-def _work(job: ScoringJob, provenance: Provenance) -> Work:
-    """Function that makes one shard: its records and their provenance."""
-
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
-        clock = ShardClock()
-        table, data_sha256 = score_shard(job, shard, advance)
-        return table, clock.provenance(provenance, job.limit.size, data_sha256)
-
-    return work
+def _make_shard(
+    job: ScoringJob, provenance: Provenance, shard: Shard, advance: Callable[[int], None]
+) -> "tuple[pa.Table, Provenance]":
+    """Make one shard: its records and their provenance."""
+    clock = ShardClock()
+    table, data_sha256 = score_shard(job, shard, advance)
+    return table, clock.provenance(provenance, job.limit.size, data_sha256)

@@ -1,7 +1,7 @@
 """Cross-check of PyTorch's clean predictions with an engine's run of the same photos.
 
 An attack classifies every photo in PyTorch before it is attacked. If a run of ``imagenet`` by an
-engine is given, both are compared photo by photo; ``cross_checked_shards.py`` applies this to every
+engine is given, both are compared photo by photo; ``shards.py`` applies this to every
 shard. Differences are reported with their margins. A contradiction, which engines within the bounds
 of parity cannot have, ends the work before anything of its shard is written. There are two kinds
 (derived in ``engine/cross_check_bounds.py``):
@@ -14,14 +14,14 @@ of parity cannot have, ends the work before anything of its shard is written. Th
   the engine leaves to chance. A run without a parity result has none, and is held to the first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...contracts import Item, ModelSpec, Progress, Provenance, Run, Source, images_from_pixels
+from ...contracts import Item, ModelSpec, Progress, Run, Source, images_from_pixels
 from ...engine.cross_check_bounds import allowed_margin, too_many
 from ...engine.tolerances import tolerance_of
 from ...errors import InputError, ParityError, printable
@@ -32,7 +32,7 @@ from ...records.reading import read_run
 from ...records.run import open_run
 from ...storage.documents import document_differences
 from ..models.gradient_model import GradientNetwork
-from ..models.parity_images import parity_images
+from ..models.parity_images import clean_photos
 from ..runs.available_images import AvailableImages
 from ..runs.run_data import differing_image
 from ..runs.scored_run import ScoredRun, resume_command
@@ -69,19 +69,26 @@ class Disagreement:
         """The margin in words."""
         return f"{'more than ' if self.at_least else ''}{self.margin:.2g}"
 
+    def text(self, engine: str) -> str:
+        """The difference from an engine's run, in words."""
+        label = "" if self.label is None else f" (label class {self.label})"
+        return (
+            f"{printable(self.id)}: PyTorch predicts class {self.clean}, {engine} class "
+            f"{self.engine}, margin {self.size}{label}"
+        )
 
-def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "model") -> ScoredRun:
+
+def run_to_check_against(path: Path, spec: ModelSpec) -> ScoredRun:
     """Open an engine's run of the photos, to compare a model's clean predictions with it.
 
     Args:
         path: Folder of the run.
         spec: The attacked model.
-        role: Name of the model in messages.
 
     Raises:
         InputError: If it is not a run of imagenet, is unfinished, or has other preprocessing.
     """
-    run = open_run(Path(path))
+    run = open_run(path)
     if run.key.benchmark != IMAGENET.name:
         raise InputError(
             f"{_title(run)} is one of {run.key.benchmark}, but a run of imagenet is needed. Make "
@@ -91,7 +98,7 @@ def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "mode
     if differences:
         raise InputError(
             f"{_title(run)} has other preprocessing: {'; '.join(differences)}. Score the photos "
-            f"with the {role}, {spec.name}, as it is attacked."
+            f"with the attacked model, {spec.name}, with the same preprocessing."
         )
     scored = ScoredRun(run, IMAGENET, read_run(run, IMAGENET.conditions))
     if scored.missing:
@@ -108,81 +115,79 @@ def run_to_check_against(path: str | Path, spec: ModelSpec, *, role: str = "mode
 
 
 class CrossCheck:
-    """Compares a model's clean predictions in PyTorch with an engine's run of the same photos."""
+    """Compares a model's clean predictions in PyTorch with an engine's run of the same photos.
+
+    Args:
+        against: Run from ``run_to_check_against``.
+        network: Network of the attacked model.
+        spec: The attacked model.
+        progress: Progress callback.
+
+    Raises:
+        InputError: If the run has other weights.
+    """
 
     def __init__(
-        self,
-        against: ScoredRun,
-        network: GradientNetwork,
-        spec: ModelSpec,
-        progress: Progress,
+        self, against: ScoredRun, network: GradientNetwork, spec: ModelSpec, progress: Progress
     ) -> None:
-        self._network, self._spec, self._progress = network, spec, progress
-        self._folder = against.run.folder
-        engine = against.run.key.engine
-        self._engine = engine.backend
-        if engine.precision != "fp32":
-            self._engine += f" {engine.precision}"
-        self._tolerances = [tolerance_of(engine)]
+        self._run, self._network, self._spec = against.run, network, spec
+        self._progress, self._folder = progress, printable(against.run.folder)
+        key, weights_sha256 = against.run.key, network.verified.loaded.weights_sha256
+        if key.weights_sha256 != weights_sha256:
+            raise InputError(
+                f"{_title(self._run)} has other weights: {key.weights_sha256[:12]}..., not "
+                f"{weights_sha256[:12]}... Give a run of the attacked model, {spec.name}, with "
+                "the same weights."
+            )
+        self._engine = key.engine.backend
+        if key.engine.precision != "fp32":
+            self._engine += f" {key.engine.precision}"
+        self._tolerances = [tolerance_of(key.engine)]
         if network.verified.status != "reference":
             self._tolerances.append(tolerance_of(network.spec))
-        self._agreement = _agreement(against.records.provenance)
-        clean = against.clean
-        assert clean is not None
-        self._records = clean.combine_chunks()
+        parities = [provenance.parity for provenance in against.records.provenance]
+        measured = [parity.agreement_low for parity in parities if parity is not None]
+        self._agreement = min(measured, default=None)
+        assert against.clean is not None
+        self._records = against.clean.combine_chunks()
         self._lock = Lock()
         self._compared: set[str] = set()
         self._skipped: set[str] = set()
         self._disagreements: dict[str, Disagreement] = {}
 
-    @classmethod
-    def of(
-        cls,
-        against: ScoredRun,
-        network: GradientNetwork,
-        spec: ModelSpec,
-        *,
-        items: Sequence[Item],
-        generated: Mapping[str, Any] | None,
-        progress: Progress,
-        role: str = "model",
-    ) -> "CrossCheck":
-        """A comparison of a network's predictions with those of a run.
+    def check_photos(self, source: Source, items: Sequence[Item]) -> None:
+        """Check that the run is of the photos that are attacked.
 
         Args:
-            against: Run from ``run_to_check_against``.
-            network: Network of the attacked model.
-            spec: The attacked model.
-            items: Photos to compare.
-            generated: How the photos were generated; ``None`` if they were not.
-            progress: Progress callback.
-            role: Name of the model in messages.
+            source: Source of the photos, which may have others as well.
+            items: Photos that are attacked.
 
         Raises:
-            InputError: If the run has other weights, has other photos, or lacks one.
+            InputError: If the run has other photos, or lacks one.
         """
-        run = against.run
-        weights_sha256 = network.verified.loaded.weights_sha256
-        if run.key.weights_sha256 != weights_sha256:
-            raise InputError(
-                f"{_title(run)} has other weights: {run.key.weights_sha256[:12]}..., not "
-                f"{weights_sha256[:12]}... Give a run of the {role}, {spec.name}, with the "
-                "weights that are attacked."
-            )
-        if run.key.generated != generated:
+        run = self._run
+        if run.key.generated != source.generated:
             raise InputError(
                 f"{_title(run)} has other photos under the same names: their generated.json files "
                 "differ. Score the photos that are attacked."
             )
-        check = cls(against, network, spec, progress)
-        scored = set(check._records["id"].to_pylist())
+        scored = set(self._records["id"].to_pylist())
         missing = [item.id for item in items if item.id not in scored]
         if missing:
             raise InputError(
                 f"{_title(run)} lacks {len(missing):,} of the {len(items):,} images that are "
                 f"attacked, first {printable(missing[0])}. Score all of them."
             )
-        return check
+        # All photos: the run may have others than the attacked ones.
+        photos = {condition: source.items(condition) for condition in IMAGENET.conditions}
+        available = AvailableImages(IMAGENET, source, photos, self._spec.preprocessing)
+        if (difference := differing_image(run, available)) is not None:
+            raise InputError(f"{difference}. Score the photos that are attacked.")
+        if conditions_without_fingerprint(run):
+            self._progress.note(
+                f"{_title(run)} was scored by an older version, which did not record the content "
+                "of its photos, so it cannot be compared with that of the attacked photos."
+            )
 
     def compare(self, table: "pa.Table", *, kept_in: Path | None = None) -> None:
         """Compare predictions, and report new differences.
@@ -197,12 +202,11 @@ class CrossCheck:
         """
         with self._lock:
             differences = self._differences(table)
-            new = [
-                difference for difference in differences if difference.id not in self._disagreements
-            ]
-            for difference in new[: max(0, MOST_LINES - len(self._disagreements))]:
-                self._progress.note(self._line(difference))
-            self._disagreements.update((difference.id, difference) for difference in new)
+            for difference in differences:
+                if difference.id not in self._disagreements:
+                    if len(self._disagreements) < MOST_LINES:
+                        self._progress.note(difference.text(self._engine))
+                    self._disagreements[difference.id] = difference
             if contradiction := self._contradiction(differences):
                 self._report_rest()
                 raise ParityError(self._error_text(contradiction, kept_in))
@@ -211,7 +215,7 @@ class CrossCheck:
         """Report how many predictions were compared, and how many differ."""
         self._report_rest()
         n, differ = len(self._compared), len(self._disagreements)
-        text = f"{n:,} clean predictions compared with {printable(self._folder)}: {differ:,} differ"
+        text = f"{n:,} clean predictions compared with {self._folder}: {differ:,} differ"
         if self._disagreements:
             largest = max(self._disagreements.values(), key=lambda difference: difference.margin)
             text += (
@@ -274,105 +278,36 @@ class CrossCheck:
         if kept_in is not None:
             consequence = f"the records in {printable(kept_in)} are not confirmed"
         return (
-            f"PyTorch and {printable(self._folder)} contradict each other: {contradiction}. One of "
+            f"PyTorch and {self._folder} contradict each other: {contradiction}. One of "
             f"them has other photos, weights or classes than recorded, so {consequence}. Measure "
             "the engine with `evaluator parity`, and score the photos again into another --out."
         )
 
     @cached_property
     def _allowed(self) -> float:
-        return allowed_margin(self._tolerances, largest_signal(self._network, self._spec))
+        """The largest margin that the bounds of parity allow."""
+        import numpy as np
+        import torch
 
-    def _line(self, difference: Disagreement) -> str:
-        label = "" if difference.label is None else f" (label class {difference.label})"
-        return (
-            f"{printable(difference.id)}: PyTorch predicts class {difference.clean}, "
-            f"{self._engine} class {difference.engine}, margin {difference.size}{label}"
-        )
+        from ...attacks.pgd.gradients import logits_of
+
+        device = self._network.device.name
+        logits = [
+            logits_of(
+                self._network.network,
+                torch.from_numpy(images_from_pixels(pixels[None])).to(device),
+            )
+            for _, pixels in clean_photos(self._spec.preprocessing)
+        ]
+        signal = torch.cat(logits).cpu().numpy().astype(np.float64)
+        signal -= signal.mean(axis=0)
+        largest_signal = float(np.linalg.norm(signal, axis=1).max())
+        return allowed_margin(self._tolerances, largest_signal)
 
     def _report_rest(self) -> None:
         more = len(self._disagreements) - MOST_LINES
         if more > 0:
             self._progress.note(f"and {more:,} more")
-
-
-def cross_check(
-    against: ScoredRun | None,
-    network: GradientNetwork,
-    spec: ModelSpec,
-    source: Source,
-    items: Sequence[Item],
-    progress: Progress,
-    *,
-    role: str = "model",
-) -> CrossCheck | None:
-    """The comparison of an attack with a run; ``None`` if no run is given.
-
-    Args:
-        against: Run from ``run_to_check_against``.
-        network: Network that is attacked.
-        spec: Model that is attacked.
-        source: Source of the photos.
-        items: Photos that are attacked.
-        progress: Progress callback.
-        role: Name of the model in messages.
-
-    Raises:
-        InputError: If the run has other weights, has other photos, or lacks one.
-    """
-    if against is None:
-        return None
-    check = CrossCheck.of(
-        against,
-        network,
-        spec,
-        items=items,
-        generated=source.generated,
-        progress=progress,
-        role=role,
-    )
-    (condition,) = IMAGENET.conditions
-    # All photos: the run may have others than the attacked ones.
-    all_items = {condition: source.items(condition)}
-    photos = AvailableImages(IMAGENET, source, all_items, spec.preprocessing)
-    if (difference := differing_image(against.run, photos)) is not None:
-        raise InputError(f"{difference}. Score the photos that are attacked.")
-    if conditions_without_fingerprint(against.run):
-        progress.note(
-            f"{_title(against.run)} was scored by an older version, which did not record the "
-            "content of its photos, so it cannot be compared with that of the attacked photos."
-        )
-    return check
-
-
-def largest_signal(network: GradientNetwork, spec: ModelSpec) -> float:
-    """Largest signal ``|S|`` of this network among parity's clean photos."""
-    import numpy as np
-    import torch
-
-    from ...attacks.pgd.gradients import logits_of
-
-    photos = parity_images(spec)
-    logits = [
-        logits_of(
-            network.network,
-            torch.from_numpy(images_from_pixels(pixels[None])).to(network.device.name),
-        )
-        for pixels in photos.data[: photos.clean]
-    ]
-    signal = torch.cat(logits).cpu().numpy().astype(np.float64)
-    signal -= signal.mean(axis=0)
-    return float(np.linalg.norm(signal, axis=1).max())
-
-
-def _agreement(provenances: Sequence[Provenance]) -> float | None:
-    """Lower end of the agreement that parity measured, the lowest of all shards."""
-    measured = [
-        provenance.parity.agreement_low
-        for provenance in provenances
-        if provenance.parity is not None
-    ]
-    return min(measured, default=None)
 
 
 def _title(run: Run) -> str:

@@ -1,9 +1,11 @@
-"""Preparing an attack: its model, images and settings, and its speed on this machine."""
+"""Preparing an attack: its model, images and settings, its runs, and its speed on this machine."""
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...attacks.randomness import traced_sample
@@ -14,28 +16,33 @@ from ...contracts import (
     Preprocessing,
     Progress,
     Provenance,
+    Run,
     RunKey,
+    Shard,
     Source,
     epsilon_text,
     images_from_pixels,
     protocol_name,
 )
-from ...errors import EngineMemoryError, ImageError, UnavailableError, UnreadError, printable
+from ...errors import EngineMemoryError, ImageError, UnreadError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import WHITEBOX
+from ...evaluate.scoring import refuse_nothing_read
 from ...evaluate.sources.digests import digest_entry
 from ...evaluate.sources.items import select_items
 from ...records.shards import Pace
 from ...system.batch_limit import BatchLimit
 from ..models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
-from ..models.options import ModelOptions
-from ..models.resolve import ResolvedModel, resolve_model
+from ..models.resolve import ResolvedModel
 from ..runs.available_images import AvailableImages
-from ..runs.provenance import circumstances
+from ..runs.complete import selected_shards
+from ..runs.provenance import ShardClock, circumstances
+from ..runs.run_data import RunData
 from ..runs.scored_run import ScoredRun
 from ..runs.selection import Selection
-from .cross_check import CrossCheck, cross_check, run_to_check_against
-from .options import AttackChoice, ImageChoice
+from ..runs.start import open_or_create_run
+from .cross_check import CrossCheck, run_to_check_against
+from .options import AttackChoice
 
 if TYPE_CHECKING:
     from ...attacks.pgd.attempts import CleanImage
@@ -46,144 +53,262 @@ SAMPLE = 32
 
 
 @dataclass(frozen=True)
-class AttackedModel:
-    """The model to attack.
+class AttackRun:
+    """A run of an attack.
 
     Attributes:
-        subject: The model.
-        against: Run of an engine that its clean predictions are compared with; ``None`` if not
-            given.
-        role: Name of the model in messages: ``model``, or ``source`` of a transferred attack.
+        run: The run.
+        shards: All its shards of the selected images and epsilons.
+        data: Its photos, compared with the available ones.
     """
 
-    subject: ResolvedModel
-    against: ScoredRun | None
-    role: str
-
-    def network(self, choice: AttackChoice, progress: Progress) -> GradientNetwork:
-        """The network, before anything is exported, so that missing weights are reported early.
-
-        Raises:
-            UnavailableError: If the weights or the device are not available.
-        """
-        try:
-            return gradient_network(
-                self.subject, choice.device, parity=choice.parity, progress=progress
-            )
-        except UnavailableError as error:
-            if self.role == "source":
-                raise type(error)(f"{error} (Of the source: --source-weights.)") from error
-            raise
-
-
-@dataclass(frozen=True)
-class AttackedData:
-    """Inputs of an attack that all its shards share.
-
-    Attributes:
-        network: Network to attack.
-        settings: Settings of the attack.
-        preprocessing: Preprocessing of the model.
-        source: Source of the images.
-        items: Images to attack.
-        room: Batch size, which gets smaller when the device is out of memory.
-        note: Callback that is given a sentence to print.
-        traced: Ids of the images that make all steps.
-        skip_bad_images: Whether to skip images that cannot be read or decoded.
-    """
-
-    network: GradientNetwork
-    settings: AttackSettings
-    preprocessing: Preprocessing
-    source: Source
-    items: Sequence[Item]
-    room: BatchLimit
-    note: Callable[[str], None]
-    traced: frozenset[str]
-    skip_bad_images: bool
+    run: Run
+    shards: Sequence[Shard]
+    data: RunData
 
 
 @dataclass(frozen=True)
 class PreparedAttack:
-    """An attack that is ready to run.
+    """An attack that is ready to run, with what all its shards share.
 
     Attributes:
-        subject: The attacked model.
+        model: Model to attack.
+        network: Its network, for gradients.
         choice: Choices of the user.
-        images: Choice of images by the user.
-        job: Network, settings and images.
-        selection: The images at each epsilon.
-        available: The images, for comparison with those that runs were made from.
+        source: Source of the images.
+        selection: Images to attack, at each epsilon.
+        traced: Ids of the images that make all steps.
+        batch_limit: Batch size, which gets smaller when the device is out of memory.
         check: Comparison with an engine's run; ``None`` if none was given.
+        progress: Progress callback.
     """
 
-    subject: ResolvedModel
+    model: ResolvedModel
+    network: GradientNetwork
     choice: AttackChoice
-    images: ImageChoice
-    job: AttackedData
+    source: Source
     selection: Selection
-    available: AvailableImages
+    traced: frozenset[str]
+    batch_limit: BatchLimit
     check: CrossCheck | None
+    progress: Progress
+
+    @property
+    def settings(self) -> AttackSettings:
+        """Settings of the attack."""
+        return self.choice.settings
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The images, which are the same at each epsilon."""
+        return self.selection.items[self.selection.conditions[0]]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of the attacked model."""
+        return self.model.spec.preprocessing
+
+    @cached_property
+    def available(self) -> AvailableImages:
+        """The images, for comparison with those that runs were made from."""
+        items, places = self.selection.items, self.choice.places
+        return AvailableImages(IMAGENET, self.source, items, self.preprocessing, places)
+
+    @property
+    def size_text(self) -> str:
+        """Number of images and epsilons, for notes."""
+        conditions = self.selection.conditions
+        epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in conditions)
+        return f"{self.selection.count:,} images at epsilon {epsilons}"
 
     def key(self) -> RunKey:
         """Key of the run of this attack on the model itself."""
-        job, images = self.job, self.images
         return RunKey(
             benchmark=WHITEBOX.name,
-            protocol=protocol_name("whitebox", job.settings.protocol),
-            weights_sha256=job.network.verified.loaded.weights_sha256,
-            engine=job.network.spec,
-            preprocessing=job.preprocessing,
+            protocol=protocol_name("whitebox", self.settings.protocol),
+            weights_sha256=self.network.verified.loaded.weights_sha256,
+            engine=self.network.spec,
+            preprocessing=self.preprocessing,
             ids_sha256=self.selection.ids_sha256,
-            generated=job.source.generated,
-            limit=images.limit,
-            seed=job.settings.seed,
-            subset=images.subset,
-            attack=job.settings,
+            generated=self.source.generated,
+            limit=self.choice.limit,
+            seed=self.settings.seed,
+            subset=self.choice.subset,
+            attack=self.settings,
         )
 
     def provenance(self, batch_size: int) -> Provenance:
         """Fields that the provenances of all shards of the attack share."""
-        images = self.images
-        return circumstances(self.job.network.verified, images.places, images.labels, batch_size)
+        choice = self.choice
+        return circumstances(self.network.verified, choice.places, choice.labels, batch_size)
+
+    def open_run(
+        self,
+        folder: Path,
+        key: RunKey,
+        model: ResolvedModel,
+        pace: Pace | None,
+        *,
+        like: Run | None = None,
+        option: str = "--out",
+    ) -> AttackRun:
+        """Begin or continue a run.
+
+        Args:
+            folder: Folder of the run.
+            key: Key of the run.
+            model: Model of the run.
+            pace: How fast images are processed here; ``None`` if the run or ``like`` exists.
+            like: Run whose shard and batch size a new one gets; ``None`` if there is none.
+            option: Option that sets the folder, for messages.
+
+        Raises:
+            InputError: If the batch size differs from the run's.
+            RunMismatchError: If the folder holds a run of another identity, or of other images.
+        """
+        batch, chosen_batch = self.choice.batch_on(self.network.device), self.choice.batch_size
+        run = open_or_create_run(
+            folder, key, model, self.selection, pace, batch, chosen_batch, like=like
+        )
+        return self.checked(run, option=option)
+
+    def checked(self, run: Run, *, option: str = "--out") -> AttackRun:
+        """A run, after a check that its finished shards are of the available images.
+
+        Raises:
+            RunMismatchError: If the run is of other images.
+            InputError: If a finished shard is damaged.
+        """
+        conditions = self.selection.conditions
+        data = RunData(run, self.available, self.progress, conditions=conditions, option=option)
+        data.check(every_file=self.choice.verify_data)
+        return AttackRun(run, selected_shards(run, self.selection), data)
+
+    def pace(self) -> Pace:
+        """Speed of attacking images on this machine; warns if nearly all are misclassified."""
+        sample = select_items(self.items, min(SAMPLE, len(self.items)))
+        images = list(ShardImages(self, sample))
+        correct, done, seconds, size = 0, 0, 0.0, self.batch_limit.size
+        while done < len(images):
+            batch = images[done : done + size]
+            start = time.monotonic()
+            try:
+                correct += self._count_correct(batch)
+            except EngineMemoryError:
+                if len(batch) == 1:
+                    raise
+                size = (len(batch) + 1) // 2
+                continue
+            seconds += time.monotonic() - start
+            done += len(batch)
+        if correct <= len(sample) // 20:
+            self.progress.note(
+                f"warning: {correct} of {len(sample)} images are right without an attack. An "
+                "attack says nothing about images that are wrong anyway: check the model, its "
+                "weights and its preprocessing with `evaluator score` first."
+            )
+        steps = self.settings.steps[-1] * self.settings.attempts
+        return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
+
+    def _count_correct(self, images: "Sequence[CleanImage]") -> int:
+        """Count the images that are classified rightly, at the cost of one step each."""
+        import torch
+
+        from ...attacks.pgd.gradients import gradients_of
+
+        device = self.network.device.name
+        batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
+        labels = torch.tensor([image.label for image in images], device=device)
+        losses = [self.settings.losses[0]] * len(images)
+        result = gradients_of(self.network.network, batch, losses, labels)
+        return int((result.logits.argmax(1) == labels).sum())
+
+    def pgd_job(self, condition: Condition) -> "AttackJob":
+        """The attack by projected gradient descent under a condition, which is an epsilon."""
+        from ...attacks.pgd.pgd import AttackJob
+
+        return AttackJob(
+            network=self.network.network,
+            settings=self.settings,
+            epsilon=float(condition["epsilon"]),
+            room=self.batch_limit,
+            note=self.progress.note,
+            device=self.network.device.name,
+            traced=self.traced,
+        )
 
 
-@dataclass
-class ReadImages:
-    """Record of the images that were read for a shard.
+class ShardImages:
+    """Images of a shard as the model sees them, each read when it is needed.
 
     Attributes:
-        digest: SHA-256 over (id, bytes).
+        items: The images of the shard.
         skipped: Images that could not be read or decoded, each with the reason.
-        unread: Number of skipped images whose bytes could not be read.
     """
 
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    skipped: list[tuple[Item, str]] = field(default_factory=list)
-    unread: int = 0
+    def __init__(self, attack: PreparedAttack, items: Sequence[Item]) -> None:
+        self.items, self._attack = items, attack
+        self.skipped: list[tuple[Item, str]] = []
+        self._unread, self._digest, self._clock = 0, hashlib.sha256(), ShardClock()
+
+    def __iter__(self) -> Iterator["CleanImage"]:
+        import numpy as np
+
+        from ...attacks.pgd.attempts import CleanImage
+
+        attack, side = self._attack, self._attack.preprocessing.crop_px
+        for item in self.items:
+            digest, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
+            try:
+                data = attack.source.read(item)
+                digest.update(data)
+                IMAGENET.decode(data, item, attack.preprocessing, [pixels])
+            except ImageError as error:
+                if not attack.choice.skip_bad_images:
+                    advice = "To go on without such images, add --on-error skip."
+                    raise ImageError(f"{error} {advice}") from error
+                self.skipped.append((item, printable(str(error))))
+                self._unread += isinstance(error, UnreadError)
+                continue
+            finally:
+                self._digest.update(digest_entry(item, digest))
+            yield CleanImage(item, images_from_pixels(pixels))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the id and bytes of each image that was read."""
+        return self._digest.hexdigest()
+
+    def finish(self, advance: Callable[[int], None]) -> None:
+        """Count the skipped images as done.
+
+        Raises:
+            InputError: If none of several images can be read.
+        """
+        advance(len(self.skipped))
+        refuse_nothing_read(self.items, self.skipped, self._unread, "image")
+
+    def provenance(self, shared: Provenance) -> Provenance:
+        """The provenance of the shard, which has just been finished."""
+        return self._clock.provenance(shared, self._attack.batch_limit.size, self.sha256)
 
 
-def attacked_model(
-    options: ModelOptions, choice: AttackChoice, progress: Progress, *, role: str = "model"
-) -> AttackedModel:
-    """The model to attack, and the run that it is compared with.
+def check_attacked(model: ResolvedModel, choice: AttackChoice) -> ScoredRun | None:
+    """Check a model to attack; returns the run that it is compared with, ``None`` if not given.
 
     Raises:
         InputError: If the model has no gradients, or the run is not one of its predictions.
     """
-    subject = resolve_model(options, progress)
-    refuse_without_gradients(subject)
-    against = None
-    if choice.check_against is not None:
-        against = run_to_check_against(choice.check_against, subject.spec, role=role)
-    return AttackedModel(subject, against, role)
+    refuse_without_gradients(model)
+    if choice.check_against is None:
+        return None
+    return run_to_check_against(choice.check_against, model.spec)
 
 
 def prepare_attack(
-    model: AttackedModel,
+    model: ResolvedModel,
     choice: AttackChoice,
-    settings: AttackSettings,
-    images: ImageChoice,
+    against: ScoredRun | None,
     progress: Progress,
     *,
     trace_all: bool = False,
@@ -193,8 +318,8 @@ def prepare_attack(
     Args:
         model: Model to attack.
         choice: Choices of the user.
-        settings: Settings of the attack.
-        images: Images to attack.
+        against: Run of an engine that its clean predictions are compared with; ``None`` if not
+            given.
         progress: Progress callback.
         trace_all: Whether every image makes all steps.
 
@@ -203,114 +328,23 @@ def prepare_attack(
         ParityError: If PyTorch on the device does not agree with PyTorch on the CPU.
         UnavailableError: If the weights or the device are not available.
     """
-    subject = model.subject
-    source, selected = images.select(progress)
-    items = next(iter(selected.items.values()))
-    ids = [item.id for item in items]
-    network = model.network(choice, progress)
-    job = AttackedData(
+    source, selection = choice.select(progress)
+    items = selection.items[selection.conditions[0]]
+    # Before anything is exported, so that missing weights are reported early.
+    network = gradient_network(model, choice.device, parity=choice.parity, progress=progress)
+    check = None
+    if against is not None:
+        check = CrossCheck(against, network, model.spec, progress)
+        check.check_photos(source, items)
+    ids, settings = [item.id for item in items], choice.settings
+    return PreparedAttack(
+        model=model,
         network=network,
-        settings=settings,
-        preprocessing=subject.spec.preprocessing,
+        choice=choice,
         source=source,
-        items=items,
-        room=BatchLimit(choice.batch_on(network.device)),
-        note=progress.note,
+        selection=selection,
         traced=frozenset(ids) if trace_all else traced_sample(ids, settings.traced, settings.seed),
-        skip_bad_images=images.skip,
+        batch_limit=BatchLimit(choice.batch_on(network.device)),
+        check=check,
+        progress=progress,
     )
-    check = cross_check(
-        model.against, network, subject.spec, source, items, progress, role=model.role
-    )
-    conditions = choice.conditions()
-    selection = Selection(dict.fromkeys(conditions, items), selected.ids_sha256)
-    available = AvailableImages(IMAGENET, source, selection.items, job.preprocessing, images.places)
-    return PreparedAttack(subject, choice, images, job, selection, available, check)
-
-
-def size_text(selection: Selection) -> str:
-    """Number of images and epsilons, for notes."""
-    epsilons = ", ".join(epsilon_text(float(c["epsilon"])) for c in selection.conditions)
-    return f"{selection.count:,} images at epsilon {epsilons}"
-
-
-def pace_of(job: AttackedData, progress: Progress) -> Pace:
-    """Speed of attacking images on this machine; warns if nearly all are misclassified."""
-    sample = select_items(job.items, min(SAMPLE, len(job.items)))
-    images = list(images_of(job, sample, ReadImages()))
-    correct, done, seconds, size = 0, 0, 0.0, job.room.size
-    while done < len(images):
-        batch = images[done : done + size]
-        start = time.monotonic()
-        try:
-            correct += _count_correct(job, batch)
-        except EngineMemoryError:
-            if len(batch) == 1:
-                raise
-            size = (len(batch) + 1) // 2
-            continue
-        seconds += time.monotonic() - start
-        done += len(batch)
-    if correct <= len(sample) // 20:
-        progress.note(
-            f"warning: {correct} of {len(sample)} images are right without an attack. An attack "
-            "says nothing about images that are wrong anyway: check the model, its weights and its "
-            "preprocessing with `evaluator score` first."
-        )
-    steps = job.settings.steps[-1] * job.settings.attempts
-    return Pace(len(images) / (max(seconds, 1e-6) * steps), 1)
-
-
-def _count_correct(job: AttackedData, images: "Sequence[CleanImage]") -> int:
-    """Count the images that are classified rightly, at the cost of one step each."""
-    import torch
-
-    from ...attacks.pgd.gradients import gradients_of
-
-    device = job.network.device.name
-    batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
-    labels = torch.tensor([image.label for image in images], device=device)
-    losses = [job.settings.losses[0]] * len(images)
-    result = gradients_of(job.network.network, batch, losses, labels)
-    return int((result.logits.argmax(1) == labels).sum())
-
-
-def attack_of(job: AttackedData, condition: Condition) -> "AttackJob":
-    """The attack under a condition, which is an epsilon."""
-    from ...attacks.pgd.pgd import AttackJob
-
-    return AttackJob(
-        network=job.network.network,
-        settings=job.settings,
-        epsilon=float(condition["epsilon"]),
-        room=job.room,
-        note=job.note,
-        device=job.network.device.name,
-        traced=job.traced,
-    )
-
-
-def images_of(job: AttackedData, items: Sequence[Item], read: ReadImages) -> Iterator["CleanImage"]:
-    """The images as the model sees them, each read when it is needed."""
-    import numpy as np
-
-    from ...attacks.pgd.attempts import CleanImage
-
-    preprocessing = job.preprocessing
-    side = preprocessing.crop_px
-    for item in items:
-        digest, pixels = hashlib.sha256(), np.empty((side, side, 3), np.uint8)
-        try:
-            data = job.source.read(item)
-            digest.update(data)
-            IMAGENET.decode(data, item, preprocessing, [pixels])
-        except ImageError as error:
-            if not job.skip_bad_images:
-                advice = "To go on without such images, add --on-error skip."
-                raise ImageError(f"{error} {advice}") from error
-            read.skipped.append((item, printable(str(error))))
-            read.unread += isinstance(error, UnreadError)
-            continue
-        finally:
-            read.digest.update(digest_entry(item, digest))
-        yield CleanImage(item, images_from_pixels(pixels))

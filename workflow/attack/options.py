@@ -1,9 +1,9 @@
 """Choices of a user that white-box and transferred attacks share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from ...attacks.protocols import attack_settings, check_epsilon, check_list, find_protocol
 from ...contracts import AttackSettings, Condition, Device, Progress, Source
@@ -11,13 +11,17 @@ from ...errors import InputError
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.open_source import open_source
-from ..models.options import WeightsOptions
+from ..models.options import GraphOptions, ModelOptions, WeightsOptions
+from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import Selection, places_of, select, skips_bad_files
 
 CPU_BATCH, CUDA_BATCH = 8, 64
 
 SUBSETS = {"every-second": 2}
 """Subsets of the sorted images by name: each n-th image."""
+
+SETTINGS = ("steps", "restarts", "step_size", "traced", "seed")
+"""Options that replace settings of the protocol."""
 
 
 class AttackOptions(WeightsOptions, total=False):
@@ -72,126 +76,37 @@ class AttackOptions(WeightsOptions, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackChoice:
-    """The ``AttackOptions`` that a user gives, except those of the weights."""
+    """Choices of a user for an attack; those not listed are as in ``AttackOptions``.
 
-    protocol: str = "paper"
-    epsilons: Sequence[float] | None = None
-    steps: Sequence[int] | None = None
-    restarts: int | None = None
-    step_size: float | None = None
-    relative_epsilon: bool = False
+    Attributes:
+        places: Folders and tar files of the photos.
+        settings: Settings of the attack, which its runs are bound to.
+        conditions: The condition of each epsilon, once, in ascending order.
+        skip_bad_images: Whether to leave out images that cannot be read or decoded.
+    """
+
+    places: Sequence[Path]
+    settings: AttackSettings
+    conditions: tuple[Condition, ...]
     subset: str | None = None
     limit: int | None = None
-    traced: int | None = None
-    seed: int = 0
-    labels: str | Path | None = None
-    out: str | Path | None = None
+    labels: Path | None = None
+    out: Path | None = None
     device: str | None = None
     batch_size: int | None = None
     parity: bool = True
-    on_error: str = "fail"
-    check_against: str | Path | None = None
+    skip_bad_images: bool = False
+    check_against: Path | None = None
     verify_data: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size} is not possible; expected 1 or more.")
-
-    def settings(self, *, attack_wrong: bool | None = None) -> AttackSettings:
-        """Settings of the attack, which its runs are bound to.
-
-        Args:
-            attack_wrong: Whether images that are misclassified without an attack are attacked too.
-
-        Raises:
-            InputError: If the protocol is unknown, or a value is invalid.
-        """
-        return attack_settings(
-            self.protocol,
-            steps=self.steps,
-            restarts=self.restarts,
-            step_size=self.step_size,
-            relative_epsilon=self.relative_epsilon or None,
-            traced=self.traced,
-            seed=self.seed,
-            attack_wrong=attack_wrong,
-        )
-
-    def conditions(self) -> tuple[Condition, ...]:
-        """The condition of each epsilon, once, in ascending order.
-
-        Raises:
-            InputError: If the protocol is unknown, an epsilon is outside (0, 1], or ``epsilons`` is
-                empty or not a list.
-        """
-        default = find_protocol(self.protocol).epsilons
-        epsilons = default if self.epsilons is None else self.epsilons
-        for epsilon in check_list("epsilons", epsilons):
-            check_epsilon(epsilon)
-        if not (distinct := sorted(set(epsilons))):
-            raise InputError("The list of epsilons is empty: give one or several, such as 8/255.")
-        return epsilon_conditions(distinct)
-
-    def images(self, data: str | Path | Sequence[str | Path]) -> "ImageChoice":
-        """The images to attack.
-
-        Raises:
-            InputError: If the subset or the way to treat bad files is unknown.
-        """
-        return ImageChoice(
-            places_of(data),
-            labels=None if self.labels is None else Path(self.labels),
-            subset=self.subset,
-            limit=self.limit,
-            skip=skips_bad_files(self.on_error),
-        )
-
-    def weights_seed(self, weights: str) -> int:
-        """Seed of a model's weights; only random weights have one."""
-        return self.seed if weights == "random" else 0
-
-    def batch_on(self, device: Device) -> int:
-        """Images to attack at once on a device, unless the run sets it."""
-        return self.batch_size or (CPU_BATCH if device.name == "cpu" else CUDA_BATCH)
-
-
-def split_options(options: AttackOptions) -> tuple[AttackChoice, WeightsOptions]:
-    """Split options into those of the attack and those of the weights.
-
-    Raises:
-        InputError: If the batch size is below 1.
-        TypeError: If there is no such option.
-    """
-    choices: dict[str, Any] = {**options}
-    names = choices.keys() & WeightsOptions.__annotations__.keys()
-    weights = {name: choices.pop(name) for name in names}
-    return AttackChoice(**choices), cast(WeightsOptions, weights)
-
-
-@dataclass(frozen=True)
-class ImageChoice:
-    """Photos to attack.
-
-    Attributes:
-        places: Folders and tar files.
-        labels: File that lists the classes of images that are not in class folders.
-        subset: ``every-second`` of the sorted images; ``None`` for all.
-        limit: Number of images, evenly spaced; ``None`` for all.
-        skip: Whether to leave out images that cannot be read or decoded.
-    """
-
-    places: Sequence[Path]
-    labels: Path | None = None
-    subset: str | None = None
-    limit: int | None = None
-    skip: bool = False
-
-    def __post_init__(self) -> None:
         if self.subset is not None and self.subset not in SUBSETS:
             raise InputError(f"Unknown subset {self.subset!r}. Expected {' or '.join(SUBSETS)}.")
 
     def select(self, progress: Progress) -> tuple[Source, Selection]:
-        """The source, and the images chosen from it, in its only condition.
+        """The source of the photos, and those to attack, at each epsilon.
 
         Raises:
             InputError: If the data cannot be used.
@@ -202,7 +117,7 @@ class ImageChoice:
             progress=progress,
             layout=IMAGENET.tree,
             labels=self.labels,
-            damaged_ok=self.skip,
+            damaged_ok=self.skip_bad_images,
         )
         selection = select(
             IMAGENET,
@@ -211,6 +126,80 @@ class ImageChoice:
             limit=self.limit,
             progress=progress,
             every=1 if self.subset is None else SUBSETS[self.subset],
-            missing_ok=self.skip,
+            missing_ok=self.skip_bad_images,
         )
-        return source, selection
+        (items,) = selection.items.values()
+        return source, replace(selection, items=dict.fromkeys(self.conditions, items))
+
+    def resolve(
+        self, model: str, progress: Progress, **options: Unpack[GraphOptions]
+    ) -> ResolvedModel:
+        """A model of the attack; only random weights have a seed.
+
+        Raises:
+            InputError: If the model is unknown, or options do not suit it.
+        """
+        seed = self.settings.seed if options.get("weights") == "random" else 0
+        return resolve_model(replace(ModelOptions(model, **options), seed=seed), progress)
+
+    def batch_on(self, device: Device) -> int:
+        """Images to attack at once on a device, unless the run sets it."""
+        return self.batch_size or (CPU_BATCH if device.name == "cpu" else CUDA_BATCH)
+
+
+def read_options(
+    data: str | Path | Sequence[str | Path],
+    options: AttackOptions,
+    *,
+    attack_wrong: bool | None = None,
+) -> tuple[AttackChoice, WeightsOptions]:
+    """The choices of an attack, with its photos, and those of the weights.
+
+    Args:
+        data: Folders and tar files of the photos.
+        options: Options of the user.
+        attack_wrong: Whether images that are misclassified without an attack are attacked too.
+
+    Raises:
+        InputError: If a value is invalid: of the settings, the epsilons, the batch size, the subset
+            or the way to treat bad files.
+        TypeError: If there is no such option.
+    """
+    choices: dict[str, Any] = {**options}
+    names = choices.keys() & WeightsOptions.__annotations__.keys()
+    weights = {name: choices.pop(name) for name in names}
+    protocol = choices.pop("protocol", "paper")
+    settings = attack_settings(
+        protocol,
+        relative_epsilon=choices.pop("relative_epsilon", False) or None,
+        attack_wrong=attack_wrong,
+        **{name: choices.pop(name, None) for name in SETTINGS},
+    )
+    conditions = _conditions(choices.pop("epsilons", None), find_protocol(protocol).epsilons)
+    for name in ("labels", "out", "check_against"):
+        if choices.get(name) is not None:
+            choices[name] = Path(choices[name])
+    choice = AttackChoice(
+        places=places_of(data),
+        settings=settings,
+        conditions=conditions,
+        skip_bad_images=skips_bad_files(choices.pop("on_error", "fail")),
+        **choices,
+    )
+    return choice, cast(WeightsOptions, weights)
+
+
+def _conditions(
+    epsilons: Sequence[float] | None, default: Sequence[float]
+) -> tuple[Condition, ...]:
+    """The condition of each epsilon, once, in ascending order.
+
+    Raises:
+        InputError: If an epsilon is outside (0, 1], or ``epsilons`` is empty or not a list.
+    """
+    epsilons = default if epsilons is None else epsilons
+    for epsilon in check_list("epsilons", epsilons):
+        check_epsilon(epsilon)
+    if not (distinct := sorted(set(epsilons))):
+        raise InputError("The list of epsilons is empty: give one or several, such as 8/255.")
+    return epsilon_conditions(distinct)

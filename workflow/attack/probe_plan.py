@@ -6,6 +6,7 @@ attacks are. ``probe_runs.py`` makes them; ``workflow/report/probe_records.py`` 
 reliability diagnostics.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,45 +24,6 @@ IMAGES = 200
 NOISE_QUERIES = 100
 SQUARE_QUERIES = 1000
 """AutoAttack's standard version has 5000."""
-
-
-@dataclass(frozen=True)
-class ProbeChoice:
-    """Choices of a user for probes.
-
-    Attributes:
-        images: Number of images in each probe.
-        queries: Queries of the gradient-free probe per image.
-    """
-
-    images: int = IMAGES
-    queries: int = SQUARE_QUERIES
-
-    @classmethod
-    def of(cls, probe: bool, images: int | None, queries: int | None) -> "ProbeChoice | None":
-        """The choices of a user; ``None`` if no probes are to be made.
-
-        Raises:
-            InputError: If there are choices but no probes, or a number is not positive.
-        """
-        choices = {"images": images, "queries": queries}
-        numbers = {name: number for name, number in choices.items() if number is not None}
-        if not probe:
-            for name in numbers:
-                raise InputError(f"--probe-{name} requires --probe.")
-            return None
-        choice = cls(**numbers)
-        choice.settings()  # refuses numbers that are not positive
-        return choice
-
-    def settings(self) -> tuple[ProbeSettings, ...]:
-        """The settings of every probe, the cheapest first.
-
-        Raises:
-            InputError: If a number is not positive.
-        """
-        queries = {"noise": NOISE_QUERIES, "gradient-free": self.queries}
-        return tuple(ProbeSettings(name, self.images, queries.get(name)) for name in PROBES)
 
 
 @dataclass(frozen=True)
@@ -85,58 +47,78 @@ class Probe:
         return self.key.attack
 
 
+def probe_settings(
+    probe: bool, images: int | None, queries: int | None
+) -> tuple[ProbeSettings, ...]:
+    """The settings of every probe that a user chooses, the cheapest first; none without ``probe``.
+
+    Args:
+        probe: Whether to make probes.
+        images: Number of images in each probe; ``None`` if not given.
+        queries: Queries of the gradient-free probe per image; ``None`` if not given.
+
+    Raises:
+        InputError: If there are choices but no probes, or a number is not positive.
+    """
+    if not probe:
+        for name, number in (("images", images), ("queries", queries)):
+            if number is not None:
+                raise InputError(f"--probe-{name} requires --probe.")
+        return ()
+    images = IMAGES if images is None else images
+    query_counts = {
+        "noise": NOISE_QUERIES,
+        "gradient-free": SQUARE_QUERIES if queries is None else queries,
+    }
+    return tuple(ProbeSettings(name, images, query_counts.get(name)) for name in PROBES)
+
+
 def probe_folder(attack: Path, name: ProbeName) -> Path:
     """Folder of a probe, in the folder of its attack."""
     return attack / "probes" / name
 
 
-def planned_probes(folder: Path, key: RunKey, choice: ProbeChoice) -> list[Probe]:
+def planned_probes(folder: Path, key: RunKey, probes: Sequence[ProbeSettings]) -> list[Probe]:
     """The probes of an attack; checked before the attack begins, so that errors come early.
 
     Args:
         folder: Folder of the attack's run.
         key: Key of the attack's run.
-        choice: Choices of the user.
+        probes: Settings of the probes.
 
     Raises:
-        InputError: If a number is not positive.
         OutputError: If something else is in the folder of a probe.
         RunMismatchError: If a probe was made with other choices.
     """
-    probes = [
+    planned = [
         Probe(settings, probe_key(key, settings), probe_folder(folder, settings.name))
-        for settings in choice.settings()
+        for settings in probes
     ]
-    for probe in probes:
-        _refuse_other(probe)
-    return probes
+    for probe in planned:
+        check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
+        if not (probe.folder / MANIFEST).is_file():
+            continue
+        differences = list(document_differences(open_run(probe.folder).key, probe.key))
+        if differences:
+            place, probes_folder = printable(probe.folder), printable(probe.folder.parent)
+            raise RunMismatchError(
+                f"{place} is a probe of another identity: {'; '.join(differences)}. Use the "
+                f"options it was made with, or remove {probes_folder}."
+            )
+    return planned
 
 
-def probe_key(attack: RunKey, settings: ProbeSettings) -> RunKey:
-    """Key of the run of a probe."""
-    assert attack.attack is not None
-    return replace(attack, attack=_attack(attack.attack, settings.name), probe=settings)
-
-
-def _refuse_other(probe: Probe) -> None:
-    check_run_folder(probe.folder, "Remove it, and --probe makes it again.")
-    if not (probe.folder / MANIFEST).is_file():
-        return
-    differences = list(document_differences(open_run(probe.folder).key, probe.key))
-    if differences:
-        raise RunMismatchError(
-            f"{printable(probe.folder)} is a probe of another identity: {'; '.join(differences)}. "
-            f"Use the options it was made with, or remove {printable(probe.folder.parent)}."
-        )
-
-
-def _attack(settings: AttackSettings, name: ProbeName) -> AttackSettings:
-    """Settings of the attack that a probe makes, which needs no traced sample."""
-    if name == "twice-the-steps":
-        return replace(settings, steps=tuple(2 * count for count in settings.steps), traced=0)
-    if name == "unbounded":
-        return replace(settings, relative_epsilon=False, traced=0)
-    return settings
+def probe_key(attack: RunKey, probe: ProbeSettings) -> RunKey:
+    """Key of the run of a probe, with the settings of the attack that the probe makes."""
+    settings = attack.attack
+    assert settings is not None
+    # None of these attacks needs a traced sample.
+    if probe.name == "twice-the-steps":
+        steps = tuple(2 * count for count in settings.steps)
+        settings = replace(settings, steps=steps, traced=0)
+    elif probe.name == "unbounded":
+        settings = replace(settings, relative_epsilon=False, traced=0)
+    return replace(attack, attack=settings, probe=probe)
 
 
 def probe_text(settings: ProbeSettings) -> str:

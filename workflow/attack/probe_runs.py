@@ -5,24 +5,19 @@ nothing for an image that the attack has fooled already, so the network is not q
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...attacks.reliability.attempts import attempts_of
-from ...contracts import AttackSettings, Condition, Item, Progress, Run
-from ...evaluate.benchmarks.imagenet import IMAGENET
+from ...contracts import AttackSettings, Condition, Run
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.items import select_items
 from ...records.reading import read_run
 from ...records.run import MANIFEST
-from ...records.shard_runner import Work
 from ...records.shards import Pace
 from ..runs.attack_scores import epsilons_there
-from ..runs.available_images import AvailableImages
-from ..runs.complete import is_complete, make_shards, selected_shards
-from ..runs.run_data import RunData
-from ..runs.selection import Selection
+from ..runs.complete import is_complete, make_shards
 from ..runs.start import open_or_create_run
-from .job import PreparedAttack, pace_of
+from .job import PreparedAttack
 from .probe_plan import Probe, probe_text
 from .shards import attack_work, query_work
 
@@ -30,76 +25,47 @@ FORWARD_SHARE = 1 / 3
 """Share of the time of a step that its forward pass takes."""
 
 
-@dataclass(frozen=True)
-class FinishedAttack:
-    """An attack to probe.
-
-    Attributes:
-        run: Run of the attack.
-        attack: Model, images and settings of the attack.
-    """
-
-    run: Run
-    attack: PreparedAttack
-
-
 def make_probes(
-    probes: Sequence[Probe], finished: FinishedAttack, pace: Pace | None, progress: Progress
+    probes: Sequence[Probe], attack: PreparedAttack, run: Run, pace: Pace | None
 ) -> None:
     """Make the shards that the probes of an attack lack.
 
     Args:
         probes: The probes.
-        finished: The attack.
+        attack: The attack, which is finished.
+        run: Run of the attack.
         pace: Speed of attacking images on this machine; ``None`` if it was not measured.
-        progress: Progress callback.
     """
-    job = finished.attack.job
     for probe in probes:
         if pace is None and not (probe.folder / MANIFEST).is_file():
-            pace = pace_of(job, progress)
-        selection = _selection(probe, finished.attack)
-        run = open_or_create_run(
-            probe.folder,
-            probe.key,
-            finished.attack.subject,
-            selection,
-            None if pace is None else _pace(pace, job.settings, probe),
-            finished.run.manifest.batch_size,
-            None,
-        )
-        _complete(probe, run, selection, finished, progress)
+            pace = attack.pace()
+        _make_probe(probe, attack, run, pace and _pace(pace, attack.settings, probe))
 
 
-def _selection(probe: Probe, attack: PreparedAttack) -> Selection:
-    items = select_items(attack.job.items, probe.settings.images)
-    conditions = attack.selection.conditions
-    if probe.settings.name == "unbounded":
+def _make_probe(probe: Probe, attack: PreparedAttack, run: Run, pace: Pace | None) -> None:
+    """Make the shards that a probe lacks, given the speed of the probe."""
+    settings, conditions = probe.settings, attack.selection.conditions
+    if settings.name == "unbounded":
         conditions = list(epsilon_conditions([1.0]))
-    return replace(attack.selection, items=dict.fromkeys(conditions, items))
-
-
-def _complete(
-    probe: Probe, run: Run, selection: Selection, finished: FinishedAttack, progress: Progress
-) -> None:
-    """Make the shards that the run of a probe lacks."""
-    attack = finished.attack
-    job, conditions = attack.job, selection.conditions
-    images = AvailableImages(
-        IMAGENET, job.source, selection.items, job.preprocessing, attack.images.places
+    items = select_items(attack.items, settings.images)
+    selection = replace(attack.selection, items=dict.fromkeys(conditions, items))
+    choice = replace(attack.choice, settings=probe.attack)
+    probing = replace(attack, choice=choice, selection=selection, traced=frozenset())
+    batch_size = run.manifest.batch_size
+    opened = probing.checked(
+        open_or_create_run(probe.folder, probe.key, attack.model, selection, pace, batch_size, None)
     )
-    data = RunData(run, images, progress, conditions=conditions)
-    data.check(every_file=attack.choice.verify_data)
-    shards = selected_shards(run, selection)
-    if is_complete(run, shards):
+    if is_complete(opened.run, opened.shards):
         return
-    queried = _unchanged(finished.run) if probe.settings.name == "gradient-free" else {}
-    items = selection.items[conditions[0]]
-    text = probe_text(replace(probe.settings, images=len(items)))
+    queried = _unchanged(run) if settings.name == "gradient-free" else {}
     cost = _largest_cost(probe, conditions, frozenset(item.id for item in items), queried)
-    progress.note(f"Probing the attack: {text}; at most {cost}.")
-    work = _work(probe, finished, items, queried)
-    make_shards(run, shards, work, [data], progress, verb=probe.settings.name)
+    text = probe_text(replace(settings, images=len(items)))
+    attack.progress.note(f"Probing the attack: {text}; at most {cost}.")
+    if settings.queries is None:
+        work = attack_work(probing, run)
+    else:
+        work = query_work(probing, run, settings, queried)
+    make_shards(opened.run, opened.shards, work, [opened.data], attack.progress, verb=settings.name)
 
 
 def _largest_cost(
@@ -114,20 +80,6 @@ def _largest_cost(
         return f"{steps * len(ids) * len(conditions):,} steps"
     images = sum(len(ids & queried.get(condition, ids)) for condition in conditions)
     return f"{probe.settings.queries * images:,} forward passes"
-
-
-def _work(
-    probe: Probe,
-    finished: FinishedAttack,
-    items: Sequence[Item],
-    queried: Mapping[Condition, frozenset[str]],
-) -> Work:
-    attack = finished.attack
-    job = replace(attack.job, settings=probe.attack, items=items, traced=frozenset())
-    provenance = attack.provenance(finished.run.manifest.batch_size)
-    if probe.settings.queries is None:
-        return attack_work(job, provenance)
-    return query_work(job, probe.settings, queried, provenance)
 
 
 def _pace(attack: Pace, settings: AttackSettings, probe: Probe) -> Pace:

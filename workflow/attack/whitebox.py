@@ -9,17 +9,14 @@ from ...engine.torch_engine import exact_float32
 from ...errors import printable
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...records.run import MANIFEST
-from ..models.options import ModelOptions
-from ..runs.complete import make_shards, note_skipped, selected_shards
+from ..runs.complete import make_shards, note_skipped
 from ..runs.provenance import check_run_place
-from ..runs.run_data import RunData, find_folder
-from ..runs.start import open_or_create_run
-from .cross_checked_shards import cross_checked
-from .job import PreparedAttack, attacked_model, pace_of, prepare_attack, size_text
-from .options import AttackOptions, split_options
-from .probe_plan import ProbeChoice, planned_probes
-from .probe_runs import FinishedAttack, make_probes
-from .shards import attack_work
+from ..runs.run_data import find_folder
+from .job import check_attacked, prepare_attack
+from .options import AttackOptions, read_options
+from .probe_plan import planned_probes, probe_settings
+from .probe_runs import make_probes
+from .shards import attack_work, comparing
 
 
 def attack_whitebox(
@@ -52,41 +49,25 @@ def attack_whitebox(
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
-    choice, weights = split_options(options)
-    probe_choice = ProbeChoice.of(probe, probe_images, probe_queries)
-    settings, _ = choice.settings(), choice.conditions()
-    images = choice.images(data)
-    out = None if choice.out is None else Path(choice.out)
-    seed = choice.weights_seed(weights.get("weights", "default"))
-    attacked = attacked_model(ModelOptions(model, seed=seed, **weights), choice, progress)
-    check_run_place(attacked.subject, WHITEBOX.name, out)
-    attack = prepare_attack(attacked, choice, settings, images, progress)
+    choice, weights = read_options(data, options)
+    probe_choice = probe_settings(probe, probe_images, probe_queries)
+    resolved = choice.resolve(model, progress, **weights)
+    against = check_attacked(resolved, choice)
+    check_run_place(resolved, WHITEBOX.name, choice.out)
+    attack = prepare_attack(resolved, choice, against, progress)
     key = attack.key()
-    folder = out or find_folder(attack.subject, key, attack.available, progress)
-    probes = [] if probe_choice is None else planned_probes(folder, key, probe_choice)
+    folder = choice.out or find_folder(resolved, key, attack.available, progress)
+    probes = planned_probes(folder, key, probe_choice)
     with exact_float32():
-        pace = None if (folder / MANIFEST).is_file() else pace_of(attack.job, progress)
-        batch = choice.batch_on(attack.job.network.device)
-        run = open_or_create_run(
-            folder, key, attack.subject, attack.selection, pace, batch, choice.batch_size
+        pace = None if (folder / MANIFEST).is_file() else attack.pace()
+        opened = attack.open_run(folder, key, resolved, pace)
+        run, shards = opened.run, opened.shards
+        progress.note(
+            f"Attacking {run.manifest.model.name}: {attack.size_text}, into {printable(folder)}."
         )
-        _complete(run, attack, progress)
-        make_probes(probes, FinishedAttack(run, attack), pace, progress)
+        attack.batch_limit.size = run.manifest.batch_size
+        with comparing(attack.check, [(run, shards)]) as compare:
+            make_shards(run, shards, attack_work(attack, run, compare), [opened.data], progress)
+        note_skipped(run, shards, progress)
+        make_probes(probes, attack, run, pace)
     return run
-
-
-def _complete(run: Run, attack: PreparedAttack, progress: Progress) -> None:
-    """Make the shards that the run lacks."""
-    selection = attack.selection
-    data = RunData(run, attack.available, progress, conditions=selection.conditions)
-    data.check(every_file=attack.choice.verify_data)
-    shards = selected_shards(run, selection)
-    progress.note(
-        f"Attacking {run.manifest.model.name}: {size_text(selection)}, into "
-        f"{printable(run.folder)}."
-    )
-    attack.job.room.size = run.manifest.batch_size
-    work = attack_work(attack.job, attack.provenance(run.manifest.batch_size))
-    with cross_checked(work, attack.check, run, shards) as checked:
-        make_shards(run, shards, checked, [data], progress)
-    note_skipped(run, shards, progress)

@@ -81,27 +81,27 @@ def finished_document(folder: Path, key: MaximizingKey) -> MaximizedDocument | N
         InputError: If the document was edited.
         OutputError: If the folder has neither document nor checkpoint, but other files of ours.
     """
+    document = None
     if (folder / DOCUMENT).is_file():
         document = read_sealed(folder / DOCUMENT, MaximizedDocument)
-        _refuse_other(folder, document.key, key)
-        remove_parts(folder)
-        return document
-    if (folder / CHECKPOINT).is_file():
-        _refuse_other(folder, read_sealed(folder / CHECKPOINT, Checkpoint).key, key)
+        existing = document.key
+    elif (folder / CHECKPOINT).is_file():
+        existing = read_sealed(folder / CHECKPOINT, Checkpoint).key
     elif folder.is_dir() and any(_is_ours(path.name) for path in folder.iterdir()):
         raise OutputError(
             f"{printable(folder)} has neither {CHECKPOINT} nor {DOCUMENT}, so its files cannot be "
             "interpreted. Give a new or an empty folder."
         )
-    return None
-
-
-def _refuse_other(folder: Path, existing: MaximizingKey, expected: MaximizingKey) -> None:
-    if existing != expected:
+    else:
+        return None
+    if existing != key:
         raise RunMismatchError(
             f"{printable(folder)} contains other maximizing images: "
-            f"{next(document_differences(existing, expected))}. Give another folder."
+            f"{next(document_differences(existing, key))}. Give another folder."
         )
+    if document is not None:
+        remove_parts(folder)
+    return document
 
 
 def write_checkpoint(folder: Path, key: MaximizingKey) -> None:
@@ -120,9 +120,8 @@ def write_part(folder: Path, pair: Pair, row: Maximized, circumstances: Circumst
         OutputError: If it cannot be written.
     """
     archive = io.BytesIO()
-    columns = {field.name: getattr(row, field.name) for field in fields(row)}
     document = np.frombuffer(canonical_bytes(circumstances), np.uint8)
-    np.savez(archive, allow_pickle=False, circumstances=document, **columns)
+    np.savez(archive, allow_pickle=False, circumstances=document, **vars(row))
     atomic_write_bytes(folder / _name(pair), archive.getvalue())
 
 

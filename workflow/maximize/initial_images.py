@@ -21,6 +21,7 @@ from ...evaluate.sources.listing import entries_of, is_folder, read_file
 from ...evaluate.sources.open_source import open_source
 
 NOISE = "noise"
+Images = npt.NDArray[np.float32]
 PHOTOS = 2
 """Number of photos of --data, or of the sample photos, if --start is not given."""
 
@@ -40,66 +41,47 @@ class Start:
     location: str = ""
 
 
-@dataclass(frozen=True)
-class FirstPhotos:
-    """Data set of which the first photos are used as starts.
-
-    Attributes:
-        places: Folders and tar files; or one folder of photos without classes.
-        labels: List of the classes of photos that are not in class folders.
-    """
-
-    places: Sequence[Path]
-    labels: Path | None = None
-
-
-@dataclass(frozen=True)
-class _EncodedStart:
-    """A start before it is decoded.
-
-    Attributes:
-        name: ``noise``, or the file name of the photo.
-        location: Location of the photo; empty for noise.
-        data: Content of the photo's file; ``None`` for noise.
-    """
-
-    name: str
-    location: str = ""
-    data: bytes | None = None
-
-
 def read_starts(
     photos: Sequence[str | Path] | None,
-    first: FirstPhotos | None,
     preprocessing: Preprocessing,
+    *,
+    places: Sequence[Path] | None,
+    labels: Path | None,
     progress: Progress,
-) -> tuple[tuple[Start, ...], npt.NDArray[np.float32]]:
+) -> tuple[tuple[Start, ...], Images]:
     """The starts, and their images (K, 3, S, S) in [0, 1].
 
     Args:
         photos: Paths of photos, or ``noise``; ``None`` for two photos and noise.
-        first: Data set whose first two photos are used; if not given, the sample photos.
         preprocessing: Preprocessing of the model.
+        places: Folders and tar files, or one folder of photos without classes, whose first two
+            photos are used; if not given, the sample photos.
+        labels: List of the classes of photos in ``places`` that are not in class folders.
         progress: Progress callback.
 
     Raises:
         InputError: If a photo cannot be read or decoded, or a start is given twice.
     """
-    if photos is not None and first is not None:
+    if places is None and labels is not None:
+        raise InputError(f"--labels {printable(labels)} requires --data, whose photos it is for.")
+    if places is not None and photos is not None:
         raise InputError(
-            f"--data {', '.join(map(printable, first.places))} cannot be combined with --start. "
+            f"--data {', '.join(map(printable, places))} cannot be combined with --start. "
             "Omit one of them."
         )
-    encoded = [_read(str(photo)) for photo in photos] if photos else _default(first, progress)
-    images = [_image(start, preprocessing) for start in encoded]
-    starts = tuple(
-        Start(
-            name=start.name,
-            sha256=hashlib.sha256(image.tobytes()).hexdigest(),
-            location=start.location,
-        )
-        for start, image in zip(encoded, images, strict=True)
-    )
+    if places is not None:
+        items, read = _photos(places, labels, progress)
+        chosen = [items[number] for number in range(min(PHOTOS, len(items)))]
+        photos_read = [
+            _photo(Path(item.id).name, _location(item), read(item), preprocessing)
+            for item in chosen
+        ]
+        pairs = [*photos_read, _start(NOISE, preprocessing)]
+    else:
+        # The starts of the paper: the first two photos of the sorted class folders, and noise.
+        names = photos or [*(photo.path for photo in sample_photos()[:PHOTOS]), NOISE]
+        pairs = [_start(str(name), preprocessing) for name in names]
+    starts, images = zip(*pairs, strict=True)
     for number, start in enumerate(starts):
         if start.sha256 in [other.sha256 for other in starts[:number]]:
             raise InputError(
@@ -109,44 +91,39 @@ def read_starts(
     return starts, np.stack(images)
 
 
-def _read(photo: str) -> _EncodedStart:
+def _start(photo: str, preprocessing: Preprocessing) -> tuple[Start, Images]:
+    """A start that a user names, and its image: a photo, or noise."""
     if photo == NOISE:
-        return _EncodedStart(NOISE)
+        image = drawn_noise(preprocessing.crop_px)
+        return Start(NOISE, hashlib.sha256(image.tobytes()).hexdigest()), image
     path = Path(photo).expanduser()
     if not path.is_file():
         raise InputError(
             f"--start {printable(photo)} is not a file. Expected a photo, or the word {NOISE}."
         )
-    return _EncodedStart(path.name, str(path.absolute()), read_file(str(path)))
+    return _photo(path.name, str(path.absolute()), read_file(str(path)), preprocessing)
 
 
-def _default(first: FirstPhotos | None, progress: Progress) -> list[_EncodedStart]:
-    """The starts of the paper: the first two photos of the sorted class folders, and noise."""
-    if first is None:
-        photos = [_read(str(photo.path)) for photo in sample_photos()[:PHOTOS]]
-    else:
-        items, read = _photos(first, progress)
-        chosen = [items[number] for number in range(min(PHOTOS, len(items)))]
-        photos = [_EncodedStart(Path(i.id).name, _location(i), read(i)) for i in chosen]
-    return [*photos, _EncodedStart(NOISE)]
+def _photo(
+    name: str, location: str, data: bytes, preprocessing: Preprocessing
+) -> tuple[Start, Images]:
+    """A photo as a start, from the content of its file, and its image."""
+    image = images_from_pixels(photo_pixels(data, printable(location), preprocessing))
+    return Start(name, hashlib.sha256(image.tobytes()).hexdigest(), location), image
 
 
 def _photos(
-    first: FirstPhotos, progress: Progress
+    places: Sequence[Path], labels: Path | None, progress: Progress
 ) -> tuple[Sequence[Item], Callable[[Item], bytes]]:
     """The sorted photos and a function that reads one; without classes, sorted by name."""
-    if first.labels is None and len(first.places) == 1 and _have_no_classes(first.places[0]):
-        return photos_in(first.places[0]), read_item_file
+    if labels is None and len(places) == 1 and _have_no_classes(places[0]):
+        return photos_in(places[0]), read_item_file
     source = open_source(
-        first.places,
-        IMAGENET.conditions,
-        progress=progress,
-        layout=IMAGENET.tree,
-        labels=first.labels,
+        places, IMAGENET.conditions, progress=progress, layout=IMAGENET.tree, labels=labels
     )
     if not source.conditions():
         raise InputError(
-            f"{', '.join(map(printable, first.places))} contains no images. Expected photos in "
+            f"{', '.join(map(printable, places))} contains no images. Expected photos in "
             f"class folders, such as {IMAGENET.tree.example}, or a tar of them."
         )
     return source.items(IMAGENET.conditions[0]), source.read
@@ -163,10 +140,3 @@ def _have_no_classes(place: Path) -> bool:
 
 def _location(item: Item) -> str:
     return item.location if item.extent else str(Path(item.location).absolute())
-
-
-def _image(start: _EncodedStart, preprocessing: Preprocessing) -> npt.NDArray[np.float32]:
-    if start.data is None:
-        return drawn_noise(preprocessing.crop_px)
-    pixels = photo_pixels(start.data, printable(start.location), preprocessing)
-    return images_from_pixels(pixels)

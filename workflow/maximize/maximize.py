@@ -1,9 +1,10 @@
 """Images that maximize units before the last layer of a model, from photos and from noise."""
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,7 +21,7 @@ from ...attacks.maximizing.similarity import likenesses, pair_count
 from ...contracts import Device, LoadedNetwork, NullProgress, Progress
 from ...engine.table import candidates
 from ...engine.torch_engine import exact_float32, torch_spec, torch_versions
-from ...errors import EngineMemoryError, InputError, lacks_memory, printable, reason_of
+from ...errors import EngineMemoryError, InputError, lacks_memory, reason_of
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.weights.weights import load_network
 from ...system.malloc import keep_freed_memory
@@ -37,7 +38,7 @@ from .checkpoint import (
     write_checkpoint,
     write_part,
 )
-from .initial_images import FirstPhotos, Start, read_starts
+from .initial_images import Start, read_starts
 from .results import (
     Circumstances,
     MaximizedDocument,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+PACKAGES = ("evaluator", "numpy", "Pillow", "scipy")
 CPU_BATCH, CUDA_BATCH = 6, 32
 """Default batch sizes: gradients take about 90 MB for each image on EfficientNet-Lite0, and ten
 times as much on the largest models."""
@@ -118,40 +120,40 @@ def maximize(
     settings = MaximizingSettings(steps, step_size, epsilon)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size {batch_size} is not possible; expected 1 or more.")
-    subject = resolve_model(ModelOptions(model, **options), progress)
-    refuse_without_gradients(subject)
+    resolved = resolve_model(ModelOptions(model, **options), progress)
+    refuse_without_gradients(resolved)
     check_folder(folder)
     torch_device = candidates("torch", device)[0].device
     on_cpu = torch_device.name == "cpu"
     start_records, images = read_starts(
-        starts, _first_photos(data, labels), subject.spec.preprocessing, progress
+        starts,
+        resolved.spec.preprocessing,
+        places=None if data is None else [place.expanduser() for place in places_of(data)],
+        labels=None if labels is None else Path(labels).expanduser(),
+        progress=progress,
     )
     if on_cpu:
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
-    loaded = load_network(subject.spec, progress)
+    loaded = load_network(resolved.spec, progress)
     with exact_float32():
-        layer = _penultimate(loaded, torch_device)
-        unit_numbers = _checked_units(units, layer, subject.spec.name)
-        key = _key(loaded, layer, settings, unit_numbers, start_records)
+        network = frozen_network(loaded, torch_device)
+        layer = find_penultimate(network, loaded.spec.preprocessing.crop_px, loaded.spec.name)
+        unit_numbers = _checked_units(units, layer, loaded.spec.name)
+        key = MaximizingKey(
+            engine=torch_spec(loaded.spec, loaded.weights_sha256, "images"),
+            preprocessing=loaded.spec.preprocessing,
+            layer=_layer_name(layer),
+            width=layer.width,
+            settings=settings,
+            units=unit_numbers,
+            starts=tuple(start.sha256 for start in start_records),
+        )
         document = finished_document(folder, key)
         if document is not None:
             return MaximizedImages(folder, document, created=False)
         size = batch_size or (CPU_BATCH if on_cpu else CUDA_BATCH)
         job = _Job(loaded, layer, key, start_records, images, torch_device, size)
         return MaximizedImages(folder, _make_images(job, folder, progress), created=True)
-
-
-def _first_photos(
-    data: str | Path | Sequence[str | Path] | None, labels: str | Path | None
-) -> FirstPhotos | None:
-    if data is None:
-        if labels is not None:
-            raise InputError(
-                f"--labels {printable(labels)} requires --data, whose photos it is for."
-            )
-        return None
-    places = [place.expanduser() for place in places_of(data)]
-    return FirstPhotos(places, None if labels is None else Path(labels).expanduser())
 
 
 @dataclass(frozen=True)
@@ -175,11 +177,6 @@ class _Job:
     images: "npt.NDArray[np.float32]"
     device: Device
     batch_size: int
-
-
-def _penultimate(loaded: LoadedNetwork, device: Device) -> PenultimateUnits:
-    spec, network = loaded.spec, frozen_network(loaded, device)
-    return find_penultimate(network, spec.preprocessing.crop_px, spec.name)
 
 
 def _layer_name(layer: PenultimateUnits) -> str:
@@ -215,24 +212,6 @@ def _checked_units(
     return tuple(units)
 
 
-def _key(
-    loaded: LoadedNetwork,
-    layer: PenultimateUnits,
-    settings: MaximizingSettings,
-    units: tuple[int, ...],
-    starts: Sequence[Start],
-) -> MaximizingKey:
-    return MaximizingKey(
-        engine=torch_spec(loaded.spec, loaded.weights_sha256, "images"),
-        preprocessing=loaded.spec.preprocessing,
-        layer=_layer_name(layer),
-        width=layer.width,
-        settings=settings,
-        units=units,
-        starts=tuple(start.sha256 for start in starts),
-    )
-
-
 def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocument:
     """Make and compare the images, and write all results."""
     key = job.key
@@ -243,10 +222,11 @@ def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocume
             "greatest p are given."
         )
     write_checkpoint(folder, key)
-    parts = _all_parts(job, folder, progress)
-    table = as_table([row for row, _ in parts], len(job.starts), len(key.units))
+    rows, provenances = zip(*_all_parts(job, folder, progress), strict=True)
+    table = as_table(rows, len(job.starts), len(key.units))
     total = pair_count(len(job.starts), len(key.units))
-    similarity = likenesses(table.images, job.images, _counter(progress, "compare", total, "pairs"))
+    compared = partial(progress.advance, "compare", total=total, unit="pairs")
+    similarity = likenesses(table.images, job.images, compared)
     document = MaximizedDocument(
         key=key,
         model=job.loaded.spec,
@@ -257,7 +237,9 @@ def _make_images(job: _Job, folder: Path, progress: Progress) -> MaximizedDocume
         images=tuple(image_rows(table, job.starts, key.units, similarity)),
         across_units=similarity.across_units,
         across_starts=similarity.across_starts,
-        circumstances=_distinct([circumstances for _, circumstances in parts]),
+        circumstances=tuple(
+            value for number, value in enumerate(provenances) if value not in provenances[:number]
+        ),
     )
     document = write_results(folder, document, table, job.images)
     remove_parts(folder)
@@ -270,8 +252,20 @@ def _all_parts(
     """The results of each start and unit; results in the checkpoint are not made again."""
     pairs = [(start, unit) for start in range(len(job.starts)) for unit in job.key.units]
     parts = {pair: part for pair in pairs if (part := read_part(folder, pair)) is not None}
-    steps, circumstances = job.key.settings.steps, _circumstances(job)
-    advance = _counter(progress, "maximize", len(pairs) * steps, "steps", len(parts) * steps)
+    steps = job.key.settings.steps
+    before, total = len(parts) * steps, len(pairs) * steps
+    circumstances = Circumstances(
+        host=socket.gethostname(),
+        device=job.device,
+        versions={**package_versions(PACKAGES), **decoder_versions(), **torch_versions()},
+        batch_size=job.batch_size,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command_line(),
+    )
+
+    def advance(done: int) -> None:
+        progress.advance("maximize", before + done, total, "steps")
+
     advance(0)
     try:
         for pair, row in climbs(
@@ -292,25 +286,3 @@ def _all_parts(
             f"{reason_of(error)}. Choose another --device, or a smaller --crop-px."
         ) from error
     return [parts[pair] for pair in pairs]
-
-
-def _counter(
-    progress: Progress, step: str, total: int, unit: str, before: int = 0
-) -> Callable[[int], None]:
-    return lambda done: progress.advance(step, before + done, total, unit)
-
-
-def _distinct(values: Sequence[Circumstances]) -> tuple[Circumstances, ...]:
-    return tuple(value for number, value in enumerate(values) if value not in values[:number])
-
-
-def _circumstances(job: _Job) -> Circumstances:
-    packages = ("evaluator", "numpy", "Pillow", "scipy")
-    return Circumstances(
-        host=socket.gethostname(),
-        device=job.device,
-        versions={**package_versions(packages), **decoder_versions(), **torch_versions()},
-        batch_size=job.batch_size,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command_line(),
-    )

@@ -169,19 +169,6 @@ def write_results(
         OutputError: If a file cannot be written.
     """
     document = sealed(document)
-    atomic_write_bytes(folder / ARRAYS, _archive(document, table, starts))
-    grids = ((GRID, table.images, _image_caption), (LAST_GRID, table.last, _last_caption))
-    for name, images, caption in grids:
-        captions = [caption(row) for row in document.images]
-        grid = _grid(document, _title(document, name), starts, images, captions)
-        atomic_write_bytes(folder / name, png_of(grid))
-    write_document(folder / DOCUMENT, document)
-    return document
-
-
-def _archive(
-    document: MaximizedDocument, table: Maximized, starts: npt.NDArray[np.float32]
-) -> bytes:
     archive = io.BytesIO()
     np.savez(
         archive,
@@ -192,7 +179,14 @@ def _archive(
         starts=starts,
         start_names=np.array([start.name for start in document.starts]),
     )
-    return archive.getvalue()
+    atomic_write_bytes(folder / ARRAYS, archive.getvalue())
+    grids = ((GRID, table.images, _image_caption), (LAST_GRID, table.last, _last_caption))
+    for name, images, caption in grids:
+        captions = [caption(row) for row in document.images]
+        grid = _grid(document, _title(document, name), starts, images, captions)
+        atomic_write_bytes(folder / name, png_of(grid))
+    write_document(folder / DOCUMENT, document)
+    return document
 
 
 def _grid(

@@ -1,14 +1,15 @@
 """The images on which engines are compared: photos, clean and then corrupted."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...contracts import Item, ModelSpec
+from ...contracts import Item, ModelSpec, Preprocessing
 from ...engine.parity import ParityImages
 from ...errors import printable
-from ...evaluate.decode import photo_pixels
+from ...evaluate.decode import Pixels, photo_pixels
 from ...evaluate.generate.photos import sample_photos
 from ...evaluate.generate.simple import SIMPLE_CORRUPTIONS
 from ...evaluate.sources.folder import photos_in
@@ -33,14 +34,8 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
     Raises:
         InputError: If a photo cannot be read or decoded.
     """
-    if data is None:
-        items = [Item(p.id, p.label, str(p.path)) for p in sample_photos()]
-    else:
-        items = select_items(photos_in(data), MOST_PHOTOS)
-    clean = [
-        photo_pixels(read_file(item.location), printable(item.location), spec.preprocessing)
-        for item in items
-    ]
+    photos = None if data is None else select_items(photos_in(data), MOST_PHOTOS)
+    items, clean = zip(*clean_photos(spec.preprocessing, photos), strict=True)
     names = list(SIMPLE_CORRUPTIONS)
     corruptions_per_photo = 1 if model_gmac(spec) > SLOW_GMAC else len(names)
     corrupted, corrupted_items = [], []
@@ -56,3 +51,19 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
         clean=len(items),
         description=f"{len(items)} {origin} clean, {len(corrupted)} corrupted ({', '.join(names)})",
     )
+
+
+def clean_photos(
+    preprocessing: Preprocessing, items: Sequence[Item] | None = None
+) -> list[tuple[Item, Pixels]]:
+    """Photos as a model sees them: (S, S, 3) uint8. If not given, the twenty sample photos.
+
+    Raises:
+        InputError: If a photo cannot be read or decoded.
+    """
+    if items is None:
+        items = [Item(photo.id, photo.label, str(photo.path)) for photo in sample_photos()]
+    return [
+        (item, photo_pixels(read_file(item.location), printable(item.location), preprocessing))
+        for item in items
+    ]

@@ -34,7 +34,7 @@ from evaluator.tests.planted_runs import (
 from evaluator.tests.second_attack import Images
 from evaluator.tests.small import one_line, small_row
 from evaluator.workflow.attack.cross_check import CrossCheck, run_to_check_against
-from evaluator.workflow.attack.cross_checked_shards import cross_checked
+from evaluator.workflow.attack.shards import comparing
 from evaluator.workflow.models.gradient_model import GradientNetwork, gradient_network
 from evaluator.workflow.models.options import ModelOptions
 from evaluator.workflow.models.resolve import resolve_model
@@ -279,10 +279,7 @@ def test_the_room_is_that_of_both_precisions(
         margin = factor * room * allowed / FP32
         planted = rewritten(run, tmp_path / f"{factor}", prefer({3: margin}), engine=kind)
         spec, told = run.manifest.model, NullProgress()
-        check = CrossCheck.of(
-            run_to_check_against(planted, spec), network, spec,
-            items=[], generated=None, progress=told,
-        )  # fmt: skip
+        check = CrossCheck(run_to_check_against(planted, spec), network, spec, told)
         if factor < 1:
             check.compare(predictions)
         else:
@@ -320,13 +317,10 @@ def test_what_other_processes_made_is_compared_in_the_end(
     shards = shards_of(benchmark_of(made).conditions, PHOTOS, made.manifest.shard_size)
     planted = rewritten(run, tmp_path / "planted", prefer({6: 1.1 * room}))
     for against, differ in ((run.folder, False), (planted, True)):
-        check = CrossCheck.of(
-            run_to_check_against(against, spec), network_of(small), spec,
-            items=[], generated=None, progress=told,
-        )  # fmt: skip
+        check = CrossCheck(run_to_check_against(against, spec), network_of(small), spec, told)
         records, aside = made.folder / "records", tmp_path / "aside"
         records.rename(aside)
-        context = cross_checked(lambda *_: pytest.fail("is not asked"), check, made, shards)
+        context = comparing(check, [(made, shards)])
         context.__enter__()
         aside.rename(records)
         if differ:

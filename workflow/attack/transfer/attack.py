@@ -9,7 +9,6 @@ of the runs lacks.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Unpack, cast
 
@@ -25,20 +24,18 @@ from ....contracts import (
     TransferSource,
 )
 from ....engine.torch_engine import exact_float32
-from ....errors import InputError, printable
+from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import check_run_folder
-from ...models.options import ModelOptions, WeightsOptions
-from ...models.resolve import ResolvedModel, resolve_model
-from ...models.verified_engine import select_engine
-from ...runs.complete import is_complete, make_shards, note_skipped, selected_shards
+from ...models.resolve import ResolvedModel
+from ...models.verified_engine import VerifiedEngine, select_engine
+from ...runs.complete import note_skipped
 from ...runs.provenance import check_run_place
-from ..cross_checked_shards import comparing
-from ..job import PreparedAttack, attacked_model, prepare_attack, size_text
-from ..options import AttackChoice, AttackOptions, split_options
-from .runs import SavedRun, Transfer, open_targets, run_place
-from .shards import ImageConsumer, shard_work
-from .targets import OpenTarget, TransferTarget, check_adversarial_parity
+from ..job import check_attacked, prepare_attack
+from ..options import AttackOptions, read_options
+from .adversarial_parity import AdversarialParity
+from .runs import TransferTarget, open_targets, run_place
+from .shards import TransferJob
 
 PAPERS_STEPS = (10,)
 
@@ -88,64 +85,66 @@ def attack_transfer(
         EngineError: If a loss, a gradient or a logit is not finite.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
-    choice, weights = split_options(options)
-    if choice.steps is None and choice.protocol == "paper":
-        choice = replace(choice, steps=PAPERS_STEPS)
-    settings, conditions = choice.settings(attack_wrong=True), choice.conditions()
-    handed_image = cast(TransferredImage, image or OWN_IMAGE[settings.protocol])
-    check_transfer(settings, handed_image)
-    images = choice.images(data)
-    out, keep = (None if path is None else Path(path) for path in (choice.out, keep))
-    seed = choice.weights_seed(source_weights)
-    source_options = ModelOptions(source, source_weights, seed, source_crop_px)
-    attacked = attacked_model(source_options, choice, progress, role="source")
-    names = [models] if isinstance(models, str) else models
-    subjects = _target_models(names, choice, weights, precision, progress)
-    _check_models(attacked.subject, subjects, progress)
-    for subject in subjects:
-        check_run_place(subject, TRANSFER.name, None if out is None else run_place(subject, out))
+    if options.get("steps") is None and options.get("protocol", "paper") == "paper":
+        options["steps"] = PAPERS_STEPS
+    choice, weights = read_options(data, options, attack_wrong=True)
+    handed_image = cast(TransferredImage, image or OWN_IMAGE[choice.settings.protocol])
+    check_transfer(choice.settings, handed_image)
+    source_model = choice.resolve(source, progress, weights=source_weights, crop_px=source_crop_px)
+    against = check_attacked(source_model, choice)
+    resolved = [
+        choice.resolve(name, progress, precision=precision, input_kind="images", **weights)
+        for name in ([models] if isinstance(models, str) else models)
+    ]
+    _check_models(source_model, resolved, progress)
+    for target in resolved:
+        place = None if choice.out is None else run_place(target, choice.out)
+        check_run_place(target, TRANSFER.name, place)
     if keep is not None:
+        keep = Path(keep)
         check_run_folder(keep)
-    attack = prepare_attack(
-        attacked,
-        choice,
-        settings,
-        images,
-        progress,
-        trace_all=handed_image == "last",
-    )
-    transfer = Transfer(attack, _source_of(attack, handed_image), out, keep)
-    targets = [
-        TransferTarget(
-            subject,
-            select_engine(subject, engine, choice.device, parity=choice.parity, progress=progress),
+    try:
+        attack = prepare_attack(
+            source_model, choice, against, progress, trace_all=handed_image == "last"
         )
-        for subject in subjects
+    except UnavailableError as error:
+        raise type(error)(f"{error} (Of the source: --source-weights.)") from error
+    transfer_source = TransferSource(
+        model=source_model.spec.name,
+        weights=str(source_model.spec.weights),
+        weights_sha256=attack.network.verified.loaded.weights_sha256,
+        engine=attack.network.spec,
+        preprocessing=attack.preprocessing,
+        image=handed_image,
+    )
+    engines = [
+        _image_engine(
+            select_engine(target, engine, choice.device, parity=choice.parity, progress=progress)
+        )
+        for target in resolved
     ]
     with exact_float32(), ExitStack() as opened:
-        targets = check_adversarial_parity(
-            targets,
-            attack.job,
-            transfer.source,
-            float(conditions[-1]["epsilon"]),
-            parity=choice.parity,
-            progress=progress,
+        parity = AdversarialParity(attack, transfer_source)
+        targets = [
+            TransferTarget(target, verified, parity.result(target, verified))
+            for target, verified in zip(resolved, engines, strict=True)
+        ]
+        saved, open_models = open_targets(targets, attack, transfer_source, keep, opened)
+        runs = [target.attack_run for target in open_models]
+        progress.note(
+            f"Attacking {transfer_source.model}, classified by "
+            f"{', '.join(target.spec.name for target in resolved)}: {attack.size_text}, into "
+            f"{', '.join(printable(each.run.folder) for each in runs)}."
         )
-        saved, open_models = open_targets(targets, transfer, opened, progress)
-        _complete(open_models, saved, transfer, progress)
-    return tuple(target.run for target in open_models)
+        TransferJob(attack, transfer_source, saved, open_models).complete()
+        note_skipped(runs[0].run, runs[0].shards, progress)
+    return tuple(each.run for each in runs)
 
 
-def _target_models(
-    names: Sequence[str],
-    choice: AttackChoice,
-    weights: WeightsOptions,
-    precision: str | None,
-    progress: Progress,
-) -> list[ResolvedModel]:
-    seed = choice.weights_seed(weights.get("weights", "default"))
-    options = ModelOptions("", seed=seed, precision=precision, input_kind="images", **weights)
-    return [resolve_model(replace(options, model=name), progress) for name in names]
+def _image_engine(verified: VerifiedEngine) -> VerifiedEngine:
+    """The engine as it takes images."""
+    loaded = verified.loaded
+    return replace(verified, loaded=replace(loaded, spec=replace(loaded.spec, input_kind="images")))
 
 
 def _check_models(
@@ -180,52 +179,3 @@ def _check_models(
                 f"{ours.resize_px} px, {ours.interpolation}; its own is {theirs.resize_px} px, "
                 f"{theirs.interpolation}. Its clean accuracy here is of those."
             )
-
-
-def _source_of(attack: PreparedAttack, image: TransferredImage) -> TransferSource:
-    spec = attack.subject.spec
-    return TransferSource(
-        model=spec.name,
-        weights=str(spec.weights),
-        weights_sha256=attack.job.network.verified.loaded.weights_sha256,
-        engine=attack.job.network.spec,
-        preprocessing=attack.job.preprocessing,
-        image=image,
-    )
-
-
-def _complete(
-    targets: Sequence[OpenTarget], saved: SavedRun | None, transfer: Transfer, progress: Progress
-) -> None:
-    """Make the shards that any of the runs lacks."""
-    attack = transfer.attack
-    consumers: list[ImageConsumer] = [*([saved] if saved else []), *targets]
-    shards = {
-        id(consumer): selected_shards(consumer.run, attack.selection) for consumer in consumers
-    }
-    names = ", ".join(target.target.subject.spec.name for target in targets)
-    progress.note(
-        f"Attacking {transfer.source.model}, classified by {names}: {size_text(attack.selection)}, "
-        f"into {', '.join(printable(target.run.folder) for target in targets)}."
-    )
-    # In one order, so that processes that were given the same models lease the same run's shards.
-    ordered = sorted(
-        consumers, key=lambda consumer: (consumer is not saved, str(consumer.run.folder))
-    )
-    job, data = attack.job, [consumer.data for consumer in consumers]
-    with comparing(
-        attack.check, [(consumer.run, shards[id(consumer)]) for consumer in ordered]
-    ) as compare:
-        for consumer in ordered:
-            if is_complete(consumer.run, shards[id(consumer)]):
-                continue
-            job.room.size = consumer.run.manifest.batch_size
-            work = shard_work(consumer, consumers, saved, job, transfer.source, compare=compare)
-            stop = partial(_stop, consumers)
-            make_shards(consumer.run, shards[id(consumer)], work, data, progress, stop=stop)
-    note_skipped(targets[0].run, shards[id(targets[0])], progress)
-
-
-def _stop(consumers: Sequence[ImageConsumer]) -> None:
-    for consumer in consumers:
-        consumer.stop()

@@ -2,67 +2,194 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
+from ....attacks.pgd.attempts import CleanImage
 from ....attacks.saved_images import SavedImages, announce_size
+from ....attacks.transfer import transfer_records
 from ....contracts import (
     Engine,
-    Progress,
-    Provenance,
+    ImageBatch,
+    Item,
+    ParityResult,
     Run,
     RunKey,
+    Shard,
     TransferSource,
     protocol_name,
 )
-from ....errors import InputError, printable
+from ....errors import EngineError, InputError, printable
+from ....evaluate.batch_splitting import run_batches
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import MANIFEST, open_run
-from ....records.shards import Pace, shard_path, shards_of
+from ....records.shards import Pace, shard_path
 from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
+from ...models.verified_engine import VerifiedEngine
 from ...runs.provenance import circumstances
-from ...runs.run_data import RunData, find_folder
-from ...runs.start import images_per_second, open_or_create_run
-from ..job import AttackedData, PreparedAttack, pace_of
-from .shards import cut_of
-from .targets import OpenTarget, TransferTarget
+from ...runs.run_data import find_folder
+from ...runs.start import images_per_second
+from ..job import AttackRun, PreparedAttack
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """A transferred attack.
+class TransferTarget:
+    """A model that classifies images which were made on another one.
 
     Attributes:
-        attack: The attack on the source.
-        source: The source, and which image is handed on.
-        out: Folder that holds the run of each target model; ``None`` if not given.
-        keep: Folder that images are saved in; ``None`` if they are not.
+        model: Model that classifies.
+        verified: Engine of the model, which takes images, with its parity on photos.
+        adversarial: Parity on adversarial images; ``None`` for the reference, or if not required.
     """
 
-    attack: PreparedAttack
-    source: TransferSource
-    out: Path | None
-    keep: Path | None
+    model: ResolvedModel
+    verified: VerifiedEngine
+    adversarial: ParityResult | None
 
-    def begin_run(
-        self, folder: Path, key: RunKey, subject: ResolvedModel, pace: Pace | None, like: Run | None
-    ) -> Run:
-        """Begin or continue a run; a new one gets the shard and batch size of ``like``."""
-        attack = self.attack
-        batch = attack.choice.batch_on(attack.job.network.device)
-        return open_or_create_run(
-            folder, key, subject, attack.selection, pace, batch, attack.choice.batch_size, like=like
+    def open_engine(self) -> Engine:
+        """Open the engine, which takes images."""
+        return self.verified.loaded.open(threads=os.cpu_count(), input_kind="images")
+
+    def batch_size(self, engine: Engine) -> int:
+        """Images in a batch of the open engine."""
+        return self.verified.loaded.placement.kind.batch_size(engine.device)
+
+    def key(self, attack: PreparedAttack, source: TransferSource) -> RunKey:
+        """Key of the run of this model, under an attack on the source."""
+        return replace(
+            attack.key(),
+            benchmark=TRANSFER.name,
+            protocol=protocol_name("transfer", attack.settings.protocol, source.image),
+            weights_sha256=self.verified.loaded.weights_sha256,
+            engine=self.verified.loaded.spec,
+            preprocessing=self.model.spec.preprocessing,
+            transfer=source,
         )
 
-    def checked_data(self, run: Run, progress: Progress, *, option: str = "--out") -> RunData:
-        """The images of a run, after a check that they are the available ones."""
-        attack = self.attack
-        conditions = attack.selection.conditions
-        data = RunData(run, attack.available, progress, conditions=conditions, option=option)
-        data.check(every_file=attack.choice.verify_data)
-        return data
+    def folder(self, attack: PreparedAttack, source: TransferSource) -> Path:
+        """Folder of the run of this model.
+
+        Raises:
+            InputError: If an existing run is damaged.
+        """
+        if attack.choice.out is not None:
+            return run_place(self.model, attack.choice.out)
+        return find_folder(self.model, self.key(attack, source), attack.available, attack.progress)
+
+
+def run_place(model: ResolvedModel, out: Path) -> Path:
+    """Folder of a target model's run in the folder that a user names."""
+    return out / model.spec.name.replace(":", "-").replace("/", "-")
+
+
+class OpenTarget:
+    """A target model whose engine and run are open.
+
+    Attributes:
+        engine: Engine of the model, which takes images.
+        batch_size: Images in a batch.
+        limit: Largest batch that the engine is given.
+        note: Callback that is given the sentence to print when the limit becomes smaller.
+        attack_run: Run that the records belong to.
+        provenance: Fields that the provenances of all shards share.
+        clean: Predicted class of each clean image so far, which is the same at every epsilon.
+    """
+
+    def __init__(
+        self, target: TransferTarget, engine: Engine, attack_run: AttackRun, attack: PreparedAttack
+    ) -> None:
+        self.engine, self.batch_size = engine, target.batch_size(engine)
+        self.limit, self.note = BatchLimit(self.batch_size), attack.progress.note
+        self.attack_run = attack_run
+        self.clean: dict[str, int] = {}
+        places, labels = attack.choice.places, attack.choice.labels
+        batch_size = attack_run.run.manifest.batch_size
+        provenance = circumstances(target.verified, places, labels, batch_size)
+        source_versions = attack.network.verified.loaded.placement.kind.versions()
+        self.provenance = replace(
+            provenance,
+            versions={**provenance.versions, **source_versions},
+            adversarial_parity=target.adversarial,
+        )
+
+    def begin(self, shard: Shard) -> "AbstractContextManager[ShardOfTarget]":
+        """Begin a shard."""
+        return nullcontext(ShardOfTarget(self))
+
+    def stop(self) -> None:
+        """Stop the current computation."""
+        self.engine.stop()
+
+
+class Classifier(Generic[Key]):
+    """Collects images one by one, and classifies them in batches, in their order."""
+
+    def __init__(self, target: OpenTarget) -> None:
+        self._target = target
+        self._waiting: list[tuple[Key, Item, Any]] = []
+        self._classes: dict[Key, int] = {}
+
+    def add(self, key: Key, item: Item, image: Any) -> None:
+        """Add an image (3, S, S)."""
+        self._waiting.append((key, item, image))
+        if len(self._waiting) == self._target.batch_size:
+            self._classify()
+
+    def classes(self) -> dict[Key, int]:
+        """The classes of all images so far, by their keys."""
+        if self._waiting:
+            self._classify()
+        return self._classes
+
+    def _classify(self) -> None:
+        keys, items, images = zip(*self._waiting, strict=True)
+        self._waiting = []
+        target, engine, remaining = self._target, self._target.engine, iter(keys)
+        data = engine.allocate(len(items))
+        data[:] = np.stack(images)
+        batch = ImageBatch(data, "images", items)
+        for part, logits in run_batches(engine, iter([batch]), target.limit, target.note):
+            for item, row in zip(part.items, logits, strict=True):
+                if not np.isfinite(row).all():
+                    raise EngineError(
+                        f"{engine.spec.backend} gave a logit that is not finite for "
+                        f"{printable(item.id)}, clean or adversarial, so its class is undefined."
+                    )
+                self._classes[next(remaining)] = int(row.argmax())
+
+
+class ShardOfTarget:
+    """Classes that a target model predicts for the images of one shard."""
+
+    def __init__(self, target: OpenTarget) -> None:
+        self.run, self.provenance = target.attack_run.run, target.provenance
+        self._target = target
+        self._clean = Classifier[str](target)
+        self._adversarial = Classifier[tuple[str, int]](target)
+
+    def clean(self, image: CleanImage) -> None:
+        """Take an image that is about to be attacked."""
+        if image.item.id not in self._target.clean:
+            self._clean.add(image.item.id, image.item, image.image)
+
+    def consume(self, item: Item, attempt: int, image: Any) -> None:
+        """Take the image that an attempt hands on."""
+        self._adversarial.add((item.id, attempt), item, image)
+
+    def records(self, attack: "pa.RecordBatch") -> "pa.Table":
+        """The records of the attack, with the classes that the target model predicts."""
+        self._target.clean.update(self._clean.classes())
+        return transfer_records(attack, self._target.clean, self._adversarial.classes())
 
 
 @dataclass(frozen=True)
@@ -70,126 +197,87 @@ class SavedRun(SavedImages):
     """A folder of saved images.
 
     Attributes:
-        data: Photos of the run, compared with the available ones.
+        attack_run: Run of the source, under its own attack.
     """
 
-    data: RunData
+    attack_run: AttackRun
 
 
 def open_targets(
     targets: Sequence[TransferTarget],
-    transfer: Transfer,
+    attack: PreparedAttack,
+    source: TransferSource,
+    keep: Path | None,
     opened: ExitStack,
-    progress: Progress,
 ) -> tuple[SavedRun | None, list[OpenTarget]]:
     """Open the engines and runs of target models; new runs take the shards of an existing one.
+
+    Args:
+        targets: Target models.
+        attack: The attack on the source.
+        source: The source, and which image is handed on.
+        keep: Folder that images are saved in; ``None`` if they are not.
+        opened: Closes the engines.
 
     Raises:
         InputError: If a run has shards of another size than the saved images.
     """
-    keys = [_key(target, transfer) for target in targets]
-    folders = [
-        _folder(target.subject, key, transfer, progress)
-        for target, key in zip(targets, keys, strict=True)
-    ]
-    engines = [
-        opened.enter_context(t.verified.loaded.open(threads=os.cpu_count(), input_kind="images"))
-        for t in targets
-    ]
-    places = [*([transfer.keep] if transfer.keep else []), *folders]
+    folders = [target.folder(attack, source) for target in targets]
+    engines = [opened.enter_context(target.open_engine()) for target in targets]
+    places = [*([keep] if keep else []), *folders]
     like = next((open_run(place) for place in places if (place / MANIFEST).is_file()), None)
-    sizes = [t.verified.loaded.placement.kind.batch_size(e.device) for t, e in
-             zip(targets, engines, strict=True)]  # fmt: skip
-    pace = None if like is not None else _pace(transfer.attack.job, engines, sizes, progress)
+    pace = None if like is not None else _pace(attack, targets, engines)
     saved = None
-    if transfer.keep is not None:
-        saved = _saved_run(transfer.keep, transfer, pace, like, progress)
+    if keep is not None:
+        saved = _saved_run(keep, attack, source, pace, like)
         like = saved.run
     open_targets = []
-    for target, key, folder, engine, size in zip(
-        targets, keys, folders, engines, sizes, strict=True
-    ):
-        run = transfer.begin_run(folder, key, target.subject, pace, like)
-        like = like or run
-        data = transfer.checked_data(run, progress)
-        _refuse_other_cut(run, saved)
-        provenance = _provenance(target, run, transfer)
-        limit = BatchLimit(size)
-        open_targets.append(
-            OpenTarget(target, engine, size, run, provenance, limit, progress.note, data)
-        )
+    for target, folder, engine in zip(targets, folders, engines, strict=True):
+        key = target.key(attack, source)
+        attack_run = attack.open_run(folder, key, target.model, pace, like=like)
+        like = like or attack_run.run
+        if saved is not None:
+            _refuse_other_cut(attack_run.run, saved.run)
+        open_targets.append(OpenTarget(target, engine, attack_run, attack))
     return saved, open_targets
 
 
-def run_place(subject: ResolvedModel, out: Path) -> Path:
-    """Folder of a target model's run in the folder that a user names."""
-    return out / subject.spec.name.replace(":", "-").replace("/", "-")
+def cut_of(run: Run) -> tuple[int, int]:
+    """Shard and batch size of a run; one pass serves all runs with the same."""
+    return run.manifest.shard_size, run.manifest.batch_size
 
 
-def _folder(subject: ResolvedModel, key: RunKey, transfer: Transfer, progress: Progress) -> Path:
-    if transfer.out is not None:
-        return run_place(subject, transfer.out)
-    return find_folder(subject, key, transfer.attack.available, progress)
-
-
-def _refuse_other_cut(run: Run, saved: SavedRun | None) -> None:
-    if saved is not None and cut_of(saved.run) != cut_of(run):
+def _refuse_other_cut(run: Run, saved: Run) -> None:
+    if cut_of(saved) != cut_of(run):
         raise InputError(
             f"{printable(run.folder)} has shards of {run.manifest.shard_size} images, the saved "
-            f"images in {printable(saved.run.folder)} have shards of "
-            f"{saved.run.manifest.shard_size}. Choose another --out or another --keep."
+            f"images in {printable(saved.folder)} have shards of {saved.manifest.shard_size}. "
+            "Choose another --out or another --keep."
         )
 
 
-def _key(target: TransferTarget, transfer: Transfer) -> RunKey:
-    source = transfer.source
-    protocol = transfer.attack.job.settings.protocol
-    return replace(
-        transfer.attack.key(),
-        benchmark=TRANSFER.name,
-        protocol=protocol_name("transfer", protocol, source.image),
-        weights_sha256=target.verified.loaded.weights_sha256,
-        engine=target.spec,
-        preprocessing=target.subject.spec.preprocessing,
-        transfer=source,
-    )
-
-
 def _saved_run(
-    folder: Path, transfer: Transfer, pace: Pace | None, like: Run | None, progress: Progress
+    folder: Path,
+    attack: PreparedAttack,
+    source: TransferSource,
+    pace: Pace | None,
+    like: Run | None,
 ) -> SavedRun:
     """The folder of saved images: a run of the source under its own attack."""
-    attack = transfer.attack
-    job, selection = attack.job, attack.selection
-    key = replace(attack.key(), transfer=transfer.source)
-    run = transfer.begin_run(folder, key, attack.subject, pace, like)
-    data = transfer.checked_data(run, progress, option="--keep")
-    side = job.preprocessing.crop_px
-    shards = shards_of(selection.conditions, selection.count, run.manifest.shard_size)
-    missing = sum(shard.size for shard in shards if not shard_path(run, shard).is_file())
+    key = replace(attack.key(), transfer=source)
+    attack_run = attack.open_run(folder, key, attack.model, pace, like=like, option="--keep")
+    run, side = attack_run.run, attack.preprocessing.crop_px
+    missing = sum(s.size for s in attack_run.shards if not shard_path(run, s).is_file())
     if missing:
-        announce_size(folder, missing * job.settings.attempts, side, progress)
-    return SavedRun(run, attack.provenance(run.manifest.batch_size), side, data)
-
-
-def _provenance(target: TransferTarget, run: Run, transfer: Transfer) -> Provenance:
-    """Fields that the provenances of all shards of a target model share."""
-    attack = transfer.attack
-    images, batch_size = attack.images, run.manifest.batch_size
-    provenance = circumstances(target.verified, images.places, images.labels, batch_size)
-    source_versions = attack.job.network.verified.loaded.placement.kind.versions()
-    return replace(
-        provenance,
-        versions={**provenance.versions, **source_versions},
-        adversarial_parity=target.adversarial,
-    )
+        announce_size(folder, missing * attack.settings.attempts, side, attack.progress)
+    return SavedRun(run, attack.provenance(run.manifest.batch_size), side, attack_run)
 
 
 def _pace(
-    job: AttackedData, engines: Sequence[Engine], sizes: Sequence[int], progress: Progress
+    attack: PreparedAttack, targets: Sequence[TransferTarget], engines: Sequence[Engine]
 ) -> Pace:
     """Speed of attacking an image and classifying it twice by every target model."""
-    seconds = 1 / pace_of(job, progress).items_per_second
-    for engine, size in zip(engines, sizes, strict=True):
-        seconds += 2 / images_per_second(engine, size)
+    seconds = 1 / attack.pace().items_per_second
+    for target, engine in zip(targets, engines, strict=True):
+        seconds += 2 / images_per_second(engine, target.batch_size(engine))
     return Pace(1 / seconds, 1)

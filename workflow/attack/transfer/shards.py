@@ -1,177 +1,162 @@
-"""Making a shard for all runs: its images are attacked once, or read if they were saved."""
+"""Making the shards of all runs: their images are attacked once, or read if they were saved."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from ....attacks.saved_images import SavedImages
+from ....attacks.saved_images import ShardOfImages
 from ....attacks.transfer import hands_on
-from ....contracts import Item, Provenance, Run, Shard, TransferSource
+from ....contracts import Provenance, Shard, TransferSource
 from ....errors import InputError, printable
-from ....evaluate.scoring import refuse_nothing_read
-from ....records.shard_runner import Work
 from ....records.shards import shard_path, write_shard
-from ...runs.provenance import ShardClock
-from ...runs.run_data import RunData
-from ..cross_checked_shards import Compare
-from ..job import AttackedData, ReadImages, attack_of, images_of
+from ...runs.complete import is_complete, make_shards
+from ..job import PreparedAttack, ShardImages
+from ..shards import Compare, comparing
+from .runs import OpenTarget, SavedRun, ShardOfTarget, cut_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ....attacks.pgd.attempts import CleanImage
 
+Advance = Callable[[int], None]
 
-class ShardConsumer(Protocol):
-    """Consumer of the images of one shard."""
+ImageConsumer = SavedRun | OpenTarget
+"""Consumer of the images of all shards."""
 
-    run: Run
-    provenance: Provenance
-
-    def clean(self, image: "CleanImage") -> None:
-        """Take an image that is about to be attacked."""
-
-    def consume(self, item: Item, attempt: int, image: Any) -> None:
-        """Take the image that an attempt hands on."""
-
-    def records(self, attack: "pa.RecordBatch") -> "pa.Table":
-        """Records of the shard, from those of the attack; called once, at the end."""
+ShardConsumer = ShardOfImages | ShardOfTarget
+"""Consumer of the images of one shard."""
 
 
-class ImageConsumer(Protocol):
-    """Consumer of the images of all shards: a target model, or a folder."""
+@dataclass(frozen=True)
+class TransferJob:
+    """The work of a transferred attack.
 
-    @property
-    def run(self) -> Run:
-        """The run that the records belong to."""
-
-    @property
-    def data(self) -> RunData:
-        """The photos of the run, compared with the available ones."""
-
-    def begin(self, shard: Shard) -> AbstractContextManager[ShardConsumer]:
-        """Begin a shard."""
-
-    def stop(self) -> None:
-        """Stop the current computation, whose result is no longer needed."""
-
-
-def cut_of(run: Run) -> tuple[int, int]:
-    """Shard and batch size of a run; one pass serves all runs with the same."""
-    return run.manifest.shard_size, run.manifest.batch_size
-
-
-def shard_work(
-    first: ImageConsumer,
-    everyone: Sequence[ImageConsumer],
-    saved: SavedImages | None,
-    job: AttackedData,
-    source: TransferSource,
-    *,
-    compare: Compare,
-) -> Work:
-    """Function that makes one shard of a run, and of other runs of the same cut that lack it.
-
-    Args:
-        first: Consumer that the run belongs to.
-        everyone: All consumers, this one included.
-        saved: Folder of saved images, which are not made again.
-        job: Network, settings and images of the attack on the source.
+    Attributes:
+        attack: The attack on the source.
         source: The source, and which image is handed on.
-        compare: Function that checks the records of the attack before anything is written.
+        saved: Folder of saved images, which are not made again; ``None`` if not given.
+        targets: The target models.
     """
 
-    def work(shard: Shard, advance: Callable[[int], None]) -> "tuple[pa.Table, Provenance]":
+    attack: PreparedAttack
+    source: TransferSource
+    saved: SavedRun | None
+    targets: Sequence[OpenTarget]
+
+    @property
+    def consumers(self) -> list[ImageConsumer]:
+        """All consumers, in one order: so processes with the same models lease the same shards."""
+        targets = sorted(self.targets, key=lambda target: str(target.attack_run.run.folder))
+        return [*([self.saved] if self.saved is not None else []), *targets]
+
+    def complete(self) -> None:
+        """Make the shards that any of the runs lacks.
+
+        Raises:
+            ParityError: If PyTorch and the run to check against contradict each other.
+        """
+        attack, runs = self.attack, [consumer.attack_run for consumer in self.consumers]
+        data = [each.data for each in runs]
+        with comparing(attack.check, [(each.run, each.shards) for each in runs]) as compare:
+            for consumer in self.consumers:
+                run, shards = consumer.attack_run.run, consumer.attack_run.shards
+                if is_complete(run, shards):
+                    continue
+                attack.batch_limit.size = run.manifest.batch_size
+                work = partial(self._make_shard, consumer, compare)
+                make_shards(run, shards, work, data, attack.progress, stop=self._stop)
+
+    def _stop(self) -> None:
+        for consumer in self.consumers:
+            consumer.stop()
+
+    def _make_shard(
+        self, first: ImageConsumer, compare: Compare, shard: Shard, advance: Advance
+    ) -> "tuple[pa.Table, Provenance]":
+        """Make a shard of a run, and of the other runs of the same cut that lack it."""
         import pyarrow as pa
 
-        clock, read_images = ShardClock(), ReadImages()
-        others = [other for other in everyone if other is not first]
-        lacking = [other for other in others if _lacks(other, first, shard)]
+        images = ShardImages(self.attack, self.attack.items[shard.start : shard.stop])
+        lacking = [other for other in self.consumers if _lacks(other, first, shard)]
         with ExitStack() as stack:
-            parts = [stack.enter_context(consumer.begin(shard)) for consumer in (first, *lacking)]
-            if saved is not None and saved.has(shard):
-                records = _hand_on_saved(saved, shard, parts, job, read_images, advance)
+            parts = [stack.enter_context(_begin(each, shard)) for each in (first, *lacking)]
+            if self.saved is not None and self.saved.has(shard):
+                records = self._hand_on_saved(self.saved, shard, parts, images, advance)
             else:
-                records = _attack(shard, parts, job, source, read_images, advance)
+                records = self._attack_images(shard, parts, images, advance)
             compare(pa.Table.from_batches([records]), shard, [part.run for part in parts])
             tables = [part.records(records) for part in parts]
-        provenances = [
-            clock.provenance(part.provenance, job.room.size, read_images.digest.hexdigest())
-            for part in parts
-        ]
+        provenances = [images.provenance(part.provenance) for part in parts]
         for part, table, provenance in list(zip(parts, tables, provenances, strict=True))[1:]:
             advance(0)  # raises if the work has been stopped
             write_shard(part.run, shard, table, provenance)
         return tables[0], provenances[0]
 
-    return work
+    def _attack_images(
+        self, shard: Shard, parts: Sequence[ShardConsumer], images: ShardImages, advance: Advance
+    ) -> "pa.RecordBatch":
+        """Make the images, and hand each on as its attempt ends. Returns the attack's records."""
+        from ....attacks.pgd.pgd import run_pgd
+        from ....attacks.records import attack_records
 
-
-def _attack(
-    shard: Shard,
-    parts: Sequence[ShardConsumer],
-    job: AttackedData,
-    source: TransferSource,
-    read_images: ReadImages,
-    advance: Callable[[int], None],
-) -> "pa.RecordBatch":
-    """Make the images, and hand each on as its attempt ends. Returns the records of the attack."""
-    from ....attacks.pgd.pgd import run_pgd
-    from ....attacks.records import attack_records
-
-    items = job.items[shard.start : shard.stop]
-    attack = replace(
-        attack_of(job, shard.condition), keep_images=True, keep_last=source.image == "last"
-    )
-    attempts, counts = [], dict[str, int]()
-    for attempt in run_pgd(
-        attack, _with_clean_images(parts, images_of(job, items, read_images)), advance
-    ):
-        position = counts.get(attempt.item.id, 0)
-        counts[attempt.item.id] = position + 1
-        if hands_on(attempt, job.settings, source.image):
-            for part in parts:
-                part.consume(attempt.item, position, attempt.adversarial)
-        attempts.append(replace(attempt, adversarial=None))
-    advance(len(read_images.skipped))
-    refuse_nothing_read(items, read_images.skipped, read_images.unread, "image")
-    return attack_records(items, attempts, read_images.skipped)
-
-
-def _hand_on_saved(
-    saved: SavedImages,
-    shard: Shard,
-    parts: Sequence[ShardConsumer],
-    job: AttackedData,
-    read_images: ReadImages,
-    advance: Callable[[int], None],
-) -> "pa.RecordBatch":
-    """Hand on saved images; the photos are read again from the data, and must be the same."""
-    items = job.items[shard.start : shard.stop]
-    for _ in _with_clean_images(parts, images_of(job, items, read_images)):
-        advance(1)
-    advance(len(read_images.skipped))
-    records, provenance = saved.records(shard)
-    if provenance.data_sha256 != read_images.digest.hexdigest():
-        raise InputError(
-            f"The photos of {printable(shard_path(saved.run, shard))} have changed since they were "
-            "attacked. Restore them, or save the images in another --keep."
+        job = replace(
+            self.attack.pgd_job(shard.condition),
+            keep_images=True,
+            keep_last=self.source.image == "last",
         )
-    by_id = {item.id: item for item in items}
-    for id, attempt, image in saved.images(shard):
-        for part in parts:
-            part.consume(by_id[id], attempt, image)
-        advance(0)
-    return records
+        attempts, counts = [], Counter[str]()
+        for attempt in run_pgd(job, _with_clean_images(parts, images), advance):
+            if hands_on(attempt, self.attack.settings, self.source.image):
+                for part in parts:
+                    part.consume(attempt.item, counts[attempt.item.id], attempt.adversarial)
+            counts[attempt.item.id] += 1
+            attempts.append(replace(attempt, adversarial=None))
+        images.finish(advance)
+        return attack_records(images.items, attempts, images.skipped)
+
+    def _hand_on_saved(
+        self,
+        saved: SavedRun,
+        shard: Shard,
+        parts: Sequence[ShardConsumer],
+        images: ShardImages,
+        advance: Advance,
+    ) -> "pa.RecordBatch":
+        """Hand on saved images; the photos are read again from the data, and must be the same."""
+        for _ in _with_clean_images(parts, images):
+            advance(1)
+        advance(len(images.skipped))
+        records, provenance = saved.records(shard)
+        if provenance.data_sha256 != images.sha256:
+            raise InputError(
+                f"The photos of {printable(shard_path(saved.run, shard))} have changed since they "
+                "were attacked. Restore them, or save the images in another --keep."
+            )
+        by_id = {item.id: item for item in images.items}
+        for id, attempt, image in saved.images(shard):
+            for part in parts:
+                part.consume(by_id[id], attempt, image)
+            advance(0)
+        return records
+
+
+def _begin(consumer: ImageConsumer, shard: Shard) -> AbstractContextManager[ShardConsumer]:
+    return consumer.begin(shard)
 
 
 def _lacks(other: ImageConsumer, first: ImageConsumer, shard: Shard) -> bool:
-    return cut_of(other.run) == cut_of(first.run) and not shard_path(other.run, shard).is_file()
+    """Whether another consumer's run, of the same cut, lacks the shard."""
+    run = other.attack_run.run
+    same_cut = cut_of(run) == cut_of(first.attack_run.run)
+    return other is not first and same_cut and not shard_path(run, shard).is_file()
 
 
 def _with_clean_images(
-    parts: Sequence[ShardConsumer], images: "Iterator[CleanImage]"
+    parts: Sequence[ShardConsumer], images: ShardImages
 ) -> "Iterator[CleanImage]":
     for image in images:
         for part in parts:

@@ -69,7 +69,7 @@ def test_differences_are_told_once_however_many_models_classify(
             read.append(run.folder)
         return table
 
-    monkeypatch.setattr("evaluator.workflow.attack.cross_checked_shards.records_of_shard", noted)
+    monkeypatch.setattr("evaluator.workflow.attack.shards.records_of_shard", noted)
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 0.25 * room, 3: 0.9 * room}))
     told = NullProgress()
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
@@ -161,8 +161,8 @@ def test_only_a_run_of_the_source_can_be_compared_with(
     victims = score(tree, tmp_path / "first", "first", weights=weights)
     wide = score(tree, tmp_path / "wide", "first", weights=weights, crop_px=48)
     for run, words in (
-        (victims, "Give a run of the source, flat, with the weights that are attacked."),
-        (wide, "Score the photos with the source, flat, as it is attacked."),
+        (victims, "Give a run of the attacked model, flat, with the same weights."),
+        (wide, "Score the photos with the attacked model, flat, with the same preprocessing."),
     ):
         with pytest.raises(InputError) as error:
             transfer(tree, weights, tmp_path / "runs", BOTH, check_against=run.folder)
