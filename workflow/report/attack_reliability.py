@@ -133,7 +133,7 @@ def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[As
     """Each attack of these runs at each step count: the smallest may be too small."""
     transferred: list[object] = []
     for name, scored_run in named_runs:
-        key = scored_run.run.key
+        key = scored_run.key
         if key.attack is None or not scored_run.records.finished:
             continue
         probes, settings_of_probes = Probes(), tuple[ProbeSettings, ...]()

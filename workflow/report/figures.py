@@ -197,7 +197,7 @@ def _pixels(
 def _read_pixels(
     run: ScoredRun, places: Sequence[Path], ids: Sequence[str], progress: Progress
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    benchmark, preprocessing = CUE_CONFLICT, run.run.key.preprocessing
+    benchmark, preprocessing = CUE_CONFLICT, run.key.preprocessing
     source = open_source(
         places, benchmark.conditions, progress=progress, layout=benchmark.tree, damaged_ok=True
     )

@@ -3,16 +3,15 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ...contracts import Run
-from ...errors import printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
 from ...evaluate.benchmarks.shape_bias_scores import LEFTOVER, NOT_THERE
 from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...storage.documents import document_differences, plain
 from ..runs.resume_command import resume_command
-from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
+from ..runs.scored_run import ScoredRun
 from .baseline import (
     BASELINE_BENCHMARK,
     BASELINE_MODEL,
@@ -52,48 +51,48 @@ def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -
     return reason
 
 
-def _clean_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
+def _clean_hint(one: ScoredRun, related: RelatedRuns) -> str:
     clean = related.clean
-    if clean is None and (other := _other_clean_run(scored_run, related.others)) is not None:
-        difference = next(document_differences(_comparable(other.run), _comparable(scored_run.run)))
-        return f"{NO_CLEAN}; {printable(other.run.folder)} is another: {difference}"
     if clean is None:
-        command = ["evaluator", "report", "RUN_IMAGENET", str(scored_run.run.folder)]
+        for other in related.others:  # of the same weights, whatever its engine and preprocessing
+            if other.is_clean and other.key.weights_sha256 == one.key.weights_sha256:
+                difference = next(document_differences(_comparable(other), _comparable(one)))
+                return f"{NO_CLEAN}; {other.place} is another: {difference}"
+        command = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
         return f"{NO_CLEAN}: {shlex.join(command)}"
     done, items = sum(clean.records.begun.values()), clean.run.manifest.items
-    reason = f"the imagenet run {printable(clean.run.folder)} is not finished ({done} of {items})"
+    reason = f"the imagenet run {clean.place} is not finished ({done} of {items})"
     if clean.records.empty:
         return reason
     return f"{reason}. Complete it with: {resume_command(clean)}"
 
 
-def _baseline_hint(scored_run: ScoredRun, related: RelatedRuns) -> str:
+def _baseline_hint(one: ScoredRun, related: RelatedRuns) -> str:
     if related.baseline is not None:
-        difference = difference_of_videos(related.baseline.run, scored_run.run)
-        return f"{printable(related.baseline.run.folder)} cannot normalise it: {difference}"
-    run = str(scored_run.run.folder)
-    if is_alexnet(scored_run.run):
-        report_command = ["evaluator", "report", "RUN", "--normalize-by", run]
-        return f"{NO_BASELINE}. This is one: {shlex.join(report_command)}"
-    baselines = [other.run for other in related.others if _is_baseline_of(other, scored_run)]
-    report_command = ["evaluator", "report", run, "--normalize-by"]
-    if baselines:
-        return f"{NO_BASELINE}: {shlex.join([*report_command, str(baselines[0].folder)])}"
-    score_command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
-    score_command += [
-        word for path in scored_run.records.provenance[0].data for word in ("--data", path)
-    ]
-    if scored_run.run.key.limit is not None:
-        score_command += ["--limit", str(scored_run.run.key.limit)]
-    if scored_run.skipped:
-        score_command += ["--on-error", "skip"]
-    next_command = shlex.join([*report_command, "RUN_ALEXNET"])
-    return f"{NO_BASELINE}. Make it with: {shlex.join(score_command)} and then: {next_command}"
+        difference = difference_of_videos(related.baseline.run, one.run)
+        return f"{related.baseline.place} cannot normalise it: {difference}"
+    if is_alexnet(one.run):
+        return f"{NO_BASELINE}. This is one: {_normalize_command('RUN', one.run.folder)}"
+    for other in related.others:
+        if normalizes(other, one) and not other.missing and is_alexnet(other.run):
+            return f"{NO_BASELINE}: {_normalize_command(one.run.folder, other.run.folder)}"
+    command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
+    command += [word for path in one.records.provenance[0].data for word in ("--data", path)]
+    if one.key.limit is not None:
+        command += ["--limit", str(one.key.limit)]
+    if one.skipped:
+        command += ["--on-error", "skip"]
+    next_command = _normalize_command(one.run.folder, "RUN_ALEXNET")
+    return f"{NO_BASELINE}. Make it with: {shlex.join(command)} and then: {next_command}"
+
+
+def _normalize_command(run: Path | str, baseline: Path | str) -> str:
+    return shlex.join(["evaluator", "report", str(run), "--normalize-by", str(baseline)])
 
 
 def needs_leftover(one: ScoredRun) -> str:
     """Why numbers over the paper's 1201 stimuli are refused: the limit may be the reason."""
-    limit = one.run.key.limit
+    limit = one.key.limit
     if limit is None or one.run.manifest.items < limit:
         return NOT_THERE
     return (
@@ -110,27 +109,14 @@ _HINTS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
 """Function that gives the hint, for each reason that has one."""
 
 
-def _is_baseline_of(other: ScoredRun, scored_run: ScoredRun) -> bool:
-    return normalizes(other, scored_run) and not other.missing and is_alexnet(other.run)
-
-
-def _other_clean_run(scored_run: ScoredRun, others: Sequence[ScoredRun]) -> ScoredRun | None:
-    """A clean run of the same weights, whatever its engine and preprocessing."""
-    for other in others:
-        is_clean = other.benchmark.name == CLEAN_BENCHMARK and not other.run.key.generated
-        if is_clean and other.run.key.weights_sha256 == scored_run.run.key.weights_sha256:
-            return other
-    return None
-
-
-def _comparable(run: Run) -> dict[str, object]:
+def _comparable(one: ScoredRun) -> dict[str, object]:
     """Properties that a clean run and a run on corruptions must share, the graph's hash last."""
-    engine, key = run.key.engine, run.key
+    engine = one.key.engine
     return {
         "engine": engine.backend,
         "input": engine.input_kind,
         "precision": engine.precision,
-        "preprocessing": plain(key.preprocessing),
+        "preprocessing": plain(one.key.preprocessing),
         "the graph": engine.model_sha256,
         "TF32": engine.tf32,
     }

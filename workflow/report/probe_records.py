@@ -103,7 +103,7 @@ def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
 
     by_epsilon: dict[float, list[pa.Table]] = {}
     for other in others:
-        if other.run.key.benchmark == TRANSFER.name and _is_comparable(attack.run, other.run):
+        if other.key.benchmark == TRANSFER.name and _is_comparable(attack.run, other.run):
             for condition, table in other.records.finished.items():
                 fooled = fooled_by_transfer(table)
                 by_epsilon.setdefault(float(condition["epsilon"]), []).append(fooled)
