@@ -52,6 +52,11 @@ class ScoredRun:
         return next(iter(self.records.finished.values()), None)
 
     @property
+    def by_epsilon(self) -> "dict[float, pa.Table]":
+        """The records of an attack at each epsilon that is finished."""
+        return {float(c["epsilon"]): table for c, table in self.records.finished.items()}
+
+    @property
     def missing(self) -> list[Condition]:
         """The benchmark's conditions that are not finished."""
         return [c for c in self.benchmark.conditions if c not in self.records.finished]
@@ -163,9 +168,18 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
                 f"{printable(run.folder)} is a probe, which cannot be reported without its attack: "
                 f"give the attack's run, {printable(run.folder.parent.parent)}."
             )
-        benchmark = benchmark_of(run)
-        scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
+        scored.append(scored_run_of(run))
     return scored
+
+
+def scored_run_of(run: Run) -> ScoredRun:
+    """A run with its finished records; also a probe of an attack.
+
+    Raises:
+        InputError: If the run is damaged.
+    """
+    benchmark = benchmark_of(run)
+    return ScoredRun(run, benchmark, read_run(run, benchmark.conditions))
 
 
 def _name(run: Run) -> str:
