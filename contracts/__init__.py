@@ -18,8 +18,6 @@ from .intervals import *
 from .items import *
 from .models import *
 from .parity import *
-from .probes import *
 from .progress import *
 from .runs import *
 from .scores import *
-from .transfer import *
