@@ -172,17 +172,10 @@ def assessment_tables(attacks: Sequence[AssessedAttack]) -> list[Table]:
 
 def assessment_summary(attacks: Sequence[AssessedAttack]) -> list[Table]:
     """One table of all attacks, with one sentence for each."""
-    if not attacks:
-        return []
-    return [
-        Table(
-            QUESTION.capitalize(),
-            ("attack", "answer"),
-            tuple((attack.name, attack.answer()) for attack in attacks),
-            (
-                "how the attack was made, and every diagnostic with its value and bound: "
-                "`evaluator report RUN --verbose`",
-            ),
-            words=(0, 1),
-        )
-    ]
+    rows = tuple((attack.name, attack.answer()) for attack in attacks)
+    note = (
+        "how the attack was made, and every diagnostic with its value and bound: "
+        "`evaluator report RUN --verbose`"
+    )
+    table = Table(QUESTION.capitalize(), ("attack", "answer"), rows, (note,), words=(0, 1))
+    return [table] if rows else []

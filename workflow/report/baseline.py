@@ -1,11 +1,13 @@
 """The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ...contracts import PASSED_AGAINST_ONNX, Run, Score
 from ...errors import InputError, printable
+from ...evaluate.benchmarks.perturbation_scores import NO_BASELINE
 from ...exporter.zoo.rows import Download
 from ...exporter.zoo.table import find_model
 from ..runs.resume_command import resume_command
@@ -68,20 +70,48 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     return None
 
 
-def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
-    """Whether the numbers of a run can be divided by those of the baseline."""
-    same_benchmark = baseline.benchmark is one.benchmark
-    return same_benchmark and difference_of_videos(baseline.run, one.run) is None
+def normalizes(baseline: ScoredRun | None, one: ScoredRun) -> bool:
+    """Whether there is a baseline, and the numbers of a run can be divided by its numbers."""
+    if baseline is None or baseline.benchmark is not one.benchmark:
+        return False
+    return difference_of_videos(baseline.run, one.run) is None
+
+
+def baseline_hint(one: ScoredRun, baseline: ScoredRun | None, others: Sequence[ScoredRun]) -> str:
+    """Why numbers of a run that need a measured baseline are refused, with the command that helps.
+
+    Args:
+        one: The run.
+        baseline: Run that the user gave to normalise by; ``None`` if not given.
+        others: All runs of the report.
+    """
+    if baseline is not None:
+        difference = difference_of_videos(baseline.run, one.run)
+        return f"{baseline.place} cannot normalise it: {difference}"
+    if is_alexnet(one.run):
+        return f"{NO_BASELINE}. This is one: {_normalize_command('RUN', one.run.folder)}"
+    for other in others:
+        if normalizes(other, one) and not other.missing and is_alexnet(other.run):
+            return f"{NO_BASELINE}: {_normalize_command(one.run.folder, other.run.folder)}"
+    command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
+    command += [word for path in one.records.provenance[0].data for word in ("--data", path)]
+    if one.key.limit is not None:
+        command += ["--limit", str(one.key.limit)]
+    if one.skipped:
+        command += ["--on-error", "skip"]
+    next_command = _normalize_command(one.run.folder, "RUN_ALEXNET")
+    return f"{NO_BASELINE}. Make it with: {shlex.join(command)} and then: {next_command}"
+
+
+def _normalize_command(run: Path | str, baseline: Path | str) -> str:
+    return shlex.join(["evaluator", "report", str(run), "--normalize-by", str(baseline)])
 
 
 def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
     """A line for each run that is normalised although its videos have other bytes."""
-    for scored_run in scored:
-        names = (scored_run.place, baseline.place)
-        if normalizes(baseline, scored_run) and (
-            difference := differing_files_note(scored_run, baseline, names)
-        ):
-            yield f"{difference}: what is normalised is not of the models alone"
+    for one in [one for one in scored if normalizes(baseline, one)]:
+        if note := differing_files_note(one, baseline, (one.place, baseline.place)):
+            yield f"{note}: what is normalised is not of the models alone"
 
 
 def normalized(score: Score, by: ScoredRun) -> Score:
@@ -103,7 +133,7 @@ def is_alexnet(run: Run) -> bool:
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
 
 
-def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
+def baseline_notes(baseline: ScoredRun, scores: Sequence[Score]) -> list[str]:
     """Which run numbers are normalised by, and whether that run is AlexNet's.
 
     Args:
@@ -113,7 +143,6 @@ def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
     Returns:
         One line; none if nothing could be normalised and a refused number says why.
     """
-    scores = list(scores)
     run, spec, folder = baseline.run, baseline.run.manifest.model, baseline.place
     metrics = {score.metric for score in scores if score.normalize_by and score.value is not None}
     if not metrics:

@@ -9,20 +9,13 @@ from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.shape_bias_scores import NOT_THERE
-from ...reporting.markdown import markdown_of
 from ...reporting.model_results import ModelResults
-from ...reporting.table import Table
+from ...reporting.table import Table, markdown_of
 from ...reporting.tables.comparison import Compared, comparison_tables
 from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
 from ..runs.resume_command import resume_command
-from ..runs.scored_run import (
-    CLEAN_BENCHMARK,
-    ScoredRun,
-    differing_files_note,
-    read_runs,
-    unique_names,
-)
+from ..runs.scored_run import ScoredRun, differing_files_note, read_runs, unique_names
 from .hints import needs_leftover
 
 
@@ -52,10 +45,8 @@ class Side:
 
     def clean(self, benchmark: str) -> ScoredRun | None:
         """The run with the clean errors that numbers of a benchmark need; ``None`` if not there."""
-        clean = self.runs.get(CLEAN_BENCHMARK)
-        if benchmark == CLEAN_BENCHMARK or clean is None or not clean.is_clean:
-            return None
-        return clean
+        others = (run for name, run in self.runs.items() if name != benchmark)
+        return next((run for run in others if run.is_clean), None)
 
     def document(self) -> dict[str, Any]:
         """The model and its runs, for programs."""

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...evaluate.benchmarks.corruption_scores import NO_CLEAN
 from ...evaluate.benchmarks.perturbation_scores import EVERY_VIDEO_SKIPPED, NO_BASELINE
@@ -12,13 +11,7 @@ from ...evaluate.benchmarks.top5 import ALL_SKIPPED
 from ...storage.documents import document_differences, plain
 from ..runs.resume_command import resume_command
 from ..runs.scored_run import ScoredRun
-from .baseline import (
-    BASELINE_BENCHMARK,
-    BASELINE_MODEL,
-    difference_of_videos,
-    is_alexnet,
-    normalizes,
-)
+from .baseline import baseline_hint
 
 
 @dataclass(frozen=True)
@@ -34,10 +27,6 @@ class RelatedRuns:
     clean: ScoredRun | None = None
     baseline: ScoredRun | None = None
     others: Sequence[ScoredRun] = ()
-
-    def can_normalize(self, one: ScoredRun) -> bool:
-        """Whether the baseline can normalise a run."""
-        return self.baseline is not None and normalizes(self.baseline, one)
 
 
 def reason_with_hint(reason: str | None, one: ScoredRun, related: RelatedRuns) -> str | None:
@@ -67,29 +56,6 @@ def _clean_hint(one: ScoredRun, related: RelatedRuns) -> str:
     return f"{reason}. Complete it with: {resume_command(clean)}"
 
 
-def _baseline_hint(one: ScoredRun, related: RelatedRuns) -> str:
-    if related.baseline is not None:
-        difference = difference_of_videos(related.baseline.run, one.run)
-        return f"{related.baseline.place} cannot normalise it: {difference}"
-    if is_alexnet(one.run):
-        return f"{NO_BASELINE}. This is one: {_normalize_command('RUN', one.run.folder)}"
-    for other in related.others:
-        if normalizes(other, one) and not other.missing and is_alexnet(other.run):
-            return f"{NO_BASELINE}: {_normalize_command(one.run.folder, other.run.folder)}"
-    command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
-    command += [word for path in one.records.provenance[0].data for word in ("--data", path)]
-    if one.key.limit is not None:
-        command += ["--limit", str(one.key.limit)]
-    if one.skipped:
-        command += ["--on-error", "skip"]
-    next_command = _normalize_command(one.run.folder, "RUN_ALEXNET")
-    return f"{NO_BASELINE}. Make it with: {shlex.join(command)} and then: {next_command}"
-
-
-def _normalize_command(run: Path | str, baseline: Path | str) -> str:
-    return shlex.join(["evaluator", "report", str(run), "--normalize-by", str(baseline)])
-
-
 def needs_leftover(one: ScoredRun) -> str:
     """Why numbers over the paper's 1201 stimuli are refused: the limit may be the reason."""
     limit = one.key.limit
@@ -103,7 +69,7 @@ def needs_leftover(one: ScoredRun) -> str:
 
 _HINTS: Mapping[str, Callable[[ScoredRun, RelatedRuns], str]] = {
     NO_CLEAN: _clean_hint,
-    NO_BASELINE: _baseline_hint,
+    NO_BASELINE: lambda one, related: baseline_hint(one, related.baseline, related.others),
     NOT_THERE: lambda one, related: needs_leftover(one),
 }
 """Function that gives the hint, for each reason that has one."""

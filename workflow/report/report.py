@@ -9,10 +9,9 @@ from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
-from ...reporting.markdown import markdown_of
 from ...reporting.model_results import ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
-from ...reporting.table import Table
+from ...reporting.table import Table, markdown_of
 from ...reporting.tables.report import published_beside, report_tables
 from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
 from ...storage.documents import plain
@@ -23,7 +22,7 @@ from .attack_reliability import (
     assessment_summary,
     assessment_tables,
 )
-from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
+from .baseline import baseline_notes, normalized, normalizes, notes_on_other_videos, read_baseline
 from .hints import RelatedRuns, reason_with_hint
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
@@ -158,8 +157,7 @@ def report(
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
-    empty = [scored_run.place for scored_run in scored if scored_run.records.empty]
-    if empty:
+    if empty := [scored_run.place for scored_run in scored if scored_run.records.empty]:
         yield (
             f"started, but nothing is finished yet: {', '.join(empty)}. To continue a run, repeat "
             "the command that started it; a run that is not needed can be removed."
@@ -170,8 +168,7 @@ def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str
                 f"{condition} ({done:,} of {scored_run.run.manifest.items:,} images)"
                 for condition, done in scored_run.records.begun.items()
             )
-            place = scored_run.place
-            yield f"left out of {place}, since it is not finished: {unfinished}"
+            yield f"left out of {scored_run.place}, since it is not finished: {unfinished}"
     for folder in lost:
         yield (
             f"left out: {printable(folder)} holds records but no {MANIFEST}, which describes them."
@@ -196,7 +193,7 @@ def _models(
 
 def _scores(scored_run: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
     """Every number of a run, including numbers that need a related run."""
-    baseline = related.baseline if related.can_normalize(scored_run) else None
+    baseline = related.baseline if normalizes(related.baseline, scored_run) else None
     auxiliary = AuxiliaryRecords(
         clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
