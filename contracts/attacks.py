@@ -1,18 +1,21 @@
-"""Settings of an attack, which its runs are bound to, and the names of attack protocols."""
+"""Settings of an attack, of its probes and of its source, and the names of attack protocols."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal
 
 from ..errors import InputError
-from .transfer import TransferredImage
+from .engines import EngineSpec
+from .models import Preprocessing
 
 AttackKind = Literal["whitebox", "transfer"]
 AttackLoss = Literal["cross_entropy", "dlr"]
+ProbeName = Literal["noise", "gradient-free", "twice-the-steps", "unbounded"]
 ProtocolName = Literal["paper", "standard"]
 Stop = Literal["target", "label"]
+TransferredImage = Literal["first-hit", "last"]
 
 SUCCESS_STEP: Mapping[Stop, str] = {"target": "target_step", "label": "changed_step"}
 """Name of the field or column that says at which step an attempt succeeded."""
@@ -228,15 +231,62 @@ def parse_protocol(text: str) -> AttackProtocol:
     return _PROTOCOLS[text]
 
 
-def _protocols() -> Iterator[AttackProtocol]:
-    images: Mapping[AttackKind, tuple[TransferredImage | None, ...]] = {
-        "whitebox": (None,),
-        "transfer": ("first-hit", "last"),
-    }
-    for kind, handed_images in images.items():
-        for handed_image in handed_images:
-            for name in OWN_IMAGE:
-                yield AttackProtocol(kind, PROTOCOL_VERSION, handed_image, name)
+_HANDED_IMAGES: Mapping[AttackKind, tuple[TransferredImage | None, ...]] = {
+    "whitebox": (None,),
+    "transfer": ("first-hit", "last"),
+}
+_PROTOCOLS = {
+    protocol_name(kind, name, image): AttackProtocol(kind, PROTOCOL_VERSION, image, name)
+    for kind, images in _HANDED_IMAGES.items()
+    for image in images
+    for name in OWN_IMAGE
+}
 
 
-_PROTOCOLS = {protocol_name(p.kind, p.name, p.handed_image): p for p in _protocols()}
+@dataclass(frozen=True)
+class TransferSource:
+    """The source, or surrogate: the model that is attacked so that others may be fooled.
+
+    Attributes:
+        model: Name of the model.
+        weights: Origin of its weights, for people.
+        weights_sha256: SHA-256 over its tensors.
+        engine: Engine that computes its gradients.
+        preprocessing: Preprocessing of the photos, before the attack.
+        image: Adversarial image that is handed on: the ``first-hit``, the first iterate that
+            reached the attack's goal, or the clean image if none did, as in the paper; or the
+            ``last`` iterate of each attempt, all steps made.
+    """
+
+    model: str
+    weights: str
+    weights_sha256: str
+    engine: EngineSpec
+    preprocessing: Preprocessing
+    image: TransferredImage = "first-hit"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """Settings of a probe of an attack.
+
+    Attributes:
+        name: ``noise``, random images within epsilon; ``gradient-free``, a random search within it;
+            ``twice-the-steps``, the attack with twice as many; ``unbounded``, the attack at
+            epsilon 1.
+        images: Number of the attack's images that are probed, evenly spaced.
+        queries: Queries of the network per image; ``None`` for a probe that is the attack itself,
+            whose settings say how many steps it makes.
+    """
+
+    name: ProbeName
+    images: int
+    queries: int | None = None
+
+    def __post_init__(self) -> None:
+        numbers: dict[str, object] = {"images": self.images, "queries": self.queries}
+        for noun, number in numbers.items():
+            if number is not None and not (isinstance(number, Integral) and int(number) >= 1):
+                raise InputError(
+                    f"Invalid number of probe {noun}: {number}. Expected an integer of at least 1."
+                )

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from .models import Preprocessing
 
     Records = Mapping[Condition, pa.Table]
-    Decode = Callable[
-        [bytes, Item, Preprocessing, Sequence[npt.NDArray[np.uint8]]],
-        None,
-    ]
+    Decode = Callable[[bytes, Item, Preprocessing, Sequence[npt.NDArray[np.uint8]]], None]
 
 
 def _one_frame(condition: Condition) -> int:

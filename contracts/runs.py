@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .attacks import AttackSettings
+from .attacks import AttackSettings, ProbeSettings, TransferSource
 from .engines import Device, EngineSpec
 from .items import Condition
 from .models import ModelSpec, Preprocessing
 from .parity import ParityResult
-from .probes import ProbeSettings
-from .transfer import TransferSource
 
 
 @dataclass(frozen=True)

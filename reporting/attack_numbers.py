@@ -39,9 +39,9 @@ def unknown_protocol_notes(models: Iterable[ModelResults]) -> Iterator[str]:
     """A line for each attack whose protocol is unknown, so that no table can say what it counts."""
     for results in models:
         for benchmark in (WHITE_BOX, TRANSFER):
-            scores = list(results.of(benchmark, UNDER_ATTACK))
-            for protocol in dict.fromkeys(score.protocol for score in scores):
-                if attack_protocol([Score(protocol=protocol)]) is None:
+            scores = {s.protocol: s for s in results.of(benchmark, UNDER_ATTACK)}
+            for protocol, score in scores.items():
+                if attack_protocol([score]) is None:
                     missing = "; no table shows them" if benchmark == WHITE_BOX else ""
                     yield (
                         f"{results.name}: the attack's protocol, {protocol}, is unknown to this "

@@ -115,9 +115,16 @@ def percent(value: float, low: float | None, high: float | None, *, sign: str = 
         >>> percent(0.1, 0.0279, 0.301), percent(-0.02, None, None, sign="+")
         ('10.0 [2.8, 30.1]', '-2.0')
     """
-    text = f"{100 * value:{sign}.1f}"
+    return interval_text(value, low, high, f"{sign}.1f", scale=100)
+
+
+def interval_text(
+    value: float, low: float | None, high: float | None, form: str, scale: float = 1
+) -> str:
+    """A number, scaled and formatted, with its interval if there is one."""
+    text = f"{scale * value:{form}}"
     if low is not None and high is not None:
-        text += f" [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+        text += f" [{scale * low:{form}}, {scale * high:{form}}]"
     return text
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .footnotes import percent
+from .footnotes import interval_text, percent
 
 MEAN_INTERVAL = "95 % interval over the images, the same ones in all cells"
 WILSON_INTERVAL = "95 % Wilson interval"
@@ -38,12 +38,7 @@ class Quantity:
         return f"{self.title} {self.unit}".strip()
 
     def text(
-        self,
-        value: float,
-        low: float | None = None,
-        high: float | None = None,
-        *,
-        sign: str = "",
+        self, value: float, low: float | None = None, high: float | None = None, *, sign: str = ""
     ) -> str:
         """A number with its interval; ``sign="+"`` shows the sign of one above zero.
 
@@ -53,10 +48,7 @@ class Quantity:
         """
         if self.unit == "%":
             return percent(value, low, high, sign=sign)
-        text = f"{value:{sign}.2f}"
-        if low is None or high is None:
-            return text
-        return f"{text} [{low:{sign}.2f}, {high:{sign}.2f}]"
+        return interval_text(value, low, high, f"{sign}.2f")
 
 
 QUANTITIES = {
@@ -114,12 +106,8 @@ def interval_notes(metrics: Iterable[str]) -> list[str]:
         titles.setdefault(quantity.interval, []).append(quantity.title)
     if len(titles) < 2:
         return [f"[low, high]: {interval}" for interval in titles]
-    general = [interval for interval in titles if interval == MEAN_INTERVAL]
-    others = [
-        f"for {_joined_titles(names)}: {interval}"
-        for interval, names in titles.items()
-        if interval not in general
-    ]
+    general = [MEAN_INTERVAL] if titles.pop(MEAN_INTERVAL, None) else []
+    others = [f"for {_joined_titles(names)}: {interval}" for interval, names in titles.items()]
     return [f"[low, high]: {'; '.join((*general, *others))}"]
 
 

@@ -1,10 +1,13 @@
 """Collecting the notes of several tables below the last one, each once, for terminals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .footnotes import MARKS
 from .table import Table
+
+_MARKS = tuple(f"{mark} {meaning}" for mark, meaning in MARKS.items())
+"""Beginnings of the notes that explain a mark; the counts of a table follow."""
 
 
 def notes_at_end(tables: Sequence[Table]) -> list[Table]:
@@ -25,49 +28,29 @@ def notes_at_end(tables: Sequence[Table]) -> list[Table]:
     """
     if not tables:
         return []
-    marks, others = _merged_marks(tables), _notes_by_titles(tables)
-    notes = marks
-    for titles, group in others.items():
-        if len(others) == 1:
-            notes += group
+    counts: dict[str, dict[str, None]] = {}  # of all tables, by mark
+    titles: dict[str, dict[str, None]] = {}  # of the tables that each other note stands below
+    for title, note in ((table.title, note) for table in tables for note in table.notes):
+        if mark := next((line for line in _MARKS if note.startswith(line)), None):
+            parts = filter(None, note[len(mark) :].removeprefix(": ").split("; "))
+            counts.setdefault(mark, {}).update(dict.fromkeys(parts))
         else:
-            notes += [f"{'; '.join(titles)}:", *(f"  {note}" for note in group)]
-    bare = [replace(table, notes=()) for table in tables]
-    return [*bare[:-1], replace(bare[-1], notes=tuple(notes))]
-
-
-def _merged_marks(tables: Iterable[Table]) -> list[str]:
-    """Meaning of each mark, with the counts of all tables."""
-    counts: dict[str, dict[str, None]] = {}
-    for note in (note for table in tables for note in table.notes):
-        if meaning := _explained_mark(note):
-            parts = filter(None, note[len(meaning) :].removeprefix(": ").split("; "))
-            counts.setdefault(meaning, {}).update(dict.fromkeys(parts))
-    lines = [f"{mark} {meaning}" for mark, meaning in MARKS.items()]
-    return [
-        f"{line}: {'; '.join(counts[line])}" if counts[line] else line
-        for line in lines
-        if line in counts
+            titles.setdefault(note, {})[_short_title(title)] = None
+    notes = [
+        f"{mark}: {'; '.join(counts[mark])}" if counts[mark] else mark
+        for mark in _MARKS
+        if mark in counts
     ]
-
-
-def _notes_by_titles(tables: Iterable[Table]) -> dict[tuple[str, ...], list[str]]:
-    """All other notes, by the titles of the tables that they stand below."""
-    titles: dict[str, dict[str, None]] = {}
-    for table in tables:
-        for note in table.notes:
-            if not _explained_mark(note):
-                titles.setdefault(note, {})[_short_title(table.title)] = None
     groups: dict[tuple[str, ...], list[str]] = {}
     for note, names in titles.items():
         groups.setdefault(tuple(names), []).append(note)
-    return groups
-
-
-def _explained_mark(note: str) -> str:
-    """The meaning of a mark that a note begins with; empty if it explains none."""
-    lines = (f"{mark} {meaning}" for mark, meaning in MARKS.items())
-    return next((line for line in lines if note.startswith(line)), "")
+    for names_of_group, group in groups.items():
+        if len(groups) == 1:
+            notes += group
+        else:
+            notes += [f"{'; '.join(names_of_group)}:", *(f"  {note}" for note in group)]
+    bare = [replace(table, notes=()) for table in tables]
+    return [*bare[:-1], replace(bare[-1], notes=tuple(notes))]
 
 
 def _short_title(title: str) -> str:

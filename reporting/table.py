@@ -1,5 +1,6 @@
 """A table of text, which the terminal and Markdown show."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -20,3 +21,40 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     words: tuple[int, ...] = (0,)
+
+
+def markdown_of(tables: Iterable[Table], heading: str) -> str:
+    """A document: a heading, then each table with its notes.
+
+    Example:
+        >>> print(markdown_of([Table("T", ("a", "b"), (("x", "1"),), ("a note",))], "Report"))
+        # Report
+        <BLANKLINE>
+        ## T
+        <BLANKLINE>
+        | a | b |
+        |---|---:|
+        | x | 1 |
+        <BLANKLINE>
+        - a note
+        <BLANKLINE>
+    """
+    lines = [f"# {heading}", ""]
+    for table in tables:
+        rules = ("---" if c in table.words else "---:" for c in range(len(table.header)))
+        lines += [f"## {_escaped(table.title)}", "", _row(table.header), f"|{'|'.join(rules)}|"]
+        lines += [_row(row) for row in table.rows]
+        lines += ["", *(f"- {_escaped(note)}" for note in table.notes)]
+        lines += [""] if table.notes else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text in which marks and file names do not turn into emphasis or new cells."""
+    for character in "\\|*_~+^!<>`":
+        text = text.replace(character, "\\" + character)
+    return text.strip()

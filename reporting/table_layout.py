@@ -68,21 +68,12 @@ def table_of_columns(
         notes: Notes below the table, after the meaning of the marks.
         legend_of: Numbers whose counts explain the marks; if not given, those of the columns.
     """
-    shared = [common_marks(column.cells) for column in columns]
-    rows = [
-        (
-            name,
-            *(
-                column.cells[position].without(marks)
-                for column, marks in zip(columns, shared, strict=True)
-            ),
-        )
-        for position, name in enumerate(names)
-    ]
+    marked = [(column, common_marks(column.cells)) for column in columns]
+    texts = ([cell.without(marks) for cell in column.cells] for column, marks in marked)
     cells = [cell for column in columns for cell in column.cells]
     return Table(
         title,
-        (corner, *(c.header + marks for c, marks in zip(columns, shared, strict=True))),
-        tuple(rows),
+        (corner, *(column.header + marks for column, marks in marked)),
+        tuple(zip(names, *texts, strict=True)),
         (*legend(cells if legend_of is None else legend_of), *notes),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..footnotes import legend, percent
 from ..metric_info import EXEMPLAR_INTERVAL
 from ..model_results import ModelResults
-from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
+from ..published.shape_bias import STYLIZED, UNNAMED, PublishedShapeBias, references_of, spread
 from ..tables.shape_bias import BENCHMARK, bias_of, category_names
 from .drawing import (
     COLOURS,
@@ -60,7 +60,7 @@ class _Data:
     models: Sequence[ModelResults]
     categories: Sequence[str]
     keys: dict[str, object]
-    references: Sequence[Reference]
+    references: Sequence[PublishedShapeBias]
 
     def offset(self, position: int) -> float:
         """Distance of a model's markers from their rows, so that equal models do not overlap."""
@@ -68,9 +68,9 @@ class _Data:
         return apart * (position - (len(self.models) - 1) / 2)
 
     @property
-    def by_category(self) -> list[Reference]:
+    def by_category(self) -> list[PublishedShapeBias]:
         """The published models whose decisions are known by category."""
-        return [reference for reference in self.references if reference.row.decisions]
+        return [reference for reference in self.references if reference.decisions]
 
     @property
     def top(self) -> float:
@@ -164,7 +164,7 @@ def _place_references(axes: "Axes", data: _Data) -> None:
             color=MUTED, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="reference",
         )  # fmt: skip
         axes.text(
-            place, low - 0.1, reference.name,
+            place, low - 0.1, reference.label,
             rotation=90, ha="center", va="bottom", fontsize=6.5, color=MUTED,
         )  # fmt: skip
 
@@ -175,11 +175,11 @@ def _place_published(axes: "Axes", data: _Data) -> None:
         points = [
             (1 - bias, row)
             for row, name in enumerate(data.categories)
-            if (bias := bias_of(reference.row, name)) is not None
+            if (bias := bias_of(reference, name)) is not None
         ]
         axes.plot(
             [x for x, _ in points], [y for _, y in points],
-            **_hollow(number), linestyle="none", clip_on=False, zorder=2, gid=reference.name,
+            **_hollow(number), linestyle="none", clip_on=False, zorder=2, gid=reference.label,
         )  # fmt: skip
 
 
@@ -260,7 +260,7 @@ def _notes(data: _Data, left_out: int) -> list[str]:
     if any("[" in cell.text for cell in cells):
         notes.append(f"[low, high]: {EXEMPLAR_INTERVAL}; also the whiskers")
     notes.append("dashed: published, over all stimuli (Geirhos et al., 2019; arXiv 1907.07640)")
-    names = " ".join(reference.name for reference in data.references)
+    names = " ".join(reference.label for reference in data.references)
     signs = {STYLIZED: "trained on Stylized-ImageNet", UNNAMED: "the source does not name its rule"}
     used = [f"{sign}: {meaning}" for sign, meaning in signs.items() if sign in names]
     notes += ["; ".join(used)] if used else []
@@ -286,7 +286,7 @@ def _below(figure: "Figure", data: _Data, notes: Sequence[str], top: float) -> N
     ]  # fmt: skip
     lines += [
         (
-            f"{reference.name}, as published: shape bias {percent(reference.value, None, None)} %",
+            f"{reference.label}, as published: shape bias {percent(reference.value, None, None)} %",
             _hollow(n),
         )
         for n, reference in enumerate(data.by_category)

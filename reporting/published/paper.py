@@ -8,11 +8,12 @@ relative mCE and mFR were computed as ``data/paper_results.json`` describes.
 import importlib.resources
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ...contracts import PAPERS_EPSILON, PAPERS_SOURCE, Score
+from ..attack_numbers import UNDER_ATTACK
 
 SOURCE = "arXiv 1907.07640"
 
@@ -48,7 +49,7 @@ def printed_table(name: str) -> PrintedTable:
         >>> printed_table("table3").rows["Humans (Geirhos et al., 2019)"]
         (95.9,)
     """
-    table = _results()["printed_tables"][name]
+    table = published_data("paper_results.json")["printed_tables"][name]
     rows = {
         row: tuple(values) if isinstance(values, list) else (values,)
         for row, values in table["rows"].items()
@@ -58,118 +59,105 @@ def printed_table(name: str) -> PrintedTable:
 
 def published_models() -> tuple[str, ...]:
     """Names in the zoo of the models that the paper evaluates."""
-    return tuple(_results()["models"])
+    return tuple(published_data("paper_results.json")["models"])
 
 
 def published_scores(model: str) -> Iterator[Score]:
     """The paper's numbers for a model, as fractions; none for a model that it does not have."""
-    if model not in published_models():
-        return
-    for scores in (_clean, _corrupted, _perturbed, _cue_conflict, _imagenet_a):
-        yield from scores(model)
-    yield from _whitebox(model)
-    yield from _transfer(model)
+    if model in published_models():
+        results = published_data("paper_results.json")
+        yield from _Numbers(model, results["raw"][model], results["derived"]["values"][model]).all()
 
 
-def _facts(model: str, benchmark: str, n: int = 50_000) -> Score:
-    return Score(
-        model=model,
-        weights="as published",
-        source=SOURCE,
-        benchmark=benchmark,
-        n=n,
-        complete=True,
-    )
+@dataclass(frozen=True)
+class _Numbers:
+    """The paper's numbers for a model.
 
+    Attributes:
+        model: Name of the model in the zoo.
+        raw: Numbers of its raw result files.
+        derived: Numbers that were computed from them.
+    """
 
-def _clean(model: str) -> Iterator[Score]:
-    accuracy = _raw(model)["clean_top1_accuracy_pct_as_printed"] / 100
-    yield replace(_facts(model, "imagenet"), metric="top1_error", value=round(1 - accuracy, 6))
+    model: str
+    raw: Any
+    derived: Any
 
+    def all(self) -> Iterator[Score]:
+        """The scores of every benchmark and attack."""
+        clean = round(self.raw["clean_top1_accuracy_pct_as_printed"] / 100, 6)
+        yield self._score("imagenet", "top1_error", round(1 - clean, 6))
+        yield from self._corrupted()
+        yield from self._perturbed()
+        yield from self._cue_conflict()
+        yield from self._imagenet_a()
+        yield from self._whitebox(clean)
+        yield from self._transfer(clean)
 
-def _corrupted(model: str) -> Iterator[Score]:
-    facts, derived = _facts(model, "imagenet-c"), _derived(model)
-    for metric, name in _SUMMARY.items():
-        yield replace(facts, metric=metric, value=derived[name] / 100)
-    for metric, name in (("ce", "CE_pct"), ("relative_ce", "relative_CE_pct")):
-        for corruption, value in derived[name].items():
-            yield replace(facts, metric=metric, corruption=corruption, value=value / 100)
+    def _score(self, benchmark: str, metric: str, value: float, **fields: Any) -> Score:
+        facts = {"model": self.model, "weights": "as published", "source": SOURCE, "n": 50_000}
+        keys = {"benchmark": benchmark, "metric": metric, "value": value, **fields}
+        return Score(**{**facts, **keys}, complete=True)
 
+    def _corrupted(self) -> Iterator[Score]:
+        for metric, name in _SUMMARY.items():
+            yield self._score("imagenet-c", metric, self.derived[name] / 100)
+        for metric, name in (("ce", "CE_pct"), ("relative_ce", "relative_CE_pct")):
+            for corruption, value in self.derived[name].items():
+                yield self._score("imagenet-c", metric, value / 100, corruption=corruption)
 
-def _perturbed(model: str) -> Iterator[Score]:
-    """Numbers on ImageNet-P; mT5D is the printed one, since its normaliser is not published."""
-    facts = _facts(model, "imagenet-p")
-    printed = printed_table("table1")
-    mt5d = dict(zip(printed.columns, printed.rows[model], strict=True))["mT5D"]
-    yield replace(facts, metric="mfr", value=_derived(model)["mFR"] / 100)
-    if mt5d is not None:
-        baseline = HENDRYCKS_ALEXNET
-        yield replace(facts, metric="mt5d", value=round(mt5d / 100, 6), normalize_by=baseline)
-    for metric, name in (("flip_probability", "flip_probability"), ("t5d", "top5_distance")):
-        for perturbation, values in _raw(model)["imagenet_p"].items():
-            yield replace(facts, metric=metric, perturbation=perturbation, value=values[name])
+    def _perturbed(self) -> Iterator[Score]:
+        """Numbers on ImageNet-P; mT5D is the printed one, since its normaliser is not published."""
+        printed = printed_table("table1")
+        mt5d = dict(zip(printed.columns, printed.rows[self.model], strict=True))["mT5D"]
+        yield self._score("imagenet-p", "mfr", self.derived["mFR"] / 100)
+        if mt5d is not None:
+            value = round(mt5d / 100, 6)
+            yield self._score("imagenet-p", "mt5d", value, normalize_by=HENDRYCKS_ALEXNET)
+        for metric, name in (("flip_probability", "flip_probability"), ("t5d", "top5_distance")):
+            for perturbation, values in self.raw["imagenet_p"].items():
+                yield self._score("imagenet-p", metric, values[name], perturbation=perturbation)
 
+    def _cue_conflict(self) -> Iterator[Score]:
+        """Shape bias by the paper's rule on its stimuli; how many were decided is not given."""
+        raw = self.raw["shape_bias"]
+        keys = {"rule": "argmax", "n": raw["n_images"], "stimuli": raw["n_images"]}
+        for metric, name in (("shape_bias", "frac_shape"), ("frac_correct", "frac_correct")):
+            yield self._score("cue-conflict", metric, raw[name], **keys)
 
-def _cue_conflict(model: str) -> Iterator[Score]:
-    """Shape bias by the paper's rule on its stimuli; it does not give how many were decided."""
-    raw = _raw(model)["shape_bias"]
-    n = raw["n_images"]
-    facts = replace(_facts(model, "cue-conflict", n), rule="argmax", stimuli=n)
-    yield replace(facts, metric="shape_bias", value=raw["frac_shape"])
-    yield replace(facts, metric="frac_correct", value=raw["frac_correct"])
+    def _imagenet_a(self) -> Iterator[Score]:
+        raw = self.raw["imagenet_a"]
+        for metric, value in (
+            ("accuracy", raw["top1_accuracy"]),
+            ("rms_calibration_error", round(raw["rms_calibration_error_pct"] / 100, 8)),
+            ("aurra", round(raw["aurra_pct"] / 100, 8)),
+        ):
+            yield self._score("imagenet-a", metric, value, n=raw["n_images"])
 
+    def _whitebox(self, clean: float) -> Iterator[Score]:
+        """Accuracy at 10 steps and each epsilon, and at epsilon 0.06 and each step count."""
+        facts = {"n": 25_000, "protocol": "whitebox-1-paper", "restarts": 1}
+        yield self._score("whitebox", "clean_accuracy", clean, **facts)
+        by_epsilon = self.raw["whitebox_top1_accuracy_pct_by_epsilon"]
+        by_steps = self.raw["whitebox_top1_accuracy_pct_by_steps"]
+        points = [(float(epsilon), 10, value) for epsilon, value in by_epsilon.items()]
+        # What 10 steps reach at epsilon 0.06 is among the points of the epsilons.
+        points += [(PAPERS_EPSILON, int(n), value) for n, value in by_steps.items() if n != "10"]
+        for epsilon, steps, value in points:
+            keys = {**facts, "epsilon": epsilon, "steps": steps}
+            yield self._score("whitebox", UNDER_ATTACK, round(value / 100, 8), **keys)
 
-def _imagenet_a(model: str) -> Iterator[Score]:
-    raw = _raw(model)["imagenet_a"]
-    facts = _facts(model, "imagenet-a", raw["n_images"])
-    yield replace(facts, metric="accuracy", value=raw["top1_accuracy"])
-    error = round(raw["rms_calibration_error_pct"] / 100, 8)
-    yield replace(facts, metric="rms_calibration_error", value=error)
-    yield replace(facts, metric="aurra", value=round(raw["aurra_pct"] / 100, 8))
-
-
-def _whitebox(model: str) -> Iterator[Score]:
-    """White-box accuracy at 10 steps and each epsilon, and at epsilon 0.06 and each step count."""
-    raw = _raw(model)
-    facts = replace(_facts(model, "whitebox", 25_000), protocol="whitebox-1-paper", restarts=1)
-    clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
-    yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
-    attacked = replace(facts, metric="accuracy_under_attack")
-    for epsilon, value in raw["whitebox_top1_accuracy_pct_by_epsilon"].items():
-        yield replace(attacked, epsilon=float(epsilon), steps=10, value=round(value / 100, 8))
-    for steps, value in raw["whitebox_top1_accuracy_pct_by_steps"].items():
-        if steps != "10":  # which the loop over epsilons gives
-            yield replace(
-                attacked, epsilon=PAPERS_EPSILON, steps=int(steps), value=round(value / 100, 8)
-            )
-
-
-def _transfer(model: str) -> Iterator[Score]:
-    """Black-box accuracy at 10 steps and each epsilon; the paper has no numbers of the source."""
-    raw = _raw(model)
-    facts = replace(
-        _facts(model, "transfer"), protocol="transfer-1-paper", source_model=PAPERS_SOURCE
-    )
-    clean = raw["clean_top1_accuracy_pct_as_printed"] / 100
-    yield replace(facts, metric="clean_accuracy", value=round(clean, 6))
-    attacked = replace(facts, metric="accuracy_under_attack", steps=10, restarts=1)
-    for epsilon, value in raw["blackbox_top1_accuracy_pct_by_epsilon"].items():
-        yield replace(attacked, epsilon=float(epsilon), value=round(value / 100, 8))
-
-
-def _raw(model: str) -> Any:
-    return _results()["raw"][model]
-
-
-def _derived(model: str) -> Any:
-    return _results()["derived"]["values"][model]
+    def _transfer(self, clean: float) -> Iterator[Score]:
+        """Black-box accuracy at 10 steps and each epsilon; none of the source's is published."""
+        facts = {"protocol": "transfer-1-paper", "source_model": PAPERS_SOURCE}
+        yield self._score("transfer", "clean_accuracy", clean, **facts)
+        for epsilon, value in self.raw["blackbox_top1_accuracy_pct_by_epsilon"].items():
+            keys = {**facts, "epsilon": float(epsilon), "steps": 10, "restarts": 1}
+            yield self._score("transfer", UNDER_ATTACK, round(value / 100, 8), **keys)
 
 
 @cache
-def _results() -> Any:
-    text = (
-        importlib.resources.files("evaluator.reporting")
-        .joinpath("data/paper_results.json")
-        .read_text("utf-8")
-    )
-    return json.loads(text)
+def published_data(name: str) -> Any:
+    """A JSON file of published numbers."""
+    path = importlib.resources.files("evaluator.reporting").joinpath(f"data/{name}")
+    return json.loads(path.read_text("utf-8"))

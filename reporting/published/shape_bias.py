@@ -11,16 +11,19 @@ https://github.com/rgeirhos/texture-vs-shape, whose raw trials were counted by c
 models' numbers are (``data/paper_results.json``).
 """
 
-import importlib.resources
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
 
-PAPER = "arXiv 1907.07640"
+from .paper import SOURCE as PAPER
+from .paper import published_data
+
 GEIRHOS = "Geirhos et al., ICLR 2019"
 README = "rgeirhos/texture-vs-shape, README"
+
+UNNAMED = "†"
+STYLIZED = "SIN"
+"""Signs in figures: of a rule that is not named, and of training on Stylized-ImageNet."""
 
 _UNNAMED = "the aggregation of probabilities is not named; averaging gives 21.39 for ResNet-50"
 _RULE_NOT_NAMED = "the aggregation of probabilities is not named"
@@ -52,6 +55,16 @@ class PublishedShapeBias:
     note: str = ""
     decisions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """Name of the network and its weights in a figure, with a mark if the rule is not named."""
+        if not self.weights:
+            return self.name
+        # ``trained on Stylized-ImageNet (...)`` is too long for a figure.
+        weights = STYLIZED if "Stylized-ImageNet" in self.weights else self.weights
+        name = self.name if weights == "as published" else f"{self.name} ({weights})"
+        return f"{name}{UNNAMED if self.rule is None else ''}"
+
 
 _SIN = "trained on Stylized-ImageNet (resnet50_trained_on_SIN)"
 
@@ -81,19 +94,55 @@ def published_shape_bias() -> Sequence[PublishedShapeBias]:
         PublishedShapeBias(
             model, "as published", "argmax", 1201, results["shape_bias"]["frac_shape"], PAPER
         )
-        for model, results in _data("paper_results.json")["raw"].items()
+        for model, results in published_data("paper_results.json")["raw"].items()
     )
     return (*paper, *map(_with_decisions, _GEIRHOS))
 
 
 def _with_decisions(row: PublishedShapeBias) -> PublishedShapeBias:
     """The same row with its decisions by category, which are known for the article's numbers."""
-    decisions = _data("published_shape_decisions.json")["decisions"]
+    decisions = published_data("published_shape_decisions.json")["decisions"]
     counts = decisions.get(f"{row.name}, {row.weights}", {}) if row.source == GEIRHOS else {}
     return replace(row, decisions={name: (int(s), int(t)) for name, (s, t) in counts.items()})
 
 
-@cache
-def _data(name: str) -> Any:
-    path = importlib.resources.files("evaluator.reporting").joinpath(f"data/{name}")
-    return json.loads(path.read_text("utf-8"))
+def references_of(rule: str, stimuli: int) -> list[PublishedShapeBias]:
+    """Shape biases that were published by this rule on these stimuli, or without a named rule.
+
+    Numbers by a rule that is not named are left out if the same weights have one by this rule,
+    unless they are known by category. The paper's own models have numbers by its protocol only.
+    """
+    rows = published_shape_bias()
+    same = [row for row in rows if (row.rule, row.stimuli) == (rule, stimuli)]
+    known = {(row.name, row.weights) for row in same}
+    unnamed = [
+        row for row in rows
+        if row.rule is None and ((row.name, row.weights) not in known or row.decisions)
+        and (row.stimuli == stimuli or row.name == "humans")
+    ]  # fmt: skip
+    return sorted((*same, *unnamed), key=lambda row: -row.value)
+
+
+def spread(places: Sequence[float], apart: float) -> list[float]:
+    """Sorted places, moved as little as needed to keep a minimum distance.
+
+    Example:
+        >>> [round(place, 3) for place in spread([0.1, 0.11, 0.5], 0.03)]
+        [0.09, 0.12, 0.5]
+    """
+    groups: list[list[float]] = []
+    for place in places:
+        groups.append([place])
+        while len(groups) > 1 and _starts(groups[-1], apart) < _ends(groups[-2], apart):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [
+        _starts(group, apart) + (n + 0.5) * apart for group in groups for n in range(len(group))
+    ]
+
+
+def _starts(group: Sequence[float], apart: float) -> float:
+    return sum(group) / len(group) - apart * len(group) / 2
+
+
+def _ends(group: Sequence[float], apart: float) -> float:
+    return sum(group) / len(group) + apart * len(group) / 2

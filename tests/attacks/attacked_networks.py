@@ -14,8 +14,7 @@ from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
 from evaluator.attacks.queries.query_attacks import Queried, QueryJob, run_queries
 from evaluator.attacks.records import attack_records
-from evaluator.contracts import AttackSettings, Item, ProbeSettings
-from evaluator.contracts.probes import ProbeName
+from evaluator.contracts import AttackSettings, Item, ProbeName, ProbeSettings
 from evaluator.system.batch_limit import BatchLimit
 
 CLASSES, SIDE_PX = 10, 6

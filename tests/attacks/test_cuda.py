@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluator.contracts import AttackSettings
-from evaluator.contracts.probes import ProbeName
+from evaluator.contracts import AttackSettings, ProbeName
 from evaluator.tests.attacks.attacked_networks import (
     Network,
     attempts_on,

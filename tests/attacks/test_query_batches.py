@@ -9,8 +9,7 @@ import torch
 
 from evaluator.attacks.pgd.attempts import CleanImage
 from evaluator.attacks.queries.query_attacks import QueryJob, run_queries
-from evaluator.contracts import Item, ProbeSettings
-from evaluator.contracts.probes import ProbeName
+from evaluator.contracts import Item, ProbeName, ProbeSettings
 from evaluator.errors import EngineError, EngineMemoryError, InputError
 from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import Counted, Linear, Network, photos, queried_on

@@ -13,12 +13,12 @@ from ...attacks.reliability import (
     assessment_document,
     assessment_rows,
 )
-from ...contracts import AttackSettings, ProbeSettings, RunKey, epsilon_text
+from ...contracts import ProbeSettings, RunKey, epsilon_text
 from ...reporting.table import Table
 from ...storage.documents import plain
 from ..attack.probe_plan import probe_text
 from ..runs.scored_run import ScoredRun
-from .probe_records import finished_probes, probe_records
+from .probe_records import probe_records, probe_settings
 
 QUESTION = "is the attack reliable?"
 
@@ -112,34 +112,32 @@ def attack_text(key: RunKey) -> str:
     """The settings of an attack in words, which tell attacks by one protocol apart."""
     settings = key.attack
     assert settings is not None
+    if settings.step_size is not None:
+        step = epsilon_text(settings.step_size)
+    else:
+        step = f"{settings.relative_step:g} epsilon / steps"
     starts = "1 start" if settings.restarts == 1 else f"{settings.restarts} starts"
     bound = "epsilon times the largest value" if settings.relative_epsilon else "absolute epsilon"
     losses = " and ".join(settings.losses).replace("_", "-")
     aim = "towards a drawn class" if settings.targeted else "away from the label"
     return (
-        f"the attack: {settings.protocol}, {aim} by {losses}, step {_step_text(settings)}, "
+        f"the attack: {settings.protocol}, {aim} by {losses}, step {step}, "
         f"{starts}, {bound}, seed {settings.seed}; images: {key.subset or 'all'}"
         f"{'' if key.limit is None else f', limit {key.limit:,}'}"
     )
 
 
-def _step_text(settings: AttackSettings) -> str:
-    if settings.step_size is not None:
-        return epsilon_text(settings.step_size)
-    return f"{settings.relative_step:g} epsilon / steps"
-
-
 def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[AssessedAttack]:
     """Each attack of these runs at each step count: the smallest may be too small."""
     transferred: list[object] = []
-    for name, scored_run in named_runs:
-        key = scored_run.run.key
-        if key.attack is None or not scored_run.records.finished:
+    for name, one in named_runs:
+        key = one.key
+        if key.attack is None or not one.records.finished:
             continue
-        probes, settings_of_probes = Probes(), tuple[ProbeSettings, ...]()
+        probes, settings = Probes(), tuple[ProbeSettings, ...]()
         if key.transfer is None:
-            probes = probe_records(scored_run, [other for _, other in named_runs])
-            settings_of_probes = finished_probes(scored_run)
+            probes = probe_records(one, [other for _, other in named_runs])
+            settings = probe_settings(one)
         else:
             # The same attack on the same source, whose images several models classified.
             attack = (key.transfer, key.attack, key.ids_sha256, key.limit, key.subset)
@@ -147,17 +145,16 @@ def assessed_attacks(named_runs: Sequence[tuple[str, ScoredRun]]) -> Iterator[As
                 continue
             transferred.append(attack)
             name = f"{key.transfer.model}, attacked for transfer"
-        tables = {float(c["epsilon"]): table for c, table in scored_run.records.finished.items()}
-        counts = key.attack.steps
+        tables, counts = one.by_epsilon, key.attack.steps
         for steps in counts:
             yield AssessedAttack(
-                str(scored_run.run.folder),
+                str(one.run.folder),
                 name if len(counts) == 1 else f"{name}, {steps} steps",
                 steps,
                 assess_attack(key.attack, tables, probes, steps=steps),
                 key,
                 has_table=steps in (counts[0], counts[-1]),
-                probes=settings_of_probes,
+                probes=settings,
             )
 
 
@@ -175,17 +172,10 @@ def assessment_tables(attacks: Sequence[AssessedAttack]) -> list[Table]:
 
 def assessment_summary(attacks: Sequence[AssessedAttack]) -> list[Table]:
     """One table of all attacks, with one sentence for each."""
-    if not attacks:
-        return []
-    return [
-        Table(
-            QUESTION.capitalize(),
-            ("attack", "answer"),
-            tuple((attack.name, attack.answer()) for attack in attacks),
-            (
-                "how the attack was made, and every diagnostic with its value and bound: "
-                "`evaluator report RUN --verbose`",
-            ),
-            words=(0, 1),
-        )
-    ]
+    rows = tuple((attack.name, attack.answer()) for attack in attacks)
+    note = (
+        "how the attack was made, and every diagnostic with its value and bound: "
+        "`evaluator report RUN --verbose`"
+    )
+    table = Table(QUESTION.capitalize(), ("attack", "answer"), rows, (note,), words=(0, 1))
+    return [table] if rows else []

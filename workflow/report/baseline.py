@@ -1,11 +1,13 @@
 """The run by whose numbers others are normalised: ``evaluator report --normalize-by RUN``."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ...contracts import PASSED_AGAINST_ONNX, Run, Score
 from ...errors import InputError, printable
+from ...evaluate.benchmarks.imagenet_p import NO_BASELINE
 from ...exporter.zoo.rows import Download
 from ...exporter.zoo.table import find_model
 from ..runs.scored_run import ScoredRun, differing_files_note, read_runs, resume_command
@@ -23,36 +25,33 @@ def read_baseline(folder: Path, scored: Sequence[ScoredRun]) -> ScoredRun:
         InputError: If it is of another benchmark or lacks something, or there are several; if none
             of the others is to be normalised.
     """
-    if all(scored_run.benchmark.name != BASELINE_BENCHMARK for scored_run in scored):
+    if all(run.benchmark.name != BASELINE_BENCHMARK for run in scored):
         raise InputError(
             f"--normalize-by is for runs of {BASELINE_BENCHMARK}, and none of the runs is one."
         )
-    runs = read_runs([folder])
-    fitting = [scored_run for scored_run in runs if scored_run.benchmark.name == BASELINE_BENCHMARK]
+    runs, place = read_runs([folder]), printable(folder)
+    fitting = [run for run in runs if run.benchmark.name == BASELINE_BENCHMARK]
     if not fitting:
-        other = dict.fromkeys(scored_run.benchmark.name for scored_run in runs)
+        other = dict.fromkeys(run.benchmark.name for run in runs)
         raise InputError(
-            f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
-            f"one of {' and '.join(other)}."
+            f"--normalize-by needs a run of {BASELINE_BENCHMARK}, and {place} holds one of "
+            f"{' and '.join(other)}."
         )
     if len(fitting) > 1:
-        several = ", ".join(printable(scored_run.run.folder) for scored_run in fitting)
         raise InputError(
-            f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {printable(folder)} holds "
-            f"several: {several}. Name one of them."
+            f"--normalize-by needs one run of {BASELINE_BENCHMARK}, and {place} holds several: "
+            f"{', '.join(run.place for run in fitting)}. Name one of them."
         )
-    (scored_run,) = fitting
-    if scored_run.missing:
-        missing = (
-            f"{len(scored_run.missing)} of {len(scored_run.benchmark.conditions)} perturbations"
-        )
+    (run,) = fitting
+    if run.missing:
         hint = "To continue it, repeat the command that started it."
-        if not scored_run.records.empty:
-            hint = f"Complete it with: {resume_command(scored_run)}"
+        if not run.records.empty:
+            hint = f"Complete it with: {resume_command(run)}"
         raise InputError(
-            f"--normalize-by needs a finished run, and {printable(folder)} lacks {missing}. {hint}"
+            f"--normalize-by needs a finished run, and {place} lacks {len(run.missing)} of "
+            f"{len(run.benchmark.conditions)} perturbations. {hint}"
         )
-    return scored_run
+    return run
 
 
 def difference_of_videos(baseline: Run, run: Run) -> str | None:
@@ -70,31 +69,54 @@ def difference_of_videos(baseline: Run, run: Run) -> str | None:
     return None
 
 
-def normalizes(baseline: ScoredRun, one: ScoredRun) -> bool:
-    """Whether the numbers of a run can be divided by those of the baseline."""
-    same_benchmark = baseline.benchmark is one.benchmark
-    return same_benchmark and difference_of_videos(baseline.run, one.run) is None
+def normalizes(baseline: ScoredRun | None, one: ScoredRun) -> bool:
+    """Whether there is a baseline, and the numbers of a run can be divided by its numbers."""
+    if baseline is None or baseline.benchmark is not one.benchmark:
+        return False
+    return difference_of_videos(baseline.run, one.run) is None
+
+
+def baseline_hint(one: ScoredRun, baseline: ScoredRun | None, others: Sequence[ScoredRun]) -> str:
+    """Why numbers of a run that need a measured baseline are refused, with the command that helps.
+
+    Args:
+        one: The run.
+        baseline: Run that the user gave to normalise by; ``None`` if not given.
+        others: All runs of the report.
+    """
+    if baseline is not None:
+        difference = difference_of_videos(baseline.run, one.run)
+        return f"{baseline.place} cannot normalise it: {difference}"
+    if is_alexnet(one.run):
+        return f"{NO_BASELINE}. This is one: {_normalize_command('RUN', one.run.folder)}"
+    for other in others:
+        if normalizes(other, one) and not other.missing and is_alexnet(other.run):
+            return f"{NO_BASELINE}: {_normalize_command(one.run.folder, other.run.folder)}"
+    command = ["evaluator", "score", BASELINE_MODEL, BASELINE_BENCHMARK]
+    command += [word for path in one.records.provenance[0].data for word in ("--data", path)]
+    if one.key.limit is not None:
+        command += ["--limit", str(one.key.limit)]
+    if one.skipped:
+        command += ["--on-error", "skip"]
+    next_command = _normalize_command(one.run.folder, "RUN_ALEXNET")
+    return f"{NO_BASELINE}. Make it with: {shlex.join(command)} and then: {next_command}"
+
+
+def _normalize_command(run: Path | str, baseline: Path | str) -> str:
+    return shlex.join(["evaluator", "report", str(run), "--normalize-by", str(baseline)])
 
 
 def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> Iterator[str]:
     """A line for each run that is normalised although its videos have other bytes."""
-    for scored_run in scored:
-        names = (printable(scored_run.run.folder), printable(baseline.run.folder))
-        if normalizes(baseline, scored_run) and (
-            difference := differing_files_note(scored_run, baseline, names)
-        ):
-            yield f"{difference}: what is normalised is not of the models alone"
+    for one in [one for one in scored if normalizes(baseline, one)]:
+        if note := differing_files_note(one, baseline, (one.place, baseline.place)):
+            yield f"{note}: what is normalised is not of the models alone"
 
 
-def normalized(score: Score, by: Score) -> Score:
-    """A number that was divided by another run's, with that run and the weaker parity of both.
-
-    Args:
-        score: The number.
-        by: Fields that all scores of the baseline's run share.
-    """
-    weaker_parity = max(score.parity, by.parity, key=_parity_rank)
-    return replace(score, normalize_by=by.run, parity=weaker_parity)
+def normalized(score: Score, by: ScoredRun) -> Score:
+    """A number that was divided by another run's, with that run and the weaker parity of both."""
+    weaker_parity = max(score.parity, by.facts["parity"], key=_parity_rank)
+    return replace(score, normalize_by=by.facts["run"], parity=weaker_parity)
 
 
 def _parity_rank(parity: str) -> int:
@@ -110,7 +132,7 @@ def is_alexnet(run: Run) -> bool:
     return run.manifest.model.weights.sha256.startswith(published.sha256_prefix)
 
 
-def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
+def baseline_notes(baseline: ScoredRun, scores: Sequence[Score]) -> list[str]:
     """Which run numbers are normalised by, and whether that run is AlexNet's.
 
     Args:
@@ -120,8 +142,7 @@ def baseline_notes(baseline: ScoredRun, scores: Iterable[Score]) -> list[str]:
     Returns:
         One line; none if nothing could be normalised and a refused number says why.
     """
-    scores = list(scores)
-    run, spec, folder = baseline.run, baseline.run.manifest.model, printable(baseline.run.folder)
+    run, spec, folder = baseline.run, baseline.run.manifest.model, baseline.place
     metrics = {score.metric for score in scores if score.normalize_by and score.value is not None}
     if not metrics:
         if any(score.reason and folder in score.reason for score in scores):

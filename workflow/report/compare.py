@@ -9,19 +9,14 @@ from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.cue_conflict import NOT_THERE
 from ...evaluate.benchmarks.imagenet_c import NO_CLEAN
-from ...reporting.markdown import markdown_of
 from ...reporting.model_results import ModelResults
-from ...reporting.table import Table
+from ...reporting.table import Table, markdown_of
 from ...reporting.tables.comparison import Compared, comparison_tables
 from ...reporting.tables.report import provenance_table
 from ...storage.documents import plain
 from ..runs.scored_run import (
-    CLEAN_BENCHMARK,
     ScoredRun,
-    changed_crop,
     differing_files_note,
-    facts_of,
-    identity,
     read_runs,
     resume_command,
     unique_names,
@@ -44,27 +39,30 @@ class Side:
     name: str = ""
 
     @property
-    def facts(self) -> list[Score]:
-        """Fields that all numbers of a run share, for each run."""
-        return [facts_of(run) for run in self.runs.values()]
-
-    @property
     def parities(self) -> tuple[str, ...]:
         """Parity of the engine in each run."""
-        return tuple(facts.parity for facts in self.facts)
+        return tuple(run.facts["parity"] for run in self.runs.values())
 
     @property
     def marks(self) -> str:
         """Marks of all numbers of the model."""
-        return "^" if any(changed_crop(scored_run.run) for scored_run in self.runs.values()) else ""
+        return max(run.marks for run in self.runs.values())
+
+    def clean(self, benchmark: str) -> ScoredRun | None:
+        """The run with the clean errors that numbers of a benchmark need; ``None`` if not there."""
+        others = (run for name, run in self.runs.items() if name != benchmark)
+        return next((run for run in others if run.is_clean), None)
 
     def document(self) -> dict[str, Any]:
         """The model and its runs, for programs."""
-        model = plain(self.facts[0])
+        facts = [plain(dict(run.facts)) for run in self.runs.values()]
         model_fields = ("model", "weights", "engine", "precision", "crop_px")
         run_fields = ("run", "benchmark", "devices", "parity", "generated")
-        runs = [{key: plain(facts)[key] for key in run_fields} for facts in self.facts]
-        return {"name": self.name, **{key: model[key] for key in model_fields}, "runs": runs}
+        return {
+            "name": self.name,
+            **{key: facts[0][key] for key in model_fields},
+            "runs": [{key: of_run[key] for key in run_fields} for of_run in facts],
+        }
 
 
 @dataclass(frozen=True)
@@ -85,18 +83,14 @@ class Comparison:
 
     def tables(self) -> list[Table]:
         """All tables, each with its notes."""
-        sides = (self.a, self.b)
+        a, b = self.a, self.b
         compared = Compared(
-            self.a.name,
-            self.b.name,
-            self.differences,
-            (self.a.parities, self.b.parities),
-            (self.a.marks, self.b.marks),
+            a.name, b.name, self.differences, (a.parities, b.parities), (a.marks, b.marks)
         )
         results = [
-            ModelResults(side.name, scored_run.run.manifest.model.name, (_with_items(scored_run),))
-            for side in sides
-            for scored_run in side.runs.values()
+            ModelResults(side.name, run.facts["model"], (_number_of_items(run),))
+            for side in (a, b)
+            for run in side.runs.values()
         ]
         return [*comparison_tables(compared), provenance_table(results, self.notes)]
 
@@ -146,36 +140,31 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
 
 def _side(letter: str, folder: Path) -> Side:
     """The runs of one model in a folder."""
-    runs = read_runs([folder])
-    scored = [
-        scored_run
-        for scored_run in runs
-        if not scored_run.records.empty and scored_run.run.key.attack is None
-    ]
-    if not scored and any(scored_run.run.key.attack is not None for scored_run in runs):
+    runs, place = read_runs([folder]), f"{letter}, {printable(folder)},"
+    scored = [run for run in runs if not run.records.empty and run.key.attack is None]
+    if not scored and any(run.key.attack is not None for run in runs):
         raise InputError(
-            f"{letter}, {printable(folder)}, is an attack, and attacks are not compared here: "
-            "`evaluator report` shows several side by side."
+            f"{place} is an attack, and attacks are not compared here: `evaluator report` shows "
+            "several side by side."
         )
     if not scored:
         raise InputError(
-            f"{letter}, {printable(folder)}, was started, but nothing is finished yet. To continue "
-            "it, repeat the command that started it."
+            f"{place} was started, but nothing is finished yet. To continue it, repeat the command "
+            "that started it."
         )
-    if len({identity(scored_run.run) for scored_run in scored}) > 1:
-        folders = ", ".join(printable(scored_run.run.folder) for scored_run in scored)
+    if len({run.identity for run in scored}) > 1:
+        folders = ", ".join(run.place for run in scored)
         raise InputError(
-            f"{letter}, {printable(folder)}, holds runs of several models or engines: {folders}. "
-            "Give one of them, or a folder with the runs of one."
+            f"{place} holds runs of several models or engines: {folders}. Give one of them, or a "
+            "folder with the runs of one."
         )
     by_benchmark: dict[str, ScoredRun] = {}
-    for scored_run in scored:
-        other = by_benchmark.setdefault(scored_run.run.key.benchmark, scored_run)
-        if other is not scored_run:
+    for run in scored:
+        other = by_benchmark.setdefault(run.key.benchmark, run)
+        if other is not run:
             raise InputError(
-                f"{letter}, {printable(folder)}, holds two runs of {scored_run.benchmark.title}: "
-                f"{printable(other.run.folder)} and {printable(scored_run.run.folder)}. Give "
-                "one of them."
+                f"{place} holds two runs of {run.benchmark.title}: {other.place} and {run.place}. "
+                "Give one of them."
             )
     return Side(letter, dict(sorted(by_benchmark.items())))
 
@@ -183,14 +172,14 @@ def _side(letter: str, folder: Path) -> Side:
 def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
     """Refuse runs that differ in more than the model."""
     if a.run.folder.resolve() == b.run.folder.resolve():
-        raise InputError(f"A and B are the same run, {printable(a.run.folder)}. Give two.")
-    if a.run.key.protocol != b.run.key.protocol:
+        raise InputError(f"A and B are the same run, {a.place}. Give two.")
+    if a.key.protocol != b.key.protocol:
         raise InputError(
-            f"A was scored by protocol {a.run.key.protocol}, B by {b.run.key.protocol}. Score the "
+            f"A was scored by protocol {a.key.protocol}, B by {b.key.protocol}. Score the "
             "older one again."
         )
-    if a.run.key.generated != b.run.key.generated:
-        names = [f"{n} (generated)" if r.run.key.generated else n for n, r in (("A", a), ("B", b))]
+    if a.key.generated != b.key.generated:
+        names = [f"{n} (generated)" if r.key.generated else n for n, r in (("A", a), ("B", b))]
         raise InputError(
             f"{names[0]} and {names[1]} hold different images under the same names: their "
             "generated.json differ. Score both on the same data."
@@ -200,46 +189,29 @@ def _check_alike(a: ScoredRun, b: ScoredRun) -> None:
 def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
     """Differences on one benchmark that both have."""
     ours, theirs = a.runs[name], b.runs[name]
-    clean_a, clean_b = (_clean(side, name) for side in (a, b))
-    generated = bool(ours.run.key.generated)
+    clean_a, clean_b = a.clean(name), b.clean(name)
+    generated = bool(ours.key.generated)
     for difference in ours.benchmark.differences(
         ours.records.finished,
         theirs.records.finished,
         AuxiliaryRecords(clean=clean_a and clean_a.clean),
         AuxiliaryRecords(clean=clean_b and clean_b.clean),
     ):
+        reason = difference.reason
+        if reason == NO_CLEAN:
+            reason = _no_clean(name, a, b)
+        if reason == NOT_THERE:
+            reason = needs_leftover(ours)  # both runs have the same limit
+        complete = difference.complete and not generated
         yield replace(
-            difference,
-            benchmark=name,
-            generated=generated,
-            complete=difference.complete and not generated,
-            reason=_reason(difference, ours, a, b),
+            difference, benchmark=name, generated=generated, complete=complete, reason=reason
         )
 
 
-def _reason(difference: Difference, ours: ScoredRun, a: Side, b: Side) -> str | None:
-    """Why a difference is refused, with a hint; both runs have the same limit."""
-    if difference.reason == NO_CLEAN:
-        return _no_clean(a, b)
-    if difference.reason == NOT_THERE:
-        return needs_leftover(ours)
-    return difference.reason
-
-
-def _clean(side: Side, name: str) -> ScoredRun | None:
-    clean = side.runs.get(CLEAN_BENCHMARK)
-    if name == CLEAN_BENCHMARK or clean is None or clean.run.key.generated:
-        return None
-    return clean
-
-
-def _no_clean(a: Side, b: Side) -> str:
+def _no_clean(name: str, a: Side, b: Side) -> str:
     """Why a number that needs the clean errors is refused, by the side that lacks them."""
-    lacking = []
-    for side in (a, b):
-        clean = _clean(side, "")
-        if clean is None or clean.missing:
-            lacking.append(side.letter)
+    cleans = {side.letter: side.clean(name) for side in (a, b)}
+    lacking = [letter for letter, clean in cleans.items() if clean is None or clean.missing]
     return (
         f"it needs the clean errors, and {' and '.join(lacking)} came without a finished run of "
         "imagenet: give folders that hold it beside the run of imagenet-c"
@@ -268,5 +240,6 @@ def _notes(a: Side, b: Side, common: list[str]) -> Iterator[str]:
             )
 
 
-def _with_items(scored_run: ScoredRun) -> Score:
-    return replace(facts_of(scored_run), n=scored_run.run.manifest.items)
+def _number_of_items(scored_run: ScoredRun) -> Score:
+    """A score with the facts of a run, for the table of the runs."""
+    return Score(**scored_run.facts, n=scored_run.run.manifest.items)

@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 EXAMPLES = 8
 EXAMPLES_NAME = "shape-bias-examples"
 ATTACKS_NAME = "attacks"
-FIGURE_METRICS = (
-    (BENCHMARK, "shape_bias"),
-    (WHITE_BOX, UNDER_ATTACK),
-    (TRANSFER, UNDER_ATTACK),
-)
+FIGURE_METRICS = ((BENCHMARK, "shape_bias"), (WHITE_BOX, UNDER_ATTACK), (TRANSFER, UNDER_ATTACK))
 """Numbers that figures are drawn of."""
 
 NO_EXAMPLES = "No figure of examples"
@@ -109,11 +105,11 @@ def _bias_figures(
     models: Sequence[ModelResults], runs: Mapping[str, ScoredRun], progress: Progress
 ) -> "tuple[dict[str, Figure], str | None]":
     """Figures by the recommended protocol and by the paper's, with examples; and a note."""
-    figures = {}
-    for rule, stimuli in OF_CATEGORIES:
-        figure = shape_bias_figure(models, rule, stimuli)
-        if figure is not None:
-            figures[f"shape-bias-{rule}-{stimuli}"] = figure
+    figures = {
+        f"shape-bias-{rule}-{stimuli}": figure
+        for rule, stimuli in OF_CATEGORIES
+        if (figure := shape_bias_figure(models, rule, stimuli)) is not None
+    }
     if not figures:
         return {}, None
     biased = [m for m in models if any(s.value is not None for s in m.of(BENCHMARK, "shape_bias"))]
@@ -124,13 +120,13 @@ def _bias_figures(
 
 
 def _why_no_figure(models: Sequence[ModelResults]) -> str:
-    scores = [
-        score
+    reasons = dict.fromkeys(
+        score.reason
         for results in models
-        for benchmark, metric in FIGURE_METRICS
-        for score in results.of(benchmark, metric)
-    ]
-    reasons = dict.fromkeys(score.reason for score in scores if score.reason is not None)
+        for number in FIGURE_METRICS
+        for score in results.of(*number)
+        if score.reason is not None
+    )
     if not reasons:
         return "No figure: figures show shape bias and attacks, and no run has either."
     return f"No figure: figures show shape bias and attacks; refused: {'; '.join(reasons)}."
@@ -151,21 +147,17 @@ def _examples_figure(
         pixels = _pixels(shown_runs, [row["id"] for row in examples], progress)
     except InputError as error:
         return None, f"{NO_EXAMPLES}: the stimuli cannot be read again. {error}"
-    figure = stimulus_figure(
-        models[:MOST_MODELS],
-        [
-            Example(
-                row["id"], row["shape"], row["texture"], pixels[row["id"]],
-                [answers_of(rows[row["id"]], classes) for rows in records],
-            )
-            for row in examples
-        ],
-    )  # fmt: skip
-    if not (left_out := len(runs) - len(shown_runs)):
-        return figure, None
-    return figure, (
-        f"The examples show the first {MOST_MODELS} models; {left_out} more are not in them."
-    )
+    shown_examples = [
+        Example(
+            row["id"], row["shape"], row["texture"], pixels[row["id"]],
+            [answers_of(rows[row["id"]], classes) for rows in records],
+        )
+        for row in examples
+    ]  # fmt: skip
+    figure = stimulus_figure(models[:MOST_MODELS], shown_examples)
+    left_out = len(runs) - len(shown_runs)
+    note = f"The examples show the first {MOST_MODELS} models; {left_out} more are not in them."
+    return figure, note if left_out else None
 
 
 def _records_by_id(run: ScoredRun) -> dict[str, Record]:
@@ -184,22 +176,20 @@ def _pixels(
     """
     errors: list[InputError] = []
     for run in runs:
-        places = dict.fromkeys(
-            place for provenance in run.records.provenance for place in provenance.data
-        )
         try:
-            return _read_pixels(run, [Path(place) for place in places], ids, progress)
+            return _read_pixels(run, ids, progress)
         except InputError as error:
             errors.append(error)
     raise errors[0]
 
 
 def _read_pixels(
-    run: ScoredRun, places: Sequence[Path], ids: Sequence[str], progress: Progress
+    run: ScoredRun, ids: Sequence[str], progress: Progress
 ) -> dict[str, npt.NDArray[np.uint8]]:
-    benchmark, preprocessing = CUE_CONFLICT, run.run.key.preprocessing
+    data = dict.fromkeys(place for shard in run.records.provenance for place in shard.data)
+    places, layout = [Path(place) for place in data], CUE_CONFLICT.tree
     source = open_source(
-        places, benchmark.conditions, progress=progress, layout=benchmark.tree, damaged_ok=True
+        places, CUE_CONFLICT.conditions, progress=progress, layout=layout, damaged_ok=True
     )
     items = {item.id: item for item in source.items(ALL_STIMULI)}
     missing = [id for id in ids if id not in items]
@@ -208,8 +198,9 @@ def _read_pixels(
             f"{', '.join(printable(place) for place in places)} no longer has {missing[0]}. Put "
             "the stimuli back, and ask for the figures again."
         )
+    preprocessing = run.key.preprocessing
     side = preprocessing.crop_px
     images = {id: np.empty((side, side, 3), np.uint8) for id in ids}
     for id, pixels in images.items():
-        benchmark.decode(source.read(items[id]), items[id], preprocessing, [pixels])
+        CUE_CONFLICT.decode(source.read(items[id]), items[id], preprocessing, [pixels])
     return images

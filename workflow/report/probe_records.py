@@ -15,13 +15,10 @@ from ...contracts import Preprocessing, ProbeName, ProbeSettings, Run
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.transfer import TRANSFER
-from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...records.fingerprints import compare_runs
-from ...records.reading import RunRecords, read_run
 from ...records.run import MANIFEST, open_run
 from ..attack.probe_plan import PROBES, probe_folder, probe_key
-from ..runs.attack_scores import epsilons_there
-from ..runs.scored_run import ScoredRun
+from ..runs.scored_run import ScoredRun, scored_run_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,45 +36,37 @@ def probe_records(attack: ScoredRun, others: Sequence[ScoredRun]) -> Probes:
     Raises:
         InputError: If a probe is another attack's, or its records are damaged.
     """
-    epsilons = {float(c["epsilon"]) for c in attack.records.finished}
-    tables = {name: _tables(attack.run, name) for name in PROBES}
-    unbounded = list(tables["unbounded"].values())
+    tables = {name: probe.by_epsilon for name, probe in _finished_probes(attack).items()}
+    tables["transfer"] = _transferred(attack, others)
+    epsilons = {float(condition["epsilon"]) for condition in attack.records.finished}
+
+    def at_epsilons(name: str) -> "Tables":
+        return {e: table for e, table in tables.get(name, {}).items() if e in epsilons}
+
     return Probes(
-        noise=_at_epsilons(epsilons, tables["noise"]),
-        transfer=_at_epsilons(epsilons, _transferred(attack, others)),
-        gradient_free=_at_epsilons(epsilons, tables["gradient-free"]),
-        twice_the_steps=_at_epsilons(epsilons, tables["twice-the-steps"]),
-        unbounded=unbounded[0] if unbounded else None,
+        noise=at_epsilons("noise"),
+        transfer=at_epsilons("transfer"),
+        gradient_free=at_epsilons("gradient-free"),
+        twice_the_steps=at_epsilons("twice-the-steps"),
+        unbounded=next(iter(tables.get("unbounded", {}).values()), None),
     )
 
 
-def finished_probes(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
-    """Probes of an attack that have finished an epsilon, with the images that they have."""
-    settings = []
-    for name in PROBES:
-        probe = _probe(attack.run, name)
-        if probe is not None and probe.key.probe is not None and _records(probe).finished:
-            settings.append(replace(probe.key.probe, images=probe.manifest.items))
-    return tuple(settings)
+def probe_settings(attack: ScoredRun) -> tuple[ProbeSettings, ...]:
+    """Settings of the probes that have finished an epsilon, with the images that they have."""
+    return tuple(
+        replace(probe.key.probe, images=probe.run.manifest.items)
+        for probe in _finished_probes(attack).values()
+        if probe.key.probe is not None
+    )
 
 
-def _at_epsilons(epsilons: set[float], tables: "Tables") -> "Tables":
-    return {epsilon: table for epsilon, table in tables.items() if epsilon in epsilons}
+def _finished_probes(attack: ScoredRun) -> dict[str, ScoredRun]:
+    probes = {name: _probe(attack.run, name) for name in PROBES}
+    return {name: probe for name, probe in probes.items() if probe and probe.records.finished}
 
 
-def _tables(attack: Run, name: ProbeName) -> "Tables":
-    """The finished records of a probe, by epsilon."""
-    if (probe := _probe(attack, name)) is None:
-        return {}
-    finished = _records(probe).finished
-    return {float(condition["epsilon"]): table for condition, table in finished.items()}
-
-
-def _records(probe: Run) -> RunRecords:
-    return read_run(probe, epsilon_conditions(epsilons_there(probe)))
-
-
-def _probe(attack: Run, name: ProbeName) -> Run | None:
+def _probe(attack: Run, name: ProbeName) -> ScoredRun | None:
     """The run of a probe, or ``None`` if the probe was not made."""
     folder = probe_folder(attack.folder, name)
     if not (folder / MANIFEST).is_file():
@@ -94,19 +83,18 @@ def _probe(attack: Run, name: ProbeName) -> Run | None:
             f"{printable(folder)} has other images than the attack whose folder it is in: "
             f"{printable(different[0])} differs. Remove it, and make it again with --probe."
         )
-    return probe
+    return scored_run_of(probe)
 
 
-def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "Tables":
+def _transferred(attack: ScoredRun, others: Sequence[ScoredRun]) -> "dict[float, pa.Table]":
     """Images that transferred attacks on the same model fool, by epsilon."""
     import pyarrow as pa
 
     by_epsilon: dict[float, list[pa.Table]] = {}
     for other in others:
-        if other.run.key.benchmark == TRANSFER.name and _is_comparable(attack.run, other.run):
-            for condition, table in other.records.finished.items():
-                fooled = fooled_by_transfer(table)
-                by_epsilon.setdefault(float(condition["epsilon"]), []).append(fooled)
+        if other.key.benchmark == TRANSFER.name and _is_comparable(attack.run, other.run):
+            for epsilon, table in other.by_epsilon.items():
+                by_epsilon.setdefault(epsilon, []).append(fooled_by_transfer(table))
     return {epsilon: pa.concat_tables(tables) for epsilon, tables in by_epsilon.items()}
 
 
@@ -116,17 +104,17 @@ def _is_comparable(attack: Run, transfer: Run) -> bool:
     Images that were made on this model itself are not transferred to it, and images that only
     rounding to half precision fools are no evidence against a search in float32.
     """
-    ours, theirs = attack.key, transfer.key
-    assert theirs.transfer is not None
+    ours, theirs, source = attack.key, transfer.key, transfer.key.transfer
+    assert source is not None
     assert ours.attack is not None
     assert theirs.attack is not None
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
         and theirs.engine.precision == ours.engine.precision
-        and theirs.transfer.weights_sha256 != ours.weights_sha256
+        and source.weights_sha256 != ours.weights_sha256
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
-        and _pixels(ours.preprocessing) == _pixels(theirs.transfer.preprocessing)
+        and _pixels(ours.preprocessing) == _pixels(source.preprocessing)
         and ours.preprocessing == theirs.preprocessing
         and not compare_runs(attack, transfer, IMAGENET.conditions).different
     )

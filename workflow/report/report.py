@@ -5,43 +5,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...contracts import SCORE_KEYS, AuxiliaryRecords, NullProgress, Progress, Score
+from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
-from ...reporting.markdown import markdown_of
 from ...reporting.model_results import ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
-from ...reporting.table import Table
+from ...reporting.table import Table, markdown_of
 from ...reporting.tables.report import published_beside, report_tables
 from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
 from ...storage.documents import plain
-from ..runs.scored_run import (
-    ScoredRun,
-    changed_crop,
-    changed_source_crop,
-    facts_of,
-    read_runs,
-    unique_names,
-)
+from ..runs.scored_run import ScoredRun, read_runs, unique_names
 from .attack_reliability import (
     AssessedAttack,
     assessed_attacks,
     assessment_summary,
     assessment_tables,
 )
-from .baseline import baseline_notes, normalized, notes_on_other_videos, read_baseline
+from .baseline import baseline_notes, normalized, normalizes, notes_on_other_videos, read_baseline
 from .hints import RelatedRuns, reason_with_hint
 from .rows import ReportRow, notes_on_clean_runs, report_rows
 
 if TYPE_CHECKING:
     from .figures import Figures
-
-_OWN_FIELDS = (
-    *("metric", *SCORE_KEYS, "restarts", "step_size", "relative_epsilon"),
-    *("value", "low", "high", "n", "skipped"),
-)
-"""Fields of a score that the benchmark sets; the others say which run it came from."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +56,23 @@ class Report:
         """Every number of every run, each once."""
         return tuple(dict.fromkeys(score for results in self.entries for score in results.scores))
 
-    def tables(self) -> list[Table]:
-        """All tables, each with its notes."""
-        return self._tables(assessment_tables(self.attacks))
+    @property
+    def contents(self) -> ReportContents:
+        """Results of the user's models, and the paper's results to show beside them."""
+        return ReportContents(self.entries, published_beside(self.entries, self.all_published))
 
-    def _tables(self, reliability: Sequence[Table]) -> list[Table]:
+    def tables(self, *, reliability: Sequence[Table] | None = None) -> list[Table]:
+        """All tables, each with its notes.
+
+        Args:
+            reliability: Tables of whether the attacks are reliable; if not given, those with every
+                diagnostic.
+        """
         return report_tables(
             self.entries,
             all_published=self.all_published,
             left_out=self.notes,
-            besides=reliability,
+            besides=assessment_tables(self.attacks) if reliability is None else reliability,
         )
 
     def terminal_tables(self, *, verbose: bool = False) -> list[Table]:
@@ -89,7 +82,7 @@ class Report:
             verbose: Show every diagnostic of the attacks, and not one line per attack.
         """
         reliability = assessment_tables if verbose else assessment_summary
-        return notes_at_end(self._tables(reliability(self.attacks)))
+        return notes_at_end(self.tables(reliability=reliability(self.attacks)))
 
     def markdown(self) -> str:
         """The tables as a Markdown document."""
@@ -104,10 +97,8 @@ class Report:
         """
         from .figures import write_figures
 
-        contents = ReportContents(self.entries, published_beside(self.entries, self.all_published))
-        return write_figures(
-            contents, self.cue_conflict_runs, Path(folder), progress or NullProgress()
-        )
+        progress = progress or NullProgress()
+        return write_figures(self.contents, self.cue_conflict_runs, Path(folder), progress)
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema`` and four lists.
@@ -115,7 +106,7 @@ class Report:
         These are ``scores``, ``published`` scores, ``attacks``, with the diagnostics of their
         reliability, and ``notes``.
         """
-        published = published_beside(self.entries, self.all_published)
+        published = self.contents.published
         return {
             "schema": 1,
             "scores": [plain(score) for score in self.scores],
@@ -148,10 +139,9 @@ def report(
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
     rows = report_rows(scored)
     names = unique_names([row.first.run for row in rows])
-    models = tuple(_models(list(zip(names, rows, strict=True)), scored, baseline))
-    runs_of_rows = [
-        (name, scored_run) for name, row in zip(names, rows, strict=True) for scored_run in row.runs
-    ]
+    named_rows = list(zip(names, rows, strict=True))
+    models = tuple(_models(named_rows, scored, baseline))
+    named_runs = [(name, one) for name, row in named_rows for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     notes += unknown_protocol_notes(models)
     if baseline is not None:
@@ -161,30 +151,24 @@ def report(
         models,
         all_published,
         tuple(notes),
-        tuple(assessed_attacks(runs_of_rows)),
-        {
-            name: scored_run
-            for name, scored_run in runs_of_rows
-            if scored_run.benchmark.name == CUE_CONFLICT
-        },
+        tuple(assessed_attacks(named_runs)),
+        {name: one for name, one in named_runs if one.benchmark.name == CUE_CONFLICT},
     )
 
 
 def _left_out(scored: Sequence[ScoredRun], lost: Sequence[Path]) -> Iterator[str]:
-    empty = [printable(scored_run.run.folder) for scored_run in scored if scored_run.records.empty]
-    if empty:
+    if empty := [scored_run.place for scored_run in scored if scored_run.records.empty]:
         yield (
             f"started, but nothing is finished yet: {', '.join(empty)}. To continue a run, repeat "
             "the command that started it; a run that is not needed can be removed."
         )
     for scored_run in scored:
-        if scored_run.run.key.attack is not None and scored_run.records.begun:
+        if scored_run.key.attack is not None and scored_run.records.begun:
             unfinished = ", ".join(
                 f"{condition} ({done:,} of {scored_run.run.manifest.items:,} images)"
                 for condition, done in scored_run.records.begun.items()
             )
-            place = printable(scored_run.run.folder)
-            yield f"left out of {place}, since it is not finished: {unfinished}"
+            yield f"left out of {scored_run.place}, since it is not finished: {unfinished}"
     for folder in lost:
         yield (
             f"left out: {printable(folder)} holds records but no {MANIFEST}, which describes them."
@@ -202,29 +186,25 @@ def _models(
         scores = [score for scored_run in row.runs for score in _scores(scored_run, related)]
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
-        marks = "^" if changed_crop(row.first.run) else ""
-        source_marks = (
-            "^" if any(changed_source_crop(scored_run.run) for scored_run in row.runs) else ""
-        )
-        model = row.first.run.manifest.model.name
+        model, marks = row.first.run.manifest.model.name, row.first.marks
+        source_marks = max(scored_run.source_marks for scored_run in row.runs)
         yield ModelResults(name, model, tuple(scores), marks, source_marks)
 
 
 def _scores(scored_run: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
     """Every number of a run, including numbers that need a related run."""
-    facts = facts_of(scored_run)
-    baseline = related.baseline if related.can_normalize(scored_run) else None
+    baseline = related.baseline if normalizes(related.baseline, scored_run) else None
     auxiliary = AuxiliaryRecords(
         clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )
     for score in scored_run.benchmark.scores(scored_run.records.finished, auxiliary):
         result = replace(
-            facts,
-            **{name: getattr(score, name) for name in _OWN_FIELDS},
-            complete=score.complete and not facts.generated,
+            score,
+            **scored_run.facts,
+            complete=score.complete and not scored_run.key.generated,
             reason=reason_with_hint(score.reason, scored_run, related),
         )
         if score.normalize_by is not None and baseline is not None:
-            result = normalized(result, facts_of(baseline))
+            result = normalized(result, baseline)
         yield result

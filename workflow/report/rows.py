@@ -7,10 +7,9 @@ engine the benchmarks were scored on.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...errors import printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...records.fingerprints import compare_runs
-from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun, identity
+from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,23 @@ class ReportRow:
     def takes(self, one: ScoredRun, clean: ScoredRun | None) -> bool:
         """Whether a run has the same model and engine, and a benchmark that the row lacks."""
         names = {run.benchmark.name for run in self.runs}
-        if one.run.key.attack is not None:
-            same = _model(one) == _model(self.first) and one.benchmark.name not in names
-            return same and not any(_differ_in_photos(one, run) for run in [*self.runs, self.clean])
-        same = identity(one.run) == identity(self.first.run) and clean is self.clean
-        return same and one.benchmark.name not in names and CLEAN_BENCHMARK not in names
+        if one.benchmark.name in names:
+            return False
+        if one.key.attack is None:
+            same = one.identity == self.first.identity and clean is self.clean
+            return same and CLEAN_BENCHMARK not in names
+        ours, theirs = self.first.key, one.key
+        if (ours.weights_sha256, ours.preprocessing) != (
+            theirs.weights_sha256,
+            theirs.preprocessing,
+        ):
+            return False
+        return not any(_differ_in_photos(one, run) for run in (*self.runs, self.clean) if run)
 
     def resembles(self, one: ScoredRun) -> bool:
         """Whether a run has the limit of the row, and generated data if the row has."""
-        return _kind(one) == _kind(self.first)
+        ours, theirs = self.first.key, one.key
+        return ours.limit == theirs.limit and bool(ours.generated) == bool(theirs.generated)
 
 
 def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
@@ -50,23 +57,18 @@ def report_rows(scored: Sequence[ScoredRun]) -> list[ReportRow]:
     Of two runs of one benchmark, the second has a row of its own. A run that fits into several
     rows is in the one whose runs it resembles, else in the first.
     """
-    cleans = {
-        id(scored_run): clean_run_of(scored_run, scored)
-        for scored_run in scored
-        if not scored_run.records.empty
-    }
+    cleans = {id(one): clean_run_of(one, scored) for one in scored if not one.records.empty}
     used = {id(clean) for clean in cleans.values() if clean is not None}
     rows: list[ReportRow] = []
-    for scored_run in sorted(scored, key=lambda scored_run: scored_run.run.key.attack is not None):
-        if id(scored_run) not in cleans or id(scored_run) in used:
+    for one in sorted(scored, key=lambda one: one.key.attack is not None):
+        if id(one) not in cleans or id(one) in used:
             continue
-        clean = cleans[id(scored_run)]
-        fitting = [row for row in rows if row.takes(scored_run, clean)]
-        fitting.sort(key=lambda row: not row.resembles(scored_run))
-        if fitting and scored_run.benchmark.name != CLEAN_BENCHMARK:
-            fitting[0].runs.append(scored_run)
+        clean = cleans[id(one)]
+        fitting = [row for row in rows if row.takes(one, clean)]
+        if fitting and one.benchmark.name != CLEAN_BENCHMARK:
+            max(fitting, key=lambda row: row.resembles(one)).runs.append(one)
         else:
-            rows.append(ReportRow([scored_run], clean))
+            rows.append(ReportRow([one], clean))
     return rows
 
 
@@ -77,7 +79,7 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
     """
 
     def rank(other: ScoredRun) -> tuple[bool, bool, int]:
-        same_limit = other.run.key.limit == one.run.key.limit
+        same_limit = other.key.limit == one.key.limit
         return other.clean is not None, same_limit, other.run.manifest.items
 
     return max(_fitting_clean_runs(one, scored), key=rank, default=None)
@@ -85,45 +87,24 @@ def clean_run_of(one: ScoredRun, scored: Sequence[ScoredRun]) -> ScoredRun | Non
 
 def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
     """Which clean run is used if there are several, of different images."""
-    for scored_run in scored:
-        clean = clean_run_of(scored_run, scored)
-        if clean is None or scored_run.run.key.attack is not None:
+    for one in scored:
+        clean = clean_run_of(one, scored)
+        if clean is None or one.key.attack is not None:
             continue
-        others = [
-            printable(other.run.folder)
-            for other in _fitting_clean_runs(scored_run, scored)
-            if _differ_in_photos(other, clean)
-        ]
-        if others:
+        fitting = _fitting_clean_runs(one, scored)
+        if others := [other.place for other in fitting if _differ_in_photos(other, clean)]:
             yield (
-                f"the clean errors that {printable(scored_run.run.folder)} is compared with are "
-                f"those of {printable(clean.run.folder)}; of other images are "
-                f"{', '.join(others)}. Give the runs that belong together."
+                f"the clean errors that {one.place} is compared with are those of {clean.place}; "
+                f"of other images are {', '.join(others)}. Give the runs that belong together."
             )
 
 
-def _fitting_clean_runs(scored_run: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
-    if scored_run.benchmark.name == CLEAN_BENCHMARK:
+def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
+    if one.benchmark.name == CLEAN_BENCHMARK:
         return []
-    return [
-        other
-        for other in scored
-        if other.benchmark.name == CLEAN_BENCHMARK
-        and not other.run.key.generated  # corrupted photos scored as if they were clean
-        and identity(other.run) == identity(scored_run.run)
-    ]
+    return [other for other in scored if other.is_clean and other.identity == one.identity]
 
 
-def _differ_in_photos(scored_run: ScoredRun, other: ScoredRun | None) -> bool:
+def _differ_in_photos(one: ScoredRun, other: ScoredRun) -> bool:
     """Whether two runs of clean photos, or attacks on them, have different images."""
-    if other is None:
-        return False
-    return bool(compare_runs(scored_run.run, other.run, IMAGENET.conditions).different)
-
-
-def _model(scored_run: ScoredRun) -> tuple[object, ...]:
-    return scored_run.run.key.weights_sha256, scored_run.run.key.preprocessing
-
-
-def _kind(scored_run: ScoredRun) -> tuple[bool, int | None]:
-    return bool(scored_run.run.key.generated), scored_run.run.key.limit
+    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)

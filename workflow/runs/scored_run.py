@@ -2,13 +2,13 @@
 
 import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...contracts import CONDITION_OPTIONS, Condition, Evaluation, Run, Score
+from ...contracts import CONDITION_OPTIONS, Condition, Evaluation, Run, RunKey
 from ...errors import InputError, printable
 from ...records.fingerprints import compare_runs
 from ...records.reading import RunRecords, read_run
@@ -38,14 +38,87 @@ class ScoredRun:
     records: RunRecords
 
     @property
+    def key(self) -> RunKey:
+        """The identity of the run."""
+        return self.run.key
+
+    @property
+    def place(self) -> str:
+        """The folder of the run, as messages show it."""
+        return printable(self.run.folder)
+
+    @property
     def clean(self) -> "pa.Table | None":
         """The records of a benchmark without conditions; `None` if it is not finished."""
         return next(iter(self.records.finished.values()), None)
 
     @property
+    def by_epsilon(self) -> "dict[float, pa.Table]":
+        """The records of an attack at each epsilon that is finished."""
+        return {float(c["epsilon"]): table for c, table in self.records.finished.items()}
+
+    @property
     def missing(self) -> list[Condition]:
         """The benchmark's conditions that are not finished."""
         return [c for c in self.benchmark.conditions if c not in self.records.finished]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether its numbers are clean errors: corrupted photos may be scored as if clean."""
+        return self.benchmark.name == CLEAN_BENCHMARK and not self.key.generated
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """The part of the identity that the runs of one model on one engine share."""
+        return (self.key.weights_sha256, self.key.engine, self.key.preprocessing)
+
+    @property
+    def marks(self) -> str:
+        """Mark of a model whose crop is not the one that it was trained with."""
+        spec = self.run.manifest.model
+        return "^" if spec.preprocessing.crop_px != spec.trained_crop_px else ""
+
+    @property
+    def source_marks(self) -> str:
+        """The same mark of the model that was attacked, if it is in the zoo."""
+        from ...exporter.zoo.table import MODELS
+
+        source = transfer_source(self.run)
+        if source is None or source.model not in MODELS:
+            return ""
+        trained_crop_px = MODELS[source.model].preprocessing.crop_px
+        return "^" if source.preprocessing.crop_px != trained_crop_px else ""
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Values of the fields that all scores of the run share, by name."""
+        spec, shards = self.run.manifest.model, self.records.provenance
+        return {
+            "run": str(self.run.folder),
+            "model": spec.name,
+            "weights": str(spec.weights),
+            "engine": self.key.engine.backend,
+            "devices": tuple(dict.fromkeys(str(shard.device) for shard in shards)),
+            "precision": self.key.engine.precision,
+            "crop_px": self.key.preprocessing.crop_px,
+            "benchmark": self.key.benchmark,
+            "protocol": self.key.protocol,
+            "parity": ", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
+            "adversarial_parity": self._adversarial_parity(),
+            "generated": bool(self.key.generated),
+        }
+
+    def _adversarial_parity(self) -> str | None:
+        """Whether the engine passed parity on adversarial images; `None` if it classified none."""
+        if transfer_source(self.run) is None:
+            return None
+        statuses = []
+        for shard in self.records.provenance:
+            if (result := shard.adversarial_parity) is not None:
+                statuses.append("passed" if result.passed else "failed")
+            elif shard.parity_status != "reference":
+                statuses.append("not checked")
+        return ", ".join(dict.fromkeys(statuses)) or None
 
     @cached_property
     def skipped(self) -> bool:
@@ -53,44 +126,6 @@ class ScoredRun:
         manifest = self.run.manifest
         shards = shards_of(self.benchmark.conditions, manifest.items, manifest.shard_size)
         return skipped_in(self.run, shards) is not None
-
-
-def identity(run: Run) -> tuple[object, ...]:
-    """The part of the identity that the runs of one model on one engine share."""
-    return (run.key.weights_sha256, run.key.engine, run.key.preprocessing)
-
-
-def facts_of(scored: ScoredRun) -> Score:
-    """The fields that all scores of a run share."""
-    run, spec = scored.run, scored.run.manifest.model
-    shards = scored.records.provenance
-    return Score(
-        run=str(run.folder),
-        model=spec.name,
-        weights=str(spec.weights),
-        engine=run.key.engine.backend,
-        devices=tuple(dict.fromkeys(str(shard.device) for shard in shards)),
-        precision=run.key.engine.precision,
-        crop_px=run.key.preprocessing.crop_px,
-        benchmark=run.key.benchmark,
-        protocol=run.key.protocol,
-        parity=", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
-        adversarial_parity=_adversarial_parity(scored),
-        generated=bool(run.key.generated),
-    )
-
-
-def _adversarial_parity(scored: ScoredRun) -> str | None:
-    """Whether the engine passed parity on adversarial images; `None` if it classified none."""
-    if transfer_source(scored.run) is None:
-        return None
-    statuses = []
-    for shard in scored.records.provenance:
-        if (result := shard.adversarial_parity) is not None:
-            statuses.append("passed" if result.passed else "failed")
-        elif shard.parity_status != "reference":
-            statuses.append("not checked")
-    return ", ".join(dict.fromkeys(statuses)) or None
 
 
 def _differing_shards(a: ScoredRun, b: ScoredRun) -> int:
@@ -121,23 +156,6 @@ def differing_files_note(a: ScoredRun, b: ScoredRun, names: tuple[str, str]) -> 
     )
 
 
-def changed_crop(run: Run) -> bool:
-    """Whether the model's crop is not the one that it was trained with, which reports mark."""
-    spec = run.manifest.model
-    return spec.preprocessing.crop_px != spec.trained_crop_px
-
-
-def changed_source_crop(run: Run) -> bool:
-    """Whether that is so for the crop of the model that was attacked, if it is in the zoo."""
-    source = transfer_source(run)
-    if source is None:
-        return False
-    from ...exporter.zoo.table import MODELS
-
-    known = MODELS.get(source.model)
-    return known is not None and source.preprocessing.crop_px != known.preprocessing.crop_px
-
-
 def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """The runs in these folders, each a run or a folder of runs.
 
@@ -151,9 +169,18 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
                 f"{printable(run.folder)} is a probe, which cannot be reported without its attack: "
                 f"give the attack's run, {printable(run.folder.parent.parent)}."
             )
-        benchmark = benchmark_of(run)
-        scored.append(ScoredRun(run, benchmark, read_run(run, benchmark.conditions)))
+        scored.append(scored_run_of(run))
     return scored
+
+
+def scored_run_of(run: Run) -> ScoredRun:
+    """A run with its finished records; also a probe of an attack.
+
+    Raises:
+        InputError: If the run is damaged.
+    """
+    benchmark = benchmark_of(run)
+    return ScoredRun(run, benchmark, read_run(run, benchmark.conditions))
 
 
 def _name(run: Run) -> str:

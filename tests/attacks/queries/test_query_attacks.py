@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from evaluator.attacks.pgd.attempts import CleanImage
 from evaluator.attacks.queries.query_attacks import Queried
 from evaluator.attacks.queries.square import square_side_px
-from evaluator.contracts import Item
-from evaluator.contracts.probes import ProbeName
+from evaluator.contracts import Item, ProbeName
 from evaluator.tests.attacks.attacked_networks import (
     CLASSES,
     SIDE_PX,

@@ -19,7 +19,7 @@ from evaluator.reporting.figures.shape_bias import NAME_WIDTH, shape_bias_figure
 from evaluator.reporting.figures.stimulus import stimulus_figure
 from evaluator.reporting.figures.stimulus_examples import Classes, Example, answers_of, chosen
 from evaluator.reporting.model_results import ModelResults
-from evaluator.reporting.published.shape_bias_references import references_of, spread
+from evaluator.reporting.published.shape_bias import references_of, spread
 from evaluator.tests.score_rows import entry, refused_bias, shape_bias
 
 CLASSES = Classes(class_names(), CATEGORIES)
@@ -112,7 +112,7 @@ def test_a_published_model_whose_categories_are_known_has_hollow_markers() -> No
 
 
 def test_by_the_papers_protocol_the_papers_models_stand_beside() -> None:
-    assert [(r.name, round(r.value, 3)) for r in references_of("argmax", 1201)] == [
+    assert [(r.label, round(r.value, 3)) for r in references_of("argmax", 1201)] == [
         ("humans", 0.959),
         ("resnext101_32x48d_wsl", 0.428),
         ("resnext101_32x16d_wsl", 0.427),
