@@ -17,7 +17,7 @@ from ..metric_info import WILSON_INTERVAL
 from ..model_results import ModelResults, ReportContents
 from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
-from ..tables.transfer import OF_SOURCE, weakness
+from ..tables.attack import OF_SOURCE, weakness
 from .attack_curves import Curve, Panel, panels_of
 from .drawing import (
     COLOURS,

@@ -15,7 +15,7 @@ from ..published.paper import SOURCE, printed_table
 from ..published.paper_deviations import image_deviations, paper_deviations
 from ..table import Table
 from ..table_layout import Row, table_of_rows
-from .transfer import weakness
+from .attack import weakness
 
 PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", TRANSFER: "transfer-1-paper"}
 OF_SOURCE = "source_accuracy"

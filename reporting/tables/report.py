@@ -6,6 +6,7 @@ one has the table of ``generic.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from ...contracts import Score
 from ..footnotes import counted
@@ -21,15 +22,14 @@ from .paper_attack import paper_attack_table
 from .perturbation import perturbation_tables
 from .shape_bias import shape_bias_tables
 from .summary import summary_tables
-from .transfer import transfer_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
     "imagenet": imagenet_tables,
     "imagenet-c": corruption_tables,
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
-    "whitebox": attack_tables,
-    "transfer": transfer_tables,
+    "whitebox": partial(attack_tables, benchmark="whitebox"),
+    "transfer": partial(attack_tables, benchmark="transfer"),
 }
 
 
