@@ -16,15 +16,13 @@ from ..table import Table
 from .attack import attack_tables
 from .corruption import corruption_tables
 from .generic import generic_tables
-from .imagenet import imagenet_tables
 from .paper import paper_tables
-from .paper_attack import paper_attack_table
 from .perturbation import perturbation_tables
 from .shape_bias import shape_bias_tables
-from .summary import summary_tables
+from .summary import calibration_tables, summary_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
-    "imagenet": imagenet_tables,
+    "imagenet": calibration_tables,
     "imagenet-c": corruption_tables,
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
@@ -49,7 +47,7 @@ def report_tables(
         besides: Further tables, before the one of the runs.
     """
     contents = ReportContents(models, published_beside(models, all_published))
-    tables = [*summary_tables(contents), *paper_tables(contents), *paper_attack_table(contents)]
+    tables = [*summary_tables(contents), *paper_tables(contents)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(contents)
     others = dict.fromkeys(score.benchmark for results in models for score in results.scores)
