@@ -18,26 +18,8 @@ from ..model_results import ModelResults, ReportContents
 from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
 from ..tables.attack import OF_SOURCE, weakness
+from . import drawing
 from .attack_curves import Curve, Panel, panels_of
-from .drawing import (
-    DASHED,
-    FAINT,
-    INK,
-    LINE,
-    MOST_MODELS,
-    MUTED,
-    WIDTH,
-    Look,
-    axes_at,
-    model_look,
-    new_figure,
-    published_look,
-    remove_frame,
-    shortened,
-    wrapped_notes,
-    write_below,
-    write_title,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +34,9 @@ LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE = 60, 36, 115
 LETTERS = "abcdefghijkl"
 """Names of panels."""
 
-PUBLISHED: Look = {"linestyle": DASHED, "linewidth": 0.9}
-SOURCES: Look = {"color": MUTED, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
-UNCHANGED: Look = {"linewidth": 0.6}
+PUBLISHED: drawing.Look = {"linestyle": drawing.DASHED, "linewidth": 0.9}
+SOURCES: drawing.Look = {"color": drawing.MUTED, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
+UNCHANGED: drawing.Look = {"linewidth": 0.6}
 """Looks of curves other than those of the user's accuracies."""
 
 
@@ -70,17 +52,17 @@ class _Looks:
     models: Sequence[ModelResults]
     others: Sequence[ModelResults]
 
-    def of(self, results: ModelResults) -> Look:
+    def of(self, results: ModelResults) -> drawing.Look:
         """Look of a user's model."""
         position = self.models.index(results)
-        return model_look(position, markeredgewidth=0.5, markersize=5, linewidth=1.3)
+        return drawing.model_look(position, markeredgewidth=0.5, markersize=5, linewidth=1.3)
 
-    def of_published(self, results: ModelResults) -> Look:
+    def of_published(self, results: ModelResults) -> drawing.Look:
         """Look of a published model: the colour of the same user's model, or a hollow marker."""
         if results not in self.others:
             return {**PUBLISHED, "color": self.of(self._twin(results))["color"]}
         position = self.others.index(results)
-        return published_look(position, markeredgewidth=0.7, markersize=3.5, **PUBLISHED)
+        return drawing.published_look(position, markeredgewidth=0.7, markersize=3.5, **PUBLISHED)
 
     def _twin(self, published: ModelResults) -> ModelResults:
         """The user's results of a published model; of several, those attacked as in the paper."""
@@ -105,7 +87,7 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
     attacked = [results for results in contents.models if results in with_curves]
     if not attacked:
         return None
-    drawn_models = attacked[:MOST_MODELS]
+    drawn_models = attacked[: drawing.MOST_MODELS]
     panels = panels_of(ReportContents(drawn_models, contents.published))
     names = {results.model for results in drawn_models}
     published = {c.results.name: c.results for panel in panels for c in panel.published}
@@ -114,19 +96,19 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
     notes = _notes(panels, looks, len(attacked) - len(drawn_models))
     rows = -(-len(panels) // COLUMNS)
     columns = min(len(panels), COLUMNS)
-    width = (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
+    width = (drawing.WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
     row = HEADING + HEIGHT + BELOW
-    figure = new_figure(WIDTH, TOP + rows * row + LINE * (len(lines) + len(notes) + 0.8))
+    figure = drawing.new_figure(TOP + rows * row + drawing.LINE * (len(lines) + len(notes) + 0.8))
     for position, panel in enumerate(panels):
         down, across = divmod(position, COLUMNS)
         left = LEFT + across * (width + GAP)
-        axes = axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
+        axes = drawing.axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
         _draw(axes, panel, looks)
         _head(axes, panel, LETTERS[position % 12] if len(panels) > 1 else "")
-    write_title(figure, "Accuracy under attack")
-    top = TOP + rows * row + LINE / 2
+    drawing.write_title(figure, "Accuracy under attack")
+    top = TOP + rows * row + drawing.LINE / 2
     sample = (0.16, 0.34, 0.52)
-    write_below(figure, top, lines, notes, sample=sample, text_left=0.62, notes_left=0.16)
+    drawing.write_below(figure, top, lines, notes, sample=sample, text_left=0.62, notes_left=0.16)
     return figure
 
 
@@ -135,9 +117,9 @@ def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
     axes.set_ylim(0, 100)
     axes.set_ylabel(f"{panel.counted}, %", labelpad=2)
     axes.set_xlabel("steps" if panel.over_steps else "epsilon, of pixels in [0, 1]")
-    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.grid(axis="y", color=drawing.FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    remove_frame(axes)
+    drawing.remove_frame(axes)
     for curve in panel.sources:
         _line(axes, curve, "source", **SOURCES)
     for curve in panel.published:
@@ -172,8 +154,8 @@ def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
 
 def _head(axes: "Axes", panel: Panel, letter: str) -> None:
     """Write the letter of a panel and the name of its attack."""
-    lines = (shortened(line, LONGEST_TITLE) for line in (panel.attack.name, panel.fixed))
-    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
+    lines = (drawing.shortened(line, LONGEST_TITLE) for line in (panel.attack.name, panel.fixed))
+    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=drawing.INK, pad=6)
     if letter:
         axes.annotate(
             letter, (0, 1), xycoords="axes fraction", xytext=(-34, 6), textcoords="offset points",
@@ -181,7 +163,7 @@ def _head(axes: "Axes", panel: Panel, letter: str) -> None:
         )  # fmt: skip
 
 
-def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, Look | None]]:
+def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, drawing.Look | None]]:
     """Lines of the legend, each with its look; ``None`` for the continuation of a long line."""
     return [
         (line, look if number == 0 else None)
@@ -190,7 +172,7 @@ def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, Look | No
     ]
 
 
-def _entries(panels: Sequence[Panel], looks: _Looks) -> Iterator[tuple[str, Look]]:
+def _entries(panels: Sequence[Panel], looks: _Looks) -> Iterator[tuple[str, drawing.Look]]:
     """Entries of the legend, models first, then kinds of curves: text and look."""
     for results in looks.models:
         yield _model_line(results, panels), looks.of(results)
@@ -198,9 +180,10 @@ def _entries(panels: Sequence[Panel], looks: _Looks) -> Iterator[tuple[str, Look
         yield results.name, looks.of_published(results)
     if any(curve.results not in looks.others for p in panels for curve in p.published):
         text = f"the same model as published ({SOURCE}), by its count, in the model's colour"
-        yield text, {"color": MUTED, **PUBLISHED}
+        yield text, {"color": drawing.MUTED, **PUBLISHED}
     if any(panel.unchanged for panel in panels):
-        yield "label left by no iterate, in the model's colour", {"color": MUTED, **UNCHANGED}
+        text = "label left by no iterate, in the model's colour"
+        yield text, {"color": drawing.MUTED, **UNCHANGED}
     sources = ((panel.attack.source, c.protocol) for panel in panels for c in panel.sources)
     for source, protocol in dict.fromkeys(sources):
         yield f"{source} itself, {OF_SOURCE[protocol]}", SOURCES
@@ -214,7 +197,7 @@ def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
         if curve is not None and (text := panel.own_words(curve)):
             words.append(f"{letter}: {text}" if len(panels) > 1 else text)
     marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(results, panels)))
-    name = f"{shortened(results.name, LONGEST_NAME)}{marks}"
+    name = f"{drawing.shortened(results.name, LONGEST_NAME)}{marks}"
     return f"{name} ({'; '.join(words)})" if words else name
 
 
@@ -251,4 +234,4 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
     for panel in panels:
         warnings = (weakness(str(panel.attack.source), c.under_attack) for c in panel.sources)
         notes += filter(None, warnings)
-    return wrapped_notes(notes, left_out)
+    return drawing.wrapped_notes(notes, left_out)

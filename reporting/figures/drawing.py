@@ -87,11 +87,11 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty page, sizes in inches."""
+def new_figure(height: float) -> "Figure":
+    """An empty page, its height in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DOTS_AN_INCH, facecolor="white")
+    return Figure(figsize=(WIDTH, height), dpi=DOTS_AN_INCH, facecolor="white")
 
 
 def axes_at(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":

@@ -17,25 +17,7 @@ from ..metric_info import EXEMPLAR_INTERVAL
 from ..model_results import ModelResults
 from ..published.shape_bias_references import STYLIZED, UNNAMED, Reference, references_of, spread
 from ..tables.shape_bias import BENCHMARK, bias_of, category_names
-from .drawing import (
-    COLOURS,
-    DASHED,
-    FAINT,
-    LINE,
-    MOST_MODELS,
-    MUTED,
-    WIDTH,
-    Look,
-    axes_at,
-    model_look,
-    new_figure,
-    published_look,
-    remove_frame,
-    shortened,
-    wrapped_notes,
-    write_below,
-    write_title,
-)
+from . import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +32,7 @@ NAME_WIDTH = 0.024
 """Least distance of the names of two published models, as a fraction of the axis."""
 
 LONGEST_NAME = 55
-PUBLISHED: Look = {"markeredgewidth": 0.8, "markersize": 4.5}
+PUBLISHED: drawing.Look = {"markeredgewidth": 0.8, "markersize": 4.5}
 
 
 @dataclass(frozen=True)
@@ -115,29 +97,30 @@ def shape_bias_figure(models: Sequence[ModelResults], rule: str, stimuli: int) -
     ]
     if not models_with_bias:
         return None
-    drawn_models = models_with_bias[:MOST_MODELS]
+    drawn_models = models_with_bias[: drawing.MOST_MODELS]
     data = _Data(drawn_models, category_names(drawn_models), keys, references_of(rule, stimuli))
     lines = _legend(data)
     notes = _notes(data, len(models_with_bias) - len(drawn_models))
     height = BAND + ROW * (len(data.categories) + 1)
     top = TOP + height + BELOW
-    figure = new_figure(WIDTH, top + LINE * (len(lines) + len(notes) + 0.6))
+    figure = drawing.new_figure(top + drawing.LINE * (len(lines) + len(notes) + 0.6))
     decided = [data.of_categories(results, "category_decided") for results in drawn_models]
     bars = BARS + GAP if any(share is not None for row in decided for share in row) else 0.0
-    width = WIDTH - LEFT - RIGHT - bars
-    axes = axes_at(figure, LEFT, TOP, width, height)
+    width = drawing.WIDTH - LEFT - RIGHT - bars
+    axes = drawing.axes_at(figure, LEFT, TOP, width, height)
     _frame(axes, data)
     _place_references(axes, data)
     for number, reference in enumerate(data.by_category):
         biases = [bias_of(reference.row, name) for name in data.categories]
-        look = published_look(number, **PUBLISHED)
+        look = drawing.published_look(number, **PUBLISHED)
         _mark_categories(axes, biases, **look, zorder=2, gid=reference.name)
     for position, results in enumerate(drawn_models):
         _place_model(axes, data, results, position)
     if bars:
-        _place_bars(axes_at(figure, LEFT + width + GAP, TOP, BARS, height), data, decided)
-    write_title(figure, f"Shape or texture? Decision rule {rule}, {stimuli:,} cue-conflict stimuli")
-    write_below(figure, top, lines, notes, sample=[0.22], text_left=0.34, notes_left=0.34)
+        _place_bars(drawing.axes_at(figure, LEFT + width + GAP, TOP, BARS, height), data, decided)
+    title = f"Shape or texture? Decision rule {rule}, {stimuli:,} cue-conflict stimuli"
+    drawing.write_title(figure, title)
+    drawing.write_below(figure, top, lines, notes, sample=[0.22], text_left=0.34, notes_left=0.34)
     return figure
 
 
@@ -150,8 +133,8 @@ def _frame(axes: "Axes", data: _Data) -> None:
     axes.tick_params(axis="y", length=0, pad=6)
     axes.get_yticklabels()[-1].set_fontweight("bold")
     for row in range(len(data.categories)):
-        axes.axhline(row, color=FAINT, linewidth=0.6, zorder=0)
-    axes.axhline(data.pooled_row - 0.5, color=MUTED, linewidth=0.6, zorder=0)
+        axes.axhline(row, color=drawing.FAINT, linewidth=0.6, zorder=0)
+    axes.axhline(data.pooled_row - 0.5, color=drawing.MUTED, linewidth=0.6, zorder=0)
     ticks = [tenth / 10 for tenth in range(11)]
     axes.set_xticks(ticks)
     axes.set_xlabel("fraction of decisions for texture")
@@ -168,11 +151,11 @@ def _place_references(axes: "Axes", data: _Data) -> None:
         x = 1 - reference.value
         axes.plot(
             [place, x, x], [low, elbow, data.pooled_row + 0.5],
-            color=MUTED, linewidth=0.7, linestyle=DASHED, zorder=1, gid="reference",
+            color=drawing.MUTED, linewidth=0.7, linestyle=drawing.DASHED, zorder=1, gid="reference",
         )  # fmt: skip
         axes.text(
             place, low - 0.1, reference.name,
-            rotation=90, ha="center", va="bottom", fontsize=6.5, color=MUTED,
+            rotation=90, ha="center", va="bottom", fontsize=6.5, color=drawing.MUTED,
         )  # fmt: skip
 
 
@@ -189,18 +172,18 @@ def _place_model(axes: "Axes", data: _Data, results: ModelResults, position: int
     """Draw a model's markers, and its line at the bias over all stimuli, with the interval."""
     offset = data.offset(position)
     biases = data.of_categories(results, "category_shape_bias")
-    look = model_look(position, markersize=6, markeredgewidth=0.6)
+    look = drawing.model_look(position, markersize=6, markeredgewidth=0.6)
     _mark_categories(axes, biases, offset, **look, zorder=3, gid=results.name)
     score = results.find(BENCHMARK, "shape_bias", **data.keys)
     assert score is not None
     assert score.value is not None
     x = 1 - score.value
     row = data.pooled_row + offset
-    colour = COLOURS[position]
+    colour = drawing.COLOURS[position]
     axes.plot([x, x], [-0.5, data.pooled_row + 0.5], color=colour, linewidth=1.2, zorder=2)
     if score.low is not None and score.high is not None:
         axes.plot([1 - score.high, 1 - score.low], [row, row], color=colour, zorder=2)
-    look = model_look(position, markersize=7.5, markeredgewidth=0.8)
+    look = drawing.model_look(position, markersize=7.5, markeredgewidth=0.8)
     axes.plot([x], [row], **look, clip_on=False, zorder=4)
 
 
@@ -211,15 +194,15 @@ def _place_bars(axes: "Axes", data: _Data, decided: Sequence[Sequence[float | No
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_yticks([])
     axes.set_xlabel("decided")
-    remove_frame(axes)
+    drawing.remove_frame(axes)
     axes.spines["left"].set_bounds(data.pooled_row + 0.5, -0.5)
     room = 0.7
     for position, (results, values) in enumerate(zip(data.models, decided, strict=True)):
         bars = [*enumerate(values), (data.pooled_row, data.value(results, "decided"))]
         rows = [row + data.offset(position, room) for row, value in bars if value is not None]
         lengths = [value for _, value in bars if value is not None]
-        axes.barh(rows, lengths, height=data.apart(room), color=COLOURS[position])
-    axes.axhline(data.pooled_row - 0.5, color=MUTED, linewidth=0.6)
+        axes.barh(rows, lengths, height=data.apart(room), color=drawing.COLOURS[position])
+    axes.axhline(data.pooled_row - 0.5, color=drawing.MUTED, linewidth=0.6)
 
 
 def _notes(data: _Data, left_out: int) -> list[str]:
@@ -235,19 +218,19 @@ def _notes(data: _Data, left_out: int) -> list[str]:
     signs = {STYLIZED: "trained on Stylized-ImageNet", UNNAMED: "the source does not name its rule"}
     used = [f"{sign}: {meaning}" for sign, meaning in signs.items() if sign in names]
     notes += ["; ".join(used)] if used else []
-    return wrapped_notes(notes, left_out)
+    return drawing.wrapped_notes(notes, left_out)
 
 
-def _legend(data: _Data) -> list[tuple[str, Look | None]]:
+def _legend(data: _Data) -> list[tuple[str, drawing.Look | None]]:
     """A line for each model, with its numbers and their marks; then the published models."""
-    lines: list[tuple[str, Look | None]] = []
+    lines: list[tuple[str, drawing.Look | None]] = []
     for position, results in enumerate(data.models):
-        look = model_look(position, markersize=6, markeredgewidth=0.6)
+        look = drawing.model_look(position, markersize=6, markeredgewidth=0.6)
         lines.append((_legend_line(results, data.keys), look))
     for number, reference in enumerate(data.by_category):
         bias = percent(reference.value, None, None)
         text = f"{reference.name}, as published: shape bias {bias} %"
-        lines.append((text, published_look(number, **PUBLISHED)))
+        lines.append((text, drawing.published_look(number, **PUBLISHED)))
     return lines
 
 
@@ -260,4 +243,4 @@ def _legend_line(results: ModelResults, keys: dict[str, object]) -> str:
         )
         if cell.text:
             words.append(f"{title} {cell.text} %{cell.marks}")
-    return f"{shortened(results.name, LONGEST_NAME)}: {', '.join(words)}"
+    return f"{drawing.shortened(results.name, LONGEST_NAME)}: {', '.join(words)}"

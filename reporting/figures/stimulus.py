@@ -55,7 +55,7 @@ def stimulus_figure(models: Sequence[ModelResults], examples: Sequence[Example])
     height = HEADING + SIDE + len(names) * (NAME + 5 * LINE) + BETWEEN
     rows = -(-len(examples) // COLUMNS)
     page = TOP + rows * height + 0.3 + 0.15 * len(notes)
-    figure = new_figure(WIDTH, page)
+    figure = new_figure(page)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     title = "What the stimuli are taken for: top-5 of 1,000 classes"

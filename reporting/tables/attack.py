@@ -137,14 +137,13 @@ class Attack:
 def attacks_of(contents: ReportContents, benchmark: str) -> list[Attack]:
     """Attacks that models of the user have numbers under; transferred ones by their source."""
     scores = [s for results in contents.models for s in results.of(benchmark, UNDER_ATTACK)]
-    attacks = [Attack(benchmark, source, (), ()) for source in dict.fromkeys(
-        score.source_model for score in scores
-    )]  # fmt: skip
+    sources = dict.fromkeys(score.source_model for score in scores)
+    attacks = [Attack(benchmark, source, contents.models, contents.published) for source in sources]
     return [
         replace(
             attack,
-            own=[results for results in contents.models if attack.under_attack([results])],
-            published=[r for r in contents.published if attack.under_attack([r])],
+            own=[results for results in attack.own if attack.under_attack([results])],
+            published=[results for results in attack.published if attack.under_attack([results])],
         )
         for attack in attacks
     ]

@@ -15,6 +15,13 @@ INTERVAL = (
     "[low, high]: 95 % interval of the difference, paired: over the images that both scored; "
     "not given if both models answer alike"
 )
+MEANING = {
+    "lower": "a difference below zero: B is better",
+    "higher": "a difference above zero: B is better",
+    "": "neither sign is called better",
+}
+"""What the sign of a difference means, by the values of a metric that are better."""
+
 OF_CONDITIONS = {
     "ce": "CE % (AlexNet = 100)",
     "relative_ce": "Relative CE % (AlexNet = 100)",
@@ -81,18 +88,16 @@ def _which_is_better(metrics: Sequence[str]) -> str:
         >>> _which_is_better(["mce", "new_number"])
         '; a difference below zero: B is better; of new number, neither sign is called better'
     """
-    titles: dict[str, dict[str, None]] = {"lower": {}, "higher": {}, "": {}}
+    titles: dict[str, dict[str, None]] = {better: {} for better in MEANING}
     for metric in metrics:
         quantity = quantity_of(metric)
         titles[quantity.better][quantity.title] = None
-    parts = ["a difference below zero: B is better"] if titles["lower"] else []
-    for better, what in (
-        ("higher", "a difference above zero: B is better"),
-        ("", "neither sign is called better"),
-    ):
-        if titles[better]:
-            parts.append(f"of {', '.join(titles[better])}, {what}")
-    return "".join(f"; {part}" for part in parts)
+    text = ""
+    for better, meaning in MEANING.items():
+        if names := titles[better]:
+            of_names = "" if better == "lower" else f"of {', '.join(names)}, "
+            text += f"; {of_names}{meaning}"
+    return text
 
 
 def _heading(difference: Difference) -> str:

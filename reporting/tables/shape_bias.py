@@ -54,13 +54,6 @@ def shape_bias_tables(contents: ReportContents) -> list[Table]:
     return [table, *(t for rule, n in OF_CATEGORIES for t in _by_category(models, rule, n))]
 
 
-def rule_of(row: PublishedShapeBias) -> str:
-    """Rule by which a published number was decided, in words."""
-    if not row.weights:
-        return "people"
-    return row.rule or "not named"
-
-
 def short_weights(row: PublishedShapeBias) -> str:
     """Short name of the weights, without their file name.
 
@@ -100,7 +93,8 @@ def _published_as(printed: str) -> PublishedShapeBias:
 
 
 def _published_row(name: str, row: PublishedShapeBias, value: str) -> Row:
-    words = (name, short_weights(row), rule_of(row), f"{row.stimuli:,}")
+    rule = row.rule or ("not named" if row.weights else "people")
+    words = (name, short_weights(row), rule, f"{row.stimuli:,}")
     return Row(words, [TableCell(value), TableCell(), TableCell()])
 
 
