@@ -219,27 +219,24 @@ def _table(attack: Attack, over: str, header: Sequence[str], lines: Sequence[_Li
 def _rows(attack: Attack, line: _Line) -> Iterator[Row]:
     """Rows of a model, one for each count; below them the row of the source, if it is known."""
     model = line.model
-    cells: list[TableCell] = []
     for metric, count in attack.counts(model).items():
         cells = model.cells(attack.numbers(metric, line.places), interval=False)
+        # The paper's models have a row in each table of transferred attacks, even without numbers.
         if attack.source is not None or any(map(str, cells)):
             yield Row((model.name, count, line.fixed), cells)
     if attack.source is not None and model in attack.own:
         count = OF_SOURCE[protocol_name(attack.under_attack([model]))]
-        words = (f"{attack.source} itself", count, line.fixed)
+        own = model.cells(attack.numbers(UNDER_ATTACK, line.places))
         source = model.cells(attack.numbers("source_accuracy", line.places), interval=False)
-        # Where there is a number of the model, there should be one of the source.
-        yield Row(
-            words,
-            [
-                TableCell("not known") if str(under) and not str(cell) else cell
-                for cell, under in zip(source, cells, strict=True)
-            ],
-        )
+        cells = [
+            TableCell("not known") if str(number) and not str(cell) else cell
+            for cell, number in zip(source, own, strict=True)
+        ]
+        yield Row((f"{attack.source} itself", count, line.fixed), cells)
 
 
 def _refusals(attack: Attack, line: _Line) -> list[str]:
-    """Reasons of the numbers that were refused."""
+    """Reasons of the numbers that were refused; of white-box attacks, always of the clean one."""
     places = line.places if attack.source is not None else ({}, *line.places)
     numbers = [number for metric in CLEAN for number in attack.numbers(metric, places)]
     return refusals([line.model], numbers)
