@@ -63,6 +63,10 @@ class ModelResults:
             marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
         return TableCell(quantity_of(score.metric).text(score.value, *ends), marks, score)
 
+    def cells(self, numbers: Iterable[Number], *, interval: bool = True) -> list[TableCell]:
+        """Cells of some of the model's numbers; empty for those that it does not have."""
+        return [self.cell(self.find(b, m, **keys), interval=interval) for b, m, keys in numbers]
+
 
 @dataclass(frozen=True)
 class ReportContents:

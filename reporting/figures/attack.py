@@ -6,7 +6,7 @@ over steps, as far as there are numbers. The label of the vertical axis says wha
 Source of the layout: Orhan, arXiv 1907.07640, Figure 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -17,37 +17,27 @@ from ..metric_info import WILSON_INTERVAL
 from ..model_results import ModelResults, ReportContents
 from ..published.paper import SOURCE
 from ..published.paper_deviations import deviation_notes, is_like_papers
-from ..tables.transfer import OF_SOURCE, weakness
+from ..tables.attack import OF_SOURCE, weakness
+from . import drawing
 from .attack_curves import Curve, Panel, panels_of
-from .drawing import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    MOST_MODELS,
-    MUTED,
-    axes_at,
-    new_figure,
-    shortened,
-    wrapped_notes,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, LEFT, RIGHT, GAP = 7.2, 0.6, 0.12, 0.62
+LEFT, RIGHT, GAP = 0.6, 0.12, 0.62
 COLUMNS, HEIGHT = 3, 1.95
-TOP, HEADING, BELOW, LINE = 0.36, 0.38, 0.55, 0.16
+TOP, HEADING, BELOW = 0.36, 0.38, 0.55
 """Inches."""
 
 LONGEST_NAME, LONGEST_TITLE, LONGEST_LINE = 60, 36, 115
-HOLLOW_MARKERS = "Dsp^v"
-"""Markers of the paper's models that are not among the user's."""
 LETTERS = "abcdefghijkl"
 """Names of panels."""
 
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.5))
+PUBLISHED: drawing.Look = {"linestyle": drawing.DASHED, "linewidth": 0.9}
+SOURCES: drawing.Look = {"color": drawing.MUTED, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
+UNCHANGED: drawing.Look = {"linewidth": 0.6}
+"""Looks of curves other than those of the user's accuracies."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +52,17 @@ class _Looks:
     models: Sequence[ModelResults]
     others: Sequence[ModelResults]
 
-    def of(self, results: ModelResults) -> dict[str, Any]:
+    def of(self, results: ModelResults) -> drawing.Look:
         """Look of a user's model."""
         position = self.models.index(results)
-        return {
-            "color": COLOURS[position],
-            "marker": MARKERS[position],
-            "markeredgecolor": "white",
-            "markeredgewidth": 0.5,
-            "markersize": 5,
-            "linewidth": 1.3,
-        }
+        return drawing.model_look(position, markeredgewidth=0.5, markersize=5, linewidth=1.3)
 
-    def of_published(self, results: ModelResults) -> dict[str, Any]:
+    def of_published(self, results: ModelResults) -> drawing.Look:
         """Look of a published model: the colour of the same user's model, or a hollow marker."""
-        look: dict[str, Any] = {"linestyle": DASHED, "linewidth": 0.9}
         if results not in self.others:
-            return {**look, "color": self.of(self._twin(results))["color"]}
-        marker = HOLLOW_MARKERS[self.others.index(results) % len(HOLLOW_MARKERS)]
-        hollow = {"markerfacecolor": "white", "markeredgewidth": 0.7, "markersize": 3.5}
-        return {**look, **hollow, "color": MUTED, "marker": marker}
+            return {**PUBLISHED, "color": self.of(self._twin(results))["color"]}
+        position = self.others.index(results)
+        return drawing.published_look(position, markeredgewidth=0.7, markersize=3.5, **PUBLISHED)
 
     def _twin(self, published: ModelResults) -> ModelResults:
         """The user's results of a published model; of several, those attacked as in the paper."""
@@ -102,46 +83,33 @@ def attack_figure(contents: ReportContents) -> "Figure | None":
 
     Call it within ``drawing.style``. Only the first six models are drawn; a note counts the others.
     """
-    attacked = [
-        results
-        for results in contents.models
-        if any(curve.results is results for panel in panels_of(contents) for curve in panel.curves)
-    ]
+    with_curves = [curve.results for panel in panels_of(contents) for curve in panel.curves]
+    attacked = [results for results in contents.models if results in with_curves]
     if not attacked:
         return None
-    drawn_models = attacked[:MOST_MODELS]
+    drawn_models = attacked[: drawing.MOST_MODELS]
     panels = panels_of(ReportContents(drawn_models, contents.published))
-    looks = _Looks(drawn_models, _others(drawn_models, panels))
-    lines, notes = _legend(panels, looks), _notes(panels, looks, len(attacked) - len(drawn_models))
+    names = {results.model for results in drawn_models}
+    published = {c.results.name: c.results for panel in panels for c in panel.published}
+    looks = _Looks(drawn_models, [r for r in published.values() if r.model not in names])
+    lines = _legend(panels, looks)
+    notes = _notes(panels, looks, len(attacked) - len(drawn_models))
     rows = -(-len(panels) // COLUMNS)
+    columns = min(len(panels), COLUMNS)
+    width = (drawing.WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
     row = HEADING + HEIGHT + BELOW
-    figure = new_figure(WIDTH, TOP + rows * row + LINE * (len(lines) + len(notes) + 0.8))
+    figure = drawing.new_figure(TOP + rows * row + drawing.LINE * (len(lines) + len(notes) + 0.8))
     for position, panel in enumerate(panels):
         down, across = divmod(position, COLUMNS)
-        width = _width(len(panels))
         left = LEFT + across * (width + GAP)
-        axes = axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
+        axes = drawing.axes_at(figure, left, TOP + HEADING + down * row, width, HEIGHT)
         _draw(axes, panel, looks)
         _head(axes, panel, LETTERS[position % 12] if len(panels) > 1 else "")
-    figure.text(
-        0.12 / WIDTH, 1 - 0.12 / figure.get_figheight(), "Accuracy under attack",
-        fontsize=10, fontweight="bold", va="top",
-    )  # fmt: skip
-    _below(figure, TOP + rows * row + LINE / 2, lines, notes)
+    drawing.write_title(figure, "Accuracy under attack")
+    top = TOP + rows * row + drawing.LINE / 2
+    sample = (0.16, 0.34, 0.52)
+    drawing.write_below(figure, top, lines, notes, sample=sample, text_left=0.62, notes_left=0.16)
     return figure
-
-
-def _width(panels: int) -> float:
-    """Width of a panel, the same in all rows."""
-    columns = min(panels, COLUMNS)
-    return (WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
-
-
-def _others(models: Sequence[ModelResults], panels: Sequence[Panel]) -> list[ModelResults]:
-    """The paper's models that are not among the user's models."""
-    names = {results.model for results in models}
-    published = {c.results.name: c.results for panel in panels for c in panel.published}
-    return [results for results in published.values() if results.model not in names]
 
 
 def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
@@ -149,17 +117,15 @@ def _draw(axes: "Axes", panel: Panel, looks: _Looks) -> None:
     axes.set_ylim(0, 100)
     axes.set_ylabel(f"{panel.counted}, %", labelpad=2)
     axes.set_xlabel("steps" if panel.over_steps else "epsilon, of pixels in [0, 1]")
-    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.grid(axis="y", color=drawing.FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    drawing.remove_frame(axes)
     for curve in panel.sources:
-        _line(axes, curve, "source", color=MUTED, linestyle=DOTTED, linewidth=1.3)
+        _line(axes, curve, "source", **SOURCES)
     for curve in panel.published:
         _line(axes, curve, curve.results.name, **looks.of_published(curve.results))
     for curve in panel.unchanged:
-        colour = looks.of(curve.results)["color"]
-        _line(axes, curve, "unchanged", color=colour, linewidth=0.6)
+        _line(axes, curve, "unchanged", color=looks.of(curve.results)["color"], **UNCHANGED)
     for curve in panel.curves:
         look = looks.of(curve.results)
         if band := curve.band:
@@ -188,8 +154,8 @@ def _line(axes: "Axes", curve: Curve, gid: str, **look: Any) -> None:
 
 def _head(axes: "Axes", panel: Panel, letter: str) -> None:
     """Write the letter of a panel and the name of its attack."""
-    lines = (shortened(line, LONGEST_TITLE) for line in (panel.attack, panel.fixed))
-    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=INK, pad=6)
+    lines = (drawing.shortened(line, LONGEST_TITLE) for line in (panel.attack.name, panel.fixed))
+    axes.set_title("\n".join(lines), loc="left", fontsize=7, color=drawing.INK, pad=6)
     if letter:
         axes.annotate(
             letter, (0, 1), xycoords="axes fraction", xytext=(-34, 6), textcoords="offset points",
@@ -197,7 +163,7 @@ def _head(axes: "Axes", panel: Panel, letter: str) -> None:
         )  # fmt: skip
 
 
-def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any] | None]]:
+def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, drawing.Look | None]]:
     """Lines of the legend, each with its look; ``None`` for the continuation of a long line."""
     return [
         (line, look if number == 0 else None)
@@ -206,32 +172,21 @@ def _legend(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str,
     ]
 
 
-def _entries(panels: Sequence[Panel], looks: _Looks) -> list[tuple[str, dict[str, Any]]]:
+def _entries(panels: Sequence[Panel], looks: _Looks) -> Iterator[tuple[str, drawing.Look]]:
     """Entries of the legend, models first, then kinds of curves: text and look."""
-    lines = [(_model_line(results, panels), looks.of(results)) for results in looks.models]
+    for results in looks.models:
+        yield _model_line(results, panels), looks.of(results)
     for results in looks.others:
-        lines.append((results.name, looks.of_published(results)))
-    if any(p.published for p in panels) and _has_twin(panels, looks):
-        look = {"color": MUTED, "linestyle": DASHED, "linewidth": 0.9}
-        lines.append(
-            (f"the same model as published ({SOURCE}), by its count, in the model's colour", look)
-        )
+        yield results.name, looks.of_published(results)
+    if any(curve.results not in looks.others for p in panels for curve in p.published):
+        text = f"the same model as published ({SOURCE}), by its count, in the model's colour"
+        yield text, {"color": drawing.MUTED, **PUBLISHED}
     if any(panel.unchanged for panel in panels):
-        lines.append(
-            ("label left by no iterate, in the model's colour", {"color": MUTED, "linewidth": 0.6})
-        )
-    for text in dict.fromkeys(_source_line(c) for p in panels for c in p.sources):
-        lines.append((text, {"color": MUTED, "linestyle": DOTTED, "linewidth": 1.3}))
-    return lines
-
-
-def _source_line(curve: Curve) -> str:
-    count = OF_SOURCE.get(curve.protocol, "under its own attack")
-    return f"{curve.scores[-1].source_model} itself, {count}"
-
-
-def _has_twin(panels: Sequence[Panel], looks: _Looks) -> bool:
-    return any(curve.results not in looks.others for p in panels for curve in p.published)
+        text = "label left by no iterate, in the model's colour"
+        yield text, {"color": drawing.MUTED, **UNCHANGED}
+    sources = ((panel.attack.source, c.protocol) for panel in panels for c in panel.sources)
+    for source, protocol in dict.fromkeys(sources):
+        yield f"{source} itself, {OF_SOURCE[protocol]}", SOURCES
 
 
 def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
@@ -242,7 +197,7 @@ def _model_line(results: ModelResults, panels: Sequence[Panel]) -> str:
         if curve is not None and (text := panel.own_words(curve)):
             words.append(f"{letter}: {text}" if len(panels) > 1 else text)
     marks = "".join(mark for mark in MARKS if any(mark in c.marks for c in _cells(results, panels)))
-    name = f"{shortened(results.name, LONGEST_NAME)}{marks}"
+    name = f"{drawing.shortened(results.name, LONGEST_NAME)}{marks}"
     return f"{name} ({'; '.join(words)})" if words else name
 
 
@@ -272,31 +227,11 @@ def _notes(panels: Sequence[Panel], looks: _Looks, left_out: int) -> list[str]:
         notes.append(
             "the paper's curves are not drawn beside attacks that are made or counted otherwise"
         )
-    for panel in (panel for panel in panels if panel.source and not panel.sources):
-        notes.append(f"how {panel.source} itself fares under its own attack is not known")
-    for curve in (curve for panel in panels for curve in panel.sources):
-        source = str(curve.scores[-1].source_model)
-        notes += [text] if (text := weakness(source, curve.under_attack)) else []
-    return wrapped_notes(notes, left_out)
-
-
-def _below(
-    figure: "Figure",
-    top: float,
-    lines: Sequence[tuple[str, dict[str, Any] | None]],
-    notes: Sequence[str],
-) -> None:
-    """Draw the legend, then the notes."""
-    from matplotlib.lines import Line2D
-
-    height = figure.get_figheight()
-    for number, (text, look) in enumerate(lines):
-        y = 1 - (top + LINE * number) / height
-        figure.text(0.62 / WIDTH, y, text, va="center", fontsize=7.5)
-        if look is None:
-            continue
-        ends = [0.16 / WIDTH, 0.34 / WIDTH, 0.52 / WIDTH]
-        figure.add_artist(Line2D(ends, [y] * 3, markevery=[1], **look))
-    for number, note in enumerate(notes):
-        y = 1 - (top + LINE * (len(lines) + 0.3 + number)) / height
-        figure.text(0.16 / WIDTH, y, note, va="center", fontsize=6.5, color=MUTED)
+    for panel in panels:
+        source = panel.attack.source
+        if source and not panel.sources:
+            notes.append(f"how {source} itself fares under its own attack is not known")
+    for panel in panels:
+        warnings = (weakness(str(panel.attack.source), c.under_attack) for c in panel.sources)
+        notes += filter(None, warnings)
+    return drawing.wrapped_notes(notes, left_out)

@@ -4,20 +4,14 @@ The panels are those of the paper's Figure 1: accuracy over epsilon under transf
 epsilon under white-box attacks, and over the number of steps under white-box attacks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...contracts import Score, epsilon_text
-from ..attack_numbers import (
-    TRANSFER,
-    UNDER_ATTACK,
-    WHITE_BOX,
-    attack_protocol,
-    curve_epsilon,
-    fewest_steps,
-)
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX, curve_epsilon, fewest_steps
 from ..model_results import ModelResults, ReportContents
 from ..published.paper_deviations import is_like_papers
+from ..tables.attack import CLEAN, Attack, attacks_of, protocol_name
 
 MOST_TICKS = 6
 COUNTED = {
@@ -36,19 +30,19 @@ class Curve:
     Attributes:
         results: Results of the model; in a curve of the source, of the model that was attacked
             with the source's images.
-        scores: Scores by ascending epsilon or steps; over epsilon, clean accuracy comes first.
+        scores: Scores, which have values, by ascending epsilon or steps; over epsilon, clean
+            accuracy comes first.
         over_steps: Whether the curve is over steps, not over epsilon.
     """
 
     results: ModelResults
-    scores: tuple[Score, ...]
-    over_steps: bool = False
+    scores: Sequence[Score]
+    over_steps: bool
 
     @property
     def protocol(self) -> str:
         """``paper`` or ``standard``; empty if the protocol is unknown."""
-        protocol = attack_protocol(self.scores[-1:])
-        return "" if protocol is None else protocol.name
+        return protocol_name(self.scores[-1:])
 
     @property
     def counted(self) -> str:
@@ -58,12 +52,7 @@ class Curve:
     @property
     def fixed(self) -> str:
         """The number of steps, or the epsilon, that all points share, as text."""
-        last = self.scores[-1]
-        return (
-            f"epsilon {epsilon_text(last.epsilon or 0)}"
-            if self.over_steps
-            else f"{last.steps} steps"
-        )
+        return _fixed_text([self], self.over_steps)
 
     @property
     def under_attack(self) -> list[Score]:
@@ -73,23 +62,19 @@ class Curve:
     @property
     def points(self) -> list[tuple[float, float]]:
         """Epsilon or steps, and the accuracy in %."""
-        return [
-            (x, 100 * score.value) for x, score in self._scored_points if score.value is not None
-        ]
+        return [(self._x(s), 100 * s.value) for s in self.scores if s.value is not None]
 
     @property
     def band(self) -> list[tuple[float, float, float]]:
         """Epsilon or steps, and both ends of the interval in %; scores without one are left out."""
         return [
-            (x, 100 * score.low, 100 * score.high)
-            for x, score in self._scored_points
+            (self._x(score), 100 * score.low, 100 * score.high)
+            for score in self.scores
             if score.low is not None and score.high is not None
         ]
 
-    @property
-    def _scored_points(self) -> list[tuple[float, Score]]:
-        pairs = ((s.steps if self.over_steps else s.epsilon, s) for s in self.scores)
-        return [(x or 0, score) for x, score in pairs if score.value is not None]
+    def _x(self, score: Score) -> float:
+        return (score.steps if self.over_steps else score.epsilon) or 0
 
 
 @dataclass(frozen=True)
@@ -97,25 +82,26 @@ class Panel:
     """A panel: one pair of axes of the figure.
 
     Attributes:
-        attack: Name of the attack.
-        fixed: Number of steps, or epsilon, of the curves, as text.
+        attack: The attack.
+        over_steps: Whether the panel is over steps, not over epsilon.
         curves: Accuracy under attack of the user's models.
         unchanged: Share of images whose label no iterate left, of models whose accuracy counts
             something else.
         sources: Accuracy of the source under its own attack, one curve for each transferred attack.
         published: Curves of the paper.
-        source: Name of the source of a transferred attack; ``None`` for a white-box attack.
-        over_steps: Whether the panel is over steps, not over epsilon.
     """
 
-    attack: str
-    fixed: str
+    attack: Attack
+    over_steps: bool
     curves: Sequence[Curve]
-    unchanged: Sequence[Curve] = ()
-    sources: Sequence[Curve] = ()
-    published: Sequence[Curve] = ()
-    source: str | None = None
-    over_steps: bool = False
+    unchanged: Sequence[Curve]
+    sources: Sequence[Curve]
+    published: Sequence[Curve]
+
+    @property
+    def fixed(self) -> str:
+        """Number of steps, or epsilon, of the curves, as text."""
+        return _fixed_text(self.curves, self.over_steps)
 
     @property
     def ticks(self) -> list[float]:
@@ -138,105 +124,59 @@ class Panel:
 
 def panels_of(contents: ReportContents) -> list[Panel]:
     """The panels that there are numbers for."""
-    sources = dict.fromkeys(
-        score.source_model
-        for results in contents.models
-        for score in results.of(TRANSFER, UNDER_ATTACK)
-    )
-    panels = [_over_epsilon(contents, _Attack(TRANSFER, source)) for source in sources]
-    panels += [
-        _over_epsilon(contents, _Attack(WHITE_BOX)),
-        _over_steps(contents, _Attack(WHITE_BOX)),
+    white_box = attacks_of(contents, WHITE_BOX)
+    panels = [
+        *(_panel(attack) for attack in (*attacks_of(contents, TRANSFER), *white_box)),
+        *(_panel(attack, over_steps=True) for attack in white_box),
     ]
     return [panel for panel in panels if panel.curves]
 
 
-@dataclass(frozen=True)
-class _Attack:
-    """An attack, as it selects the scores of a model.
+def _panel(attack: Attack, *, over_steps: bool = False) -> Panel:
+    def curves(models: Sequence[ModelResults], metric: str) -> list[Curve]:
+        all_curves = [_curve(attack, results, metric, over_steps) for results in models]
+        return [curve for curve in all_curves if curve is not None]
 
-    Attributes:
-        benchmark: Name of the attack.
-        source: Source of a transferred attack; ``None`` for a white-box attack.
-    """
-
-    benchmark: str
-    source: str | None = None
-
-    def of(self, results: ModelResults, metric: str) -> list[Score]:
-        """A model's scores of a metric under this attack, as far as they have a value."""
-        return [
-            score
-            for score in results.of(self.benchmark, metric)
-            if score.source_model == self.source and score.value is not None
-        ]
-
-    def over_epsilon(
-        self, models: Iterable[ModelResults], metric: str, clean: str = "clean_accuracy"
-    ) -> list[Curve]:
-        """Curves over epsilon, at the fewest steps of each model; clean accuracy comes first."""
-        curves = []
-        for results in models:
-            scores = [score for score in self.of(results, metric) if score.epsilon]
-            steps = fewest_steps(scores)
-            points = sorted((s for s in scores if s.steps == steps), key=lambda s: s.epsilon or 0)
-            if points:
-                curves.append(Curve(results, (*self.of(results, clean)[:1], *points)))
-        return curves
-
-    def over_steps(self, models: Iterable[ModelResults], metric: str) -> list[Curve]:
-        """Curves over steps, at the paper's epsilon or the largest; one step count is no curve."""
-        curves = []
-        for results in models:
-            scores = [score for score in self.of(results, metric) if score.epsilon]
-            epsilon = curve_epsilon(scores)
-            points = sorted((s for s in scores if s.epsilon == epsilon), key=lambda s: s.steps or 0)
-            if len(points) > 1:
-                curves.append(Curve(results, tuple(points), over_steps=True))
-        return curves
-
-
-def _over_epsilon(contents: ReportContents, attack: _Attack) -> Panel:
-    curves = attack.over_epsilon(contents.models, UNDER_ATTACK)
-    steps = sorted({s.steps for curve in curves for s in curve.scores if s.steps})
-    published = attack.over_epsilon(contents.published, UNDER_ATTACK)
-    sources = attack.over_epsilon(contents.models, "source_accuracy", "source_clean_accuracy")
-    unchanged = attack.over_epsilon(contents.models, "label_unchanged")
+    own = curves(attack.own, UNDER_ATTACK)
+    # By the standard protocol, the share of unchanged labels equals the accuracy. The paper's
+    # curves are drawn only if one of the user's is made and counted in the same way.
+    unchanged = curves(attack.own, "label_unchanged") if attack.source is None else []
+    sources = curves(attack.own, "source_accuracy")
+    comparable = any(is_like_papers(curve.under_attack) for curve in own)
     return Panel(
-        "white-box" if attack.source is None else f"transferred from {attack.source}",
-        f"{_alternatives(map(str, steps))} steps",
-        curves,
-        unchanged=_of_paper_protocol(unchanged) if attack.source is None else [],
+        attack,
+        over_steps,
+        own,
+        unchanged=[curve for curve in unchanged if curve.protocol == "paper"],
         sources=list({(c.protocol, *c.points): c for c in sources}.values()),
-        published=_comparable(published, curves),
-        source=attack.source,
+        published=curves(attack.published, UNDER_ATTACK) if comparable else [],
     )
 
 
-def _over_steps(contents: ReportContents, attack: _Attack) -> Panel:
-    curves = attack.over_steps(contents.models, UNDER_ATTACK)
-    epsilons = sorted({s.epsilon for curve in curves for s in curve.scores if s.epsilon})
-    published = attack.over_steps(contents.published, UNDER_ATTACK)
-    unchanged = attack.over_steps(contents.models, "label_unchanged")
-    return Panel(
-        "white-box",
-        f"epsilon {_alternatives(map(epsilon_text, epsilons))}",
-        curves,
-        unchanged=_of_paper_protocol(unchanged),
-        published=_comparable(published, curves),
-        over_steps=True,
+def _curve(attack: Attack, results: ModelResults, metric: str, over_steps: bool) -> Curve | None:
+    """A curve over epsilon at the fewest steps, after clean accuracy; or one over steps.
+
+    The latter is at the paper's epsilon or the largest; one step count is no curve.
+    """
+    scores = [score for score in attack.of(results, metric) if score.value is not None]
+    if over_steps:
+        epsilon = curve_epsilon(scores)
+        points = [score for score in scores if score.epsilon == epsilon]
+        points.sort(key=lambda score: score.steps or 0)
+        return Curve(results, points, over_steps) if len(points) > 1 else None
+    steps = fewest_steps(scores)
+    points = [score for score in scores if score.steps == steps]
+    points.sort(key=lambda score: score.epsilon or 0)
+    clean = [score for score in attack.of(results, CLEAN[metric]) if score.value is not None]
+    return Curve(results, [*clean[:1], *points], over_steps) if points else None
+
+
+def _fixed_text(curves: Collection[Curve], over_steps: bool) -> str:
+    """The epsilons of curves over steps, or the numbers of steps of those over epsilon, as text."""
+    scores = [score for curve in curves for score in curve.under_attack]
+    if over_steps:
+        epsilons = sorted({score.epsilon for score in scores if score.epsilon})
+        return f"epsilon {' or '.join(map(epsilon_text, epsilons))}"
+    return (
+        f"{' or '.join(map(str, sorted({score.steps for score in scores if score.steps})))} steps"
     )
-
-
-def _of_paper_protocol(unchanged: Sequence[Curve]) -> list[Curve]:
-    """Curves of the paper's protocol; by the standard one they equal the accuracy."""
-    return [curve for curve in unchanged if curve.protocol == "paper"]
-
-
-def _comparable(published: Sequence[Curve], curves: Sequence[Curve]) -> Sequence[Curve]:
-    """The paper's curves; empty if none of the user's is made and counted in the same way."""
-    return published if any(is_like_papers(curve.under_attack) for curve in curves) else []
-
-
-def _alternatives(words: Iterable[str]) -> str:
-    return " or ".join(words)

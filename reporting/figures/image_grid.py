@@ -44,45 +44,39 @@ class Grid:
 
     Attributes:
         title: Lines at the top, the first one larger.
-        first: Header of the first column, with which every block of columns begins.
-        header: Headers of the other columns.
-        starts: First cell of each row.
-        cells: Other cells of each row, one for each header.
+        header: Headers of the columns; every block of columns begins with the first column.
+        rows: Cells of each row, one for each header.
     """
 
     title: tuple[str, ...]
-    first: str
     header: tuple[str, ...]
-    starts: tuple[Cell, ...]
-    cells: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
 
 
 def png_of(grid: Grid) -> bytes:
     """The grid as the bytes of a PNG."""
-    side = max(LEAST_SIDE_PX, grid.starts[0].pixels.shape[0])
-    lines = max(len(cell.lines) for row in (grid.starts, *grid.cells) for cell in row)
+    side = max(LEAST_SIDE_PX, grid.rows[0][0].pixels.shape[0])
+    lines = max(len(cell.lines) for row in grid.rows for cell in row)
     row_px = side + lines * _LINE + _GAP
-    blocks = -(-len(grid.header) // COLUMNS)
-    columns = 1 + min(COLUMNS, len(grid.header))
+    others = range(1, len(grid.header))
+    blocks = [(0, *others[start : start + COLUMNS]) for start in range(0, len(others), COLUMNS)]
+    columns = len(blocks[0])
     top = 2 * _MARGIN + (len(grid.title) + 1) * _LINE
-    block_px = _LINE + _GAP + len(grid.starts) * row_px
+    block_px = _LINE + _GAP + len(grid.rows) * row_px
     page = Image.new(
         "RGB",
-        (2 * _MARGIN + columns * side + (columns - 1) * _GAP, top + blocks * block_px),
+        (2 * _MARGIN + columns * side + (columns - 1) * _GAP, top + len(blocks) * block_px),
         "white",
     )
     draw = ImageDraw.Draw(page)
     _write_title(draw, grid.title, page.width - 2 * _MARGIN)
-    for block in range(blocks):
-        columns_of_block = slice(block * COLUMNS, (block + 1) * COLUMNS)
-        header = (grid.first, *grid.header[columns_of_block])
+    for block, indices in enumerate(blocks):
         y = top + block * block_px
-        for column, text in enumerate(header):
-            _write(draw, (_MARGIN + column * (side + _GAP), y), text, INK, side)
-        for row, (start, cells) in enumerate(zip(grid.starts, grid.cells, strict=True)):
-            for column, cell in enumerate((start, *cells[columns_of_block])):
-                place = (_MARGIN + column * (side + _GAP), y + _LINE + row * row_px)
-                _put(page, draw, place, cell, side)
+        for column, index in enumerate(indices):
+            x = _MARGIN + column * (side + _GAP)
+            _write(draw, (x, y), grid.header[index], INK, side)
+            for row, cells in enumerate(grid.rows):
+                _put(page, draw, (x, y + _LINE + row * row_px), cells[index], side)
     buffer = io.BytesIO()
     page.save(buffer, "PNG")
     return buffer.getvalue()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..footnotes import TableCell, legend
 from ..model_results import ModelResults
 from ..tables.shape_bias import BENCHMARK
-from .drawing import COLOURS, FAINT, INK, MUTED, new_figure, shortened
+from .drawing import COLOURS, FAINT, INK, MUTED, WIDTH, Look, new_figure, shortened
 from .stimulus_examples import Answer, Example
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 MOST_MODELS = 3
-WIDTH, MARGIN, GAP = 7.2, 0.15, 0.22
+MARGIN, GAP = 0.15, 0.22
 SIDE = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
 TOP, HEADING, NAME, LINE, BETWEEN = 0.45, 0.2, 0.2, 0.15, 0.22
 """Heights in inches: above all examples, of an example's heading, of a model's name, of an answer,
@@ -55,16 +55,11 @@ def stimulus_figure(models: Sequence[ModelResults], examples: Sequence[Example])
     height = HEADING + SIDE + len(names) * (NAME + 5 * LINE) + BETWEEN
     rows = -(-len(examples) // COLUMNS)
     page = TOP + rows * height + 0.3 + 0.15 * len(notes)
-    figure = new_figure(WIDTH, page)
-    axes = _page(figure)
-    _text(
-        axes,
-        MARGIN,
-        0.2,
-        "What the stimuli are taken for: top-5 of 1,000 classes",
-        size=10,
-        bold=True,
-    )
+    figure = new_figure(page)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    title = "What the stimuli are taken for: top-5 of 1,000 classes"
+    _text(axes, MARGIN, 0.2, title, fontsize=10, fontweight="bold")
     for position, example in enumerate(examples):
         row, column = divmod(position, COLUMNS)
         left, top = MARGIN + column * (SIDE + GAP), TOP + row * height
@@ -81,13 +76,6 @@ def _cell(results: ModelResults) -> TableCell:
     return results.cell(next((s for s in scores if s.value is not None), scores[0]))
 
 
-def _page(figure: "Figure") -> "Axes":
-    """Axes that cover the page."""
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    return axes
-
-
 def _place_example(
     axes: "Axes", left: float, top: float, example: Example, names: Iterable[str]
 ) -> None:
@@ -97,7 +85,9 @@ def _place_example(
         ("texture", example.texture, left + SIDE, "right"),
     ):
         sign, colour = MATCHES[match]
-        _text(axes, x, top + HEADING / 2, f"{sign} {words}", colour=colour, side=side, bold=True)
+        _text(
+            axes, x, top + HEADING / 2, f"{sign} {words}", color=colour, ha=side, fontweight="bold"
+        )
     top += HEADING
     axes.imshow(
         example.pixels, extent=(left, left + SIDE, top + SIDE, top), aspect="auto",
@@ -105,7 +95,7 @@ def _place_example(
     )  # fmt: skip
     top += SIDE
     for name, answers in zip(names, example.answers, strict=True):
-        _text(axes, left, top + 0.6 * NAME, name, colour=MUTED, size=6.5)
+        _text(axes, left, top + 0.6 * NAME, name, color=MUTED, fontsize=6.5)
         top += NAME
         for answer in answers:
             _place_answer(axes, left, top + LINE / 2, answer)
@@ -122,9 +112,10 @@ def _place_answer(axes: "Axes", left: float, middle: float, answer: Answer) -> N
         [middle], [answer.probability * SIDE], left=left, height=0.85 * LINE,
         color=colour if answer.match else FAINT, alpha=0.22 if answer.match else 0.8,
     )  # fmt: skip
-    look: dict[str, Any] = {"colour": colour, "bold": bool(answer.match), "size": 6.5}
+    weight = "bold" if answer.match else "normal"
+    look: Look = {"color": colour, "fontweight": weight, "fontsize": 6.5}
     _text(axes, left + 0.03, middle, f"{sign} {name}".strip(), **look)
-    _text(axes, left + SIDE - 0.02, middle, likelihood(answer.probability), side="right", **look)
+    _text(axes, left + SIDE - 0.02, middle, likelihood(answer.probability), ha="right", **look)
 
 
 def likelihood(probability: float) -> str:
@@ -144,24 +135,12 @@ def _below(axes: "Axes", top: float, notes: Sequence[str]) -> None:
         ("texture", "class of the texture's category"),
     ):
         sign, colour = MATCHES[match]
-        _text(axes, left, top, f"{sign} {words}", colour=colour, bold=True, size=7.5)
+        _text(axes, left, top, f"{sign} {words}", color=colour, fontweight="bold")
         left += 2.1
     for number, note in enumerate(notes):
-        _text(axes, MARGIN, top + 0.22 + 0.15 * number, note, colour=MUTED, size=6.5)
+        _text(axes, MARGIN, top + 0.22 + 0.15 * number, note, color=MUTED, fontsize=6.5)
 
 
-def _text(
-    axes: "Axes",
-    x: float,
-    y: float,
-    words: str,
-    *,
-    colour: str = INK,
-    side: str = "left",
-    size: float = 7.5,
-    bold: bool = False,
-) -> None:
-    axes.text(
-        x, y, words, ha=side, va="center", color=colour, fontsize=size,
-        fontweight="bold" if bold else "normal",
-    )  # fmt: skip
+def _text(axes: "Axes", x: float, y: float, words: str, **look: Any) -> None:
+    """Write in black at a height in inches, unless the look says otherwise."""
+    axes.text(x, y, words, **{"va": "center", "color": INK, "fontsize": 7.5, **look})

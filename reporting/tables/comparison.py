@@ -1,19 +1,27 @@
 """Tables of a comparison: differences of model B from model A on the same images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...contracts import Difference
-from ..footnotes import TableCell, common_marks, legend, marks_of
+from ..footnotes import TableCell, marks_of
 from ..metric_info import quantity_of
 from ..table import Table
-from .corruption import SEVERITIES
+from ..table_layout import Column, table_of_columns
+from .corruption import SEVERITIES, table_by_severity
 
 DIFFERENCE = "B - A"
 INTERVAL = (
     "[low, high]: 95 % interval of the difference, paired: over the images that both scored; "
     "not given if both models answer alike"
 )
+MEANING = {
+    "lower": "a difference below zero: B is better",
+    "higher": "a difference above zero: B is better",
+    "": "neither sign is called better",
+}
+"""What the sign of a difference means, by the values of a metric that are better."""
+
 OF_CONDITIONS = {
     "ce": "CE % (AlexNet = 100)",
     "relative_ce": "Relative CE % (AlexNet = 100)",
@@ -66,8 +74,9 @@ def _summary(compared: Compared) -> Table:
             reasons.setdefault(difference.reason, []).append(title.replace(" %", ""))
     refused = [f"{', '.join(titles)} refused: {reason}" for reason, titles in reasons.items()]
     better = _which_is_better([difference.metric for _, difference in rows])
-    notes = (f"A: {compared.a}; B: {compared.b}{better}", *refused)
-    return _table(compared, "Comparison", rows, notes=notes)
+    table = _table(compared, "Comparison", rows)
+    names = f"A: {compared.a}; B: {compared.b}{better}"
+    return replace(table, notes=(names, *table.notes, *refused))
 
 
 def _which_is_better(metrics: Sequence[str]) -> str:
@@ -79,18 +88,16 @@ def _which_is_better(metrics: Sequence[str]) -> str:
         >>> _which_is_better(["mce", "new_number"])
         '; a difference below zero: B is better; of new number, neither sign is called better'
     """
-    titles: dict[str, dict[str, None]] = {"lower": {}, "higher": {}, "": {}}
+    titles: dict[str, dict[str, None]] = {better: {} for better in MEANING}
     for metric in metrics:
         quantity = quantity_of(metric)
         titles[quantity.better][quantity.title] = None
-    parts = ["a difference below zero: B is better"] if titles["lower"] else []
-    for better, what in (
-        ("higher", "a difference above zero: B is better"),
-        ("", "neither sign is called better"),
-    ):
-        if titles[better]:
-            parts.append(f"of {', '.join(titles[better])}, {what}")
-    return "".join(f"; {part}" for part in parts)
+    text = ""
+    for better, meaning in MEANING.items():
+        if names := titles[better]:
+            of_names = "" if better == "lower" else f"of {', '.join(names)}, "
+            text += f"; {of_names}{meaning}"
+    return text
 
 
 def _heading(difference: Difference) -> str:
@@ -101,62 +108,34 @@ def _heading(difference: Difference) -> str:
     return f"{heading} ({difference.rule}, {difference.stimuli:,})"
 
 
-def _table(
-    compared: Compared,
-    title: str,
-    rows: Sequence[tuple[str, Difference]],
-    notes: Sequence[str] = (),
-) -> Table:
-    cells = [_cells(compared, difference) for _, difference in rows]
-    shared = [common_marks(column) for column in zip(*cells, strict=True)] or ["", "", ""]
-    counted = any(difference.only_a_right is not None for _, difference in rows)
-    everything = [cell for row in cells for cell in row]
-    header = (name + marks for name, marks in zip(("A", "B", DIFFERENCE), shared, strict=True))
-    return Table(
-        title,
-        ("", *header, *(("only A right", "only B right") if counted else ())),
-        tuple(
-            (
-                name,
-                *(cell.without(marks) for cell, marks in zip(row, shared, strict=True)),
-                *(_only(difference) if counted else ()),
-            )
-            for (name, difference), row in zip(rows, cells, strict=True)
-        ),
-        (
-            *notes[:1],
-            *legend(everything),
-            *([INTERVAL] if any("[" in cell.text for cell in everything) else []),
-            *notes[1:],
-        ),
-    )
+def _table(compared: Compared, title: str, rows: Sequence[tuple[str, Difference]]) -> Table:
+    """Table of A's number, B's, their difference, and how many images only one classifies right."""
+    differences = [difference for _, difference in rows]
+    cells = [_cell(compared, difference) for difference in differences]
+    columns = [
+        Column("A", [_side(compared, difference, 0) for difference in differences]),
+        Column("B", [_side(compared, difference, 1) for difference in differences]),
+        Column(DIFFERENCE, cells),
+    ]
+    if any(difference.only_a_right is not None for difference in differences):
+        columns += [
+            Column("only A right", [_count(difference.only_a_right) for difference in differences]),
+            Column("only B right", [_count(difference.only_b_right) for difference in differences]),
+        ]
+    notes = [INTERVAL] if any("[" in cell.text for cell in cells) else []
+    return table_of_columns(title, "", [name for name, _ in rows], columns, notes=notes)
 
 
-def _by_severity(compared: Compared, cells: Sequence[Difference]) -> Table:
+def _by_severity(compared: Compared, differences: Sequence[Difference]) -> Table:
     """Differences of top-1 error in each of the 75 cells, without intervals."""
     rows: dict[str, dict[int | None, TableCell]] = {}
-    for difference in cells:
+    for difference in differences:
         cell = _cell(compared, difference, interval=False)
         rows.setdefault(str(difference.corruption), {})[difference.severity] = cell
-    everything = [cell for row in rows.values() for cell in row.values()]
-    shared = common_marks(everything)
-    return Table(
-        f"Top-1 error by severity, {DIFFERENCE}, in %{' ' + shared if shared else ''}",
-        ("corruption", *map(str, SEVERITIES)),
-        tuple(
-            (name, *(row.get(s, TableCell()).without(shared) for s in SEVERITIES))
-            for name, row in rows.items()
-        ),
-        tuple(legend(everything)),
+    return table_by_severity(
+        f"Top-1 error by severity, {DIFFERENCE}, in %",
+        {name: [row.get(s, TableCell()) for s in SEVERITIES] for name, row in rows.items()},
     )
-
-
-def _cells(compared: Compared, difference: Difference) -> list[TableCell]:
-    """A's number, B's, and their difference."""
-    return [
-        *(_side(compared, difference, side) for side in (0, 1)),
-        _cell(compared, difference),
-    ]
 
 
 def _side(compared: Compared, difference: Difference, side: int) -> TableCell:
@@ -177,6 +156,5 @@ def _cell(compared: Compared, difference: Difference, *, interval: bool = True) 
     return TableCell(text, marks, difference)
 
 
-def _only(difference: Difference) -> tuple[str, ...]:
-    counts = (difference.only_a_right, difference.only_b_right)
-    return tuple("" if count is None else f"{count:,}" for count in counts)
+def _count(count: int | None) -> TableCell:
+    return TableCell("" if count is None else f"{count:,}")

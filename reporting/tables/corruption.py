@@ -1,9 +1,9 @@
 """ImageNet-C: CE and relative CE of each corruption, and the error at each severity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...contracts import Score
-from ..footnotes import common_marks, legend
+from ..footnotes import TableCell, common_marks, legend
 from ..model_results import ModelResults, ReportContents, refused_conditions
 from ..table import Table
 from ..table_layout import Column, table_of_columns
@@ -31,42 +31,53 @@ def _side_by_side(models: Sequence[ModelResults], metric: str) -> Table:
     """One metric of each corruption, ``ce`` or ``relative_ce``, with a column for each model."""
     scores = (score for results in models for score in results.of(BENCHMARK, metric))
     corruptions = list(dict.fromkeys(str(score.corruption) for score in scores))
-    columns = []
-    for results in models:
-        scores_of_model = (results.find(BENCHMARK, metric, corruption=name) for name in corruptions)
-        columns.append(
-            Column(results.name, [results.cell(s, interval=False) for s in scores_of_model])
-        )
+    numbers = [(BENCHMARK, metric, {"corruption": name}) for name in corruptions]
+    columns = [Column(results.name, results.cells(numbers, interval=False)) for results in models]
     return table_of_columns(CE_TITLES[metric], "corruption", corruptions, columns)
 
 
 def _by_severity(results: ModelResults) -> Table:
     """Top-1 error of each corruption at each severity, its CE, and its relative CE if known."""
-    errors = {
-        (score.corruption, score.severity): score
-        for score in results.of(BENCHMARK, "top1_error")
-        if score.severity is not None
-    }
-    summary_titles = {
+    errors = [score for score in results.of(BENCHMARK, "top1_error") if score.severity is not None]
+    summaries = {
         metric: title
         for metric, title in (("ce", "CE"), ("relative_ce", "relative CE"))
         if any(results.of(BENCHMARK, metric))
     }
     rows = {}
-    for corruption in dict.fromkeys(corruption for corruption, _ in errors):
-        cells = [results.cell(errors.get((corruption, s)), interval=False) for s in SEVERITIES]
-        summaries = (
-            results.find(BENCHMARK, metric, corruption=corruption) for metric in summary_titles
-        )
-        rows[str(corruption)] = [*cells, *(results.cell(s, interval=False) for s in summaries)]
-    everything = [cell for cells in rows.values() for cell in cells]
-    shared = common_marks(everything)
+    for corruption in dict.fromkeys(str(score.corruption) for score in errors):
+        keys: dict[str, object] = {"corruption": corruption}
+        numbers = [
+            *((BENCHMARK, "top1_error", {**keys, "severity": s}) for s in SEVERITIES),
+            *((BENCHMARK, metric, keys) for metric in summaries),
+        ]
+        rows[corruption] = results.cells(numbers, interval=False)
+    titles = tuple(summaries.values())
+    title = f"{results.name}: {', '.join(('top-1 error by severity', *titles))}, in %"
+    return table_by_severity(title, rows, titles, refused_conditions(errors, _cell_text))
+
+
+def table_by_severity(
+    title: str,
+    rows: Mapping[str, Sequence[TableCell]],
+    summaries: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """Table with one row for each corruption; marks that all its numbers share are in its title.
+
+    Args:
+        title: Title of the table.
+        rows: Cells of each corruption: one for each severity, then the summaries.
+        summaries: Headers of the summaries.
+        notes: Notes below the table, after the meaning of the marks.
+    """
+    cells = [cell for row in rows.values() for cell in row]
+    shared = common_marks(cells)
     return Table(
-        f"{results.name}: {', '.join(('top-1 error by severity', *summary_titles.values()))}, in %"
-        f"{' ' + shared if shared else ''}",
-        ("corruption", *map(str, SEVERITIES), *summary_titles.values()),
-        tuple((name, *(c.without(shared) for c in cells)) for name, cells in rows.items()),
-        (*legend(everything), *refused_conditions(errors.values(), _cell_text)),
+        f"{title} {shared}".rstrip(),
+        ("corruption", *map(str, SEVERITIES), *summaries),
+        tuple((name, *(cell.without(shared) for cell in row)) for name, row in rows.items()),
+        (*legend(cells), *notes),
     )
 
 

@@ -1,6 +1,6 @@
 """ImageNet-P: flip probability, flip rate and top-5 distance of each perturbation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ...contracts import ALEXNET_FLIP_PROBABILITY
@@ -60,27 +60,22 @@ def perturbation_tables(contents: ReportContents) -> list[Table]:
     models = [*scored, *contents.published_with(BENCHMARK, "flip_probability")]
     if not scored:
         return []
+    measured = list(_measured_mfr(scored))
+    names = tuple(ALEXNET_FLIP_PROBABILITY)
     if len(models) == 1:
         columns = [Column(measure.heading, _cells(models[0], measure)) for measure in MEASURES]
-        notes = [*(measure.note for measure in MEASURES), *_measured_mfr(scored)]
-        return [_table(f"{models[0].name}: ImageNet-P", columns, notes)]
-    return [
-        _table(
-            measure.title,
-            [Column(model.name, _cells(model, measure)) for model in models],
-            [measure.note, *(_measured_mfr(scored) if measure is FLIP_RATE else ())],
-        )
-        for measure in MEASURES
-    ]
+        notes = [*(measure.note for measure in MEASURES), *measured]
+        title = f"{models[0].name}: ImageNet-P"
+        return [table_of_columns(title, "perturbation", names, columns, notes=notes)]
+    tables = []
+    for measure in MEASURES:
+        columns = [Column(model.name, _cells(model, measure)) for model in models]
+        notes = [measure.note, *(measured if measure is FLIP_RATE else [])]
+        tables.append(table_of_columns(measure.title, "perturbation", names, columns, notes=notes))
+    return tables
 
 
-def _table(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Table:
-    return table_of_columns(
-        title, "perturbation", tuple(ALEXNET_FLIP_PROBABILITY), columns, notes=notes
-    )
-
-
-def _measured_mfr(models: Sequence[ModelResults]) -> Iterator[str]:
+def _measured_mfr(models: Iterable[ModelResults]) -> Iterator[str]:
     """Notes on mFRs that are normalised by a run, not by AlexNet's published probabilities."""
     for results in models:
         for score in results.of(BENCHMARK, "mfr"):

@@ -6,6 +6,8 @@ one has the table of ``generic.py``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from ...contracts import Score
 from ..footnotes import counted
@@ -15,21 +17,18 @@ from ..table import Table
 from .attack import attack_tables
 from .corruption import corruption_tables
 from .generic import generic_tables
-from .imagenet import imagenet_tables
 from .paper import paper_tables
-from .paper_attack import paper_attack_table
 from .perturbation import perturbation_tables
 from .shape_bias import shape_bias_tables
-from .summary import summary_tables
-from .transfer import transfer_tables
+from .summary import calibration_tables, summary_tables
 
 OF_BENCHMARK: Mapping[str, Callable[[ReportContents], list[Table]]] = {
-    "imagenet": imagenet_tables,
+    "imagenet": calibration_tables,
     "imagenet-c": corruption_tables,
     "imagenet-p": perturbation_tables,
     "cue-conflict": shape_bias_tables,
-    "whitebox": attack_tables,
-    "transfer": transfer_tables,
+    "whitebox": partial(attack_tables, benchmark="whitebox"),
+    "transfer": partial(attack_tables, benchmark="transfer"),
 }
 
 
@@ -49,7 +48,7 @@ def report_tables(
         besides: Further tables, before the one of the runs.
     """
     contents = ReportContents(models, published_beside(models, all_published))
-    tables = [*summary_tables(contents), *paper_tables(contents), *paper_attack_table(contents)]
+    tables = [*summary_tables(contents), *paper_tables(contents)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(contents)
     others = dict.fromkeys(score.benchmark for results in models for score in results.scores)
@@ -71,21 +70,21 @@ def published_beside(models: Sequence[ModelResults], all_published: bool) -> lis
 
 def provenance_table(models: Sequence[ModelResults], left_out: Sequence[str] = ()) -> Table:
     """The runs, one row each, with notes on what the tables leave out."""
-    rows: dict[str, tuple[str, str]] = {}
+    runs: dict[str, Score] = {}
     for score in (score for results in models for score in results.scores):
-        count = max(s.n for e in models for s in e.scores if s.run == score.run)
-        rows[score.run] = (
-            score.run,
-            f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
-            f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
-            f"{' and '.join(score.devices)}, {_parity(score)}, "
-            f"{counted(f'{count:,}', score)}",
-        )
-    return Table("What ran", ("run", "what"), tuple(rows.values()), tuple(left_out), words=(0, 1))
+        largest = runs.setdefault(score.run, score)
+        runs[score.run] = replace(score, n=max(score.n, largest.n))
+    rows = tuple((name, _description(score)) for name, score in runs.items())
+    return Table("What ran", ("run", "what"), rows, tuple(left_out), words=(0, 1))
 
 
-def _parity(score: Score) -> str:
-    """Parity status of the engine on photos and, if it classified some, on adversarial images."""
+def _description(score: Score) -> str:
+    """What ran; the parity is that on photos and, if there are some, on adversarial images."""
     adversarial = score.adversarial_parity
     on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
-    return f"parity {score.parity}{on_adversarial}"
+    return (
+        f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
+        f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
+        f"{' and '.join(score.devices)}, parity {score.parity}{on_adversarial}, "
+        f"{counted(f'{score.n:,}', score)}"
+    )

@@ -5,6 +5,7 @@ A shape bias is always shown with its rule and its set of stimuli.
 
 from collections.abc import Iterator, Sequence
 
+from ...contracts import Score
 from ..footnotes import TableCell, percent
 from ..metric_info import quantity_of
 from ..model_results import ModelResults, Number, ReportContents, refusals, refused_conditions
@@ -12,6 +13,7 @@ from ..published.paper import SOURCE, printed_table
 from ..published.shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
 from ..table import Table
 from ..table_layout import Column, Row, table_of_columns, table_of_rows
+from .paper import printed_title
 
 BENCHMARK = "cue-conflict"
 PROTOCOLS = (("mean", 1200), ("argmax", 1201), ("mean", 1201), ("argmax", 1200))
@@ -41,23 +43,15 @@ def shape_bias_tables(contents: ReportContents) -> list[Table]:
         for rule, stimuli in PROTOCOLS
         for metric in METRICS
     ]
-    printed = printed_table("table3")
     table = table_of_rows(
-        f"Table 3 of {SOURCE}: {printed.caption}",
+        printed_title("table3"),
         (
             "model", "weights", "rule", "stimuli", *(quantity_of(m).heading for m in METRICS),
         ),
-        [*rows, *_printed_rows(), *_other_rows()],
+        [*rows, *_published_rows()],
         (*NOTES, *_published_notes(), *refusals(models, numbers)),
     )  # fmt: skip
     return [table, *(t for rule, n in OF_CATEGORIES for t in _by_category(models, rule, n))]
-
-
-def rule_of(row: PublishedShapeBias) -> str:
-    """Rule by which a published number was decided, in words."""
-    if not row.weights:
-        return "people"
-    return row.rule or "not named"
 
 
 def short_weights(row: PublishedShapeBias) -> str:
@@ -78,33 +72,29 @@ def _rows(results: ModelResults) -> Iterator[Row]:
             yield Row(words, [results.cell(score) for score in scores])
 
 
-def _printed_rows() -> Iterator[Row]:
-    """Table 3 as the paper prints it, with the weights and the rule of each row."""
+def _published_rows() -> Iterator[Row]:
+    """Table 3 as the paper prints it, then other numbers that Geirhos et al. published."""
+    in_table = []
     for name, (value,) in printed_table("table3").rows.items():
         row = _published_as(name)
+        in_table.append(row)
         yield _published_row(f"{name}, as printed", row, f"{value:g}")
-
-
-def _published_as(printed: str) -> PublishedShapeBias:
-    name = printed.removesuffix(_PRINTED).casefold()
-    sources = (GEIRHOS,) if printed.endswith(_PRINTED) else (SOURCE,)
-    return next(
-        row
-        for row in published_shape_bias()
-        if row.name.casefold() == name and row.source in sources
-    )
-
-
-def _other_rows() -> Iterator[Row]:
-    """Other numbers that Geirhos et al. published."""
-    in_table = [_published_as(name) for name in printed_table("table3").rows]
     for row in published_shape_bias():
         if row not in in_table:
             yield _published_row(f"{row.name} ({row.source})", row, percent(row.value, None, None))
 
 
+def _published_as(printed: str) -> PublishedShapeBias:
+    """Published number of a row of the printed table, which has its weights and its rule."""
+    name = printed.removesuffix(_PRINTED).casefold()
+    source = GEIRHOS if printed.endswith(_PRINTED) else SOURCE
+    rows = (row for row in published_shape_bias() if row.source == source)
+    return next(row for row in rows if row.name.casefold() == name)
+
+
 def _published_row(name: str, row: PublishedShapeBias, value: str) -> Row:
-    words = (name, short_weights(row), rule_of(row), f"{row.stimuli:,}")
+    rule = row.rule or ("not named" if row.weights else "people")
+    words = (name, short_weights(row), rule, f"{row.stimuli:,}")
     return Row(words, [TableCell(value), TableCell(), TableCell()])
 
 
@@ -120,7 +110,7 @@ def _published_notes() -> list[str]:
 
 def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Iterator[Table]:
     """The bias of each category of shapes and how many of its stimuli were decided."""
-    keys = {"rule": rule, "stimuli": stimuli}
+    keys: dict[str, object] = {"rule": rule, "stimuli": stimuli}
     models = [
         results
         for results in models
@@ -129,32 +119,30 @@ def _by_category(models: Sequence[ModelResults], rule: str, stimuli: int) -> Ite
     categories = category_names(models)
     if not categories:
         return
-    columns, scores, notes = [], [], []
+    columns = []
+    scores: list[Score] = []
     for results in models:
-        for metric, title in (
-            ("category_shape_bias", results.name),
-            ("category_decided", "decided %"),
-        ):
-            category_scores = [
+        titles = {"category_shape_bias": results.name, "category_decided": "decided %"}
+        for metric, title in titles.items():
+            of_categories = [
                 results.find(BENCHMARK, metric, **keys, category=c) for c in categories
             ]
-            cells = [results.cell(score, interval=False) for score in category_scores]
-            if any(category_scores):
-                columns.append(Column(title, cells))
-                scores += [score for score in category_scores if score]
+            if any(of_categories):
+                columns.append(
+                    Column(title, [results.cell(s, interval=False) for s in of_categories])
+                )
+                scores += filter(None, of_categories)
+    notes = refused_conditions(scores, lambda score: str(score.category))
     if (rule, stimuli) == PROTOCOLS[0]:
         columns += _published_categories(categories)
-        notes = [PUBLISHED_CATEGORIES]
-    pooled_cells = [
-        results.cell(results.find(BENCHMARK, "shape_bias", **keys)) for results in models
-    ]
+        notes = [PUBLISHED_CATEGORIES, *notes]
     yield table_of_columns(
         f"Shape bias % by category of shape, rule {rule} over {stimuli:,} stimuli",
         "category",
         categories,
         columns,
-        notes=[*notes, *refused_conditions(scores, lambda score: str(score.category))],
-        legend_of=pooled_cells,
+        notes=notes,
+        legend_of=[cell for r in models for cell in r.cells([(BENCHMARK, "shape_bias", keys)])],
     )
 
 

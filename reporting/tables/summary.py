@@ -1,7 +1,9 @@
-"""The first table of a report: one row a model, its numbers on every benchmark."""
+"""Tables with one row a model: its numbers on every benchmark, and its calibration on ImageNet."""
+
+from collections.abc import Iterable, Sequence
 
 from ..metric_info import quantity_of
-from ..model_results import Number, ReportContents, refusals
+from ..model_results import ModelResults, Number, ReportContents, refusals
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
@@ -31,8 +33,19 @@ DEFINITIONS = {
 """Note that defines each metric, below the table. The formulas are in docs/protocols.md."""
 
 
+CALIBRATION: tuple[Number, ...] = (
+    ("imagenet", "rms_calibration_error", {}),
+    ("imagenet", "ece", {}),
+)
+CALIBRATION_NOTE = (
+    "the probability of the likeliest class against how often it is right: root mean square over "
+    "bins of 100 images, and (ECE) mean over 15 bins of equal width; of few images both are large "
+    "by chance"
+)
+
+
 def summary_tables(contents: ReportContents) -> list[Table]:
-    """The table, the user's models first; empty if there are no numbers for it."""
+    """First table of a report, the user's models first; empty if there are no numbers for it."""
     models = [*contents.models, *contents.published]
     columns = [
         (benchmark, metric, keys)
@@ -41,14 +54,29 @@ def summary_tables(contents: ReportContents) -> list[Table]:
     ]
     if not columns:
         return []
-    rows = [
-        Row((results.name,), [results.cell(results.find(b, m, **keys)) for b, m, keys in columns])
-        for results in models
-    ]
-    rows = [row for row in rows if any(map(str, row.cells))]
     notes = (
         *(DEFINITIONS[metric] for _, metric, _ in columns if metric in DEFINITIONS),
         *refusals(contents.models, columns),
     )
-    header = ("model", *(quantity_of(metric).heading for _, metric, _ in columns))
-    return [table_of_rows("Robustness", header, rows, notes)]
+    return [table_of_rows("Robustness", header(columns), rows_of(models, columns), notes)]
+
+
+def calibration_tables(contents: ReportContents) -> list[Table]:
+    """Calibration on ImageNet; the top-1 and top-5 errors are in the first table."""
+    models = contents.with_number("imagenet", "ece")
+    if not models:
+        return []
+    rows = rows_of(models, CALIBRATION)
+    title = "Calibration on ImageNet validation"
+    return [table_of_rows(title, header(CALIBRATION), rows, [CALIBRATION_NOTE])]
+
+
+def rows_of(models: Iterable[ModelResults], numbers: Sequence[Number]) -> list[Row]:
+    """Rows of the models that have one of these numbers."""
+    rows = [Row((results.name,), results.cells(numbers)) for results in models]
+    return [row for row in rows if any(map(str, row.cells))]
+
+
+def header(numbers: Iterable[Number]) -> tuple[str, ...]:
+    """Headers of a table with one row a model and these columns."""
+    return ("model", *(quantity_of(metric).heading for _, metric, _ in numbers))

@@ -198,17 +198,19 @@ def _grid(
 ) -> Grid:
     units = document.key.units[:MOST_UNITS]
     total = len(document.key.units)
+    starting_cells = (
+        Cell(_pixels(image), (printable(start.name),))
+        for start, image in zip(document.starts, starts, strict=True)
+    )
     return Grid(
         title=title,
-        first="start",
-        header=tuple(f"unit {unit}" for unit in units),
-        starts=tuple(
-            Cell(_pixels(image), (printable(start.name),))
-            for start, image in zip(document.starts, starts, strict=True)
-        ),
-        cells=tuple(
-            tuple(Cell(_pixels(images[k, u]), captions[k * total + u]) for u in range(len(units)))
-            for k in range(len(starts))
+        header=("start", *(f"unit {unit}" for unit in units)),
+        rows=tuple(
+            (
+                cell,
+                *(Cell(_pixels(images[k, u]), captions[k * total + u]) for u in range(len(units))),
+            )
+            for k, cell in enumerate(starting_cells)
         ),
     )
 

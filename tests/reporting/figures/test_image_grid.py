@@ -24,11 +24,12 @@ def flat(side: int, colour: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
 def grid(rows: int, columns: int, side: int, title: str = "a title") -> Grid:
     return Grid(
         title=(title, "how"),
-        first="start",
-        header=tuple(f"unit {u}" for u in range(columns)),
-        starts=tuple(Cell(flat(side, (255, 0, k)), (f"start {k}",)) for k in range(rows)),
-        cells=tuple(
-            tuple(Cell(flat(side, (0, 100 + u, k)), ("one", "two")) for u in range(columns))
+        header=("start", *(f"unit {u}" for u in range(columns))),
+        rows=tuple(
+            (
+                Cell(flat(side, (255, 0, k)), (f"start {k}",)),
+                *(Cell(flat(side, (0, 100 + u, k)), ("one", "two")) for u in range(columns)),
+            )
             for k in range(rows)
         ),
     )

@@ -12,8 +12,8 @@ from evaluator.reporting.published.paper import (
     published_scores,
 )
 from evaluator.reporting.table import Table
+from evaluator.reporting.tables.attack import WEAK
 from evaluator.reporting.tables.report import report_tables
-from evaluator.reporting.tables.transfer import WEAK
 from evaluator.tests.attack_scores import PAPERS_SOURCE, transfer
 from evaluator.tests.score_rows import entry, score
 
