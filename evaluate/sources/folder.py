@@ -15,7 +15,7 @@ from ...errors import InputError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from . import layout_rules as rules
 from .generated_marker import Content, common_marker, marker_above, read_marker
-from .items import Files, IdPool, Items, read_item_file
+from .items import IdPool, Items, Place, read_item_file
 from .labels import Labels, labelled, refuse_needless
 from .listing import Entry, entries_of, is_folder
 
@@ -48,7 +48,7 @@ class FolderSource:
                 f"{printable(root)} is not a folder. Give the folder that holds the images."
             )
         self._root = root
-        self._pool = pool or IdPool()
+        self._pool = {} if pool is None else pool
         self._labels = labels
         self._layout = layout
         self._folders = dict(_condition_folders(root, conditions))
@@ -71,17 +71,17 @@ class FolderSource:
         paths: dict[str, str] = {}
         if not condition.values and (names := self._flat_images(folder)):
             paths = labelled(names, self._labels, folder, where)
-            ids = list(paths)
+            ids = tuple(paths)
         else:
             refuse_needless(self._labels, where)
-            ids = sorted(_item_paths(folder, layout))
+            ids = tuple(sorted(_item_paths(folder, layout)))
             if not layout.id_includes_dir:
                 paths = rules.paths_by_id(layout, ids, lambda path: printable(folder / path))
-                ids = list(paths)
+                ids = tuple(paths)
         if not ids:
             raise rules.no_items(where, layout)
-        frames = layout.frames(condition)
-        return Items(self._pool.shared(ids), Files(folder, paths), layout=layout, frames=frames)
+        place = Place(os.path.join(folder, ""), paths)
+        return Items(self._pool.setdefault(ids, ids), place, layout, layout.frames(condition))
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.

@@ -101,7 +101,8 @@ def open_source(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
             f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
-    known, pool = None if labels is None else read_labels(labels), IdPool()
+    known = None if labels is None else read_labels(labels)
+    pool: IdPool = {}
     parts: list[Part] = []
     for path in data:
         folder, before = is_folder(path), len(parts)
