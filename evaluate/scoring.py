@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,7 @@ from ..errors import EngineError, EvaluatorError, ImageError, InputError, Unread
 from ..system.batch_limit import BatchLimit
 from .batch_splitting import run_batches
 from .batching import Packing, Placed
-from .decode import Pixels
 from .sources.digests import digest_entry
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,21 +74,6 @@ class ScoringJob:
     note: Callable[[str], None] = lambda text: None
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """The outcome of decoding a group of items.
-
-    Attributes:
-        digest_part: Bytes to add to the shard's digest.
-        skipped: Items that cannot be read or decoded, each with the reason.
-        unread: Number of skipped items that exist but cannot be read.
-    """
-
-    digest_part: bytes
-    skipped: Sequence[tuple[Item, str]]
-    unread: int
-
-
 @contextmanager
 def decoder_pool(engine: Engine) -> Iterator[ThreadPoolExecutor | None]:
     """Threads that decode ahead; ``None`` if several threads may call the engine."""
@@ -121,29 +103,24 @@ def score_shard(
 
     def batches() -> Iterator[ImageBatch]:
         nonlocal unread
-        for decoded in _decoded(job, packing):
-            unread += decoded.unread
-            digest.update(decoded.digest_part)
-            if decoded.skipped:
-                skipped.extend(decoded.skipped)
-                advance(len(decoded.skipped))
+        for group in _decoded(job, packing):
+            for placed in group:
+                digest.update(digest_entry(placed.item, placed.content))
+                if placed.error is not None:
+                    skipped.append((placed.item, printable(str(placed.error))))
+                    unread += isinstance(placed.error, UnreadError)
+                    advance(1)
             yield from packing.ready()
 
     records = []
     for batch, logits in run_batches(job.engine, batches(), job.limit, job.note):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
-        advance(_finished_items(batch))
+        frames_left = [i.frames - 1 - f for i, f in zip(batch.items, batch.frames, strict=True)]
+        advance(frames_left.count(0))
     refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
-
-
-def _finished_items(batch: ImageBatch) -> int:
-    """The number of items whose last frame is in the batch."""
-    return sum(
-        frame + 1 == item.frames for item, frame in zip(batch.items, batch.frames, strict=True)
-    )
 
 
 def refuse_nothing_read(
@@ -207,13 +184,13 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
         )
 
 
-def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
-    """The outcome of each group of items, in order, as soon as it is decoded."""
+def _decoded(job: ScoringJob, packing: Packing) -> Iterator[list[Placed]]:
+    """Each group of items, in order, as soon as it is decoded."""
     if job.decoders is None:
         for group in packing.groups():
             yield _decode(job, group)
         return
-    ahead: deque[Future[_Decoded]] = deque()
+    ahead: deque[Future[list[Placed]]] = deque()
     try:
         for group in packing.groups():
             ahead.append(job.decoders.submit(_decode, job, group))
@@ -226,47 +203,35 @@ def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
             future.cancel()
 
 
-def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
-    """Decode items; an item that cannot be read adds the hash of no bytes to the digest."""
-    digest_part = bytearray()
-    skipped: list[tuple[Item, str]] = []
-    unread = 0
+def _decode(job: ScoringJob, group: list[Placed]) -> list[Placed]:
+    """The same items, after each was decoded or has the error for which it is skipped."""
     for placed in group:
-        content = hashlib.sha256()
         try:
-            _fill(job, placed.item, placed.rows, content.update)
+            _fill(job, placed)
             placed.kept = True
         except ImageError as error:
             if not job.skip_bad_images:
                 raise
+            placed.error = error
             placed.kept = False
-            skipped.append((placed.item, printable(str(error))))
-            unread += isinstance(error, UnreadError)
-        digest_part += digest_entry(placed.item, content)
-    return _Decoded(bytes(digest_part), skipped, unread)
+    return group
 
 
-def _fill(
-    job: ScoringJob, item: Item, rows: Sequence[npt.NDArray[Any]], on_read: Callable[[bytes], None]
-) -> None:
-    """Read and decode an item into rows of the engine's buffers."""
+def _fill(job: ScoringJob, placed: Placed) -> None:
+    """Read and decode an item into its rows of the engine's buffers."""
+    item, rows, side_px = placed.item, placed.rows, job.preprocessing.crop_px
+    takes_pixels = job.engine.spec.input_kind == "pixels"
     try:
         data = job.source.read(item)
-        on_read(data)
-        frames = _frames(job, rows)
+        placed.content.update(data)
+        frames = (
+            rows if takes_pixels else list(np.empty((len(rows), side_px, side_px, 3), np.uint8))
+        )
         job.benchmark.decode(data, item, job.preprocessing, frames)
     except Exception as error:
         if not isinstance(error, EvaluatorError):  # a bug, for which the item is worth knowing
             error.add_note(f"While reading {printable(item.location)}.")
         raise
-    if frames is not rows:
+    if not takes_pixels:
         for row, frame in zip(rows, frames, strict=True):
             row[...] = images_from_pixels(frame)
-
-
-def _frames(job: ScoringJob, rows: Sequence[npt.NDArray[Any]]) -> Sequence[Pixels]:
-    """The arrays that an item is decoded into: the rows themselves if the engine takes pixels."""
-    if job.engine.spec.input_kind == "pixels":
-        return rows
-    side_px = job.preprocessing.crop_px
-    return list(np.empty((len(rows), side_px, side_px, 3), np.uint8))

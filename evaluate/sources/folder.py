@@ -127,7 +127,7 @@ class FolderSource:
         flat = any(rules.shows_flat_images(entry.name, layout, self._labels) for entry in entries)
         if not flat or any(entry.name in classes for entry in entries):
             return []
-        return _checked_names((e for e in entries if layout.is_item(e.name)), layout)
+        return list(_checked_names((e for e in entries if layout.is_item(e.name)), layout))
 
 
 def photos_in(root: Path) -> Sequence[Item]:
@@ -208,9 +208,8 @@ def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path
     return None
 
 
-def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> list[str]:
+def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> Iterator[str]:
     """The names of items, after each was checked."""
-    names = []
     for entry in entries:
         if not rules.is_utf8(entry.name):
             raise rules.not_utf8(printable(entry.path), "Rename the file.")
@@ -222,8 +221,7 @@ def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> list[str]
         if not layout.is_item(entry.name):
             remedy = "Remove it from the class folder."
             raise rules.wrong_suffix(printable(entry.path), layout, remedy)
-        names.append(entry.name)
-    return names
+        yield entry.name
 
 
 def _broken_link(entry: Entry) -> InputError:

@@ -37,7 +37,7 @@ USUAL_NAMES = (
 )
 """Names of lists that are found without ``--labels``, in or next to the folder of the images."""
 
-_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
+_NUMBERED = re.compile(r"ILSVRC2012_val_\d{8}")
 
 _EXPECTED = (
     "Expected 50,000 WordNet ids in order of the files, lines of NAME WNID or NAME INDEX (0..999), "
@@ -52,21 +52,14 @@ class Labels:
     Attributes:
         path: Path of the list.
         by_name: WordNet id by the file's name without its suffix.
-        by_number: WordNet ids of the files 1, 2 and so on, if the list has no names.
     """
 
     path: Path
     by_name: Mapping[str, str]
-    by_number: Sequence[str] = ()
 
     def wnid(self, name: str) -> str | None:
         """The class of a file; ``None`` if it is not in the list."""
-        stem = _stem(name)
-        if not self.by_number:
-            return self.by_name.get(stem)
-        number = _NUMBERED.fullmatch(stem)
-        position = int(number[1]) - 1 if number else -1
-        return self.by_number[position] if 0 <= position < len(self.by_number) else None
+        return self.by_name.get(_stem(name))
 
 
 def is_numbered(name: str) -> bool:
@@ -131,14 +124,10 @@ def read_labels(path: Path) -> Labels:
             f"{_EXPECTED}"
         ) from error
     rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
-    first = rows[0] if rows else [""]
-    if first == ["ImageId", "PredictionString"]:
-        return _named(path, rows[1:], first_line=2, boxes=True)
-    if len(first) > 1:
-        return _named(path, rows)
-    if first[0].isdecimal():
-        return _numbered(path, _devkit_classes(path), rows)
-    return _numbered(path, {wnid: wnid for wnid in wnids()}, rows)
+    by_name = _classes_by_name(path, rows)
+    if len(by_name) == VALIDATION_IMAGES:
+        _check_balance(path, by_name.values())
+    return Labels(path, by_name)
 
 
 def labels_beside(folder: Path) -> Labels | None:
@@ -154,37 +143,33 @@ def labels_beside(folder: Path) -> Labels | None:
     return None
 
 
-def _named(
-    path: Path, rows: Sequence[list[str]], *, first_line: int = 1, boxes: bool = False
-) -> Labels:
-    """Labels from lines of a name and a class; with ``boxes``, numbers may follow in a line."""
+def _classes_by_name(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The WordNet id of each file, from the words of each line of a list."""
+    first = rows[0] if rows else [""]
+    named = len(first) > 1
+    boxes = first == ["ImageId", "PredictionString"]
     classes = {wnid: wnid for wnid in wnids()}
-    if not boxes:
+    if named and not boxes:
         classes |= {str(index): wnid for index, wnid in enumerate(wnids())}
+    elif first[0].isdecimal():
+        classes = _devkit_classes(path)
     by_name: dict[str, str] = {}
-    for line, row in enumerate(rows, first_line):
-        wnid = classes.get(row[1]) if len(row) == 2 or (boxes and len(row) > 2) else None
-        if wnid is None or by_name.setdefault(_stem(row[0]), wnid) != wnid:
-            raise _bad_line(path, line, row)
-    if len(by_name) == VALIDATION_IMAGES:
-        _check_balance(path, by_name.values())
-    return Labels(path, by_name)
-
-
-def _numbered(path: Path, classes: Mapping[str, str], rows: Sequence[list[str]]) -> Labels:
-    """Labels from lines of a class each, in order of the files."""
-    result: list[str] = []
-    for line, row in enumerate(rows, 1):
-        wnid = classes.get(row[0]) if len(row) == 1 else None
-        if wnid is None:
-            raise _bad_line(path, line, row)
-        result.append(wnid)
-    if len(result) != VALIDATION_IMAGES:
+    header = 1 if boxes else 0
+    for line, row in enumerate(rows[header:], header + 1):
+        name, *words = row if named else (f"ILSVRC2012_val_{line:08}", *row)
+        # In Kaggle's list, the numbers of boxes may follow.
+        wnid = classes.get(words[0]) if len(words) == 1 or (boxes and words) else None
+        if wnid is None or by_name.setdefault(_stem(name), wnid) != wnid:
+            text = printable(" ".join(row))[:60]
+            raise InputError(
+                f"{printable(path)}, line {line}: no class is known for {text!r}, or it "
+                f"contradicts a line above. {_EXPECTED}"
+            )
+    if not named and len(by_name) != VALIDATION_IMAGES:
         raise InputError(
-            f"{printable(path)} has {len(result):,} lines without names of files. {_EXPECTED}"
+            f"{printable(path)} has {len(by_name):,} lines without names of files. {_EXPECTED}"
         )
-    _check_balance(path, result)
-    return Labels(path, {}, result)
+    return by_name
 
 
 def _check_balance(path: Path, classes: Iterable[str]) -> None:
@@ -198,14 +183,6 @@ def _check_balance(path: Path, classes: Iterable[str]) -> None:
         )
 
 
-def _bad_line(path: Path, line: int, row: Sequence[str]) -> InputError:
-    words = printable(" ".join(row))
-    return InputError(
-        f"{printable(path)}, line {line}: no class is known for {words[:60]!r}, or it contradicts "
-        f"a line above. {_EXPECTED}"
-    )
-
-
 def _devkit_classes(path: Path) -> dict[str, str]:
     """WordNet id of each ILSVRC2012_ID, from the devkit's ``meta.mat``."""
     meta = path.with_name(META)
@@ -214,19 +191,13 @@ def _devkit_classes(path: Path) -> dict[str, str]:
             f"{printable(path)} holds bare numbers. They could be the devkit's, whose order is not "
             f"that of the sorted WordNet ids: put its {META} beside the list. {_EXPECTED}"
         )
-    import zlib
-
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         pairs = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
         classes = {str(int(number)): str(wnid) for number, wnid in pairs if int(number) <= 1000}
-    except (
-        *(OSError, ValueError, TypeError, LookupError, NotImplementedError, EOFError),
-        *(MatReadError, zlib.error, MemoryError, OverflowError, AttributeError),
-    ) as error:
+    except Exception as error:  # damaged bytes make SciPy's reader raise many types
         raise InputError(
             f"{printable(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit "
             "again."
