@@ -116,8 +116,9 @@ def score_shard(
     for batch, logits in run_batches(job.engine, batches(), job.limit, job.note):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
-        frames_left = [i.frames - 1 - f for i, f in zip(batch.items, batch.frames, strict=True)]
-        advance(frames_left.count(0))
+        # An item is finished with its last frame.
+        finished = (f + 1 == i.frames for i, f in zip(batch.items, batch.frames, strict=True))
+        advance(sum(finished))
     refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
