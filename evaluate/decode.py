@@ -65,11 +65,9 @@ def photo_pixels(
     width, height = image.size
     # torchvision's CenterCrop rounds half to even, and so does round().
     left, top = round((width - crop) / 2), round((height - crop) / 2)
-    pixels = np.asarray(image.crop((left, top, left + crop, top + crop)))
-    if out is None:
-        return pixels
-    out[...] = pixels
-    return out
+    pixels = np.empty((crop, crop, 3), np.uint8) if out is None else out
+    pixels[...] = np.asarray(image.crop((left, top, left + crop, top + crop)))
+    return pixels
 
 
 def resized_photo(data: bytes, location: str, preprocessing: Preprocessing) -> Image.Image:

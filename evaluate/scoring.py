@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -150,16 +149,11 @@ def refuse_nothing_read(
 
 def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
     """Records of skipped items: id, label, attributes and reason; other columns are null."""
-    values: dict[str, list[Any]] = {
-        "id": [item.id for item, _ in items],
-        "label": [item.label for item, _ in items],
-        "error": [reason for _, reason in items],
-    }
-    attributes = [dict(item.attributes) for item, _ in items]
-    for name in {name for row in attributes for name in row}:
-        values[name] = [row.get(name) for row in attributes]
-    columns = [pa.array(values.get(f.name, [None] * len(items)), f.type) for f in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+    rows = [
+        {"id": item.id, "label": item.label, "error": reason, **dict(item.attributes)}
+        for item, reason in items
+    ]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def _with_skipped(
@@ -169,10 +163,9 @@ def _with_skipped(
     if not skipped:
         return scored
     table = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
-    rows: dict[str, list[int]] = {}
-    for row, id in enumerate(table["id"].to_pylist()):
-        rows.setdefault(id, []).append(row)
-    return table.take([row for item in items for row in rows[item.id]])
+    places = {item.id: place for place, item in enumerate(items)}
+    order = np.argsort([places[id] for id in table["id"].to_pylist()], kind="stable")
+    return table.take(order)
 
 
 def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.float32]) -> None:

@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError, UnreadError, printable, reason_of
-from .layout_rules import is_ignored
 
 _OF_ONE_FILE = frozenset(
     (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 )
 """Errors of a single file; a stale handle or too many open files are errors of the system."""
 
+_LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
+
 Entry = os.DirEntry[str]
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems leave in every folder."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
 
 
 def entries_of(folder: Path) -> Iterator[Entry]:

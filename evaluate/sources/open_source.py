@@ -9,9 +9,9 @@ from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
 from .generated_marker import Content, common_marker
-from .items import IdPool, Items, read_item_file
+from .items import Items, read_item_file
 from .labels import read_labels
-from .layout_rules import PART_OF_IMAGENET_C, condition_folders, duplicate
+from .layout_rules import PART_OF_IMAGENET_C, LayoutRules, condition_folders, duplicate
 from .listing import entries_of, is_folder
 from .tar import TarSource
 
@@ -101,25 +101,16 @@ def open_source(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
             f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
-    known = None if labels is None else read_labels(labels)
-    pool: IdPool = {}
+    rules = LayoutRules(layout, None if labels is None else read_labels(labels))
     parts: list[Part] = []
     for path in data:
         folder, before = is_folder(path), len(parts)
         if folder and not any(condition.values for condition in conditions):
             _refuse_corrupted(path)
         if folder and _holds_more_than_tars(path, conditions, layout):
-            parts.append(FolderSource(path, conditions, pool, known, layout))
+            parts.append(FolderSource(path, conditions, rules))
         parts += [
-            TarSource(
-                tar,
-                conditions,
-                progress=progress,
-                pool=pool,
-                labels=known,
-                layout=layout,
-                damaged_ok=damaged_ok,
-            )
+            TarSource(tar, conditions, progress=progress, rules=rules, damaged_ok=damaged_ok)
             for tar in (_tars_in(path) if folder else [path])
         ]
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):

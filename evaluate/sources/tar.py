@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import Condition, DatasetLayout, Item, Progress
+from ...contracts import Condition, Item, Progress
 from ...errors import ImageError, InputError, UnreadError, printable
-from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from . import layout_rules as rules
+from ..layouts import SEVERITY_FOLDERS
+from . import layout_rules
 from .generated_marker import GENERATED, LEVELS_ABOVE, Content, marker_from_bytes, read_marker
-from .items import IdPool, Items, Place, refuse_missing
-from .labels import Labels, labelled, refuse_needless
+from .items import Items, Place, refuse_missing
+from .layout_rules import LayoutRules
+from .listing import is_ignored
 from .tar_headers import OpenTar
 from .tar_index import FILE, LINK, SPARSE, index_of
 
@@ -31,10 +32,7 @@ class TarSource:
         path: The tar.
         conditions: The conditions of the benchmark.
         progress: Progress callback.
-        pool: Ids that sources share.
-        labels: The user's list of labels for images without class folders; if ``None``, a list is
-            looked for next to the tar.
-        layout: Layout of the items in the folder of a condition.
+        rules: The layout of the items in the folder of a condition.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
     """
 
@@ -44,10 +42,8 @@ class TarSource:
         conditions: Sequence[Condition],
         *,
         progress: Progress,
-        pool: IdPool | None = None,
-        labels: Labels | None = None,
-        layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
-        damaged_ok: bool = False,
+        rules: LayoutRules,
+        damaged_ok: bool,
     ) -> None:
         self._tar = OpenTar(path)
         self._index = index_of(self._tar, progress)
@@ -59,9 +55,8 @@ class TarSource:
                     "holds."
                 )
             progress.note(damage)
-        self._pool = {} if pool is None else pool
-        self._labels = labels
-        self._layout = layout
+        self._rules = rules
+        self._layout = rules.layout
         self._folders = {
             condition: folder
             for condition in conditions
@@ -87,27 +82,23 @@ class TarSource:
         Raises:
             InputError: If something among them cannot be an item, or there is none at all.
         """
-        folder, layout, index = self._folders[condition], self._layout, self._index
-        where, below = self._where(folder), f"{folder}/" if folder else ""
-        paths: Mapping[str, str] = {}
+        folder, index = self._folders[condition], self._index
+        below, flat_in = f"{folder}/" if folder else "", None
         if not condition.values and folder in self._flat_folders:
             images = self._images(folder, lambda path: "/" not in path)
-            paths = labelled(images, self._labels, self._tar.path.parent, where)
-        elif layout.id_includes_dir:
-            refuse_needless(self._labels, where)
+            flat_in = self._tar.path.parent
+        elif self._layout.id_includes_dir:
             images = self._images_in_classes(folder)
         else:
-            refuse_needless(self._labels, where)
             images = self._images(folder, self._is_named)
-            paths = rules.paths_by_id(layout, images, lambda path: self._where(below + path))
-        ids = tuple(paths or images)
-        if not ids:
-            raise rules.no_items(where, layout)
-        rows = [images[path] for path in paths.values()] if paths else list(images.values())
+        ids, paths = self._rules.ids_and_paths(
+            images, lambda path: self._where(below + path if path else folder), flat_in
+        )
+        rows = [images[path] for path in paths.values() or ids]
         place = Place(
             f"{self.path}: {below}", paths, self.path, index.offset[rows], index.size[rows]
         )
-        return Items(self._pool.setdefault(ids, ids), place, layout, layout.frames(condition))
+        return Items(ids, place, self._layout, self._layout.frames(condition))
 
     def read(self, item: Item) -> bytes:
         """The bytes of one member.
@@ -184,8 +175,8 @@ class TarSource:
 
         def is_in_class(name: str) -> bool:
             folder, _, file = name.partition("/")
-            is_image = self._layout.is_item(file) and not rules.is_ignored(file)
-            return folder in self._layout.folders() and is_image and rules.is_utf8(file)
+            is_image = self._layout.is_item(file) and not is_ignored(file)
+            return folder in self._layout.folders() and is_image and layout_rules.is_utf8(file)
 
         names = self._index.names
         return np.fromiter(map(is_in_class, names), bool, len(names))
@@ -214,18 +205,18 @@ class TarSource:
 
     def _folder_of(self, condition: Condition) -> str | None:
         """The folder of a condition; ``None`` if the tar does not hold it."""
-        if ending := "/".join(rules.condition_folders(condition)):
+        if ending := "/".join(layout_rules.condition_folders(condition)):
             folders = dict.fromkeys(self._folders_with_ending(ending))
         else:
             folders = dict.fromkeys(self._clean_folders()) or self._flat_folders
         folder = next(iter(folders), None)
         if not ending and folder is not None and _last_part(folder) in SEVERITY_FOLDERS:
             raise InputError(
-                f"{self._where(folder)} holds class folders. {rules.PART_OF_IMAGENET_C}"
+                f"{self._where(folder)} holds class folders. {layout_rules.PART_OF_IMAGENET_C}"
             )
         if len(folders) > 1:
             first, second = (self._where(folder) for folder in list(folders)[:2])
-            raise rules.duplicate(condition, first, second)
+            raise layout_rules.duplicate(condition, first, second)
         return folder
 
     def _folders_with_ending(self, ending: str) -> Iterator[str]:
@@ -248,7 +239,7 @@ class TarSource:
     def _folders_of_classes(self) -> Iterator[str]:
         index, classes = self._index, self._layout.folders()
         in_class = np.array([name.partition("/")[0] in classes for name in index.names], bool)
-        positions = np.unique(index.folder[in_class[index.name]]) if len(in_class) else ()
+        positions = np.unique(index.folder[in_class[index.name]])
         folders = (index.folders[position] for position in positions)
         return (folder for folder in folders if not _has_ignored_part(folder))
 
@@ -257,7 +248,7 @@ class TarSource:
         """The folders in which validation images lie, if there are no class folders."""
         if not self._layout.listed or next(self._folders_of_classes(), None) is not None:
             return {}
-        rows = self._named(lambda name: rules.shows_flat_images(name, self._layout, self._labels))
+        rows = self._named(self._rules.shows_flat_images)
         return dict.fromkeys(self._index.path_of(row).rpartition("/")[0] for row in rows)
 
     def _states_attributes(self, name: str) -> bool:
@@ -274,7 +265,7 @@ class TarSource:
         """The rows of the files with a matching name; beside items, a tar may hold others."""
         index = self._index
         is_match = np.array([matches(_last_part(name)) for name in index.names], bool)
-        rows = np.flatnonzero(is_match[index.name]).tolist() if len(is_match) else []
+        rows = np.flatnonzero(is_match[index.name]).tolist()
         return [row for row in rows if not _has_ignored_part(index.path_of(row))]
 
     # ------------------------------------------------------------------ what cannot be an item
@@ -297,17 +288,17 @@ class TarSource:
         if is_class:
             self._check_file(row)
         if others:
-            raise rules.wrong_suffix(self._where(path), layout, _PACK_WITHOUT)
+            raise self._rules.wrong_suffix(self._where(path), _PACK_WITHOUT)
         if layout.is_item(first):
             remedy = "Pack the class folders again."
-            raise rules.outside_class_folders(self._where(path), layout, remedy)
+            raise self._rules.outside_class_folders(self._where(path), remedy)
 
     def _check_file(self, row: int) -> None:
         """Refuse a member whose bytes are not in one piece, or whose name cannot be recorded."""
         path, kind = self._index.path_of(row), self._index.kind[row]
         where = self._where(path)
-        if not rules.is_utf8(path):
-            raise rules.not_utf8(where, "Rename the file and pack it again.")
+        if not layout_rules.is_utf8(path):
+            raise layout_rules.not_utf8(where, "Rename the file and pack it again.")
         if kind == LINK:
             raise InputError(
                 f"{where} is a link to something that is not in the tar before it. "
@@ -318,13 +309,13 @@ class TarSource:
                 f"{where} is stored as a sparse file. Pack it again without `tar --sparse`."
             )
         if kind != FILE:
-            raise rules.not_a_file(where, self._layout, "Pack it again without it.")
+            raise self._rules.not_a_file(where, "Pack it again without it.")
 
     def _unknown_class(self, path: str) -> InputError:
         below = (f for f in self._folders_of_classes() if f"{f}/".startswith(f"{path}/"))
         is_cell = _last_part(next(below, "")) in SEVERITY_FOLDERS
-        remedy = rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
-        return rules.unknown_class_folder(self._where(path), self._layout, remedy)
+        remedy = layout_rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
+        return self._rules.unknown_class_folder(self._where(path), remedy)
 
     def _where(self, path: str) -> str:
         return printable(f"{self._tar.path}: {path}" if path else self._tar.path)
@@ -335,4 +326,4 @@ def _last_part(path: str) -> str:
 
 
 def _has_ignored_part(path: str) -> bool:
-    return any(part != ".." and rules.is_ignored(part) for part in path.split("/"))
+    return any(part != ".." and is_ignored(part) for part in path.split("/"))

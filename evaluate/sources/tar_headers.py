@@ -38,15 +38,7 @@ _COMPRESSED = {
 }
 """The first bytes of compressed files, and the command that unpacks each."""
 
-_DAMAGED = (
-    tarfile.TarError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-    IndexError,
-    KeyError,
-)
+_DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError, MemoryError)
 """Errors that ``tarfile`` raises at damaged headers, beyond those that it documents."""
 
 
