@@ -31,10 +31,6 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """Formats that are opened. Pillow knows more, and passes some of them (EPS) to other programs."""
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 _MAX_SCRATCH_BYTES = 16 * 2**20
 _threads = threading.local()
 
@@ -253,4 +249,4 @@ def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) ->
     size = (target, other) if width <= height else (other, target)
     # An image of 1 x 10,000 pixels becomes too large only here.
     _refuse_large(size, location)
-    return image.resize(size, _FILTERS[preprocessing.interpolation])
+    return image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])

@@ -181,8 +181,7 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
 def _decoded(job: ScoringJob, packing: Packing) -> Iterator[list[Placed]]:
     """Each group of items, in order, as soon as it is decoded."""
     if job.decoders is None:
-        for group in packing.groups():
-            yield _decode(job, group)
+        yield from (_decode(job, group) for group in packing.groups())
         return
     ahead: deque[Future[list[Placed]]] = deque()
     try:

@@ -109,9 +109,9 @@ class FolderSource:
         layout = self._rules.layout
         if not layout.listed:
             return []
-        entries, classes = list(entries_of(folder)), layout.folders()
+        entries = list(entries_of(folder))
         flat = any(self._rules.shows_flat_images(entry.name) for entry in entries)
-        if not flat or any(entry.name in classes for entry in entries):
+        if not flat or any(entry.name in layout.folders() for entry in entries):
             return []
         return list(_checked_names((e for e in entries if layout.is_item(e.name)), self._rules))
 

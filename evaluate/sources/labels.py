@@ -97,19 +97,6 @@ def labelled(
     return dict(sorted((f"{wnid}/{name}", name) for name, wnid in classes.items()))
 
 
-def refuse_needless(labels: Labels | None, where: str) -> None:
-    """Refuse a list of the user for images that are in class folders.
-
-    Raises:
-        InputError: If there is such a list.
-    """
-    if labels is not None:
-        raise InputError(
-            f"--labels {printable(labels.path)} is for images without class folders, and {where} "
-            "has none of these. Leave it out."
-        )
-
-
 def read_labels(path: Path) -> Labels:
     """Read a list of classes.
 
@@ -136,11 +123,9 @@ def labels_beside(folder: Path) -> Labels | None:
     Raises:
         InputError: If it cannot be read, or its kind is unknown.
     """
-    for parent in (folder, folder.absolute().parent):
-        for name in USUAL_NAMES:
-            if (parent / name).is_file():
-                return read_labels(parent / name)
-    return None
+    parents = (folder, folder.absolute().parent)
+    paths = (parent / name for parent in parents for name in USUAL_NAMES)
+    return next((read_labels(path) for path in paths if path.is_file()), None)
 
 
 def _classes_by_name(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -197,17 +182,14 @@ def _devkit_classes(path: Path) -> dict[str, str]:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         pairs = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
         classes = {str(int(number)): str(wnid) for number, wnid in pairs if int(number) <= 1000}
+        numbers = {str(number) for number in range(1, 1001)}
+        if classes.keys() != numbers or set(classes.values()) != class_index().keys():
+            raise ValueError("it does not name ImageNet's 1000 classes by the numbers 1 to 1000")
     except Exception as error:  # damaged bytes make SciPy's reader raise many types
         raise InputError(
             f"{printable(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit "
             "again."
         ) from error
-    numbers = {str(number) for number in range(1, 1001)}
-    if classes.keys() != numbers or set(classes.values()) != class_index().keys():
-        raise InputError(
-            f"{printable(meta)} does not name ImageNet's 1000 classes by the numbers 1 to 1000. "
-            "Unpack it from the devkit again."
-        )
     return classes
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...contracts import Condition, DatasetLayout
-from ...errors import InputError
+from ...errors import InputError, printable
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .items import IdPool, Ids
-from .labels import Labels, is_numbered, labelled, refuse_needless
+from .labels import Labels, is_numbered, labelled
 
 PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
 
@@ -65,10 +65,13 @@ class LayoutRules:
         renamed: Mapping[str, str] = {}
         if flat_in is not None:
             renamed = labelled(paths, self.labels, flat_in, where(""))
-        else:
-            refuse_needless(self.labels, where(""))
-            if not self.layout.id_includes_dir:
-                renamed = paths = self._paths_by_name(paths, where)
+        elif self.labels is not None:
+            raise InputError(
+                f"--labels {printable(self.labels.path)} is for images without class folders, and "
+                f"{where('')} has none of these. Leave it out."
+            )
+        elif not self.layout.id_includes_dir:
+            renamed = paths = self._paths_by_name(paths, where)
         ids = tuple(renamed or sorted(paths))
         if not ids:
             form = "<wnid>/<file>" if self.layout.id_includes_dir else "files"
@@ -80,19 +83,18 @@ class LayoutRules:
 
     def _paths_by_name(self, paths: Iterable[str], where: Callable[[str], str]) -> dict[str, str]:
         """The path of each item by its file name, sorted, for layouts whose ids are these names."""
-        assert self.layout.attributes is not None
+        layout = self.layout
         result: dict[str, str] = {}
+        assert layout.attributes is not None
         for path in paths:
             folder, _, name = path.rpartition("/")
-            if self.layout.is_benchmark_item is not None and not self.layout.is_benchmark_item(
-                name
-            ):
+            if layout.is_benchmark_item is not None and not layout.is_benchmark_item(name):
                 continue
             try:
-                attributes = dict(self.layout.attributes(name))
+                attributes = dict(layout.attributes(name))
             except InputError as error:
                 raise InputError(f"{where(path)}: {error}") from error
-            key = self.layout.folder_attribute
+            key = layout.folder_attribute
             if folder and key and folder != attributes[key]:
                 raise InputError(
                     f"{where(path)} is in the folder {folder}, but its name says "

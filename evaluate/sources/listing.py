@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import InputError, UnreadError, printable, reason_of
+from ...errors import InputError, UnreadError, printable, reason_of, unreadable
 
 _OF_ONE_FILE = frozenset(
     (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -35,7 +35,7 @@ def entries_of(folder: Path) -> Iterator[Entry]:
                 if not is_ignored(entry.name):
                     yield entry
     except OSError as error:
-        raise InputError(f"{printable(folder)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(folder, error) from error
 
 
 def is_folder(path: Path) -> bool:
@@ -51,7 +51,7 @@ def is_folder(path: Path) -> bool:
     except OSError as error:
         if os.path.islink(path):
             return False  # a link to itself leads nowhere, like one to nothing
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error
 
 
 def read_file(location: str) -> bytes:
@@ -85,6 +85,11 @@ def refuse_gone(folder: Path) -> None:
         reason = f"{printable(folder)} is empty now"
     except InputError as error:
         reason = str(error).rstrip(".")
-    raise InputError(
+    raise data_gone(reason)
+
+
+def data_gone(reason: str) -> InputError:
+    """The error for data of which nothing can be read any more."""
+    return InputError(
         f"The data are gone: {reason}. Restore them and repeat the command; finished work is kept."
     )

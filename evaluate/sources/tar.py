@@ -7,6 +7,7 @@ A condition is found at any depth, whatever precedes it in the names. The rules 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from posixpath import basename
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,9 @@ class TarSource:
         progress: Progress callback.
         rules: The layout of the items in the folder of a condition.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
+
+    Attributes:
+        path: Path of the tar, as the extents of items have it.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class TarSource:
         rules: LayoutRules,
         damaged_ok: bool,
     ) -> None:
+        self.path = str(path)
         self._tar = OpenTar(path)
         self._index = index_of(self._tar, progress)
         if self._index.fault:
@@ -62,11 +67,6 @@ class TarSource:
             for condition in conditions
             if (folder := self._folder_of(condition)) is not None
         }
-
-    @property
-    def path(self) -> str:
-        """Path of the tar, as the extents of items have it."""
-        return str(self._tar.path)
 
     def conditions(self) -> list[Condition]:
         """The benchmark's conditions that are in the tar, in the benchmark's order."""
@@ -210,7 +210,7 @@ class TarSource:
         else:
             folders = dict.fromkeys(self._clean_folders()) or self._flat_folders
         folder = next(iter(folders), None)
-        if not ending and folder is not None and _last_part(folder) in SEVERITY_FOLDERS:
+        if not ending and folder is not None and basename(folder) in SEVERITY_FOLDERS:
             raise InputError(
                 f"{self._where(folder)} holds class folders. {layout_rules.PART_OF_IMAGENET_C}"
             )
@@ -233,7 +233,7 @@ class TarSource:
             return
         for row in self._named(self._states_attributes):
             folder = self._index.path_of(row).rpartition("/")[0]
-            in_class = _last_part(folder) in self._layout.folders()
+            in_class = basename(folder) in self._layout.folders()
             yield folder.rpartition("/")[0] if in_class else folder
 
     def _folders_of_classes(self) -> Iterator[str]:
@@ -264,7 +264,7 @@ class TarSource:
     def _named(self, matches: Callable[[str], bool]) -> list[int]:
         """The rows of the files with a matching name; beside items, a tar may hold others."""
         index = self._index
-        is_match = np.array([matches(_last_part(name)) for name in index.names], bool)
+        is_match = np.array([matches(basename(name)) for name in index.names], bool)
         rows = np.flatnonzero(is_match[index.name]).tolist()
         return [row for row in rows if not _has_ignored_part(index.path_of(row))]
 
@@ -313,16 +313,12 @@ class TarSource:
 
     def _unknown_class(self, path: str) -> InputError:
         below = (f for f in self._folders_of_classes() if f"{f}/".startswith(f"{path}/"))
-        is_cell = _last_part(next(below, "")) in SEVERITY_FOLDERS
+        is_cell = basename(next(below, "")) in SEVERITY_FOLDERS
         remedy = layout_rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
         return self._rules.unknown_class_folder(self._where(path), remedy)
 
     def _where(self, path: str) -> str:
         return printable(f"{self._tar.path}: {path}" if path else self._tar.path)
-
-
-def _last_part(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _has_ignored_part(path: str) -> bool:

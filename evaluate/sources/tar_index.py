@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,12 +116,10 @@ def index_of(tar: OpenTar, progress: Progress) -> TarIndex:
     if (stored := _stored_index(tar, paths, progress)) is not None:
         return stored
 
-    def waiting() -> None:
-        progress.note(f"Another process builds the index of {printable(tar.path)}; waiting for it.")
-
+    note = f"Another process builds the index of {printable(tar.path)}; waiting for it."
     with ExitStack() as stack:
         with suppress(OutputError):  # without a lock, two processes may build it: this is harmless
-            stack.enter_context(locked(index_lock(paths[-1]), waiting=waiting))
+            stack.enter_context(locked(index_lock(paths[-1]), waiting=partial(progress.note, note)))
             if (stored := _stored_index(tar, paths, None)) is not None:
                 return stored
             for path in paths:
