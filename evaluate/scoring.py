@@ -98,7 +98,9 @@ def score_shard(
     """
     items = job.items[shard.condition][shard.start : shard.stop]
     packing = Packing(items, job.batch_size, job.engine)
-    digest, skipped, unread = hashlib.sha256(), list[tuple[Item, str]](), 0
+    digest = hashlib.sha256()
+    skipped: list[tuple[Item, str]] = []
+    unread = 0
 
     def batches() -> Iterator[ImageBatch]:
         nonlocal unread

@@ -176,15 +176,12 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
     OpenCV rotates frames if a file says so, and does not convert the colours of interlaced ones;
     FFmpeg does the opposite.
     """
-    if image.interlaced_frame:
-        raise ImageError(
-            f"{location} is interlaced, which the benchmark's videos never are. Restore or remove "
-            "it."
-        )
+    fault = "is interlaced" if image.interlaced_frame else None
     if image.rotation:
+        fault = f"has a rotation of {image.rotation} degrees in its metadata"
+    if fault is not None:
         raise ImageError(
-            f"{location} has a rotation of {image.rotation} degrees in its metadata, which the "
-            "benchmark's videos never have. Restore or remove it."
+            f"{location} {fault}, unlike the benchmark's videos. Restore or remove it."
         )
     bits = max(component.bits for component in image.format.components)
     if bits > 8:

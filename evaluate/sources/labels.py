@@ -57,10 +57,6 @@ class Labels:
     path: Path
     by_name: Mapping[str, str]
 
-    def wnid(self, name: str) -> str | None:
-        """The class of a file; ``None`` if it is not in the list."""
-        return self.by_name.get(_stem(name))
-
 
 def is_numbered(name: str) -> bool:
     """Whether a file is named like an image of the validation archive."""
@@ -87,7 +83,7 @@ def labelled(
             f"{where} holds images without class folders, so their classes are not known. Give "
             f"--labels FILE, or put one beside them: {', '.join(USUAL_NAMES[:4])}."
         )
-    classes = {name: labels.wnid(name) for name in names}
+    classes = {name: labels.by_name.get(_stem(name)) for name in names}
     missing = sorted(name for name, wnid in classes.items() if wnid is None)
     if missing:
         raise InputError(

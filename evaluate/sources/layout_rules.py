@@ -106,10 +106,9 @@ class LayoutRules:
 
     def unknown_class_folder(self, where: str, remedy: str) -> InputError:
         """The error for a folder that lies where only class folders may lie."""
-        kind = self.layout.class_dir_name
-        expected = (
-            f"the WordNet id of {a_or_an(kind)}" if self.layout.id_includes_dir else a_or_an(kind)
-        )
+        expected = a_or_an(self.layout.class_dir_name)
+        if self.layout.id_includes_dir:
+            expected = f"the WordNet id of {expected}"
         example = next(iter(self.layout.folders()))
         return InputError(
             f"{where} is not a class folder: expected {expected}, such as {example}. {remedy}"

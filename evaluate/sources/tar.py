@@ -279,7 +279,12 @@ class TarSource:
         if _has_ignored_part(path):
             return
         if others and not is_class:
-            raise self._unknown_class(class_folder)
+            inside = (
+                f for f in self._folders_of_classes() if f"{f}/".startswith(f"{class_folder}/")
+            )
+            is_cell = basename(next(inside, "")) in SEVERITY_FOLDERS
+            remedy = layout_rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
+            raise self._rules.unknown_class_folder(self._where(class_folder), remedy)
         if len(others) > 1:
             raise InputError(
                 f"{self._where(class_folder)} holds folders among the {layout.noun}s, expected "
@@ -310,12 +315,6 @@ class TarSource:
             )
         if kind != FILE:
             raise self._rules.not_a_file(where, "Pack it again without it.")
-
-    def _unknown_class(self, path: str) -> InputError:
-        below = (f for f in self._folders_of_classes() if f"{f}/".startswith(f"{path}/"))
-        is_cell = basename(next(below, "")) in SEVERITY_FOLDERS
-        remedy = layout_rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
-        return self._rules.unknown_class_folder(self._where(path), remedy)
 
     def _where(self, path: str) -> str:
         return printable(f"{self._tar.path}: {path}" if path else self._tar.path)

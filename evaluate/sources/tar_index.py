@@ -163,12 +163,12 @@ def _build_table(tar: OpenTar, progress: Progress) -> "pa.Table":
     columns = {
         "folder": _words_array(folder for folder, _ in paths),
         "name": _words_array(name for _, name in paths),
-        "offset": pa.array(numbers[:, 0]),
-        "size": pa.array(numbers[:, 1]),
-        "kind": pa.array(numbers[:, 2].astype(np.int8)),
+        "offset": numbers[:, 0],
+        "size": numbers[:, 1],
+        "kind": numbers[:, 2].astype(np.int8),
     }
     identity = _identity(tar, numbers[:, 0])
-    return pa.table(columns).replace_schema_metadata({**identity, b"fault": fault.encode()})
+    return pa.table(columns, metadata={**identity, b"fault": fault.encode()})
 
 
 def _add(members: Members, header: tarfile.TarInfo) -> None:
