@@ -60,11 +60,10 @@ class FolderSource:
         """
         folder, layout = self._folders[condition], self._rules.layout
         images = [] if condition.values else self._flat_images(folder)
-        flat_in = folder if images else None
         ids, paths = self._rules.ids_and_paths(
             images or _item_paths(folder, self._rules),
             lambda path: printable(folder / path),
-            flat_in,
+            flat_in=folder if images else None,
         )
         place = Place(os.path.join(folder, ""), paths)
         return Items(ids, place, layout, layout.frames(condition))

@@ -108,8 +108,13 @@ def read_labels(path: Path) -> Labels:
         ) from error
     rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
     by_name = _classes_by_name(path, rows)
-    if len(by_name) == VALIDATION_IMAGES:
-        _check_balance(path, by_name.values())
+    counts = Counter(by_name.values())
+    odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
+    if len(by_name) == VALIDATION_IMAGES and odd is not None:
+        raise InputError(
+            f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
+            f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
+        )
     return Labels(path, by_name)
 
 
@@ -151,17 +156,6 @@ def _classes_by_name(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str
             f"{printable(path)} has {len(by_name):,} lines without names of files. {_EXPECTED}"
         )
     return by_name
-
-
-def _check_balance(path: Path, classes: Iterable[str]) -> None:
-    """Refuse a list that does not have 50 images of each class, as the validation set has."""
-    counts = Counter(classes)
-    odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
-    if odd is not None:
-        raise InputError(
-            f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
-            f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
-        )
 
 
 def _devkit_classes(path: Path) -> dict[str, str]:
