@@ -69,18 +69,8 @@ def run_batches(
 
 
 def _parts(batch: ImageBatch, size: int) -> list[ImageBatch]:
-    count = len(batch.items)
-    if count <= size:
-        return [batch]
-    return [
-        ImageBatch(
-            batch.data[start : start + size],
-            batch.kind,
-            batch.items[start : start + size],
-            batch.frames[start : start + size],
-        )
-        for start in range(0, count, size)
-    ]
+    rows = [slice(start, start + size) for start in range(0, len(batch.items), size)]
+    return [ImageBatch(batch.data[r], batch.kind, batch.items[r], batch.frames[r]) for r in rows]
 
 
 def _single_image_error(

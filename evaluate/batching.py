@@ -5,6 +5,7 @@ the work is resumed: the frames of a bad item are taken out, and none move up fr
 Frames are decoded straight into the engine's buffers; a video may continue in the next one.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ..contracts import Engine, ImageBatch, Item
+from ..errors import ImageError
 
 
 @dataclass
@@ -22,12 +24,16 @@ class Placed:
     Attributes:
         item: The item.
         rows: Rows of the engine's buffers, one for each frame.
+        content: SHA-256 over the item's bytes; over nothing if it cannot be read.
+        error: Reason why the item is skipped, if it is.
         kept: Whether the frames were decoded; ``False`` if the item is skipped, ``None`` before
             that is known.
     """
 
     item: Item
     rows: list[npt.NDArray[Any]] = field(default_factory=list)
+    content: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    error: ImageError | None = None
     kept: bool | None = None
 
 

@@ -31,10 +31,6 @@ MAX_PIXELS = 89_478_485
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """Formats that are opened. Pillow knows more, and passes some of them (EPS) to other programs."""
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 _MAX_SCRATCH_BYTES = 16 * 2**20
 _threads = threading.local()
 
@@ -65,7 +61,9 @@ def photo_pixels(
     width, height = image.size
     # torchvision's CenterCrop rounds half to even, and so does round().
     left, top = round((width - crop) / 2), round((height - crop) / 2)
-    return _put(np.asarray(image.crop((left, top, left + crop, top + crop))), out)
+    pixels = np.empty((crop, crop, 3), np.uint8) if out is None else out
+    pixels[...] = np.asarray(image.crop((left, top, left + crop, top + crop)))
+    return pixels
 
 
 def resized_photo(data: bytes, location: str, preprocessing: Preprocessing) -> Image.Image:
@@ -75,7 +73,7 @@ def resized_photo(data: bytes, location: str, preprocessing: Preprocessing) -> I
         ImageError: If the bytes are not an 8-bit image that Pillow can decode completely.
     """
     with _refusals(data, location):
-        return _resized(_opened(data, location).image(), preprocessing, location)
+        return _resized(_Encoded(data, location).image(), preprocessing, location)
 
 
 def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None = None) -> Pixels:
@@ -85,14 +83,29 @@ def stimulus_pixels(data: bytes, location: str, side_px: int, out: Pixels | None
         ImageError: If the bytes are not an image, or not of the size that the benchmark has.
     """
     with _refusals(data, location):
-        image = _opened(data, location)
-        if image.size != (side_px, side_px):
-            width, height = image.size
-            raise ImageError(
-                f"{location} is {width}x{height}, expected {side_px}x{side_px}: stored stimuli "
-                "are never resized or padded. Are these the benchmark's original data?"
-            )
+        image = _Encoded(data, location)
+        refuse_size(image.size, side_px, location)
         return image.pixels(out)
+
+
+def refuse_size(size: tuple[int, int], side_px: int, location: str) -> None:
+    """Refuse a stored stimulus whose width and height are not the benchmark's.
+
+    Raises:
+        ImageError: If one of them is not ``side_px``.
+    """
+    if size != (side_px, side_px):
+        raise ImageError(
+            f"{location} is {size[0]}x{size[1]}, expected {side_px}x{side_px}: stored stimuli are "
+            "never resized or padded. Are these the benchmark's original data?"
+        )
+
+
+def damaged(location: str, reason: str) -> ImageError:
+    """The error for a file whose content cannot be decoded."""
+    return ImageError(
+        f"{location} cannot be decoded: {reason}. The file is damaged or truncated; restore it."
+    )
 
 
 def decode_photo(
@@ -110,15 +123,23 @@ def decode_stimulus(
 
 
 class _Encoded:
-    """An encoded file whose header has been read.
+    """An encoded file whose header has been read, and whose size and depth have been checked.
 
     Attributes:
         size: Width and height.
     """
 
-    def __init__(self, data: bytes, size: tuple[int, int], image: Image.Image | None) -> None:
+    def __init__(self, data: bytes, location: str) -> None:
+        self._data = data
+        self._image: Image.Image | None = None
+        size = jpeg.plain_size(data)
+        if size is None:
+            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+            size = self._image.size
         self.size = size
-        self._data, self._image = data, image
+        _refuse_large(size, location)
+        if self._image is not None:
+            _refuse_deep(self._image, location)
 
     def pixels(self, out: Pixels | None) -> Pixels:
         """The whole image (H, W, 3), in ``out`` if that is given."""
@@ -146,25 +167,6 @@ class _Encoded:
             # convert() drops it too, but with a warning.
             del image.info["transparency"]
         return image.convert("RGB")
-
-
-def _opened(data: bytes, location: str) -> _Encoded:
-    """A file whose header was read, after its size and depth were checked."""
-    size = jpeg.plain_size(data)
-    if size is not None:
-        _refuse_large(size, location)
-        return _Encoded(data, size, None)
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
-    _refuse_large(image.size, location)
-    _refuse_deep(image, location)
-    return _Encoded(data, image.size, image)
-
-
-def _put(pixels: Pixels, out: Pixels | None) -> Pixels:
-    if out is None:
-        return pixels
-    out[...] = pixels
-    return out
 
 
 def _scratch(size: tuple[int, int]) -> Pixels:
@@ -195,10 +197,7 @@ def _refusals(data: bytes, location: str) -> Iterator[None]:
             f"Expected one of {', '.join(FORMATS)}; restore or remove it."
         ) from error
     except Exception as error:  # damaged bytes make Pillow's decoders raise many types
-        raise ImageError(
-            f"{location} cannot be decoded: {reason_of(error)}. "
-            "The file is damaged or truncated; restore it."
-        ) from error
+        raise damaged(location, reason_of(error)) from error
 
 
 def _refuse_deep(image: Image.Image, location: str) -> None:
@@ -250,4 +249,4 @@ def _resized(image: Image.Image, preprocessing: Preprocessing, location: str) ->
     size = (target, other) if width <= height else (other, target)
     # An image of 1 x 10,000 pixels becomes too large only here.
     _refuse_large(size, location)
-    return image.resize(size, _FILTERS[preprocessing.interpolation])
+    return image.resize(size, Image.Resampling[preprocessing.interpolation.upper()])

@@ -84,9 +84,8 @@ def decode_into(pixels: Pixels, data: bytes) -> bool:
     try:
         # Compare the size first: simplejpeg refuses a buffer that is too small, but leaks memory.
         height, width, colours, subsampling = module.decode_jpeg_header(data, strict=True)
-        if (height, width) != pixels.shape[:2] or subsampling not in _SUBSAMPLINGS:
-            return False
-        if colours not in _COLOUR_SPACES:
+        is_common = subsampling in _SUBSAMPLINGS and colours in _COLOUR_SPACES
+        if (height, width) != pixels.shape[:2] or not is_common:
             return False
         module.decode_jpeg(data, "RGB", buffer=pixels, strict=True)
     except (ValueError, KeyError):  # KeyError for subsamplings without a name

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +38,7 @@ from ..errors import EngineError, EvaluatorError, ImageError, InputError, Unread
 from ..system.batch_limit import BatchLimit
 from .batch_splitting import run_batches
 from .batching import Packing, Placed
-from .decode import Pixels
 from .sources.digests import digest_entry
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,21 +73,6 @@ class ScoringJob:
     note: Callable[[str], None] = lambda text: None
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    """The outcome of decoding a group of items.
-
-    Attributes:
-        digest_part: Bytes to add to the shard's digest.
-        skipped: Items that cannot be read or decoded, each with the reason.
-        unread: Number of skipped items that exist but cannot be read.
-    """
-
-    digest_part: bytes
-    skipped: Sequence[tuple[Item, str]]
-    unread: int
-
-
 @contextmanager
 def decoder_pool(engine: Engine) -> Iterator[ThreadPoolExecutor | None]:
     """Threads that decode ahead; ``None`` if several threads may call the engine."""
@@ -117,33 +98,31 @@ def score_shard(
     """
     items = job.items[shard.condition][shard.start : shard.stop]
     packing = Packing(items, job.batch_size, job.engine)
-    digest, skipped, unread = hashlib.sha256(), list[tuple[Item, str]](), 0
+    digest = hashlib.sha256()
+    skipped: list[tuple[Item, str]] = []
+    unread = 0
 
     def batches() -> Iterator[ImageBatch]:
         nonlocal unread
-        for decoded in _decoded(job, packing):
-            unread += decoded.unread
-            digest.update(decoded.digest_part)
-            if decoded.skipped:
-                skipped.extend(decoded.skipped)
-                advance(len(decoded.skipped))
+        for group in _decoded(job, packing):
+            for placed in group:
+                digest.update(digest_entry(placed.item, placed.content))
+                if placed.error is not None:
+                    skipped.append((placed.item, printable(str(placed.error))))
+                    unread += isinstance(placed.error, UnreadError)
+                    advance(1)
             yield from packing.ready()
 
     records = []
     for batch, logits in run_batches(job.engine, batches(), job.limit, job.note):
         _check_finite(job, batch, logits)
         records.append(job.benchmark.record(logits, batch))
-        advance(_finished_items(batch))
+        # An item is finished with its last frame.
+        finished = (f + 1 == i.frames for i, f in zip(batch.items, batch.frames, strict=True))
+        advance(sum(finished))
     refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
-
-
-def _finished_items(batch: ImageBatch) -> int:
-    """The number of items whose last frame is in the batch."""
-    return sum(
-        frame + 1 == item.frames for item, frame in zip(batch.items, batch.frames, strict=True)
-    )
 
 
 def refuse_nothing_read(
@@ -172,16 +151,11 @@ def refuse_nothing_read(
 
 def skipped_records(schema: pa.Schema, items: Sequence[tuple[Item, str]]) -> pa.Table:
     """Records of skipped items: id, label, attributes and reason; other columns are null."""
-    values: dict[str, list[Any]] = {
-        "id": [item.id for item, _ in items],
-        "label": [item.label for item, _ in items],
-        "error": [reason for _, reason in items],
-    }
-    attributes = [dict(item.attributes) for item, _ in items]
-    for name in {name for row in attributes for name in row}:
-        values[name] = [row.get(name) for row in attributes]
-    columns = [pa.array(values.get(f.name, [None] * len(items)), f.type) for f in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+    rows = [
+        {"id": item.id, "label": item.label, "error": reason, **dict(item.attributes)}
+        for item, reason in items
+    ]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def _with_skipped(
@@ -191,10 +165,9 @@ def _with_skipped(
     if not skipped:
         return scored
     table = pa.concat_tables([scored, skipped_records(scored.schema, skipped)])
-    rows: dict[str, list[int]] = {}
-    for row, id in enumerate(table["id"].to_pylist()):
-        rows.setdefault(id, []).append(row)
-    return table.take([row for item in items for row in rows[item.id]])
+    places = {item.id: place for place, item in enumerate(items)}
+    order = np.argsort([places[id] for id in table["id"].to_pylist()], kind="stable")
+    return table.take(order)
 
 
 def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.float32]) -> None:
@@ -207,13 +180,12 @@ def _check_finite(job: ScoringJob, batch: ImageBatch, logits: npt.NDArray[np.flo
         )
 
 
-def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
-    """The outcome of each group of items, in order, as soon as it is decoded."""
+def _decoded(job: ScoringJob, packing: Packing) -> Iterator[list[Placed]]:
+    """Each group of items, in order, as soon as it is decoded."""
     if job.decoders is None:
-        for group in packing.groups():
-            yield _decode(job, group)
+        yield from (_decode(job, group) for group in packing.groups())
         return
-    ahead: deque[Future[_Decoded]] = deque()
+    ahead: deque[Future[list[Placed]]] = deque()
     try:
         for group in packing.groups():
             ahead.append(job.decoders.submit(_decode, job, group))
@@ -226,47 +198,35 @@ def _decoded(job: ScoringJob, packing: Packing) -> Iterator[_Decoded]:
             future.cancel()
 
 
-def _decode(job: ScoringJob, group: Sequence[Placed]) -> _Decoded:
-    """Decode items; an item that cannot be read adds the hash of no bytes to the digest."""
-    digest_part = bytearray()
-    skipped: list[tuple[Item, str]] = []
-    unread = 0
+def _decode(job: ScoringJob, group: list[Placed]) -> list[Placed]:
+    """The same items, after each was decoded or has the error for which it is skipped."""
     for placed in group:
-        content = hashlib.sha256()
         try:
-            _fill(job, placed.item, placed.rows, content.update)
+            _fill(job, placed)
             placed.kept = True
         except ImageError as error:
             if not job.skip_bad_images:
                 raise
+            placed.error = error
             placed.kept = False
-            skipped.append((placed.item, printable(str(error))))
-            unread += isinstance(error, UnreadError)
-        digest_part += digest_entry(placed.item, content)
-    return _Decoded(bytes(digest_part), skipped, unread)
+    return group
 
 
-def _fill(
-    job: ScoringJob, item: Item, rows: Sequence[npt.NDArray[Any]], on_read: Callable[[bytes], None]
-) -> None:
-    """Read and decode an item into rows of the engine's buffers."""
+def _fill(job: ScoringJob, placed: Placed) -> None:
+    """Read and decode an item into its rows of the engine's buffers."""
+    item, rows, side_px = placed.item, placed.rows, job.preprocessing.crop_px
+    takes_pixels = job.engine.spec.input_kind == "pixels"
     try:
         data = job.source.read(item)
-        on_read(data)
-        frames = _frames(job, rows)
+        placed.content.update(data)
+        frames = (
+            rows if takes_pixels else list(np.empty((len(rows), side_px, side_px, 3), np.uint8))
+        )
         job.benchmark.decode(data, item, job.preprocessing, frames)
     except Exception as error:
         if not isinstance(error, EvaluatorError):  # a bug, for which the item is worth knowing
             error.add_note(f"While reading {printable(item.location)}.")
         raise
-    if frames is not rows:
+    if not takes_pixels:
         for row, frame in zip(rows, frames, strict=True):
             row[...] = images_from_pixels(frame)
-
-
-def _frames(job: ScoringJob, rows: Sequence[npt.NDArray[Any]]) -> Sequence[Pixels]:
-    """The arrays that an item is decoded into: the rows themselves if the engine takes pixels."""
-    if job.engine.spec.input_kind == "pixels":
-        return rows
-    side_px = job.preprocessing.crop_px
-    return list(np.empty((len(rows), side_px, side_px, 3), np.uint8))

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Item, Preprocessing
 from ..errors import ImageError, InputError, UnavailableError, printable, reason_of
-from .decode import Pixels
+from .decode import Pixels, damaged, refuse_size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -57,14 +56,19 @@ def decode_video(
     count = 0
     with _opened(data, location) as container:
         stream = _only_video(container, location)
-        _refuse_size(stream.codec_context, side_px, location)
+        context = stream.codec_context
+        refuse_size((context.width, context.height), side_px, location)
         for count, image in enumerate(_images(container, stream, location), start=1):
             if count > len(frames):
-                raise _wrong_count(f"more than {len(frames)} frames", len(frames), location)
-            _refuse_size(image, side_px, location)
+                break
+            refuse_size((image.width, image.height), side_px, location)
             frames[count - 1][...] = image.to_ndarray()
-    if count < len(frames):
-        raise _wrong_count(f"{count} frames", len(frames), location)
+    if count != len(frames):
+        actual = count if count < len(frames) else f"more than {len(frames)}"
+        raise ImageError(
+            f"{location} has {actual} frames, expected {len(frames)}: it is damaged, or of another "
+            "benchmark. Restore it: a missing frame would shift all pairs of frames after it."
+        )
 
 
 @contextmanager
@@ -82,9 +86,13 @@ def _opened(data: bytes, location: str) -> "Iterator[InputContainer]":
         ):
             yield container
     except MemoryError as error:  # FFmpeg's own error is a subclass
-        raise _no_memory(location) from error
+        # Not an ImageError: a machine short of memory would skip many good videos.
+        raise InputError(
+            f"Out of memory while decoding {location}. Free some memory. If enough is free, the "
+            "file is damaged and asks for far too much: remove it."
+        ) from error
     except av.FFmpegError as error:
-        raise _damaged(error.strerror or reason_of(error), location) from error
+        raise damaged(location, error.strerror or reason_of(error)) from error
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def _refuse_logged_errors(location: str) -> Iterator[None]:
         yield
     errors = [text for level, _, text in reports if level <= logging.ERROR]
     if errors:
-        raise _damaged(f"FFmpeg reports {printable(errors[0].strip())!r}", location)
+        raise damaged(location, f"FFmpeg reports {printable(errors[0].strip())!r}")
 
 
 def _refuse_incomplete(data: bytes, location: str) -> None:
@@ -117,7 +125,7 @@ def _refuse_incomplete(data: bytes, location: str) -> None:
         if size == 0:  # until the end of the file
             return
         if size < header or position + size > len(data):
-            raise _damaged(f"the box at byte {position} of {len(data)} is incomplete", location)
+            raise damaged(location, f"the box at byte {position} of {len(data)} is incomplete")
         position += size
 
 
@@ -152,22 +160,14 @@ def _images(
     converter = VideoReformatter()
     for packet in container.demux(stream):
         if packet.is_corrupt:
-            raise _damaged("a packet is truncated", location)
+            raise damaged(location, "a packet is truncated")
         for image in packet.decode():
             if image.is_corrupt:
-                raise _damaged("FFmpeg had to conceal a part of a frame", location)
+                raise damaged(location, "FFmpeg had to conceal a part of a frame")
             _refuse_unusual(image, location)
             yield converter.reformat(
                 image, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1
             )
-
-
-def _refuse_size(picture: "VideoFrame | VideoCodecContext", side_px: int, location: str) -> None:
-    if (picture.width, picture.height) != (side_px, side_px):
-        raise ImageError(
-            f"{location} is {picture.width}x{picture.height}, expected {side_px}x{side_px}: stored "
-            "stimuli are never resized or padded. Are these the benchmark's original data?"
-        )
 
 
 def _refuse_unusual(image: "VideoFrame", location: str) -> None:
@@ -176,15 +176,12 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
     OpenCV rotates frames if a file says so, and does not convert the colours of interlaced ones;
     FFmpeg does the opposite.
     """
-    if image.interlaced_frame:
-        raise ImageError(
-            f"{location} is interlaced, which the benchmark's videos never are. Restore or remove "
-            "it."
-        )
+    fault = "is interlaced" if image.interlaced_frame else None
     if image.rotation:
+        fault = f"has a rotation of {image.rotation} degrees in its metadata"
+    if fault is not None:
         raise ImageError(
-            f"{location} has a rotation of {image.rotation} degrees in its metadata, which the "
-            "benchmark's videos never have. Restore or remove it."
+            f"{location} {fault}, unlike the benchmark's videos. Restore or remove it."
         )
     bits = max(component.bits for component in image.format.components)
     if bits > 8:
@@ -192,27 +189,6 @@ def _refuse_unusual(image: "VideoFrame", location: str) -> None:
             f"{location} has {bits} bits a channel ({image.format.name}), which would be rounded. "
             "Expected 8 bits a channel. Are these the benchmark's original data?"
         )
-
-
-def _damaged(reason: str, location: str) -> ImageError:
-    return ImageError(
-        f"{location} cannot be decoded: {reason}. The video is damaged or truncated; restore it."
-    )
-
-
-def _no_memory(location: str) -> InputError:
-    """Not an ``ImageError``: a machine short of memory would skip many good videos."""
-    return InputError(
-        f"Out of memory while decoding {location}. Free some memory. If enough is free, the file "
-        "is damaged and asks for far too much: remove it."
-    )
-
-
-def _wrong_count(actual: str, expected: int, location: str) -> ImageError:
-    return ImageError(
-        f"{location} has {actual}, expected {expected}: it is damaged, or of another benchmark. "
-        "Restore it: a missing frame would shift all pairs of frames after it."
-    )
 
 
 def lenient_metadata() -> dict[str, Any]:

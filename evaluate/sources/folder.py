@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...contracts import Condition, DatasetLayout, Item
+from ...contracts import Condition, Item
 from ...errors import InputError, printable
-from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
-from . import layout_rules as rules
+from ..layouts import SEVERITY_FOLDERS
+from . import layout_rules
 from .generated_marker import Content, common_marker, marker_above, read_marker
-from .items import Files, IdPool, Items, read_item_file
-from .labels import Labels, labelled, refuse_needless
+from .items import Items, Place, read_item_file
+from .layout_rules import LayoutRules
 from .listing import Entry, entries_of, is_folder
 
 
@@ -29,28 +29,19 @@ class FolderSource:
     Args:
         root: The folder that the user gave.
         conditions: The conditions of the benchmark.
-        pool: Ids that sources share.
-        labels: The user's list of labels for images without class folders; if ``None``, a list is
-            looked for next to such images.
-        layout: Layout of the items in the folder of a condition.
+        rules: The layout of the items in the folder of a condition; if ``None``, images in class
+            folders.
     """
 
     def __init__(
-        self,
-        root: Path,
-        conditions: Sequence[Condition],
-        pool: IdPool | None = None,
-        labels: Labels | None = None,
-        layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
+        self, root: Path, conditions: Sequence[Condition], rules: LayoutRules | None = None
     ) -> None:
         if not is_folder(root):
             raise InputError(
                 f"{printable(root)} is not a folder. Give the folder that holds the images."
             )
         self._root = root
-        self._pool = pool or IdPool()
-        self._labels = labels
-        self._layout = layout
+        self._rules = rules or LayoutRules()
         self._folders = dict(_condition_folders(root, conditions))
 
     def conditions(self) -> list[Condition]:
@@ -67,21 +58,15 @@ class FolderSource:
         Raises:
             InputError: If a folder holds something that cannot be an item, or no item at all.
         """
-        folder, where, layout = self._folders[condition], self.where(condition), self._layout
-        paths: dict[str, str] = {}
-        if not condition.values and (names := self._flat_images(folder)):
-            paths = labelled(names, self._labels, folder, where)
-            ids = list(paths)
-        else:
-            refuse_needless(self._labels, where)
-            ids = sorted(_item_paths(folder, layout))
-            if not layout.id_includes_dir:
-                paths = rules.paths_by_id(layout, ids, lambda path: printable(folder / path))
-                ids = list(paths)
-        if not ids:
-            raise rules.no_items(where, layout)
-        frames = layout.frames(condition)
-        return Items(self._pool.shared(ids), Files(folder, paths), layout=layout, frames=frames)
+        folder, layout = self._folders[condition], self._rules.layout
+        images = [] if condition.values else self._flat_images(folder)
+        ids, paths = self._rules.ids_and_paths(
+            images or _item_paths(folder, self._rules),
+            lambda path: printable(folder / path),
+            flat_in=folder if images else None,
+        )
+        place = Place(os.path.join(folder, ""), paths)
+        return Items(ids, place, layout, layout.frames(condition))
 
     def read(self, item: Item) -> bytes:
         """The bytes of one file.
@@ -120,14 +105,14 @@ class FolderSource:
 
     def _flat_images(self, folder: Path) -> list[str]:
         """The images that lie in the folder itself; empty if it has class folders."""
-        layout = self._layout
+        layout = self._rules.layout
         if not layout.listed:
             return []
-        entries, classes = list(entries_of(folder)), layout.folders()
-        flat = any(rules.shows_flat_images(entry.name, layout, self._labels) for entry in entries)
-        if not flat or any(entry.name in classes for entry in entries):
+        entries = list(entries_of(folder))
+        flat = any(self._rules.shows_flat_images(entry.name) for entry in entries)
+        if not flat or any(entry.name in layout.folders() for entry in entries):
             return []
-        return _checked_names((e for e in entries if layout.is_item(e.name)), layout)
+        return list(_checked_names((e for e in entries if layout.is_item(e.name)), self._rules))
 
 
 def photos_in(root: Path) -> Sequence[Item]:
@@ -136,12 +121,10 @@ def photos_in(root: Path) -> Sequence[Item]:
     Raises:
         InputError: If there are none, or something else is among them.
     """
-    layout = IMAGES_IN_CLASS_FOLDERS
-    if is_folder(root):
-        entries = list(entries_of(root))
-        images = [entry for entry in entries if layout.is_item(entry.name)]
-        if images and not any(is_folder(Path(entry.path)) for entry in entries):
-            names = sorted(_checked_names(images, layout))
+    rules = LayoutRules()
+    if is_folder(root) and not _folders_in(root):
+        images = (entry for entry in entries_of(root) if rules.layout.is_item(entry.name))
+        if names := sorted(_checked_names(images, rules)):
             return [Item(name, None, os.path.join(root, name)) for name in names]
     return FolderSource(root, [Condition()]).items(Condition())
 
@@ -149,84 +132,78 @@ def photos_in(root: Path) -> Sequence[Item]:
 def _condition_folders(
     root: Path, conditions: Sequence[Condition]
 ) -> Iterator[tuple[Condition, Path]]:
-    below = [Path(entry.path) for entry in entries_of(root) if is_folder(Path(entry.path))]
+    below = _folders_in(root)
     for condition in conditions:
-        relative = Path(*rules.condition_folders(condition))
+        relative = Path(*layout_rules.condition_folders(condition))
         roots = [root, *below] if condition.values else [root]
         folders = [parent / relative for parent in roots if is_folder(parent / relative)]
         if len(folders) > 1:
-            raise rules.duplicate(condition, printable(folders[0]), printable(folders[1]))
+            raise layout_rules.duplicate(condition, printable(folders[0]), printable(folders[1]))
         if folders:
             yield condition, folders[0]
 
 
-def _item_paths(folder: Path, layout: DatasetLayout) -> Iterator[str]:
+def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:
     """The paths of the items below a condition's folder, each checked."""
-    classes = layout.folders()
+    classes = rules.layout.folders()
     for entry in entries_of(folder):
         if is_folder(Path(entry.path)):
             if entry.name not in classes:
-                raise _unknown_folder(entry, layout)
-            for name in _checked_names(entries_of(Path(entry.path)), layout):
+                raise _unknown_folder(entry, rules)
+            for name in _checked_names(entries_of(Path(entry.path)), rules):
                 yield f"{entry.name}/{name}"
-        elif layout.id_includes_dir:
-            _refuse_beside_classes(entry, layout)
-        elif layout.is_item(entry.name):
-            yield from _checked_names([entry], layout)
+        elif rules.layout.id_includes_dir:
+            # Lists, licences and checksums may lie next to the class folders, images may not.
+            _refuse_broken_link(entry)
+            if rules.layout.is_item(entry.name):
+                remedy = "Move it into its class folder or remove it."
+                raise rules.outside_class_folders(printable(entry.path), remedy)
+        elif rules.layout.is_item(entry.name):
+            yield from _checked_names([entry], rules)
 
 
-def _refuse_beside_classes(entry: Entry, layout: DatasetLayout) -> None:
-    """Lists, licences and checksums may lie next to the class folders, images may not."""
-    if not os.path.exists(entry.path):
-        raise _broken_link(entry)
-    if layout.is_item(entry.name):
-        remedy = "Move it into its class folder or remove it."
-        raise rules.outside_class_folders(printable(entry.path), layout, remedy)
-
-
-def _unknown_folder(entry: Entry, layout: DatasetLayout) -> InputError:
+def _unknown_folder(entry: Entry, rules: LayoutRules) -> InputError:
     """The error for a folder next to the class folders; it may hold the class folders itself."""
-    folder = _holder_of_classes(Path(entry.path), layout, levels=2)
+    folder = _holder_of_classes(Path(entry.path), rules, levels=2)
     if folder is None:
-        holder = "class folders" if layout.id_includes_dir else f"{layout.noun}s"
+        holder = "class folders" if rules.layout.id_includes_dir else f"{rules.layout.noun}s"
         remedy = f"Move it elsewhere, or give the folder that holds the {holder}."
     elif folder.name in SEVERITY_FOLDERS:
-        remedy = rules.PART_OF_IMAGENET_C
+        remedy = layout_rules.PART_OF_IMAGENET_C
     else:
         remedy = f"Did you mean {printable(folder)}?"
-    return rules.unknown_class_folder(printable(entry.path), layout, remedy)
+    return rules.unknown_class_folder(printable(entry.path), remedy)
 
 
-def _holder_of_classes(folder: Path, layout: DatasetLayout, levels: int) -> Path | None:
+def _holder_of_classes(folder: Path, rules: LayoutRules, levels: int) -> Path | None:
     """The first folder with a class folder: this one, or one at most some levels below."""
-    below = [entry for entry in entries_of(folder) if is_folder(Path(entry.path))]
-    if any(entry.name in layout.folders() for entry in below):
+    below = _folders_in(folder)
+    if any(child.name in rules.layout.folders() for child in below):
         return folder
-    for child in sorted(Path(entry.path) for entry in below) if levels else ():
-        if (holder := _holder_of_classes(child, layout, levels - 1)) is not None:
-            return holder
-    return None
+    holders = (_holder_of_classes(child, rules, levels - 1) for child in below if levels)
+    return next((holder for holder in holders if holder is not None), None)
 
 
-def _checked_names(entries: Iterable[Entry], layout: DatasetLayout) -> list[str]:
+def _checked_names(entries: Iterable[Entry], rules: LayoutRules) -> Iterator[str]:
     """The names of items, after each was checked."""
-    names = []
     for entry in entries:
-        if not rules.is_utf8(entry.name):
-            raise rules.not_utf8(printable(entry.path), "Rename the file.")
+        if not layout_rules.is_utf8(entry.name):
+            raise layout_rules.not_utf8(printable(entry.path), "Rename the file.")
         # The first question costs no system call, and there are millions of files.
         if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
-            if not os.path.exists(entry.path):
-                raise _broken_link(entry)
-            raise rules.not_a_file(printable(entry.path), layout, "Remove it.")
-        if not layout.is_item(entry.name):
-            remedy = "Remove it from the class folder."
-            raise rules.wrong_suffix(printable(entry.path), layout, remedy)
-        names.append(entry.name)
-    return names
+            _refuse_broken_link(entry)
+            raise rules.not_a_file(printable(entry.path), "Remove it.")
+        if not rules.layout.is_item(entry.name):
+            raise rules.wrong_suffix(printable(entry.path), "Remove it from the class folder.")
+        yield entry.name
 
 
-def _broken_link(entry: Entry) -> InputError:
-    return InputError(
-        f"{printable(entry.path)} is a broken link, expected a file. Restore or remove it."
-    )
+def _refuse_broken_link(entry: Entry) -> None:
+    if not os.path.exists(entry.path):
+        raise InputError(
+            f"{printable(entry.path)} is a broken link, expected a file. Restore or remove it."
+        )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in entries_of(folder) if is_folder(Path(entry.path)))

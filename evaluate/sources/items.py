@@ -4,7 +4,6 @@ ImageNet-C has 3.75 million items. Their ids are the same in every condition and
 an item's bytes are follows from the place of its condition and its id.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,37 +18,39 @@ from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from .listing import read_file, refuse_gone
 
 Ids = tuple[str, ...]
+IdPool = dict[Ids, Ids]
+"""Lists of ids, each stored once however many conditions have it: ``pool.setdefault(ids, ids)``."""
+
 T = TypeVar("T")
 
 
-class Place(Protocol):
-    """Where a condition's items are."""
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a condition's items are: files of their own, or members of a tar.
+
+    Attributes:
+        prefix: What precedes an item's path in its location: ``DIR/``, or ``noise.tar: fog/1/``.
+        paths: Path after the prefix of each item whose id is not that path.
+        tar: Path of the tar; ``None`` for files of their own.
+        offset: (N,) int64, position of each item's first byte in the tar.
+        size: (N,) int64, size of each item in bytes.
+    """
+
+    prefix: str
+    paths: Mapping[str, str] = field(default_factory=dict)
+    tar: str | None = None
+    offset: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    size: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def location(self, id: str) -> str:
         """The location of an item, for messages; also of a missing one."""
+        return f"{self.prefix}{self.paths.get(id, id)}"
 
     def extent(self, row: int) -> Extent | None:
-        """The extent of the item at this position of the place."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """A file for each item: ``DIR/<wnid>/<file>``, or ``DIR/<file>`` if the folder is flat.
-
-    Attributes:
-        folder: Folder that holds all files.
-        paths: Path below the folder of each item whose id is not that path.
-    """
-
-    folder: Path
-    paths: Mapping[str, str] = field(default_factory=dict)
-
-    def location(self, id: str) -> str:
-        """The file's path."""
-        return os.path.join(self.folder, self.paths.get(id, id))
-
-    def extent(self, row: int) -> None:
-        """None: the item is the whole file."""
+        """The extent of the item at this position of the place; ``None`` if it is a whole file."""
+        if self.tar is None:
+            return None
+        return Extent(self.tar, int(self.offset[row]), int(self.size[row]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +60,19 @@ class Items(Sequence[Item]):
     Attributes:
         ids: Sorted ids; conditions share them.
         place: The place of the bytes.
+        layout: Layout of the items, which defines what an id states.
+        frames: Frames of each item.
         positions: Positions of the items among the ids; ``None`` for all ids.
         rows: Position in the place of each id, -1 if it is missing; ``None`` if the place has
             exactly these ids.
-        layout: Layout of the items, which defines what an id states.
-        frames: Frames of each item.
     """
 
     ids: Ids
     place: Place
-    positions: Sequence[int] | None = None
-    rows: npt.NDArray[np.int64] | None = None
     layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
     frames: int = 1
+    positions: Sequence[int] | None = None
+    rows: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -122,22 +123,6 @@ class ItemSource(Source, Protocol):
 
     def items(self, condition: Condition) -> Items:
         """The items of one condition, sorted by id."""
-
-
-@dataclass(frozen=True)
-class IdPool:
-    """Lists of ids, each stored once however many conditions have it."""
-
-    tuples: list[Ids] = field(default_factory=list)
-
-    def shared(self, ids: Sequence[str]) -> Ids:
-        """These ids, as the tuple of an earlier call if one is equal."""
-        new = tuple(ids)
-        for known in self.tuples:
-            if known == new:
-                return known
-        self.tuples.append(new)
-        return new
 
 
 def shared_items(

@@ -37,7 +37,7 @@ USUAL_NAMES = (
 )
 """Names of lists that are found without ``--labels``, in or next to the folder of the images."""
 
-_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
+_NUMBERED = re.compile(r"ILSVRC2012_val_\d{8}")
 
 _EXPECTED = (
     "Expected 50,000 WordNet ids in order of the files, lines of NAME WNID or NAME INDEX (0..999), "
@@ -52,21 +52,10 @@ class Labels:
     Attributes:
         path: Path of the list.
         by_name: WordNet id by the file's name without its suffix.
-        by_number: WordNet ids of the files 1, 2 and so on, if the list has no names.
     """
 
     path: Path
     by_name: Mapping[str, str]
-    by_number: Sequence[str] = ()
-
-    def wnid(self, name: str) -> str | None:
-        """The class of a file; ``None`` if it is not in the list."""
-        stem = _stem(name)
-        if not self.by_number:
-            return self.by_name.get(stem)
-        number = _NUMBERED.fullmatch(stem)
-        position = int(number[1]) - 1 if number else -1
-        return self.by_number[position] if 0 <= position < len(self.by_number) else None
 
 
 def is_numbered(name: str) -> bool:
@@ -94,7 +83,7 @@ def labelled(
             f"{where} holds images without class folders, so their classes are not known. Give "
             f"--labels FILE, or put one beside them: {', '.join(USUAL_NAMES[:4])}."
         )
-    classes = {name: labels.wnid(name) for name in names}
+    classes = {name: labels.by_name.get(_stem(name)) for name in names}
     missing = sorted(name for name, wnid in classes.items() if wnid is None)
     if missing:
         raise InputError(
@@ -102,19 +91,6 @@ def labelled(
             f"images in {where}, first {printable(missing[0])}. Give the list that belongs to them."
         )
     return dict(sorted((f"{wnid}/{name}", name) for name, wnid in classes.items()))
-
-
-def refuse_needless(labels: Labels | None, where: str) -> None:
-    """Refuse a list of the user for images that are in class folders.
-
-    Raises:
-        InputError: If there is such a list.
-    """
-    if labels is not None:
-        raise InputError(
-            f"--labels {printable(labels.path)} is for images without class folders, and {where} "
-            "has none of these. Leave it out."
-        )
 
 
 def read_labels(path: Path) -> Labels:
@@ -131,14 +107,15 @@ def read_labels(path: Path) -> Labels:
             f"{_EXPECTED}"
         ) from error
     rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
-    first = rows[0] if rows else [""]
-    if first == ["ImageId", "PredictionString"]:
-        return _named(path, rows[1:], first_line=2, boxes=True)
-    if len(first) > 1:
-        return _named(path, rows)
-    if first[0].isdecimal():
-        return _numbered(path, _devkit_classes(path), rows)
-    return _numbered(path, {wnid: wnid for wnid in wnids()}, rows)
+    by_name = _classes_by_name(path, rows)
+    counts = Counter(by_name.values())
+    odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
+    if len(by_name) == VALIDATION_IMAGES and odd is not None:
+        raise InputError(
+            f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
+            f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
+        )
+    return Labels(path, by_name)
 
 
 def labels_beside(folder: Path) -> Labels | None:
@@ -147,63 +124,38 @@ def labels_beside(folder: Path) -> Labels | None:
     Raises:
         InputError: If it cannot be read, or its kind is unknown.
     """
-    for parent in (folder, folder.absolute().parent):
-        for name in USUAL_NAMES:
-            if (parent / name).is_file():
-                return read_labels(parent / name)
-    return None
+    parents = (folder, folder.absolute().parent)
+    paths = (parent / name for parent in parents for name in USUAL_NAMES)
+    return next((read_labels(path) for path in paths if path.is_file()), None)
 
 
-def _named(
-    path: Path, rows: Sequence[list[str]], *, first_line: int = 1, boxes: bool = False
-) -> Labels:
-    """Labels from lines of a name and a class; with ``boxes``, numbers may follow in a line."""
+def _classes_by_name(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The WordNet id of each file, from the words of each line of a list."""
+    first = rows[0] if rows else [""]
+    named = len(first) > 1
+    boxes = first == ["ImageId", "PredictionString"]
     classes = {wnid: wnid for wnid in wnids()}
-    if not boxes:
+    if named and not boxes:
         classes |= {str(index): wnid for index, wnid in enumerate(wnids())}
+    elif first[0].isdecimal():
+        classes = _devkit_classes(path)
     by_name: dict[str, str] = {}
-    for line, row in enumerate(rows, first_line):
-        wnid = classes.get(row[1]) if len(row) == 2 or (boxes and len(row) > 2) else None
-        if wnid is None or by_name.setdefault(_stem(row[0]), wnid) != wnid:
-            raise _bad_line(path, line, row)
-    if len(by_name) == VALIDATION_IMAGES:
-        _check_balance(path, by_name.values())
-    return Labels(path, by_name)
-
-
-def _numbered(path: Path, classes: Mapping[str, str], rows: Sequence[list[str]]) -> Labels:
-    """Labels from lines of a class each, in order of the files."""
-    result: list[str] = []
-    for line, row in enumerate(rows, 1):
-        wnid = classes.get(row[0]) if len(row) == 1 else None
-        if wnid is None:
-            raise _bad_line(path, line, row)
-        result.append(wnid)
-    if len(result) != VALIDATION_IMAGES:
+    header = 1 if boxes else 0
+    for line, row in enumerate(rows[header:], header + 1):
+        name, *words = row if named else (f"ILSVRC2012_val_{line:08}", *row)
+        # In Kaggle's list, the numbers of boxes may follow.
+        wnid = classes.get(words[0]) if len(words) == 1 or (boxes and words) else None
+        if wnid is None or by_name.setdefault(_stem(name), wnid) != wnid:
+            text = printable(" ".join(row))[:60]
+            raise InputError(
+                f"{printable(path)}, line {line}: no class is known for {text!r}, or it "
+                f"contradicts a line above. {_EXPECTED}"
+            )
+    if not named and len(by_name) != VALIDATION_IMAGES:
         raise InputError(
-            f"{printable(path)} has {len(result):,} lines without names of files. {_EXPECTED}"
+            f"{printable(path)} has {len(by_name):,} lines without names of files. {_EXPECTED}"
         )
-    _check_balance(path, result)
-    return Labels(path, {}, result)
-
-
-def _check_balance(path: Path, classes: Iterable[str]) -> None:
-    """Refuse a list that does not have 50 images of each class, as the validation set has."""
-    counts = Counter(classes)
-    odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
-    if odd is not None:
-        raise InputError(
-            f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
-            f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
-        )
-
-
-def _bad_line(path: Path, line: int, row: Sequence[str]) -> InputError:
-    words = printable(" ".join(row))
-    return InputError(
-        f"{printable(path)}, line {line}: no class is known for {words[:60]!r}, or it contradicts "
-        f"a line above. {_EXPECTED}"
-    )
+    return by_name
 
 
 def _devkit_classes(path: Path) -> dict[str, str]:
@@ -214,29 +166,20 @@ def _devkit_classes(path: Path) -> dict[str, str]:
             f"{printable(path)} holds bare numbers. They could be the devkit's, whose order is not "
             f"that of the sorted WordNet ids: put its {META} beside the list. {_EXPECTED}"
         )
-    import zlib
-
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         pairs = zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
         classes = {str(int(number)): str(wnid) for number, wnid in pairs if int(number) <= 1000}
-    except (
-        *(OSError, ValueError, TypeError, LookupError, NotImplementedError, EOFError),
-        *(MatReadError, zlib.error, MemoryError, OverflowError, AttributeError),
-    ) as error:
+        numbers = {str(number) for number in range(1, 1001)}
+        if classes.keys() != numbers or set(classes.values()) != class_index().keys():
+            raise ValueError("it does not name ImageNet's 1000 classes by the numbers 1 to 1000")
+    except Exception as error:  # damaged bytes make SciPy's reader raise many types
         raise InputError(
             f"{printable(meta)} cannot be read: {reason_of(error)}. Unpack it from the devkit "
             "again."
         ) from error
-    numbers = {str(number) for number in range(1, 1001)}
-    if classes.keys() != numbers or set(classes.values()) != class_index().keys():
-        raise InputError(
-            f"{printable(meta)} does not name ImageNet's 1000 classes by the numbers 1 to 1000. "
-            "Unpack it from the devkit again."
-        )
     return classes
 
 

@@ -6,15 +6,21 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import InputError, UnreadError, printable, reason_of
-from .layout_rules import is_ignored
+from ...errors import InputError, UnreadError, printable, reason_of, unreadable
 
 _OF_ONE_FILE = frozenset(
     (errno.ENOENT, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 )
 """Errors of a single file; a stale handle or too many open files are errors of the system."""
 
+_LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin"))
+
 Entry = os.DirEntry[str]
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems leave in every folder."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
 
 
 def entries_of(folder: Path) -> Iterator[Entry]:
@@ -29,7 +35,7 @@ def entries_of(folder: Path) -> Iterator[Entry]:
                 if not is_ignored(entry.name):
                     yield entry
     except OSError as error:
-        raise InputError(f"{printable(folder)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(folder, error) from error
 
 
 def is_folder(path: Path) -> bool:
@@ -45,7 +51,7 @@ def is_folder(path: Path) -> bool:
     except OSError as error:
         if os.path.islink(path):
             return False  # a link to itself leads nowhere, like one to nothing
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+        raise unreadable(path, error) from error
 
 
 def read_file(location: str) -> bytes:
@@ -79,6 +85,11 @@ def refuse_gone(folder: Path) -> None:
         reason = f"{printable(folder)} is empty now"
     except InputError as error:
         reason = str(error).rstrip(".")
-    raise InputError(
+    raise data_gone(reason)
+
+
+def data_gone(reason: str) -> InputError:
+    """The error for data of which nothing can be read any more."""
+    return InputError(
         f"The data are gone: {reason}. Restore them and repeat the command; finished work is kept."
     )

@@ -9,9 +9,9 @@ from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
 from .generated_marker import Content, common_marker
-from .items import IdPool, Items, read_item_file
+from .items import Items, read_item_file
 from .labels import read_labels
-from .layout_rules import PART_OF_IMAGENET_C, condition_folders, duplicate
+from .layout_rules import PART_OF_IMAGENET_C, LayoutRules, condition_folders, duplicate
 from .listing import entries_of, is_folder
 from .tar import TarSource
 
@@ -96,29 +96,22 @@ def open_source(
     """
     if not data:
         raise InputError("No data are given. Give folders or tar files that hold the images.")
-    if labels is not None and (not layout.listed or any(c.values for c in conditions)):
+    is_clean = not any(condition.values for condition in conditions)
+    if labels is not None and not (layout.listed and is_clean):
         raise InputError(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
             f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
-    known, pool = None if labels is None else read_labels(labels), IdPool()
+    rules = LayoutRules(layout, None if labels is None else read_labels(labels))
     parts: list[Part] = []
     for path in data:
         folder, before = is_folder(path), len(parts)
-        if folder and not any(condition.values for condition in conditions):
+        if folder and is_clean:
             _refuse_corrupted(path)
-        if folder and _holds_more_than_tars(path, conditions, layout):
-            parts.append(FolderSource(path, conditions, pool, known, layout))
+        if folder and (not is_clean or _holds_more_than_tars(path, layout)):
+            parts.append(FolderSource(path, conditions, rules))
         parts += [
-            TarSource(
-                tar,
-                conditions,
-                progress=progress,
-                pool=pool,
-                labels=known,
-                layout=layout,
-                damaged_ok=damaged_ok,
-            )
+            TarSource(tar, conditions, progress=progress, rules=rules, damaged_ok=damaged_ok)
             for tar in (_tars_in(path) if folder else [path])
         ]
         if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
@@ -145,12 +138,8 @@ def _tars_in(folder: Path) -> Iterator[Path]:
     return (folder / name for name in names if name.lower().endswith(TAR))
 
 
-def _holds_more_than_tars(
-    folder: Path, conditions: Sequence[Condition], layout: DatasetLayout
-) -> bool:
-    """Whether conditions are looked for in the folder itself, as well as in its tars."""
-    if any(condition.values for condition in conditions) or not any(_tars_in(folder)):
-        return True
-    return any(
-        entry.name in layout.folders() or layout.is_item(entry.name) for entry in entries_of(folder)
-    )
+def _holds_more_than_tars(folder: Path, layout: DatasetLayout) -> bool:
+    """Whether clean items are looked for in the folder itself, as well as in its tars."""
+    names = [entry.name for entry in entries_of(folder)]
+    has_items = any(name in layout.folders() or layout.is_item(name) for name in names)
+    return has_items or not any(_tars_in(folder))

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
-from ...errors import InputError, UnreadError, printable, reason_of
+from ...errors import InputError, UnreadError, printable, reason_of, unreadable
+from .listing import data_gone
 
 BLOCK_BYTES = 512
 HEADER_BYTES = 4096
@@ -38,15 +39,7 @@ _COMPRESSED = {
 }
 """The first bytes of compressed files, and the command that unpacks each."""
 
-_DAMAGED = (
-    tarfile.TarError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    MemoryError,
-    IndexError,
-    KeyError,
-)
+_DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, RecursionError, MemoryError)
 """Errors that ``tarfile`` raises at damaged headers, beyond those that it documents."""
 
 
@@ -90,8 +83,7 @@ class OpenTar:
                 offset, size = offset + len(part), size - len(part)
         except OSError as error:
             if error.errno == errno.EIO and self._is_readable_elsewhere(offset):
-                reason = f"{printable(self.path)} cannot be read: {reason_of(error)}."
-                raise UnreadError(reason) from error
+                raise UnreadError(str(unreadable(self.path, error))) from error
             raise self._gone(error) from error
         return b"".join(parts)
 
@@ -124,10 +116,7 @@ class OpenTar:
             return False
 
     def _gone(self, error: OSError) -> InputError:
-        return InputError(
-            f"The data are gone: {printable(self.path)} cannot be read: {reason_of(error)}. "
-            "Restore them and repeat the command; finished work is kept."
-        )
+        return data_gone(f"{printable(self.path)} cannot be read: {reason_of(error)}")
 
     def _read_once(self, offset: int, size: int) -> bytes:
         if hasattr(os, "pread"):

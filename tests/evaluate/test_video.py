@@ -360,7 +360,7 @@ REFUSED: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "a large one": (lambda: video(np.zeros((1, 2048, 2048, 3), np.uint8)), "is 2048x2048"),
     "10 bits": (lambda: video(moving_photo(0, 3), pix_fmt="yuv420p10le"), "10 bits a channel"),
     "a quarter turn": (turned, "rotation of -90 degrees"),
-    "interlaced": (lambda: interlaced("libx264"), "is interlaced, which the benchmark's videos"),
+    "interlaced": (lambda: interlaced("libx264"), "is interlaced, unlike the benchmark's videos"),
     "interlaced, MPEG-4": (lambda: interlaced("mpeg4"), "is interlaced"),
     "colours unknown": (lambda: video(moving_photo(0), colorspace="ycgco"), "cannot be decoded"),
     "half of it": (lambda: data_of("4:2:0")[: len(data_of("4:2:0")) // 2], "is incomplete"),

@@ -204,7 +204,7 @@ def test_a_bad_list_is_named_with_the_line(tmp_path: Path, text: str, message: s
     labels = tmp_path / "list.txt"
     labels.write_text(text)
     if not message:
-        assert len(read_labels(labels).by_number) == 50_000
+        assert len(read_labels(labels).by_name) == 50_000
         return
     with pytest.raises(InputError, match=message):
         read_labels(labels)

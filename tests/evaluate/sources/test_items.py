@@ -6,7 +6,7 @@ from evaluator.contracts import Condition, NullProgress
 from evaluator.errors import ImageError, InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS, IMAGENET_C
 from evaluator.evaluate.sources.folder import FolderSource
-from evaluator.evaluate.sources.items import Files, IdPool, Items, select_items, shared_items
+from evaluator.evaluate.sources.items import Items, Place, select_items, shared_items
 from evaluator.workflow.runs.selection import Values, select
 
 TENCH, DALMATIAN = "n01440764", "n02110341"  # classes 0, 251
@@ -18,7 +18,7 @@ def cell(corruption: str, severity: int) -> Condition:
 
 
 def items() -> Items:
-    return Items(IDS, Files(Path("/tree")))
+    return Items(IDS, Place("/tree/"))
 
 
 def tree_of(root: Path, **conditions: str) -> FolderSource:
@@ -63,11 +63,11 @@ def test_a_limit_selects_the_same_items_as_from_a_list(limit: int | None) -> Non
     assert list(items().at(chosen)[1:]) == select_items(list(items()), limit)[1:]
 
 
-def test_equal_ids_are_kept_once() -> None:
-    pool = IdPool()
-    first, other = pool.shared(list(IDS)), pool.shared(list(IDS[1:]))
-    assert pool.shared([str(id) for id in IDS]) is first
-    assert pool.shared(IDS[1:]) is other
+def test_equal_ids_are_kept_once(tmp_path: Path) -> None:
+    source = tree_of(tmp_path, fog_1="ab", fog_2="ab", fog_3="b")
+    first, second, other = (source.items(cell("fog", severity)).ids for severity in (1, 2, 3))
+    assert second is first
+    assert other == first[1:]
 
 
 def test_conditions_of_a_tree_share_their_ids(tmp_path: Path) -> None:
