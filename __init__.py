@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .evaluate.generate.corruptions import corrupt_photos as corrupt_photos
+    from .evaluate.generate.perturbations import perturb_photos as perturb_photos
+    from .evaluate.generate.photos import sample_photos as sample_photos
     from .workflow.attack.transfer.attack import attack_transfer as attack_transfer
     from .workflow.attack.whitebox import attack_whitebox as attack_whitebox
     from .workflow.bench.bench import bench as bench
-    from .workflow.data import corrupt_photos as corrupt_photos
-    from .workflow.data import perturb_photos as perturb_photos
-    from .workflow.data import sample_photos as sample_photos
     from .workflow.maximize.maximize import maximize as maximize
     from .workflow.models.compile import compile_model as compile_model
     from .workflow.models.export import export_model as export_model
@@ -36,13 +36,13 @@ _MODULES = {
     "check_parity": ".workflow.models.parity",
     "compare": ".workflow.report.compare",
     "compile_model": ".workflow.models.compile",
-    "corrupt_photos": ".workflow.data",
+    "corrupt_photos": ".evaluate.generate.corruptions",
     "export_model": ".workflow.models.export",
     "list_models": ".workflow.models.listing",
     "maximize": ".workflow.maximize.maximize",
-    "perturb_photos": ".workflow.data",
+    "perturb_photos": ".evaluate.generate.perturbations",
     "report": ".workflow.report.report",
-    "sample_photos": ".workflow.data",
+    "sample_photos": ".evaluate.generate.photos",
     "score": ".workflow.score",
 }
 

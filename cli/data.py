@@ -55,7 +55,7 @@ class GenerationOptions:
 @app.command(cls=Command, epilog="evaluator data sample photos")
 def sample(folder: Target) -> None:
     """Write twenty labelled photos into class folders."""
-    from ..workflow.data import sample_photos
+    from ..evaluate.generate.photos import sample_photos
 
     _print_made(sample_photos(folder), "photos", folder, "imagenet")
 
@@ -64,7 +64,7 @@ def sample(folder: Target) -> None:
 @takes_options(CorruptionOptions, GenerationOptions)
 def corrupt(source: Source, folder: Target, **options: Any) -> None:
     """Make corrupted photos as in ImageNet-C, marked as generated."""
-    from ..workflow.data import corrupt_photos
+    from ..evaluate.generate.corruptions import corrupt_photos
 
     count = _generate(corrupt_photos, source, folder, options)
     _print_made(count, "corrupted photos", folder, "imagenet-c")
@@ -74,7 +74,7 @@ def corrupt(source: Source, folder: Target, **options: Any) -> None:
 @takes_options(PerturbationOptions, GenerationOptions)
 def perturb(source: Source, folder: Target, **options: Any) -> None:
     """Make perturbed videos as in ImageNet-P, marked as generated."""
-    from ..workflow.data import perturb_photos
+    from ..evaluate.generate.perturbations import perturb_photos
 
     count = _generate(perturb_photos, source, folder, options)
     _print_made(count, "perturbed sequences", folder, "imagenet-p")

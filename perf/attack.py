@@ -26,7 +26,7 @@ from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
 from evaluator.contracts import AttackSettings, Item, LoadedNetwork
 from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
 from evaluator.system.batch_limit import BatchLimit
@@ -43,7 +43,7 @@ AT_LEAST = {"curve": 4.0, "steps": 0.95}
 def photos(loaded: LoadedNetwork, count: int = IMAGES) -> list[CleanImage]:
     """Some of the sample photos, decoded."""
     found = []
-    for photo in sample_photos()[:count]:
+    for photo in shipped_photos()[:count]:
         pixels = photo_pixels(photo.path.read_bytes(), photo.id, loaded.spec.preprocessing)
         image = pixels.transpose(2, 0, 1).astype(np.float32) / 255
         found.append(CleanImage(Item(photo.id, photo.label, photo.id), image))

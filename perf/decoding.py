@@ -30,7 +30,7 @@ from evaluator.engine.devices import cpu
 from evaluator.engine.engine_io import buffer
 from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.classes import wnids
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.evaluate.scoring import ScoringJob, score_shard
 from evaluator.evaluate.sources.folder import FolderSource
 from evaluator.system.malloc import keep_freed_memory
@@ -101,7 +101,7 @@ def write(
     folder: Path, made: Callable[[Image.Image, np.random.Generator], Image.Image], **options: Any
 ) -> None:
     rng = np.random.default_rng(0)
-    photos = [(p, Image.open(p.path).convert("RGB")) for p in sample_photos()]
+    photos = [(p, Image.open(p.path).convert("RGB")) for p in shipped_photos()]
     for number in range(IMAGES):
         photo, image = photos[number % len(photos)]
         place = folder / wnids()[photo.label]

@@ -23,7 +23,7 @@ from PIL import Image
 from evaluator.contracts import Item, Preprocessing
 from evaluator.evaluate.decode import Pixels
 from evaluator.evaluate.generate.encoding import GRAIN, PLAIN, mp4_from_frames
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.evaluate.generate.sequences import PERTURBATIONS
 from evaluator.evaluate.video import decode_video
 
@@ -32,7 +32,7 @@ HOW = Preprocessing(256, 224, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def frames_of(name: str, photo: int = 0) -> list[Pixels]:
-    whole = Image.open(sample_photos()[photo].path).convert("RGB").resize((256, 256))
+    whole = Image.open(shipped_photos()[photo].path).convert("RGB").resize((256, 256))
     return list(PERTURBATIONS[name].sequence(whole, np.random.default_rng(0)))
 
 

@@ -132,7 +132,7 @@ def perturbed(two_photos: Path) -> Path:
 
 def _generated(name: str, make: Callable[[Path], None], folder: Path) -> Path:
     """A copy of generated data, whose original is in the cache that all tests share."""
-    sources = source_digest("evaluate", "storage", "contracts", "errors.py", "workflow/data.py")
+    sources = source_digest("evaluate", "storage", "contracts", "errors.py")
     product = shared(name, digest(sources, versions(*GENERATORS)), make)
     shutil.copytree(product / "tree", folder, copy_function=shutil.copyfile)
     return folder

@@ -9,7 +9,7 @@ import torch
 from evaluator.contracts import Preprocessing
 from evaluator.evaluate.classes import wnids
 from evaluator.evaluate.decode import photo_pixels
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 
 
 def images_of_photos(
@@ -17,7 +17,7 @@ def images_of_photos(
 ) -> dict[str, torch.Tensor]:
     """Each of so many photos (1, 3, S, S), by the name of its file."""
     found = {}
-    for photo in sample_photos()[:count]:
+    for photo in shipped_photos()[:count]:
         pixels = photo_pixels(photo.path.read_bytes(), str(photo.path), preprocessing)
         found[photo.path.name] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None] / 255
     return found
@@ -25,7 +25,7 @@ def images_of_photos(
 
 def tree_of(labels: Mapping[str, int], folder: Path) -> Path:
     """The photos of these names, each under its class."""
-    for photo in sample_photos():
+    for photo in shipped_photos():
         if photo.path.name in labels:
             place = folder / wnids()[labels[photo.path.name]] / photo.path.name
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -38,9 +38,9 @@ _OWN_SEED = frozenset(("impulse_noise", "glass_blur"))
 """Corruptions that take their seed as an argument; others draw from numpy's global state."""
 
 
-def write_corrupted(
-    source: Path,
-    folder: Path,
+def corrupt_photos(
+    source: str | Path,
+    folder: str | Path,
     *,
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,

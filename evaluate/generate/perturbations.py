@@ -26,9 +26,9 @@ from .trees import PHOTO, TreeOptions, check_known, seed_of, write_variants
 from .workers import Photo, Recipe
 
 
-def write_perturbed(
-    source: Path,
-    folder: Path,
+def perturb_photos(
+    source: str | Path,
+    folder: str | Path,
     *,
     perturbations: Sequence[str] = tuple(PERTURBATIONS),
     **options: Unpack[TreeOptions],

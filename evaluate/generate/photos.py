@@ -28,7 +28,7 @@ class SamplePhoto:
     path: Path
 
 
-def sample_photos() -> tuple[SamplePhoto, ...]:
+def shipped_photos() -> tuple[SamplePhoto, ...]:
     """The twenty photos, in order of their ids.
 
     Raises:
@@ -49,13 +49,13 @@ def sample_photos() -> tuple[SamplePhoto, ...]:
     return tuple(sorted(photos, key=lambda photo: photo.id))
 
 
-def write_sample(folder: Path) -> int:
-    """Write the photos, unchanged, into class folders; returns how many.
+def sample_photos(folder: str | Path) -> int:
+    """Write the twenty photos, unchanged, into class folders; returns how many.
 
     Raises:
         OutputError: If the folder cannot be written, or holds something else.
     """
-    photos = sample_photos()
+    folder, photos = Path(folder), shipped_photos()
     paths = {folder / photo.id for photo in photos}
     others = (path for path in folder.rglob("*") if not path.is_dir() and path not in paths)
     # A call that was killed at once may have left a photo under its temporary name.

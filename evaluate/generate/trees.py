@@ -13,9 +13,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from ...contracts import Condition, Item, Preprocessing, Progress
+from ...contracts import Condition, Item, NullProgress, Preprocessing, Progress
 from ...errors import InputError, printable
 from ...storage.atomic import make_folder
 from ...storage.digest import file_sha256
@@ -44,13 +44,13 @@ class TreeOptions(TypedDict, total=False):
     seed: int
     limit: int | None
     workers: int | None
-    progress: Required[Progress]
+    progress: Progress | None
 
 
 def write_variants(
     recipe: Recipe,
-    source: Path,
-    folder: Path,
+    source: str | Path,
+    folder: str | Path,
     variants: Sequence[str],
     **options: Unpack[TreeOptions],
 ) -> int:
@@ -69,7 +69,9 @@ def write_variants(
         UnavailableError: If a package that the recipe needs is not installed.
         OutputError: If ``folder`` cannot be written, or a worker process dies.
     """
-    seed, workers, progress = options.get("seed", 0), options.get("workers"), options["progress"]
+    source, folder = Path(source), Path(folder)
+    seed, workers = options.get("seed", 0), options.get("workers")
+    progress = options.get("progress") or NullProgress()
     facts = {
         "by": f"evaluator data {recipe.verb}",
         "seed": seed,

@@ -19,7 +19,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from evaluator.contracts import Interpolation, Item, Preprocessing
 from evaluator.errors import InputError
 from evaluator.evaluate.decode import decode_photo, photo_pixels, stimulus_pixels
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.tests.evaluate.jpegs import encoded, pillow_pixels, scene, with_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -150,7 +150,7 @@ def test_an_odd_margin_is_cut_as_by_torchvision(crop_px: int, extra: int, width:
 
 @pytest.mark.parametrize("interpolation", FILTERS)
 def test_the_sample_photos_are_as_torchvision_has_them(interpolation: Interpolation) -> None:
-    for photo in sample_photos():
+    for photo in shipped_photos():
         data = photo.path.read_bytes()
         how = preprocessing(256, 224, interpolation)
         pixels = photo_pixels(data, LOCATION, how)

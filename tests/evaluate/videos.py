@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -23,7 +23,7 @@ SIDE = 224
 @cache
 def moving_photo(number: int = 0, count: int = 31, side: int = SIDE) -> Pixels:
     """A photo that moves by a pixel a frame: (F, S, S, 3)."""
-    image = np.asarray(Image.open(sample_photos()[number].path).convert("RGB").resize((320, 320)))
+    image = np.asarray(Image.open(shipped_photos()[number].path).convert("RGB").resize((320, 320)))
     return np.stack([image[40 : 40 + side, i : i + side] for i in range(count)])
 
 

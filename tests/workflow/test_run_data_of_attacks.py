@@ -11,7 +11,7 @@ import evaluator
 from evaluator.contracts import NullProgress, Run
 from evaluator.errors import InputError, RunMismatchError
 from evaluator.evaluate.benchmarks.imagenet import IMAGENET
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.records.fingerprints import fingerprint_path
 from evaluator.records.run import open_run
 from evaluator.tests.labelled_photos import tree_of
@@ -41,7 +41,7 @@ def turned(tree: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    labels = {photo.path.name: number for number, photo in enumerate(sample_photos()[:3])}
+    labels = {photo.path.name: number for number, photo in enumerate(shipped_photos()[:3])}
     return tree_of(labels, tmp_path / "photos")
 
 

@@ -19,7 +19,7 @@ from ...engine.throughput import Bottleneck, Latency, Rate, bottleneck, latency_
 from ...errors import InputError
 from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.decode import photo_pixels
-from ...evaluate.generate.photos import sample_photos, write_sample
+from ...evaluate.generate.photos import sample_photos, shipped_photos
 from ...evaluate.scoring import ScoringJob, decoder_pool
 from ...evaluate.sources.items import ItemSource, select_items
 from ...evaluate.sources.open_source import open_source
@@ -268,10 +268,10 @@ def _write_sample(folder: Path, benchmark: Benchmark, model: ModelSpec) -> None:
             f"{benchmark.tree.example}, and there are no samples of them. Give some with --data."
         )
     if benchmark.stimuli_px is None:
-        write_sample(folder)
+        sample_photos(folder)
         return
     class_folder = folder.joinpath(*(str(value) for _, value in benchmark.conditions[0].values))
-    for photo in sample_photos():
+    for photo in shipped_photos():
         pixels = photo_pixels(photo.path.read_bytes(), photo.id, model.preprocessing)
         target = class_folder / photo.id
         target.parent.mkdir(parents=True, exist_ok=True)

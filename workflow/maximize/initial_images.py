@@ -13,7 +13,7 @@ from ...contracts import Item, Preprocessing, Progress, images_from_pixels
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.decode import photo_pixels
-from ...evaluate.generate.photos import sample_photos
+from ...evaluate.generate.photos import shipped_photos
 from ...evaluate.sources.folder import photos_in
 from ...evaluate.sources.items import read_item_file
 from ...evaluate.sources.labels import is_numbered, labels_beside
@@ -79,7 +79,7 @@ def read_starts(
         pairs = [*photos_read, _start(NOISE, preprocessing)]
     else:
         # The starts of the paper: the first two photos of the sorted class folders, and noise.
-        names = photos or [*(photo.path for photo in sample_photos()[:PHOTOS]), NOISE]
+        names = photos or [*(photo.path for photo in shipped_photos()[:PHOTOS]), NOISE]
         pairs = [_start(str(name), preprocessing) for name in names]
     starts, images = zip(*pairs, strict=True)
     for number, start in enumerate(starts):

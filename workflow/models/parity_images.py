@@ -10,7 +10,7 @@ from ...contracts import Item, ModelSpec, Preprocessing
 from ...engine.parity import ParityImages
 from ...errors import printable
 from ...evaluate.decode import Pixels, photo_pixels
-from ...evaluate.generate.photos import sample_photos
+from ...evaluate.generate.photos import shipped_photos
 from ...evaluate.generate.simple import SIMPLE_CORRUPTIONS
 from ...evaluate.sources.folder import photos_in
 from ...evaluate.sources.items import select_items
@@ -62,7 +62,7 @@ def clean_photos(
         InputError: If a photo cannot be read or decoded.
     """
     if items is None:
-        items = [Item(photo.id, photo.label, str(photo.path)) for photo in sample_photos()]
+        items = [Item(photo.id, photo.label, str(photo.path)) for photo in shipped_photos()]
     return [
         (item, photo_pixels(read_file(item.location), printable(item.location), preprocessing))
         for item in items

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from evaluator.contracts import NullProgress
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 
 
 class Told(NullProgress):
@@ -27,7 +27,7 @@ class Impatient(NullProgress):
 
 def photos_in(folder: Path, count: int) -> Path:
     """The first clean photos, in class folders."""
-    for photo in sample_photos()[:count]:
+    for photo in shipped_photos()[:count]:
         (folder / photo.id).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(photo.path, folder / photo.id)
     return folder

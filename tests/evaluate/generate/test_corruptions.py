@@ -20,8 +20,8 @@ from evaluator.contracts import ALEXNET_ERROR, Condition, NullProgress
 from evaluator.errors import ImageError, InputError, OutputError, UnavailableError
 from evaluator.evaluate.benchmarks import imagenet_c
 from evaluator.evaluate.generate.corruptions import (
+    corrupt_photos,
     corrupted_pixels,
-    write_corrupted,
 )
 from evaluator.evaluate.generate.trees import seed_of
 from evaluator.evaluate.layouts import CORRUPTIONS, SEVERITIES
@@ -225,7 +225,7 @@ def test_one_worker_and_a_subset_make_the_same_bytes_as_two_and_the_whole(
     left_out: tuple[str, ...], source: Path, tree: Path, tmp_path: Path
 ) -> None:
     names = [name for name in CORRUPTIONS[::-1] if name not in left_out]
-    written = write_corrupted(
+    written = corrupt_photos(
         source, tmp_path, corruptions=names, severities=(3,), workers=1, progress=NullProgress()
     )
     assert written == 3 * len(names)
@@ -286,7 +286,7 @@ def test_a_second_call_makes_only_what_is_missing(source: Path, tree: Path, copy
     stray.write_bytes(b"half a file")
     times = {path: (copy / path).stat().st_mtime_ns for path in files(copy)}
     told = Told()
-    assert write_corrupted(source, copy, progress=told) == 3 * 75
+    assert corrupt_photos(source, copy, progress=told) == 3 * 75
     assert files(copy) == files(tree)
     assert {path: (copy / path).stat().st_mtime_ns for path in times} == times
     corrupted = [note for note in told.notes if note.startswith("corrupt")]
@@ -297,7 +297,7 @@ def test_a_second_call_makes_only_what_is_missing(source: Path, tree: Path, copy
 def test_a_finished_tree_is_left_as_it_is(source: Path, copy: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
     told = Told()
-    assert write_corrupted(source, copy, progress=told) == 3 * 75
+    assert corrupt_photos(source, copy, progress=told) == 3 * 75
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == times
     assert told.notes == ["read 0/3 photos", "read 3/3 photos", "corrupt 225/225 images"]
 
@@ -307,7 +307,7 @@ def test_an_interrupt_ends_the_call_and_what_was_made_is_whole(
 ) -> None:
     names = ("gaussian_noise", "zoom_blur", "brightness", "elastic_transform")
     with pytest.raises(KeyboardInterrupt):
-        write_corrupted(source, tmp_path, corruptions=names, workers=1, progress=Impatient())
+        corrupt_photos(source, tmp_path, corruptions=names, workers=1, progress=Impatient())
     made = files(tmp_path)
     assert 20 <= len(made) < 60
     assert made.items() <= files(tree).items()
@@ -322,7 +322,7 @@ def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     kill_midway(made, *command, "--workers", "2")
     assert (made / "generated.json").is_file()
     assert files(made).items() < files(tree, *names).items()
-    write_corrupted(source, made, corruptions=names, workers=1, progress=NullProgress())
+    corrupt_photos(source, made, corruptions=names, workers=1, progress=NullProgress())
     assert files(made) == files(tree, *names)
     assert not leftovers(made)
 
@@ -335,7 +335,7 @@ def test_photos_that_are_no_jpeg_become_one_and_keep_their_stem(tmp_path: Path) 
     (path,) = source.glob("*/*")
     Image.open(path).save(path.with_name("drawn.png"))
     path.rename(path.with_name("taken.JpG"))
-    write_corrupted(
+    corrupt_photos(
         source,
         tmp_path / "tree",
         corruptions=["contrast"],
@@ -355,7 +355,7 @@ def test_two_photos_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
     (path,) = source.glob("*/*")
     Image.open(path).save(path.with_suffix(".png"))
     with pytest.raises(InputError, match=r"\.JPEG and .*\.png would both become n\d+/.*\.JPEG"):
-        write_corrupted(source, tmp_path / "tree", progress=NullProgress())
+        corrupt_photos(source, tmp_path / "tree", progress=NullProgress())
     assert not (tmp_path / "tree").exists()
 
 
@@ -378,7 +378,7 @@ def test_arguments_are_refused_before_anything_is_written(
     arguments: dict[str, object], message: str, source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        write_corrupted(source, tmp_path / "tree", progress=NullProgress(), **arguments)  # type: ignore[arg-type]
+        corrupt_photos(source, tmp_path / "tree", progress=NullProgress(), **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "tree").exists()
 
 
@@ -391,7 +391,7 @@ def test_source_and_tree_that_lie_in_each_other_are_refused(
 ) -> None:
     source = photos_in(tmp_path / "clean", 1)
     with pytest.raises(InputError, match=message):
-        write_corrupted(source, source / relative, progress=NullProgress())
+        corrupt_photos(source, source / relative, progress=NullProgress())
     assert len(list(tmp_path.rglob("*.JPEG"))) == 1
     assert not list(tmp_path.rglob("generated.json"))
 
@@ -399,61 +399,61 @@ def test_source_and_tree_that_lie_in_each_other_are_refused(
 @pytest.mark.parametrize("part", ["", "fog/3"])
 def test_a_source_that_was_generated_is_refused(part: str, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"was itself generated, according to .*generated\.json"):
-        write_corrupted(tree / part, tmp_path / "other", progress=NullProgress())
+        corrupt_photos(tree / part, tmp_path / "other", progress=NullProgress())
 
 
 def test_a_generated_source_that_has_lost_its_mark_is_refused(copy: Path, tmp_path: Path) -> None:
     (copy / "generated.json").unlink()
     with pytest.raises(InputError, match=r"was itself generated, according to .*snow/1/n\d+/"):
-        write_corrupted(copy / "snow" / "1", tmp_path / "out", progress=NullProgress())
+        corrupt_photos(copy / "snow" / "1", tmp_path / "out", progress=NullProgress())
     assert not (tmp_path / "out").exists()
 
 
 def test_a_source_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"SOURCE .*nowhere is not a folder"):
-        write_corrupted(tmp_path / "nowhere", tmp_path / "tree", progress=NullProgress())
+        corrupt_photos(tmp_path / "nowhere", tmp_path / "tree", progress=NullProgress())
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
-        write_corrupted(tmp_path / "empty", tmp_path / "tree", progress=NullProgress())
+        corrupt_photos(tmp_path / "empty", tmp_path / "tree", progress=NullProgress())
 
 
 def test_nothing_is_written_into_data_of_others(source: Path, tmp_path: Path) -> None:
     theirs = photos_in(tmp_path / "theirs", 1)
     with pytest.raises(InputError, match=r"holds n\d+ and no generated.json"):
-        write_corrupted(source, theirs, progress=NullProgress())
+        corrupt_photos(source, theirs, progress=NullProgress())
     assert len(list(theirs.rglob("*"))) == 2
 
 
 def test_a_file_in_the_place_of_the_tree_is_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "tree").write_bytes(b"a letter")
     with pytest.raises(OutputError, match="cannot be written"):
-        write_corrupted(source, tmp_path / "tree", progress=NullProgress())
+        corrupt_photos(source, tmp_path / "tree", progress=NullProgress())
 
 
 def test_a_mark_that_was_half_written_is_no_data_of_others(source: Path, tmp_path: Path) -> None:
     (tmp_path / ".generated.json.0123abcd.tmp").write_bytes(b"{")
     variant = {"corruptions": ["contrast"], "severities": [1], "workers": 1}
-    assert write_corrupted(source, tmp_path, progress=NullProgress(), **variant) == 3  # type: ignore[arg-type]
+    assert corrupt_photos(source, tmp_path, progress=NullProgress(), **variant) == 3  # type: ignore[arg-type]
 
 
 def test_a_tree_of_another_seed_is_refused_by_name(source: Path, tree: Path) -> None:
     with pytest.raises(InputError, match="differently: seed is 0 there, 1 here"):
-        write_corrupted(source, tree, seed=1, progress=NullProgress())
+        corrupt_photos(source, tree, seed=1, progress=NullProgress())
 
 
 def test_a_tree_of_other_photos_is_refused_by_name(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="differently: source_sha256 is"):
-        write_corrupted(photos_in(tmp_path, 1), tree, progress=NullProgress())
+        corrupt_photos(photos_in(tmp_path, 1), tree, progress=NullProgress())
 
 
 def test_a_limit_takes_evenly_spaced_photos_and_makes_another_tree(tmp_path: Path) -> None:
     source, tree = photos_in(tmp_path / "clean", 6), tmp_path / "tree"
     variant: dict[str, Any] = {"corruptions": ["contrast"], "severities": [1], "workers": 1}
-    assert write_corrupted(source, tree, limit=2, progress=NullProgress(), **variant) == 2
+    assert corrupt_photos(source, tree, limit=2, progress=NullProgress(), **variant) == 2
     ids = sorted(photo.relative_to(source).as_posix() for photo in source.rglob("*.JPEG"))
     assert sorted(files(tree)) == [f"contrast/1/{ids[0]}", f"contrast/1/{ids[3]}"]
     with pytest.raises(InputError, match="differently: source_sha256 is"):
-        write_corrupted(source, tree, limit=3, progress=NullProgress(), **variant)
+        corrupt_photos(source, tree, limit=3, progress=NullProgress(), **variant)
 
 
 def test_a_tree_of_another_package_is_refused_by_name(source: Path, copy: Path) -> None:
@@ -462,13 +462,13 @@ def test_a_tree_of_another_package_is_refused_by_name(source: Path, copy: Path) 
     recipe["extra"] = True
     (copy / "generated.json").write_text(json.dumps(recipe))
     with pytest.raises(InputError, match=r"extra is True there.*packages\.numba is 0\.1 there"):
-        write_corrupted(source, copy, progress=NullProgress())
+        corrupt_photos(source, copy, progress=NullProgress())
 
 
 def test_a_mark_that_is_no_json_is_refused(source: Path, copy: Path) -> None:
     (copy / "generated.json").write_text("{")
     with pytest.raises(InputError, match=r"generated\.json cannot be read"):
-        write_corrupted(source, copy, progress=NullProgress())
+        corrupt_photos(source, copy, progress=NullProgress())
 
 
 def test_a_damaged_photo_is_named_and_pickled_as_it_is(tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_a_damaged_photo_is_named_and_pickled_as_it_is(tmp_path: Path) -> None:
     (path,) = source.glob("*/*")
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ImageError) as refused:
-        write_corrupted(source, tmp_path / "tree", corruptions=["fog"], progress=NullProgress())
+        corrupt_photos(source, tmp_path / "tree", corruptions=["fog"], progress=NullProgress())
     assert type(refused.value) is ImageError
     assert str(refused.value).startswith(f"{path} cannot be decoded: ")
     assert "\n" not in str(refused.value)
@@ -494,7 +494,7 @@ def test_a_photo_that_changes_meanwhile_is_named(tmp_path: Path) -> None:
     source = photos_in(tmp_path / "clean", 1)
     (path,) = source.glob("*/*")
     with pytest.raises(InputError, match=rf"{path.name} changed"):
-        write_corrupted(source, tmp_path / "tree", progress=Meddler([str(path)]))
+        corrupt_photos(source, tmp_path / "tree", progress=Meddler([str(path)]))
 
 
 @pytest.fixture
@@ -514,7 +514,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UnavailableError, match=r"pip install 'evaluator\[demo\]'"):
-        write_corrupted(source, tmp_path / "tree", progress=NullProgress())
+        corrupt_photos(source, tmp_path / "tree", progress=NullProgress())
     assert not (tmp_path / "tree").exists()
 
 

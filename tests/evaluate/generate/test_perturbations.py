@@ -17,7 +17,7 @@ from PIL import Image
 from evaluator.contracts import Item, NullProgress
 from evaluator.errors import ImageError, InputError, UnavailableError
 from evaluator.evaluate.generate.encoding import GRAIN, PLAIN, mp4_from_frames
-from evaluator.evaluate.generate.perturbations import write_perturbed
+from evaluator.evaluate.generate.perturbations import perturb_photos
 from evaluator.evaluate.generate.sequences import PERTURBATIONS
 from evaluator.evaluate.generate.trees import PHOTO, seed_of
 from evaluator.evaluate.sources.generated_marker import generator_command
@@ -194,7 +194,7 @@ def test_one_worker_and_a_subset_make_the_same_bytes_as_two_and_the_whole(
     source: Path, tree: Path, tmp_path: Path
 ) -> None:
     names = ("snow", "translate")  # the first is random
-    written = write_perturbed(
+    written = perturb_photos(
         source, tmp_path, perturbations=names[::-1], workers=1, progress=NullProgress()
     )
     assert written == 4
@@ -219,7 +219,7 @@ def test_a_second_call_makes_only_what_is_missing(source: Path, tree: Path, copy
     (copy / lost[0]).with_name(".a.mp4.0123abcd.tmp").write_bytes(b"half a file")
     times = {path: (copy / path).stat().st_mtime_ns for path in files(copy)}
     told = Told()
-    assert write_perturbed(source, copy, progress=told) == 20
+    assert perturb_photos(source, copy, progress=told) == 20
     assert files(copy) == files(tree)
     assert {path: (copy / path).stat().st_mtime_ns for path in times} == times
     perturbed = [note for note in told.notes if note.startswith("perturb")]
@@ -231,7 +231,7 @@ def test_an_interrupt_ends_the_call_and_what_was_made_is_whole(
     source: Path, tree: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        write_perturbed(source, tmp_path, perturbations=QUICK, workers=1, progress=Impatient())
+        perturb_photos(source, tmp_path, perturbations=QUICK, workers=1, progress=Impatient())
     made = files(tmp_path)
     assert 2 <= len(made) < 4
     assert made.items() <= files(tree).items()
@@ -247,7 +247,7 @@ def test_a_killed_command_leaves_a_marked_tree_and_is_continued(
     kill_midway(made, *command, "--workers", "2")
     assert (made / "generated.json").is_file()
     assert files(made).items() < files(tree, *QUICK).items()
-    write_perturbed(source, made, perturbations=QUICK, progress=NullProgress())
+    perturb_photos(source, made, perturbations=QUICK, progress=NullProgress())
     assert files(made) == files(tree, *QUICK)
     assert (made / "generated.json").read_bytes() == (tree / "generated.json").read_bytes()
     assert not leftovers(made)
@@ -270,13 +270,13 @@ def test_arguments_are_refused_before_anything_is_written(
     arguments: dict[str, object], message: str, source: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        write_perturbed(source, tmp_path / "tree", progress=NullProgress(), **arguments)  # type: ignore[arg-type]
+        perturb_photos(source, tmp_path / "tree", progress=NullProgress(), **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "tree").exists()
 
 
 def test_source_and_tree_that_lie_in_each_other_are_refused(source: Path) -> None:
     with pytest.raises(InputError, match="so perturbed sequences would mix with clean photos"):
-        write_perturbed(source, source / "tree", progress=NullProgress())
+        perturb_photos(source, source / "tree", progress=NullProgress())
 
 
 def test_two_photos_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_two_photos_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
     (path,) = source.glob("*/*")
     Image.open(path).save(path.with_suffix(".png"))
     with pytest.raises(InputError, match=r"would both become n\d+/.*\.mp4"):
-        write_perturbed(source, tmp_path / "tree", progress=NullProgress())
+        perturb_photos(source, tmp_path / "tree", progress=NullProgress())
     assert not (tmp_path / "tree").exists()
 
 
@@ -296,17 +296,17 @@ def test_a_source_that_was_generated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"itself generated, according to .* gives no known perturbation"
     ):
-        write_perturbed(source, tmp_path / "tree", progress=NullProgress())
+        perturb_photos(source, tmp_path / "tree", progress=NullProgress())
 
 
 def test_a_tree_of_another_seed_or_encoder_is_refused_by_name(source: Path, copy: Path) -> None:
     with pytest.raises(InputError, match="differently: seed is 0 there, 1 here"):
-        write_perturbed(source, copy, seed=1, progress=NullProgress())
+        perturb_photos(source, copy, seed=1, progress=NullProgress())
     mark = json.loads((copy / "generated.json").read_bytes())
     mark["packages"]["av"] = "0.1"
     (copy / "generated.json").write_text(json.dumps(mark))
     with pytest.raises(InputError, match=r"packages\.av is 0\.1 there"):
-        write_perturbed(source, copy, progress=NullProgress())
+        perturb_photos(source, copy, progress=NullProgress())
 
 
 def test_a_damaged_photo_is_named(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_damaged_photo_is_named(tmp_path: Path) -> None:
     (path,) = source.glob("*/*")
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ImageError, match=r"cannot be decoded: ") as refused:
-        write_perturbed(source, tmp_path / "tree", perturbations=["tilt"], progress=NullProgress())
+        perturb_photos(source, tmp_path / "tree", perturbations=["tilt"], progress=NullProgress())
     assert str(refused.value).startswith(f"{path} ")
     assert not files(tmp_path / "tree")
 
@@ -324,7 +324,7 @@ def test_without_pyav_nothing_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UnavailableError, match=r"pip install 'evaluator\[video\]'"):
-        write_perturbed(source, tmp_path / "tree", progress=NullProgress())
+        perturb_photos(source, tmp_path / "tree", progress=NullProgress())
     assert not (tmp_path / "tree").exists()
 
 
@@ -333,5 +333,5 @@ def test_an_ffmpeg_without_x264_is_named(
 ) -> None:
     monkeypatch.setattr(av, "codecs_available", {"h264", "mpeg4"})
     with pytest.raises(UnavailableError, match="lacks the encoder libx264"):
-        write_perturbed(source, tmp_path / "tree", progress=NullProgress())
+        perturb_photos(source, tmp_path / "tree", progress=NullProgress())
     assert not (tmp_path / "tree").exists()

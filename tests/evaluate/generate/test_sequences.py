@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.evaluate.generate.sequences import PERTURBATIONS, motion_blurred, tilt_matrix
 from evaluator.tests.examples import examples
 
@@ -26,7 +26,7 @@ Images = npt.NDArray[np.float64]
 @cache
 def photo(width: int = 341, height: int = 256) -> Image.Image:
     """A real photo of another shape, as it is perturbed: whole."""
-    return Image.open(sample_photos()[3].path).convert("RGB").resize((width, height))
+    return Image.open(shipped_photos()[3].path).convert("RGB").resize((width, height))
 
 
 def sequence(name: str, image: Image.Image | None = None, seed: int = 0) -> Pixels:

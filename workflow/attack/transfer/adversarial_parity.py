@@ -10,7 +10,7 @@ from ....attacks.protocols import attack_settings
 from ....contracts import AttackSettings, ParityResult, TransferSource, images_from_pixels
 from ....engine.parity import ParityImages
 from ....errors import ParityError
-from ....evaluate.generate.photos import sample_photos
+from ....evaluate.generate.photos import shipped_photos
 from ....storage.documents import document_sha256
 from ...models.parity import measure_parity, stored_parity
 from ...models.parity_images import clean_photos
@@ -63,7 +63,7 @@ class AdversarialParity:
         epsilon = float(condition["epsilon"])
         digest = document_sha256([self.source, self._settings, epsilon])[:8]
         return (
-            f"{len(sample_photos())} sample photos clean, the same attacked on "
+            f"{len(shipped_photos())} sample photos clean, the same attacked on "
             f"{self.source.model} at epsilon {epsilon:.4g} ({digest})"
         )
 

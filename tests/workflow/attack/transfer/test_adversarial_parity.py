@@ -10,7 +10,7 @@ import pytest
 import evaluator
 from evaluator.contracts import NullProgress
 from evaluator.errors import ParityError
-from evaluator.evaluate.generate.photos import sample_photos
+from evaluator.evaluate.generate.photos import shipped_photos
 from evaluator.records.reading import read_run
 from evaluator.tests.small import one_line
 from evaluator.tests.transfers import EXPORTED, transfer
@@ -36,7 +36,7 @@ def test_parity_on_adversarial_images_is_measured_kept_and_recorded(
         assert made.parity is not None
         assert made.adversarial_parity is not None
         assert made.adversarial_parity.passed
-        assert made.adversarial_parity.n == 2 * len(sample_photos())
+        assert made.adversarial_parity.n == 2 * len(shipped_photos())
         assert made.adversarial_parity.candidate == run.key.engine
         assert made.adversarial_parity.images_sha256 != made.parity.images_sha256
     (ran,) = (t for t in evaluator.report(run.folder).tables() if t.title == "What ran")
