@@ -5,7 +5,9 @@ expected and what to do next. The command line prints that line and exits with `
 other exception is a bug of this package and keeps its traceback.
 """
 
+import difflib
 import os
+from collections.abc import Callable, Iterable
 
 
 class EvaluatorError(Exception):
@@ -78,6 +80,25 @@ def reason_of(error: BaseException) -> str:
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
     """The error for a file that the system cannot read."""
     return InputError(f"{printable(path)} cannot be read: {reason_of(error)}.")
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], otherwise: str, shown: Callable[[str], str] = str
+) -> str:
+    """The question whether a similar name was meant; ``otherwise`` if none is similar.
+
+    Args:
+        name: Name that the user gave.
+        known: Names that exist.
+        otherwise: Text if none of them is similar.
+        shown: How a known name is written in the question.
+
+    Example:
+        >>> did_you_mean("resnet5", ["resnet50", "alexnet"], "See the list.", "timm:{}".format)
+        'Did you mean timm:resnet50?'
+    """
+    similar = map(shown, difflib.get_close_matches(name, list(known)))
+    return f"Did you mean {text}?" if (text := " or ".join(similar)) else otherwise
 
 
 _NO_MEMORY = (

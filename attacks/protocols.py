@@ -9,7 +9,6 @@ Adversarial Robustness", arXiv 1902.06705; Croce & Hein, ICML 2020 (several star
 case of each image); Madry et al., ICLR 2018 (a step of 2.5 epsilon over the number of steps).
 """
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from ..contracts import PAPERS_STEP, SMALLEST_FLOAT32, AttackSettings
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 Value = TypeVar("Value")
 
@@ -71,9 +70,8 @@ def find_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    suggestions = difflib.get_close_matches(name, PROTOCOLS, n=1)
-    hint = f" Did you mean {suggestions[0]}?" if suggestions else ""
-    raise InputError(f"Unknown protocol {name!r}: expected {' or '.join(PROTOCOLS)}.{hint}")
+    text = f"Unknown protocol {name!r}: expected {' or '.join(PROTOCOLS)}."
+    raise InputError(f"{text} {did_you_mean(name, PROTOCOLS, '')}".rstrip())
 
 
 def attack_settings(protocol: str, **choices: Any) -> AttackSettings:

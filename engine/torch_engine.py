@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
 from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
+from ..system.exact_float32 import exact_float32
 from ..system.malloc import keep_freed_memory
 from .engine_io import LoadedEngine, Logits
 
@@ -81,24 +82,3 @@ def torch_spec(
 def torch_versions() -> dict[str, str]:
     """Version of PyTorch, by package."""
     return {"torch": importlib.metadata.version("torch")}
-
-
-class exact_float32:  # noqa: N801 - reads as a statement
-    """TF32 off inside the block: PyTorch's convolutions use it on NVIDIA GPUs by default."""
-
-    def __enter__(self) -> None:
-        import torch
-
-        self._before = (
-            torch.backends.cuda.matmul.allow_tf32,
-            torch.backends.cudnn.allow_tf32,
-        )
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        matmul, cudnn = self._before
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        torch.backends.cudnn.allow_tf32 = cudnn

@@ -17,7 +17,6 @@ mean = [0.485, 0.456, 0.406]      # in [0, 1] units; omitted if the graph normal
 std = [0.229, 0.224, 0.225]
 """
 
-import difflib
 import json
 import re
 import tomllib
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import Interpolation, Layout, OnnxInput, Preprocessing
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, did_you_mean, printable, reason_of
 
 CROP_PX = range(32, 1025)
 
@@ -131,12 +130,8 @@ def read_description(path: Path) -> Description:
 def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str) -> None:
     known = [field.name for field in fields(kind) if field.name != "path"]
     for key in content.keys() - set(known):
-        suggestions = difflib.get_close_matches(key, known, n=1)
-        hint = (
-            f"Did you mean {prefix}{suggestions[0]}?"
-            if suggestions
-            else f"Expected {', '.join(known)}."
-        )
+        expected = f"Expected {', '.join(known)}."
+        hint = did_you_mean(key, known, expected, (prefix + "{}").format)
         raise InputError(f"{printable(path)}: unknown key {printable(prefix + key)}. {hint}")
 
 

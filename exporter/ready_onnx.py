@@ -4,14 +4,13 @@ Of the network only the graph is known, so the user's description is compared wi
 wherever the graph has the same information.
 """
 
-import difflib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, did_you_mean, printable, reason_of
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
@@ -242,9 +241,10 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
             "Expected output = the name of the one with the logits"
         )
     if name not in outputs:
-        near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)
-        raise description.error(
-            f"the graph has no output {printable(name)!r}. Did you mean {printable(near[0])!r}?"
+        expected = f"Expected one of its outputs{_in_brackets(outputs)}."
+        hint = did_you_mean(name, outputs, expected, lambda output: repr(printable(output)))
+        raise InputError(
+            f"{printable(description.path)}: the graph has no output {printable(name)!r}. {hint}"
         )
     kind = outputs[name].type.tensor_type.elem_type
     if kind not in (TensorProto.FLOAT, TensorProto.UNDEFINED):

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...contracts import AttackLoss
 from ...errors import EngineError, EngineMemoryError, InputError, lacks_memory, reason_of
+from ...system.exact_float32 import exact_float32
 from .losses import losses_of
 
 
@@ -38,7 +39,7 @@ def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
         EngineMemoryError: If they do not fit into memory.
         InputError: If there is a single class.
     """
-    with _in_memory(images), _exact(), torch.no_grad():
+    with _in_memory(images), exact_float32(deterministic=True), torch.no_grad():
         return _logits(network, images)
 
 
@@ -58,7 +59,7 @@ def gradients_of(
         EngineError: If the network cannot be differentiated.
         InputError: If there is a single class.
     """
-    with _in_memory(images), _exact(), torch.enable_grad():
+    with _in_memory(images), exact_float32(deterministic=True), torch.enable_grad():
         leaf = images.detach().requires_grad_()
         logits = _logits(network, leaf)
         if not logits.requires_grad:
@@ -105,15 +106,3 @@ def _in_memory(images: torch.Tensor) -> Iterator[None]:
             f"PyTorch is out of memory on {images.device} with {len(images)} images per batch: "
             f"{reason_of(error)}."
         ) from error
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    saved = cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    cudnn.allow_tf32, matmul.allow_tf32 = False, False
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.deterministic, cudnn.benchmark = saved

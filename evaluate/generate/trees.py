@@ -8,7 +8,6 @@ other variants extends the same folder. A ``Recipe`` says what the variants are 
 are made: ``corruptions.py`` and ``perturbations.py`` each have one.
 """
 
-import difflib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from ...contracts import Condition, Item, NullProgress, Preprocessing, Progress
-from ...errors import InputError, printable
+from ...errors import InputError, did_you_mean, printable
 from ...storage.atomic import make_folder
 from ...storage.digest import file_sha256
 from ...storage.documents import document_differences, write_document
@@ -113,9 +112,7 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         InputError: If the name is unknown; the message suggests similar names, or lists all.
     """
     if name not in known:
-        suggestions = difflib.get_close_matches(name, known, n=3)
-        expected = f"Expected some of {' '.join(known)}."
-        hint = f"Did you mean {' or '.join(suggestions)}?" if suggestions else expected
+        hint = did_you_mean(name, known, f"Expected some of {' '.join(known)}.")
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 

@@ -4,10 +4,8 @@ Parameters and GMAC (10^9 multiply-accumulates of one forward pass at the crop) 
 PyTorch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
-import difflib
-
 from ...contracts import Preprocessing
-from ...errors import InputError
+from ...errors import InputError, did_you_mean
 from .architectures import efficientnet_lite, resnext101, torchvision_network
 from .rows import SEE_WEIGHTS_PAGE, Download, PackageFile, ZooModel
 from .timm_models import TIMM, timm_model
@@ -131,14 +129,9 @@ def find_model(name: str) -> ZooModel:
         return _torchvision_model(name.removeprefix(TORCHVISION))
     if name.startswith(TIMM):
         return timm_model(name.removeprefix(TIMM))
-    known = [*MODELS, *(TORCHVISION + other for other in _torchvision_names())]
-    bare = {other.removeprefix(TORCHVISION): other for other in reversed(known)}
-    suggestions = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
-    hint = (
-        f"Did you mean {' or '.join(suggestions)}?"
-        if suggestions
-        else "`evaluator models` lists them."
-    )
+    full_names = {other: TORCHVISION + other for other in _torchvision_names()}
+    full_names |= {other: other for other in MODELS}
+    hint = did_you_mean(name, full_names, "`evaluator models` lists them.", full_names.__getitem__)
     raise InputError(
         f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
         "package.module:callable and the folder of a bundle are possible too."
@@ -157,12 +150,8 @@ def _torchvision_model(name: str) -> ZooModel:
 
     names = _torchvision_names()
     if name not in names:
-        suggestions = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
-        hint = (
-            f"Did you mean {' or '.join(suggestions)}?"
-            if suggestions
-            else "`evaluator models` lists others."
-        )
+        others = "`evaluator models` lists others."
+        hint = did_you_mean(name, names, others, (TORCHVISION + "{}").format)
         raise InputError(f"torchvision has no classifier {name!r}. {hint}")
     weights = get_model_weights(name).DEFAULT
     transforms = weights.transforms()

@@ -4,14 +4,13 @@ timm is an optional package, imported when one of its models is used. Its weight
 data, and their hash is checked; timm only renames the tensors.
 """
 
-import difflib
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...contracts import Preprocessing
-from ...errors import InputError, UnavailableError, reason_of
+from ...errors import InputError, UnavailableError, did_you_mean, reason_of
 from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, ZooModel
 
 if TYPE_CHECKING:
@@ -91,14 +90,8 @@ def _config(name: str) -> Any:
     known = timm.list_models()
     architecture = name.partition(".")[0]
     if not name or architecture not in known:
-        suggestions = [
-            TIMM + match for match in difflib.get_close_matches(architecture, known, n=3)
-        ]
-        hint = (
-            f"Did you mean {' or '.join(suggestions)}?"
-            if suggestions
-            else "timm.list_models() lists its models."
-        )
+        otherwise = "timm.list_models() lists its models."
+        hint = did_you_mean(architecture, known, otherwise, (TIMM + "{}").format)
         raise InputError(f"timm has no model {name!r}. {hint}")
     try:
         config = timm.get_pretrained_cfg(name)

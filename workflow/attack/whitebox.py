@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Unpack
 
 from ...contracts import NullProgress, Progress, Run, ThreadSafeProgress
-from ...engine.torch_engine import exact_float32
 from ...errors import printable
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...records.run import MANIFEST
+from ...system.exact_float32 import exact_float32
 from ..runs.complete import make_shards, note_skipped
 from ..runs.provenance import check_run_place
 from ..runs.run_data import find_folder

@@ -20,10 +20,11 @@ from ...attacks.maximizing.penultimate import PenultimateUnits, find_penultimate
 from ...attacks.maximizing.similarity import likenesses, pair_count
 from ...contracts import Device, LoadedNetwork, NullProgress, Progress
 from ...engine.table import candidates
-from ...engine.torch_engine import exact_float32, torch_spec, torch_versions
+from ...engine.torch_engine import torch_spec, torch_versions
 from ...errors import EngineMemoryError, InputError, lacks_memory, reason_of
 from ...evaluate.jpeg import decoder_versions
 from ...exporter.weights.weights import load_network
+from ...system.exact_float32 import exact_float32
 from ...system.malloc import keep_freed_memory
 from ...system.provenance import command_line, package_versions
 from ..models.gradient_model import frozen_network, refuse_without_gradients

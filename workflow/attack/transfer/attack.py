@@ -23,10 +23,10 @@ from ....contracts import (
     TransferredImage,
     TransferSource,
 )
-from ....engine.torch_engine import exact_float32
 from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import check_run_folder
+from ....system.exact_float32 import exact_float32
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, select_engine
 from ...runs.complete import note_skipped
