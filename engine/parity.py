@@ -93,17 +93,13 @@ def _in_batches(
         for batch in batches:
             data = engine.allocate(len(batch))
             rows = images.data[list(batch)]
-            data[:] = rows if engine.spec.input_kind == images.kind else _images_from(rows)
+            data[:] = rows if engine.spec.input_kind == images.kind else images_from_pixels(rows)
             yield ImageBatch(
                 data, engine.spec.input_kind, tuple(images.items[index] for index in batch)
             )
 
     for _, logits in engine.stream(filled()):
         yield logits
-
-
-def _images_from(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return images_from_pixels(pixels)
 
 
 def gates(

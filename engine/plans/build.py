@@ -53,18 +53,18 @@ def build_plan(order: PlanOrder, progress: Progress) -> Plan:
     """
     job, state, began = order.job, BuildProgress(), time.monotonic()
     with _reported(state, progress):
-        built = plan_from_onnx(load_tensorrt(job.flavour), job, state, order.timings)
+        data, layers = plan_from_onnx(load_tensorrt(job.flavour), job, state, order.timings)
         manifest = PlanManifest(
             key=job.key,
             model=job.model,
-            plan_sha256=hashlib.sha256(built.data).hexdigest(),
-            plan_bytes=built.data.nbytes,
-            layers=built.layers,
+            plan_sha256=hashlib.sha256(data).hexdigest(),
+            plan_bytes=data.nbytes,
+            layers=layers,
             seconds=round(time.monotonic() - began, 3),
             created=datetime.now(UTC).isoformat("T", "seconds"),
         )
         with atomic_write(order.path) as temporary:
-            temporary.write_bytes(built.data)
+            temporary.write_bytes(data)
         # The plan first: one without its own manifest is built again.
         write_document(manifest_path(order.path), sealed(manifest))
     progress.advance("plan", 100, 100, "%")

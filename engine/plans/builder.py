@@ -44,19 +44,6 @@ class BuildJob:
     model: str
 
 
-@dataclass(frozen=True)
-class Serialized:
-    """A plan in memory.
-
-    Attributes:
-        data: Bytes of the plan in TensorRT's memory, up to gigabytes.
-        layers: Number of layers before TensorRT fuses them.
-    """
-
-    data: memoryview
-    layers: int
-
-
 @contextmanager
 def no_collection() -> Iterator[None]:
     """Disable Python's garbage collector in the block.
@@ -76,7 +63,7 @@ def no_collection() -> Iterator[None]:
 @no_collection()
 def plan_from_onnx(
     trt: Any, job: BuildJob, progress: BuildProgress, timings: Path | None = None
-) -> Serialized:
+) -> tuple[memoryview, int]:
     """Build a plan, which takes seconds to many minutes.
 
     Args:
@@ -84,6 +71,10 @@ def plan_from_onnx(
         job: Plan to build.
         progress: Progress of the build, updated at each step.
         timings: File of measured kernels; ``None`` if they are not stored.
+
+    Returns:
+        The bytes of the plan in TensorRT's memory, up to gigabytes, and the number of layers before
+        TensorRT fuses them.
 
     Raises:
         EngineError: If TensorRT does not support the graph; the message names the node.
@@ -107,7 +98,7 @@ def plan_from_onnx(
         )
     if timings is not None:
         keep_timings(config, timings)
-    return Serialized(memoryview(data), network.num_layers)
+    return memoryview(data), network.num_layers
 
 
 def _builder(trt: Any, log: Any, flavour: Flavour) -> Any:

@@ -4,6 +4,8 @@ Parameters and GMAC (10^9 multiply-accumulates of one forward pass at the crop) 
 PyTorch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
+from dataclasses import replace
+
 from ...contracts import Preprocessing
 from ...errors import InputError, did_you_mean
 from .architectures import efficientnet_lite, resnext101, torchvision_network
@@ -38,16 +40,13 @@ def _torchvision_row(name: str, file: str, parameters: int, gmac: float) -> ZooM
 
 def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
     """One of the four WSL models that the paper is about."""
-    return ZooModel(
-        f"resnext101_32x{width}d_wsl",
-        f"resnext101_32x{width}d",
-        resnext101(groups=32, width_per_group=width),
-        Download(_PYTORCH + file),
-        IMAGENET_224,
-        parameters,
-        gmac,
-        _WSL_PAGE,
-        "CC-BY-NC-4.0",
+    architecture = f"resnext101_32x{width}d"
+    return replace(
+        _torchvision_row(architecture, file, parameters, gmac),
+        name=f"{architecture}_wsl",
+        build=resnext101(groups=32, width_per_group=width),
+        source=_WSL_PAGE,
+        licence="CC-BY-NC-4.0",
     )
 
 

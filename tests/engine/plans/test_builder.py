@@ -115,11 +115,11 @@ def test_a_network_computes_in_the_types_of_its_graph(
     assert len(convolutions) == 3
     expected = getattr(trt.DataType, TYPES[precision])
     assert {layer.get_output(0).dtype for layer in convolutions} == {expected}
-    built = plan_from_onnx(trt, job(bundle.graph), BuildProgress())
-    assert built.layers == len(layers)
-    assert bytes(built.data[:4]) == b"vtrt"  # of TensorRT-RTX
+    data, count = plan_from_onnx(trt, job(bundle.graph), BuildProgress())
+    assert count == len(layers)
+    assert bytes(data[:4]) == b"vtrt"  # of TensorRT-RTX
     # The weights of three convolutions and the head: 5,072 numbers.
-    assert built.data.nbytes > 5_072 * (4 if precision == "fp32" else 2)
+    assert data.nbytes > 5_072 * (4 if precision == "fp32" else 2)
 
 
 def test_the_network_is_strongly_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +173,8 @@ def test_a_target_is_set_and_without_one_nothing(tmp_path: Path) -> None:
     assert config.get_compute_capability(0) == trt.ComputeCapability.SM89
     _, config, _ = parsed(bundle.graph)
     assert config.num_compute_capabilities == 0
-    built = plan_from_onnx(trt, job(bundle.graph, target="sm120"), BuildProgress())
-    assert built.data.nbytes > 100_000
+    data, _layers = plan_from_onnx(trt, job(bundle.graph, target="sm120"), BuildProgress())
+    assert data.nbytes > 100_000
 
 
 def unknown_operator(model: Any) -> None:
@@ -282,8 +282,8 @@ def test_without_a_driver_a_plan_is_not_taken(bundle_of_small: Bundle) -> None:
 
     if cuda_devices():
         pytest.skip("this machine has a CUDA device, which may take it")
-    built = plan_from_onnx(trt, job(bundle_of_small.graph), BuildProgress())
-    assert not deserialises(trt, built.data)
+    data, _layers = plan_from_onnx(trt, job(bundle_of_small.graph), BuildProgress())
+    assert not deserialises(trt, data)
 
 
 @pytest.fixture
