@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import Shard
+from ..contracts import Run, Shard
+from .run import key_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,17 +59,17 @@ class ShardMark:
         return f"records {self.start:,} to {self.stop:,} (part {self.index}) of {condition}"
 
 
-def shard_mark(run: str, shard: Shard, records: str, provenance: bytes) -> ShardMark:
+def shard_mark(run: Run, shard: Shard, records: str, provenance: bytes) -> ShardMark:
     """The mark of a shard.
 
     Args:
-        run: SHA-256 of the run's key.
+        run: Run of the shard.
         shard: The shard.
         records: SHA-256 of the shard's records.
         provenance: Provenance of the shard as it is written.
     """
     return ShardMark(
-        run=run,
+        run=key_sha256(run.key),
         condition=shard.condition.folder,
         index=shard.index,
         start=shard.start,
@@ -107,7 +108,7 @@ def _add(digest: Any, array: "pa.Array") -> None:
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
     else:
-        raise TypeError(f"a column of records cannot be {kind}")
+        raise pa.ArrowTypeError(f"a column of records cannot be {kind}")
 
 
 def _add_strings(digest: Any, array: "pa.Array") -> None:

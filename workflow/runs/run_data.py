@@ -25,11 +25,10 @@ from ...records.fingerprints import (
     remove_unused,
     tidy,
 )
-from ...records.reading import read_provenance
+from ...records.reading import skipped_in
 from ...records.run import MANIFEST, key_sha256, open_run
 from ...records.shard_runner import Work
-from ...records.shards import shard_path, shards_of
-from ...records.skipped import skipped_in
+from ...records.shards import read_provenance, shard_path, shards_of
 from ..models.resolve import ResolvedModel
 from .available_images import AvailableImages
 from .provenance import default_folder

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ...contracts import CONDITION_OPTIONS, Condition, Evaluation, Run, RunKey
 from ...errors import InputError, printable
 from ...records.fingerprints import compare_runs
-from ...records.reading import RunRecords, read_run
+from ...records.reading import RunRecords, read_run, skipped_in
 from ...records.run import find_runs
 from ...records.shards import shards_of
-from ...records.skipped import skipped_in
 from .attack_scores import benchmark_of, transfer_source
 
 if TYPE_CHECKING:
