@@ -93,6 +93,7 @@ def records_sha256(table: "pa.Table") -> str:
 
 def _add(digest: Any, array: "pa.Array") -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = array.type
     digest.update(f"{'list' if pa.types.is_list(kind) else kind}\0{len(array)}\0".encode())
@@ -101,7 +102,10 @@ def _add(digest: Any, array: "pa.Array") -> None:
         digest.update(array.value_lengths().fill_null(0).to_numpy().astype("<i4"))
         _add(digest, array.flatten())  # without values under a null
     elif pa.types.is_string(kind):
-        _add_strings(digest, array.fill_null("").cast(pa.large_string()))
+        strings = array.fill_null("")
+        digest.update(pc.binary_length(strings).to_numpy().astype("<i8"))
+        one_list = pa.ListArray.from_arrays(pa.array([0, len(strings)], pa.int32()), strings)
+        digest.update(pc.binary_join(one_list, "")[0].as_buffer())
     elif pa.types.is_boolean(kind):
         digest.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)))
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
@@ -109,14 +113,3 @@ def _add(digest: Any, array: "pa.Array") -> None:
         digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
     else:
         raise pa.ArrowTypeError(f"a column of records cannot be {kind}")
-
-
-def _add_strings(digest: Any, array: "pa.Array") -> None:
-    """Add lengths, then all characters, of an array without nulls."""
-    if len(array) == 0:
-        return
-    _, offsets, characters = array.buffers()
-    ends = np.frombuffer(offsets, np.int64, len(array) + 1, 8 * array.offset)
-    digest.update(np.diff(ends).astype("<i8"))
-    if characters is not None:
-        digest.update(memoryview(characters)[ends[0] : ends[-1]])

@@ -230,12 +230,10 @@ class Leases:
     def _remove_leftovers(self, folder: Path, part: str, *, of_dead_process: bool = False) -> None:
         """Remove old leftovers of writes; those of a dead process also if they are new."""
         for path in folder.glob(".part-*.tmp"):
-            target = target_of_temporary(path.name)
-            if target is None or not target.startswith(part):
-                continue
-            with suppress(OSError):
-                if of_dead_process or self._clock.has_expired(folder, path.stat().st_mtime):
-                    path.unlink()
+            if (target_of_temporary(path.name) or "").startswith(part):
+                with suppress(OSError):
+                    if of_dead_process or self._clock.has_expired(folder, path.stat().st_mtime):
+                        path.unlink()
 
 
 def lease_path(file: Path) -> Path:

@@ -180,11 +180,10 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
 def _check_unique(ids: "pa.Array", place: Path) -> None:
     import pyarrow.compute as pc
 
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
     counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    raise damaged(place, f"it contains {printable(repeated)} twice")
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        raise damaged(place, f"it contains {printable(repeated[0].as_py())} twice")
 
 
 def _errors(parquet: "pq.ParquetFile") -> list[str]:

@@ -9,7 +9,7 @@ uses the Python interface waits for their batches when it exits.
 import atexit
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ class _StoppedError(Exception):
 
 def run_shards(
     run: Run,
-    shards: Iterable[Shard],
+    shards: Sequence[Shard],
     work: Work,
     *,
     workers: int,
@@ -64,7 +64,6 @@ def run_shards(
     Raises:
         OutputError: If a shard cannot be written.
     """
-    shards = list(shards)
     folders = {shard_path(run, shard).parent for shard in shards}
     with Leases(times) as leases:
         for folder in folders:
@@ -149,7 +148,7 @@ class _ShardQueue:
     """Missing shards, each handed to one worker of one process."""
 
     def __init__(
-        self, run: Run, shards: Iterable[Shard], leases: Leases, tally: "_Tally", look_s: float
+        self, run: Run, shards: Sequence[Shard], leases: Leases, tally: "_Tally", look_s: float
     ) -> None:
         self._run, self._leases, self._tally, self._look_s = run, leases, tally, look_s
         self._lock = threading.Lock()

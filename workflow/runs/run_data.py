@@ -16,9 +16,9 @@ from ...errors import ImageError, RunMismatchError, printable
 from ...records.fingerprints import (
     begin_fingerprint,
     compare_files,
-    conditions_without_fingerprint,
     has_fingerprint,
     is_used,
+    lacks_fingerprints,
     leave_out,
     read_fingerprint,
     recorded_places,
@@ -75,7 +75,7 @@ class RunData:
             self._check_every_file()
             return
         noun = self.images.noun
-        if conditions_without_fingerprint(self.run):
+        if lacks_fingerprints(self.run):
             self.progress.note(
                 f"{printable(self.run.folder)} was started by an older version, which did not "
                 f"record the content of its {noun}s, so they are not compared with these {noun}s. "
