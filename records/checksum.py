@@ -1,4 +1,4 @@
-"""Checksums in the files of shards, by which an edited or moved file is noticed.
+"""The digest of records, by which an edited file of a shard is noticed.
 
 The digest is over the values of the columns, not over the bytes of the file: lengths, validity and
 values, each in one canonical form, so that it does not depend on how a version of Arrow or Parquet
@@ -7,76 +7,12 @@ ImageNet-C.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import Run, Shard
-from .run import key_sha256
-
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class ShardMark:
-    """The shard that a file holds, and digests of its content.
-
-    Attributes:
-        run: SHA-256 of the run's key.
-        condition: Folder of the condition in the run.
-        index: Index of the shard in its condition.
-        start: Index of the first item.
-        stop: Index after the last item.
-        records_sha256: SHA-256 over the columns.
-        provenance_sha256: SHA-256 over the provenance as it is written.
-    """
-
-    run: str
-    condition: str
-    index: int
-    start: int
-    stop: int
-    records_sha256: str
-    provenance_sha256: str
-
-    def fault(self, expected: "ShardMark") -> str | None:
-        """Fault of a file with this mark; ``None`` if the mark is the expected one."""
-        if self == expected:
-            return None
-        if self.run != expected.run:
-            return "it belongs to another run"
-        if self.place != expected.place:
-            return f"it contains {self.place}, expected {expected.place}"
-        changed = "provenance" if self.records_sha256 == expected.records_sha256 else "records"
-        return f"its {changed} changed after it was written"
-
-    @property
-    def place(self) -> str:
-        """The records that it marks, in words."""
-        condition = self.condition or "the clean images"
-        return f"records {self.start:,} to {self.stop:,} (part {self.index}) of {condition}"
-
-
-def shard_mark(run: Run, shard: Shard, records: str, provenance: bytes) -> ShardMark:
-    """The mark of a shard.
-
-    Args:
-        run: Run of the shard.
-        shard: The shard.
-        records: SHA-256 of the shard's records.
-        provenance: Provenance of the shard as it is written.
-    """
-    return ShardMark(
-        run=key_sha256(run.key),
-        condition=shard.condition.folder,
-        index=shard.index,
-        start=shard.start,
-        stop=shard.stop,
-        records_sha256=records,
-        provenance_sha256=hashlib.sha256(provenance).hexdigest(),
-    )
 
 
 def records_sha256(table: "pa.Table") -> str:

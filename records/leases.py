@@ -95,7 +95,9 @@ class Leases:
 
     def __init__(self, times: LeaseTimes) -> None:
         self._times = times
-        self._me = _current_process()
+        pid = os.getpid()
+        _, started = _status_of(pid) or ("", "")
+        self._me = Holder(socket.gethostname(), _machine(), pid, started, uuid.uuid4().hex, "")
         self._held: dict[Path, float] = {}  # with the time of the last heartbeat
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -296,12 +298,6 @@ def _state(lease: Path) -> _LeaseState | None:
     except InputError:
         holder = UNKNOWN
     return _LeaseState(holder, (status.st_ino, status.st_mtime_ns))
-
-
-def _current_process() -> Holder:
-    pid = os.getpid()
-    _, started = _status_of(pid) or ("", "")
-    return Holder(socket.gethostname(), _machine(), pid, started, uuid.uuid4().hex, "")
 
 
 @cache

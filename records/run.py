@@ -108,8 +108,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     # If several processes start the same run, the first one decides the shard size for all.
     write_document(folder / MANIFEST, sealed(manifest), first=True)
     run = open_run(folder)
-    differences = list(document_differences(run.key, manifest.key))
-    if differences:
+    if differences := list(document_differences(run.key, manifest.key)):
         raise RunMismatchError(
             f"{printable(folder)} is a run of another identity: {'; '.join(differences)}. "
             "Choose another --out, or repeat the command of that run."

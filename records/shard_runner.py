@@ -74,7 +74,7 @@ def run_shards(
         tally = _Tally(progress, verb, f"{noun}s", done, total)
         queue = _ShardQueue(run, missing, leases, tally, times.look_s)
         try:
-            _WorkerPool(queue, work, tally.stopped).run(workers, stop)
+            _WorkerPool(queue, work).run(workers, stop)
         except KeyboardInterrupt:
             finished = sum(shard.size for shard in shards if shard_path(run, shard).is_file())
             progress.note(f"{finished:,} of {total:,} {noun}s are done and kept.")
@@ -86,8 +86,8 @@ def run_shards(
 class _WorkerPool:
     """Threads that make shards until none is left or one of them fails."""
 
-    def __init__(self, queue: "_ShardQueue", work: Work, stopped: threading.Event) -> None:
-        self._queue, self._work, self._stopped = queue, work, stopped
+    def __init__(self, queue: "_ShardQueue", work: Work) -> None:
+        self._queue, self._work, self._stopped = queue, work, queue.stopped
         self._threads: list[threading.Thread] = []
         self._running = 0
         self._lock = threading.Lock()
@@ -145,38 +145,45 @@ class _WorkerPool:
 
 
 class _ShardQueue:
-    """Missing shards, each handed to one worker of one process."""
+    """Missing shards, each handed to one worker of one process, until the queue is stopped."""
 
     def __init__(
         self, run: Run, shards: Sequence[Shard], leases: Leases, tally: "_Tally", look_s: float
     ) -> None:
         self._run, self._leases, self._tally, self._look_s = run, leases, tally, look_s
+        self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._reported_waiting = False
         self._left = dict.fromkeys(shards)
 
     def next(self) -> Shard | None:
         """A shard to make; waits while other processes make all that are left."""
-        while not self._tally.stopped.is_set():
+        while not self.stopped.is_set():
             with self._lock:
                 shard, holders = self._claim()
                 if shard is not None or not self._left:
                     return shard
-                self._report_waiting(holders)
-            self._tally.stopped.wait(self._look_s)
+                if not self._reported_waiting:
+                    self._report_waiting(holders)
+            self.stopped.wait(self._look_s)
         return None
 
     def advance(self, shard: Shard, items: int) -> None:
         """Count items of a shard that is being made."""
         self._leases.heartbeat(shard_path(self._run, shard))
-        self._tally.check()
+        self._check()
         self._tally.count(items)
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
         """Write a shard and release its lease."""
-        self._tally.check()
+        self._check()
         write_shard(self._run, shard, table, provenance)
         self._leases.release(shard_path(self._run, shard))
+
+    def _check(self) -> None:
+        """Raise if another worker failed, or the user interrupted."""
+        if self.stopped.is_set():
+            raise _StoppedError
 
     def _claim(self) -> tuple[Shard | None, list[Holder]]:
         """A shard whose lease is ours now, or the holders of all that are left."""
@@ -204,8 +211,6 @@ class _ShardQueue:
         return True
 
     def _report_waiting(self, holders: list[Holder]) -> None:
-        if self._reported_waiting or not holders:
-            return
         self._reported_waiting = True
         hosts = ", ".join(sorted({holder.host for holder in holders}))
         count = f"{len(holders)} shards are" if len(holders) > 1 else "shard is"
@@ -215,19 +220,13 @@ class _ShardQueue:
 
 
 class _Tally:
-    """Counts the items of all workers, and stops them."""
+    """Counts the items of all workers, and reports them at most ten times a second."""
 
     def __init__(self, progress: Progress, step: str, unit: str, done: int, total: int) -> None:
         self.progress = ThreadSafeProgress(progress)
-        self.stopped = threading.Event()
         self._step, self._unit, self._done, self._total = step, unit, done, total
         self._lock = threading.Lock()
         self._show()
-
-    def check(self) -> None:
-        """Raise if the work was stopped."""
-        if self.stopped.is_set():
-            raise _StoppedError
 
     def count(self, items: int) -> None:
         """Count items that this process or another one has made."""

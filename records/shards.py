@@ -3,6 +3,7 @@
 Everything that is read from a file is compared with the checksums in it.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from ..contracts import Condition, Provenance, Run, Shard
 from ..errors import InputError, OutputError, printable, reason_of
 from ..storage.atomic import atomic_write
 from ..storage.documents import canonical_bytes, document_from_bytes
-from .checksum import ShardMark, records_sha256, shard_mark
-from .run import RECORDS
+from .checksum import records_sha256
+from .run import RECORDS, key_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,6 +81,66 @@ def shards_of(conditions: Sequence[Condition], items: int, size: int) -> list[Sh
 def shard_path(run: Run, shard: Shard) -> Path:
     """The path of a finished shard."""
     return run.folder / RECORDS / shard.condition.folder / f"part-{shard.index:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class ShardMark:
+    """The shard that a file holds, and digests of its content.
+
+    Attributes:
+        run: SHA-256 of the run's key.
+        condition: Folder of the condition in the run.
+        index: Index of the shard in its condition.
+        start: Index of the first item.
+        stop: Index after the last item.
+        records_sha256: SHA-256 over the columns.
+        provenance_sha256: SHA-256 over the provenance as it is written.
+    """
+
+    run: str
+    condition: str
+    index: int
+    start: int
+    stop: int
+    records_sha256: str
+    provenance_sha256: str
+
+    def fault(self, expected: "ShardMark") -> str | None:
+        """Fault of a file with this mark; ``None`` if the mark is the expected one."""
+        if self == expected:
+            return None
+        if self.run != expected.run:
+            return "it belongs to another run"
+        if self.place != expected.place:
+            return f"it contains {self.place}, expected {expected.place}"
+        changed = "provenance" if self.records_sha256 == expected.records_sha256 else "records"
+        return f"its {changed} changed after it was written"
+
+    @property
+    def place(self) -> str:
+        """The records that it marks, in words."""
+        condition = self.condition or "the clean images"
+        return f"records {self.start:,} to {self.stop:,} (part {self.index}) of {condition}"
+
+
+def shard_mark(run: Run, shard: Shard, records: str, provenance: bytes) -> ShardMark:
+    """The mark of a shard.
+
+    Args:
+        run: Run of the shard.
+        shard: The shard.
+        records: SHA-256 of the shard's records.
+        provenance: Provenance of the shard as it is written.
+    """
+    return ShardMark(
+        run=key_sha256(run.key),
+        condition=shard.condition.folder,
+        index=shard.index,
+        start=shard.start,
+        stop=shard.stop,
+        records_sha256=records,
+        provenance_sha256=hashlib.sha256(provenance).hexdigest(),
+    )
 
 
 def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
