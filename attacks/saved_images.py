@@ -23,8 +23,7 @@ import pyarrow as pa
 
 from ..contracts import Item, Progress, Provenance, Run, Shard
 from ..errors import InputError, printable, reason_of
-from ..records.reading import read_shard
-from ..records.shards import shard_path
+from ..records.shards import read_provenance, read_records, shard_path
 from ..storage.atomic import atomic_write, make_folder
 from .pgd.attempts import CleanImage
 
@@ -67,8 +66,8 @@ class SavedImages:
 
     def records(self, shard: Shard) -> tuple[pa.RecordBatch, Provenance]:
         """Records of a shard, and their provenance."""
-        table, provenance = read_shard(self.run, shard)
-        return table.combine_chunks().to_batches()[0], provenance
+        table = read_records(self.run, shard)
+        return table.combine_chunks().to_batches()[0], read_provenance(self.run, shard)
 
     def images(self, shard: Shard) -> Iterator[tuple[str, int, Any]]:
         """The images of a shard, each with its id and attempt: (3, S, S).

@@ -1,4 +1,4 @@
-"""Checksums in the files of shards, by which an edited or moved file is noticed.
+"""The digest of records, by which an edited file of a shard is noticed.
 
 The digest is over the values of the columns, not over the bytes of the file: lengths, validity and
 values, each in one canonical form, so that it does not depend on how a version of Arrow or Parquet
@@ -7,75 +7,12 @@ ImageNet-C.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import Shard
-
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True)
-class ShardMark:
-    """The shard that a file holds, and digests of its content.
-
-    Attributes:
-        run: SHA-256 of the run's key.
-        condition: Folder of the condition in the run.
-        index: Index of the shard in its condition.
-        start: Index of the first item.
-        stop: Index after the last item.
-        records_sha256: SHA-256 over the columns.
-        provenance_sha256: SHA-256 over the provenance as it is written.
-    """
-
-    run: str
-    condition: str
-    index: int
-    start: int
-    stop: int
-    records_sha256: str
-    provenance_sha256: str
-
-    def fault(self, expected: "ShardMark") -> str | None:
-        """Fault of a file with this mark; ``None`` if the mark is the expected one."""
-        if self == expected:
-            return None
-        if self.run != expected.run:
-            return "it belongs to another run"
-        if self.place != expected.place:
-            return f"it contains {self.place}, expected {expected.place}"
-        changed = "provenance" if self.records_sha256 == expected.records_sha256 else "records"
-        return f"its {changed} changed after it was written"
-
-    @property
-    def place(self) -> str:
-        """The records that it marks, in words."""
-        condition = self.condition or "the clean images"
-        return f"records {self.start:,} to {self.stop:,} (part {self.index}) of {condition}"
-
-
-def shard_mark(run: str, shard: Shard, records: str, provenance: bytes) -> ShardMark:
-    """The mark of a shard.
-
-    Args:
-        run: SHA-256 of the run's key.
-        shard: The shard.
-        records: SHA-256 of the shard's records.
-        provenance: Provenance of the shard as it is written.
-    """
-    return ShardMark(
-        run=run,
-        condition=shard.condition.folder,
-        index=shard.index,
-        start=shard.start,
-        stop=shard.stop,
-        records_sha256=records,
-        provenance_sha256=hashlib.sha256(provenance).hexdigest(),
-    )
 
 
 def records_sha256(table: "pa.Table") -> str:
@@ -92,6 +29,7 @@ def records_sha256(table: "pa.Table") -> str:
 
 def _add(digest: Any, array: "pa.Array") -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = array.type
     digest.update(f"{'list' if pa.types.is_list(kind) else kind}\0{len(array)}\0".encode())
@@ -100,22 +38,14 @@ def _add(digest: Any, array: "pa.Array") -> None:
         digest.update(array.value_lengths().fill_null(0).to_numpy().astype("<i4"))
         _add(digest, array.flatten())  # without values under a null
     elif pa.types.is_string(kind):
-        _add_strings(digest, array.fill_null("").cast(pa.large_string()))
+        strings = array.fill_null("")
+        digest.update(pc.binary_length(strings).to_numpy().astype("<i8"))
+        one_list = pa.ListArray.from_arrays(pa.array([0, len(strings)], pa.int32()), strings)
+        digest.update(pc.binary_join(one_list, "")[0].as_buffer())
     elif pa.types.is_boolean(kind):
         digest.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)))
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")))
     else:
-        raise TypeError(f"a column of records cannot be {kind}")
-
-
-def _add_strings(digest: Any, array: "pa.Array") -> None:
-    """Add lengths, then all characters, of an array without nulls."""
-    if len(array) == 0:
-        return
-    _, offsets, characters = array.buffers()
-    ends = np.frombuffer(offsets, np.int64, len(array) + 1, 8 * array.offset)
-    digest.update(np.diff(ends).astype("<i8"))
-    if characters is not None:
-        digest.update(memoryview(characters)[ends[0] : ends[-1]])
+        raise pa.ArrowTypeError(f"a column of records cannot be {kind}")

@@ -37,14 +37,9 @@ class FileComparison:
         unread: Ids of files that could not be read here.
     """
 
-    same: int = 0
-    different: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
-
-    @property
-    def compared(self) -> bool:
-        """Whether any file was compared."""
-        return bool(self.same or self.different)
+    same: int
+    different: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 def fingerprint_path(run: Run, condition: Condition) -> Path:
@@ -77,12 +72,11 @@ def read_fingerprint(run: Run, condition: Condition) -> DataFingerprint:
     return read_sealed(fingerprint_path(run, condition), DataFingerprint, advice=_ADVICE)
 
 
-def begin_fingerprint(
-    run: Run, condition: Condition, fingerprint: DataFingerprint
-) -> DataFingerprint:
-    """Write the fingerprint of a condition unless it has one; return the one that it has.
+def begin_fingerprint(run: Run, condition: Condition, fingerprint: DataFingerprint) -> None:
+    """Write the fingerprint of a condition unless it has one.
 
     Raises:
+        InputError: If the one that it has is damaged or was edited.
         OutputError: If it cannot be written.
     """
     try:
@@ -90,7 +84,7 @@ def begin_fingerprint(
     except OutputError:
         if not has_fingerprint(run, condition):  # another process may have tidied up meanwhile
             raise
-    return read_fingerprint(run, condition)
+    read_fingerprint(run, condition)
 
 
 def tidy(run: Run, condition: Condition) -> None:
@@ -143,38 +137,36 @@ def recorded_places(run: Run) -> set[str]:
     return {place for fingerprint in fingerprints for place in fingerprint.data}
 
 
-def conditions_without_fingerprint(run: Run) -> list[str]:
-    """The folders of conditions that have finished shards but no fingerprint.
+def lacks_fingerprints(run: Run) -> bool:
+    """Whether a condition of a run has finished shards but no fingerprint.
 
     Raises:
         InputError: If one is missing although the run's format has fingerprints.
     """
     if has_fingerprint(run, Condition()):
-        return []
+        return False
     records = run.folder / RECORDS
     folders = sorted({path.parent for path in records.glob("**/part-*.parquet")})
-    paths = {f: run.folder / FINGERPRINTS / f.relative_to(records) / FINGERPRINT for f in folders}
-    missing = {folder: path for folder, path in paths.items() if not path.is_file()}
+    paths = [run.folder / FINGERPRINTS / f.relative_to(records) / FINGERPRINT for f in folders]
+    missing = [path for path in paths if not path.is_file()]
     if missing and run.has_fingerprints:
-        raise InputError(f"{printable(next(iter(missing.values())))} is missing. {_ADVICE}")
-    return [str(folder.relative_to(records)) for folder in missing]
+        raise InputError(f"{printable(missing[0])} is missing. {_ADVICE}")
+    return bool(missing)
 
 
-def compare_runs(one: Run, other: Run, conditions: Iterable[Condition]) -> FileComparison:
-    """Compare the files in the samples of both runs, up to the first condition that differs.
+def different_files(one: Run, other: Run, conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """Ids of files in the samples of both runs that differ, in the first condition with any.
 
     Raises:
         InputError: If a fingerprint is damaged or was edited.
     """
-    same = 0
     for condition in conditions:
         if has_fingerprint(one, condition) and has_fingerprint(other, condition):
             files = read_fingerprint(other, condition).files
-            result = compare_files(read_fingerprint(one, condition), files)
-            if result.different:
-                return result
-            same += result.same
-    return FileComparison(same)
+            comparison = compare_files(read_fingerprint(one, condition), files)
+            if comparison.different:
+                return comparison.different
+    return ()
 
 
 def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None]) -> FileComparison:
@@ -185,15 +177,7 @@ def compare_files(fingerprint: DataFingerprint, files: Mapping[str, str | None])
         files: Digests by id; ``None`` for files that cannot be read. Ids without a recorded digest
             are left out.
     """
-    pairs = {
-        name: (digest, files[name])
-        for name, digest in fingerprint.files.items()
-        if digest is not None and name in files
-    }
-    return FileComparison(
-        same=sum(recorded == actual for recorded, actual in pairs.values()),
-        different=tuple(
-            n for n, (recorded, actual) in pairs.items() if actual not in (None, recorded)
-        ),
-        unread=tuple(name for name, (_, actual) in pairs.items() if actual is None),
-    )
+    recorded = {n: d for n, d in fingerprint.files.items() if d is not None and n in files}
+    unread = tuple(name for name in recorded if files[name] is None)
+    different = tuple(n for n, digest in recorded.items() if files[n] not in (None, digest))
+    return FileComparison(len(recorded) - len(different) - len(unread), different, unread)

@@ -12,13 +12,14 @@ it. A lease whose process is known to be dead has expired at once.
 """
 
 import hashlib
+import math
 import os
 import socket
 import threading
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -86,16 +87,7 @@ class _LeaseState:
 
     holder: Holder
     identity: tuple[int, int]
-    """Inode and time; a lease that was renewed has another identity."""
-
-    @property
-    def renewed(self) -> float:
-        return self.identity[1] / 1e9
-
-    @property
-    def mark(self) -> str:
-        """Eight hexadecimal digits of a hash of the identity."""
-        return hashlib.sha256(repr(self.identity).encode()).hexdigest()[:8]
+    """Inode and time in nanoseconds; a lease that was renewed has another identity."""
 
 
 class Leases:
@@ -103,11 +95,13 @@ class Leases:
 
     def __init__(self, times: LeaseTimes) -> None:
         self._times = times
-        self._me = _myself()
+        pid = os.getpid()
+        _, started = _status_of(pid) or ("", "")
+        self._me = Holder(socket.gethostname(), _machine(), pid, started, uuid.uuid4().hex, "")
         self._held: dict[Path, float] = {}  # with the time of the last heartbeat
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._clock = _SharedClock(times.renew_s)
+        self._clock = _SharedClock(times)
 
     def claim(self, file: Path) -> Holder | None:
         """Take the lease of a file that will be made in an existing folder.
@@ -120,7 +114,9 @@ class Leases:
             try:
                 self._create(lease)
             except FileExistsError:
-                return self._claim_expired(lease)
+                if (state := _state(lease)) is None:
+                    return UNKNOWN  # it has just been released and can be claimed at the next check
+                return None if self._take_over_expired(lease, state) else state.holder
             self._remove_leftovers(file.parent, file.name)
         return None
 
@@ -144,9 +140,7 @@ class Leases:
         for lease in folder.glob(".part-*.lease"):
             with suppress(OSError):
                 state = _state(lease)
-                if state is None or not self._has_expired(state, folder):
-                    continue
-                if self._take_over(lease, state):
+                if state is not None and self._take_over_expired(lease, state):
                     self.release(_file_of(lease))
         self._remove_leftovers(folder, "part-")
 
@@ -160,12 +154,6 @@ class Leases:
         for lease in list(self._held):
             self.release(_file_of(lease))
 
-    def _claim_expired(self, lease: Path) -> Holder | None:
-        if (state := _state(lease)) is None:
-            return UNKNOWN  # it has just been released and can be claimed at the next check
-        expired = self._has_expired(state, lease.parent)
-        return None if expired and self._take_over(lease, state) else state.holder
-
     def _create(self, lease: Path) -> None:
         with self._lock:
             if not self._ended.is_set():
@@ -173,17 +161,15 @@ class Leases:
                 self._held[lease] = time.monotonic()
 
     def _write(self, lease: Path) -> None:
-        now = datetime.now(UTC).isoformat("T", "seconds")
-        holder = Holder(**{**vars(self._me), "time": now})
+        holder = replace(self._me, time=datetime.now(UTC).isoformat("T", "seconds"))
         descriptor = os.open(lease, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        try:
-            os.write(descriptor, canonical_bytes(holder))
-        except OSError:
-            with suppress(OSError):
-                lease.unlink()
-            raise
-        finally:
-            os.close(descriptor)
+        with open(descriptor, "wb", buffering=0) as file:
+            try:
+                file.write(canonical_bytes(holder))
+            except OSError:
+                with suppress(OSError):
+                    lease.unlink()
+                raise
 
     def _renew_all(self) -> None:
         while not self._ended.wait(self._times.renew_s):
@@ -203,24 +189,25 @@ class Leases:
             elif state.holder != UNKNOWN:
                 del self._held[lease]  # it was taken over while this process was stopped
 
-    def _has_expired(self, state: _LeaseState, folder: Path) -> bool:
-        if _is_dead(state.holder):
-            return True
-        now = self._clock.now(folder)
-        return now is not None and now - state.renewed > self._times.expire_s
+    def _has_expired(self, lease: Path, state: _LeaseState) -> bool:
+        renewed = state.identity[1] / 1e9
+        return _is_dead(state.holder) or self._clock.has_expired(lease.parent, renewed)
 
-    def _take_over(self, lease: Path, expired: _LeaseState) -> bool:
-        """Replace an expired lease by ours; if several processes try, one succeeds.
+    def _take_over_expired(self, lease: Path, state: _LeaseState) -> bool:
+        """Replace a lease by ours if it has expired; if several processes try, one succeeds.
 
         Only one process can create the file that is named after the expired lease, and it renames
         that file onto the lease, so there is no moment without a lease. A process that comes later
         sees that the lease has changed.
         """
-        temporary = lease.with_name(f"{lease.name}.{expired.mark}.tmp")
+        if not self._has_expired(lease, state):
+            return False
+        mark = hashlib.sha256(repr(state.identity).encode()).hexdigest()[:8]
+        temporary = lease.with_name(f"{lease.name}.{mark}.tmp")
         try:
             self._write(temporary)
             current = _state(lease)
-            if current is None or current.identity != expired.identity:
+            if current is None or current.identity != state.identity:
                 temporary.unlink()
                 return False
             with self._lock:
@@ -228,7 +215,7 @@ class Leases:
                 self._held[lease] = time.monotonic()
         except FileExistsError:
             competitor = _state(temporary)
-            if competitor is not None and self._has_expired(competitor, lease.parent):
+            if competitor is not None and self._has_expired(temporary, competitor):
                 with suppress(OSError):  # its process died while taking over; try at the next check
                     temporary.unlink()
             return False
@@ -238,21 +225,17 @@ class Leases:
             with suppress(OSError):
                 temporary.unlink()
             return True  # a lease only saves work
-        if _is_dead(expired.holder):
+        if _is_dead(state.holder):
             self._remove_leftovers(lease.parent, _file_of(lease).name, of_dead_process=True)
         return True
 
     def _remove_leftovers(self, folder: Path, part: str, *, of_dead_process: bool = False) -> None:
         """Remove old leftovers of writes; those of a dead process also if they are new."""
         for path in folder.glob(".part-*.tmp"):
-            target = target_of_temporary(path.name)
-            if target is None or not target.startswith(part):
-                continue
-            with suppress(OSError):
-                modified, now = path.stat().st_mtime, self._clock.now(folder)
-                old = now is not None and now - modified > self._times.expire_s
-                if old or of_dead_process:
-                    path.unlink()
+            if (target_of_temporary(path.name) or "").startswith(part):
+                with suppress(OSError):
+                    if of_dead_process or self._clock.has_expired(folder, path.stat().st_mtime):
+                        path.unlink()
 
 
 def lease_path(file: Path) -> Path:
@@ -273,31 +256,28 @@ def _file_of(lease: Path) -> Path:
 class _SharedClock:
     """The clock of a file system, which for a shared folder is not the clock of this machine."""
 
-    def __init__(self, valid_s: float) -> None:
-        self._valid_s = valid_s
-        self._reading: tuple[float, float] | None = None
+    def __init__(self, times: LeaseTimes) -> None:
+        self._times = times
+        self._offset, self._read_at = 0.0, -math.inf
 
-    def now(self, folder: Path) -> float | None:
-        """Time in seconds, as in the times of files; ``None`` if the folder is not writable."""
+    def has_expired(self, folder: Path, renewed: float) -> bool:
+        """Whether a file in a folder was not renewed for long; false if the time is unknown."""
         local_time = time.monotonic()
-        if self._reading is None or local_time - self._reading[1] > self._valid_s:
-            file_time = _time_of_new_file(folder)
-            if file_time is None:
-                return None
-            self._reading = file_time, local_time
-        file_time, read_at = self._reading
-        return file_time + local_time - read_at
+        if local_time - self._read_at > self._times.renew_s:
+            try:
+                self._offset = _time_of_new_file(folder) - local_time
+            except OSError:  # the folder is not writable
+                return False
+            self._read_at = local_time
+        return local_time + self._offset - renewed > self._times.expire_s
 
 
-def _time_of_new_file(folder: Path) -> float | None:
+def _time_of_new_file(folder: Path) -> float:
     path = folder / f".part-clock.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        with path.open("xb"):
-            pass
+        path.touch(exist_ok=False)
         os.utime(path)
         return path.stat().st_mtime
-    except OSError:
-        return None
     finally:
         with suppress(OSError):
             path.unlink()
@@ -306,7 +286,11 @@ def _time_of_new_file(folder: Path) -> float | None:
 def _state(lease: Path) -> _LeaseState | None:
     """The current state of a lease; ``None`` if it does not exist."""
     try:
-        status, data = _read(lease)
+        try:
+            with lease.open("rb") as file:  # opening it makes a network file system update its time
+                status, data = os.fstat(file.fileno()), file.read(10_000)
+        except OSError:  # of another user, or a folder: it expires as well
+            status, data = lease.stat(), b""
     except FileNotFoundError:
         return None
     try:
@@ -314,22 +298,6 @@ def _state(lease: Path) -> _LeaseState | None:
     except InputError:
         holder = UNKNOWN
     return _LeaseState(holder, (status.st_ino, status.st_mtime_ns))
-
-
-def _read(lease: Path) -> tuple[os.stat_result, bytes]:
-    try:
-        with lease.open("rb") as file:  # opening it makes a network file system update its time
-            return os.fstat(file.fileno()), file.read(10_000)
-    except FileNotFoundError:
-        raise
-    except OSError:  # of another user, or a folder: it expires as well
-        return lease.stat(), b""
-
-
-def _myself() -> Holder:
-    pid = os.getpid()
-    _, started = _status_of(pid) or ("", "")
-    return Holder(socket.gethostname(), _machine(), pid, started, uuid.uuid4().hex, "")
 
 
 @cache

@@ -1,29 +1,31 @@
-"""Reading a run as Arrow tables: the finished conditions, one by one, and their provenance.
+"""Reading a run as Arrow tables: its finished conditions, their provenance, and skipped items.
 
 The metadata of all shards is read at once, their records when their condition is accessed: no more
-than one condition is in memory, unless a caller keeps it. Everything that is read is compared with
-the checksums in the file.
+than one condition is in memory, unless a caller keeps it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..contracts import Condition, Provenance, Run, Shard
-from ..errors import InputError, printable, reason_of
-from ..storage.documents import document_from_bytes
-from .checksum import ShardMark, records_sha256, shard_mark
-from .run import RECORDS, key_sha256
-from .shards import MARK_KEY, PROVENANCE_KEY, shard_path, shards_of
+from ..errors import InputError, printable
+from .run import RECORDS
+from .shards import (
+    damaged,
+    ids_of_items,
+    open_shard,
+    read_provenance,
+    read_records,
+    shard_path,
+    shards_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-PARTS = ("frame", "attempt")
-"""Columns that number the rows of an item: one row for each frame, or for each attack attempt."""
+    import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,33 @@ class RunRecords:
         return not self.provenance
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """Items that were skipped in some shards: rows that have an ``error`` instead of a result.
+
+    Attributes:
+        count: Number of skipped items, once for each condition.
+        first: Error of the first one; it names the item.
+        files: Files of the shards with skipped items.
+        noun: Word for an item.
+    """
+
+    count: int
+    first: str
+    files: tuple[Path, ...]
+    noun: str = "image"
+
+    def __str__(self) -> str:
+        files = ", ".join(printable(path) for path in self.files[:3])
+        more = f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
+        items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
+        return (
+            f"{self.count:,} {items} {were} skipped; every number counts them. The first: "
+            f"{self.first.rstrip('.')}. To score them, repair them, remove {files}{more} and "
+            "repeat the command."
+        )
+
+
 def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
     """Read the finished shards of these conditions.
 
@@ -54,7 +83,6 @@ def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
             condition are accessed, also if they were edited, if an id occurs twice, or if their
             ids differ from those of the first condition that was accessed.
     """
-    key = key_sha256(run.key)
     finished: dict[Condition, list[Shard]] = {}
     begun: dict[Condition, int] = {}
     provenance: list[Provenance] = []
@@ -63,42 +91,12 @@ def read_run(run: Run, conditions: tuple[Condition, ...]) -> RunRecords:
             continue
         shards = shards_of([condition], run.manifest.items, run.manifest.shard_size)
         existing = [shard for shard in shards if shard_path(run, shard).is_file()]
-        provenance += [_provenance(run, shard, key) for shard in existing]
+        provenance += [read_provenance(run, shard) for shard in existing]
         if len(existing) == len(shards):
             finished[condition] = shards
         elif existing:
             begun[condition] = sum(shard.size for shard in existing)
     return RunRecords(_FinishedConditions(run, finished), begun, tuple(provenance))
-
-
-def read_shard(run: Run, shard: Shard) -> "tuple[pa.Table, Provenance]":
-    """The records and provenance of a finished shard.
-
-    Raises:
-        InputError: If its file is damaged, was edited or belongs to another shard.
-    """
-    key = key_sha256(run.key)
-    return _table(run, shard, key), _provenance(run, shard, key)
-
-
-def read_provenance(run: Run, shard: Shard) -> Provenance:
-    """The provenance of a finished shard.
-
-    Raises:
-        InputError: If its file is damaged or belongs to another shard.
-    """
-    return _provenance(run, shard, key_sha256(run.key))
-
-
-def records_of_shard(run: Run, shard: Shard) -> "pa.Table | None":
-    """The records of a shard; ``None`` if it is not finished.
-
-    Raises:
-        InputError: If its file is damaged, was edited or belongs to another shard.
-    """
-    if not shard_path(run, shard).is_file():
-        return None
-    return _table(run, shard, key_sha256(run.key))
 
 
 def values_there(run: Run, key: str) -> list[str]:
@@ -107,20 +105,30 @@ def values_there(run: Run, key: str) -> list[str]:
     return sorted(folder.name.partition("=")[2] for folder in folders if folder.is_dir())
 
 
-def check_finished(run: Run, shards: Iterable[Shard]) -> None:
-    """Check that the finished shards can be read, before hours are spent on the others.
+def recorded_ids(run: Run) -> list[str]:
+    """The sorted ids of all records of a run; damaged files are left out."""
+    ids: set[str] = set()
+    for path in (run.folder / RECORDS).glob("**/part-*.parquet"):
+        with suppress(InputError, KeyError), open_shard(path) as parquet:
+            ids.update(parquet.read(["id"])["id"].to_pylist())
+    return sorted(ids)
 
-    Only the metadata of each file is read. A file that is truncated, was written by another
-    program, or belongs to another shard is noticed; an edited value is noticed when the records are
-    read.
 
-    Raises:
-        InputError: If the file of a finished shard is damaged or belongs to another shard.
+def skipped_in(run: Run, shards: Iterable[Shard], noun: str = "image") -> Skipped | None:
+    """The items that were skipped in the finished shards; ``None`` if there are none.
+
+    Of a file without skipped items only the footer is read. A damaged file is passed over; it is
+    reported when its records are read.
     """
-    key = key_sha256(run.key)
+    errors: list[str] = []
+    files: list[Path] = []
     for shard in shards:
-        if shard_path(run, shard).is_file():
-            _provenance(run, shard, key)
+        path = shard_path(run, shard)
+        with suppress(InputError), open_shard(path) as parquet:
+            if errors_of_shard := _errors(parquet):
+                errors += errors_of_shard
+                files.append(path)
+    return Skipped(len(errors), errors[0], tuple(files), noun) if errors else None
 
 
 class _FinishedConditions(Mapping[Condition, "pa.Table"]):
@@ -128,7 +136,7 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
 
     def __init__(self, run: Run, shards: Mapping[Condition, Sequence[Shard]]) -> None:
         self._run, self._shards = run, shards
-        self._first: tuple[Condition, pa.ChunkedArray] | None = None
+        self._first: tuple[Condition, pa.Array] | None = None
 
     def __iter__(self) -> Iterator[Condition]:
         return iter(self._shards)
@@ -142,29 +150,24 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
     def __getitem__(self, condition: Condition) -> "pa.Table":
         import pyarrow as pa
 
-        key = key_sha256(self._run.key)
-        table = pa.concat_tables(_table(self._run, s, key) for s in self._shards[condition])
-        ids = _ids_of_items(table)
-        if self._first is None:
-            _check_unique(ids, self._place(condition))
-            self._first = condition, ids.combine_chunks()
-        else:
-            self._check_same(ids, condition)
+        table = pa.concat_tables(read_records(self._run, s) for s in self._shards[condition])
+        ids = ids_of_items(table).combine_chunks()
+        if self._first is not None and ids.equals(self._first[1]):
+            return table  # the same ids in the same order are as unique as the first ones
+        _check_unique(ids, self._place(condition))
+        if self._first is not None:
+            raise self._difference(condition, ids, *self._first)
+        self._first = condition, ids
         return table
 
-    def _check_same(self, ids: "pa.ChunkedArray", condition: Condition) -> None:
-        """The same ids in the same order are as unique as the first ones."""
-        import pyarrow as pa
+    def _difference(
+        self, condition: Condition, ids: "pa.Array", first: Condition, expected: "pa.Array"
+    ) -> InputError:
         import pyarrow.compute as pc
 
-        assert self._first is not None
-        first, expected = self._first
-        if ids.equals(pa.chunked_array([expected])):
-            return
-        _check_unique(ids, self._place(condition))
         foreign = ids.filter(pc.invert(pc.is_in(ids, value_set=expected)))
         example = f", first {printable(foreign[0].as_py())}" if len(foreign) else " in their order"
-        raise InputError(
+        return InputError(
             f"{printable(self._place(condition))} contains other images than "
             f"{printable(self._place(first))}: {len(foreign):,} of {len(ids):,} differ{example}. "
             "The data changed between them: remove the wrong one and run the command again."
@@ -174,86 +177,21 @@ class _FinishedConditions(Mapping[Condition, "pa.Table"]):
         return self._run.folder / RECORDS / condition.folder
 
 
-@contextmanager
-def _open_shard(path: Path) -> "Iterator[Any]":
-    """Open the file of a shard; an error in reading it is reported as damage."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with path.open("rb") as file, pq.ParquetFile(file) as parquet:
-            yield parquet
-    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8
-        raise _damaged(path, reason_of(error)) from error
-
-
-def _provenance(run: Run, shard: Shard, key: str) -> Provenance:
-    """The provenance of a shard, after a check that the file belongs to it."""
-    path = shard_path(run, shard)
-    with _open_shard(path) as parquet:
-        _check_mark(path, shard, key, parquet)
-        rows = parquet.metadata.num_rows
-        has_parts = any(part in parquet.schema_arrow.names for part in PARTS)
-        document = parquet.metadata.metadata[PROVENANCE_KEY]
-    if rows < shard.size or (rows > shard.size and not has_parts):
-        raise _damaged(path, f"it has {rows} rows, expected {shard.size}")
-    return document_from_bytes(document, Provenance, printable(path))
-
-
-def _table(run: Run, shard: Shard, key: str) -> "pa.Table":
-    """The records of a shard, after a check that they are unchanged."""
-    path = shard_path(run, shard)
-    with _open_shard(path) as parquet:
-        table = parquet.read()
-        try:
-            digest = records_sha256(table)
-        except TypeError as error:
-            raise _damaged(path, str(error)) from error
-        _check_mark(path, shard, key, parquet, digest)
-    if (items := len(_ids_of_items(table))) != shard.size:
-        raise _damaged(path, f"it has {items} items, expected {shard.size}")
-    return table.replace_schema_metadata(None)
-
-
-def _check_mark(
-    path: Path, shard: Shard, key: str, parquet: Any, records: str | None = None
-) -> None:
-    """Compare the mark of a file with the expected one.
-
-    ``records`` is the digest of the records; ``None`` if they have not been read.
-    """
-    metadata = parquet.metadata.metadata or {}
-    if PROVENANCE_KEY not in metadata or MARK_KEY not in metadata:
-        raise _damaged(path, "it has no provenance or no checksum")
-    mark = document_from_bytes(metadata[MARK_KEY], ShardMark, printable(path))
-    digest = mark.records_sha256 if records is None else records
-    fault = mark.fault(shard_mark(key, shard, digest, metadata[PROVENANCE_KEY]))
-    if fault is not None:
-        raise _damaged(path, fault)
-
-
-def _ids_of_items(table: "pa.Table") -> "pa.ChunkedArray":
-    """The id of each item; of several rows of an item only the first counts, 0 or null."""
+def _check_unique(ids: "pa.Array", place: Path) -> None:
     import pyarrow.compute as pc
 
-    part = next((name for name in PARTS if name in table.column_names), None)
-    if part is None:
-        return table["id"]
-    return table["id"].filter(pc.equal(pc.fill_null(table[part], 0), 0))
-
-
-def _check_unique(ids: "pa.ChunkedArray", place: Path) -> None:
-    import pyarrow.compute as pc
-
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
     counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    raise _damaged(place, f"it contains {printable(repeated)} twice")
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        raise damaged(place, f"it contains {printable(repeated[0].as_py())} twice")
 
 
-def _damaged(path: Path, reason: str) -> InputError:
-    return InputError(
-        f"{printable(path)} is damaged: {reason}. Remove it and run the command again; only "
-        "what is missing is made."
-    )
+def _errors(parquet: "pq.ParquetFile") -> list[str]:
+    columns = parquet.metadata.schema.names
+    if "error" not in columns:
+        return []
+    groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+    statistics = [group.column(columns.index("error")).statistics for group in groups]
+    if all(s is not None and s.num_values == 0 for s in statistics):
+        return []
+    return [str(error) for error in parquet.read(["error"])["error"].drop_null().to_pylist()]

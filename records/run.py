@@ -55,12 +55,12 @@ def find_runs(folders: list[Path]) -> list[Run]:
                 f"{printable(folder)} is not a folder. Give a run, or a folder of runs such as "
                 "`runs`."
             )
-        run_folders = [path for path in _record_folders(folder) if (path / MANIFEST).is_file()]
+        record_folders = list(_record_folders(folder))
+        run_folders = [path for path in record_folders if (path / MANIFEST).is_file()]
         if not run_folders:
-            lost = lost_records([folder])
             advice = (
-                f"{printable(lost[0])} contains records. Restore its {MANIFEST}."
-                if lost
+                f"{printable(record_folders[0])} contains records. Restore its {MANIFEST}."
+                if record_folders
                 else "Create one with `evaluator score MODEL imagenet-c --data PATH` or "
                 "`evaluator attack whitebox MODEL --data PATH`."
             )
@@ -108,8 +108,7 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     # If several processes start the same run, the first one decides the shard size for all.
     write_document(folder / MANIFEST, sealed(manifest), first=True)
     run = open_run(folder)
-    differences = list(document_differences(run.key, manifest.key))
-    if differences:
+    if differences := list(document_differences(run.key, manifest.key)):
         raise RunMismatchError(
             f"{printable(folder)} is a run of another identity: {'; '.join(differences)}. "
             "Choose another --out, or repeat the command of that run."

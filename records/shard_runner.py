@@ -9,11 +9,11 @@ uses the Python interface waits for their batches when it exits.
 import atexit
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..contracts import Progress, Provenance, Run, Shard
+from ..contracts import Progress, Provenance, Run, Shard, ThreadSafeProgress
 from ..storage.atomic import make_folder
 from .leases import LEASE_TIMES, Holder, Leases, LeaseTimes
 from .shards import shard_path, write_shard
@@ -35,7 +35,7 @@ class _StoppedError(Exception):
 
 def run_shards(
     run: Run,
-    shards: Iterable[Shard],
+    shards: Sequence[Shard],
     work: Work,
     *,
     workers: int,
@@ -64,22 +64,21 @@ def run_shards(
     Raises:
         OutputError: If a shard cannot be written.
     """
-    shards = list(shards)
-    tally = _Tally(progress, total=sum(shard.size for shard in shards), noun=noun, verb=verb)
     folders = {shard_path(run, shard).parent for shard in shards}
     with Leases(times) as leases:
         for folder in folders:
             leases.tidy(folder)
-        pool = _WorkerPool(_ShardQueue(run, shards, leases, tally, times.look_s), work, tally)
-        tally.show()
+        missing = [shard for shard in shards if not shard_path(run, shard).is_file()]
+        total = sum(shard.size for shard in shards)
+        done = total - sum(shard.size for shard in missing)
+        tally = _Tally(progress, verb, f"{noun}s", done, total)
+        queue = _ShardQueue(run, missing, leases, tally, times.look_s)
         try:
-            pool.work(workers)
+            _WorkerPool(queue, work).run(workers, stop)
         except KeyboardInterrupt:
-            progress.note(f"{tally.finished:,} of {tally.total:,} {noun}s are done and kept.")
+            finished = sum(shard.size for shard in shards if shard_path(run, shard).is_file())
+            progress.note(f"{finished:,} of {total:,} {noun}s are done and kept.")
             raise
-        finally:
-            pool.end(stop)
-        pool.raise_first()
         for folder in folders:
             leases.tidy(folder)
 
@@ -87,29 +86,33 @@ def run_shards(
 class _WorkerPool:
     """Threads that make shards until none is left or one of them fails."""
 
-    def __init__(self, queue: "_ShardQueue", work: Work, tally: "_Tally") -> None:
-        self._queue, self._work, self._tally = queue, work, tally
+    def __init__(self, queue: "_ShardQueue", work: Work) -> None:
+        self._queue, self._work, self._stopped = queue, work, queue.stopped
         self._threads: list[threading.Thread] = []
         self._running = 0
         self._lock = threading.Lock()
-        self._ended = threading.Event()
         self._errors: list[BaseException] = []
 
-    def work(self, workers: int) -> None:
-        """Return when all shards are made or one failed."""
+    def run(self, workers: int, stop: Callable[[], None]) -> None:
+        """Return when all shards are made; raise the first error of a worker."""
         self._running = max(1, workers)
         # Native code aborts if its daemon thread is torn down when the interpreter exits.
         atexit.register(self._join)
-        for _ in range(self._running):
-            thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-            self._threads.append(thread)  # before start(), which an interrupt may end
-            thread.start()
-        # A wait without a timeout cannot be interrupted on every platform.
-        while not self._ended.wait(0.5):
-            pass
+        try:
+            for _ in range(self._running):
+                thread = threading.Thread(target=self._make_shards, name=THREAD_NAME, daemon=True)
+                self._threads.append(thread)  # before start(), which an interrupt may end
+                thread.start()
+            # A wait without a timeout cannot be interrupted on every platform.
+            while not self._stopped.wait(0.5):
+                pass
+        finally:
+            self._end(stop)
+        if self._errors:
+            raise self._errors[0]
 
-    def end(self, stop: Callable[[], None]) -> None:
-        self._tally.stop()
+    def _end(self, stop: Callable[[], None]) -> None:
+        self._stopped.set()
         deadline = time.monotonic() + GRACE_SECONDS
         if self._alive_threads():
             stop()
@@ -126,60 +129,61 @@ class _WorkerPool:
         """The threads that can be joined: one that never started cannot."""
         return [thread for thread in self._threads if thread.is_alive()]
 
-    def raise_first(self) -> None:
-        if self._errors:
-            raise self._errors[0]
-
-    def _run(self) -> None:
+    def _make_shards(self) -> None:
         try:
             while (shard := self._queue.next()) is not None:
                 table, provenance = self._work(shard, partial(self._queue.advance, shard))
                 self._queue.finish(shard, table, provenance)
         except BaseException as error:
-            if not self._tally.stopped.is_set():  # later errors follow from the first
+            if not self._stopped.is_set():  # later errors follow from the first
                 self._errors.append(error)
-            self._tally.stop()
+            self._stopped.set()
         with self._lock:
             self._running -= 1
-            if self._errors or self._running == 0:
-                self._ended.set()
+            if self._running == 0:
+                self._stopped.set()
 
 
 class _ShardQueue:
-    """Missing shards, each handed to one worker of one process."""
+    """Missing shards, each handed to one worker of one process, until the queue is stopped."""
 
     def __init__(
-        self, run: Run, shards: Iterable[Shard], leases: Leases, tally: "_Tally", look_s: float
+        self, run: Run, shards: Sequence[Shard], leases: Leases, tally: "_Tally", look_s: float
     ) -> None:
         self._run, self._leases, self._tally, self._look_s = run, leases, tally, look_s
+        self.stopped = threading.Event()
         self._lock = threading.Lock()
         self._reported_waiting = False
         self._left = dict.fromkeys(shards)
-        for shard in list(self._left):
-            self._drop_finished(shard)
 
     def next(self) -> Shard | None:
         """A shard to make; waits while other processes make all that are left."""
-        while not self._tally.stopped.is_set():
+        while not self.stopped.is_set():
             with self._lock:
                 shard, holders = self._claim()
                 if shard is not None or not self._left:
                     return shard
-                self._report_waiting(holders)
-            self._tally.stopped.wait(self._look_s)
+                if not self._reported_waiting:
+                    self._report_waiting(holders)
+            self.stopped.wait(self._look_s)
         return None
 
     def advance(self, shard: Shard, items: int) -> None:
         """Count items of a shard that is being made."""
         self._leases.heartbeat(shard_path(self._run, shard))
-        self._tally.add(items)
+        self._check()
+        self._tally.count(items)
 
     def finish(self, shard: Shard, table: "pa.Table", provenance: Provenance) -> None:
         """Write a shard and release its lease."""
-        self._tally.check()
+        self._check()
         write_shard(self._run, shard, table, provenance)
         self._leases.release(shard_path(self._run, shard))
-        self._tally.add_finished(shard.size)
+
+    def _check(self) -> None:
+        """Raise if another worker failed, or the user interrupted."""
+        if self.stopped.is_set():
+            raise _StoppedError
 
     def _claim(self) -> tuple[Shard | None, list[Holder]]:
         """A shard whose lease is ours now, or the holders of all that are left."""
@@ -203,67 +207,34 @@ class _ShardQueue:
         if not shard_path(self._run, shard).is_file():
             return False
         del self._left[shard]
-        self._tally.count_finished(shard.size)
+        self._tally.count(shard.size)
         return True
 
     def _report_waiting(self, holders: list[Holder]) -> None:
-        if self._reported_waiting or not holders:
-            return
         self._reported_waiting = True
         hosts = ", ".join(sorted({holder.host for holder in holders}))
         count = f"{len(holders)} shards are" if len(holders) > 1 else "shard is"
-        self._tally.note(f"The last {count} being made by other processes, on {hosts}: waiting.")
+        self._tally.progress.note(
+            f"The last {count} being made by other processes, on {hosts}: waiting."
+        )
 
 
 class _Tally:
-    """Counts the items of all workers, and stops them."""
+    """Counts the items of all workers, and reports them at most ten times a second."""
 
-    def __init__(self, progress: Progress, *, total: int, noun: str, verb: str) -> None:
-        self._progress, self.total, self._noun, self._verb = progress, total, noun, verb
-        self._done = self.finished = 0
+    def __init__(self, progress: Progress, step: str, unit: str, done: int, total: int) -> None:
+        self.progress = ThreadSafeProgress(progress)
+        self._step, self._unit, self._done, self._total = step, unit, done, total
         self._lock = threading.Lock()
-        self.stopped = threading.Event()
-        self._shown: float | None = None
+        self._show()
 
-    def add(self, items: int) -> None:
-        """Count items of a shard that is being made."""
-        self.check()
-        self._count(items)
-
-    def check(self) -> None:
-        """Raise if the work was stopped."""
-        if self.stopped.is_set():
-            raise _StoppedError
-
-    def add_finished(self, items: int) -> None:
-        with self._lock:
-            self.finished += items
-
-    def count_finished(self, items: int) -> None:
-        """Count a shard that was finished before, or by another process."""
-        self.add_finished(items)
-        self._count(items)
-
-    def stop(self) -> None:
-        self.stopped.set()
-
-    def note(self, text: str) -> None:
-        with self._lock:
-            self._progress.note(text)
-
-    def show(self) -> None:
-        """Report progress; the first call gives the starting point."""
-        with self._lock:
-            self._show()
-
-    def _count(self, items: int) -> None:
+    def count(self, items: int) -> None:
+        """Count items that this process or another one has made."""
         with self._lock:
             self._done += items
-            if self._shown is None:
-                return
-            if time.monotonic() - self._shown > 0.1 or self._done == self.total:
+            if time.monotonic() - self._shown > 0.1 or self._done == self._total:
                 self._show()
 
     def _show(self) -> None:
         self._shown = time.monotonic()
-        self._progress.advance(self._verb, self._done, self.total, f"{self._noun}s")
+        self.progress.advance(self._step, self._done, self._total, self._unit)

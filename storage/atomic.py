@@ -20,16 +20,32 @@ from ..errors import OutputError, printable, reason_of
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
 
 
+@contextmanager
+def disk_errors(
+    path: Path, advice: str = "Choose a writable folder on a disk with free space."
+) -> Iterator[None]:
+    """Raise the errors of the file system in a block as ``OutputError``.
+
+    Args:
+        path: File or folder that the block writes.
+        advice: What to do about an error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{printable(path)} cannot be written: {reason_of(error)}. {advice}"
+        ) from error
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents.
 
     Raises:
         OutputError: If a folder cannot be made.
     """
-    try:
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, reason_of(error)) from error
 
 
 def check_place(path: Path) -> None:
@@ -40,19 +56,17 @@ def check_place(path: Path) -> None:
     Raises:
         OutputError: If the path is a folder, or a folder above it cannot be written.
     """
-    try:
+    with disk_errors(path):
         if _is_special(path):
             writable = os.access(path, os.W_OK)
         else:
             target = Path(os.path.realpath(path))
             above = next(folder for folder in target.parents if os.path.lexists(folder))
             if target.is_dir() or not above.is_dir():
-                raise _cannot_write(path, "a folder or a file is in the way")
+                raise FileExistsError("a folder or a file is in the way")
             writable = os.access(above, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise _cannot_write(path, reason_of(error)) from error
-    if not writable:
-        raise _cannot_write(path, "Permission denied")
+        if not writable:
+            raise PermissionError("Permission denied")
 
 
 @contextmanager
@@ -67,7 +81,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if _is_special(path):
             raise OutputError(f"{printable(path)} is not a regular file. Choose another path.")
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(target)
 
 
@@ -77,12 +91,10 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    try:
+    with disk_errors(path):
         if _is_special(path):
             path.write_bytes(data)
             return
-    except OSError as error:
-        raise _cannot_write(path, reason_of(error)) from error
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
@@ -95,7 +107,7 @@ def write_if_absent(path: Path, data: bytes) -> None:
     """
     with _temporary_beside(path) as (temporary, target):
         temporary.write_bytes(data)
-        _flush(temporary)
+        flush(temporary)
         try:
             os.link(temporary, target)  # a link, unlike a rename, does not replace
         except FileExistsError:
@@ -114,24 +126,18 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the folder cannot be written.
     """
-    make_folder(folder.parent)
-    temporary = _temporary_path(folder)
-    try:
+    with _temporary_beside(folder) as (temporary, target):
         temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
-            _flush(file)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()  # Windows cannot rename onto an empty folder, POSIX can
+            flush(file)
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()  # Windows cannot rename onto an empty folder, POSIX can
         try:
-            temporary.rename(folder)
+            temporary.rename(target)
         except OSError:
-            if not folder.is_dir():
+            if not target.is_dir():
                 raise
-    except OSError as error:
-        raise _cannot_write(folder, reason_of(error)) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -140,10 +146,8 @@ def remove_leftovers(path: Path) -> None:
     The caller holds its lock, so no other process is writing it.
     """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        with suppress(OutputError):
+            remove(leftover)
 
 
 def target_of_temporary(name: str) -> str | None:
@@ -173,21 +177,16 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[tuple[Path, Path]]:
-    """A temporary path, removed at the end, and the file that ``path`` leads to."""
+    """A temporary path, removed at the end, and the file or folder that ``path`` leads to."""
     target = Path(os.path.realpath(path))
     make_folder(target.parent)
-    temporary = _temporary_path(target)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        yield temporary, target
-    except OSError as error:
-        raise _cannot_write(path, reason_of(error)) from error
+        with disk_errors(path):
+            yield temporary, target
     finally:
-        with suppress(OSError):  # it would hide the error that matters
-            temporary.unlink()
-
-
-def _temporary_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        with suppress(OutputError):  # it would hide the error that matters
+            remove(temporary)
 
 
 def _is_special(path: Path) -> bool:
@@ -199,14 +198,7 @@ def _is_special(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _flush(file: Path) -> None:
+def flush(file: Path) -> None:
     """Put the bytes on the disk before the rename, which alone may survive a power cut."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
-
-
-def _cannot_write(path: Path, reason: str) -> OutputError:
-    return OutputError(
-        f"{printable(path)} cannot be written: {reason}. "
-        "Choose a writable folder on a disk with free space."
-    )

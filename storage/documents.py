@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CREATE_AGAIN = "Remove it and create it again."
+
 
 def plain(value: Any) -> Any:
     """A dataclass as dictionaries, lists, strings and numbers."""
@@ -64,30 +66,12 @@ def read_sealed(
         InputError: As for ``read_document``, or if the document was edited or has another version
             of its format.
     """
-    data = _bytes(path)
-    _check_schema(data, kind, printable(path), advice)
-    value = document_from_bytes(data, kind, printable(path), advice)
+    value = read_document(path, kind, advice=advice)
     if value != sealed(value):
         raise InputError(
             f"{printable(path)} was edited: its SHA-256 is not the one that it contains. {advice}"
         )
     return value
-
-
-def _check_schema(data: bytes, kind: type[Sealed], name: str, advice: str) -> None:
-    """Report another version of the format before its fields are reported as wrong."""
-    expected = getattr(kind, "schema", None)
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return  # reported when the document is parsed
-    if expected is None or not isinstance(document, dict) or "seal" not in document:
-        return  # not a sealed document
-    if (written := document.get("schema", 1)) not in getattr(kind, "readable_schemas", (expected,)):
-        raise InputError(
-            f"{name} was written by another version of evaluator (format {written}, this "
-            f"one reads {expected}). {advice}"
-        )
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:
@@ -122,28 +106,24 @@ def write_document(path: Path, value: Any, *, first: bool = False) -> None:
     (write_if_absent if first else atomic_write_bytes)(path, data)
 
 
-def read_document(path: Path, kind: type[T]) -> T:
-    """Read a dataclass from a JSON file.
+def read_document(path: Path, kind: type[T], *, advice: str = _CREATE_AGAIN) -> T:
+    """Read a dataclass from a JSON file; ``advice`` says what to do if it is damaged.
 
     Raises:
         InputError: If the file is missing, is not JSON, or lacks or mistypes a field.
     """
-    return document_from_bytes(_bytes(path), kind, printable(path))
-
-
-def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
+    return document_from_bytes(data, kind, printable(path), advice)
 
 
-def document_from_bytes(
-    data: bytes, kind: type[T], name: str, advice: str = "Remove it and create it again."
-) -> T:
+def document_from_bytes(data: bytes, kind: type[T], name: str, advice: str = _CREATE_AGAIN) -> T:
     """Parse the JSON of a dataclass; ``name`` is used in errors."""
     from pydantic import ValidationError
 
+    _check_schema(data, kind, name, advice)
     try:
         return cast(T, _adapter(kind).validate_json(data))
     except ValidationError as error:
@@ -153,6 +133,24 @@ def document_from_bytes(
             f"{name} is not a valid {kind.__name__}: {place}: {first['msg']}. "
             f"It was edited, damaged, or written by another version. {advice}"
         ) from error
+
+
+def _check_schema(data: bytes, kind: type[Any], name: str, advice: str) -> None:
+    """Report another version of a sealed document before its fields are reported as wrong."""
+    expected = getattr(kind, "schema", None)
+    if expected is None:
+        return
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return  # reported when the document is parsed
+    if not isinstance(document, dict) or "seal" not in document:
+        return
+    if (written := document.get("schema", 1)) not in getattr(kind, "readable_schemas", (expected,)):
+        raise InputError(
+            f"{name} was written by another version of evaluator (format {written}, this "
+            f"one reads {expected}). {advice}"
+        )
 
 
 def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":

@@ -73,7 +73,8 @@ def remembered_sha256(path: Path) -> str:
         pass
     start = time.time()
     sha256 = file_sha256(path)
-    if _state(_stat(path)) == _state(before) and start - _last_change(before) > RACY_SECONDS:
+    last_change = max(before.st_mtime, before.st_ctime)
+    if _state(_stat(path)) == _state(before) and start - last_change > RACY_SECONDS:
         with suppress(EvaluatorError):  # a cache that cannot be written costs only time
             write_document(stamp_path, sealed(Stamp(printable(absolute), _state(before), sha256)))
     return sha256
@@ -89,7 +90,3 @@ def _stat(path: Path) -> os.stat_result:
 
 def _state(stat: os.stat_result) -> tuple[int, int, int, int, int]:
     return stat.st_size, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
-
-
-def _last_change(stat: os.stat_result) -> float:
-    return max(stat.st_mtime, stat.st_ctime)

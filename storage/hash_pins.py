@@ -87,8 +87,6 @@ class _StopsAtPromise(HTTPRedirectHandler):
 
 
 def _sha256(headers: "Message[str, str]") -> str | None:
-    for name in ("X-Linked-ETag", "ETag"):
-        match = _ETAG_SHA256.fullmatch(headers[name] or "")
-        if match is not None:
-            return match[1]
-    return None
+    names = ("X-Linked-ETag", "ETag")
+    matches = (_ETAG_SHA256.fullmatch(headers[name] or "") for name in names)
+    return next((match[1] for match in matches if match is not None), None)

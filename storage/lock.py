@@ -14,7 +14,7 @@ from .atomic import make_folder
 
 
 @contextmanager
-def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock of a file or folder that will be made: one process and thread at a time.
 
     The lock file is ``path`` with ``.lock`` added.
@@ -35,8 +35,7 @@ def locked(path: Path, *, waiting: Callable[[], None] | None = None) -> Iterator
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            if waiting is not None:
-                waiting()
+            waiting()
             lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise OutputError(

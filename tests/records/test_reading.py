@@ -11,10 +11,10 @@ import pytest
 from evaluator.contracts import NullProgress, Provenance, Run, Shard
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
-from evaluator.records.reading import check_finished, read_run
+from evaluator.records.reading import read_run
 from evaluator.records.run import create_or_open, open_run
 from evaluator.records.shard_runner import run_shards
-from evaluator.records.shards import shard_path, shards_of
+from evaluator.records.shards import check_finished, shard_path, shards_of
 from evaluator.tests.records.test_shards import FOG, manifest, provenance, work
 from evaluator.tests.written_runs import write_run
 

@@ -27,7 +27,7 @@ from ...engine.tolerances import tolerance_of
 from ...errors import InputError, ParityError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.margins import margins_over
-from ...records.fingerprints import conditions_without_fingerprint
+from ...records.fingerprints import lacks_fingerprints
 from ...records.reading import read_run
 from ...records.run import open_run
 from ...storage.documents import document_differences
@@ -183,7 +183,7 @@ class CrossCheck:
         available = AvailableImages(IMAGENET, source, photos, self._spec.preprocessing)
         if (difference := differing_image(run, available)) is not None:
             raise InputError(f"{difference}. Score the photos that are attacked.")
-        if conditions_without_fingerprint(run):
+        if lacks_fingerprints(run):
             self._progress.note(
                 f"{_title(run)} was scored by an older version, which did not record the content "
                 "of its photos, so it cannot be compared with that of the attacked photos."

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts import Condition, ProbeSettings, Provenance, Run, Shard
-from ...records.reading import records_of_shard
 from ...records.shard_runner import Work
+from ...records.shards import read_records, shard_path
 from .cross_check import CrossCheck
 from .job import PreparedAttack, ShardImages
 
@@ -45,9 +45,9 @@ def comparing(
         for run, shards in runs:
             for shard in shards:
                 place = (run.folder, shard)
-                if place in compared or (table := records_of_shard(run, shard)) is None:
+                if place in compared or not shard_path(run, shard).is_file():
                     continue
-                check.compare(table, kept_in=run.folder)
+                check.compare(read_records(run, shard), kept_in=run.folder)
                 compared.add(place)
 
     def compare(table: "pa.Table", shard: Shard, writers: Sequence[Run]) -> None:

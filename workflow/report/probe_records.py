@@ -15,7 +15,7 @@ from ...contracts import Preprocessing, ProbeName, ProbeSettings, Run
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.transfer import TRANSFER
-from ...records.fingerprints import compare_runs
+from ...records.fingerprints import different_files
 from ...records.run import MANIFEST, open_run
 from ..attack.probe_plan import PROBES, probe_folder, probe_key
 from ..runs.scored_run import ScoredRun, scored_run_of
@@ -78,7 +78,7 @@ def _probe(attack: Run, name: ProbeName) -> ScoredRun | None:
             f"{printable(folder)} is not a probe of the attack whose folder it is in. Remove it, "
             "and make it again with --probe."
         )
-    if different := compare_runs(attack, probe, IMAGENET.conditions).different:
+    if different := different_files(attack, probe, IMAGENET.conditions):
         raise InputError(
             f"{printable(folder)} has other images than the attack whose folder it is in: "
             f"{printable(different[0])} differs. Remove it, and make it again with --probe."
@@ -116,7 +116,7 @@ def _is_comparable(attack: Run, transfer: Run) -> bool:
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon
         and _pixels(ours.preprocessing) == _pixels(source.preprocessing)
         and ours.preprocessing == theirs.preprocessing
-        and not compare_runs(attack, transfer, IMAGENET.conditions).different
+        and not different_files(attack, transfer, IMAGENET.conditions)
     )
 
 

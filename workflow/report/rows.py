@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...evaluate.benchmarks.imagenet import IMAGENET
-from ...records.fingerprints import compare_runs
+from ...records.fingerprints import different_files
 from ..runs.scored_run import CLEAN_BENCHMARK, ScoredRun
 
 
@@ -107,4 +107,4 @@ def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[Sco
 
 def _differ_in_photos(one: ScoredRun, other: ScoredRun) -> bool:
     """Whether two runs of clean photos, or attacks on them, have different images."""
-    return bool(compare_runs(one.run, other.run, IMAGENET.conditions).different)
+    return bool(different_files(one.run, other.run, IMAGENET.conditions))

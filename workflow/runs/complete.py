@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from ...contracts import Progress, Run, Shard
-from ...records.reading import check_finished
+from ...records.reading import skipped_in
 from ...records.shard_runner import Work, run_shards
-from ...records.shards import shard_path, shards_of
-from ...records.skipped import skipped_in
+from ...records.shards import check_finished, shard_path, shards_of
 from .run_data import RunData
 from .selection import Selection
 

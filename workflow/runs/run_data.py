@@ -16,20 +16,19 @@ from ...errors import ImageError, RunMismatchError, printable
 from ...records.fingerprints import (
     begin_fingerprint,
     compare_files,
-    conditions_without_fingerprint,
     has_fingerprint,
     is_used,
+    lacks_fingerprints,
     leave_out,
     read_fingerprint,
     recorded_places,
     remove_unused,
     tidy,
 )
-from ...records.reading import read_provenance
+from ...records.reading import skipped_in
 from ...records.run import MANIFEST, key_sha256, open_run
 from ...records.shard_runner import Work
-from ...records.shards import shard_path, shards_of
-from ...records.skipped import skipped_in
+from ...records.shards import read_provenance, shard_path, shards_of
 from ..models.resolve import ResolvedModel
 from .available_images import AvailableImages
 from .provenance import default_folder
@@ -76,7 +75,7 @@ class RunData:
             self._check_every_file()
             return
         noun = self.images.noun
-        if conditions_without_fingerprint(self.run):
+        if lacks_fingerprints(self.run):
             self.progress.note(
                 f"{printable(self.run.folder)} was started by an older version, which did not "
                 f"record the content of its {noun}s, so they are not compared with these {noun}s. "

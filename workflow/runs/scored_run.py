@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...contracts import CONDITION_OPTIONS, Condition, Evaluation, Run, RunKey
 from ...errors import InputError, printable
-from ...records.fingerprints import compare_runs
-from ...records.reading import RunRecords, read_run
+from ...records.fingerprints import different_files
+from ...records.reading import RunRecords, read_run, skipped_in
 from ...records.run import find_runs
 from ...records.shards import shards_of
-from ...records.skipped import skipped_in
 from .attack_scores import benchmark_of, transfer_source
 
 if TYPE_CHECKING:
@@ -145,11 +144,11 @@ def differing_files_note(a: ScoredRun, b: ScoredRun, names: tuple[str, str]) -> 
         b: Second run.
         names: Names of the two runs in the note.
     """
-    files = compare_runs(a.run, b.run, a.benchmark.conditions)
+    files = different_files(a.run, b.run, a.benchmark.conditions)
     shards = _differing_shards(a, b)
-    if not files.different and not shards:
+    if not files and not shards:
         return None
-    where = f"first {printable(files.different[0])}" if files.different else f"in {shards} shards"
+    where = f"first {printable(files[0])}" if files else f"in {shards} shards"
     return (
         f"{names[0]} and {names[1]} read different files of {a.benchmark.title} under the same "
         f"names, {where}"

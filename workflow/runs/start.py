@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ...contracts import Engine, ImageBatch, Item, Run, RunKey, RunManifest
 from ...errors import EngineMemoryError, InputError, RunMismatchError, printable
+from ...records.reading import recorded_ids
 from ...records.run import MANIFEST, create_or_open, open_run
-from ...records.shards import Pace, recorded_ids, shard_size
+from ...records.shards import Pace, shard_size
 from ..models.resolve import ResolvedModel
 from ..models.verified_engine import VerifiedEngine
 from .selection import Selection

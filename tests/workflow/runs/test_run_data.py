@@ -362,9 +362,9 @@ def test_of_processes_that_begin_a_condition_at_once_the_first_decides(
     recorded = read_fingerprint(run, CLEAN)
     shutil.rmtree(run.folder)
 
-    def after_another_process(there: Run, condition: Condition, mine: Any) -> Any:
+    def after_another_process(there: Run, condition: Condition, mine: Any) -> None:
         begin_fingerprint(there, condition, recorded)
-        return begin_fingerprint(there, condition, mine)
+        begin_fingerprint(there, condition, mine)
 
     monkeypatch.setattr("evaluator.workflow.runs.run_data.begin_fingerprint", after_another_process)
     with pytest.raises(RunMismatchError, match=r"000\.png differs"):

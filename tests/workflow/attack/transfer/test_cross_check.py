@@ -13,7 +13,7 @@ from evaluator.cli import app
 from evaluator.contracts import NullProgress, Run, Shard
 from evaluator.errors import InputError, ParityError
 from evaluator.exporter.spec import model_spec
-from evaluator.records.reading import records_of_shard
+from evaluator.records.shards import read_records
 from evaluator.tests.planted_runs import compared, logits_of_photos, prefer, rewritten, room_of
 from evaluator.tests.small import one_line
 from evaluator.tests.transfers import (
@@ -65,11 +65,10 @@ def test_differences_are_told_once_however_many_models_classify(
     read: list[Path] = []
 
     def noted(run: Run, shard: Shard) -> Any:
-        if (table := records_of_shard(run, shard)) is not None:
-            read.append(run.folder)
-        return table
+        read.append(run.folder)
+        return read_records(run, shard)
 
-    monkeypatch.setattr("evaluator.workflow.attack.shards.records_of_shard", noted)
+    monkeypatch.setattr("evaluator.workflow.attack.shards.read_records", noted)
     planted = rewritten(honest, tmp_path / "planted", prefer({1: 0.25 * room, 3: 0.9 * room}))
     told = NullProgress()
     some: dict[str, Any] = {"check_against": planted, "progress": told, "keep": tmp_path / "kept"}
