@@ -49,6 +49,11 @@ class Device:
     model: str
     details: str
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether it stands in for a GPU in tests: its times say nothing."""
+        return self.model.startswith("simulated")
+
     def __str__(self) -> str:
         return f"{self.name} ({self.model})"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..contracts import Device
 from ..errors import EngineUnavailableError, InputError
+from .own_cuda import own_cuda
 
 _CUDA = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # of CUdevice_attribute in cuda.h
@@ -60,6 +61,9 @@ def cpu() -> Device:
 @cache
 def cuda_devices() -> tuple[Device, ...]:
     """GPUs that CUDA's driver lists; empty without a driver."""
+    if (own := own_cuda()) is not None:
+        devices: tuple[Device, ...] = own.devices()
+        return devices
     try:
         cuda = ctypes.CDLL(_CUDA)
     except OSError:
@@ -70,22 +74,35 @@ def cuda_devices() -> tuple[Device, ...]:
     version = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
     driver = f"driver {_driver()}CUDA {version.value // 1000}.{version.value % 1000 // 10}"
-    devices = []
+    found = []
     for index in range(count.value):
         name = ctypes.create_string_buffer(256)
         cuda.cuDeviceGetName(name, 256, index)
-        devices.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
-    return tuple(devices)
+        found.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
+    return tuple(found)
 
 
 def compute_capability(device: Device) -> str:
     """Compute capability of a GPU, as NVIDIA's tools write it: ``sm89``."""
+    if (own := own_cuda()) is not None:
+        return str(own.compute_capability(device))
     cuda, value, digits = ctypes.CDLL(_CUDA), ctypes.c_int(), ""
     index = int(device.name.partition(":")[2])
     for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
         cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, index)
         digits += str(value.value)
     return f"sm{digits}"
+
+
+def memory_bytes(device: Device) -> int | None:
+    """Size of a GPU's memory; ``None`` if the driver does not tell it."""
+    if own_cuda() is not None:
+        return None
+    cuda, handle, size = ctypes.CDLL(_CUDA), ctypes.c_int(), ctypes.c_size_t()
+    index = int(device.name.partition(":")[2])
+    cuda.cuDeviceGet(ctypes.byref(handle), index)
+    failed = cuda.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
+    return None if failed else size.value
 
 
 def _driver() -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from typing import Protocol
 
 from ..contracts import Backend, Bundle, Device, Engine, Precision
@@ -9,6 +11,7 @@ from ..errors import InputError
 from .devices import cpu, cuda_devices, find_device
 from .onnx_engine import OnnxEngine, onnx_notice, onnx_versions
 from .openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
+from .plans.tensorrt_api import FLAVOURS, Flavour, check_plans, plan_versions
 from .torch_engine import torch_versions
 
 
@@ -34,9 +37,11 @@ class EngineKind:
     Attributes:
         backend: Name on the command line.
         versions: Versions of the packages that compute.
-        cpu_batch: Images in a batch on the CPU.
+        cpu_batch: Images in a batch on the CPU; ``None`` if the engine does not run there.
         cuda_batch: Images in a batch on CUDA; ``None`` if the engine does not run there.
-        open_bundle: Loads a bundle; ``None`` if the engine runs the PyTorch network.
+        open_bundle: Loads a bundle; ``None`` if the engine runs something else.
+        plans: TensorRT that compiles bundles to the plans that the engine runs; ``None`` if it
+            runs something else.
         check: Raises ``EngineUnavailableError`` if the engine cannot compute in a precision on a
             device.
         notice: Notice to the user on how the engine computes a bundle; may be empty.
@@ -45,9 +50,10 @@ class EngineKind:
 
     backend: Backend
     versions: Callable[[], dict[str, str]]
-    cpu_batch: int
+    cpu_batch: int | None
     cuda_batch: int | None
     open_bundle: OpenBundle | None = None
+    plans: Flavour | None = None
     check: Callable[[Precision, Device], None] = _no_limits
     notice: Callable[[Bundle, Device], str] = _no_notice
     auto_select: bool = True
@@ -55,22 +61,33 @@ class EngineKind:
     @property
     def runs_onnx(self) -> bool:
         """Whether the engine runs the ONNX graph of a bundle, not the PyTorch network."""
-        return self.open_bundle is not None
+        return self.open_bundle is not None or self.plans is not None
 
     def runs_on(self, device: Device) -> bool:
         """Whether the engine supports the device."""
-        return device.name == "cpu" or self.cuda_batch is not None
+        return (self.cpu_batch if device.name == "cpu" else self.cuda_batch) is not None
 
     def batch_size(self, device: Device) -> int:
         """Default number of images in a batch."""
-        if device.name == "cpu" or self.cuda_batch is None:
-            return self.cpu_batch
-        return self.cuda_batch
+        batch = self.cpu_batch if device.name == "cpu" else self.cuda_batch
+        return batch or self.cpu_batch or 1
 
 
 ENGINES = {
     kind.backend: kind
     for kind in (
+        *(
+            EngineKind(
+                flavour.backend,
+                partial(plan_versions, flavour),
+                cpu_batch=None,
+                cuda_batch=64,
+                plans=flavour,
+                check=partial(check_plans, flavour),
+                auto_select=find_spec(flavour.module) is not None,
+            )
+            for flavour in FLAVOURS.values()
+        ),
         EngineKind(
             "onnxruntime",
             onnx_versions,

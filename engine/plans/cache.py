@@ -7,7 +7,6 @@
 machine's GPU cannot load, is built again, with a note on the reason.
 """
 
-import mmap
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from ...storage.documents import document_differences, document_sha256
 from ...storage.lock import locked
 from .build import Build, PlanOrder, build_plan
 from .builder import BuildJob, deserialises
-from .plan import Plan, PlanKey, Profile, manifest_path, open_plan
+from .plan import Plan, PlanKey, Profile, manifest_path, open_plan, plan_bytes
 from .toolchain import Toolchain
 
 PLANS = "plans"
@@ -133,17 +132,11 @@ def _open_cached(path: Path, request: PlanRequest) -> Plan:
     if plan.key != request.key:
         difference = next(document_differences(plan.key, request.key))
         raise InputError(f"{printable(path)} has another key: {difference}.")
-    if toolchain.runs_here and not _deserialises(path, toolchain):
-        raise InputError(
-            f"{printable(path)} was built for {toolchain.device}, which cannot load it any more."
-        )
+    if toolchain.runs_here:
+        with plan_bytes(path) as data:
+            if not deserialises(toolchain.trt, data):
+                raise InputError(
+                    f"{printable(path)} was built for {toolchain.device}, which cannot load it any "
+                    "more."
+                )
     return plan
-
-
-def _deserialises(path: Path, toolchain: Toolchain) -> bool:
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as data,
-    ):
-        return deserialises(toolchain.trt, data)

@@ -6,6 +6,9 @@
 Two builds of the same input differ in their bytes, so a plan is identified by its inputs.
 """
 
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +134,17 @@ class Plan:
 def manifest_path(plan: Path) -> Path:
     """Path of a plan's manifest."""
     return plan.with_name(plan.name + ".json")
+
+
+@contextmanager
+def plan_bytes(path: Path) -> Iterator[memoryview]:
+    """The bytes of a plan, mapped rather than read: they may be gigabytes."""
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as data,
+    ):
+        yield data
 
 
 def open_plan(path: Path) -> Plan:

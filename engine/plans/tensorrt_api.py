@@ -9,7 +9,9 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...contracts import Device, Precision
 from ...errors import EngineUnavailableError, InputError, reason_of
+from ..own_cuda import cuda_versions, own_cuda
 
 PlanBackend = Literal["tensorrt", "tensorrt-rtx"]
 
@@ -78,6 +80,8 @@ def load_tensorrt(flavour: Flavour) -> Any:
     Raises:
         EngineUnavailableError: If the package or one of its libraries is not installed.
     """
+    if (own := own_cuda()) is not None:
+        return own.load_tensorrt(flavour)
     try:
         return importlib.import_module(flavour.module)
     except ModuleNotFoundError as error:
@@ -117,3 +121,26 @@ def targets_of(trt: Any) -> list[str]:
 def version_of(trt: Any) -> str:
     """Full version: a plan of one version does not run on another."""
     return str(trt.__version__)
+
+
+def plan_versions(flavour: Flavour) -> dict[str, str]:
+    """Versions of TensorRT and of what drives the GPU, by package.
+
+    Raises:
+        EngineUnavailableError: If it is not installed.
+    """
+    return {flavour.backend: version_of(load_tensorrt(flavour)), **cuda_versions()}
+
+
+def check_plans(flavour: Flavour, precision: Precision, device: Device) -> None:
+    """Check before an export that plans can be built and run on a device.
+
+    Raises:
+        EngineUnavailableError: If it is no GPU, or TensorRT is not installed.
+    """
+    if device.name == "cpu":
+        raise EngineUnavailableError(
+            f"{flavour.title} runs on NVIDIA GPUs only, got the device {device}. Use --engine "
+            "onnxruntime, or run where nvidia-smi lists a GPU."
+        )
+    load_tensorrt(flavour)

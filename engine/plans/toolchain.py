@@ -56,20 +56,23 @@ class Toolchain:
         )
 
 
-def find_toolchain(flavour: Flavour, target: str | None = None) -> Toolchain:
-    """Find the TensorRT that builds plans on this machine, for its first GPU.
+def find_toolchain(
+    flavour: Flavour, target: str | None = None, device: Device | None = None
+) -> Toolchain:
+    """Find the TensorRT that builds plans on this machine.
 
     Args:
         flavour: TensorRT or TensorRT-RTX.
         target: Compute capability to build for. If not given, the GPU of this machine, and for
             TensorRT-RTX any GPU from Ampere on.
+        device: GPU of this machine. If not given, its first one.
 
     Raises:
         EngineUnavailableError: If the package is not installed, or this machine has no GPU
             that it supports.
         InputError: If it does not build for the target.
     """
-    device = next(iter(cuda_devices()), None)
+    device = device or next(iter(cuda_devices()), None)
     if flavour.needs_gpu and device is None:
         raise EngineUnavailableError(
             f"{flavour.title} builds a plan on the GPU that will run it, and this machine has no "

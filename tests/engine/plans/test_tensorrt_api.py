@@ -18,7 +18,7 @@ import pytest
 
 import evaluator
 from evaluator.engine.plans import builder as plan_builder
-from evaluator.engine.plans import tensorrt_api, timing_cache
+from evaluator.engine.plans import tensorrt_api, tensorrt_engine, timing_cache
 from evaluator.engine.plans.build_progress import BuildProgress
 from evaluator.engine.plans.builder import NETWORK_FLAGS, BuildJob, deserialises, plan_from_onnx
 from evaluator.engine.plans.tensorrt_api import (
@@ -34,12 +34,15 @@ from evaluator.tests.small_bundle import small_bundle
 
 ROOT = Path(evaluator.__file__).parent
 API = json.loads((ROOT / "tests" / "data" / "tensorrt_api.json").read_text())["bindings"]
-MODULES = (plan_builder, tensorrt_api, timing_cache)
+MODULES = (plan_builder, tensorrt_api, tensorrt_engine, timing_cache)
 
 GUARDED = {
     ("", "ComputeCapability"): "asked for with hasattr; only TensorRT-RTX builds for another GPU",
     ("IBuilderConfig", "num_compute_capabilities"): "only used where there is a ComputeCapability",
     ("IBuilderConfig", "set_compute_capability"): "likewise",
+    ("", "DynamicShapesKernelSpecializationStrategy"): "asked for with hasattr; only TensorRT-RTX",
+    ("DynamicShapesKernelSpecializationStrategy", "EAGER"): "likewise",
+    ("IRuntimeConfig", "dynamic_shapes_kernel_specialization_strategy"): "likewise",
 }
 PYBIND = {"__init__", "__members__", "__version__", "name"}  # of every module, class and enum
 
@@ -75,13 +78,14 @@ class Walker:
 
     def taken(self) -> Iterator[tuple[str | None, str]]:
         """(Class, attribute): the class is empty for the module, none where it is not written."""
-        functions = [n for n in self.tree.body if isinstance(n, ast.FunctionDef)]
-        for function in functions:
-            known = self.known_in(function)
-            for node in ast.walk(function):
+        for scope in self.tree.body:
+            if not isinstance(scope, ast.FunctionDef | ast.ClassDef):
+                continue
+            known = self.known_in(scope)
+            for node in ast.walk(scope):
                 if isinstance(node, ast.Attribute) and self.is_theirs(node.value, known):
                     yield owner_of(node.value), node.attr
-                if isinstance(node, ast.ClassDef):
+                if isinstance(node, ast.ClassDef) and node is not scope:
                     yield from self.overridden(node)
 
     def overridden(self, node: ast.ClassDef) -> Iterator[tuple[str, str]]:
@@ -91,12 +95,12 @@ class Walker:
                 if isinstance(item, ast.FunctionDef):
                     yield base.attr, item.name
 
-    def known_in(self, function: ast.FunctionDef) -> set[str]:
-        """The names in a function that stand for TensorRT's objects."""
-        arguments = [n for n in ast.walk(function) if isinstance(n, ast.arg)]
+    def known_in(self, scope: ast.FunctionDef | ast.ClassDef) -> set[str]:
+        """The names in a function or class that stand for TensorRT's objects."""
+        arguments = [n for n in ast.walk(scope) if isinstance(n, ast.arg)]
         known = {a.arg for a in arguments if a.annotation and ast.unparse(a.annotation) == "Any"}
         while True:
-            found = {name for name, value in bindings(function) if self.is_theirs(value, known)}
+            found = {name for name, value in bindings(scope) if self.is_theirs(value, known)}
             if found <= known:
                 return known
             known |= found
@@ -105,6 +109,8 @@ class Walker:
         match node:
             case ast.Name(id=name):
                 return name in known
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                return f"self.{name}" in known
             case ast.Attribute(value=value) | ast.Subscript(value=value):
                 return self.is_theirs(value, known)
             case ast.Call(func=ast.Name(id="getattr"), args=[first, *_]):
@@ -120,10 +126,12 @@ class Walker:
         return False
 
 
-def bindings(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
+def bindings(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """Each name that is given a value; one whose type is written down is what it says."""
-    for node in ast.walk(function):
+    for node in ast.walk(scope):
         match node:
+            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
+                yield f"self.{name}", node.value
             case ast.Assign(targets=targets, value=value):
                 yield from ((t.id, value) for t in targets if isinstance(t, ast.Name))
             case ast.For(target=ast.Name(id=name), iter=value):

@@ -1,0 +1,100 @@
+"""CUDA as an engine of plans needs it: streams, events, pinned and device memory, copies.
+
+The engine knows only the protocols here. ``EVALUATOR_CUDA`` chooses the implementation; see
+``own_cuda.py``.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from ...contracts import Device
+from ..own_cuda import cuda_package, own_cuda
+
+Array = npt.NDArray[Any]
+
+
+class Event(Protocol):
+    """A point in a stream that other streams and the host can wait for."""
+
+    def record(self, stream: Any) -> None:
+        """Mark the work that the stream has been given so far."""
+
+    def synchronize(self) -> None:
+        """Wait on the host until the marked work is done."""
+
+
+class Stream(Protocol):
+    """A queue of work of the device, which runs in order."""
+
+    @property
+    def handle(self) -> int:
+        """CUDA's own handle."""
+
+    def wait(self, event: Any) -> None:
+        """Let the stream's next work wait for what an event marked."""
+
+    def synchronize(self) -> None:
+        """Wait on the host until all work of the stream is done."""
+
+
+class DeviceMemory(Protocol):
+    """Memory of the device."""
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte."""
+
+    def copy_from(self, host: Array, stream: Any) -> None:
+        """Copy a contiguous array in pinned memory to the start of this memory, in a stream."""
+
+    def copy_to(self, host: Array, stream: Any) -> None:
+        """Fill a contiguous array in pinned memory from the start of this memory, in a stream."""
+
+
+class Cuda(Protocol):
+    """One GPU. Calls are made inside ``current``, whichever thread makes them."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Make this GPU the current one of the calling thread."""
+
+    def stream(self) -> Stream:
+        """A new stream, which is not the default one."""
+
+    def event(self) -> Event:
+        """A new event."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array in pinned (page-locked) host memory, with any content.
+
+        Raises:
+            EngineMemoryError: If there is no memory for it.
+        """
+
+    def memory(self, size_bytes: int) -> DeviceMemory:
+        """Device memory with any content.
+
+        Raises:
+            EngineMemoryError: If there is no memory for it.
+        """
+
+    def close(self) -> None:
+        """Free the device memory. Pinned memory lives as long as the last array in it."""
+
+
+def open_cuda(device: Device) -> Cuda:
+    """The GPU, through PyCUDA if it can be imported, else through PyTorch.
+
+    Raises:
+        EngineUnavailableError: If it cannot be used.
+        InputError: If ``EVALUATOR_CUDA`` is not valid.
+    """
+    from .cuda_pycuda import PyCuda
+    from .cuda_torch import TorchCuda
+
+    index = int(device.name.partition(":")[2] or 0)
+    if (own := own_cuda()) is not None:
+        cuda: Cuda = own.open_cuda(index)
+        return cuda
+    return (PyCuda if cuda_package() == "pycuda" else TorchCuda)(index)
