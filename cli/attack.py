@@ -9,7 +9,7 @@ from ..contracts import PAPERS_SOURCE
 from .command_help import Command, command_group
 from .options import (
     BATCH_SIZE,
-    DEVICE,
+    DEVICES,
     ENGINE,
     LABELS,
     ON_ERROR,
@@ -17,6 +17,7 @@ from .options import (
     GraphOptions,
     JsonOption,
     Model,
+    PlanOptions,
     WeightsOptions,
     importable,
     option,
@@ -110,7 +111,7 @@ class AttackOptions:
     labels: Path | None = LABELS
     on_error: str = ON_ERROR
     verify_data: bool = VERIFY_DATA
-    device: str | None = DEVICE
+    device: str | None = DEVICES
     batch_size: int | None = BATCH_SIZE
     check_against: Path | None = option(
         "Engine",
@@ -212,7 +213,7 @@ def whitebox(model: Model, **options: Any) -> None:
     epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
     "--data /data/imagenet/val",
 )
-@takes_options(TransferOptions, JsonOption, AttackOptions, WeightsOptions)
+@takes_options(TransferOptions, JsonOption, AttackOptions, WeightsOptions, PlanOptions)
 def transfer(
     models: Annotated[
         list[str],

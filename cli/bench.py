@@ -9,7 +9,7 @@ from .options import (
     DEVICE,
     ENGINE,
     LABELS,
-    GraphOptions,
+    EngineOptions,
     JsonOption,
     Model,
     option,
@@ -48,7 +48,7 @@ class BenchOptions:
     )
 
 
-@takes_options(BenchOptions, JsonOption, GraphOptions)
+@takes_options(BenchOptions, JsonOption, EngineOptions)
 def bench(model: Model, json: Path | None, **options: Any) -> None:
     """Measure throughput on this machine and find the bottleneck. Does not measure accuracy."""
     from ..workflow.bench.bench import bench as measure

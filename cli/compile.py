@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from ..reporting.table import Table
-from .options import GraphOptions, JsonOption, Model, option, takes_options
+from .options import EngineOptions, JsonOption, Model, option, takes_options
 
 if TYPE_CHECKING:
     from ..workflow.models.compile import Compiled
@@ -17,20 +17,6 @@ class CompileOptions:
     engine: str = option(
         "Engine", "Library that will run the plan.", default=..., metavar="tensorrt|tensorrt-rtx"
     )
-    max_batch: int = option("Engine", "Largest batch of the plan.", default=64, metavar="N", min=1)
-    opt_batch: int | None = option(
-        "Engine",
-        "Batch size that the plan is optimised for. Default: the largest batch.",
-        metavar="N",
-        min=1,
-    )
-    tf32: bool = option("Engine", "Whether float32 products may be rounded to TF32.", default=False)
-    target: str | None = option(
-        "Engine",
-        "Compute capability of the GPU to build for, e.g. sm89. Only with tensorrt-rtx. "
-        "Default: any GPU from Ampere on; on a machine with a Turing GPU, that GPU.",
-        metavar="smNN",
-    )
     out: Path | None = option(
         "Output",
         "File for a copy of the plan. Default: the plan is only in the cache.",
@@ -38,7 +24,7 @@ class CompileOptions:
     )
 
 
-@takes_options(CompileOptions, JsonOption, GraphOptions)
+@takes_options(CompileOptions, JsonOption, EngineOptions)
 def compile_(model: Model, json: Path | None, **options: Any) -> None:
     """Build a TensorRT plan of a model. A plan that was built before comes from the cache."""
     from ..workflow.models.compile import compile_model

@@ -217,6 +217,35 @@ class GraphOptions(NetworkOptions):
     )
 
 
+class PlanOptions:
+    """Options of a TensorRT plan."""
+
+    tf32: bool = option(
+        "Engine",
+        "Whether a TensorRT plan may round float32 products to TF32.",
+        default=False,
+    )
+    max_batch: int | None = option(
+        "Engine", "Largest batch of a TensorRT plan. Default: 64.", metavar="N", min=1
+    )
+    opt_batch: int | None = option(
+        "Engine",
+        "Batch size that a TensorRT plan is optimised for. Default: the largest batch.",
+        metavar="N",
+        min=1,
+    )
+    target: str | None = option(
+        "Engine",
+        "Compute capability of the GPU that a TensorRT plan is built for, e.g. sm89. Only with "
+        "tensorrt-rtx. Default: any GPU from Ampere on; on a machine with a Turing GPU, that GPU.",
+        metavar="smNN",
+    )
+
+
+class EngineOptions(GraphOptions, PlanOptions):
+    """Options of commands that run an engine."""
+
+
 class JsonOption:
     """The file for the result, of commands that have one."""
 
@@ -227,12 +256,18 @@ class JsonOption:
 
 ENGINE = option(
     "Engine",
-    "Engine that runs the model. Default: onnxruntime, or torch if onnxruntime is not "
-    "available or fails parity.",
-    metavar="onnxruntime|openvino|torch",
+    "Engine that runs the model. Default: the first of these that is available and passes "
+    "parity, without openvino.",
+    metavar="tensorrt|tensorrt-rtx|onnxruntime|openvino|torch",
 )
 DEVICE = option(
     "Engine", "Device that the model runs on. Default: a GPU if there is one.", metavar="cpu|cuda:N"
+)
+DEVICES = option(
+    "Engine",
+    "Device that the model runs on, or several GPUs, with a process for each. Default: a GPU if "
+    "there is one.",
+    metavar="cpu|cuda:N|cuda:0,cuda:1|cuda:all",
 )
 BATCH_SIZE = option("Engine", "Images per batch.", metavar="N", min=1)
 LABELS = option(

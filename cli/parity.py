@@ -11,7 +11,7 @@ from .options import (
     BATCH_SIZE,
     DEVICE,
     ENGINE,
-    GraphOptions,
+    EngineOptions,
     JsonOption,
     Model,
     option,
@@ -44,7 +44,7 @@ class ParityOptions:
     )
 
 
-@takes_options(ParityOptions, JsonOption, GraphOptions)
+@takes_options(ParityOptions, JsonOption, EngineOptions)
 def parity(model: Model, against: Path | None, json: Path | None, **options: Any) -> None:
     """Compare an engine's logits with those of PyTorch. The exit code is 3 if a gate fails."""
     from ..workflow.models.parity import check_parity

@@ -8,14 +8,14 @@ import typer
 from .options import (
     BATCH_SIZE,
     CORRUPTIONS,
-    DEVICE,
+    DEVICES,
     ENGINE,
     LABELS,
     ON_ERROR,
     PERTURBATIONS,
     SEVERITIES,
     VERIFY_DATA,
-    GraphOptions,
+    EngineOptions,
     JsonOption,
     Model,
     option,
@@ -39,7 +39,7 @@ class ScoreOptions:
         "Output", "Folder of the run. Default: runs/<model>/<benchmark>-<hash>.", metavar="DIR"
     )
     engine: str | None = ENGINE
-    device: str | None = DEVICE
+    device: str | None = DEVICES
     batch_size: int | None = BATCH_SIZE
     limit: int | None = option(
         "Data",
@@ -57,7 +57,7 @@ class ScoreOptions:
     verify_data: bool = VERIFY_DATA
 
 
-@takes_options(ScoreOptions, JsonOption, GraphOptions)
+@takes_options(ScoreOptions, JsonOption, EngineOptions)
 def score(
     model: Model,
     benchmark: Annotated[

@@ -83,6 +83,7 @@ class ParityResult:
         reference_correct: Number of labelled photos that the reference classifies correctly.
         candidate_correct: Number of labelled photos that the candidate classifies correctly.
         reference_versions: Versions of the reference's runtime and of the photos' decoder.
+        plan: Key of the TensorRT plan that the candidate ran, as canonical JSON; ``None`` if none.
     """
 
     model: str
@@ -105,6 +106,7 @@ class ParityResult:
     reference_correct: int
     candidate_correct: int
     reference_versions: Mapping[str, str] = field(default_factory=dict)
+    plan: str | None = None
 
     @property
     def passed(self) -> bool:

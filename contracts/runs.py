@@ -78,7 +78,7 @@ class Provenance:
         started: Start of the work; UTC, ISO 8601.
         seconds: Duration of the work.
         command: Command line of the process.
-        plan: Serialised engine that was used; ``None`` if there is none.
+        plan: Key of the TensorRT plan that ran, as canonical JSON; ``None`` if none did.
         labels: List of the classes of images without class folders; ``None`` if not given.
         adversarial_parity: Parity result on adversarial images, if an engine other than the
             reference scores such images; else ``None``.

@@ -12,7 +12,7 @@ from ..evaluate.scoring import ScoringJob, decoder_pool, score_shard
 from ..evaluate.sources.open_source import open_source
 from ..records.run import MANIFEST, open_run
 from ..system.batch_limit import BatchLimit
-from .models.options import GraphOptions, ModelOptions
+from .models.options import EngineOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
@@ -20,12 +20,14 @@ from .runs.complete import make_shards, note_skipped, selected_shards
 from .runs.provenance import ShardClock, check_run_place, circumstances
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
+from .runs.several_gpus import on_several_gpus
 from .runs.start import open_or_create_scored_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@on_several_gpus
 def score(
     model: str,
     benchmark: str,
@@ -44,7 +46,7 @@ def score(
     on_error: str = "fail",
     verify_data: bool = False,
     progress: Progress | None = None,
-    **options: Unpack[GraphOptions],
+    **options: Unpack[EngineOptions],
 ) -> Run:
     """Score a model on a benchmark; finished parts of the run are not scored again.
 
@@ -71,7 +73,7 @@ def score(
         verify_data: Whether to compare every file of the finished shards with what was read for
             them; otherwise a sample of each condition's files is compared.
         progress: Progress callback.
-        options: Options of the model; see ``GraphOptions``.
+        options: Options of the model and the plan; see ``GraphOptions`` and ``PlanChoice``.
 
     Returns:
         The run, in which the selected conditions are finished.

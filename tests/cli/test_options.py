@@ -13,7 +13,13 @@ from evaluator.cli.compile import CompileOptions
 from evaluator.cli.data import CorruptionOptions, GenerationOptions, PerturbationOptions
 from evaluator.cli.export import ExportOptions
 from evaluator.cli.maximize import MaximizeOptions
-from evaluator.cli.options import GraphOptions, NetworkOptions, WeightsOptions
+from evaluator.cli.options import (
+    EngineOptions,
+    GraphOptions,
+    NetworkOptions,
+    PlanOptions,
+    WeightsOptions,
+)
 from evaluator.cli.parity import ParityOptions
 from evaluator.cli.score import ScoreOptions
 
@@ -28,15 +34,19 @@ def keywords(function: Callable[..., Any]) -> set[str]:
     ("function", "classes", "own"),
     [
         (evaluator.attack_whitebox, (WhiteboxOptions, AttackOptions, WeightsOptions), set()),
-        (evaluator.attack_transfer, (TransferOptions, AttackOptions, WeightsOptions), set()),
-        (evaluator.bench, (BenchOptions, GraphOptions), set()),
-        (evaluator.check_parity, (ParityOptions, GraphOptions), {"against"}),
-        (evaluator.compile_model, (CompileOptions, GraphOptions), set()),
+        (
+            evaluator.attack_transfer,
+            (TransferOptions, AttackOptions, WeightsOptions, PlanOptions),
+            set(),
+        ),
+        (evaluator.bench, (BenchOptions, EngineOptions), set()),
+        (evaluator.check_parity, (ParityOptions, EngineOptions), {"against"}),
+        (evaluator.compile_model, (CompileOptions, EngineOptions), set()),
         (evaluator.corrupt_photos, (CorruptionOptions, GenerationOptions), set()),
         (evaluator.export_model, (ExportOptions, GraphOptions), set()),
         (evaluator.maximize, (MaximizeOptions, NetworkOptions), set()),
         (evaluator.perturb_photos, (PerturbationOptions, GenerationOptions), set()),
-        (evaluator.score, (ScoreOptions, GraphOptions), set()),
+        (evaluator.score, (ScoreOptions, EngineOptions), set()),
     ],
 )
 def test_options_are_keywords_of_the_python_api(

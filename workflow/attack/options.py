@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import epsilon_conditions
 from ...evaluate.sources.open_source import open_source
-from ..models.options import GraphOptions, ModelOptions, WeightsOptions
+from ..models.options import EngineOptions, ModelOptions, PlanOptions, WeightsOptions
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import Selection, places_of, select, skips_bad_files
 
@@ -74,6 +74,10 @@ class AttackOptions(WeightsOptions, total=False):
     verify_data: bool
 
 
+class TransferOptions(AttackOptions, PlanOptions, total=False):
+    """Keywords of transferred attacks, whose target models may run a TensorRT plan."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackChoice:
     """Choices of a user for an attack; those not listed are as in ``AttackOptions``.
@@ -132,7 +136,7 @@ class AttackChoice:
         return source, replace(selection, items=dict.fromkeys(self.conditions, items))
 
     def resolve(
-        self, model: str, progress: Progress, **options: Unpack[GraphOptions]
+        self, model: str, progress: Progress, **options: Unpack[EngineOptions]
     ) -> ResolvedModel:
         """A model of the attack; only random weights have a seed.
 

@@ -12,6 +12,7 @@ from ...system.exact_float32 import exact_float32
 from ..runs.complete import make_shards, note_skipped
 from ..runs.provenance import check_run_place
 from ..runs.run_data import find_folder
+from ..runs.several_gpus import on_several_gpus
 from .job import check_attacked, prepare_attack
 from .options import AttackOptions, read_options
 from .probe_plan import planned_probes, probe_settings
@@ -19,6 +20,7 @@ from .probe_runs import make_probes
 from .shards import attack_work, comparing
 
 
+@on_several_gpus
 def attack_whitebox(
     model: str,
     data: str | Path | Sequence[str | Path],

@@ -26,7 +26,7 @@ from ...evaluate.sources.open_source import open_source
 from ...storage.documents import plain
 from ...system.process_memory import peak_bytes, resident_bytes
 from ..models.engines import PreparedModel, model_candidates, prepare
-from ..models.options import GraphOptions, ModelOptions
+from ..models.options import EngineOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.resolve import ResolvedModel, resolve_model
 from ..runs.selection import check_crop, places_of
@@ -137,7 +137,7 @@ def bench(
     batch_size: int | None = None,
     seconds: float = 30.0,
     progress: Progress | None = None,
-    **options: Unpack[GraphOptions],
+    **options: Unpack[EngineOptions],
 ) -> Bench:
     """Measure the throughput of a model on this machine, part by part.
 
@@ -154,7 +154,7 @@ def bench(
         batch_size: Images in a batch. If not given, the number that scores use.
         seconds: Total time of measuring; a slow model takes longer, for two batches in each round.
         progress: Progress callback.
-        options: Options of the model; see ``GraphOptions``.
+        options: Options of the model and the plan; see ``GraphOptions`` and ``PlanChoice``.
 
     Raises:
         InputError: If the data, the model or a name is not valid.
@@ -183,6 +183,8 @@ def bench(
         items = _items(info, source)
         description = f"{len(items)} {origin} as {_form(info, items[0])}"
         place = model_candidates(subject, engine, device)[0]
+        if place.device.is_simulated:
+            raise InputError(f"{place.device} computes on the CPU, so its speed says nothing.")
         if place.kind.runs_onnx:
             prepare(subject, place, progress)  # exported before anything is timed
         batch = batch_size or place.kind.batch_size(place.device)

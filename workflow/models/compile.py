@@ -18,11 +18,8 @@ from ...storage.atomic import atomic_write, check_place
 from ...storage.documents import read_sealed, write_document
 from ...system.child_process import in_child
 from .bundles import ensure_bundle
-from .options import GraphOptions, ModelOptions
+from .options import MAX_BATCH, EngineOptions, ModelOptions, PlanChoice
 from .resolve import resolve_model
-
-MAX_BATCH = 64
-"""Default largest batch of a plan: the batch that engines on a GPU score with."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,9 @@ def compile_model(
     model: str,
     engine: str,
     *,
-    max_batch: int = MAX_BATCH,
-    opt_batch: int | None = None,
-    tf32: bool = False,
-    target: str | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
-    **options: Unpack[GraphOptions],
+    **options: Unpack[EngineOptions],
 ) -> Compiled:
     """Build a TensorRT plan of a model, unless the cache holds it.
 
@@ -58,14 +51,9 @@ def compile_model(
         model: A name of the zoo, ``torchvision:NAME``, ``timm:NAME``, a model of the user's own,
             or a bundle's folder.
         engine: ``tensorrt`` or ``tensorrt-rtx``.
-        max_batch: Largest batch that the plan takes.
-        opt_batch: Batch that its kernels are chosen for. If not given, the largest.
-        tf32: Whether float32 products may be rounded to TF32, whose error is that of float16.
-        target: Compute capability that TensorRT-RTX builds for, such as ``sm89``. If not given,
-            any GPU from Ampere on. TensorRT builds for the GPU of this machine.
         out: Path of a copy of the plan; its manifest is written next to it.
         progress: Progress callback.
-        options: Options of the model; see ``GraphOptions``.
+        options: Options of the model and the plan; see ``GraphOptions`` and ``PlanChoice``.
 
     Raises:
         InputError: If a number, the target or the bundle is not valid.
@@ -75,16 +63,32 @@ def compile_model(
     """
     progress = progress or NullProgress()
     flavour = find_flavour(engine)
-    profile = Profile(max_batch if opt_batch is None else opt_batch, max_batch)
+    choice = ModelOptions(model, **options)
+    profile_of(choice.plan)  # before any work
     out_path = None if out is None else Path(out)
     if out_path is not None:
         _check_out(out_path)
-    subject = resolve_model(ModelOptions(model, **options), progress)
-    toolchain = find_toolchain(flavour, target)
+    subject = resolve_model(choice, progress)
+    toolchain = find_toolchain(flavour, choice.target)
     bundle, _ = ensure_bundle(subject, progress)
-    request = PlanRequest(toolchain, bundle, profile, tf32)
-    plan, built = cached_plan(request, progress, partial(in_child, _build))
+    request = PlanRequest(toolchain, bundle, profile_of(choice.plan), choice.tf32)
+    plan, built = build_if_missing(request, progress)
     return Compiled(plan if out_path is None else _copy(plan, out_path), bundle, built)
+
+
+def profile_of(choice: PlanChoice) -> Profile:
+    """The batches of a plan.
+
+    Raises:
+        InputError: If they are not possible.
+    """
+    largest = MAX_BATCH if choice.max_batch is None else choice.max_batch
+    return Profile(largest if choice.opt_batch is None else choice.opt_batch, largest)
+
+
+def build_if_missing(request: PlanRequest, progress: Progress) -> tuple[Plan, bool]:
+    """The plan in the cache, and whether it was built now; see ``cached_plan``."""
+    return cached_plan(request, progress, partial(in_child, _build))
 
 
 def _build(order: PlanOrder, progress: Progress) -> Plan:

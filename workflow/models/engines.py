@@ -12,14 +12,22 @@ from ...engine.devices import cpu
 from ...engine.engine_io import bundle_spec
 from ...engine.original_onnx import OriginalOnnx, original_spec
 from ...engine.parity import PreprocessingPair
+from ...engine.plans.cache import PlanRequest
+from ...engine.plans.plan import Plan, Profile
+from ...engine.plans.tensorrt_api import Flavour
+from ...engine.plans.tensorrt_engine import TensorRTEngine
+from ...engine.plans.toolchain import find_toolchain
 from ...engine.table import ENGINES, Placement, candidates
 from ...engine.torch_engine import TorchEngine, torch_spec
-from ...errors import InputError
+from ...errors import EngineMemoryError, InputError
 from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...exporter.ready_onnx import unchanged_original
 from ...exporter.weights.weights import load_network
+from ...storage.documents import canonical_bytes
 from ...system.malloc import keep_freed_memory
 from .bundles import ensure_bundle
+from .compile import build_if_missing, profile_of
+from .options import PlanChoice
 from .resolve import ResolvedModel
 
 NORMALISES_ITSELF = "before the graph, which normalises by itself: that cannot be verified"
@@ -48,6 +56,11 @@ class PreparedModel(ABC):
     def notice(self) -> str:
         """Notice to the user on how the engine computes; may be empty."""
         return ""
+
+    @property
+    def plan_key(self) -> str | None:
+        """Key of the plan that the engine runs, as canonical JSON; ``None`` if it runs none."""
+        return None
 
     @property
     def preprocessing(self) -> PreprocessingPair | None:
@@ -91,6 +104,50 @@ class PreparedBundle(PreparedModel):
 
 
 @dataclass(frozen=True)
+class PreparedPlan(PreparedBundle):
+    """A plan that was compiled from a bundle.
+
+    Attributes:
+        request: Plan that was asked for.
+        plans: That plan; behind it one for half of its batch, if there was no memory for it.
+        progress: Progress callback of builds.
+    """
+
+    request: PlanRequest
+    plans: list[Plan]
+    progress: Progress
+
+    @property
+    def plan_key(self) -> str:
+        """Key of the plan that runs."""
+        return canonical_bytes(self.plans[-1].key).decode()
+
+    def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
+        """Load the plan.
+
+        If there is no memory for its largest batch, a plan for half of it is built, once.
+        """
+        try:
+            return self._opened()
+        except EngineMemoryError as error:
+            profile = self.request.profile
+            if len(self.plans) > 1 or profile.largest == 1:
+                raise
+            half = (profile.largest + 1) // 2
+            self.progress.note(
+                f"warning: {error} A plan for batches of {half} is used instead; --max-batch "
+                f"{half} starts with it."
+            )
+            smaller = replace(self.request, profile=Profile(min(profile.best, half), half))
+            self.plans.append(build_if_missing(smaller, self.progress)[0])
+            return self._opened()
+
+    def _opened(self) -> Engine:
+        crop_px = self.bundle.model.spec.preprocessing.crop_px
+        return TensorRTEngine(self.plans[-1], self.spec, self.placement.device, crop_px)
+
+
+@dataclass(frozen=True)
 class PreparedNetwork(PreparedModel):
     """A PyTorch network with its weights."""
 
@@ -117,6 +174,14 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
         EngineUnavailableError: If the engine does not run on this machine.
     """
     placement.kind.check(subject.kind.precision, placement.device)
+    if placement.kind.plans is not None:
+        return _prepared_plan(subject, placement, placement.kind.plans, progress)
+    if subject.plan != PlanChoice():
+        raise InputError(
+            "--tf32, --max-batch, --opt-batch and --target are settings of a TensorRT plan, which "
+            f"{placement.kind.backend} does not run. Add --engine tensorrt or --engine "
+            "tensorrt-rtx, or leave them out."
+        )
     if placement.kind.runs_onnx:
         bundle, _ = ensure_bundle(subject, progress)
         spec = bundle_spec(placement.kind.backend, bundle)
@@ -133,6 +198,24 @@ def prepare(subject: ResolvedModel, placement: Placement, progress: Progress) ->
     network = load_network(subject.spec, progress)
     sha256 = network.weights_sha256
     return PreparedNetwork(placement, torch_spec(subject.spec, sha256), sha256, network)
+
+
+def _prepared_plan(
+    subject: ResolvedModel, placement: Placement, flavour: Flavour, progress: Progress
+) -> PreparedPlan:
+    profile, choice = profile_of(subject.plan), subject.plan
+    toolchain = find_toolchain(flavour, choice.target, placement.device)
+    if not toolchain.runs_here:
+        raise InputError(
+            f"A plan for --target {choice.target} does not run on {placement.device}, which is "
+            f"{toolchain.compute_capability}. Leave out --target."
+        )
+    bundle, _ = ensure_bundle(subject, progress)
+    request = PlanRequest(toolchain, bundle, profile, choice.tf32)
+    plan, _ = build_if_missing(request, progress)
+    spec = replace(bundle_spec(flavour.backend, bundle), tf32=choice.tf32)
+    sha256 = bundle.model.weights_sha256
+    return PreparedPlan(placement, spec, sha256, bundle, request, [plan], progress)
 
 
 def reference_spec(model: ModelSpec, weights_sha256: str) -> EngineSpec:

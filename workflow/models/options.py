@@ -3,7 +3,7 @@
 The command line has classes of the same names in ``cli.options``.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -48,6 +48,41 @@ class GraphOptions(NetworkOptions, total=False):
     input_kind: str | None
 
 
+class PlanOptions(TypedDict, total=False):
+    """Keywords of a TensorRT plan; see ``PlanChoice``."""
+
+    tf32: bool
+    max_batch: int | None
+    opt_batch: int | None
+    target: str | None
+
+
+class EngineOptions(GraphOptions, PlanOptions, total=False):
+    """Keywords of functions that run an engine."""
+
+
+@dataclass(frozen=True)
+class PlanChoice:
+    """Choices of a user for a TensorRT plan.
+
+    Attributes:
+        tf32: Whether float32 products may be rounded to TF32, whose error is that of float16.
+        max_batch: Largest batch that the plan takes. ``None`` is ``MAX_BATCH``.
+        opt_batch: Batch that its kernels are chosen for. ``None`` is the largest.
+        target: Compute capability that TensorRT-RTX builds for, such as ``sm89``. ``None`` is any
+            GPU from Ampere on. TensorRT builds for the GPU of this machine.
+    """
+
+    tf32: bool = False
+    max_batch: int | None = None
+    opt_batch: int | None = None
+    target: str | None = None
+
+
+MAX_BATCH = 64
+"""Default largest batch of a plan: the batch that engines on a GPU score with."""
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """The model that a user names.
@@ -62,6 +97,10 @@ class ModelOptions:
         input_kind: See ``GraphOptions``.
         description: See ``WeightsOptions``.
         classes: See ``WeightsOptions``.
+        tf32: See ``PlanChoice``.
+        max_batch: See ``PlanChoice``.
+        opt_batch: See ``PlanChoice``.
+        target: See ``PlanChoice``.
     """
 
     model: str
@@ -72,3 +111,18 @@ class ModelOptions:
     input_kind: str | None = None
     description: str | Path | None = None
     classes: str | Path | None = None
+    tf32: bool = False
+    max_batch: int | None = None
+    opt_batch: int | None = None
+    target: str | None = None
+
+    @property
+    def plan(self) -> PlanChoice:
+        """The choices for a plan."""
+        return PlanChoice(self.tf32, self.max_batch, self.opt_batch, self.target)
+
+    @property
+    def has_network_options(self) -> bool:
+        """Whether an option is given that changes the network or its weights."""
+        fixed = replace(self, model="", precision=None, input_kind=None, **asdict(PlanChoice()))
+        return fixed != ModelOptions("")

@@ -41,7 +41,7 @@ from ...storage.cache import cache_folder
 from ...storage.documents import document_sha256, plain, read_document, write_document
 from ...system.malloc import give_back_freed_memory
 from .engines import PreparedModel, model_candidates, open_reference, prepare, reference_spec
-from .options import GraphOptions, ModelOptions
+from .options import EngineOptions, ModelOptions
 from .parity_images import parity_images
 from .resolve import resolve_model
 
@@ -61,7 +61,7 @@ def check_parity(
     device: str | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
-    **options: Unpack[GraphOptions],
+    **options: Unpack[EngineOptions],
 ) -> ParityResult:
     """Compare an engine's logits with those of PyTorch on the CPU in float32.
 
@@ -76,7 +76,7 @@ def check_parity(
         device: Name of the device. If not given, the first GPU, or else the CPU.
         batch_size: Batch size of the candidate. If not given, the one that scores use.
         progress: Progress callback.
-        options: Options of the model; see ``GraphOptions``.
+        options: Options of the model and the plan; see ``GraphOptions`` and ``PlanChoice``.
 
     Returns:
         The result, passed or not. It is stored, and scores use it.
@@ -143,6 +143,7 @@ def measure_parity(
         reference_correct=_correct(expected, images),
         candidate_correct=_correct(logits, images),
         reference_versions=versions,
+        plan=candidate.plan_key,
     )
     write_document(_result_path(result), result)
     if not result.passed:
@@ -168,6 +169,7 @@ def stored_parity(
         candidate.placement.kind.versions(),
         candidate.placement.device,
         images,
+        candidate.plan_key,
     )
     return read_document(path, ParityResult) if path.is_file() else None
 
@@ -204,7 +206,9 @@ def evidence_path(result: ParityResult) -> Path:
 def _result_path(result: ParityResult) -> Path:
     images = result.images if result.reference.input_kind == "images" else None
     spec = replace(result.reference, input_kind="pixels")
-    return _path(spec, result.candidate, result.versions, result.candidate_device, images)
+    return _path(
+        spec, result.candidate, result.versions, result.candidate_device, images, result.plan
+    )
 
 
 def _path(
@@ -213,8 +217,9 @@ def _path(
     versions: Mapping[str, str],
     device: Device,
     images: str | None,
+    plan: str | None,
 ) -> Path:
-    """A result is valid for one version of the runtime and one device only."""
+    """A result is valid for one version of the runtime, one device and one plan only."""
     parts = {
         "reference": plain(reference),
         "candidate": plain(candidate),
@@ -223,6 +228,8 @@ def _path(
     }
     if images is not None:
         parts["images"] = images
+    if plan is not None:
+        parts["plan"] = plan
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 

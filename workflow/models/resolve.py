@@ -1,7 +1,7 @@
 """Resolving the model that a user names: a known name, code, an ONNX file, or a bundle's folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, get_args
 
@@ -21,7 +21,7 @@ from ...exporter.class_order import read_class_order
 from ...exporter.description import Description, read_description
 from ...exporter.ready_onnx import default_description, is_ready_onnx
 from ...exporter.spec import model_spec
-from .options import ModelOptions
+from .options import ModelOptions, PlanChoice
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class ResolvedModel:
         spec: Specification of the model.
         kind: Precision and input of the graph.
         folder: Folder of the bundle, which may not exist yet.
+        plan: Choices for a plan that is compiled from the bundle.
     """
 
     spec: ModelSpec
     kind: GraphKind
     folder: Path
+    plan: PlanChoice = field(default_factory=PlanChoice)
 
 
 def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> ResolvedModel:
@@ -70,7 +72,7 @@ def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> Res
             f"{spec.name} is an ONNX file, which cannot be converted to {kind.precision}. Leave "
             "out --precision, or give the network's code."
         )
-    return ResolvedModel(spec, kind, cached_bundle_folder(spec, kind))
+    return ResolvedModel(spec, kind, cached_bundle_folder(spec, kind), choice.plan)
 
 
 def _description(choice: ModelOptions) -> Description | None:
@@ -102,7 +104,7 @@ def _check_word(option: str, word: str, known: Sequence[str]) -> None:
 
 
 def _bundle_model(choice: ModelOptions, folder: Path) -> ResolvedModel:
-    if replace(choice, model="", precision=None, input_kind=None) != ModelOptions(""):
+    if choice.has_network_options:
         raise InputError(
             f"{printable(folder)} is a bundle, whose weights and crop are fixed. Name the model "
             "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
@@ -114,4 +116,4 @@ def _bundle_model(choice: ModelOptions, folder: Path) -> ResolvedModel:
             f"{printable(folder)} is a bundle in {model.kind}, got the options {kind}. Name the "
             "model instead."
         )
-    return ResolvedModel(model.spec, model.kind, folder)
+    return ResolvedModel(model.spec, model.kind, folder, choice.plan)

@@ -62,6 +62,7 @@ def circumstances(
         started="",
         seconds=0.0,
         command=command_line(),
+        plan=verified.loaded.plan_key,
         labels=None if labels is None else printable(labels.absolute()),
     )
 

@@ -62,6 +62,11 @@ class ScoredRun:
         return [c for c in self.benchmark.conditions if c not in self.records.finished]
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether a part of it was made on a simulated device."""
+        return any(shard.device.is_simulated for shard in self.records.provenance)
+
+    @property
     def is_clean(self) -> bool:
         """Whether its numbers are clean errors: corrupted photos may be scored as if clean."""
         return self.benchmark.name == CLEAN_BENCHMARK and not self.key.generated
@@ -159,7 +164,8 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
     """The runs in these folders, each a run or a folder of runs.
 
     Raises:
-        InputError: If a folder holds no run, or a run is damaged or is the probe of an attack.
+        InputError: If a folder holds no run, a run is damaged or is the probe of an attack, or some
+            runs are of a simulated device and others not.
     """
     scored = []
     for run in find_runs(list(folders)):
@@ -169,6 +175,12 @@ def read_runs(folders: Sequence[Path]) -> list[ScoredRun]:
                 f"give the attack's run, {printable(run.folder.parent.parent)}."
             )
         scored.append(scored_run_of(run))
+    simulated = [each for each in scored if each.is_simulated]
+    if simulated and len(simulated) < len(scored):
+        raise InputError(
+            f"{simulated[0].place} was made on a simulated GPU, which only tests the software. "
+            "Report it without runs of real devices."
+        )
     return scored
 
 

@@ -161,7 +161,7 @@ def test_the_options_stand_in_the_plan(small: Bundle) -> None:
 
 def test_the_largest_batch_is_what_engines_score_with() -> None:
     from evaluator.engine.table import ENGINES
-    from evaluator.workflow.models.compile import MAX_BATCH
+    from evaluator.workflow.models.options import MAX_BATCH
 
     assert {kind.cuda_batch for kind in ENGINES.values()} == {MAX_BATCH, None}
 

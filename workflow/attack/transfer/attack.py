@@ -27,12 +27,14 @@ from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import check_run_folder
 from ....system.exact_float32 import exact_float32
+from ...models.options import PlanOptions
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, select_engine
 from ...runs.complete import note_skipped
 from ...runs.provenance import check_run_place
+from ...runs.several_gpus import on_several_gpus
 from ..job import check_attacked, prepare_attack
-from ..options import AttackOptions, read_options
+from ..options import AttackOptions, TransferOptions, read_options
 from .adversarial_parity import AdversarialParity
 from .runs import TransferTarget, open_targets, run_place
 from .shards import TransferJob
@@ -40,6 +42,7 @@ from .shards import TransferJob
 PAPERS_STEPS = (10,)
 
 
+@on_several_gpus
 def attack_transfer(
     models: str | Sequence[str],
     data: str | Path | Sequence[str | Path],
@@ -52,7 +55,7 @@ def attack_transfer(
     precision: str | None = None,
     keep: str | Path | None = None,
     progress: Progress | None = None,
-    **options: Unpack[AttackOptions],
+    **options: Unpack[TransferOptions],
 ) -> tuple[Run, ...]:
     """Attack one model, and let others classify the images; finished shards are not made again.
 
@@ -69,9 +72,9 @@ def attack_transfer(
         precision: Precision of the target models, for engines that run bundles.
         keep: Folder in which the images are saved, losslessly; saved images are not made again.
         progress: Progress callback.
-        options: Choices of the attack and of the target models' weights; see ``AttackOptions``. By
-            default the paper's protocol has 10 steps here, last iterates have one step count, and
-            parity is required on adversarial images as well.
+        options: Choices of the attack, of the target models' weights and of their plan; see
+            ``AttackOptions`` and ``PlanChoice``. By default the paper's protocol has 10 steps here,
+            last iterates have one step count, and parity is required on adversarial images as well.
 
     Returns:
         The run of each model, in their order.
@@ -87,13 +90,17 @@ def attack_transfer(
     progress = ThreadSafeProgress(progress or NullProgress())
     if options.get("steps") is None and options.get("protocol", "paper") == "paper":
         options["steps"] = PAPERS_STEPS
-    choice, weights = read_options(data, options, attack_wrong=True)
+    plan = cast(
+        PlanOptions,
+        {name: options.pop(name) for name in PlanOptions.__annotations__ if name in options},  # type: ignore[misc]
+    )
+    choice, weights = read_options(data, cast(AttackOptions, options), attack_wrong=True)
     handed_image = cast(TransferredImage, image or OWN_IMAGE[choice.settings.protocol])
     check_transfer(choice.settings, handed_image)
     source_model = choice.resolve(source, progress, weights=source_weights, crop_px=source_crop_px)
     against = check_attacked(source_model, choice)
     resolved = [
-        choice.resolve(name, progress, precision=precision, input_kind="images", **weights)
+        choice.resolve(name, progress, precision=precision, input_kind="images", **weights, **plan)
         for name in ([models] if isinstance(models, str) else models)
     ]
     _check_models(source_model, resolved, progress)
