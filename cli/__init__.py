@@ -18,6 +18,7 @@ from . import (
     compare,
     compile,
     data,
+    doctor,
     export,
     maximize,
     models,
@@ -61,6 +62,7 @@ app = typer.Typer(
 )
 
 _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "doctor": (doctor.doctor, "evaluator doctor --json doctor.json"),
     "models": (models.models, "evaluator models --json models.json"),
     "export": (export.export, "evaluator export resnet50 --precision fp16"),
     "parity": (parity.parity, "evaluator parity resnet50 --engine onnxruntime --json parity.json"),
