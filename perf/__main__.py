@@ -5,6 +5,7 @@ from . import (
     batches,
     decoding,
     export_memory,
+    feed,
     flips,
     items,
     malloc,
@@ -22,6 +23,7 @@ items.main()
 decoding.main()
 sessions.main()
 scoring.main()
+feed.main()
 report.main()
 flips.main()
 perturbed_report.main()

@@ -27,6 +27,9 @@ SCHEMA = pa.schema(
 )
 """Columns of a record. A skipped item has no top5, and ``error`` says why."""
 
+CACHED_ROWS = 32
+"""Rows whose probabilities are computed at once: more of them do not fit into a core's cache."""
+
 ALL_SKIPPED = "every image was skipped"
 
 
@@ -46,8 +49,10 @@ def record_top5(
         columns: All other columns but those of the five likeliest classes, N values each.
     """
     top5 = _likeliest(logits, 5)
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probability = np.take_along_axis(shifted, top5, 1) / shifted.sum(axis=1, keepdims=True)
+    probability = np.empty(top5.shape, np.float32)
+    for start in range(0, len(logits), CACHED_ROWS):
+        rows = logits[start : start + CACHED_ROWS], top5[start : start + CACHED_ROWS]
+        probability[start : start + CACHED_ROWS] = _probabilities(*rows)
     offsets = np.arange(0, top5.size + 1, top5.shape[1], dtype=np.int32)
     values: dict[str, pa.Array | list[object]] = {
         "id": [item.id for item in batch.items],
@@ -55,13 +60,23 @@ def record_top5(
         "frame": list(batch.frames),
         "error": [None] * len(batch.items),
         "top5": pa.ListArray.from_arrays(offsets, top5.ravel()),
-        "probability": pa.ListArray.from_arrays(offsets, probability.astype(np.float32).ravel()),
+        "probability": pa.ListArray.from_arrays(offsets, probability.ravel()),
         **columns,
     }
     attributes = [dict(item.attributes) for item in batch.items if item.attributes]
     for name in attributes[0] if attributes else ():
         values[name] = [known[name] for known in attributes]
     return pa.RecordBatch.from_pydict(values, schema=schema)
+
+
+def _probabilities(
+    logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
+    """Softmax probabilities (N, K) of some classes (N, K), from logits (N, C)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    sums: npt.NDArray[np.float64] = shifted.sum(axis=1, keepdims=True)
+    probabilities: npt.NDArray[np.float64] = np.take_along_axis(shifted, classes, 1) / sums
+    return probabilities
 
 
 def _likeliest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int32]:
