@@ -13,7 +13,7 @@ PYTHON := python3
 READY := $(or $(wildcard $(VENV)/.ready-*),$(VENV)/.ready-$(shell $(PYTHON) $(VERSION)))
 endif
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench gpu-acceptance clean
 
 $(READY): pyproject.toml constraints.txt
 	[ -e $@ ] || $(PYTHON) -m venv --clear $(VENV)
@@ -57,6 +57,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m perf
+
+# What has to be seen on a GPU; steps that passed are not repeated. The results are in gpu-acceptance/.
+gpu-acceptance: $(READY)
+	$(BIN)/python -m perf.gpu_acceptance
 
 clean:
 	rm -rf $(VENV) .check build dist *.egg-info demo .mypy_cache .ruff_cache .test-cache
