@@ -1,16 +1,12 @@
 """CUDA as an engine of plans needs it: streams, events, pinned and device memory, copies.
 
-The engine knows only the protocols here. ``EVALUATOR_CUDA`` chooses the implementation; see
-``own_cuda.py``.
+The engine knows only the protocols here; ``open_cuda.py`` chooses the implementation.
 """
 
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy.typing as npt
-
-from ...contracts import Device
-from ..own_cuda import cuda_package, own_cuda
 
 Array = npt.NDArray[Any]
 
@@ -81,20 +77,3 @@ class Cuda(Protocol):
 
     def close(self) -> None:
         """Free the device memory. Pinned memory lives as long as the last array in it."""
-
-
-def open_cuda(device: Device) -> Cuda:
-    """The GPU, through PyCUDA if it can be imported, else through PyTorch.
-
-    Raises:
-        EngineUnavailableError: If it cannot be used.
-        InputError: If ``EVALUATOR_CUDA`` is not valid.
-    """
-    from .cuda_pycuda import PyCuda
-    from .cuda_torch import TorchCuda
-
-    index = int(device.name.partition(":")[2] or 0)
-    if (own := own_cuda()) is not None:
-        cuda: Cuda = own.open_cuda(index)
-        return cuda
-    return (PyCuda if cuda_package() == "pycuda" else TorchCuda)(index)

@@ -24,7 +24,8 @@ from ...contracts import Device, EngineSpec, ImageBatch
 from ...errors import EngineError, EngineMemoryError, InputError, printable
 from ..engine_io import LoadedEngine, Logits
 from .builder import logger, no_collection
-from .cuda import Array, Cuda, DeviceMemory, Event, Stream, open_cuda
+from .cuda import Array, Cuda, DeviceMemory, Event, Stream
+from .open_cuda import open_cuda
 from .pinned import PinnedPool
 from .plan import Plan, plan_bytes
 from .tensorrt_api import FLAVOURS, load_tensorrt, plan_versions

@@ -21,9 +21,9 @@ from evaluator.contracts import Device
 from evaluator.engine import own_cuda
 from evaluator.engine.devices import compute_capability, cuda_devices
 from evaluator.engine.plans import cuda_pycuda
-from evaluator.engine.plans.cuda import open_cuda
 from evaluator.engine.plans.cuda_pycuda import PyCuda
 from evaluator.engine.plans.cuda_torch import TorchCuda, _as_bytes
+from evaluator.engine.plans.open_cuda import open_cuda
 from evaluator.errors import EngineMemoryError, EngineUnavailableError, InputError
 from evaluator.tests import simulated_gpu
 from evaluator.tests.simulated_cuda import Event, Memory, SimulatedCuda, Stream
