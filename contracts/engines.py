@@ -54,6 +54,11 @@ class Device:
         """Whether it stands in for a GPU in tests: its times say nothing."""
         return self.model.startswith("simulated")
 
+    @property
+    def torch_name(self) -> str:
+        """Name of the device in PyTorch, which computes on the CPU for a simulated one."""
+        return "cpu" if self.is_simulated else self.name
+
     def __str__(self) -> str:
         return f"{self.name} ({self.model})"
 

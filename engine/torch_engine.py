@@ -28,7 +28,7 @@ class TorchEngine(LoadedEngine):
         if device.name == "cpu":
             keep_freed_memory()
         preprocessing = loaded.spec.preprocessing
-        self._torch_device = torch.device(device.name)
+        self._torch_device = torch.device(device.torch_name)
         super().__init__(
             torch_spec(loaded.spec, loaded.weights_sha256, input_kind),
             device,

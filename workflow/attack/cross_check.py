@@ -291,7 +291,7 @@ class CrossCheck:
 
         from ...attacks.pgd.gradients import logits_of
 
-        device = self._network.device.name
+        device = self._network.device.torch_name
         logits = [
             logits_of(
                 self._network.network,

@@ -216,7 +216,7 @@ class PreparedAttack:
 
         from ...attacks.pgd.gradients import gradients_of
 
-        device = self.network.device.name
+        device = self.network.device.torch_name
         batch = torch.stack([torch.from_numpy(image.image) for image in images]).to(device)
         labels = torch.tensor([image.label for image in images], device=device)
         losses = [self.settings.losses[0]] * len(images)
@@ -233,7 +233,7 @@ class PreparedAttack:
             epsilon=float(condition["epsilon"]),
             room=self.batch_limit,
             note=self.progress.note,
-            device=self.network.device.name,
+            device=self.network.device.torch_name,
             traced=self.traced,
         )
 

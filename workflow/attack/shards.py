@@ -106,7 +106,7 @@ def query_work(
             epsilon=float(shard.condition["epsilon"]),
             room=attack.batch_limit,
             note=attack.progress.note,
-            device=attack.network.device.name,
+            device=attack.network.device.torch_name,
             relative_epsilon=attack.settings.relative_epsilon,
             asked=queried.get(shard.condition),
         )

@@ -77,4 +77,4 @@ def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
     """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
     kind = GraphKind("fp32", "images")
     network = deployable(loaded.network, loaded.spec.preprocessing, kind)
-    return network.requires_grad_(False).to(device.name)
+    return network.requires_grad_(False).to(device.torch_name)

@@ -140,6 +140,23 @@ def test_logits_are_right_for_every_batch_order_and_number_of_slots(
             assert_right(engine, sizes[::-1], lambda _: expected(sizes[::-1]), own=own)
 
 
+def test_images_are_taken_as_well_as_pixels(tmp_path: Path) -> None:
+    bundle = small_bundle(tmp_path / "bundle", input_kind="images")
+    draw = np.random.default_rng(0)
+    with (
+        TensorRTEngine(plan_of(bundle, tmp_path), spec_of(bundle), GPU, CROP_PX) as engine,
+        OnnxEngine(bundle, Device("cpu", "", "")) as reference,
+    ):
+        for size in (1, 4, 6):
+            data = engine.allocate(size)
+            assert data.dtype == np.float32
+            data[:] = draw.random(data.shape, np.float32)
+            batch = ImageBatch(data, "images", items_of(size))
+            ((_, logits),) = engine.stream([batch])
+            ((_, expected),) = reference.stream([batch])
+            np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_pinned_memory_is_used_again(open_engine: Any, expected: Any) -> None:
     with open_engine() as engine:
         for _ in engine.stream(batches(engine, [4, 3, 2, 4, 1] * 4)):
