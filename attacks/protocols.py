@@ -17,7 +17,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from ..contracts import PAPERS_STEP, SMALLEST_FLOAT32, AttackSettings
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 Value = TypeVar("Value")
 
@@ -71,9 +71,9 @@ def find_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    suggestions = difflib.get_close_matches(name, PROTOCOLS, n=1)
-    hint = f" Did you mean {suggestions[0]}?" if suggestions else ""
-    raise InputError(f"Unknown protocol {name!r}: expected {' or '.join(PROTOCOLS)}.{hint}")
+    hint = did_you_mean(difflib.get_close_matches(name, PROTOCOLS, n=1))
+    expected = " or ".join(PROTOCOLS)
+    raise InputError(f"Unknown protocol {name!r}: expected {expected}. {hint}".rstrip())
 
 
 def attack_settings(protocol: str, **choices: Any) -> AttackSettings:

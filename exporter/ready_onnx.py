@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, did_you_mean, printable, reported_as
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
@@ -112,10 +112,8 @@ def read_graph(path: Path) -> "onnx.ModelProto":
 
     if not path.is_file():
         raise InputError(f"There is no ONNX file {printable(path)}.")
-    try:
+    with reported_as(f"{printable(path)} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError has no public home
-        raise InputError(f"{printable(path)} is not an ONNX file: {reason_of(error)}.") from error
     if not model.graph.node:
         raise InputError(f"{printable(path)} is not an ONNX file: it holds no graph.")
     opset = standard_opset(model)
@@ -242,10 +240,9 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
             "Expected output = the name of the one with the logits"
         )
     if name not in outputs:
-        near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)
-        raise description.error(
-            f"the graph has no output {printable(name)!r}. Did you mean {printable(near[0])!r}?"
-        )
+        near = difflib.get_close_matches(name, outputs, n=1) or list(outputs)[:1]
+        hint = did_you_mean([repr(printable(match)) for match in near])
+        raise description.error(f"the graph has no output {printable(name)!r}. {hint}")
     kind = outputs[name].type.tensor_type.elem_type
     if kind not in (TensorProto.FLOAT, TensorProto.UNDEFINED):
         raise InputError(

@@ -3,7 +3,7 @@
 import difflib
 
 from ...contracts import Benchmark
-from ...errors import InputError
+from ...errors import InputError, did_you_mean
 from .cue_conflict import CUE_CONFLICT
 from .imagenet import IMAGENET
 from .imagenet_a import IMAGENET_A
@@ -32,4 +32,4 @@ def find_benchmark(name: str) -> Benchmark:
             f"{name} is an attack, not a benchmark: use `evaluator attack {name} MODEL`."
         )
     suggestions = difflib.get_close_matches(name, BENCHMARKS, n=1) or list(BENCHMARKS)
-    raise InputError(f"Unknown benchmark {name!r}. Did you mean {' or '.join(suggestions)}?")
+    raise InputError(f"Unknown benchmark {name!r}. {did_you_mean(suggestions)}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
 
 from ...contracts import Condition, Item, Preprocessing, Progress
-from ...errors import InputError, printable
+from ...errors import InputError, did_you_mean, printable
 from ...storage.atomic import make_folder
 from ...storage.digest import file_sha256
 from ...storage.documents import document_differences, write_document
@@ -111,9 +111,8 @@ def check_known(name: str, known: Sequence[str], noun: str) -> None:
         InputError: If the name is unknown; the message suggests similar names, or lists all.
     """
     if name not in known:
-        suggestions = difflib.get_close_matches(name, known, n=3)
-        expected = f"Expected some of {' '.join(known)}."
-        hint = f"Did you mean {' or '.join(suggestions)}?" if suggestions else expected
+        suggestions = difflib.get_close_matches(name, known)
+        hint = did_you_mean(suggestions, f"Expected some of {' '.join(known)}.")
         raise InputError(f"There is no {noun} {name!r}. {hint}")
 
 

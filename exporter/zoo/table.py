@@ -7,7 +7,7 @@ PyTorch's FlopCounterMode on the networks built here; a test counts them again.
 import difflib
 
 from ...contracts import Preprocessing
-from ...errors import InputError
+from ...errors import InputError, did_you_mean
 from .architectures import efficientnet_lite, resnext101, torchvision_network
 from .rows import SEE_WEIGHTS_PAGE, Download, PackageFile, ZooModel
 from .timm_models import TIMM, timm_model
@@ -133,12 +133,8 @@ def find_model(name: str) -> ZooModel:
         return timm_model(name.removeprefix(TIMM))
     known = [*MODELS, *(TORCHVISION + other for other in _torchvision_names())]
     bare = {other.removeprefix(TORCHVISION): other for other in reversed(known)}
-    suggestions = [bare[match] for match in difflib.get_close_matches(name, bare, n=3)]
-    hint = (
-        f"Did you mean {' or '.join(suggestions)}?"
-        if suggestions
-        else "`evaluator models` lists them."
-    )
+    suggestions = [bare[match] for match in difflib.get_close_matches(name, bare)]
+    hint = did_you_mean(suggestions, "`evaluator models` lists them.")
     raise InputError(
         f"There is no model {name!r}. {hint} torchvision:NAME, timm:NAME, FILE.onnx, "
         "package.module:callable and the folder of a bundle are possible too."
@@ -157,12 +153,8 @@ def _torchvision_model(name: str) -> ZooModel:
 
     names = _torchvision_names()
     if name not in names:
-        suggestions = [TORCHVISION + other for other in difflib.get_close_matches(name, names, n=3)]
-        hint = (
-            f"Did you mean {' or '.join(suggestions)}?"
-            if suggestions
-            else "`evaluator models` lists others."
-        )
+        suggestions = [TORCHVISION + match for match in difflib.get_close_matches(name, names)]
+        hint = did_you_mean(suggestions, "`evaluator models` lists others.")
         raise InputError(f"torchvision has no classifier {name!r}. {hint}")
     weights = get_model_weights(name).DEFAULT
     transforms = weights.transforms()
