@@ -15,7 +15,6 @@ from ..errors import InputError, did_you_mean, printable, reported_as
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
-from .origins import refuse_changed_file
 from .zoo.rows import UNKNOWN_LICENCE
 
 if TYPE_CHECKING:
@@ -100,6 +99,19 @@ def unchanged_original(spec: ModelSpec) -> Path:
     path = original_path(spec)
     refuse_changed_file(path, graph_sha256(read_graph(path), path), spec)
     return path
+
+
+def refuse_changed_file(path: Path, sha256: str, spec: ModelSpec) -> None:
+    """Refuse a user's file that is not the one that a model was made from.
+
+    Raises:
+        InputError: If its SHA-256 differs from that of the spec.
+    """
+    if sha256 != spec.weights.sha256:
+        raise InputError(
+            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
+            f"differs from {spec.weights.sha256[:12]}. Export the model again."
+        )
 
 
 def read_graph(path: Path) -> "onnx.ModelProto":
