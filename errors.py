@@ -5,9 +5,10 @@ expected and what to do next. The command line prints that line and exits with `
 other exception is a bug of this package and keeps its traceback.
 """
 
+import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 
 class EvaluatorError(Exception):
@@ -80,6 +81,23 @@ def reason_of(error: BaseException) -> str:
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
     """The error for a file that the system cannot read."""
     return InputError(f"{printable(path)} cannot be read: {reason_of(error)}.")
+
+
+@contextlib.contextmanager
+def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
+    """Report what is raised as an ``InputError``: the fault, the reason, and what to do.
+
+    Args:
+        fault: What is wrong with which input, without a full stop.
+        kinds: Exceptions to report; all if none are given, for libraries that may raise anything.
+        advice: Sentence on what to do.
+    """
+    try:
+        yield
+    except Exception as error:
+        if kinds and not isinstance(error, kinds):
+            raise
+        raise InputError(f"{fault}: {reason_of(error)}. {advice}".rstrip()) from error
 
 
 def did_you_mean(

@@ -21,7 +21,7 @@ def models(json: Path | None) -> None:
             f"{row.parameters / 1e6:.1f}",
             f"{row.gmac:.1f}",
             str(row.preprocessing.crop_px),
-            row.weights_name,
+            row.weights.label,
             row.licence,
         )
         for row in rows

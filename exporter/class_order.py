@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, ModelSpec
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, printable, reported_as
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,12 +32,8 @@ def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder |
         InputError: If the file cannot be read, a line is none of these, or an ImageNet class is
             given twice or is missing.
     """
-    try:
+    with reported_as(f"--classes {printable(path)} cannot be read", OSError, UnicodeDecodeError):
         lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--classes {printable(path)} cannot be read: {reason_of(error)}."
-        ) from error
     outputs: list[int] = []
     for number, line in enumerate(lines, start=1):
         index = _index_of_line(line, class_index)
@@ -123,13 +119,8 @@ def output_count(network: "nn.Module", spec: ModelSpec) -> int:
     import torch
 
     crop_px = spec.preprocessing.crop_px
-    try:
-        with torch.no_grad():
-            logits = network(torch.zeros(1, 3, crop_px, crop_px))
-    except Exception as error:  # whatever a network raises on images that it cannot take
-        raise InputError(
-            f"{spec.name} does not run on images of {crop_px} px: {reason_of(error)}."
-        ) from error
+    with reported_as(f"{spec.name} does not run on images of {crop_px} px"), torch.no_grad():
+        logits = network(torch.zeros(1, 3, crop_px, crop_px))
     shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:
         raise InputError(f"{spec.name} gives {shape} for one image, expected logits [1, classes].")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import Interpolation, Layout, OnnxInput, Preprocessing
-from ..errors import InputError, did_you_mean, printable, reason_of
+from ..errors import InputError, did_you_mean, printable, reported_as
 
 CROP_PX = range(32, 1025)
 
@@ -92,12 +92,10 @@ class Description:
             raise self.error("preprocessing needs mean and std, in [0, 1] units")
         else:
             mean, std = described.mean, described.std
-        try:
+        with reported_as(printable(self.path), InputError):
             return Preprocessing(
                 described.resize_px, described.crop_px, described.interpolation, mean, std
             )
-        except InputError as error:
-            raise self.error(reason_of(error)) from error
 
     def error(self, fault: str) -> InputError:
         """The error about one fault of this file."""
@@ -110,14 +108,11 @@ def read_description(path: Path) -> Description:
     Raises:
         InputError: If it cannot be read, or a key is unknown, missing or has an invalid value.
     """
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"The description {printable(path)} cannot be read: {reason_of(error)}."
-        ) from error
-    except ValueError as error:  # for invalid TOML, and for bytes that are not UTF-8
-        raise InputError(f"{printable(path)} is not a TOML file: {reason_of(error)}.") from error
+    with reported_as(f"The description {printable(path)} cannot be read", OSError):
+        raw = path.read_bytes()
+    # A ValueError is raised for invalid TOML, and for bytes that are not UTF-8.
+    with reported_as(f"{printable(path)} is not a TOML file", ValueError):
+        content = tomllib.loads(raw.decode())
     _refuse_unknown(path, content, Description, "")
     table = content.get("preprocessing")
     if isinstance(table, dict):

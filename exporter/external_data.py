@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, printable, reported_as
 
 if TYPE_CHECKING:
     import onnx
@@ -69,15 +69,12 @@ def _copy(tensor: "onnx.TensorProto", folder: Path, target: Any) -> int:
     path = folder / _entry(tensor, "location").replace("\\", "/")
     offset, length = int(_entry(tensor, "offset") or 0), _entry(tensor, "length")
     length_bytes = int(length) if length else path.stat().st_size - offset
-    try:
-        with path.open("rb") as source:
-            source.seek(offset)
-            left = length_bytes
-            while left and (chunk := source.read(min(left, CHUNK_BYTES))):
-                target.write(chunk)
-                left -= len(chunk)
-    except OSError as error:
-        raise InputError(f"{printable(path)} cannot be read: {reason_of(error)}.") from error
+    with reported_as(f"{printable(path)} cannot be read", OSError), path.open("rb") as source:
+        source.seek(offset)
+        left = length_bytes
+        while left and (chunk := source.read(min(left, CHUNK_BYTES))):
+            target.write(chunk)
+            left -= len(chunk)
     if left:
         raise InputError(
             f"{printable(path)} is shorter than its graph says: {printable(tensor.name)} lacks "

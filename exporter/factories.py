@@ -22,7 +22,7 @@ from ..contracts import FactoryCode, ModelSpec
 from ..errors import InputError, printable, reason_of
 from ..storage.digest import file_sha256
 from .tensors import tensors_sha256
-from .zoo.architectures import Build
+from .zoo.rows import Build
 
 if TYPE_CHECKING:
     from torch import nn

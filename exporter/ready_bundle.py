@@ -23,7 +23,7 @@ from ..contracts import (
     ModelSpec,
     ReadyOnnx,
 )
-from ..errors import InputError, reason_of
+from ..errors import InputError, reported_as
 from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
@@ -193,11 +193,20 @@ def _measured_outputs(path: Path, spec: ModelSpec) -> int:
     Raises:
         InputError: If it does not run for any number of images, or gives no logits.
     """
-    session = _session(path, spec)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised; the log would repeat it
+    with reported_as(f"ONNX Runtime does not load {spec.name}"):
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
     graph_value = session.get_inputs()[0]
     side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
     for images in (1, 3):
-        logits = _run(session, spec, _noise(images, *side_lengths, pixels=is_pixels))
+        data = _noise(images, *side_lengths, pixels=is_pixels)
+        with reported_as(f"{spec.name} does not run in ONNX Runtime on {images} image(s)"):
+            (logits,) = session.run(None, {graph_value.name: data})
         if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
             raise InputError(
                 f"{spec.name} gives {logits.dtype} {list(logits.shape)} for {images} image(s), "
@@ -211,29 +220,6 @@ def _measured_outputs(path: Path, spec: ModelSpec) -> int:
     return int(logits.shape[1])
 
 
-def _session(path: Path, spec: ModelSpec) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised; the log would repeat it
-    providers = ["CPUExecutionProvider"]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # its exceptions share no public class
-        raise InputError(f"ONNX Runtime does not load {spec.name}: {reason_of(error)}.") from error
-
-
 def _noise(*shape: int, pixels: bool) -> npt.NDArray[Any]:
     draw = np.random.default_rng(0)
     return draw.integers(0, 256, shape, np.uint8) if pixels else draw.random(shape, np.float32)
-
-
-def _run(session: Any, spec: ModelSpec, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    try:
-        (logits,) = session.run(None, {session.get_inputs()[0].name: data})
-    except Exception as error:  # its exceptions share no public class
-        raise InputError(
-            f"{spec.name} does not run in ONNX Runtime on {len(data)} image(s): {reason_of(error)}."
-        ) from error
-    result: npt.NDArray[Any] = logits
-    return result

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
-from ..errors import InputError, did_you_mean, printable, reason_of
+from ..errors import InputError, did_you_mean, printable, reported_as
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
-from .origins import refuse_changed_file
 from .zoo.rows import UNKNOWN_LICENCE
 
 if TYPE_CHECKING:
@@ -101,6 +100,19 @@ def unchanged_original(spec: ModelSpec) -> Path:
     return path
 
 
+def refuse_changed_file(path: Path, sha256: str, spec: ModelSpec) -> None:
+    """Refuse a user's file that is not the one that a model was made from.
+
+    Raises:
+        InputError: If its SHA-256 differs from that of the spec.
+    """
+    if sha256 != spec.weights.sha256:
+        raise InputError(
+            f"{printable(path)} is not the file that {spec.name} was made from: its SHA-256 "
+            f"differs from {spec.weights.sha256[:12]}. Export the model again."
+        )
+
+
 def read_graph(path: Path) -> "onnx.ModelProto":
     """Read a graph without its external data.
 
@@ -111,10 +123,8 @@ def read_graph(path: Path) -> "onnx.ModelProto":
 
     if not path.is_file():
         raise InputError(f"There is no ONNX file {printable(path)}.")
-    try:
+    with reported_as(f"{printable(path)} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError has no public home
-        raise InputError(f"{printable(path)} is not an ONNX file: {reason_of(error)}.") from error
     if not model.graph.node:
         raise InputError(f"{printable(path)} is not an ONNX file: it holds no graph.")
     opset = standard_opset(model)

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ..contracts import ClassOrder, ModelSpec, NullProgress, Progress
+from ..contracts import ClassOrder, ModelSpec, NullProgress, Progress, WeightsOrigin
 from ..errors import InputError, printable
+from ..storage.hash_cache import remembered_sha256
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_factory_code
-from .origins import weights_origin
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
 from .zoo.rows import UNKNOWN_LICENCE, FactoryWeights, ZooModel
 from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
@@ -57,7 +57,7 @@ def model_spec(
     spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
-        weights=weights_origin(model, weights, seed, progress or NullProgress()),
+        weights=_weights_origin(model, weights, seed, progress or NullProgress()),
         preprocessing=preprocessing,
         trained_crop_px=model.preprocessing.crop_px,
         classes=1000,
@@ -97,6 +97,20 @@ def _chosen_model(name: str, description: Description | None) -> ZooModel:
     return model
 
 
+def _weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> WeightsOrigin:
+    if weights == "default":
+        return model.weights.origin(model.name, progress)
+    if weights == "random":
+        return WeightsOrigin("random", f"seed {seed}")
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"--weights {printable(weights)} is not a file. "
+            "Expected a checkpoint (.pth, .safetensors), `default` or `random`."
+        )
+    return WeightsOrigin("file", str(path.absolute()), remembered_sha256(path))
+
+
 def _onnx_spec(
     name: str,
     weights: str,
@@ -131,14 +145,14 @@ def _factory_model(name: str, description: Description | None) -> ZooModel:
     return ZooModel(
         name=_own_name(description, name),
         architecture=name,
-        build=factory_network(name),
-        weights=FactoryWeights(description.trained),
-        preprocessing=description.full_preprocessing(),
         parameters=0,
         gmac=0,
-        outputs=None,
+        preprocessing=description.full_preprocessing(),
+        weights=FactoryWeights(name, description.trained),
         source=description.source or name,
         licence=description.licence or UNKNOWN_LICENCE,
+        build=factory_network(name),
+        outputs=None,
     )
 
 

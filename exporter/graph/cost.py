@@ -12,7 +12,7 @@ from ..zoo.table import find_model
 if TYPE_CHECKING:
     import onnx
 
-    from ..zoo.architectures import Build
+    from ..zoo.rows import Build
 
 
 def model_gmac(spec: ModelSpec) -> float:

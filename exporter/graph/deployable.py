@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import FLOAT32_PIXELS, GraphKind, InputKind, Precision, Preprocessing
-from ...errors import InputError, printable, reason_of
+from ...errors import InputError, printable, reported_as
 
 if TYPE_CHECKING:
     import onnx
@@ -32,6 +32,8 @@ _OPENING: Mapping[InputKind, tuple[str, ...]] = {
     "images": ("Mul", "Add"),
 }
 """First operators of the graph."""
+
+_ADVICE = "Export the model again."
 
 ScaleAndBias = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
@@ -113,13 +115,9 @@ def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Scal
     """
     import onnx
 
-    try:
+    with reported_as(f"{printable(path)} is not an ONNX graph", advice=_ADVICE):
         model = onnx.load(str(path), load_external_data=False)
         value = model.graph.input[0].name
-    except Exception as error:  # protobuf's DecodeError has no public home
-        raise InputError(
-            f"{printable(path)} is not an ONNX graph: {reason_of(error)}. Export the model again."
-        ) from error
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     values: list[npt.NDArray[np.float32]] = []
     for operator in _OPENING[input_kind]:
@@ -128,15 +126,13 @@ def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> Scal
         if len(readers) != 1 or not _matches(readers[0], operator):
             raise InputError(
                 f"{printable(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
-                "preprocessing cannot be verified. Export the model again."
+                f"preprocessing cannot be verified. {_ADVICE}"
             )
         node = readers[0]
         values += [_constant(constants[name], path) for name in node.input if name in constants]
         value = node.output[0]
     if len(values) != 2:
-        raise InputError(
-            f"{printable(path)} has no constant scale and bias. Export the model again."
-        )
+        raise InputError(f"{printable(path)} has no constant scale and bias. {_ADVICE}")
     return values[0].reshape(-1), values[1].reshape(-1)
 
 

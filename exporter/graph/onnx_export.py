@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import FLOAT32_PIXELS, GraphKind, LoadedNetwork, Precision
-from ...errors import InputError, printable, reason_of
+from ...errors import InputError, printable, reason_of, reported_as
 from ..class_order import output_count
 from .batchnorm import fold_batchnorm
 from .deployable import OUTPUT, deployable, example_input
@@ -92,13 +92,9 @@ def _check_graph(loaded: LoadedNetwork, kind: GraphKind, classes: int, path: Pat
     """Check that the graph is valid, with the inputs, outputs and precision of its bundle."""
     import onnx
 
-    try:
+    fault = "cannot be exported to ONNX: the exporter wrote a graph that is not valid"
+    with reported_as(f"{loaded.spec.name} {fault}"):
         onnx.checker.check_model(str(path))
-    except Exception as error:  # its exceptions share no public class
-        raise InputError(
-            f"{loaded.spec.name} cannot be exported to ONNX: the exporter wrote a graph that is "
-            f"not valid: {reason_of(error)}."
-        ) from error
     graph = onnx.load(str(path), load_external_data=False).graph
     _check_signature(loaded, kind, classes, graph)
     _check_precision(loaded, kind, graph)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError, printable, reason_of
+from ...errors import InputError, printable, reported_as
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +85,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError as error:
-        raise InputError(
-            f"{printable(path)} cannot be read: {reason_of(error)}. Expected a checkpoint."
-        ) from error
+    fault, advice = f"{printable(path)} cannot be read", "Expected a checkpoint."
+    with reported_as(fault, OSError, advice=advice), path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
     if not head:
         raise InputError(f"{printable(path)} is empty. Copy or download it again.")
     return head

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec, Progress
-from ...errors import InputError, printable, reason_of
+from ...errors import InputError, printable, reported_as
 from ..tensors import COUNTER
 from .checkpoints import Checkpoint
 
@@ -42,12 +42,9 @@ def load_checkpoint(
     misfit = f"The weights {origin} do not fit {spec.architecture}: the checkpoint"
     _refuse_classes(spec.architecture, misfit, tensors, own)
     _refuse_shapes_and_types(misfit, tensors, own)
-    try:
+    fault = f"The weights {origin} cannot be loaded into {spec.architecture}"
+    with reported_as(fault, RuntimeError, ValueError, NotImplementedError):
         result = network.load_state_dict(tensors, strict=False)
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"The weights {origin} cannot be loaded into {spec.architecture}: {reason_of(error)}."
-        ) from error
     # Checkpoints from before 2018 have no counters.
     missing = sorted(name for name in result.missing_keys if not name.endswith(COUNTER))
     lists = [("lacks", missing), ("has also", sorted(result.unexpected_keys))]

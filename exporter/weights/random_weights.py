@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ..zoo.architectures import Build
+    from ..zoo.rows import Build
 
 
 def random_network(build: "Build", crop_px: int, seed: int) -> "nn.Module":

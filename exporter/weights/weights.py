@@ -4,7 +4,6 @@ Weights are data, never code: checkpoints are read with ``weights_only=True``, a
 is verified first wherever one is known.
 """
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +11,11 @@ from typing import TYPE_CHECKING
 from ...contracts import FactoryCode, LoadedNetwork, ModelSpec, NullProgress, Progress, ReadyOnnx
 from ...errors import EvaluatorError, InputError, printable, reason_of
 from ...storage.digest import file_sha256
-from ...storage.fetch import fetch
 from ..class_order import in_imagenet_order
 from ..factories import check_code, factory_network
-from ..origins import (
-    DOWNLOAD_ADVICE,
-    WEIGHTS_ADVICE,
-    download_path,
-    package_missing_error,
-    refuse_changed_file,
-)
+from ..ready_onnx import refuse_changed_file
 from ..tensors import tensors_sha256
-from ..zoo.architectures import Build
-from ..zoo.rows import PackageFile
+from ..zoo.rows import WEIGHTS_ADVICE, Build, Download, PackageFile
 from ..zoo.table import find_model
 from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
@@ -100,55 +91,26 @@ def network_builder(spec: ModelSpec) -> Build:
 
 
 def _checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
-    """A checkpoint whose hash is that of the spec."""
-    kind = spec.weights.kind
-    if kind == "download":
-        return _download_checkpoint(spec, progress)
-    return _file_checkpoint(spec) if kind == "file" else _package_checkpoint(spec)
+    """A checkpoint whose hash is that of the spec; of timm, under the names of its network."""
+    checkpoint = read_checkpoint(_weights_file(spec, progress))
+    if spec.weights.kind != "download" or not spec.name.startswith(TIMM):
+        return checkpoint
+    name, crop_px = spec.name.removeprefix(TIMM), spec.preprocessing.crop_px
+    return replace(checkpoint, tensors=timm_tensors(name, crop_px, checkpoint.tensors))
 
 
-def _file_checkpoint(spec: ModelSpec) -> Checkpoint:
-    path = Path(spec.weights.reference)
+def _weights_file(spec: ModelSpec, progress: Progress) -> Path:
+    weights = spec.weights
+    if weights.kind == "download":
+        return Download(weights.reference).file(spec.name, weights.sha256, progress)
+    if weights.kind == "package":
+        published = find_model(spec.name).weights
+        assert isinstance(published, PackageFile)
+        return published.file(spec.name)
+    path = Path(weights.reference)
     if not path.is_file():
         raise InputError(
             f"The weights of {spec.name}, {printable(path)}, no longer exist. {WEIGHTS_ADVICE}"
         )
     refuse_changed_file(path, file_sha256(path), spec)
-    return read_checkpoint(path)
-
-
-def _package_checkpoint(spec: ModelSpec) -> Checkpoint:
-    """The checkpoint in an installed package, which is not imported."""
-    weights = find_model(spec.name).weights
-    assert isinstance(weights, PackageFile)
-    module = importlib.util.find_spec(weights.module)
-    if module is None or not module.submodule_search_locations:
-        raise package_missing_error(spec.name, weights)
-    path = Path(module.submodule_search_locations[0]) / weights.path
-    if file_sha256(path) != weights.sha256:
-        raise InputError(
-            f"{printable(path)} is damaged: its SHA-256 is not {weights.sha256[:12]}... "
-            f"Reinstall {weights.distribution}."
-        )
-    return read_checkpoint(path)
-
-
-def _download_checkpoint(spec: ModelSpec, progress: Progress) -> Checkpoint:
-    """A checkpoint that is downloaded once; its hash is checked on every use."""
-    url = spec.weights.reference
-    path = download_path(url)
-    fetch(
-        url,
-        path,
-        sha256=spec.weights.sha256,
-        progress=progress,
-        what=f"the weights of {spec.name}",
-        instead=DOWNLOAD_ADVICE,
-    )
-    checkpoint = read_checkpoint(path)
-    if not spec.name.startswith(TIMM):
-        return checkpoint
-    tensors = timm_tensors(
-        spec.name.removeprefix(TIMM), spec.preprocessing.crop_px, checkpoint.tensors
-    )
-    return replace(checkpoint, tensors=tensors)
+    return path

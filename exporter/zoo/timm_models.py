@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...contracts import Preprocessing
-from ...errors import InputError, UnavailableError, did_you_mean, reason_of
+from ...errors import InputError, UnavailableError, did_you_mean, reported_as
 from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, ZooModel
 
 if TYPE_CHECKING:
@@ -52,14 +52,9 @@ def timm_tensors(name: str, crop_px: int, tensors: "dict[str, Any]") -> "dict[st
     Raises:
         InputError: If timm cannot load them into its network.
     """
-    try:
-        network = _build(
-            name, crop_px, pretrained=True, pretrained_cfg_overlay={"state_dict": tensors}
-        )
-    except Exception as error:  # whatever the renaming or a shape that does not fit raises
-        raise InputError(
-            f"timm cannot load the published weights into {name}: {reason_of(error)}."
-        ) from error
+    overlay = {"state_dict": tensors}
+    with reported_as(f"timm cannot load the published weights into {name}"):
+        network = _build(name, crop_px, pretrained=True, pretrained_cfg_overlay=overlay)
     state: dict[str, torch.Tensor] = network.state_dict()
     return state
 

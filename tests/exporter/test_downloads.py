@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,8 @@ from evaluator.contracts import NullProgress
 from evaluator.errors import InputError, UnavailableError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
-from evaluator.exporter.zoo.architectures import resnext101
 from evaluator.exporter.zoo.rows import Download
-from evaluator.exporter.zoo.table import MODELS
+from evaluator.exporter.zoo.table import MODELS, resnext101
 from evaluator.storage import fetch as fetching
 from evaluator.tests.file_server import Fault, FileServer, file_server
 from evaluator.tests.small import Small, one_line, same, sha256_of
@@ -44,7 +44,7 @@ def saved(network: nn.Module) -> bytes:
 
 def narrow_wsl(monkeypatch: pytest.MonkeyPatch, url: str) -> nn.Module:
     """Point the WSL row at an address and at a narrow ResNeXt-101, and give one with weights."""
-    build = resnext101(groups=1, width_per_group=4)
+    build = partial(resnext101, 1, 4)
     monkeypatch.setitem(MODELS, WSL, replace(MODELS[WSL], build=build, weights=Download(url)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)

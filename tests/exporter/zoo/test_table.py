@@ -246,7 +246,7 @@ def test_every_classifier_of_torchvision_has_a_usable_preprocessing(name: str) -
     assert all(0 < std <= 1 for std in ours.std)
     assert isinstance(model.weights, Download)
     assert re.fullmatch(r"[0-9a-f]{8,}", model.weights.sha256_prefix)
-    assert model.weights_name == url_of(model).rsplit("/", 1)[1]
+    assert model.weights.label == url_of(model).rsplit("/", 1)[1]
 
 
 @pytest.mark.parametrize("name", ["densenet121", "mobilenet_v3_small", "swin_t", "vit_b_16"])
