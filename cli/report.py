@@ -81,11 +81,11 @@ def run_and_report(
 
     check_outputs(json)
     with progress() as display:
-        made = job(*arguments, progress=display, **options)
+        result = job(*arguments, progress=display, **options)
         from ..workflow.report.report import report as make_report  # the job need not wait for it
 
-        runs = made if isinstance(made, tuple) else (made,)
-        result = make_report([run.folder for run in runs])
+        runs = result if isinstance(result, tuple) else (result,)
+        contents = make_report([run.folder for run in runs])
         for run in runs:
             display.note(f"Run: {run.folder}")
-    show(result.terminal_tables(), (json, result.document()))
+    show(contents.terminal_tables(), (json, contents.document()))

@@ -74,12 +74,12 @@ def cuda_devices() -> tuple[Device, ...]:
     version = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
     driver = f"driver {_driver()}CUDA {version.value // 1000}.{version.value % 1000 // 10}"
-    found = []
+    gpus = []
     for index in range(count.value):
         name = ctypes.create_string_buffer(256)
         cuda.cuDeviceGetName(name, 256, index)
-        found.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
-    return tuple(found)
+        gpus.append(Device(f"cuda:{index}", name.value.decode(errors="replace"), driver))
+    return tuple(gpus)
 
 
 def compute_capability(device: Device) -> str:

@@ -112,6 +112,9 @@ class Stream:
         self.queue.append(Work(run))
         self.cuda.maybe_work()
 
+    def record(self, event: "Event") -> None:
+        event.record(self)
+
     def wait(self, event: "Event") -> None:
         """As in CUDA, an event that was never recorded is not waited for."""
         self.cuda.check_current()

@@ -14,9 +14,6 @@ Array = npt.NDArray[Any]
 class Event(Protocol):
     """A point in a stream that other streams and the host can wait for."""
 
-    def record(self, stream: Any) -> None:
-        """Mark the work that the stream has been given so far."""
-
     def synchronize(self) -> None:
         """Wait on the host until the marked work is done."""
 
@@ -27,6 +24,9 @@ class Stream(Protocol):
     @property
     def handle(self) -> int:
         """CUDA's own handle."""
+
+    def record(self, event: Any) -> None:
+        """Let an event mark the work that the stream has been given so far."""
 
     def wait(self, event: Any) -> None:
         """Let the stream's next work wait for what an event marked."""

@@ -38,9 +38,9 @@ class PyCuda:
         """A new stream."""
         return _Stream(self._driver.Stream())
 
-    def event(self) -> "_Event":
+    def event(self) -> Any:
         """A new event, without times."""
-        return _Event(self._driver.Event(self._driver.event_flags.DISABLE_TIMING))
+        return self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """An array in page-locked memory."""
@@ -68,17 +68,6 @@ class PyCuda:
                 self._memory.pop().allocation.free()
 
 
-class _Event:
-    def __init__(self, event: Any) -> None:
-        self.event = event
-
-    def record(self, stream: "_Stream") -> None:
-        self.event.record(stream.stream)
-
-    def synchronize(self) -> None:
-        self.event.synchronize()
-
-
 class _Stream:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -87,8 +76,11 @@ class _Stream:
     def handle(self) -> int:
         return int(self.stream.handle)
 
-    def wait(self, event: _Event) -> None:
-        self.stream.wait_for_event(event.event)
+    def record(self, event: Any) -> None:
+        event.record(self.stream)
+
+    def wait(self, event: Any) -> None:
+        self.stream.wait_for_event(event)
 
     def synchronize(self) -> None:
         self.stream.synchronize()

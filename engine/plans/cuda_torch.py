@@ -38,11 +38,11 @@ class TorchCuda:
 
         return _Stream(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
 
-    def event(self) -> "_Event":
+    def event(self) -> "torch.cuda.Event":
         """A new event, without times."""
         import torch
 
-        return _Event(torch.cuda.Event())  # type: ignore[no-untyped-call]
+        return torch.cuda.Event()  # type: ignore[no-untyped-call]
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """An array in PyTorch's pinned memory."""
@@ -71,17 +71,6 @@ class TorchCuda:
             ) from error
 
 
-class _Event:
-    def __init__(self, event: "torch.cuda.Event") -> None:
-        self.event = event
-
-    def record(self, stream: "_Stream") -> None:
-        self.event.record(stream.stream)
-
-    def synchronize(self) -> None:
-        self.event.synchronize()
-
-
 class _Stream:
     def __init__(self, stream: "torch.cuda.Stream") -> None:
         self.stream = stream
@@ -90,8 +79,11 @@ class _Stream:
     def handle(self) -> int:
         return int(self.stream.cuda_stream)
 
-    def wait(self, event: _Event) -> None:
-        self.stream.wait_event(event.event)
+    def record(self, event: "torch.cuda.Event") -> None:
+        event.record(self.stream)
+
+    def wait(self, event: "torch.cuda.Event") -> None:
+        self.stream.wait_event(event)
 
     def synchronize(self) -> None:
         self.stream.synchronize()

@@ -103,11 +103,9 @@ class TensorRTEngine(LoadedEngine):
             EngineUnavailableError: If TensorRT or CUDA is not available.
         """
         flavour = FLAVOURS[plan.key.backend]
-        trt, versions, self._cuda = (
-            load_tensorrt(flavour),
-            plan_versions(flavour),
-            open_cuda(device),
-        )
+        trt = load_tensorrt(flavour)
+        self._cuda = open_cuda(device)
+        versions = plan_versions(flavour)
         super().__init__(spec, device, versions=versions, crop_px=crop_px, runtime=None)
         self._rows, self._stopped = plan.key.profile.largest, False
         self._slots: list[_Slot] = []
@@ -204,13 +202,13 @@ class TensorRTEngine(LoadedEngine):
         slot.piece = piece  # which keeps the rows until they are copied
         with self._cuda.current():
             slot.input.copy_from(rows, self._copy_in)
-            slot.copied_in.record(self._copy_in)
+            self._copy_in.record(slot.copied_in)
             self._compute.wait(slot.copied_in)
             self._runtime.enqueue(slot.input.address, slot.output.address, self._compute)
-            slot.computed.record(self._compute)
+            self._compute.record(slot.computed)
             self._copy_out.wait(slot.computed)
             slot.output.copy_to(slot.logits[: len(rows)], self._copy_out)
-            slot.copied_out.record(self._copy_out)
+            self._copy_out.record(slot.copied_out)
 
     def _collect(self, slot: _Slot) -> Iterator[tuple[ImageBatch, Logits]]:
         """Wait for the piece of a slot; the batch, if it is complete with it."""

@@ -134,7 +134,7 @@ def test_pycuda_copies_in_and_out_in_order(driver: DoubledDriver) -> None:
         source, target = cuda.pinned((4, 4), np.float32), cuda.pinned((4, 4), np.float32)
         source[:] = np.arange(16).reshape(4, 4)
         memory.copy_from(source, copy_in)
-        event.record(copy_in)
+        copy_in.record(event)
         copy_out.wait(event)
         memory.copy_to(target[:2], copy_out)
         copy_out.synchronize()
@@ -250,4 +250,4 @@ def test_the_simulated_objects_have_the_methods_of_the_protocols() -> None:
     for double, protocol in ((SimulatedCuda, cuda.Cuda), (Stream, cuda.Stream)):
         names = {name for name in vars(protocol) if not name.startswith("_")}
         assert names <= {*vars(double), *inspect.signature(double).parameters, "handle"}
-    assert {"record", "synchronize"} <= vars(Event).keys()
+    assert "synchronize" in vars(Event)

@@ -337,7 +337,7 @@ def test_hazards_are_noticed() -> None:
         one, other, event = gpu.stream(), gpu.stream(), gpu.event()
         memory, array = gpu.memory(8), gpu.pinned((8,), np.uint8)
         memory.copy_from(array, one)
-        event.record(one)
+        one.record(event)
         with pytest.raises(HazardError, match="stream 2 reads memory that stream 1 may still"):
             memory.copy_to(array, other)
         other.wait(event)
