@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,8 +167,7 @@ class SimulatedContext:
         names = [self.engine.get_tensor_name(index) for index in range(2)]
         if self._addresses.keys() != set(names):
             return False
-        if os.environ.get("SIMULATED_GPU_DIES") == f"cuda:{gpu.index}":
-            os.kill(os.getpid(), signal.SIGKILL)
+        _die_if_told(gpu.index)
         gpu.contexts.append(weakref.ref(self))
         source, target = (gpu.memory_at(self._addresses[name]) for name in names)
         dtype = np.uint8 if "uint8" in self.engine.session.get_inputs()[0].type else np.float32
@@ -186,6 +186,17 @@ class SimulatedContext:
 
         gpu.streams[stream_handle - 1].submit(compute, ranges)
         return True
+
+
+def _die_if_told(gpu: int) -> None:
+    """Kill the process of the GPU named in ``SIMULATED_GPU_DIES``; that of another waits for it."""
+    dying, _, path = os.environ.get("SIMULATED_GPU_DIES", "").partition("=")
+    if dying == f"cuda:{gpu}":
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    ends = time.monotonic() + 60
+    while dying and not Path(path).exists() and time.monotonic() < ends:
+        time.sleep(0.01)
 
 
 def _cached_graph(plan_sha256: str) -> tuple[Path, int] | None:

@@ -81,8 +81,10 @@ def test_processes_share_the_shards_of_one_run(
 def test_a_process_that_dies_is_named_and_others_do_its_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(tmp_path, "cuda:0", out=tmp_path / "warm")  # parity needs no GPU any more
-    monkeypatch.setenv("SIMULATED_GPU_DIES", "cuda:1")
+    run, _ = score(tmp_path, "cuda:0", out=tmp_path / "run")
+    for shard in run.folder.rglob("*.parquet"):  # both begin with a shard, not with parity or speed
+        shard.unlink()
+    monkeypatch.setenv("SIMULATED_GPU_DIES", f"cuda:1={tmp_path / 'dead'}")
     run, told = score(tmp_path, "cuda:0,cuda:1", out=tmp_path / "run")
     (warning,) = (note for note in told.notes if note.startswith("warning: cuda:1"))
     assert "others did its work: The child process ended by signal 9" in warning
