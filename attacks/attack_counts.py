@@ -71,7 +71,7 @@ def attack_counts(records: pa.Table, settings: AttackSettings) -> AttackCounts:
     """
     skipped = pc.is_valid(records["error"])
     right, target, changed, steps = _images(records.filter(pc.invert(skipped)))
-    success = target if settings.stop == "target" else changed
+    success = target if settings.success == "targeted" else changed
     largest = settings.steps[-1]
     unfinished = right & (success > largest) & (steps < largest)
     if unfinished.any():

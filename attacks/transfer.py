@@ -78,7 +78,7 @@ def hands_on(attempt: AttemptResult, settings: AttackSettings, image: Transferre
     """Whether the target models classify the image of this attempt."""
     if attempt.adversarial is None:
         return False
-    return image == "last" or bool(getattr(attempt, SUCCESS_STEP[settings.stop]))
+    return image == "last" or bool(getattr(attempt, SUCCESS_STEP[settings.success]))
 
 
 def transfer_records(
@@ -159,7 +159,7 @@ def _right(
     ordered = attempts.sort_by("attempt")
     label, victim_clean, victim, success = (
         pc.fill_null(ordered[name], -1).to_numpy()
-        for name in ("label", "victim_clean", "victim", SUCCESS_STEP[settings.stop])
+        for name in ("label", "victim_clean", "victim", SUCCESS_STEP[settings.success])
     )
     ids = ordered["id"].to_numpy()
     _, first, images = np.unique(ids, return_index=True, return_inverse=True)

@@ -29,13 +29,12 @@ class PruneOptions:
         metavar="DAYS",
         min=0,
     )
-    rooms: list[str] | None = option(
+    kinds: list[str] | None = option(
         "Options",
-        "Room to remove entries from: a folder of the cache, e.g. plans or weights, as "
-        "`evaluator cache list` names it. May be repeated. Without --older-than, all its "
-        "entries are removed.",
-        "--room",
-        metavar="ROOM",
+        "Kind of entries to remove, e.g. plans or weights, as `evaluator cache list` names it. "
+        "May be repeated. Without --older-than, all entries of the kind are removed.",
+        "--kind",
+        metavar="KIND",
         parse=parse_words,
     )
     dry_run: bool = option(
@@ -72,7 +71,7 @@ def prune(dry_run: bool, json: Path | None, **options: Any) -> None:
 def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
     rows = [
         {
-            "room": entry.room.name,
+            "kind": entry.kind.name,
             "path": str(entry.path),
             "what": entry.what,
             "bytes": entry.size_bytes,
@@ -81,7 +80,7 @@ def _document(entries: "Sequence[Entry]") -> dict[str, Any]:
         }
         for entry in entries
     ]
-    return {"schema": 1, "entries": rows}
+    return {"schema": 2, "entries": rows}
 
 
 def _table(title: str, entries: "Sequence[Entry]") -> Table:
@@ -89,7 +88,7 @@ def _table(title: str, entries: "Sequence[Entry]") -> Table:
 
     rows = tuple(
         (
-            entry.room.name,
+            entry.kind.name,
             printable(entry.path.name),
             f"{entry.size_bytes / 1e6:.1f}",
             f"{entry.age_days:.1f}",
@@ -99,6 +98,6 @@ def _table(title: str, entries: "Sequence[Entry]") -> Table:
     )
     total = sum(entry.size_bytes for entry in entries)
     note = f"{len(entries)} entries, {total / 1e6:,.1f} MB"
-    header = ("room", "name", "MB", "days old", "what")
+    header = ("kind", "name", "MB", "days old", "what")
     folder = printable(cache_folder("plans").parent)
     return Table(f"{title}, in {folder}", header, rows, (note,), words=(0, 1, 4))

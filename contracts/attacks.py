@@ -3,21 +3,21 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import InputError
 from .engines import EngineSpec
 from .models import Preprocessing
 
-AttackKind = Literal["whitebox", "transfer"]
 AttackLoss = Literal["cross_entropy", "dlr"]
 ProbeName = Literal["noise", "gradient-free", "twice-the-steps", "unbounded"]
 ProtocolName = Literal["paper", "standard"]
-Stop = Literal["target", "label"]
+Success = Literal["targeted", "untargeted"]
 TransferredImage = Literal["first-hit", "last"]
 
-SUCCESS_STEP: Mapping[Stop, str] = {"target": "target_step", "label": "changed_step"}
+SUCCESS_STEP: Mapping[Success, str] = {"targeted": "target_step", "untargeted": "changed_step"}
 """Name of the field or column that says at which step an attempt succeeded."""
 
 MOST_ATTEMPTS = 2**15
@@ -60,8 +60,9 @@ class AttackSettings:
         steps: Step counts to report, ascending; the largest one is made.
         restarts: Number of starts that are tried with each loss, the first one included.
         clip_start: Whether a start is clipped to [0, 1] before its first gradient.
-        stop: When an attempt succeeds: once an iterate is classified as its ``target``, or not as
-            its ``label``. Accuracy under attack counts this.
+        success: When an attempt succeeds: once an iterate is classified as the class that was
+            drawn for it (``targeted``), or not as its label (``untargeted``). Accuracy under attack
+            counts this.
         relative_epsilon: Whether epsilon is a share of the largest value of each image.
         seed: Seed of starts, targets and the traced sample.
         traced: Number of images that make all steps, for the diagnostics that need the last
@@ -73,7 +74,7 @@ class AttackSettings:
     protocol: ProtocolName
     losses: tuple[AttackLoss, ...]
     steps: tuple[int, ...]
-    stop: Stop
+    success: Success
     targeted: bool
     step_size: float | None = None
     relative_step: float | None = None
@@ -142,10 +143,30 @@ class AttackSettings:
             raise InputError(f"Unknown loss {unknown[0]!r}: expected cross_entropy or dlr.")
         if self.targeted and "dlr" in self.losses:
             raise InputError("The loss dlr is untargeted: expected cross_entropy alone.")
-        if self.stop not in ("target", "label"):
-            raise InputError(f"Unknown stop {self.stop!r}: expected target or label.")
-        if self.stop == "target" and not self.targeted:
-            raise InputError("An untargeted attack has no target to stop at: expected label.")
+        if self.success not in SUCCESS_STEP:
+            raise InputError(f"Unknown success {self.success!r}: expected targeted or untargeted.")
+        if self.success == "targeted" and not self.targeted:
+            raise InputError("An untargeted attack has no target to reach: expected untargeted.")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Keep the names that runs are stored and hashed with."""
+        from pydantic_core import core_schema
+
+        schema = handler(source)
+        return core_schema.no_info_before_validator_function(
+            partial(_renamed, old="stop", new="success", values=_STORED_SUCCESS),
+            schema,
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, dump: _renamed(
+                    dump(value),
+                    old="success",
+                    new="stop",
+                    values={now: stored for stored, now in _STORED_SUCCESS.items()},
+                ),
+                schema=schema,
+            ),
+        )
 
     @property
     def attempts(self) -> int:
@@ -158,6 +179,19 @@ class AttackSettings:
             return self.step_size
         assert self.relative_step is not None
         return self.relative_step * epsilon / self.steps[-1]
+
+
+_STORED_SUCCESS: Mapping[str, Success] = {"target": "targeted", "label": "untargeted"}
+"""Values of ``AttackSettings.success`` in ``run.json``, where it is called ``stop``."""
+
+
+def _renamed(document: Any, *, old: str, new: str, values: Mapping[str, str]) -> Any:
+    """A JSON object with one key and its value in other words; anything else as it is."""
+    if not isinstance(document, dict) or old not in document:
+        return document
+    renamed = dict(document)
+    value = renamed.pop(old)
+    return {**renamed, new: values.get(value, value)}
 
 
 def _listed(values: tuple[object, ...]) -> str:
@@ -179,26 +213,8 @@ def epsilon_text(epsilon: float) -> str:
     return f"{epsilon:.4g}"
 
 
-@dataclass(frozen=True)
-class AttackProtocol:
-    """How an attack was made and what its numbers count, as the name in its runs says it.
-
-    Attributes:
-        kind: Whether the attacked model classifies the images itself, or other models do.
-        version: Version of what runs of this kind record and count.
-        handed_image: Adversarial image that a transferred attack hands on to the target models;
-            ``None`` for a white-box attack.
-        name: Protocol that the choices are taken from where the user makes none.
-    """
-
-    kind: AttackKind
-    version: int
-    handed_image: TransferredImage | None
-    name: ProtocolName
-
-
 def protocol_name(
-    kind: AttackKind, name: ProtocolName, handed_image: TransferredImage | None = None
+    kind: str, name: ProtocolName, handed_image: TransferredImage | None = None
 ) -> str:
     """Name of an attack's protocol in runs and results.
 
@@ -211,36 +227,6 @@ def protocol_name(
     """
     image = "" if handed_image in (None, OWN_IMAGE[name]) else f"{handed_image}-"
     return f"{kind}-{PROTOCOL_VERSION}-{image}{name}"
-
-
-def parse_protocol(text: str) -> AttackProtocol:
-    """The protocol that ``protocol_name`` gave this name.
-
-    Raises:
-        InputError: If the protocol is unknown.
-
-    Example:
-        >>> parse_protocol("transfer-1-paper").handed_image
-        'first-hit'
-    """
-    if text not in _PROTOCOLS:
-        raise InputError(
-            f"Unknown attack protocol {text!r}: expected one of {', '.join(_PROTOCOLS)}. A newer "
-            "version of evaluator may have made the run."
-        )
-    return _PROTOCOLS[text]
-
-
-_HANDED_IMAGES: Mapping[AttackKind, tuple[TransferredImage | None, ...]] = {
-    "whitebox": (None,),
-    "transfer": ("first-hit", "last"),
-}
-_PROTOCOLS = {
-    protocol_name(kind, name, image): AttackProtocol(kind, PROTOCOL_VERSION, image, name)
-    for kind, images in _HANDED_IMAGES.items()
-    for image in images
-    for name in OWN_IMAGE
-}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .benchmark_info import BenchmarkInfo
 from .items import Condition, Item
-from .scores import Difference, Score
+from .scores import Number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .models import Preprocessing
 
     Records = Mapping[Condition, pa.Table]
+    Model = tuple[Records, "AuxiliaryRecords"]
     Decode = Callable[[bytes, Item, Preprocessing, Sequence[npt.NDArray[np.uint8]]], None]
 
 
@@ -83,17 +84,15 @@ class Evaluation:
     Attributes:
         info: Published facts.
         conditions: All conditions, in their order.
-        scores: Scores from the finished records of each condition, and from those of other runs as
-            far as they are known. Each condition is read once.
-        differences: Paired differences of two models, A and B, from the same kind of records.
+        numbers: The numbers of one model, or of two over the items that both scored, from their
+            finished records of each condition, which are read once, and from those of other runs
+            as far as they are known. Raises InputError if the models' records are not of the same
+            items. Attacks are not compared in pairs.
     """
 
     info: BenchmarkInfo
     conditions: tuple[Condition, ...]
-    scores: "Callable[[Records, AuxiliaryRecords], Iterable[Score]]"
-    differences: (
-        "Callable[[Records, Records, AuxiliaryRecords, AuxiliaryRecords], Iterable[Difference]]"
-    )
+    numbers: "Callable[[*tuple[Model, ...]], Iterable[Number]]"
 
     @property
     def name(self) -> str:
@@ -112,7 +111,7 @@ class Benchmark(Evaluation):
 
     Attributes:
         stimuli_px: Side at which the stimuli are stored; `None` for photos, which are resized.
-        tree: Layout of the items in the folder of a condition.
+        layout: Layout of the items in the folder of a condition.
         protocol: Name with a version, which changes whenever the same model and data could give
             another number.
         schema: Columns of a record. A row is an item, or with a column ``frame`` a frame.
@@ -123,7 +122,7 @@ class Benchmark(Evaluation):
     """
 
     stimuli_px: int | None
-    tree: DatasetLayout
+    layout: DatasetLayout
     protocol: str
     schema: "pa.Schema"
     decode: "Decode"

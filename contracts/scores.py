@@ -1,12 +1,51 @@
-"""Numbers: one score, and one difference of two models on the same images."""
+"""Numbers of a benchmark; a score of one model, and a difference of two on the same images."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 SCORE_KEYS = (
     *("corruption", "perturbation", "severity", "rule", "stimuli", "category"),
     *("epsilon", "steps", "source_model"),
 )
 """Fields of a `Score` that tell the numbers of one metric apart, in the order of a report."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of one model or of two, or the reason why it is refused; nothing of their runs.
+
+    Attributes:
+        fields: Other fields of its `Score` or `Difference`: its metric, keys and counts.
+        values: Value of each model; empty if it is refused.
+        interval: Interval of the value, or of the second model's less the first's; `None` if there
+            is none.
+    """
+
+    fields: Mapping[str, Any]
+    values: Sequence[float] = ()
+    interval: tuple[float, float] | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is refused; `None` if it is not."""
+        reason: str | None = self.fields.get("reason")
+        return reason
+
+    def score(self, **facts: Any) -> "Score":
+        """The number of one model, with the facts of its run."""
+        (value,) = self.values or (None,)
+        low, high = self.interval or (None, None)
+        return Score(**{**self.fields, **facts}, value=value, low=low, high=high)
+
+    def difference(self, **facts: Any) -> "Difference":
+        """The number of two models, with the facts of their runs."""
+        low, high = self.interval or (None, None)
+        difference = Difference(**{**self.fields, **facts}, low=low, high=high)
+        if not self.values:
+            return difference
+        a, b = self.values
+        return replace(difference, a=a, b=b, difference=b - a)
 
 
 @dataclass(frozen=True)
@@ -38,6 +77,8 @@ class Score:
     source: str | None = None
     source_model: str | None = None
     protocol: str | None = None
+    attack_protocol: str | None = None
+    handed_image: str | None = None
     rule: str | None = None
     stimuli: int | None = None
     category: str | None = None

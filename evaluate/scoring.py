@@ -120,7 +120,7 @@ def score_shard(
         # An item is finished with its last frame.
         finished = (f + 1 == i.frames for i, f in zip(batch.items, batch.frames, strict=True))
         advance(sum(finished))
-    refuse_nothing_read(items, skipped, unread, job.benchmark.tree.noun)
+    refuse_nothing_read(items, skipped, unread, job.benchmark.layout.noun)
     table = pa.Table.from_batches(records, job.benchmark.schema)
     return _with_skipped(table, items, skipped), digest.hexdigest()
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..contracts import PAPERS_EPSILON, AttackProtocol, Score, parse_protocol
-from ..errors import InputError
+from ..contracts import PAPERS_EPSILON, Score
 from .model_results import ModelResults
 
 WHITE_BOX, TRANSFER = "whitebox", "transfer"
@@ -18,35 +17,17 @@ PAPERS_COUNT = (
 """Note below numbers that the paper's protocol counts."""
 
 
-def attack_protocol(scores: Iterable[Score]) -> AttackProtocol | None:
-    """Protocol that the numbers of one attack were made by, or ``None`` if it is unknown.
-
-    Example:
-        >>> protocol = attack_protocol([Score(protocol="transfer-1-last-paper")])
-        >>> protocol and (protocol.name, protocol.handed_image)
-        ('paper', 'last')
-        >>> attack_protocol([Score(protocol="whitebox-1-anything")]) is None
-        True
-    """
-    first = next(iter(scores), None)
-    try:
-        return None if first is None else parse_protocol(str(first.protocol))
-    except InputError:  # of a newer version, say; ``unknown_protocol_notes`` names it
-        return None
-
-
 def unknown_protocol_notes(models: Iterable[ModelResults]) -> Iterator[str]:
     """A line for each attack whose protocol is unknown, so that no table can say what it counts."""
     for results in models:
         for benchmark in (WHITE_BOX, TRANSFER):
-            scores = {s.protocol: s for s in results.of(benchmark, UNDER_ATTACK)}
-            for protocol, score in scores.items():
-                if attack_protocol([score]) is None:
-                    missing = "; no table shows them" if benchmark == WHITE_BOX else ""
-                    yield (
-                        f"{results.name}: the attack's protocol, {protocol}, is unknown to this "
-                        f"version, and so is what its numbers count{missing}"
-                    )
+            scores = results.of(benchmark, UNDER_ATTACK)
+            for protocol in dict.fromkeys(s.protocol for s in scores if s.attack_protocol is None):
+                missing = "; no table shows them" if benchmark == WHITE_BOX else ""
+                yield (
+                    f"{results.name}: the attack's protocol, {protocol}, is unknown to this "
+                    f"version, and so is what its numbers count{missing}"
+                )
 
 
 def fewest_steps(scores: Iterable[Score]) -> int:

@@ -28,12 +28,12 @@ class TableCell:
     Attributes:
         text: The number as text.
         marks: Marks of the number: keys of ``MARKS``.
-        of: Score or difference of the number; ``None`` if it is copied from a printed table.
+        number: Score or difference; ``None`` if it is copied from a printed table.
     """
 
     text: str = ""
     marks: str = ""
-    of: Score | Difference | None = None
+    number: Score | Difference | None = None
 
     def __str__(self) -> str:
         return self.text + self.marks
@@ -43,29 +43,29 @@ class TableCell:
         return self.text if self.marks == marks else str(self)
 
 
-def marks_of(of: Score | Difference, *parities: str) -> str:
+def marks_of(number: Score | Difference, *parities: str) -> str:
     """Marks of a number.
 
     Args:
-        of: Score or difference to mark.
+        number: Score or difference to mark.
         parities: Parity of each engine that computed it.
     """
-    marks = "" if of.complete else "*"
-    marks += "+" if of.generated else ""
+    marks = "" if number.complete else "*"
+    marks += "+" if number.generated else ""
     marks += "" if all(parity in _PROVED for parity in parities) else "!"
     marks += "#" if any(PASSED_AGAINST_ONNX in parity for parity in parities) else ""
-    return marks + ("~" if of.skipped else "")
+    return marks + ("~" if number.skipped else "")
 
 
 def common_marks(cells: Iterable[TableCell]) -> str:
     """Marks that all numbers share; empty if they differ."""
-    marks = {cell.marks for cell in cells if cell.of is not None}
+    marks = {cell.marks for cell in cells if cell.number is not None}
     return marks.pop() if len(marks) == 1 else ""
 
 
 def legend(cells: Iterable[TableCell]) -> list[str]:
     """What the marks of these cells mean, with the counts behind them."""
-    numbers = [(cell.marks, cell.of) for cell in cells if cell.of is not None]
+    numbers = [(cell.marks, cell.number) for cell in cells if cell.number is not None]
     used = {mark for marks, _ in numbers for mark in marks}
     details = {
         "*": f": {_parts_of_benchmarks([s for _, s in numbers if not s.complete])}",
@@ -78,9 +78,9 @@ def legend(cells: Iterable[TableCell]) -> list[str]:
     ]
 
 
-def counted(count: str, of: Score | Difference) -> str:
+def counted(count: str, number: Score | Difference) -> str:
     """A count with the noun of its benchmark's items, per condition if there are several."""
-    info = BENCHMARK_INFO[of.benchmark]
+    info = BENCHMARK_INFO[number.benchmark]
     return f"{count} {info.noun}{' a condition' if info.conditions > 1 else ''}"
 
 

@@ -10,7 +10,7 @@ from .metric_info import quantity_of
 NUMBERS_OF_SOURCE = ("source_accuracy", "source_clean_accuracy")
 """Metrics of the attacked model, which are in the rows of models that classify its images."""
 
-Number = tuple[str, str, Mapping[str, object]]
+NumberKey = tuple[str, str, Mapping[str, object]]
 """Benchmark, metric, and values of ``SCORE_KEYS``, which identify a number of a table."""
 
 
@@ -63,7 +63,7 @@ class ModelResults:
             marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
         return TableCell(quantity_of(score.metric).text(score.value, *ends), marks, score)
 
-    def cells(self, numbers: Iterable[Number], *, interval: bool = True) -> list[TableCell]:
+    def cells(self, numbers: Iterable[NumberKey], *, interval: bool = True) -> list[TableCell]:
         """Cells of some of the model's numbers; empty for those that it does not have."""
         return [self.cell(self.find(b, m, **keys), interval=interval) for b, m, keys in numbers]
 
@@ -94,7 +94,7 @@ def keys_of(score: Score) -> tuple[object, ...]:
     return tuple(getattr(score, key) for key in SCORE_KEYS)
 
 
-def refusals(models: Sequence[ModelResults], numbers: Iterable[Number]) -> list[str]:
+def refusals(models: Sequence[ModelResults], numbers: Iterable[NumberKey]) -> list[str]:
     """Notes on why numbers were refused, each reason of a model once.
 
     Args:

@@ -39,7 +39,9 @@ def table_of_rows(
 ) -> Table:
     """Table with marks next to each number; notes on marks and intervals come first below it."""
     cells = [cell for row in rows for cell in row.cells]
-    intervals = [cell.of.metric for cell in cells if cell.of is not None and "[" in cell.text]
+    intervals = [
+        cell.number.metric for cell in cells if cell.number is not None and "[" in cell.text
+    ]
     return Table(
         title,
         tuple(header),

@@ -10,9 +10,17 @@ PAPERS_SOURCE = "resnext50_32x4d"
 EPSILONS = (0.01, 0.06)
 
 
+def protocol_fields(protocol: str) -> dict[str, Any]:
+    """The fields of a score that name a protocol of an attack."""
+    kind, _, *image, name = protocol.split("-")
+    own = {"paper": "first-hit", "standard": "last"}[name]
+    handed = ("-".join(image) or own) if kind == "transfer" else None
+    return {"protocol": protocol, "attack_protocol": name, "handed_image": handed}
+
+
 def whitebox(protocol: str = "paper", **more: Any) -> Iterator[Score]:
     """Accuracy under attack is 0.5 less epsilon and a thousandth a step; unchanged 0.25 less."""
-    facts = {"protocol": f"whitebox-1-{protocol}", "n": 25_000, "complete": True}
+    facts = {**protocol_fields(f"whitebox-1-{protocol}"), "n": 25_000, "complete": True}
     epsilons, steps = more.pop("epsilons", EPSILONS), more.pop("steps", (10, 50))
     facts.update(more)
     yield score("whitebox", "clean_accuracy", 0.8, **facts)
@@ -31,7 +39,7 @@ def transfer(protocol: str = "paper", source: str = PAPERS_SOURCE, **more: Any) 
     The source's own is ``weak`` (0.05) at all of them.
     """
     facts = {
-        "protocol": f"transfer-1-{protocol}",
+        **protocol_fields(f"transfer-1-{protocol}"),
         "source_model": source,
         "n": 50_000,
         "complete": True,

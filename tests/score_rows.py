@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluator.contracts import Score
+from evaluator.contracts import AuxiliaryRecords, Difference, Score
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.imagenet_p import PERTURBATIONS
+from evaluator.evaluate.benchmarks.numbers import Records
 from evaluator.reporting.model_results import ModelResults
 
 FACTS: Mapping[str, Any] = {
@@ -23,6 +24,17 @@ NOT_THERE = "bicycle6-bicycle3.png is not there"
 
 def score(benchmark: str, metric: str, value: float | None = None, **more: Any) -> Score:
     return Score(**{**FACTS, "benchmark": benchmark, "metric": metric, "value": value, **more})
+
+
+def scores_by(of: Any, records: Records, auxiliary: AuxiliaryRecords | None = None) -> list[Score]:
+    """The numbers of one model, without facts of its run."""
+    return [number.score() for number in of.numbers((records, auxiliary or AuxiliaryRecords()))]
+
+
+def differences_by(of: Any, a: Records, b: Records) -> list[Difference]:
+    """The numbers of two models, without facts of their runs."""
+    models = [(records, AuxiliaryRecords()) for records in (a, b)]
+    return [number.difference() for number in of.numbers(*models)]
 
 
 def entry(*scores: Score, name: str = "m", marks: str = "") -> ModelResults:

@@ -34,8 +34,8 @@ def _itself(path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Room:
-    """A folder of the cache, with one kind of entries.
+class CacheKind:
+    """One kind of entries, which have a folder of the cache.
 
     Attributes:
         name: Name of the folder.
@@ -64,7 +64,7 @@ class Entry:
     """An entry of the cache.
 
     Attributes:
-        room: Folder of the cache that contains it.
+        kind: Kind of the entry, whose folder contains it.
         path: Path of the file or folder.
         what: Description in words.
         size_bytes: Size, with its companion.
@@ -72,7 +72,7 @@ class Entry:
         leftover: Whether it is the leftover of a killed process, unless its lock is held.
     """
 
-    room: Room
+    kind: CacheKind
     path: Path
     what: str
     size_bytes: int
@@ -83,18 +83,18 @@ class Entry:
     def lock(self) -> Path:
         """Path that is locked while the entry is written under a temporary name."""
         target = self.path.with_name(target_of_temporary(self.path.name) or self.path.name)
-        return self.room.lock(target) if self.room.lock is not None else target
+        return self.kind.lock(target) if self.kind.lock is not None else target
 
 
 def list_cache() -> tuple[Entry, ...]:
     """All entries of the cache, folder by folder."""
-    return tuple(entry for room in ROOMS.values() for entry in _entries(room))
+    return tuple(entry for kind in KINDS.values() for entry in _entries(kind))
 
 
 def prune_cache(
     *,
     older_than_days: float | None = None,
-    rooms: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Entry, ...]:
@@ -102,7 +102,7 @@ def prune_cache(
 
     Args:
         older_than_days: Remove entries that were not written for so many days.
-        rooms: Remove from these rooms only; without ``older_than_days``, all of their entries.
+        kinds: Remove only entries of these kinds; without ``older_than_days``, all of them.
         dry_run: Whether to remove nothing.
         progress: Progress callback; it gets the entries that other processes use, which are kept.
 
@@ -110,59 +110,59 @@ def prune_cache(
         Entries that were removed, or would be.
 
     Raises:
-        InputError: If there is no such room.
+        InputError: If there is no such kind.
         OutputError: If an entry cannot be removed.
     """
     progress = progress or NullProgress()
-    for name in rooms or ():
-        if name not in ROOMS:
-            expected = ", ".join(ROOMS)
-            raise InputError(f"The cache has no room {name!r}. Expected one of {expected}.")
-    selected = [ROOMS[name] for name in (ROOMS if rooms is None else rooms)]
-    everything = rooms is not None and older_than_days is None
+    for name in kinds or ():
+        if name not in KINDS:
+            expected = ", ".join(KINDS)
+            raise InputError(f"Unknown kind of cache entry: {name!r}. Expected one of {expected}.")
+    selected = [KINDS[name] for name in (KINDS if kinds is None else kinds)]
+    everything = kinds is not None and older_than_days is None
     removed = []
-    for room in selected:
-        for entry in list(_entries(room)):
+    for kind in selected:
+        for entry in list(_entries(kind)):
             old = older_than_days is not None and entry.age_days > older_than_days
             if not (entry.leftover or old or everything):
                 continue
             if dry_run or _remove(entry, progress):
                 removed.append(entry)
     if not dry_run:
-        for folder in (*(room.folder for room in selected), cache_folder(LOCKS)):
+        for folder in (*(kind.folder for kind in selected), cache_folder(LOCKS)):
             _remove_unused_locks(folder)
     return tuple(removed)
 
 
-def _entries(room: Room) -> Iterator[Entry]:
-    paths = sorted(room.folder.iterdir()) if room.folder.is_dir() else []
-    companions = {room.companion(path) for path in paths if room.companion(path) != path}
+def _entries(kind: CacheKind) -> Iterator[Entry]:
+    paths = sorted(kind.folder.iterdir()) if kind.folder.is_dir() else []
+    companions = {kind.companion(path) for path in paths if kind.companion(path) != path}
     for path in paths:
         if path.name.endswith(LOCK) or path in companions:
             continue
-        if not (re.fullmatch(room.pattern, path.name) or target_of_temporary(path.name)):
+        if not (re.fullmatch(kind.pattern, path.name) or target_of_temporary(path.name)):
             continue
         try:
-            yield _entry(room, path)
+            yield _entry(kind, path)
         except FileNotFoundError:  # removed meanwhile
             continue
 
 
-def _entry(room: Room, path: Path) -> Entry:
-    files = {path, room.companion(path)}
+def _entry(kind: CacheKind, path: Path) -> Entry:
+    files = {path, kind.companion(path)}
     inside = [f for file in files if file.exists() for f in (file, *file.rglob("*"))]
     states = [file.lstat() for file in inside or [path]]
     age = max(0.0, time.time() - max(state.st_mtime for state in states))
     size = sum(state.st_size for state, file in zip(states, inside, strict=True) if file.is_file())
     temporary = target_of_temporary(path.name) is not None
-    leftover = temporary and (room.lock is not None or age > QUIET_SECONDS)
-    what = HALF_WRITTEN if temporary else _description(room, path)
-    return Entry(room, path, what, size, age / DAY_SECONDS, leftover)
+    leftover = temporary and (kind.lock is not None or age > QUIET_SECONDS)
+    what = HALF_WRITTEN if temporary else _description(kind, path)
+    return Entry(kind, path, what, size, age / DAY_SECONDS, leftover)
 
 
-def _description(room: Room, path: Path) -> str:
+def _description(kind: CacheKind, path: Path) -> str:
     try:
-        return room.describe(path)
+        return kind.describe(path)
     except EvaluatorError as error:
         return f"damaged: {error}"
 
@@ -176,7 +176,7 @@ def _remove(entry: Entry, progress: Progress) -> bool:
     try:
         with locked(entry.lock, waiting=_raise_in_use):
             remove(entry.path)
-            remove(entry.room.companion(entry.path))
+            remove(entry.kind.companion(entry.path))
     except _InUseError:
         progress.note(f"{entry.path.name} is kept: another process is using it.")
         return False
@@ -248,15 +248,15 @@ def _logits(result: Path) -> Path:
     return result.with_suffix(".npz")
 
 
-ROOMS = {
-    room.name: room
-    for room in (
-        Room("bundles", r".+-[0-9a-f]+", _bundle_text, lock=bundle_lock),
-        Room("weights", r".+", _weights_text, companion=_part_version, lock=_download_of),
-        Room("parity", r"[0-9a-f]+\.(json|npz)", _parity_text, companion=_logits),
-        Room(PLANS, r".+\.plan", _plan_text, companion=manifest_path, lock=_itself),
-        Room(STAMPS, r"[0-9a-f]+\.json", _stamp_text),
-        Room(TIMING, r".+\.cache", lambda path: "kernel timings of TensorRT", lock=_itself),
-        Room(INDEXES, r"[0-9a-f]{32}", lambda path: "tar index", lock=index_lock),
+KINDS = {
+    kind.name: kind
+    for kind in (
+        CacheKind("bundles", r".+-[0-9a-f]+", _bundle_text, lock=bundle_lock),
+        CacheKind("weights", r".+", _weights_text, companion=_part_version, lock=_download_of),
+        CacheKind("parity", r"[0-9a-f]+\.(json|npz)", _parity_text, companion=_logits),
+        CacheKind(PLANS, r".+\.plan", _plan_text, companion=manifest_path, lock=_itself),
+        CacheKind(STAMPS, r"[0-9a-f]+\.json", _stamp_text),
+        CacheKind(TIMING, r".+\.cache", lambda path: "kernel timings of TensorRT", lock=_itself),
+        CacheKind(INDEXES, r"[0-9a-f]{32}", lambda path: "tar index", lock=index_lock),
     )
 }

@@ -82,7 +82,7 @@ def diagnose() -> Diagnosis:
     gpus = cuda_devices()
     sizes: dict[str, int] = {}
     for entry in list_cache():
-        sizes[entry.room.name] = sizes.get(entry.room.name, 0) + entry.size_bytes
+        sizes[entry.kind.name] = sizes.get(entry.kind.name, 0) + entry.size_bytes
     return Diagnosis(
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",

@@ -95,7 +95,7 @@ def score(
         places,
         definition.conditions,
         progress=progress,
-        layout=definition.tree,
+        layout=definition.layout,
         labels=labels,
         damaged_ok=skip,
     )
@@ -153,7 +153,7 @@ def _complete(
     progress: Progress,
 ) -> None:
     """Complete the run; if an image cannot be read, the error names the option that skips it."""
-    noun, shards = job.benchmark.tree.noun, selected_shards(run, selection)
+    noun, shards = job.benchmark.layout.noun, selected_shards(run, selection)
     try:
         make_shards(
             run,

@@ -170,7 +170,7 @@ class AttemptState:
     @property
     def success(self) -> int | None:
         """Step of the first success; ``None`` if there is none yet."""
-        step: int | None = getattr(self.result, SUCCESS_STEP[self.image.settings.stop])
+        step: int | None = getattr(self.result, SUCCESS_STEP[self.image.settings.success])
         return step
 
     @property

@@ -112,7 +112,7 @@ def assess_attack(
     for table in tables.values():
         check_columns(table, COLUMNS)
     attempts = {
-        epsilon: attempts_of(table, settings.stop, steps)
+        epsilon: attempts_of(table, settings.success, steps)
         for epsilon, table in sorted(tables.items())
     }
     measured = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import SUCCESS_STEP, Stop
+from ...contracts import SUCCESS_STEP, Success
 from ...errors import InputError
 
 if TYPE_CHECKING:
@@ -99,19 +99,19 @@ class Attempts:
         return dict(zip(self.ids, self.fell.tolist(), strict=True))
 
 
-def attempts_of(table: "pa.Table", goal: Stop, steps: int) -> Attempts:
+def attempts_of(table: "pa.Table", success: Success, steps: int) -> Attempts:
     """The attempts on images that are right without an attack, up to a count of steps.
 
     Args:
-        table: Records: at least ``id``, ``label``, ``clean`` and the goal's column; rows with an
-            ``error`` are left out.
-        goal: ``target`` or ``label``.
+        table: Records: at least ``id``, ``label``, ``clean`` and the column of the success; rows
+            with an ``error`` are left out.
+        success: ``targeted`` or ``untargeted``.
         steps: Count of steps; later successes count as never.
 
     Raises:
         InputError: If a column is missing.
     """
-    column = SUCCESS_STEP[goal]
+    column = SUCCESS_STEP[success]
     check_columns(table, ("id", "label", "clean", column))
     right = _filled(table, "clean", -1) == _filled(table, "label", -2)
     if "error" in table.column_names:

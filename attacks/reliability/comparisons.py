@@ -110,14 +110,14 @@ def probe_diagnostics(
     for probe_name, probe_tables in other_attacks.items():
         for epsilon, probe in _checked(tables, probe_tables, probe_name):
             scope = Scope(steps, epsilon)
-            attack = attempts_of(tables[epsilon], "label", steps).by_id()
-            fooled = attempts_of(probe, "label", ANY_STEP).by_id()
+            attack = attempts_of(tables[epsilon], "untargeted", steps).by_id()
+            fooled = attempts_of(probe, "untargeted", ANY_STEP).by_id()
             if probe_name == "noise":
                 yield _as_strong(attack, fooled, scope)
             yield scope.share(f"{probe_name}_finds_more", *newly_fallen(attack, fooled))
     yield from _twice_the_steps(tables, settings, steps, probes.twice_the_steps)
     if probes.unbounded is not None:
-        attempts = attempts_of(probes.unbounded, settings.stop, steps)
+        attempts = attempts_of(probes.unbounded, settings.success, steps)
         standing = attempts.images - len(attempts.first_hits())
         yield Scope(steps, None).share("unbounded", standing, attempts.images)
 
@@ -165,7 +165,7 @@ def _twice_the_steps(
     )
     longer = tables if in_attack else dict(_checked(tables, probe, "twice_the_steps"))
     for epsilon, table in sorted(longer.items()):
-        before = attempts_of(tables[epsilon], settings.stop, steps).by_id()
-        after = attempts_of(table, settings.stop, 2 * steps).by_id()
+        before = attempts_of(tables[epsilon], settings.success, steps).by_id()
+        after = attempts_of(table, settings.success, 2 * steps).by_id()
         result = Scope(steps, epsilon).share("twice_the_steps", *newly_fallen(before, after))
         yield replace(result, needs="traces") if in_attack else result

@@ -145,7 +145,7 @@ class Traces(Scope):
         attempts = self.attempts
         traced = attempts.column("traced").astype(bool) & attempts.in_full
         last = attempts.column("last")
-        if self.settings.stop == "target":
+        if self.settings.success == "targeted":
             reached = last == attempts.table.column("target").fill_null(-1).to_numpy()
         else:
             reached = last != attempts.column("label")

@@ -26,14 +26,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import BENCHMARK_INFO, Benchmark, DatasetLayout, ImageBatch
+from ...contracts import BENCHMARK_INFO, Benchmark, DatasetLayout, ImageBatch, Number
 from ...errors import InputError
 from ..decode import decode_stimulus
 from ..metrics.shape_bias import RULES, Matches, decided, frac_correct, shape_bias
 from ..metrics.two_way import Crossed, Ratio, crossed, ratio_interval
 from .categories import CATEGORIES
 from .image_metrics import CLEAN, UNFINISHED
-from .numbers import Metrics, Model, Number, ScoredItems, both_scored, count_fields
+from .numbers import Model, ScoredItems, both_scored, count_fields
 from .pairs import check_same_images
 from .top5 import ALL_SKIPPED, record_top5
 from .top5 import SCHEMA as TOP5_SCHEMA
@@ -144,20 +144,17 @@ class _Decisions(ScoredItems):
         return crossed([shape for shape, _ in parts], [texture for _, texture in parts])
 
 
-class ShapeBias(Metrics):
-    """The metrics by each rule, of the standard stimuli and of the paper's."""
-
-    def numbers(self, *models: Model) -> Iterator[Number]:
-        """Three metrics by each rule on each set; of one model, then two of each category."""
-        sets = list(_sets(models))
-        for fields, decisions in sets:
-            yield from _numbers(METRICS, fields, decisions)
-        if len(models) == 1:
-            for fields, (of_model,) in sets:
-                for category in CATEGORIES:
-                    subset = of_model.take(of_model.shape == category)
-                    counts = {"category": category, "n": subset.n, "skipped": subset.skipped}
-                    yield from _numbers(CATEGORY_METRICS, {**fields, **counts}, [subset])
+def _numbers(*models: Model) -> Iterator[Number]:
+    """Three metrics by each rule on each set; of one model, then two of each category."""
+    sets = list(_sets(models))
+    for fields, decisions in sets:
+        yield from _of_stimuli(METRICS, fields, decisions)
+    if len(models) == 1:
+        for fields, (of_model,) in sets:
+            for category in CATEGORIES:
+                subset = of_model.take(of_model.shape == category)
+                counts = {"category": category, "n": subset.n, "skipped": subset.skipped}
+                yield from _of_stimuli(CATEGORY_METRICS, {**fields, **counts}, [subset])
 
 
 def _sets(models: Sequence[Model]) -> Iterator[tuple[dict[str, Any], list[_Decisions]]]:
@@ -191,7 +188,7 @@ def _recorded(table: pa.Table, rule: str) -> _Decisions:
     return _Decisions(scored, ids, shape, matches)
 
 
-def _numbers(
+def _of_stimuli(
     metrics: Mapping[str, Metric], fields: Mapping[str, Any], decisions: Sequence[_Decisions]
 ) -> Iterator[Number]:
     """The metrics of some stimuli, from each model's decisions for them."""
@@ -208,13 +205,11 @@ def _numbers(
         yield number
 
 
-SHAPE_BIAS = ShapeBias()
-
 CUE_CONFLICT = Benchmark(
     info=BENCHMARK_INFO["cue-conflict"],
     conditions=(CLEAN,),
     stimuli_px=224,
-    tree=DatasetLayout(
+    layout=DatasetLayout(
         folders=lambda: dict.fromkeys(CATEGORIES),
         suffixes=frozenset({".png"}),
         noun="image",
@@ -229,6 +224,5 @@ CUE_CONFLICT = Benchmark(
     schema=SCHEMA,
     decode=decode_stimulus,
     record=_record,
-    scores=SHAPE_BIAS.scores,
-    differences=SHAPE_BIAS.differences,
+    numbers=_numbers,
 )

@@ -14,6 +14,7 @@ from ...contracts import (
     Condition,
     DatasetLayout,
     ImageBatch,
+    Number,
     wilson_interval,
 )
 from ..decode import decode_photo
@@ -21,7 +22,7 @@ from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.calibration import Confidence, Correct, ece, rms_calibration_error
 from ..metrics.error_rate import accuracy, error_rate
 from ..metrics.mean_interval import mean_interval
-from .numbers import Metrics, Model, Number, count_fields
+from .numbers import Model, count_fields
 from .pairs import paired_outcomes
 from .top5 import ALL_SKIPPED, SCHEMA, Outcomes, outcomes_of, record_top5
 
@@ -138,7 +139,7 @@ TOP_ERRORS = ImageMetrics(
 
 
 @dataclass(frozen=True)
-class PlainImages(Metrics):
+class PlainImages:
     """A benchmark of one set of images.
 
     Attributes:
@@ -170,17 +171,18 @@ class PlainImages(Metrics):
         nothing = outcomes_of(SCHEMA.empty_table())
         return self.metrics.numbers([nothing] * len(models), self.info.published_items, UNFINISHED)
 
-    def benchmark(self, protocol: str, tree: DatasetLayout = IMAGES_IN_CLASS_FOLDERS) -> Benchmark:
+    def benchmark(
+        self, protocol: str, layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
+    ) -> Benchmark:
         """The benchmark, whose images are photos."""
         return Benchmark(
             info=self.info,
             conditions=(CLEAN,),
             stimuli_px=None,
-            tree=tree,
+            layout=layout,
             protocol=protocol,
             schema=SCHEMA,
             decode=decode_photo,
             record=self.record,
-            scores=self.scores,
-            differences=self.differences,
+            numbers=self.numbers,
         )

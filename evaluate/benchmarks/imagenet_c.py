@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from ...contracts import ALEXNET_ERROR, BENCHMARK_INFO, Benchmark, Condition
+from ...contracts import ALEXNET_ERROR, BENCHMARK_INFO, Benchmark, Condition, Number
 from ..decode import decode_stimulus
 from ..layouts import CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITIES
 from ..metrics.corruption_error import CorruptionError, mce, mean_error, relative_mce
 from ..metrics.mean_interval import weighted_bounds, weighted_scores
 from .image_metrics import TOP_ERRORS
-from .numbers import Mean, Metrics, Model, Number, both_scored, count_fields, mean_number
+from .numbers import Mean, Model, both_scored, count_fields, mean_number
 from .pairs import outcomes_in_order, paired_outcomes
 from .top5 import ALL_SKIPPED, SCHEMA, Outcomes, record_top5
 
@@ -122,30 +122,27 @@ class CorruptionGrid:
         return f"{ALL_SKIPPED} in {empty[0]}" if empty else None
 
 
-class CorruptionMetrics(Metrics):
-    """The metrics over cells, then those of each cell."""
+def _numbers(*models: Model) -> Iterator[Number]:
+    """The metrics over cells, then those of each cell.
 
-    def numbers(self, *models: Model) -> Iterator[Number]:
-        """The numbers of one model or of two.
-
-        Metrics of absent corruptions are left out. A relative metric of one corruption is left out
-        as well where it is refused: that of all corruptions gives the reason.
-        """
-        grid = _grid(models)
-        for metric in METRICS:
-            refusal = grid.refusal(metric)
-            if metric.corruption is not None:
-                absent = not grid.outcomes.keys() & metric.cells
-                if absent or (metric.error.relative and refusal is not None):
-                    continue
-            outcomes = grid.outcomes_in(metric).values()
-            counts = count_fields([first for first, *_ in outcomes], INFO.published_items)
-            fields = {"metric": metric.name, "corruption": metric.corruption, **counts}
-            by_model = list(zip(*outcomes, strict=True))
-            yield mean_number(fields, refusal, metric.mean, by_model)
-        for condition, in_cell in grid.outcomes.items():
-            for number in TOP_ERRORS.numbers(in_cell, INFO.published_items):
-                yield replace(number, fields={**number.fields, **dict(condition.values)})
+    Metrics of absent corruptions are left out. A relative metric of one corruption is left out
+    as well where it is refused: that of all corruptions gives the reason.
+    """
+    grid = _grid(models)
+    for metric in METRICS:
+        refusal = grid.refusal(metric)
+        if metric.corruption is not None:
+            absent = not grid.outcomes.keys() & metric.cells
+            if absent or (metric.error.relative and refusal is not None):
+                continue
+        outcomes = grid.outcomes_in(metric).values()
+        counts = count_fields([first for first, *_ in outcomes], INFO.published_items)
+        fields = {"metric": metric.name, "corruption": metric.corruption, **counts}
+        by_model = list(zip(*outcomes, strict=True))
+        yield mean_number(fields, refusal, metric.mean, by_model)
+    for condition, in_cell in grid.outcomes.items():
+        for number in TOP_ERRORS.numbers(in_cell, INFO.published_items):
+            yield replace(number, fields={**number.fields, **dict(condition.values)})
 
 
 def _grid(models: Sequence[Model]) -> CorruptionGrid:
@@ -197,17 +194,14 @@ def _metrics() -> Iterator[CellMetric]:
 
 METRICS = tuple(_metrics())
 
-_NUMBERS = CorruptionMetrics()
-
 IMAGENET_C = Benchmark(
     info=INFO,
     conditions=CONDITIONS,
     stimuli_px=224,
-    tree=IMAGES_IN_CLASS_FOLDERS,
+    layout=IMAGES_IN_CLASS_FOLDERS,
     protocol="imagenet-c-1",
     schema=SCHEMA,
     decode=decode_stimulus,
     record=record_top5,
-    scores=_NUMBERS.scores,
-    differences=_NUMBERS.differences,
+    numbers=_numbers,
 )

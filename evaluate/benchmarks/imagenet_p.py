@@ -20,13 +20,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import ALEXNET_FLIP_PROBABILITY, BENCHMARK_INFO, Benchmark, Condition, ImageBatch
+from ...contracts import (
+    ALEXNET_FLIP_PROBABILITY,
+    BENCHMARK_INFO,
+    Benchmark,
+    Condition,
+    ImageBatch,
+    Number,
+)
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
 from ..metrics.frame_changes import LARGEST, Pairs
 from ..metrics.mean_interval import Floats, weighted_bounds, weighted_scores
 from ..metrics.mean_ratio import mean_ratio, mean_ratio_weights, measured_ratio_scores
 from ..video import decode_video
-from .numbers import Mean, Metrics, Model, Number, Records, both_scored, count_fields, mean_number
+from .numbers import Mean, Model, Records, both_scored, count_fields, mean_number
 from .pairs import check_same_images
 from .sequences import Sequences, sequences_of
 from .top5 import SCHEMA, record_top5
@@ -116,7 +123,7 @@ MEASURES = (FLIPS, DISTANCE)
 
 
 @dataclass(frozen=True)
-class PerturbedVideos(Metrics):
+class PerturbedVideos:
     """The means over perturbations, then the measures of each perturbation.
 
     Attributes:
@@ -226,7 +233,7 @@ IMAGENET_P = Benchmark(
     info=INFO,
     conditions=CONDITIONS,
     stimuli_px=224,
-    tree=replace(
+    layout=replace(
         IMAGES_IN_CLASS_FOLDERS,
         suffixes=VIDEO_SUFFIXES,
         noun="video",
@@ -238,6 +245,5 @@ IMAGENET_P = Benchmark(
     schema=FRAME_SCHEMA,
     decode=decode_video,
     record=record_frames,
-    scores=VIDEOS.scores,
-    differences=VIDEOS.differences,
+    numbers=VIDEOS.numbers,
 )

@@ -1,11 +1,6 @@
-"""The numbers of a benchmark: of one model, or of two models on the same items.
+"""Parts of the numbers of benchmarks, which are of one model, or of two on the same items."""
 
-A benchmark computes its numbers once, for one model or two; ``Metrics`` makes scores or differences
-of them.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -13,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...contracts import AuxiliaryRecords, Condition, Difference, Score
-from ..metrics.mean_interval import Bounds, Floats, Interval, mean_interval
+from ...contracts import AuxiliaryRecords, Condition, Number
+from ..metrics.mean_interval import Bounds, Floats, mean_interval
 
 Records = Mapping[Condition, pa.Table]
 """Finished records of each condition."""
@@ -23,59 +18,6 @@ T = TypeVar("T")
 
 Model = tuple[Records, AuxiliaryRecords]
 """The records of one model, and those of other runs that some of its numbers need."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number of one model or of two, or the reason why it is refused.
-
-    Attributes:
-        fields: Other fields of its `Score` or `Difference`.
-        values: Value of each model; empty if it is refused.
-        interval: Interval of the value, or of the second model's less the first's; `None` if there
-            is none.
-    """
-
-    fields: Mapping[str, Any]
-    values: Sequence[float] = ()
-    interval: Interval | None = None
-
-    def score(self) -> Score:
-        """The number of one model."""
-        (value,) = self.values or (None,)
-        low, high = self.interval or (None, None)
-        return Score(**self.fields, value=value, low=low, high=high)
-
-    def difference(self) -> Difference:
-        """The number of two models."""
-        low, high = self.interval or (None, None)
-        difference = Difference(**self.fields, low=low, high=high)
-        if not self.values:
-            return difference
-        a, b = self.values
-        return replace(difference, a=a, b=b, difference=b - a)
-
-
-class Metrics(ABC):
-    """The metrics of a benchmark."""
-
-    @abstractmethod
-    def numbers(self, *models: Model) -> Iterator[Number]:
-        """Every number of one model, or of two models over the items that both scored.
-
-        Raises:
-            InputError: If the models' records are not of the same items.
-        """
-
-    def scores(self, records: Records, auxiliary: AuxiliaryRecords) -> Iterator[Score]:
-        """Every score of one model."""
-        return (number.score() for number in self.numbers((records, auxiliary)))
-
-    def differences(
-        self, a: Records, b: Records, auxiliary_a: AuxiliaryRecords, auxiliary_b: AuxiliaryRecords
-    ) -> Iterator[Difference]:
-        """Every difference of two models, over the items that both scored."""
-        return (number.difference() for number in self.numbers((a, auxiliary_a), (b, auxiliary_b)))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ...contracts import PAPERS_EPSILON, PAPERS_SOURCE, Score
-from ..attack_numbers import UNDER_ATTACK
+from ...contracts import (
+    PAPERS_EPSILON,
+    PAPERS_SOURCE,
+    Score,
+    TransferredImage,
+    protocol_name,
+)
+from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 
 SOURCE = "arXiv 1907.07640"
 
@@ -136,7 +142,7 @@ class _Numbers:
 
     def _whitebox(self, clean: float) -> Iterator[Score]:
         """Accuracy at 10 steps and each epsilon, and at epsilon 0.06 and each step count."""
-        facts = {"n": 25_000, "protocol": "whitebox-1-paper", "restarts": 1}
+        facts = {**_protocol(WHITE_BOX), "n": 25_000, "restarts": 1}
         yield self._score("whitebox", "clean_accuracy", clean, **facts)
         by_epsilon = self.raw["whitebox_top1_accuracy_pct_by_epsilon"]
         by_steps = self.raw["whitebox_top1_accuracy_pct_by_steps"]
@@ -149,11 +155,17 @@ class _Numbers:
 
     def _transfer(self, clean: float) -> Iterator[Score]:
         """Black-box accuracy at 10 steps and each epsilon; none of the source's is published."""
-        facts = {"protocol": "transfer-1-paper", "source_model": PAPERS_SOURCE}
+        facts = {**_protocol(TRANSFER, "first-hit"), "source_model": PAPERS_SOURCE}
         yield self._score("transfer", "clean_accuracy", clean, **facts)
         for epsilon, value in self.raw["blackbox_top1_accuracy_pct_by_epsilon"].items():
             keys = {**facts, "epsilon": float(epsilon), "steps": 10, "restarts": 1}
             yield self._score("transfer", UNDER_ATTACK, round(value / 100, 8), **keys)
+
+
+def _protocol(kind: str, handed_image: TransferredImage | None = None) -> dict[str, Any]:
+    """The paper's protocol of this kind of attack, in the fields of a score."""
+    name = protocol_name(kind, "paper", handed_image)
+    return {"protocol": name, "attack_protocol": "paper", "handed_image": handed_image}
 
 
 @cache

@@ -8,7 +8,7 @@ paper's.
 from collections.abc import Iterable, Iterator
 
 from ...contracts import BENCHMARK_INFO, PAPERS_STEP, Score, epsilon_text
-from ..attack_numbers import UNDER_ATTACK, WHITE_BOX, attack_protocol
+from ..attack_numbers import UNDER_ATTACK, WHITE_BOX
 from ..model_results import ModelResults
 
 PUBLISHED_ITEMS = BENCHMARK_INFO[WHITE_BOX].published_items
@@ -19,11 +19,10 @@ def paper_deviations(score: Score) -> list[str]:
     """Settings of an attack by the paper's protocol that are not the paper's.
 
     Example:
-        >>> paper_deviations(Score(protocol="whitebox-1-paper", step_size=2 / 225, restarts=5))
+        >>> paper_deviations(Score(attack_protocol="paper", step_size=2 / 225, restarts=5))
         ['5 starts, not 1', 'steps of 2/225, not of 2/255']
     """
-    protocol = attack_protocol([score])
-    if protocol is None or protocol.name != "paper":
+    if score.attack_protocol != "paper":
         return []
     deviations = []
     if score.restarts not in (None, 1):
@@ -33,7 +32,7 @@ def paper_deviations(score: Score) -> list[str]:
         deviations.append(f"steps of {step}, not of {epsilon_text(PAPERS_STEP)}")
     if score.relative_epsilon:
         deviations.append(RELATIVE)
-    if protocol.handed_image == "last":
+    if score.handed_image == "last":
         deviations.append("the last iterate is handed on, whether or not the target was reached")
     return deviations
 
@@ -41,14 +40,14 @@ def paper_deviations(score: Score) -> list[str]:
 def image_deviations(score: Score) -> list[str]:
     """Deviation of a white-box attack on more images than the paper's; a mark shows fewer."""
     own_images = score.benchmark != WHITE_BOX or score.n <= PUBLISHED_ITEMS
-    if own_images or not _by_papers_protocol(score):
+    if own_images or score.attack_protocol != "paper":
         return []
     return [f"{score.n:,} images, not every second, {PUBLISHED_ITEMS:,}"]
 
 
 def is_like_papers(scores: Iterable[Score]) -> bool:
     """Whether all numbers, each under an attack, were made as in the paper."""
-    return all(_by_papers_protocol(score) and not paper_deviations(score) for score in scores)
+    return all(s.attack_protocol == "paper" and not paper_deviations(s) for s in scores)
 
 
 def deviation_notes(models: Iterable[ModelResults], benchmark: str) -> Iterator[str]:
@@ -62,8 +61,3 @@ def deviation_notes(models: Iterable[ModelResults], benchmark: str) -> Iterator[
             yield f"{results.name}: unlike the paper's attack: {'; '.join(words)}"
         elif any(score.relative_epsilon for score in scores):
             yield f"{results.name}: {RELATIVE}"
-
-
-def _by_papers_protocol(score: Score) -> bool:
-    protocol = attack_protocol([score])
-    return protocol is not None and protocol.name == "paper"

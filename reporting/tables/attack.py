@@ -16,12 +16,11 @@ from ...contracts import Score, epsilon_text
 from ..attack_numbers import (
     PAPERS_COUNT,
     UNDER_ATTACK,
-    attack_protocol,
     curve_epsilon,
     fewest_steps,
 )
 from ..footnotes import TableCell, percent
-from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..model_results import ModelResults, NumberKey, ReportContents, refusals
 from ..published.paper_deviations import deviation_notes
 from ..table import Table
 from ..table_layout import Row, table_of_rows
@@ -67,7 +66,7 @@ WHITE_BOX_NOTES = (
     PAPERS_COUNT,
     "whether the attack is reliable: see below",
 )
-CLASSIFIED = {
+CLASSIFIED: Mapping[tuple[str | None, str | None], str] = {
     ("paper", "first-hit"): "by the paper's count, where the drawn target was not reached on "
     "{source}, the clean image is classified: an attack that fails on its source leaves all others "
     "as they were",
@@ -120,7 +119,7 @@ class Attack:
         """Accuracies of models under this attack."""
         return [score for model in models for score in self.of(model, UNDER_ATTACK)]
 
-    def numbers(self, metric: str, places: Iterable[Place]) -> list[Number]:
+    def numbers(self, metric: str, places: Iterable[Place]) -> list[NumberKey]:
         """The numbers of a metric at these places; without a place, of clean images."""
         source: Place = {"source_model": self.source}
         return [
@@ -151,8 +150,7 @@ def attacks_of(contents: ReportContents, benchmark: str) -> list[Attack]:
 
 def protocol_name(scores: Iterable[Score]) -> str:
     """Protocol of an attack, ``paper`` or ``standard``; empty if it is unknown."""
-    protocol = attack_protocol(scores)
-    return "" if protocol is None else protocol.name
+    return next((score.attack_protocol or "" for score in scores), "")
 
 
 @dataclass(frozen=True)
@@ -248,10 +246,9 @@ def _transfer_notes(attack: Attack) -> Iterator[str]:
         "under it stands beneath each model"
     )
     scores = attack.under_attack((*attack.own, *attack.published))
-    for protocol in dict.fromkeys(attack_protocol([score]) for score in scores):
-        if protocol is not None and protocol.handed_image is not None:
-            text = CLASSIFIED[protocol.name, protocol.handed_image]
-            yield text.format(source=attack.source)
+    for protocol in dict.fromkeys((score.attack_protocol, score.handed_image) for score in scores):
+        if protocol in CLASSIFIED:
+            yield CLASSIFIED[protocol].format(source=attack.source)
     if attack.published:
         yield WEAK_SOURCE
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...contracts import PAPERS_EPSILON, PAPERS_SOURCE, Score
 from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX
 from ..footnotes import TableCell, percent
-from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..model_results import ModelResults, NumberKey, ReportContents, refusals
 from ..published.paper import SOURCE, printed_table
 from ..published.paper_deviations import image_deviations, paper_deviations
 from ..table import Table
@@ -19,7 +19,7 @@ from ..table_layout import Row, table_of_rows
 from .attack import weakness
 from .summary import header, rows_of
 
-COLUMNS: tuple[Number, ...] = (
+COLUMNS: tuple[NumberKey, ...] = (
     ("imagenet-c", "mce", {}),
     ("imagenet-c", "relative_mce", {}),
     ("imagenet-p", "mt5d", {}),
@@ -32,11 +32,10 @@ PAPERS_BASELINE = (
     "not published"
 )
 
-PROTOCOLS = {WHITE_BOX: "whitebox-1-paper", TRANSFER: "transfer-1-paper"}
 OF_SOURCE = "source_accuracy"
 
 _MADE_ON = {"source_model": PAPERS_SOURCE}
-ATTACK_COLUMNS: Mapping[str, Number] = {
+ATTACK_COLUMNS: Mapping[str, NumberKey] = {
     "black-box, 10 steps %": (
         TRANSFER,
         UNDER_ATTACK,
@@ -73,7 +72,7 @@ def paper_tables(contents: ReportContents) -> list[Table]:
 
 def _table_1(contents: ReportContents) -> Iterator[Table]:
     rows = rows_of(contents.models, COLUMNS)
-    if any(cell.of is not None for row in rows for cell in row.cells):
+    if any(cell.number is not None for row in rows for cell in row.cells):
         notes = (*_baselines(contents), *refusals(contents.models, COLUMNS))
         rows += _printed_rows("table1", ".1f")
         yield table_of_rows(printed_title("table1"), header(COLUMNS), rows, notes)
@@ -83,7 +82,7 @@ def _table_2(contents: ReportContents) -> Iterator[Table]:
     models = [
         results
         for results in contents.models
-        if any(cell.of is not None for cell in _under_attack(results))
+        if any(cell.number is not None for cell in _under_attack(results))
     ]
     if not models:
         return
@@ -145,11 +144,11 @@ def _clean(results: ModelResults) -> TableCell:
     return results.cell(replace(error, metric="accuracy", value=value, low=low, high=high))
 
 
-def _score_as_in_paper(results: ModelResults, number: Number) -> Score | None:
+def _score_as_in_paper(results: ModelResults, number: NumberKey) -> Score | None:
     """A number of a model; ``None`` if it is missing, or not made as in the paper."""
     benchmark, metric, keys = number
     score = results.find(benchmark, metric, **keys)
-    if score is None or score.protocol != PROTOCOLS[benchmark] or paper_deviations(score):
+    if score is None or score.attack_protocol != "paper" or paper_deviations(score):
         return None
     return score
 
@@ -189,7 +188,7 @@ def _left_out(results: ModelResults) -> Iterator[str]:
 
 
 def _deviation(score: Score) -> str:
-    if score.protocol != PROTOCOLS[score.benchmark]:
+    if score.attack_protocol != "paper":
         return f"it is by the protocol {score.protocol}, which counts otherwise"
     if words := paper_deviations(score):
         return f"it was made otherwise: {'; '.join(words)}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...contracts import Score
 from ..footnotes import TableCell, percent
 from ..metric_info import quantity_of
-from ..model_results import ModelResults, Number, ReportContents, refusals, refused_conditions
+from ..model_results import ModelResults, NumberKey, ReportContents, refusals, refused_conditions
 from ..published.paper import SOURCE, printed_table
 from ..published.shape_bias import GEIRHOS, PublishedShapeBias, published_shape_bias
 from ..table import Table
@@ -36,9 +36,9 @@ def shape_bias_tables(contents: ReportContents) -> list[Table]:
     """Table 3, then one table by category for each protocol; empty if no model has a number."""
     models = contents.with_number(BENCHMARK, "shape_bias")
     rows = [row for results in models for row in _rows(results)]
-    if not any(cell.of is not None for row in rows for cell in row.cells):
+    if not any(cell.number is not None for row in rows for cell in row.cells):
         return []
-    numbers: list[Number] = [
+    numbers: list[NumberKey] = [
         (BENCHMARK, metric, {"rule": rule, "stimuli": stimuli})
         for rule, stimuli in PROTOCOLS
         for metric in METRICS

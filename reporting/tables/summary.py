@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from ..metric_info import quantity_of
-from ..model_results import ModelResults, Number, ReportContents, refusals
+from ..model_results import ModelResults, NumberKey, ReportContents, refusals
 from ..table import Table
 from ..table_layout import Row, table_of_rows
 
-COLUMNS: tuple[Number, ...] = (
+COLUMNS: tuple[NumberKey, ...] = (
     ("imagenet", "top1_error", {}),
     ("imagenet", "top5_error", {}),
     ("imagenet-c", "mean_error", {}),
@@ -33,7 +33,7 @@ DEFINITIONS = {
 """Note that defines each metric, below the table. The formulas are in docs/protocols.md."""
 
 
-CALIBRATION: tuple[Number, ...] = (
+CALIBRATION: tuple[NumberKey, ...] = (
     ("imagenet", "rms_calibration_error", {}),
     ("imagenet", "ece", {}),
 )
@@ -71,12 +71,12 @@ def calibration_tables(contents: ReportContents) -> list[Table]:
     return [table_of_rows(title, header(CALIBRATION), rows, [CALIBRATION_NOTE])]
 
 
-def rows_of(models: Iterable[ModelResults], numbers: Sequence[Number]) -> list[Row]:
+def rows_of(models: Iterable[ModelResults], numbers: Sequence[NumberKey]) -> list[Row]:
     """Rows of the models that have one of these numbers."""
     rows = [Row((results.name,), results.cells(numbers)) for results in models]
     return [row for row in rows if any(map(str, row.cells))]
 
 
-def header(numbers: Iterable[Number]) -> tuple[str, ...]:
+def header(numbers: Iterable[NumberKey]) -> tuple[str, ...]:
     """Headers of a table with one row a model and these columns."""
     return ("model", *(quantity_of(metric).heading for _, metric, _ in numbers))

@@ -1,6 +1,7 @@
 """The protocols as they are published, and what is refused."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -12,19 +13,17 @@ from evaluator.contracts import (
     MOST_ATTEMPTS,
     PRINTED_STEP,
     SMALLEST_FLOAT32,
-    AttackKind,
-    AttackProtocol,
     AttackSettings,
     ProtocolName,
     TransferredImage,
-    parse_protocol,
     protocol_name,
 )
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.transfer import TRANSFER
 from evaluator.evaluate.benchmarks.whitebox import WHITEBOX
-from evaluator.storage.documents import canonical_bytes, document_from_bytes
+from evaluator.storage.documents import canonical_bytes, document_from_bytes, document_sha256
 from evaluator.tests.small import one_line
+from evaluator.workflow.runs.attack_scores import protocol_fields
 
 
 def test_the_papers_protocol_is_its_code() -> None:
@@ -32,7 +31,7 @@ def test_the_papers_protocol_is_its_code() -> None:
     settings = attack_settings("paper")
     assert settings.step_size == 2 / 255
     assert settings.targeted
-    assert settings.stop == "target"
+    assert settings.success == "targeted"
     assert not settings.clip_start
     assert settings.losses == ("cross_entropy",)
     assert settings.restarts == 1
@@ -44,7 +43,7 @@ def test_the_papers_protocol_is_its_code() -> None:
 def test_the_standard_protocol_is_what_is_expected_today() -> None:
     settings = attack_settings("standard")
     assert not settings.targeted
-    assert settings.stop == "label"
+    assert settings.success == "untargeted"
     assert settings.clip_start
     assert settings.losses == ("cross_entropy", "dlr")
     assert settings.steps == (50,)
@@ -58,7 +57,7 @@ def test_every_choice_can_be_made_otherwise() -> None:
     choices: dict[str, Any] = {
         "losses": ["dlr"],
         "steps": [7, 9],
-        "stop": "label",
+        "success": "untargeted",
         "targeted": False,
         "step_size": 0.01,
         "restarts": 3,
@@ -84,7 +83,7 @@ def test_settings_are_a_document() -> None:
         assert json.loads(data)["norm"] == "linf"
         assert document_from_bytes(data, AttackSettings, "run.json") == settings
     broken = canonical_bytes(attack_settings("paper")).replace(b'"target"', b'"tarjet"')
-    with pytest.raises(InputError, match="stop"):
+    with pytest.raises(InputError, match="success"):
         document_from_bytes(broken, AttackSettings, "run.json")
 
 
@@ -117,8 +116,8 @@ def test_settings_are_a_document() -> None:
         ({"losses": ("cross_entropy",) * 2}, "expected at least one, and each once"),
         ({"losses": ("hinge",)}, "Unknown loss 'hinge': expected cross_entropy or dlr"),
         ({"losses": ("dlr",)}, "The loss dlr is untargeted"),
-        ({"stop": "never"}, "Unknown stop 'never'"),
-        ({"targeted": False}, "An untargeted attack has no target to stop at"),
+        ({"success": "never"}, "Unknown success 'never'"),
+        ({"targeted": False}, "An untargeted attack has no target to reach"),
     ],
 )
 def test_what_no_attack_can_be_is_refused_in_one_line(choices: Any, message: str) -> None:
@@ -182,16 +181,34 @@ def test_epsilons_that_are_none_are_refused(epsilon: float) -> None:
         ("transfer-1-first-hit-standard", "transfer", "first-hit", "standard"),
     ],
 )
-def test_the_name_of_a_protocol_is_read_as_it_is_written(
-    text: str, kind: AttackKind, handed_image: TransferredImage | None, name: ProtocolName
+def test_a_score_has_the_protocol_that_the_run_is_named_by(
+    text: str, kind: str, handed_image: TransferredImage | None, name: ProtocolName
 ) -> None:
-    assert parse_protocol(text) == AttackProtocol(kind, 1, handed_image, name)
     assert protocol_name(kind, name, handed_image) == text
     benchmark = {"whitebox": WHITEBOX, "transfer": TRANSFER}[kind]
     assert text.startswith(f"{benchmark.protocol}-")
+    source = SimpleNamespace(image=handed_image)
+    key = SimpleNamespace(
+        benchmark=kind, protocol=text, attack=attack_settings(name), transfer=source
+    )
+    run: Any = SimpleNamespace(key=key)
+    assert protocol_fields(run) == {"attack_protocol": name, "handed_image": handed_image}
+    for unknown in ("whitebox-1-anything", "whitebox-2-paper", "imagenet-1"):
+        key.protocol = unknown
+        assert protocol_fields(run) == {}
 
 
-@pytest.mark.parametrize("text", ["whitebox-1-anything", "whitebox-2-paper", "imagenet-1", "None"])
-def test_an_unknown_protocol_of_a_run_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InputError, match=f"Unknown attack protocol '{text}': expected one of"):
-        parse_protocol(text)
+@pytest.mark.parametrize(
+    ("name", "stop", "sha256"),
+    [
+        ("paper", "target", "7d2574eaa92a27dbde7baef351ecc8c638217028c700dfcde99cb8756c74c032"),
+        ("standard", "label", "d1c05c4584c766baf5fda66b6e97c379c95bdf3ec68825a5d302cea175387d0e"),
+    ],
+)
+def test_runs_store_the_success_as_version_0_1_0_did(name: str, stop: str, sha256: str) -> None:
+    settings = attack_settings(name)
+    stored = canonical_bytes(settings)
+    assert json.loads(stored)["stop"] == stop
+    assert "success" not in json.loads(stored)
+    assert document_sha256(settings) == sha256
+    assert document_from_bytes(stored, AttackSettings, "the run") == settings

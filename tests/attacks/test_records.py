@@ -89,7 +89,7 @@ def test_what_a_search_found_can_be_held_against_an_attack() -> None:
     images = photos(network, 12, wrong=(4,))
     found = queried_on(network, images, "gradient-free")
     records = attack_records([image.item for image in images], found, schema=QUERY_SCHEMA)
-    fell = attempts_of(pa.Table.from_batches([records]), "label", 2**31 - 1).by_id()
+    fell = attempts_of(pa.Table.from_batches([records]), "untargeted", 2**31 - 1).by_id()
     assert fell == {
         one.item.id: one.changed_step is not None for one in found if one.changed_step != 0
     }
@@ -172,7 +172,7 @@ def test_counts_are_those_of_a_plain_loop(attempts: list[Any]) -> None:
             changed = min(target, changed or target)
         rows.append(row(str(name), right=right[name], target=target, changed=changed))
     for settings in (paper(steps=(1, 7, 30)), standard(steps=(1, 7, 30))):
-        key = "target_step" if settings.stop == "target" else "changed_step"
+        key = "target_step" if settings.success == "targeted" else "changed_step"
         expected = []
         for count in (1, 7, 30):
             standing = 0

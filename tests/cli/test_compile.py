@@ -95,15 +95,15 @@ def test_the_cache_is_listed_and_pruned(small: Bundle, tmp_path: Path) -> None:
     assert "leftover of a killed process" in listed.stdout
     assert "small: tensorrt-rtx" in listed.stdout
     rows = json.loads(run("cache", "list", "--json", "-").stdout)["entries"]
-    assert [(row["room"], row["leftover"]) for row in rows] == [("plans", True), ("plans", False)]
-    dry = run("cache", "prune", "--room", "plans", "--dry-run")
+    assert [(row["kind"], row["leftover"]) for row in rows] == [("plans", True), ("plans", False)]
+    dry = run("cache", "prune", "--kind", "plans", "--dry-run")
     assert "Would be removed" in dry.stdout
     assert len(json.loads(run("cache", "list", "--json", "-").stdout)["entries"]) == 2
     removed = run("cache", "prune", "--json", "-")
     assert [row["leftover"] for row in json.loads(removed.stdout)["entries"]] == [True]
     assert run("cache", "prune", "--older-than", "1").returncode == 0
     assert len(json.loads(run("cache", "list", "--json", "-").stdout)["entries"]) == 1
-    assert run("cache", "prune", "--room", "plans").returncode == 0
+    assert run("cache", "prune", "--kind", "plans").returncode == 0
     assert left_in(tmp_path / "cache") == []
 
 
@@ -113,7 +113,7 @@ def test_the_cache_is_listed_and_pruned(small: Bundle, tmp_path: Path) -> None:
         (["compile", "resnet50", "--engine", "trt"], "no plans of 'trt'"),
         (["compile", "resnet51", "--engine", "tensorrt-rtx"], "no model 'resnet51'"),
         (["compile", "resnet50", "--engine", "tensorrt-rtx", "--target", "sm90"], "H100 (sm90)"),
-        (["cache", "prune", "--room", "attic"], "no room 'attic'"),
+        (["cache", "prune", "--kind", "attic"], "Unknown kind of cache entry: 'attic'"),
         pytest.param(
             ["compile", "resnet50", "--engine", "tensorrt"],
             "this machine has no NVIDIA GPU",

@@ -16,13 +16,13 @@ from evaluator.contracts import NullProgress
 from evaluator.errors import InputError
 from evaluator.storage.lock import locked
 from evaluator.tests.small_bundle import small_bundle
-from evaluator.workflow.cache import DAY_SECONDS, HALF_WRITTEN, ROOMS, list_cache, prune_cache
+from evaluator.workflow.cache import DAY_SECONDS, HALF_WRITTEN, KINDS, list_cache, prune_cache
 from evaluator.workflow.models.bundles import bundle_lock
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with one thing in each room."""
+    """A cache with one thing in each kind."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("EVALUATOR_CACHE", str(folder))
     small_bundle(folder / "bundles" / "small-0123")
@@ -75,8 +75,8 @@ def held(path: Path) -> Iterator[None]:
 
 
 def test_every_room_is_listed_with_sizes_and_what_lies_there(cache: Path) -> None:
-    entries = {entry.room.name: entry for entry in list_cache()}
-    assert list(entries) == list(ROOMS)
+    entries = {entry.kind.name: entry for entry in list_cache()}
+    assert list(entries) == list(KINDS)
     assert entries["bundles"].what == "small (random, seed 0), fp32, pixels"
     bundle = cache / "bundles" / "small-0123"
     assert entries["bundles"].size_bytes == sum(p.stat().st_size for p in bundle.iterdir())
@@ -149,9 +149,9 @@ def test_what_is_half_fetched_is_kept_for_the_next_try(cache: Path) -> None:
     )
     told = NullProgress()
     with held(cache / "weights" / "big.pth"):
-        assert prune_cache(rooms=["weights"], progress=told)[0].path.name == "net.pth"
+        assert prune_cache(kinds=["weights"], progress=told)[0].path.name == "net.pth"
     assert told.notes == ["big.pth.part is kept: another process is using it."]
-    assert [entry.path.name for entry in prune_cache(rooms=["weights"])] == ["big.pth.part"]
+    assert [entry.path.name for entry in prune_cache(kinds=["weights"])] == ["big.pth.part"]
     assert names(cache / "weights") == set()
 
 
@@ -160,15 +160,15 @@ def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:
         age(path, 40)
     age(cache / "weights", 20)
     removed = prune_cache(older_than_days=30)
-    assert [entry.room.name for entry in removed] == ["bundles", "parity", "plans"]
+    assert [entry.kind.name for entry in removed] == ["bundles", "parity", "plans"]
     kept = {"weights/net.pth", "stamps/aa.json", "timing/rtx.cache", f"indexes/{0:032x}"}
     assert names(cache) == kept
 
 
 def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
     age(cache / "weights", 40)
-    assert prune_cache(rooms=["weights"], older_than_days=50) == ()
-    assert [entry.room.name for entry in prune_cache(rooms=["weights", "timing", "indexes"])] == [
+    assert prune_cache(kinds=["weights"], older_than_days=50) == ()
+    assert [entry.kind.name for entry in prune_cache(kinds=["weights", "timing", "indexes"])] == [
         "weights", "timing", "indexes"
     ]  # fmt: skip
     assert {name.split("/")[0] for name in names(cache)} == {"bundles", "parity", "plans", "stamps"}
@@ -176,7 +176,7 @@ def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
 
 def test_a_dry_run_removes_nothing(cache: Path) -> None:
     before = names(cache)
-    removed = prune_cache(rooms=["plans", "bundles"], dry_run=True)
+    removed = prune_cache(kinds=["plans", "bundles"], dry_run=True)
     assert len(removed) == 2
     assert names(cache) == before
 
@@ -184,14 +184,14 @@ def test_a_dry_run_removes_nothing(cache: Path) -> None:
 def test_what_another_process_holds_stays_and_is_told(cache: Path) -> None:
     told = NullProgress()
     with held(cache / "plans" / "small-00.plan"):
-        assert prune_cache(rooms=["plans"], progress=told) == ()
+        assert prune_cache(kinds=["plans"], progress=told) == ()
     assert told.notes == ["small-00.plan is kept: another process is using it."]
     assert (cache / "plans" / "small-00.plan").exists()
 
 
 def test_a_lock_that_this_process_needs_next_is_not_lost(cache: Path) -> None:
     plan = cache / "plans" / "small-00.plan"
-    prune_cache(rooms=["plans"])
+    prune_cache(kinds=["plans"])
     assert names(cache / "plans") == set()  # the lock file went too
     with locked(plan):
         assert names(cache / "plans") == {"small-00.plan.lock"}
@@ -200,7 +200,7 @@ def test_a_lock_that_this_process_needs_next_is_not_lost(cache: Path) -> None:
 def test_a_link_is_removed_and_not_what_it_leads_to(cache: Path, tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "elsewhere" / "net.pth", 10)
     (cache / "weights" / "linked").symlink_to(elsewhere.parent)
-    prune_cache(rooms=["weights"])
+    prune_cache(kinds=["weights"])
     assert elsewhere.exists()
     assert not (cache / "weights" / "linked").is_symlink()
 
@@ -208,10 +208,11 @@ def test_a_link_is_removed_and_not_what_it_leads_to(cache: Path, tmp_path: Path)
 def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> None:
     before = names(cache)
     expected = re.escape(
-        "no room 'planes'. Expected one of bundles, weights, parity, plans, stamps, timing"
+        "Unknown kind of cache entry: 'planes'. Expected one of bundles, weights, parity, plans, "
+        "stamps, timing"
     )
     with pytest.raises(InputError, match=expected):
-        prune_cache(rooms=["plans", "planes"])
+        prune_cache(kinds=["plans", "planes"])
     assert names(cache) == before
 
 
@@ -225,7 +226,7 @@ def test_what_is_no_bundle_is_listed_as_damaged(cache: Path) -> None:
 
 def test_what_the_tool_did_not_make_stays(cache: Path) -> None:
     # EVALUATOR_CACHE may be set to a folder that holds other things.
-    mine = [write(cache / room / "thesis.doc", 10) for room in ("bundles", "parity", "plans")]
+    mine = [write(cache / kind / "thesis.doc", 10) for kind in ("bundles", "parity", "plans")]
     mine.append(write(cache / "plans" / "sub" / "chapter.tex", 10))
     removed = prune_cache(older_than_days=0)
     assert not {entry.path for entry in removed} & set(mine)

@@ -154,9 +154,10 @@ def test_the_reports_json_has_the_keys_of_the_format(runs: tuple[Run, Run]) -> N
     assert set(document["scores"][0]) == {
         "run", "model", "weights", "engine", "devices", "precision", "crop_px", "benchmark",
         "metric", "corruption", "perturbation", "severity", "category", "epsilon", "steps",
-        "restarts", "step_size", "relative_epsilon", "source", "source_model", "protocol", "rule",
-        "stimuli", "normalize_by", "value", "low", "high", "n", "skipped", "complete",
-        "generated", "simulated", "parity", "adversarial_parity", "reason",
+        "restarts", "step_size", "relative_epsilon", "source", "source_model", "protocol",
+        "attack_protocol", "handed_image", "rule", "stimuli", "normalize_by", "value", "low",
+        "high", "n", "skipped", "complete", "generated", "simulated", "parity",
+        "adversarial_parity", "reason",
     }  # fmt: skip
 
 

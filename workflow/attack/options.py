@@ -119,7 +119,7 @@ class AttackChoice:
             self.places,
             IMAGENET.conditions,
             progress=progress,
-            layout=IMAGENET.tree,
+            layout=IMAGENET.layout,
             labels=self.labels,
             damaged_ok=self.skip_bad_images,
         )

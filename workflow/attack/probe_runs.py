@@ -99,7 +99,7 @@ def _unchanged(attack: Run) -> Mapping[Condition, frozenset[str]]:
     return {
         condition: frozenset(
             image
-            for image, fell in attempts_of(table, "label", settings.steps[0]).by_id().items()
+            for image, fell in attempts_of(table, "untargeted", settings.steps[0]).by_id().items()
             if not fell
         )
         for condition, table in finished.items()

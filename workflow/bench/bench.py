@@ -177,7 +177,7 @@ def bench(
             places,
             info.conditions,
             progress=progress,
-            layout=info.tree,
+            layout=info.layout,
             labels=None if labels is None else Path(labels),
         )
         items = _items(info, source)
@@ -264,10 +264,10 @@ def _write_sample(folder: Path, benchmark: Benchmark, model: ModelSpec) -> None:
     Raises:
         InputError: If the benchmark stores no JPEGs.
     """
-    if ".jpeg" not in benchmark.tree.suffixes:
+    if ".jpeg" not in benchmark.layout.suffixes:
         raise InputError(
-            f"{benchmark.title} consists of {benchmark.tree.noun}s such as "
-            f"{benchmark.tree.example}, and there are no samples of them. Give some with --data."
+            f"{benchmark.title} consists of {benchmark.layout.noun}s such as "
+            f"{benchmark.layout.example}, and there are no samples of them. Give some with --data."
         )
     if benchmark.stimuli_px is None:
         sample_photos(folder)

@@ -119,12 +119,12 @@ def _photos(
     if labels is None and len(places) == 1 and _have_no_classes(places[0]):
         return photos_in(places[0]), read_item_file
     source = open_source(
-        places, IMAGENET.conditions, progress=progress, layout=IMAGENET.tree, labels=labels
+        places, IMAGENET.conditions, progress=progress, layout=IMAGENET.layout, labels=labels
     )
     if not source.conditions():
         raise InputError(
             f"{', '.join(map(printable, places))} contains no images. Expected photos in "
-            f"class folders, such as {IMAGENET.tree.example}, or a tar of them."
+            f"class folders, such as {IMAGENET.layout.example}, or a tar of them."
         )
     return source.items(IMAGENET.conditions[0]), source.read
 
@@ -133,7 +133,7 @@ def _have_no_classes(place: Path) -> bool:
     """Whether photos lie directly in a folder that has no list of their classes."""
     if not is_folder(place):
         return False
-    names = [entry.name for entry in entries_of(place) if IMAGENET.tree.is_item(entry.name)]
+    names = [entry.name for entry in entries_of(place) if IMAGENET.layout.is_item(entry.name)]
     listed = any(map(is_numbered, names)) and labels_beside(place) is not None
     return bool(names) and not listed
 

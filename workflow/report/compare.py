@@ -191,20 +191,18 @@ def _differences(name: str, a: Side, b: Side) -> Iterator[Difference]:
     ours, theirs = a.runs[name], b.runs[name]
     clean_a, clean_b = a.clean(name), b.clean(name)
     generated = bool(ours.key.generated)
-    for difference in ours.benchmark.differences(
-        ours.records.finished,
-        theirs.records.finished,
-        AuxiliaryRecords(clean=clean_a and clean_a.clean),
-        AuxiliaryRecords(clean=clean_b and clean_b.clean),
+    for number in ours.benchmark.numbers(
+        (ours.records.finished, AuxiliaryRecords(clean=clean_a and clean_a.clean)),
+        (theirs.records.finished, AuxiliaryRecords(clean=clean_b and clean_b.clean)),
     ):
-        reason = difference.reason
+        reason = number.reason
         if reason == NO_CLEAN:
             reason = _no_clean(name, a, b)
         if reason == NOT_THERE:
             reason = needs_leftover(ours)  # both runs have the same limit
-        complete = difference.complete and not generated
-        yield replace(
-            difference, benchmark=name, generated=generated, complete=complete, reason=reason
+        complete = number.fields["complete"] and not generated
+        yield number.difference(
+            benchmark=name, generated=generated, complete=complete, reason=reason
         )
 
 

@@ -187,7 +187,7 @@ def _read_pixels(
     run: ScoredRun, ids: Sequence[str], progress: Progress
 ) -> dict[str, npt.NDArray[np.uint8]]:
     data = dict.fromkeys(place for shard in run.records.provenance for place in shard.data)
-    places, layout = [Path(place) for place in data], CUE_CONFLICT.tree
+    places, layout = [Path(place) for place in data], CUE_CONFLICT.layout
     source = open_source(
         places, CUE_CONFLICT.conditions, progress=progress, layout=layout, damaged_ok=True
     )

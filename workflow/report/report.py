@@ -1,7 +1,7 @@
 """Reports on runs: every number with its provenance."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,13 +198,12 @@ def _scores(scored_run: ScoredRun, related: RelatedRuns) -> Iterator[Score]:
         clean=None if related.clean is None else related.clean.clean,
         baseline=None if baseline is None else baseline.records.finished,
     )
-    for score in scored_run.benchmark.scores(scored_run.records.finished, auxiliary):
-        result = replace(
-            score,
+    for number in scored_run.benchmark.numbers((scored_run.records.finished, auxiliary)):
+        score = number.score(
             **scored_run.facts,
-            complete=score.complete and not scored_run.key.generated,
-            reason=reason_with_hint(score.reason, scored_run, related),
+            complete=number.fields["complete"] and not scored_run.key.generated,
+            reason=reason_with_hint(number.reason, scored_run, related),
         )
         if score.normalize_by is not None and baseline is not None:
-            result = normalized(result, baseline)
-        yield result
+            score = normalized(score, baseline)
+        yield score

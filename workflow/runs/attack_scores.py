@@ -16,9 +16,8 @@ All but ``target_reached`` are shares of all images that were not skipped.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...attacks.attack_counts import attack_counts
 from ...attacks.transfer import transfer_counts
@@ -26,11 +25,11 @@ from ...contracts import (
     AttackSettings,
     AuxiliaryRecords,
     Condition,
-    Difference,
     Evaluation,
+    Number,
     Run,
-    Score,
     TransferSource,
+    protocol_name,
     wilson_interval,
 )
 from ...evaluate.benchmarks.table import ATTACKS, find_benchmark
@@ -53,19 +52,28 @@ def benchmark_of(run: Run) -> Evaluation:
     return Evaluation(
         info=attack.info,
         conditions=epsilon_conditions(epsilons_there(run)),
-        scores=partial(_scores, run, run.key.attack, attack.info.published_items),
-        differences=_no_differences,
+        numbers=partial(_numbers, run, run.key.attack, attack.info.published_items),
     )
-
-
-def _no_differences(*records: object) -> Iterator[Difference]:
-    """Attacks are not compared in pairs."""
-    yield from ()
 
 
 def transfer_source(run: Run) -> TransferSource | None:
     """The model on which the images that a run classifies were made; `None` if there is none."""
     return run.key.transfer if run.key.benchmark == TRANSFER.name else None
+
+
+def protocol_fields(run: Run) -> dict[str, str | None]:
+    """Protocol of an attack and the image that it hands on; nothing if this version knows neither.
+
+    The run's identity has both in one name, with the version of what the protocol counts.
+    """
+    attack, source = run.key.attack, transfer_source(run)
+    if attack is None:
+        return {}
+    image = None if source is None else source.image
+    kind = "whitebox" if source is None else "transfer"
+    if run.key.protocol != protocol_name(kind, attack.protocol, image):
+        return {}
+    return {"attack_protocol": attack.protocol, "handed_image": image}
 
 
 def epsilons_there(run: Run) -> list[float]:
@@ -81,16 +89,15 @@ def epsilons_there(run: Run) -> list[float]:
     return sorted(epsilons)
 
 
-def _scores(
+def _numbers(
     run: Run,
     settings: AttackSettings,
     published: int,
-    records: "Mapping[Condition, pa.Table]",
-    auxiliary: AuxiliaryRecords,
-) -> Iterator[Score]:
-    """Scores of the finished epsilons; those without an attack come first, and once."""
+    model: "tuple[Mapping[Condition, pa.Table], AuxiliaryRecords]",
+) -> Iterator[Number]:
+    """Numbers of the finished epsilons; those without an attack come first, and once."""
     source = transfer_source(run)
-    for position, (condition, table) in enumerate(records.items()):
+    for position, (condition, table) in enumerate(model[0].items()):
         if source is None:
             counts = attack_counts(table, settings)
             clean = {"clean_accuracy": counts.clean}
@@ -109,36 +116,36 @@ def _scores(
                 "label_unchanged": transferred.both,
                 "source_accuracy": counts.under_attack,
             }
-        facts = Score(
-            n=counts.n,
-            skipped=counts.skipped,
-            complete=run.key.limit is None and not counts.skipped and counts.n >= published,
-            source_model=None if source is None else source.model,
-        )
+        fields: dict[str, Any] = {
+            "n": counts.n,
+            "skipped": counts.skipped,
+            "complete": run.key.limit is None and not counts.skipped and counts.n >= published,
+            "source_model": None if source is None else source.model,
+        }
         if position == 0:
             for metric, count in clean.items():
-                yield _rate(replace(facts, metric=metric), count)
-        facts = _facts_at_epsilon(facts, settings, float(condition["epsilon"]))
+                yield _rate({**fields, "metric": metric}, count)
+        fields |= _fields_at_epsilon(settings, float(condition["epsilon"]))
         for metric, counts_by_step in by_steps.items():
             n = counts.clean if metric == OF_RIGHT else counts.n
             for steps, count in zip(settings.steps, counts_by_step, strict=True):
-                yield _rate(replace(facts, metric=metric, steps=steps, n=n), count)
+                yield _rate({**fields, "metric": metric, "steps": steps, "n": n}, count)
 
 
-def _facts_at_epsilon(facts: Score, settings: AttackSettings, epsilon: float) -> Score:
+def _fields_at_epsilon(settings: AttackSettings, epsilon: float) -> dict[str, Any]:
     """Fields that the numbers at one epsilon share; a step relative to an image has no size."""
     varies_by_image = settings.relative_epsilon and settings.step_size is None
-    return replace(
-        facts,
-        epsilon=epsilon,
-        restarts=settings.restarts,
-        step_size=None if varies_by_image else settings.step_px(epsilon),
-        relative_epsilon=settings.relative_epsilon,
-    )
+    return {
+        "epsilon": epsilon,
+        "restarts": settings.restarts,
+        "step_size": None if varies_by_image else settings.step_px(epsilon),
+        "relative_epsilon": settings.relative_epsilon,
+    }
 
 
-def _rate(facts: Score, count: int) -> Score:
-    if not facts.n:
-        return replace(facts, reason=NONE_RIGHT if facts.metric == OF_RIGHT else ALL_SKIPPED)
-    low, high = wilson_interval(count / facts.n, facts.n)
-    return replace(facts, value=count / facts.n, low=low, high=high)
+def _rate(fields: Mapping[str, Any], count: int) -> Number:
+    n = fields["n"]
+    if not n:
+        reason = NONE_RIGHT if fields["metric"] == OF_RIGHT else ALL_SKIPPED
+        return Number({**fields, "reason": reason})
+    return Number(fields, [count / n], wilson_interval(count / n, n))

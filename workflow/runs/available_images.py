@@ -34,7 +34,7 @@ class AvailableImages:
     ) -> None:
         available = source.conditions()
         self.items = {_data_condition(c, available): own for c, own in items.items()}
-        self.noun = benchmark.tree.noun
+        self.noun = benchmark.layout.noun
         self.places = tuple(printable(place.absolute()) for place in places)
         self._benchmark, self._source, self._preprocessing = benchmark, source, preprocessing
         self._digests: dict[tuple[Condition, str], str | None] = {}

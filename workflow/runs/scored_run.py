@@ -14,7 +14,7 @@ from ...records.fingerprints import different_files
 from ...records.reading import RunRecords, read_run, skipped_in
 from ...records.run import find_runs
 from ...records.shards import shards_of
-from .attack_scores import benchmark_of, transfer_source
+from .attack_scores import benchmark_of, protocol_fields, transfer_source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +107,7 @@ class ScoredRun:
             "crop_px": self.key.preprocessing.crop_px,
             "benchmark": self.key.benchmark,
             "protocol": self.key.protocol,
+            **protocol_fields(self.run),
             "parity": ", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
             "adversarial_parity": self._adversarial_parity(),
             "generated": bool(self.key.generated),

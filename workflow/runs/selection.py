@@ -54,7 +54,7 @@ class Selection:
         conditions = len(self.items)
         where = "" if self.conditions == [Condition()] else f" in {conditions} condition"
         plural = "s" if conditions > 1 else ""
-        return f"{self.count:,} {benchmark.tree.noun}s of {benchmark.title}{where}{plural}"
+        return f"{self.count:,} {benchmark.layout.noun}s of {benchmark.title}{where}{plural}"
 
     @property
     def conditions(self) -> list[Condition]:
@@ -155,7 +155,7 @@ def _conditions(
 
 
 def _missing(benchmark: Benchmark, condition: str) -> InputError:
-    tree, keys = benchmark.tree, benchmark.conditions[0].values
+    tree, keys = benchmark.layout, benchmark.conditions[0].values
     missing = f"folder for {condition}" if keys else f"{tree.noun}s of {benchmark.title}"
     layout = "".join(f"<{key}>/" for key, _ in keys)
     return InputError(

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from evaluator.attacks.reliability import AttackAssessment, Diagnostic, assess_attack
-from evaluator.contracts import AttackLoss, AttackSettings, ProtocolName, Stop
+from evaluator.contracts import AttackLoss, AttackSettings, ProtocolName, Success
 
 Row = dict[str, Any]
 STEPS = 50
@@ -49,7 +49,7 @@ class Asked(AttackSettings):
     protocol: ProtocolName = "standard"
     losses: tuple[AttackLoss, ...] = ("cross_entropy",)
     targeted: bool = False
-    stop: Stop = "label"
+    success: Success = "untargeted"
     steps: tuple[int, ...] = (STEPS,)
     relative_step: float | None = 2.5
     restarts: int = 2

@@ -70,7 +70,7 @@ def test_what_was_measured_comes_before_what_was_not() -> None:
 
 
 def test_a_targeted_attack_is_judged_by_its_target_and_a_falling_loss() -> None:
-    asked = Asked(targeted=True, stop="target", step_size=2 / 255, relative_step=None)
+    asked = Asked(targeted=True, success="targeted", step_size=2 / 255, relative_step=None)
     falling = {"loss": -np.minimum(np.arange(STEPS), 20.0), "target": 1, "changed_step": 1}
     rows = [
         row

@@ -16,6 +16,7 @@ from evaluator.evaluate.benchmarks.table import find_benchmark
 from evaluator.evaluate.benchmarks.top5 import record_top5
 from evaluator.evaluate.layouts import CORRUPTIONS
 from evaluator.tests import second_implementation as second
+from evaluator.tests.score_rows import scores_by
 from evaluator.tests.written_runs import batch_of, records_of
 
 
@@ -36,7 +37,7 @@ def all_cells(right: int) -> dict[Condition, pa.Table]:
 
 
 def scores_of(cells: Mapping[Condition, pa.Table], clean: pa.Table | None = None) -> list[Score]:
-    return list(IMAGENET_C.scores(cells, AuxiliaryRecords(clean=clean)))
+    return scores_by(IMAGENET_C, cells, AuxiliaryRecords(clean=clean))
 
 
 def test_a_record_holds_the_five_likeliest_classes_and_their_softmax_over_all() -> None:
@@ -61,7 +62,7 @@ def test_ties_go_to_the_lower_class_index() -> None:
 
 
 def test_imagenet_has_its_two_errors_with_intervals() -> None:
-    top1, top5, *_ = IMAGENET.scores({CLEAN: records(7)}, AuxiliaryRecords())
+    top1, top5, *_ = scores_by(IMAGENET, {CLEAN: records(7)})
     assert (top1.metric, top1.n) == ("top1_error", 10)
     assert top1.value == pytest.approx(0.3)
     assert (top5.metric, top5.value) == ("top5_error", 0)
@@ -70,14 +71,14 @@ def test_imagenet_has_its_two_errors_with_intervals() -> None:
 
 
 def test_an_unfinished_imagenet_run_has_no_error() -> None:
-    assert [score.value for score in IMAGENET.scores({}, AuxiliaryRecords())] == [None, None]
+    assert [score.value for score in scores_by(IMAGENET, {})] == [None, None]
 
 
 def test_skipped_images_are_counted_and_left_out() -> None:
     table = records(7)
     errors = pa.array(["broken"] + [None] * 9, pa.string())
     skipped = table.set_column(4, "error", errors)
-    top1 = next(iter(IMAGENET.scores({CLEAN: skipped}, AuxiliaryRecords())))
+    top1 = scores_by(IMAGENET, {CLEAN: skipped})[0]
     # The first image was right: 6 of the other 9 are.
     assert top1.value == pytest.approx(1 / 3)
     assert (top1.n, top1.skipped) == (9, 1)
@@ -188,7 +189,7 @@ def test_the_clean_images_are_paired_by_name_whatever_their_order() -> None:
 
 
 def test_calibration_is_that_of_the_stored_probabilities() -> None:
-    scores = {s.metric: s for s in IMAGENET.scores({CLEAN: records(7)}, AuxiliaryRecords())}
+    scores = {s.metric: s for s in scores_by(IMAGENET, {CLEAN: records(7)})}
     logits = np.zeros(1000)
     logits[[7, 3]] = 2, 3
     sure = second.softmax(logits.astype(np.float32))[3]
@@ -202,7 +203,7 @@ def test_calibration_is_that_of_the_stored_probabilities() -> None:
 
 
 def test_published_size_makes_a_cell_complete() -> None:
-    top1 = next(iter(IMAGENET.scores({CLEAN: records(25_000, 50_000)}, AuxiliaryRecords())))
+    top1 = scores_by(IMAGENET, {CLEAN: records(25_000, 50_000)})[0]
     assert top1.complete
     assert top1.value == 0.5
 

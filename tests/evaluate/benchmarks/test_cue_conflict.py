@@ -9,13 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from evaluator.contracts import AuxiliaryRecords, Condition, Difference, Item, NullProgress, Score
+from evaluator.contracts import Condition, Difference, Item, NullProgress, Score
 from evaluator.errors import InputError
 from evaluator.evaluate.benchmarks.categories import CATEGORIES
 from evaluator.evaluate.benchmarks.cue_conflict import CUE_CONFLICT, SCHEMA, attributes
 from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_cue_conflict as second
 from evaluator.tests import stimuli
+from evaluator.tests.score_rows import differences_by, scores_by
 from evaluator.tests.second_implementation import top5
 from evaluator.tests.written_runs import batch_of
 
@@ -25,7 +26,7 @@ NUMBERS = ("shape_bias", "decided", "frac_correct")
 
 
 def ids_of(data: Path) -> list[str]:
-    source = open_source([data], [CLEAN], progress=NullProgress(), layout=CUE_CONFLICT.tree)
+    source = open_source([data], [CLEAN], progress=NullProgress(), layout=CUE_CONFLICT.layout)
     return [item.id for item in source.items(CLEAN)]
 
 
@@ -65,7 +66,7 @@ def answers(there: int, seed: int, skip: tuple[str, ...] = ()) -> dict[str, seco
 
 
 def scores_of(table: pa.Table | None) -> list[Score]:
-    return list(CUE_CONFLICT.scores({} if table is None else {CLEAN: table}, AuxiliaryRecords()))
+    return scores_by(CUE_CONFLICT, {} if table is None else {CLEAN: table})
 
 
 def biased(ids: list[str], seed: int) -> npt.NDArray[np.float32]:
@@ -241,9 +242,7 @@ def skipped_whole() -> pa.Table:
 
 
 def differences_of(a: pa.Table, b: pa.Table) -> list[Difference]:
-    return list(
-        CUE_CONFLICT.differences({CLEAN: a}, {CLEAN: b}, AuxiliaryRecords(), AuxiliaryRecords())
-    )
+    return list(differences_by(CUE_CONFLICT, {CLEAN: a}, {CLEAN: b}))
 
 
 def test_differences_are_over_the_stimuli_that_both_scored() -> None:
@@ -296,8 +295,6 @@ def test_other_stimuli_are_not_paired() -> None:
 
 def test_an_unfinished_run_has_no_differences() -> None:
     table = recorded(["car1-cat2.png"], logits(1))
-    found = list(
-        CUE_CONFLICT.differences({CLEAN: table}, {}, AuxiliaryRecords(), AuxiliaryRecords())
-    )
+    found = list(differences_by(CUE_CONFLICT, {CLEAN: table}, {}))
     assert len(found) == 12
     assert all(one.difference is None and "not finished" in str(one.reason) for one in found)

@@ -9,7 +9,6 @@ import pytest
 
 from evaluator.contracts import (
     BENCHMARK_INFO,
-    AuxiliaryRecords,
     Condition,
     Difference,
     Item,
@@ -22,6 +21,7 @@ from evaluator.evaluate.benchmarks.imagenet_a import IMAGENET_A
 from evaluator.evaluate.classes import imagenet_a_index
 from evaluator.evaluate.sources.open_source import open_source
 from evaluator.tests import second_imagenet_a as second
+from evaluator.tests.score_rows import differences_by, scores_by
 from evaluator.tests.second_implementation import wilson
 from evaluator.tests.written_runs import batch_of
 
@@ -47,7 +47,7 @@ def recorded(logits: Floats, labels: list[int], skip: int = 0) -> pa.Table:
 
 
 def scores_of(table: pa.Table) -> dict[str, Score]:
-    return {score.metric: score for score in IMAGENET_A.scores({CLEAN: table}, AuxiliaryRecords())}
+    return {score.metric: score for score in scores_by(IMAGENET_A, {CLEAN: table})}
 
 
 def test_only_the_200_classes_are_answered_and_their_probabilities_sum_to_one() -> None:
@@ -69,7 +69,7 @@ def test_any_set_of_images_can_have_classes_of_its_own() -> None:
     table = pa.Table.from_batches([images.record(logits, batch)])
     # Of the five, row 0 has the logits 3, 5, 1, 6, 0 and row 1 has 5, 0, 3, 1, 2.
     assert table["top5"].to_pylist() == [[13, 5, 3, 8, 21], [3, 8, 21, 13, 5]]
-    scores = {s.metric: s for s in images.scores({CLEAN: table}, AuxiliaryRecords())}
+    scores = {s.metric: s for s in scores_by(images, {CLEAN: table})}
     assert [scores[name].value for name in ("top1_error", "top5_error")] == [0.5, 0.0]
 
 
@@ -111,7 +111,7 @@ def test_the_calibration_error_of_one_bin_is_refused() -> None:
 
 
 def test_without_records_or_images_every_number_is_refused() -> None:
-    unfinished = list(IMAGENET_A.scores({}, AuxiliaryRecords()))
+    unfinished = scores_by(IMAGENET_A, {})
     skipped = list(scores_of(recorded(*drawn(3), skip=3)).values())
     for scores, reason in ((unfinished, "not finished"), (skipped, "every image was skipped")):
         assert [score.metric for score in scores] == ["accuracy", "rms_calibration_error", "aurra"]
@@ -119,7 +119,7 @@ def test_without_records_or_images_every_number_is_refused() -> None:
 
 
 def difference_of(a: pa.Table, b: pa.Table) -> Difference:
-    found = IMAGENET_A.differences({CLEAN: a}, {CLEAN: b}, AuxiliaryRecords(), AuxiliaryRecords())
+    found = differences_by(IMAGENET_A, {CLEAN: a}, {CLEAN: b})
     (difference,) = found
     return difference
 
@@ -144,7 +144,7 @@ def test_the_difference_is_paired_over_what_both_scored() -> None:
 
 
 def test_an_unfinished_run_has_no_difference() -> None:
-    (found,) = IMAGENET_A.differences({}, {}, AuxiliaryRecords(), AuxiliaryRecords())
+    (found,) = differences_by(IMAGENET_A, {}, {})
     assert found.difference is None
 
 
@@ -153,7 +153,7 @@ def test_folders_of_other_classes_are_refused(tmp_path: Path) -> None:
     for wnid in ("n01498041", "n01440764"):
         (tmp_path / wnid).mkdir()
         (tmp_path / wnid / "x.jpg").touch()
-    source = open_source([tmp_path], [CLEAN], progress=NullProgress(), layout=IMAGENET_A.tree)
+    source = open_source([tmp_path], [CLEAN], progress=NullProgress(), layout=IMAGENET_A.layout)
     words = "n01440764 is not a class folder: expected the WordNet id of a class of ImageNet-A"
     with pytest.raises(InputError, match=words):
         source.items(CLEAN)

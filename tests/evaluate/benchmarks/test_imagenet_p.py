@@ -34,6 +34,7 @@ from evaluator.evaluate.benchmarks.imagenet_p import (
 from evaluator.evaluate.metrics.mean_ratio import mean_ratio
 from evaluator.evaluate.scoring import skipped_records
 from evaluator.tests import second_imagenet_p as second
+from evaluator.tests.score_rows import differences_by, scores_by
 from evaluator.tests.written_videos import (
     Videos,
     random_videos,
@@ -64,7 +65,7 @@ def tables(videos: Videos, skipped: Skipped | None = None) -> dict[Condition, pa
 def scores_of(
     records: Mapping[Condition, pa.Table], baseline: Mapping[Condition, pa.Table] | None = None
 ) -> list[Score]:
-    return list(IMAGENET_P.scores(records, AuxiliaryRecords(baseline=baseline)))
+    return scores_by(IMAGENET_P, records, AuxiliaryRecords(baseline=baseline))
 
 
 def find(scores: Sequence[Score], metric: str, **keys: str | None) -> Score:
@@ -199,9 +200,9 @@ def test_intervals_end_where_numbers_can() -> None:
 
 def test_numbers_of_the_whole_benchmark_alone_are_complete() -> None:
     small = replace_published_items(4)
-    scores = list(small.scores(tables(random_videos(1, 4)), AuxiliaryRecords()))
+    scores = scores_by(small, tables(random_videos(1, 4)))
     assert all(score.complete for score in scores)
-    skipping = list(small.scores(tables(random_videos(1, 4), {"tilt": [1]}), AuxiliaryRecords()))
+    skipping = scores_by(small, tables(random_videos(1, 4), {"tilt": [1]}))
     assert {s.perturbation for s in skipping if not s.complete} == {None, "tilt"}
     assert not any(s.complete for s in scores_of(tables(random_videos(1, 4))))
 
@@ -337,7 +338,7 @@ def test_translate_has_41_frames() -> None:
 
 
 def differences_of(a: Mapping[Condition, pa.Table], b: Mapping[Condition, pa.Table]) -> Any:
-    return list(IMAGENET_P.differences(a, b, AuxiliaryRecords(), AuxiliaryRecords()))
+    return differences_by(IMAGENET_P, a, b)
 
 
 def test_differences_are_over_the_videos_that_both_scored() -> None:

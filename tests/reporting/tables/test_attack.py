@@ -9,13 +9,14 @@ from evaluator.reporting.model_results import ModelResults
 from evaluator.reporting.published.paper import published_scores
 from evaluator.reporting.table import Table
 from evaluator.reporting.tables.report import report_tables
+from evaluator.tests.attack_scores import protocol_fields
 from evaluator.tests.score_rows import score
 
 PAPERS = "target not reached"
 
 
 def attacked(protocol: str = "whitebox-1-paper", n: int = 20) -> Iterator[Score]:
-    facts = {"protocol": protocol, "n": n}
+    facts = {**protocol_fields(protocol), "n": n}
     yield score("whitebox", "clean_accuracy", 0.9, **facts)
     for epsilon in (0.06, 8 / 255, 0.2):
         for steps in (10, 50):

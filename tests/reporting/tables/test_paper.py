@@ -79,7 +79,7 @@ def test_clean_is_of_the_attacks_images_else_of_the_top_1_error() -> None:
 
 
 def test_clean_accuracy_alone_makes_no_row() -> None:
-    clean = score("whitebox", "clean_accuracy", 0.8, protocol="whitebox-1-paper", n=25_000)
+    clean = score("whitebox", "clean_accuracy", 0.8, attack_protocol="paper", n=25_000)
     assert table_2(entry(TOP1, clean)) is None
     refused = [replace(s, value=None, reason="all were skipped") for s in whitebox()]
     assert table_2(entry(*refused)) is None
