@@ -3,7 +3,7 @@
 On the CPU a session has one thread and as many threads call it as there are cores, each with small
 batches that it decoded itself. The engine alone is hardly faster for it (``perf/sessions.py``), but
 decoding runs alongside inference without a queue, and no core waits for another. On CUDA one caller
-feeds the session while other threads decode.
+feeds the session while other threads decode, and batches are copied while others are computed.
 """
 
 import importlib.metadata
@@ -18,20 +18,35 @@ from ..errors import (
     reason_of,
 )
 from .bfloat16 import EXTERNAL_FOLDER, emulated
+from .cuda.onnx_program import OnnxProgram
+from .cuda.open_cuda import as_work_of, open_cuda
+from .cuda.pipeline import PipelinedEngine, Program
+from .cuda.protocols import Stream
 from .engine_io import LoadedEngine, Logits, batch_error, bundle_spec
 
 
+def open_onnx(bundle: Bundle, device: Device, *, threads: int | None = None) -> LoadedEngine:
+    """A bundle's graph in ONNX Runtime, on the CPU or on CUDA.
+
+    Raises:
+        EngineUnavailableError: If ONNX Runtime does not run on the device.
+    """
+    if device.name == "cpu":
+        return OnnxEngine(bundle, device, threads=threads)
+    return OnnxCudaEngine(bundle, device)
+
+
 class OnnxEngine(LoadedEngine):
-    """A bundle's graph in ONNX Runtime."""
+    """A bundle's graph in ONNX Runtime on the CPU."""
 
     def __init__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> None:
         """Load the graph.
 
         Args:
             bundle: Bundle of the model.
-            device: Device to run it on.
+            device: The CPU, for people.
             threads: Number of threads of a session with a single caller. If not given, one
-                thread; on the CPU there are then as many callers as cores.
+                thread, and as many callers as cores.
         """
         super().__init__(
             bundle_spec("onnxruntime", bundle),
@@ -40,7 +55,7 @@ class OnnxEngine(LoadedEngine):
             crop_px=bundle.model.spec.preprocessing.crop_px,
             runtime=_session(bundle, device, threads or 1),
         )
-        self.callers = (os.cpu_count() or 1) if threads is None and device.name == "cpu" else 1
+        self.callers = (os.cpu_count() or 1) if threads is None else 1
         self._options = _run_options()
 
     def stop(self) -> None:
@@ -57,6 +72,33 @@ class OnnxEngine(LoadedEngine):
         return result
 
 
+class OnnxCudaEngine(PipelinedEngine):
+    """A bundle's graph in ONNX Runtime on a GPU."""
+
+    def __init__(self, bundle: Bundle, device: Device) -> None:
+        """Load the graph, for a session that computes in the pipeline's stream."""
+        self._options = _run_options()
+        cuda = open_cuda(device)
+
+        def load(stream: Stream) -> Program:
+            session = _session(bundle, device, 1, stream)
+            return as_work_of(cuda, OnnxProgram(session, self._options, device.torch_name))
+
+        super().__init__(
+            cuda,
+            load,
+            bundle_spec("onnxruntime", bundle),
+            device,
+            versions=onnx_versions(),
+            crop_px=bundle.model.spec.preprocessing.crop_px,
+        )
+
+    def stop(self) -> None:
+        """Interrupt the current batch before the graph's next operator."""
+        super().stop()
+        self._options.terminate = True
+
+
 def onnx_notice(bundle: Bundle, device: Device) -> str:
     """Notice that bfloat16 is emulated on the CPU; else empty."""
     if not _is_emulated(bundle, device):
@@ -71,7 +113,8 @@ def _is_emulated(bundle: Bundle, device: Device) -> bool:
     return bundle.model.precision == "bf16" and device.name == "cpu"
 
 
-def _session(bundle: Bundle, device: Device, threads: int) -> Any:
+def _session(bundle: Bundle, device: Device, threads: int, stream: Stream | None = None) -> Any:
+    """A session; on CUDA it computes in a stream of ours."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -80,12 +123,15 @@ def _session(bundle: Bundle, device: Device, threads: int) -> Any:
     options.log_severity_level = 4  # failures are raised, not logged
     provider = "CPUExecutionProvider"
     settings: dict[str, str] = {}
-    if device.name != "cpu":
+    if stream is not None and not device.is_simulated:
         import torch  # noqa: F401 - brings CUDA's libraries to where ONNX Runtime finds them
 
         provider = "CUDAExecutionProvider"
-        # TF32 is its default, and its error is as large as float16's.
-        settings = {"device_id": device.name.partition(":")[2], "use_tf32": "0"}
+        settings = {
+            "device_id": device.name.partition(":")[2],
+            "use_tf32": "0",  # the default uses it, and its error is as large as float16's
+            "user_compute_stream": str(stream.handle),
+        }
     # A provider that does not load is only logged; the check below raises.
     onnxruntime.set_default_logger_severity(4)
     try:

@@ -5,8 +5,9 @@ the simulated GPU of the tests. It has these functions:
 
     devices() -> tuple[Device, ...]         the GPUs, whose models begin with "simulated"
     compute_capability(device) -> str       such as "sm89"
-    open_cuda(index) -> Cuda                see ``plans/cuda.py``
+    open_cuda(index) -> Cuda                see ``cuda/protocols.py``
     load_tensorrt(flavour) -> module        TensorRT, whose runtime computes on such a GPU
+    deferred(program, cuda) -> Program      a program on the host's memory, as work of such a GPU
     VERSIONS: dict[str, str]                name and version of the module
 """
 

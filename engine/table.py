@@ -9,14 +9,15 @@ from typing import Protocol
 from ..contracts import Backend, Bundle, Device, Engine, Precision
 from ..errors import InputError
 from .devices import cpu, cuda_devices, find_device
-from .onnx_engine import OnnxEngine, onnx_notice, onnx_versions
+from .onnx_engine import onnx_notice, onnx_versions, open_onnx
 from .openvino_engine import OpenVinoEngine, check_openvino, openvino_versions
+from .own_cuda import cuda_versions
 from .plans.tensorrt_api import FLAVOURS, Flavour, check_plans, plan_versions
 from .torch_engine import torch_versions
 
 
 class OpenBundle(Protocol):
-    """Class of an engine that runs a bundle."""
+    """Function or class that opens an engine which runs a bundle."""
 
     def __call__(self, bundle: Bundle, device: Device, *, threads: int | None = None) -> Engine:
         """Load the bundle; ``threads`` is for a CPU engine with a single caller."""
@@ -93,7 +94,7 @@ ENGINES = {
             onnx_versions,
             cpu_batch=4,
             cuda_batch=64,
-            open_bundle=OnnxEngine,
+            open_bundle=open_onnx,
             notice=onnx_notice,
         ),
         EngineKind(
@@ -120,6 +121,12 @@ class Placement:
 
     def __str__(self) -> str:
         return f"{self.kind.backend} on {self.device}"
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the packages that compute, and of the one that drives the GPU."""
+        by_torch = self.kind.backend == "torch" and not self.device.is_simulated
+        drives = {} if self.device.name == "cpu" or by_torch else cuda_versions()
+        return self.kind.versions() | drives
 
 
 def candidates(engine: str | None, device: str | None) -> list[Placement]:

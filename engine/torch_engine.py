@@ -1,44 +1,54 @@
-"""PyTorch, eager: the reference that every other engine is measured against.
+"""PyTorch, eager: on the CPU the reference that every other engine is measured against.
 
-Float32 with TF32 off. The network is as its weights were loaded: nothing is folded or fused.
+Float32 with TF32 off. The network is as its weights were loaded: nothing is folded or fused. On
+CUDA batches are copied while others are computed.
 """
 
 import importlib.metadata
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
 from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
 from ..system.exact_float32 import exact_float32
 from ..system.malloc import keep_freed_memory
-from .engine_io import LoadedEngine, Logits
+from .cuda.open_cuda import as_work_of, open_cuda
+from .cuda.pipeline import PipelinedEngine, Program
+from .cuda.protocols import Stream
+from .cuda.torch_program import TorchProgram
+from .cuda.with_torch import TorchCuda
+from .engine_io import LoadedEngine, Logits, buffer
+
+if TYPE_CHECKING:
+    import torch
+
+
+def open_torch(
+    loaded: LoadedNetwork, device: Device, *, input_kind: InputKind = "pixels"
+) -> LoadedEngine:
+    """A PyTorch network on a device; takes pixels, or images if opened so."""
+    kind = TorchEngine if device.name == "cpu" else TorchCudaEngine
+    return kind(loaded, device, input_kind=input_kind)
 
 
 class TorchEngine(LoadedEngine):
-    """A PyTorch network; takes pixels, or images if opened so.
+    """A PyTorch network on the CPU.
 
-    It has a single caller: an eager network already uses all cores, or the whole GPU.
+    It has a single caller: an eager network already uses all cores.
     """
 
     def __init__(
         self, loaded: LoadedNetwork, device: Device, *, input_kind: InputKind = "pixels"
     ) -> None:
-        import torch
-
-        if device.name == "cpu":
-            keep_freed_memory()
-        preprocessing = loaded.spec.preprocessing
-        self._torch_device = torch.device(device.torch_name)
+        keep_freed_memory()
         super().__init__(
             torch_spec(loaded.spec, loaded.weights_sha256, input_kind),
             device,
             versions=torch_versions(),
-            crop_px=preprocessing.crop_px,
-            runtime=loaded.network.to(self._torch_device),
+            crop_px=loaded.spec.preprocessing.crop_px,
+            runtime=_Normalized(loaded, "cpu"),
         )
-        shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(preprocessing.mean, device=self._torch_device).reshape(shape)
-        self._std = torch.tensor(preprocessing.std, device=self._torch_device).reshape(shape)
 
     def _logits(self, batch: ImageBatch) -> Logits:
         try:
@@ -55,12 +65,56 @@ class TorchEngine(LoadedEngine):
         import torch
 
         with torch.inference_mode(), exact_float32():
-            images = torch.from_numpy(batch.data).to(self._torch_device)
-            if batch.kind == "pixels":
-                images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-            logits = self._runtime((images - self._mean) / self._std)
-            result: Logits = logits.float().cpu().numpy()
+            result: Logits = self._runtime(torch.from_numpy(batch.data)).numpy()
         return result
+
+
+class TorchCudaEngine(PipelinedEngine):
+    """A PyTorch network on a GPU, in streams of PyTorch's own."""
+
+    def __init__(
+        self, loaded: LoadedNetwork, device: Device, *, input_kind: InputKind = "pixels"
+    ) -> None:
+        crop_px = loaded.spec.preprocessing.crop_px
+        one = buffer(1, crop_px, input_kind)
+        # A real GPU is PyTorch's already, so no other package is asked to drive it.
+        index = int(device.name.partition(":")[2] or 0)
+        cuda = open_cuda(device) if device.is_simulated else TorchCuda(index)
+
+        def load(stream: Stream) -> Program:
+            network = _Normalized(loaded, device.torch_name)
+            program = TorchProgram(network, device.torch_name, one.shape[1:], one.dtype)
+            return as_work_of(cuda, program)
+
+        super().__init__(
+            cuda,
+            load,
+            torch_spec(loaded.spec, loaded.weights_sha256, input_kind),
+            device,
+            versions=torch_versions(),
+            crop_px=crop_px,
+        )
+
+
+class _Normalized:
+    """A network on a device, behind its normalisation; takes pixels or images."""
+
+    def __init__(self, loaded: LoadedNetwork, device: str) -> None:
+        import torch
+
+        self._network = loaded.network.to(device)
+        mean, std = loaded.spec.preprocessing.mean, loaded.spec.preprocessing.std
+        self._mean = torch.tensor(mean, device=device).reshape(1, 3, 1, 1)
+        self._std = torch.tensor(std, device=device).reshape(1, 3, 1, 1)
+
+    def __call__(self, batch: "torch.Tensor") -> "torch.Tensor":
+        """Logits (N, C) of pixels (N, S, S, 3) or images (N, 3, S, S)."""
+        import torch
+
+        if batch.dtype == torch.uint8:
+            batch = batch.permute(0, 3, 1, 2).to(torch.float32) / 255
+        logits: torch.Tensor = self._network((batch - self._mean) / self._std)
+        return logits.float()
 
 
 def torch_spec(

@@ -27,7 +27,7 @@ from .plans.plan import Profile
 from .plans.tensorrt_engine import TensorRTEngine
 from .plans.toolchain import find_toolchain
 from .table import Placement
-from .torch_engine import TorchEngine
+from .torch_engine import open_torch
 
 if TYPE_CHECKING:
     import onnx
@@ -72,7 +72,7 @@ def try_engine(placement: Placement) -> None:
 def _opened(placement: Placement, folder: Path) -> Engine:
     kind, device = placement.kind, placement.device
     if not kind.runs_onnx:
-        return TorchEngine(_network(), device)
+        return open_torch(_network(), device)
     bundle = _bundle(folder)
     if kind.open_bundle is not None:
         return kind.open_bundle(bundle, device, threads=1)

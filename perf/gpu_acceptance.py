@@ -151,9 +151,72 @@ def runner() -> dict[str, Any]:
     return results
 
 
+def stand_in() -> dict[str, Any]:
+    """The pipeline with a small network of PyTorch in place of a plan, by each package for CUDA.
+
+    It proves streams, events, pinned memory and reuse of memory where TensorRT is not installed.
+    """
+    device, results = gpu(), {}
+    chosen = os.environ.get("EVALUATOR_CUDA")
+    for package in (chosen,) if device.is_simulated else ("pycuda", "torch"):
+        os.environ["EVALUATOR_CUDA"] = package or ""
+        try:
+            results[str(package)] = f"largest error {largest_error(device):.2e}"
+        except Exception as error:  # one of the two may be missing
+            results[str(package)] = f"{type(error).__name__}: {error}"
+    if not any(result.startswith("largest error") for result in results.values()):
+        raise AssertionError(json.dumps(results))
+    return results
+
+
+def largest_error(device: Any) -> float:
+    """Largest error of logits over batches of many sizes, relative to the largest logit."""
+    import numpy as np
+    import torch
+
+    from evaluator.contracts import EngineSpec, ImageBatch, Item
+    from evaluator.engine.cuda.open_cuda import as_work_of, open_cuda
+    from evaluator.engine.cuda.pipeline import PipelinedEngine
+    from evaluator.engine.cuda.torch_program import TorchProgram
+
+    side_px, draw, cuda = 64, np.random.default_rng(0), open_cuda(device)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 7, 4), torch.nn.ReLU())
+    network.extend([torch.nn.Flatten(), torch.nn.Linear(32 * 15 * 15, 1000)])
+
+    def logits_of(pixels: Any) -> Any:
+        return network(pixels.permute(0, 3, 1, 2).float() / 255)
+
+    batches = [
+        draw.integers(0, 256, (int(n), side_px, side_px, 3), np.uint8)
+        for n in draw.integers(1, 300, 60)
+    ]
+    with torch.inference_mode():
+        expected = [logits_of(torch.from_numpy(batch)).numpy() for batch in batches]
+    network.to(device.torch_name)
+
+    def load(stream: Any) -> Any:
+        shape = (side_px, side_px, 3)
+        return as_work_of(cuda, TorchProgram(logits_of, device.torch_name, shape, np.uint8))
+
+    def given(engine: Any) -> Any:
+        for index, pixels in enumerate(batches):
+            data = engine.allocate(len(pixels)) if index % 2 else np.empty_like(pixels)
+            data[:] = pixels
+            items = tuple(Item(str(row), None, "") for row in range(len(pixels)))
+            yield ImageBatch(data, "pixels", items)
+
+    spec = EngineSpec("stand-in", "")
+    with PipelinedEngine(cuda, load, spec, device, versions={}, crop_px=side_px) as engine:
+        found = [logits for _, logits in engine.stream(given(engine))]
+    errors = [np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, expected, strict=True)]
+    if len(found) != len(batches) or not max(errors) < 1e-4:
+        raise AssertionError(f"the logits are wrong: {max(errors)}")
+    return float(max(errors))
+
+
 def onnxruntime() -> dict[str, Any]:
     """ONNX Runtime on CUDA."""
-    real_gpu()
     return {precision: parity(SMALL, "onnxruntime", precision=precision) for precision in ("fp32",)}
 
 
@@ -279,6 +342,7 @@ STEPS: dict[str, Callable[[], dict[str, Any]]] = {
     "install": install,
     "pytorch": pytorch,
     "tests": own_tests,
+    "stand-in": stand_in,
     "runner": runner,
     "onnxruntime": onnxruntime,
     **{f"plan {m} {kind}": plans(m, kind) for m in (SMALL, LARGE) for kind in PRECISIONS},

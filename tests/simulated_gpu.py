@@ -188,6 +188,38 @@ class SimulatedContext:
         return True
 
 
+class DeferredProgram:
+    """A program of the host whose work is deferred as that of a simulated GPU's stream is.
+
+    With ``fixed_rows`` it always computes so many rows, as a plan does.
+    """
+
+    def __init__(self, program: Any, gpu: SimulatedCuda, fixed_rows: int | None = None) -> None:
+        self._program, self._gpu, self.fixed_rows = program, gpu, fixed_rows
+        self.runtime, self.row_shape = program.runtime, program.row_shape
+        self.input_dtype, self.classes = program.input_dtype, program.classes
+        self._context: Any = _Wrapped(None)
+        gpu.contexts.append(weakref.ref(self._context))
+
+    def enqueue(self, rows: int, source: Any, target: Any, stream: Any) -> None:
+        computed = self.fixed_rows or rows
+        row_bytes = int(np.prod(self.row_shape)) * self.input_dtype.itemsize
+        ranges = [
+            (source.address, computed * row_bytes, False),
+            (target.address, computed * self.classes * 4, True),
+            (id(self), 1, True),
+        ]
+
+        def compute() -> None:
+            there = [SimpleNamespace(address=m.alive().ctypes.data) for m in (source, target)]
+            self._program.enqueue(computed, *there, stream)
+
+        stream.submit(compute, ranges)
+
+    def close(self) -> None:
+        self._context = None
+
+
 def _die_if_told(gpu: int) -> None:
     """Kill the process of the GPU named in ``SIMULATED_GPU_DIES``; that of another waits for it."""
     dying, _, path = os.environ.get("SIMULATED_GPU_DIES", "").partition("=")
@@ -226,6 +258,10 @@ def devices() -> tuple[Device, ...]:
 def compute_capability(device: Device) -> str:
     """As of a real GPU."""
     return "sm89"
+
+
+def deferred(program: Any, cuda: SimulatedCuda) -> DeferredProgram:
+    return DeferredProgram(program, cuda)
 
 
 def open_cuda(index: int) -> SimulatedCuda:

@@ -68,6 +68,8 @@ class PlanKey:
         device: GPU that builds it; empty without one.
         compute_capability: Compute capability of that GPU, such as ``sm89``.
         driver: Driver of that GPU.
+        kernels: When TensorRT-RTX chooses its kernels: ``EAGER``, before the first batch; empty for
+            TensorRT, which chooses them in the build.
         recipe: Version of this builder, raised when it builds another plan from the same inputs.
     """
 
@@ -83,6 +85,7 @@ class PlanKey:
     device: str
     compute_capability: str
     driver: str
+    kernels: str = ""
     recipe: int = 1
 
     @property

@@ -28,6 +28,8 @@ class Flavour:
         needs_gpu: Whether it builds only on the GPU that will run the plan.
         keeps_timings: Whether measured kernels can be stored for the next build. TensorRT-RTX 1.2
             and later ignore these calls with a warning.
+        kernels: Member of ``DynamicShapesKernelSpecializationStrategy`` that says when kernels are
+            chosen; empty if the build chooses them.
     """
 
     backend: PlanBackend
@@ -36,6 +38,7 @@ class Flavour:
     install: str
     needs_gpu: bool
     keeps_timings: bool
+    kernels: str = ""
 
 
 FLAVOURS = {
@@ -57,6 +60,7 @@ FLAVOURS = {
             "pip install tensorrt-rtx",
             needs_gpu=False,
             keeps_timings=False,
+            kernels="EAGER",
         ),
     )
 }

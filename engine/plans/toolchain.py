@@ -53,6 +53,7 @@ class Toolchain:
             device=self.device.model if self.device else "",
             compute_capability=self.compute_capability,
             driver=self.device.details if self.device else "",
+            kernels=self.flavour.kernels,
         )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from evaluator.contracts import Bundle, Engine, ImageBatch, Item
+from evaluator.contracts import Bundle, Device, Engine, ImageBatch, Item
+from evaluator.engine import onnx_engine
 from evaluator.engine.devices import cpu, cuda_devices
-from evaluator.engine.onnx_engine import OnnxEngine
+from evaluator.engine.onnx_engine import OnnxEngine, open_onnx
 from evaluator.engine.table import ENGINES
-from evaluator.engine.torch_engine import TorchEngine
+from evaluator.engine.torch_engine import TorchEngine, open_torch
 from evaluator.errors import InputError
 from evaluator.exporter.weights.weights import load_network
 from evaluator.tests import second_implementation as second
+from evaluator.tests.simulated_cuda import SimulatedCuda
 
 OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
@@ -25,9 +27,12 @@ GPU = pytest.mark.skipif(not cuda_devices(), reason="this machine has no CUDA de
 
 def make_engine(name: str, bundle: Bundle) -> Engine:
     backend, _, place = name.partition("-")
-    device = cpu() if place == "cpu" else cuda_devices()[0]
+    if place == "simulated":
+        device = Device("cuda:0", "simulated GPU", "")
+    else:
+        device = cpu() if place == "cpu" else cuda_devices()[0]
     if backend == "torch":
-        return TorchEngine(load_network(bundle.model.spec), device)
+        return open_torch(load_network(bundle.model.spec), device)
     opens = ENGINES[backend].open_bundle
     assert opens is not None
     return opens(bundle, device)
@@ -38,11 +43,17 @@ def make_engine(name: str, bundle: Bundle) -> Engine:
         "torch-cpu",
         "onnxruntime-cpu",
         pytest.param("openvino-cpu", marks=OPENVINO),
+        "torch-simulated",
+        "onnxruntime-simulated",
         pytest.param("torch-cuda", marks=[GPU, pytest.mark.gpu]),
         pytest.param("onnxruntime-cuda", marks=[GPU, pytest.mark.gpu]),
     ]
 )
-def engine(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    if request.param.endswith("simulated"):
+        monkeypatch.setenv("EVALUATOR_CUDA", "evaluator.tests.simulated_gpu")
     with make_engine(request.param, bundle) as opened:
         yield opened
 
@@ -134,6 +145,8 @@ def test_several_callers_get_their_own_answers(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    if engine.device.is_simulated:
+        pytest.skip("the simulated GPU takes one thread at a time")
     expected = all_logits(engine, pixels, *(1,) * 11)
 
     def one(index: int) -> npt.NDArray[np.float32]:
@@ -166,8 +179,9 @@ def test_cuda_without_a_gpu_is_an_error_not_a_silent_cpu(
 
     if cuda_devices():
         pytest.skip("this machine has a CUDA device")
+    monkeypatch.setattr(onnx_engine, "open_cuda", lambda device: SimulatedCuda())
     with pytest.raises(UnavailableError, match="would silently use the CPU"):
-        OnnxEngine(bundle, replace(cpu(), name="cuda:0", model="a GPU that is not there"))
+        open_onnx(bundle, replace(cpu(), name="cuda:0", model="a GPU that is not there"))
 
 
 def test_a_graph_that_cannot_be_loaded_is_named(bundle: Bundle, tmp_path: Path) -> None:

@@ -76,6 +76,19 @@ def test_a_plan_gives_the_classes_of_the_graph_that_it_was_built_from(
     assert provenance(theirs)["plan"] is None
 
 
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_other_engines_give_the_same_records_on_a_gpu_as_on_the_processor(
+    engine: str, photos: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"engine": engine, "max_batch": None, "batch_size": 4}
+    ours = score(photos, device="cuda:0", out=tmp_path / "gpu", **given)
+    theirs = score(photos, device="cpu", out=tmp_path / "cpu", **given)
+    assert rows(ours) == rows(theirs)
+    made = provenance(ours)
+    assert (made["device"]["name"], made["parity_status"]) == ("cuda:0", "passed")
+    assert "simulated-gpu" in made["versions"]
+
+
 def test_it_is_selected_where_there_is_a_gpu(photos: Path, tmp_path: Path) -> None:
     notes = NullProgress()
     run = score(photos, engine=None, max_batch=None, out=tmp_path / "run", progress=notes)

@@ -18,7 +18,7 @@ from ...engine.plans.tensorrt_api import Flavour
 from ...engine.plans.tensorrt_engine import TensorRTEngine
 from ...engine.plans.toolchain import find_toolchain
 from ...engine.table import ENGINES, Placement, candidates
-from ...engine.torch_engine import TorchEngine, torch_spec
+from ...engine.torch_engine import TorchEngine, open_torch, torch_spec
 from ...errors import EngineMemoryError, InputError
 from ...exporter.graph.deployable import preprocessing_in_graph, scale_and_bias
 from ...exporter.ready_onnx import unchanged_original
@@ -155,7 +155,7 @@ class PreparedNetwork(PreparedModel):
 
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:
         """Move the network to its device; PyTorch chooses the threads."""
-        return TorchEngine(self.network, self.placement.device, input_kind=input_kind)
+        return open_torch(self.network, self.placement.device, input_kind=input_kind)
 
 
 def model_candidates(

@@ -53,7 +53,7 @@ def circumstances(
     return Provenance(
         host=socket.gethostname(),
         device=placement.device,
-        versions=package_versions(PACKAGES) | decoder_versions() | placement.kind.versions(),
+        versions=package_versions(PACKAGES) | decoder_versions() | placement.versions(),
         parity=verified.parity,
         parity_status=verified.status,
         batch_size=batch_size,

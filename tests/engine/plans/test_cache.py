@@ -102,6 +102,7 @@ def test_the_manifest_says_what_the_plan_is(request_: PlanRequest) -> None:
         {"device": "NVIDIA L4"},
         {"compute_capability": "sm89"},
         {"driver": "driver 580.65.06"},
+        {"kernels": "EAGER"},
         {"recipe": 2},
     ],
     ids=str,

@@ -40,8 +40,7 @@ GUARDED = {
     ("", "ComputeCapability"): "asked for with hasattr; only TensorRT-RTX builds for another GPU",
     ("IBuilderConfig", "num_compute_capabilities"): "only used where there is a ComputeCapability",
     ("IBuilderConfig", "set_compute_capability"): "likewise",
-    ("", "DynamicShapesKernelSpecializationStrategy"): "asked for with hasattr; only TensorRT-RTX",
-    ("DynamicShapesKernelSpecializationStrategy", "EAGER"): "likewise",
+    ("", "DynamicShapesKernelSpecializationStrategy"): "only TensorRT-RTX",
     ("IRuntimeConfig", "dynamic_shapes_kernel_specialization_strategy"): "likewise",
 }
 PYBIND = {"__init__", "__members__", "__version__", "name"}  # of every module, class and enum
@@ -316,3 +315,10 @@ def test_importing_the_package_and_its_jobs_imports_neither() -> None:
         f"assert not {theirs} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_kernels_are_chosen_by_a_strategy_that_exists() -> None:
+    (binding,) = (name for name in API if name.startswith("tensorrt_rtx"))
+    strategies = names_of(binding, "DynamicShapesKernelSpecializationStrategy")
+    assert FLAVOURS["tensorrt-rtx"].kernels in strategies
+    assert FLAVOURS["tensorrt"].kernels == ""

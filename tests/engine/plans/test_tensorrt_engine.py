@@ -4,11 +4,8 @@ The wheels of TensorRT compute on a GPU only, so a plan here is a file with any 
 computes is the graph of a small bundle; see ``tests/simulated_gpu.py``.
 """
 
-import ast
 import gc
 import hashlib
-import inspect
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.contracts import Bundle, Device, EngineSpec, ImageBatch, Item
+from evaluator.engine.cuda import pipeline
 from evaluator.engine.engine_io import bundle_spec
 from evaluator.engine.onnx_engine import OnnxEngine
 from evaluator.engine.plans import tensorrt_engine
@@ -26,6 +24,7 @@ from evaluator.engine.plans.plan import Plan, PlanManifest, Profile
 from evaluator.engine.plans.tensorrt_engine import PlanRefusedError, TensorRTEngine
 from evaluator.errors import EngineError, EngineMemoryError, InputError
 from evaluator.tests import simulated_cuda, simulated_gpu
+from evaluator.tests.engine.mutants import mutant, parts_of
 from evaluator.tests.engine.plan_keys import plan_key
 from evaluator.tests.simulated_cuda import HazardError, SimulatedCuda
 from evaluator.tests.simulated_gpu import GRAPHS, REFUSED
@@ -54,7 +53,8 @@ def plan_of(bundle: Bundle, folder: Path, backend: Any = "tensorrt-rtx") -> Plan
     GRAPHS[sha256] = bundle.graph, LARGEST
     path = folder / f"{backend}.plan"
     path.write_bytes(data)
-    key = plan_key(backend=backend, profile=Profile(LARGEST, LARGEST))
+    kernels = "EAGER" if backend == "tensorrt-rtx" else ""
+    key = plan_key(backend=backend, profile=Profile(LARGEST, LARGEST), kernels=kernels)
     return Plan(path, PlanManifest(key, "small", sha256, len(data), 1, 0.0, ""))
 
 
@@ -133,7 +133,7 @@ def test_logits_are_right_for_every_batch_order_and_number_of_slots(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIMULATED_GPU_SEED", str(seed))
-        patch.setattr(tensorrt_engine, "SLOTS", slots)
+        patch.setattr(pipeline, "SLOTS", slots)
         plan = plan_of(bundle, tmp_path_factory.mktemp("plan"), backend)
         with TensorRTEngine(plan, spec_of(bundle, backend), GPU, CROP_PX) as engine:
             assert_right(engine, sizes, expected, own=own)
@@ -163,7 +163,7 @@ def test_pinned_memory_is_used_again(open_engine: Any, expected: Any) -> None:
             pass
         taken = [engine.allocate(4) for _ in range(3)]
         assert len({array.ctypes.data for array in taken}) == 3, "memory in use is never lent twice"
-        assert len(engine._pool._spans) <= 2 * tensorrt_engine.SLOTS + 3
+        assert len(engine._pools[0]._spans) <= 2 * pipeline.SLOTS + 3
 
 
 def test_a_view_keeps_its_pinned_memory(open_engine: Any) -> None:
@@ -248,99 +248,11 @@ def test_rtx_chooses_its_kernels_before_the_first_batch(open_engine: Any) -> Non
         assert engine._runtime._context.config is None
 
 
-# ------------------------------------------------- every call of the runner, left out one at a time
-
-EQUAL = {
-    "slot.input.copy_from(staging, self._copy_in)  # in _new_slot": "only speed: what a tail "
-    "computes reaches no record",
-    "staging[:] = 0  # in _new_slot": "likewise",
-    "self._copy_in.synchronize()  # in _new_slot": "the stream's next copy comes after it anyway",
-}
-"""Calls whose absence changes no result, with the reason."""
-
-RUNNER = ("_submit", "_collect", "_abandon", "_new_slot", "enqueue", "__exit__")
+PARTS = parts_of(tensorrt_engine, ("enqueue", "close"))
 
 
-def statements() -> list[tuple[str, str, int]]:
-    """(Function, source, line) of each call and assignment in the runner that can be left out."""
-    tree = ast.parse(inspect.getsource(tensorrt_engine))
-    found = []
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and function.name in RUNNER:
-            for node in ast.walk(function):
-                match node:
-                    case (
-                        ast.Expr(value=ast.Call())
-                        | ast.Assign(targets=[ast.Attribute() | ast.Subscript()])
-                    ):
-                        found.append((function.name, ast.unparse(node), node.lineno))
-    return found
-
-
-def mutant(line: int) -> Any:
-    """The module without the statement on this line."""
-
-    class Without(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> Any:
-            if isinstance(node, ast.Expr | ast.Assign) and node.lineno == line:
-                return ast.copy_location(ast.Pass(), node)
-            return self.generic_visit(node)
-
-    tree = Without().visit(ast.parse(inspect.getsource(tensorrt_engine)))
-    module = type(sys)(tensorrt_engine.__name__)
-    module.__package__ = tensorrt_engine.__package__
-    sys.modules["mutant"] = module  # dataclasses look their module up
-    module.__name__ = "mutant"
-    exec(compile(ast.fix_missing_locations(tree), "mutant", "exec"), module.__dict__)
-    return module
-
-
-def is_caught(module: Any, open_engine: Any, expected: Any) -> bool:
-    """Whether some scenario fails, in one of several orders of work."""
-    for seed in range(3):
-        try:
-            with open_engine(module, seed=seed) as engine:
-                for own in (True, False):
-                    assert_right(engine, [4, 1, 9, 4, 2, 4], expected, own=own)
-                stream = engine.stream(batches(engine, [4] * 4))
-                next(stream)
-                stream.close()
-                assert not any(queue.queue for queue in engine._streams)
-                assert not any(slot.piece for slot in engine._slots)
-                assert_right(engine, [3], expected)
-                del stream
-                left_open = engine.stream(batches(engine, [4] * 4))
-                next(left_open)
-            gpu = simulated_cuda.GPUS[0]
-            assert all(memory.freed for memory in gpu.memories)
-            left_open.close()
-            del left_open
-            assert not gpu.pinned_alive()
-        except Exception:  # a wrong number, a hazard, or an error
-            return True
-    return False
-
-
-@pytest.mark.parametrize(
-    ("function", "source", "line"), statements(), ids=[f"{f}:{line}" for f, _, line in statements()]
-)
-def test_no_call_can_be_left_out(
-    function: str, source: str, line: int, open_engine: Any, expected: Any
-) -> None:
-    caught = is_caught(mutant(line), open_engine, expected)
-    assert caught != (f"{source}  # in {function}" in EQUAL)
-
-
-def test_hazards_are_noticed() -> None:
-    gpu = SimulatedCuda()
-    with gpu.current():
-        one, other, event = gpu.stream(), gpu.stream(), gpu.event()
-        memory, array = gpu.memory(8), gpu.pinned((8,), np.uint8)
-        memory.copy_from(array, one)
-        one.record(event)
-        with pytest.raises(HazardError, match="stream 2 reads memory that stream 1 may still"):
-            memory.copy_to(array, other)
-        other.wait(event)
-        with pytest.raises(HazardError, match="not pinned"):
-            memory.copy_to(np.empty(8, np.uint8), other)
-        memory.copy_to(array, other)
+@pytest.mark.parametrize("part", PARTS)
+def test_nothing_of_the_context_can_be_left_out(part: str, open_engine: Any, expected: Any) -> None:
+    changed = mutant(tensorrt_engine, ("enqueue", "close"), PARTS[part])
+    with pytest.raises((EngineError, HazardError)), open_engine(changed) as engine:
+        assert_right(engine, [4, 1], expected)

@@ -19,11 +19,11 @@ import pytest
 import evaluator
 from evaluator.contracts import Device
 from evaluator.engine import own_cuda
+from evaluator.engine.cuda import with_pycuda
+from evaluator.engine.cuda.open_cuda import open_cuda
+from evaluator.engine.cuda.with_pycuda import PyCuda
+from evaluator.engine.cuda.with_torch import TorchCuda, _as_bytes
 from evaluator.engine.devices import compute_capability, cuda_devices
-from evaluator.engine.plans import cuda_pycuda
-from evaluator.engine.plans.cuda_pycuda import PyCuda
-from evaluator.engine.plans.cuda_torch import TorchCuda, _as_bytes
-from evaluator.engine.plans.open_cuda import open_cuda
 from evaluator.errors import EngineMemoryError, EngineUnavailableError, InputError
 from evaluator.tests import simulated_gpu
 from evaluator.tests.simulated_cuda import Event, Memory, SimulatedCuda, Stream
@@ -171,7 +171,7 @@ def test_the_names_taken_from_pycuda_exist() -> None:
     own |= {"current", "DTypeLike"}
     taken = {
         node.attr
-        for node in ast.walk(ast.parse(inspect.getsource(cuda_pycuda)))
+        for node in ast.walk(ast.parse(inspect.getsource(with_pycuda)))
         if isinstance(node, ast.Attribute) and not node.attr.startswith("_")
     }
     assert not taken - own - PYCUDA
@@ -200,6 +200,9 @@ def test_the_names_taken_from_pytorch_exist() -> None:
     assert "pin_memory" in (torch.empty.__doc__ or "")
     assert hasattr(torch.cuda, "stream")
     assert hasattr(torch.cuda, "device")
+    assert {"stream_ptr", "device"} <= set(
+        inspect.signature(torch.cuda.ExternalStream.__new__).parameters
+    )
 
 
 def test_pytorch_sees_an_array_as_its_bytes() -> None:
@@ -245,9 +248,9 @@ def test_a_simulated_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_simulated_objects_have_the_methods_of_the_protocols() -> None:
-    from evaluator.engine.plans import cuda
+    from evaluator.engine.cuda import protocols
 
-    for double, protocol in ((SimulatedCuda, cuda.Cuda), (Stream, cuda.Stream)):
+    for double, protocol in ((SimulatedCuda, protocols.Cuda), (Stream, protocols.Stream)):
         names = {name for name in vars(protocol) if not name.startswith("_")}
         assert names <= {*vars(double), *inspect.signature(double).parameters, "handle"}
     assert "synchronize" in vars(Event)

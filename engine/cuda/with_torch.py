@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import EngineMemoryError, EngineUnavailableError, lacks_memory, reason_of
-from .cuda import Array
+from .protocols import Array
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
-"""CUDA as an engine of plans needs it: streams, events, pinned and device memory, copies.
+"""CUDA as engines need it: streams, events, pinned and device memory, copies.
 
-The engine knows only the protocols here; ``open_cuda.py`` chooses the implementation.
+Engines know only the protocols here; ``open_cuda.py`` chooses the implementation.
 """
 
 from contextlib import AbstractContextManager

@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ...errors import EngineMemoryError, EngineUnavailableError, reason_of
-from .cuda import Array
+from .protocols import Array
 
 
 class PyCuda:

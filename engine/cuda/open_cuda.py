@@ -2,9 +2,10 @@
 
 from ...contracts import Device
 from ..own_cuda import cuda_package, own_cuda
-from .cuda import Cuda
-from .cuda_pycuda import PyCuda
-from .cuda_torch import TorchCuda
+from .pipeline import Program
+from .protocols import Cuda
+from .with_pycuda import PyCuda
+from .with_torch import TorchCuda
 
 
 def open_cuda(device: Device) -> Cuda:
@@ -19,3 +20,9 @@ def open_cuda(device: Device) -> Cuda:
         cuda: Cuda = own.open_cuda(index)
         return cuda
     return (PyCuda if cuda_package() == "pycuda" else TorchCuda)(index)
+
+
+def as_work_of(cuda: Cuda, program: Program) -> Program:
+    """The program of a GPU; on a simulated one, what it computes on the host is deferred."""
+    own = own_cuda()
+    return program if own is None else own.deferred(program, cuda)

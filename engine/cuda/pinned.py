@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cuda import Array, Cuda
+from .protocols import Array, Cuda
 
 
 class PinnedPool:
@@ -27,6 +27,7 @@ class PinnedPool:
             dtype: Type of the values.
         """
         self._cuda, self._shape, self._dtype = cuda, (rows, *row_shape), np.dtype(dtype)
+        self.rows = rows
         self._free: deque[Array] = deque()
         self._spans: list[tuple[int, int]] = []
         self._closed = False

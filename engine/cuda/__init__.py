@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: streams, events and memory, and the pipeline in which engines use them."""
