@@ -60,6 +60,8 @@ class OriginalOnnx(LoadedEngine):
             preprocessing = self._model.preprocessing
             images = images - np.array(preprocessing.mean, np.float32)
             images = images / np.array(preprocessing.std, np.float32)
+        if self._model.preprocessing.is_bgr:
+            images = images[..., ::-1]
         if self._own.layout == "nchw":
             images = images.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(images)

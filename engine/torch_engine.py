@@ -28,6 +28,7 @@ class TorchEngine(LoadedEngine):
         if device.name == "cpu":
             keep_freed_memory()
         preprocessing = loaded.spec.preprocessing
+        self._is_bgr = preprocessing.is_bgr
         self._torch_device = torch.device(device.torch_name)
         super().__init__(
             torch_spec(loaded.spec, loaded.weights_sha256, input_kind),
@@ -58,7 +59,8 @@ class TorchEngine(LoadedEngine):
             images = torch.from_numpy(batch.data).to(self._torch_device)
             if batch.kind == "pixels":
                 images = images.permute(0, 3, 1, 2).to(torch.float32) / 255
-            logits = self._runtime((images - self._mean) / self._std)
+            images = (images - self._mean) / self._std
+            logits = self._runtime(images.flip(1) if self._is_bgr else images)
             result: Logits = logits.float().cpu().numpy()
         return result
 

@@ -3,6 +3,8 @@
     pixels (N, S, S, 3) uint8 -> cast, transpose, multiply, add -> the graph as it is -> gather
     images (N, 3, S, S) float32            -> multiply, add -> the graph as it is -> gather
 
+For a graph that takes the channels B, G, R another gather follows the addition.
+
 The nodes in front are the same as in graphs that are exported here, so that one check fits both.
 The batch stays dynamic; the weights are copied and never all in memory at once.
 """
@@ -20,6 +22,7 @@ from ..contracts import (
     ClassOrder,
     GraphKind,
     InputKind,
+    Layout,
     ModelSpec,
     ReadyOnnx,
 )
@@ -27,7 +30,7 @@ from ..errors import InputError, reported_as
 from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
-from .graph.deployable import OUTPUT, scale_and_bias
+from .graph.deployable import BGR, OUTPUT, scale_and_bias
 from .ready_onnx import graph_input, read_graph, standard_opset, unchanged_original
 
 if TYPE_CHECKING:
@@ -41,7 +44,12 @@ _RESERVED = (*get_args(InputKind), OUTPUT)
 
 _SCALE_AND_BIAS = (_PREFIX + "scale", _PREFIX + "bias")
 
+_CHANNELS = _PREFIX + "channels"
+
 _MOVING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+
+_Step = tuple[str, list[str], dict[str, Any]]
+"""Operator, constants and attributes of a node."""
 
 _LEAST_IR = 4
 """Version of ONNX's format since which a graph's weights need not be among its inputs."""
@@ -78,7 +86,8 @@ def _enclose(
     """Make a graph take pixels or images, in place; its logits stay as they are."""
     import onnx
 
-    own, graph, crop_px = spec.own, model.graph, spec.preprocessing.crop_px
+    own, graph, preprocessing = spec.own, model.graph, spec.preprocessing
+    crop_px = preprocessing.crop_px
     assert isinstance(own, ReadyOnnx)
     for name in _RESERVED:
         _rename(graph, name, _unreserved(name))
@@ -92,17 +101,21 @@ def _enclose(
     if whole_numbers and _is_only_cast(graph, graph_value.name):
         whole_numbers = False
         del graph.value_info[:]  # it has the types of whole numbers
+    layout, is_bgr = own.layout, preprocessing.is_bgr
+    steps = _preprocessing_steps(layout, input_kind, whole_numbers=whole_numbers, is_bgr=is_bgr)
     nodes = [
-        *_preprocessing_nodes(own, graph_value.name, input_kind, whole_numbers=whole_numbers),
+        *_preprocessing_nodes(steps, input_kind, graph_value.name),
         *graph.node,
         onnx.helper.make_node("Identity", [_unreserved(own.output)], [OUTPUT], _PREFIX + OUTPUT),
     ]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
-    constants = scale_and_bias(spec.preprocessing, input_kind)
+    constants = scale_and_bias(preprocessing, input_kind)
     for name, values in zip(_SCALE_AND_BIAS, constants, strict=True):
         constant = onnx.numpy_helper.from_array(values.reshape(1, 3, 1, 1), name)
         graph.initializer.append(constant)
+    if is_bgr:
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(BGR, np.int64), _CHANNELS))
     value = onnx.helper.make_tensor_value_info
     if input_kind == "pixels":
         graph.input.append(value("pixels", onnx.TensorProto.UINT8, ["N", crop_px, crop_px, 3]))
@@ -133,23 +146,34 @@ def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
     )
 
 
-def _preprocessing_nodes(
-    own: ReadyOnnx, graph_value: str, input_kind: InputKind, *, whole_numbers: bool
-) -> "Iterator[onnx.NodeProto]":
-    """Nodes from pixels or images to the input of the graph."""
+def _preprocessing_steps(
+    layout: Layout, input_kind: InputKind, *, whole_numbers: bool, is_bgr: bool
+) -> list[_Step]:
+    """Operators from pixels or images to the input of the graph."""
     import onnx
 
     scale, bias = _SCALE_AND_BIAS
-    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    steps: list[_Step] = []
     if input_kind == "pixels":
         # Cast first: TensorRT refuses to transpose uint8.
         steps.append(("Cast", [], {"to": onnx.TensorProto.FLOAT}))
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     steps += [("Mul", [scale], {}), ("Add", [bias], {})]
-    if own.layout == "nhwc":
+    if is_bgr:
+        steps.append(("Gather", [_CHANNELS], {"axis": 1}))
+    if layout == "nhwc":
         steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
     if whole_numbers:
         steps.append(("Cast", [], {"to": onnx.TensorProto.UINT8}))
+    return steps
+
+
+def _preprocessing_nodes(
+    steps: list[_Step], input_kind: InputKind, graph_value: str
+) -> "Iterator[onnx.NodeProto]":
+    """Nodes of these operators, one after the other, ending at the input of the graph."""
+    import onnx
+
     value: str = input_kind
     for number, (operator, constants, attributes) in enumerate(steps, start=1):
         result = graph_value if number == len(steps) else f"{_PREFIX}front.{number}"
