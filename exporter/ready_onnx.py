@@ -14,6 +14,7 @@ from ..errors import InputError, did_you_mean, printable, reported_as
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
+from .preprocessing import described_preprocessing
 from .zoo.rows import UNKNOWN_LICENCE
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def ready_onnx_spec(
         raise description.error(
             'input is missing. Expected input = "normalized", "images" or "pixels"'
         )
-    preprocessing = description.full_preprocessing()
-    if crop_px is not None:
-        preprocessing = preprocessing.with_crop(crop_px)
+    preprocessing, trained_crop_px, prepared = described_preprocessing(description, crop_px)
     _refuse_precision(model, path)
     layout = _layout(model, path, description, preprocessing.crop_px)
     output, softmax = _logits(model, path, description)
@@ -65,12 +64,13 @@ def ready_onnx_spec(
         architecture=path.name,
         weights=WeightsOrigin("onnx", str(path.absolute()), sha256),
         preprocessing=preprocessing,
-        trained_crop_px=description.preprocessing.crop_px,
+        trained_crop_px=trained_crop_px,
         classes=1000,
         source=description.source or path.name,
         licence=description.licence or UNKNOWN_LICENCE,
         class_order=class_order,
         own=ReadyOnnx(description.input, layout, output, softmax, description.path),
+        prepared=prepared,
     )
 
 
