@@ -45,6 +45,7 @@ class OriginalOnnx(LoadedEngine):
                 f"ONNX Runtime failed on the original file of {self._model.name}, on a batch of "
                 f"{len(batch.items)}: {reason_of(error)}."
             ) from error
+        logits = logits.reshape(len(logits), -1)  # some end in (N, C, 1, 1)
         order = self._model.class_order
         result: Logits = logits if order is None else logits[:, order.indices]
         return result

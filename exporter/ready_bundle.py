@@ -9,6 +9,7 @@ The nodes in front are the same as in graphs that are exported here, so that one
 The batch stays dynamic; the weights are copied and never all in memory at once.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -63,6 +64,8 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
             number of images.
         OutputError: If the folder cannot be written or holds something else.
     """
+    own = spec.own
+    assert isinstance(own, ReadyOnnx)
 
     def write_graph(temporary: Path) -> WrittenGraph:
         original = unchanged_original(spec)
@@ -70,7 +73,12 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
         copy_external_data(model, original.parent, temporary / DATA)
         _enclose(model, spec, original, kind.input_kind)
         _write(model, temporary)
-        check_outputs(_measured_outputs(temporary / GRAPH, spec), spec)
+        shape = _measured_shape(temporary / GRAPH, spec)
+        check_outputs(math.prod(shape), spec)
+        if own.softmax:
+            _check_softmax(model, own.output, temporary, spec)
+        if len(shape) > 1:
+            _flatten_logits(model)
         if spec.class_order is not None:
             _reorder_logits(model, spec.class_order)
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = spec.classes
@@ -182,6 +190,16 @@ def _preprocessing_nodes(
         value = result
 
 
+def _flatten_logits(model: "onnx.ModelProto") -> None:
+    """Give the logits the shape (N, C) before the last node."""
+    import onnx
+
+    last, name = model.graph.node[-1], _PREFIX + "flat"
+    flatten = onnx.helper.make_node("Flatten", [last.input[0]], [name], name, axis=1)
+    last.input[0] = name
+    model.graph.node.insert(len(model.graph.node) - 1, flatten)
+
+
 def _reorder_logits(model: "onnx.ModelProto", order: ClassOrder) -> None:
     """Bring the logits into ImageNet's order: the last node becomes a gather."""
     import onnx
@@ -211,37 +229,75 @@ def _write(model: "onnx.ModelProto", folder: Path) -> None:
     (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _measured_outputs(path: Path, spec: ModelSpec) -> int:
-    """Number of logits that the graph gives for each image when it is run.
+def _measured_shape(path: Path, spec: ModelSpec) -> tuple[int, ...]:
+    """Shape of the logits that the graph gives for each image: (C,), or such as (C, 1, 1).
 
     Raises:
         InputError: If it does not run for any number of images, or gives no logits.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised; the log would repeat it
-    with reported_as(f"ONNX Runtime does not load {spec.name}"):
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    graph_value = session.get_inputs()[0]
-    side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
+    session = _session(path, spec)
     for images in (1, 3):
-        data = _noise(images, *side_lengths, pixels=is_pixels)
-        with reported_as(f"{spec.name} does not run in ONNX Runtime on {images} image(s)"):
-            (logits,) = session.run(None, {graph_value.name: data})
-        if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
+        (logits,) = _outputs(session, images, spec)
+        one_axis = sum(length > 1 for length in logits.shape[1:]) <= 1
+        if logits.ndim < 2 or len(logits) != images or not one_axis or logits.dtype != np.float32:
             raise InputError(
                 f"{spec.name} gives {logits.dtype} {list(logits.shape)} for {images} image(s), "
-                "expected float32 logits [images, classes]."
+                "expected float32 logits [images, classes] or [images, classes, 1, 1]."
             )
+    shape, logits = tuple(logits.shape[1:]), logits.reshape(len(logits), -1)
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise InputError(
             f"{spec.name} gives probabilities, expected logits, and its graph does not end in a "
             "softmax that could be left out. Export it without the softmax."
         )
-    return int(logits.shape[1])
+    return shape
+
+
+def _check_softmax(
+    model: "onnx.ModelProto", logits_name: str, folder: Path, spec: ModelSpec
+) -> None:
+    """Refuse a softmax that is not over all classes: it cannot be left out.
+
+    Raises:
+        InputError: If the graph's own probabilities are not the softmax of its logits.
+    """
+    import onnx
+
+    name = _unreserved(logits_name)
+    softmax = next(n for n in model.graph.node if n.op_type == "Softmax" and n.input[0] == name)
+    with_both = onnx.ModelProto.FromString(model.SerializeToString())
+    with_both.graph.output.append(onnx.ValueInfoProto(name=softmax.output[0]))
+    path = folder / "with-softmax.onnx"
+    path.write_bytes(with_both.SerializeToString())
+    outputs = _outputs(_session(path, spec), 3, spec)
+    path.unlink()
+    logits, probabilities = (output.reshape(3, -1).astype(np.float64) for output in outputs)
+    expected = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    if not np.allclose(probabilities, expected, atol=1e-4):
+        raise InputError(
+            f"{spec.name} ends in a softmax that is not over all its classes, so that it cannot "
+            "be left out. Export it without the softmax."
+        )
+
+
+def _session(path: Path, spec: ModelSpec) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised; the log would repeat it
+    with reported_as(f"ONNX Runtime does not load {spec.name}"):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _outputs(session: Any, images: int, spec: ModelSpec) -> list[npt.NDArray[Any]]:
+    """What a graph gives for images of noise."""
+    graph_value = session.get_inputs()[0]
+    side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
+    data = _noise(images, *side_lengths, pixels=is_pixels)
+    with reported_as(f"{spec.name} does not run in ONNX Runtime on {images} image(s)"):
+        outputs: list[npt.NDArray[Any]] = session.run(None, {graph_value.name: data})
+    return outputs
 
 
 def _noise(*shape: int, pixels: bool) -> npt.NDArray[Any]:
