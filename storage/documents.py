@@ -36,6 +36,8 @@ def plain(value: Any) -> Any:
 def _leave_out_later_defaults(value: Any, document: Any) -> None:
     if is_dataclass(value):
         for field in fields(value):
+            if field.name not in document:  # stored under another name
+                continue
             part = getattr(value, field.name)
             if field.metadata.items() >= ADDED_LATER.items() and part == field.default:
                 del document[field.name]

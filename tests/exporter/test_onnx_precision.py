@@ -131,7 +131,7 @@ def test_what_computes_in_float32_is_taken(change: Change) -> None:
 
 def test_pixels_may_be_rounded_after_they_were_scaled() -> None:
     model = ReadyGraph().model()
-    scale = numpy_helper.from_array(np.float32([255]), "scale")
+    scale = numpy_helper.from_array(np.array([255], np.float32), "scale")
     model.graph.initializer.append(scale)
     model.graph.node.insert(0, helper.make_node("Mul", ["data", "scale"], ["scaled"]))
     to_pixels = helper.make_node("Cast", ["scaled"], ["whole"], to=TensorProto.UINT8)

@@ -34,6 +34,12 @@ SIZES = [  # training and test size: short side, crop
 ]
 
 
+def config_of(name: str) -> dict[str, Any]:
+    config: Any = timm.get_pretrained_cfg(name)
+    found: dict[str, Any] = config.to_dict()
+    return found
+
+
 def size(preprocessing: Preprocessing) -> tuple[int, int]:
     return preprocessing.resize_px, preprocessing.crop_px
 
@@ -82,7 +88,7 @@ def test_the_test_size_of_timm_is_taken_if_asked_for_and_told_if_not(
 def test_timms_test_size_is_what_timm_resolves() -> None:
     names = random.Random(1).sample(timm.list_pretrained(), 40)
     for name in names:
-        config = timm.get_pretrained_cfg(name).to_dict()
+        config = config_of(name)
         expected = resolve(pretrained_cfg=config, use_test_size=True)
         if expected["crop_mode"] != "center" or expected["interpolation"] not in (
             "bilinear", "bicubic"
@@ -98,7 +104,7 @@ def test_timms_test_size_is_what_timm_resolves() -> None:
 def test_another_crop_has_timms_own_short_side(
     name: str, training: tuple[int, int], test: tuple[int, int]
 ) -> None:
-    config = timm.get_pretrained_cfg(name).to_dict()
+    config = config_of(name)
     for crop_px in (training[1], test[1], 64, 160, 192, 256, 320, 384):
         spec = model_spec(f"timm:{name}", weights="random", crop_px=crop_px)
         data = resolve(args={"img_size": crop_px}, pretrained_cfg=config)

@@ -229,7 +229,7 @@ def by_reference(path: Path, spec: ModelSpec, images: Array) -> Array:
     return logits
 
 
-GROUPS = (("Reshape", {}), ("Softmax", {"axis": -1}), ("Flatten", {"axis": 1}))
+GROUPS: tuple[Any, ...] = (("Reshape", {}), ("Softmax", {"axis": -1}), ("Flatten", {"axis": 1}))
 
 
 def test_a_softmax_over_some_of_the_classes_is_not_left_out(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def _why_suspected(score: Score, spec: ModelSpec) -> str | None:
         return None
     if spec.weights.kind == "random":
         return None
-    n = score.n - (score.skipped if score.benchmark == CLEAN_BENCHMARK else 0)
     accuracy = 1 - score.value if score.metric == "top1_error" else score.value
-    right, published = round(n * accuracy), spec.prepared.top1
+    n, published = score.n, spec.prepared.top1
+    right = round(n * accuracy)
     if published is not None:
         expected = f"which the published accuracy of {100 * published:.1f} % does not allow"
         is_suspect = too_few_right(right, n, published - TOLERANCE)
