@@ -19,8 +19,42 @@ ChosenPreprocessing = tuple[Preprocessing, int, PreprocessingOrigin]
 _IMAGENET_MEAN_BGR = (0.406, 0.456, 0.485)
 
 
+def chosen_preprocessing(
+    model: ZooModel,
+    weights: WeightsOrigin,
+    description: Description | None,
+    *,
+    crop_px: int | None,
+    test_size: bool,
+) -> ChosenPreprocessing:
+    """The preprocessing of a model that is known by name, or that a user's factory builds.
+
+    Args:
+        model: Model; a user's own has no published weights.
+        weights: Origin of its weights.
+        description: Description, which replaces what is published; `None` if not given.
+        crop_px: Crop that the user chose; `None` for the published or described one.
+        test_size: Whether to take the test size that timm publishes.
+
+    Raises:
+        InputError: If there is no test size, the description has keys of other models, or the
+            preprocessing of a known file is not supported.
+    """
+    if description is None:
+        return _published_preprocessing(model, weights, crop_px=crop_px, test_size=test_size)
+    if not model.published:
+        return described_preprocessing(description, crop_px)
+    for key in ("input", "layout", "output", "trained", "name", "source", "licence"):
+        if getattr(description, key):
+            raise description.error(
+                f"{key} is for models of your own, and {model.name} is known by name; its "
+                "description may have channels, classes and [preprocessing]"
+            )
+    return _overriding_preprocessing(model, weights, description, crop_px)
+
+
 def described_preprocessing(description: Description, crop_px: int | None) -> ChosenPreprocessing:
-    """The preprocessing of a user's own model, or that replaces the published one.
+    """The preprocessing that a description gives.
 
     Raises:
         InputError: If mean and std are missing, or are given for a graph that normalises.
@@ -38,41 +72,29 @@ def described_preprocessing(description: Description, crop_px: int | None) -> Ch
     return preprocessing, trained.crop_px, PreprocessingOrigin(" ".join(text))
 
 
-def overriding_preprocessing(
+def _overriding_preprocessing(
     model: ZooModel, weights: WeightsOrigin, description: Description, crop_px: int | None
 ) -> ChosenPreprocessing:
-    """The preprocessing of a description, for a model that has a published one.
-
-    Raises:
-        InputError: If mean and std are missing.
-    """
+    """The preprocessing of a description, for a model that has a published one."""
     preprocessing, trained_crop_px, origin = described_preprocessing(description, crop_px)
     published = model.published[0]
     if weights.kind != "file" and description.full_preprocessing() == published.preprocessing:
-        return published_preprocessing(model, weights, crop_px=crop_px, test_size=False)
+        return _published_preprocessing(model, weights, crop_px=crop_px, test_size=False)
     text = (
         f"Images are prepared as {printable(Path(description.path).name)} says: {preprocessing}. "
         f"{published.name} is published with {published.preprocessing}."
     )
     text = f"{text} {origin.text}".strip()
-    top1 = published.top1 if weights.kind in ("download", "package") else None
+    is_published = weights.kind in ("download", "package")
+    same_crop = preprocessing.crop_px == published.preprocessing.crop_px
+    top1 = published.top1 if is_published and same_crop else None
     return preprocessing, trained_crop_px, PreprocessingOrigin(text, description.path, top1=top1)
 
 
-def published_preprocessing(
+def _published_preprocessing(
     model: ZooModel, weights: WeightsOrigin, *, crop_px: int | None, test_size: bool
 ) -> ChosenPreprocessing:
-    """The preprocessing that is published for the weights, or else for the model's own weights.
-
-    Args:
-        model: Model that is known by name.
-        weights: Origin of its weights.
-        crop_px: Crop that the user chose; `None` for the published one.
-        test_size: Whether to take the test size that timm publishes.
-
-    Raises:
-        InputError: If there is no test size, or the preprocessing of a known file is not supported.
-    """
+    """The preprocessing that is published for the weights, or else for the model's own weights."""
     known = known_file(model, weights.sha256) if weights.kind == "file" else None
     published = known or model.published[0]
     trained = published.preprocessing

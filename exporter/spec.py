@@ -16,11 +16,7 @@ from ..storage.hash_cache import remembered_sha256
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_factory_code
-from .preprocessing import (
-    described_preprocessing,
-    overriding_preprocessing,
-    published_preprocessing,
-)
+from .preprocessing import chosen_preprocessing
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
 from .zoo.rows import UNKNOWN_LICENCE, FactoryWeights, ZooModel
 from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
@@ -55,30 +51,20 @@ def model_spec(
         InputError: If there is no such model or file, or the crop is not possible.
         UnavailableError: If the default weights are in a package that is not installed.
     """
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
-    if seed and weights != "random":
-        raise InputError(f"--seed {seed} requires --weights random.")
-    if crop_px is not None and crop_px not in CROP_PX:
+    _check_choices(weights, seed, crop_px)
+    if test_size and (crop_px is not None or description is not None or is_ready_onnx(name)):
         raise InputError(
-            f"A crop of {crop_px} px is not possible; expected {CROP_PX[0]} to {CROP_PX[-1]} px."
+            "--test-size is for timm:NAME and sets the size of images: omit it, or --crop-px and "
+            "--description."
         )
-    if test_size and (crop_px is not None or description is not None):
-        raise InputError("--test-size sets the size of images: omit --crop-px and --description.")
     if is_ready_onnx(name):
-        _refuse_test_size(name, test_size)
         return _onnx_spec(name, weights, description, class_order, crop_px)
-    is_known = not is_factory(name) or name.startswith(KNOWN_PREFIXES)
-    model = find_model(name) if is_known else _factory_model(name, description)
+    is_own = is_factory(name) and not name.startswith(KNOWN_PREFIXES)
+    model = _factory_model(name, description) if is_own else find_model(name)
     origin = _weights_origin(model, weights, seed, progress or NullProgress())
-    if description is None:
-        chosen = published_preprocessing(model, origin, crop_px=crop_px, test_size=test_size)
-    elif is_known:
-        _check_overriding(name, description)
-        chosen = overriding_preprocessing(model, origin, description, crop_px)
-    else:
-        chosen = described_preprocessing(description, crop_px)
-    preprocessing, trained_crop_px, prepared = chosen
+    preprocessing, trained_crop_px, prepared = chosen_preprocessing(
+        model, origin, description, crop_px=crop_px, test_size=test_size
+    )
     spec = ModelSpec(
         name=model.name,
         architecture=model.architecture,
@@ -93,9 +79,18 @@ def model_spec(
     )
     if model.outputs is not None:
         check_outputs(model.outputs, spec)
-    if is_known or description is None:
-        return spec
-    return with_factory_code(spec, description.path)
+    return with_factory_code(spec, description.path) if is_own and description else spec
+
+
+def _check_choices(weights: str, seed: int, crop_px: int | None) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
+    if seed and weights != "random":
+        raise InputError(f"--seed {seed} requires --weights random.")
+    if crop_px is not None and crop_px not in CROP_PX:
+        raise InputError(
+            f"A crop of {crop_px} px is not possible; expected {CROP_PX[0]} to {CROP_PX[-1]} px."
+        )
 
 
 def identity(spec: ModelSpec) -> ModelSpec:
@@ -112,24 +107,6 @@ def identity(spec: ModelSpec) -> ModelSpec:
         own=own and replace(own, description=""),
         prepared=PreprocessingOrigin(),
     )
-
-
-def _refuse_test_size(name: str, test_size: bool) -> None:
-    if test_size:
-        raise InputError(
-            f"--test-size is for timm:NAME, and {printable(name)} is described: give the size in "
-            "the description."
-        )
-
-
-def _check_overriding(name: str, description: Description) -> None:
-    """Refuse keys that say more than the preprocessing of a model that is known by name."""
-    for key in ("input", "layout", "output", "trained", "name", "source", "licence"):
-        if getattr(description, key):
-            raise description.error(
-                f"{key} is for models of your own, and {name} is known by name; its description "
-                "may have channels, classes and [preprocessing]"
-            )
 
 
 def _weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> WeightsOrigin:

@@ -31,9 +31,9 @@ def find_benchmark(name: str) -> Benchmark:
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name]
-    if name in ATTACKS:
+    if (attack := name.lower()) in ATTACKS:
         raise InputError(
-            f"{name} is an attack, not a benchmark: use `evaluator attack {name} MODEL`."
+            f"{attack} is an attack, not a benchmark: use `evaluator attack {attack} MODEL`."
         )
     otherwise = f"Expected {', '.join(BENCHMARKS)}."
     same = [other for other in BENCHMARKS if _is_spelling_of(name, other)]

@@ -122,10 +122,10 @@ def test_a_test_size_is_refused_where_there_is_none(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"--test-size is for weights of timm.*has one size"):
             model_spec(name, weights="random", test_size=True)
     (tmp_path / "m.onnx").touch()
-    with pytest.raises(InputError, match=r"--test-size is for timm:NAME"):
+    with pytest.raises(InputError, match=r"--test-size is for timm:NAME and sets"):
         model_spec(str(tmp_path / "m.onnx"), test_size=True)
     for options in ({"crop_px": 224}, {"description": described(tmp_path)}):
-        with pytest.raises(InputError, match="omit --crop-px and --description"):
+        with pytest.raises(InputError, match="omit it, or --crop-px and --description"):
             model_spec("timm:resnet10t", weights="random", test_size=True, **options)
 
 

@@ -82,8 +82,8 @@ def test_scores_are_the_same_on_either_engine(home: Path, photos: Path, exports_
     scored = {
         (name, engine): rows(
             evaluator.score(
-                f"twins:{name}", "imagenet", photos, engine=engine, out=f"{name}-{engine}", parity=False,
-                **options(name),
+                f"twins:{name}", "imagenet", photos, engine=engine, out=f"{name}-{engine}",
+                parity=False, **options(name),
             )
         )
         for name, engine in (("rgb", "torch"), ("bgr", "torch"), ("bgr", "onnxruntime"))
