@@ -1,16 +1,21 @@
 """Reports on how images were prepared, and on models with too few right answers."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import evaluator
-from evaluator.contracts import Condition, PreprocessingOrigin, WeightsOrigin
+from evaluator.contracts import Condition, PreprocessingOrigin, Score, WeightsOrigin
 from evaluator.errors import InputError
+from evaluator.exporter.spec import model_spec
 from evaluator.reporting.footnotes import united_marks
+from evaluator.reporting.model_results import ModelResults
 from evaluator.tests.written_runs import records_of, write_run
+from evaluator.workflow.report.suspicions import accuracy_warnings
 from evaluator.workflow.runs.scored_run import read_runs, resume_command
 
 PUBLISHED = PreprocessingOrigin("Images are prepared as published.", top1=0.76)
@@ -126,3 +131,18 @@ def test_an_edited_origin_is_noticed_like_any_edit(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace("as published", "as I like"))
     with pytest.raises(InputError, match="was edited"):
         evaluator.report(folder)
+
+
+def test_the_clean_images_of_a_whitebox_attack_count_too() -> None:
+    spec = replace(model_spec("resnet50"), prepared=PUBLISHED)
+    run = SimpleNamespace(folder=Path("r"), manifest=SimpleNamespace(model=spec))
+    attack: Any = SimpleNamespace(
+        run=run, is_clean=False, key=SimpleNamespace(benchmark="whitebox")
+    )
+    for value, count in ((0.4, 1), (0.7, 0)):
+        scores = tuple(
+            Score(run="r", benchmark="whitebox", metric=metric, value=value, n=200)
+            for metric in ("clean_accuracy", "accuracy_under_attack")
+        )
+        models = [ModelResults("m", "resnet50", scores)]
+        assert len(list(accuracy_warnings(models, [attack]))) == count
