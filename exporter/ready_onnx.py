@@ -261,7 +261,7 @@ def _before_softmax(model: "onnx.ModelProto", name: str) -> tuple[str, bool]:
     producers = {output: node for node in model.graph.node for output in node.output}
     tensor = name
     while tensor in producers and producers[tensor].op_type in _RESHAPING:
-        tensor = producers[tensor].input[0]
+        tensor = producers.pop(tensor).input[0]  # once each: a damaged graph may have a circle
     if tensor in producers and producers[tensor].op_type == "Softmax":
         return str(producers[tensor].input[0]), True
     return name, False

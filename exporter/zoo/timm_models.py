@@ -4,7 +4,6 @@ timm is an optional package, imported when one of its models is used. Its weight
 data, and their hash is checked; timm only renames the tensors.
 """
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -158,9 +157,10 @@ def timm_weights(architecture: str) -> Iterator[tuple[str, str]]:
     Yields:
         Name, and start of the SHA-256 of the file; nothing if timm is not installed.
     """
-    if importlib.util.find_spec("timm") is None:
+    try:
+        timm = _timm()
+    except UnavailableError:
         return
-    timm = _timm()
     for name in timm.list_pretrained(f"{architecture}.*"):
         url = timm.get_pretrained_cfg(name).url
         if isinstance(url, str) and (prefix := Download(url).sha256_prefix):

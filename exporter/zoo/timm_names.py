@@ -4,7 +4,6 @@ timm keeps a table of its former names. It is not right everywhere: the WSL mode
 lead to the weights of 32x8d there, and some names to weights that were trained further.
 """
 
-import importlib.util
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -54,10 +53,10 @@ def timm_name(name: str) -> str | None:
 
     Capitals do not count. `None` if timm has none, or is not installed.
     """
-    if importlib.util.find_spec("timm") is None:
+    try:
+        import timm
+    except ImportError:
         return None
-    import timm
-
     lowered = name.lower()
     if lowered in timm.list_models() or lowered in timm.list_pretrained():
         return lowered

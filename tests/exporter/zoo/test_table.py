@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -312,7 +313,7 @@ def test_a_hint_never_leads_to_other_weights(name: str, never: str) -> None:
 
 
 def test_hints_need_no_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(InputError, match=r"Did you mean resnext101_32x8d_wsl\?"):
         find_model("timm:ig_resnext101_32x8d")
     with pytest.raises(InputError) as caught:
