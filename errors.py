@@ -6,9 +6,9 @@ other exception is a bug of this package and keeps its traceback.
 """
 
 import contextlib
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
 
 
 class EvaluatorError(Exception):
@@ -105,6 +105,8 @@ def did_you_mean(
 ) -> str:
     """The question whether a similar name was meant; ``otherwise`` if none is similar.
 
+    Capitals do not count: a name that differs in nothing else is the only one that is asked for.
+
     Args:
         name: Name that the user gave.
         known: Names that exist.
@@ -114,9 +116,16 @@ def did_you_mean(
     Example:
         >>> did_you_mean("resnet5", ["resnet50", "alexnet"], "See the list.", "timm:{}".format)
         'Did you mean timm:resnet50?'
+        >>> did_you_mean("RESNET50", ["resnet50", "resnet50d"], "See the list.")
+        'Did you mean resnet50?'
     """
-    similar = map(shown, difflib.get_close_matches(name, list(known)))
-    return f"Did you mean {text}?" if (text := " or ".join(similar)) else otherwise
+    by_lower_case: dict[str, list[str]] = {}
+    for other in known:
+        by_lower_case.setdefault(other.lower(), []).append(other)
+    lowered = name.lower()
+    similar = [lowered] if lowered in by_lower_case else get_close_matches(lowered, by_lower_case)
+    names = [shown(other) for key in similar for other in by_lower_case[key]]
+    return f"Did you mean {' or '.join(names)}?" if names else otherwise
 
 
 _NO_MEMORY = (

@@ -182,9 +182,16 @@ class WeightsOptions:
         "Side of the centre crop. Default: that of training; reports mark any other.",
         metavar="PX",
     )
+    test_size: bool = option(
+        "Model",
+        "Prepare images at the test size of timm:NAME, of which timm publishes the accuracy.",
+        "--test-size",
+        default=False,
+    )
     description: Path | None = option(
         "Model",
-        "Description of your own model: its preprocessing and its classes.",
+        "Description of your own model: its preprocessing and its classes. For a model that is "
+        "known by name, it replaces the published preprocessing; reports mark that.",
         metavar="FILE.toml",
     )
     classes: Path | None = option(

@@ -1,7 +1,7 @@
 """Descriptions of models: preprocessing, weights, graphs, bundles."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -16,6 +16,31 @@ Precision = Literal["fp32", "fp16", "bf16"]
 WeightsKind = Literal["package", "download", "file", "random", "factory", "onnx"]
 OnnxInput = Literal["normalized", "images", "pixels"]
 Layout = Literal["nchw", "nhwc"]
+ChannelOrder = Literal["rgb", "bgr"]
+
+ADDED_LATER: Mapping[str, bool] = {"added later": True}
+"""Metadata of a field that a format got later: documents leave it out while it has its default, so
+that documents that were written before keep their hashes."""
+
+
+@dataclass(frozen=True)
+class PublishedSizes:
+    """How a publisher resizes for a crop: it gives the crop as a fraction of the short side.
+
+    Attributes:
+        crop_fraction: Fraction at the size of the training and at all sizes but the test size.
+        test_crop_px: Crop of the published accuracy.
+        test_crop_fraction: Fraction at that crop.
+    """
+
+    crop_fraction: float
+    test_crop_px: int
+    test_crop_fraction: float
+
+    def resize_px(self, crop_px: int) -> int:
+        """Short side for a crop, rounded down."""
+        at_test_size = crop_px == self.test_crop_px
+        return int(crop_px / (self.test_crop_fraction if at_test_size else self.crop_fraction))
 
 
 @dataclass(frozen=True)
@@ -27,7 +52,11 @@ class Preprocessing:
         crop_px: Side of the square that is cropped from the centre.
         interpolation: Pillow's filter for resizing.
         mean: Mean of each channel, R, G, B, in [0, 1] units.
-        std: Standard deviation of each channel, in [0, 1] units.
+        std: Standard deviation of each channel, R, G, B, in [0, 1] units.
+        channels: Order in which the network takes the channels. Images are R, G, B everywhere
+            else; they are normalised first and reordered afterwards.
+        sizes: How the publisher of the weights resizes for other crops; `None` if in proportion.
+            Not part of the identity.
     """
 
     resize_px: int
@@ -35,6 +64,10 @@ class Preprocessing:
     interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    channels: ChannelOrder = field(default="rgb", metadata=ADDED_LATER)
+    sizes: PublishedSizes | None = field(
+        default=None, compare=False, repr=False, metadata=ADDED_LATER
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop_px <= self.resize_px:
@@ -44,9 +77,62 @@ class Preprocessing:
             )
 
     def with_crop(self, crop_px: int) -> Self:
-        """This preprocessing with another crop; the short side is scaled with the crop."""
-        resize_px = round(self.resize_px * crop_px / self.crop_px)
-        return type(self)(resize_px, crop_px, self.interpolation, self.mean, self.std)
+        """This preprocessing with another crop, and the short side that its publisher takes for it.
+
+        If the publisher gives none, the short side is scaled with the crop.
+        """
+        if crop_px == self.crop_px:
+            resize_px = self.resize_px
+        elif self.sizes is None:
+            resize_px = round(self.resize_px * crop_px / self.crop_px)
+        else:
+            resize_px = self.sizes.resize_px(crop_px)
+        return replace(self, resize_px=resize_px, crop_px=crop_px, sizes=None)
+
+    @property
+    def at_test_size(self) -> Self:
+        """The preprocessing of the published accuracy; this one if its publisher has no other."""
+        if self.sizes is None:
+            return self
+        crop_px = self.sizes.test_crop_px
+        return replace(self, resize_px=self.sizes.resize_px(crop_px), crop_px=crop_px, sizes=None)
+
+    @property
+    def is_bgr(self) -> bool:
+        """Whether the network takes the channels in the order B, G, R."""
+        return self.channels == "bgr"
+
+    def __str__(self) -> str:
+        """All of it, for notes."""
+        mean, std = (
+            f"({', '.join(f'{v:.4g}' for v in values)})" for values in (self.mean, self.std)
+        )
+        order = ", channels B, G, R" if self.is_bgr else ""
+        return f"{self.size_text}, {self.interpolation}, mean {mean}, std {std}{order}"
+
+    @property
+    def size_text(self) -> str:
+        """Crop and short side, for notes."""
+        return f"crop {self.crop_px} px of a short side of {self.resize_px} px"
+
+
+@dataclass(frozen=True)
+class PreprocessingOrigin:
+    """Where a model's preprocessing is from; it changes neither the model nor its identity.
+
+    Attributes:
+        text: Which preprocessing was taken and why, in sentences; empty if there is only one.
+        description: TOML file that replaces the published preprocessing of a model that is known
+            by name; empty if none does. Reports mark such a model.
+        test_size: Whether the publisher's test size was taken instead of that of the training.
+        top1: Top-1 accuracy that is published for the weights in this preprocessing, a fraction;
+            `None` if it is not known.
+    """
+
+    text: str = ""
+    description: str = ""
+    test_size: bool = False
+    top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +230,7 @@ class ModelSpec:
         licence: Licence of the weights.
         class_order: Classes of the outputs; ``None`` if they are in ImageNet's order.
         own: Code or ONNX file of a user's own model; ``None`` for models with a known name.
+        prepared: Where the preprocessing is from. Reported, but not part of the identity.
     """
 
     name: str
@@ -156,6 +243,7 @@ class ModelSpec:
     licence: str
     class_order: ClassOrder | None = None
     own: FactoryCode | ReadyOnnx | None = None
+    prepared: PreprocessingOrigin = field(default=PreprocessingOrigin(), metadata=ADDED_LATER)
 
     @property
     def has_network(self) -> bool:

@@ -45,6 +45,7 @@ class OriginalOnnx(LoadedEngine):
                 f"ONNX Runtime failed on the original file of {self._model.name}, on a batch of "
                 f"{len(batch.items)}: {reason_of(error)}."
             ) from error
+        logits = logits.reshape(len(logits), -1)  # some end in (N, C, 1, 1)
         order = self._model.class_order
         result: Logits = logits if order is None else logits[:, order.indices]
         return result
@@ -60,6 +61,8 @@ class OriginalOnnx(LoadedEngine):
             preprocessing = self._model.preprocessing
             images = images - np.array(preprocessing.mean, np.float32)
             images = images / np.array(preprocessing.std, np.float32)
+        if self._model.preprocessing.is_bgr:
+            images = images[..., ::-1]
         if self._own.layout == "nchw":
             images = images.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(images)

@@ -102,10 +102,10 @@ class _Normalized:
     def __init__(self, loaded: LoadedNetwork, device: str) -> None:
         import torch
 
-        self._network = loaded.network.to(device)
-        mean, std = loaded.spec.preprocessing.mean, loaded.spec.preprocessing.std
-        self._mean = torch.tensor(mean, device=device).reshape(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=device).reshape(1, 3, 1, 1)
+        preprocessing = loaded.spec.preprocessing
+        self._network, self._is_bgr = loaded.network.to(device), preprocessing.is_bgr
+        self._mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
+        self._std = torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
 
     def __call__(self, batch: "torch.Tensor") -> "torch.Tensor":
         """Logits (N, C) of pixels (N, S, S, 3) or images (N, 3, S, S)."""
@@ -113,7 +113,8 @@ class _Normalized:
 
         if batch.dtype == torch.uint8:
             batch = batch.permute(0, 3, 1, 2).to(torch.float32) / 255
-        logits: torch.Tensor = self._network((batch - self._mean) / self._std)
+        images = (batch - self._mean) / self._std
+        logits: torch.Tensor = self._network(images.flip(1) if self._is_bgr else images)
         return logits.float()
 
 

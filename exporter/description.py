@@ -1,6 +1,7 @@
 """The description of a user's own model: a small TOML file.
 
 name = "my-model"                 # optional
+channels = "bgr"                  # for a network that takes channels in the order B, G, R
 input = "normalized"              # for an ONNX file: or "images" in [0, 1], or "pixels" 0..255
 layout = "nchw"                   # for an ONNX file whose shape does not tell
 output = "logits"                 # for an ONNX file with several outputs
@@ -13,7 +14,7 @@ licence = "MIT"                   # optional
 resize_px = 256
 crop_px = 224
 interpolation = "bilinear"
-mean = [0.485, 0.456, 0.406]      # in [0, 1] units; omitted if the graph normalises by itself
+mean = [0.485, 0.456, 0.406]      # R, G, B, in [0, 1] units; omitted if the graph normalises
 std = [0.229, 0.224, 0.225]
 """
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..contracts import Interpolation, Layout, OnnxInput, Preprocessing
+from ..contracts import ChannelOrder, Interpolation, Layout, OnnxInput, Preprocessing
 from ..errors import InputError, did_you_mean, printable, reported_as
 
 CROP_PX = range(32, 1025)
@@ -61,6 +62,7 @@ class Description:
     output: str | None = None
     trained: bool = False
     classes: str | None = None
+    channels: ChannelOrder = "rgb"
     source: str = ""
     licence: str = ""
     path: str = ""
@@ -94,7 +96,12 @@ class Description:
             mean, std = described.mean, described.std
         with reported_as(printable(self.path), InputError):
             return Preprocessing(
-                described.resize_px, described.crop_px, described.interpolation, mean, std
+                described.resize_px,
+                described.crop_px,
+                described.interpolation,
+                mean,
+                std,
+                self.channels,
             )
 
     def error(self, fault: str) -> InputError:

@@ -3,10 +3,13 @@
     pixels (N, S, S, 3) uint8 -> cast, transpose, multiply, add -> the graph as it is -> gather
     images (N, 3, S, S) float32            -> multiply, add -> the graph as it is -> gather
 
+For a graph that takes the channels B, G, R another gather follows the addition.
+
 The nodes in front are the same as in graphs that are exported here, so that one check fits both.
 The batch stays dynamic; the weights are copied and never all in memory at once.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -20,6 +23,7 @@ from ..contracts import (
     ClassOrder,
     GraphKind,
     InputKind,
+    Layout,
     ModelSpec,
     ReadyOnnx,
 )
@@ -27,7 +31,7 @@ from ..errors import InputError, reported_as
 from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
-from .graph.deployable import OUTPUT, scale_and_bias
+from .graph.deployable import BGR, OUTPUT, scale_and_bias
 from .ready_onnx import graph_input, read_graph, standard_opset, unchanged_original
 
 if TYPE_CHECKING:
@@ -41,7 +45,12 @@ _RESERVED = (*get_args(InputKind), OUTPUT)
 
 _SCALE_AND_BIAS = (_PREFIX + "scale", _PREFIX + "bias")
 
+_CHANNELS = _PREFIX + "channels"
+
 _MOVING = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+
+_Step = tuple[str, list[str], dict[str, Any]]
+"""Operator, constants and attributes of a node."""
 
 _LEAST_IR = 4
 """Version of ONNX's format since which a graph's weights need not be among its inputs."""
@@ -55,6 +64,8 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
             number of images.
         OutputError: If the folder cannot be written or holds something else.
     """
+    own = spec.own
+    assert isinstance(own, ReadyOnnx)
 
     def write_graph(temporary: Path) -> WrittenGraph:
         original = unchanged_original(spec)
@@ -62,7 +73,12 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
         copy_external_data(model, original.parent, temporary / DATA)
         _enclose(model, spec, original, kind.input_kind)
         _write(model, temporary)
-        check_outputs(_measured_outputs(temporary / GRAPH, spec), spec)
+        shape = _measured_shape(temporary / GRAPH, spec)
+        check_outputs(math.prod(shape), spec)
+        if own.softmax:
+            _check_softmax(model, own.output, temporary, spec)
+        if len(shape) > 1:
+            _flatten_logits(model)
         if spec.class_order is not None:
             _reorder_logits(model, spec.class_order)
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = spec.classes
@@ -78,7 +94,8 @@ def _enclose(
     """Make a graph take pixels or images, in place; its logits stay as they are."""
     import onnx
 
-    own, graph, crop_px = spec.own, model.graph, spec.preprocessing.crop_px
+    own, graph, preprocessing = spec.own, model.graph, spec.preprocessing
+    crop_px = preprocessing.crop_px
     assert isinstance(own, ReadyOnnx)
     for name in _RESERVED:
         _rename(graph, name, _unreserved(name))
@@ -92,17 +109,21 @@ def _enclose(
     if whole_numbers and _is_only_cast(graph, graph_value.name):
         whole_numbers = False
         del graph.value_info[:]  # it has the types of whole numbers
+    layout, is_bgr = own.layout, preprocessing.is_bgr
+    steps = _preprocessing_steps(layout, input_kind, whole_numbers=whole_numbers, is_bgr=is_bgr)
     nodes = [
-        *_preprocessing_nodes(own, graph_value.name, input_kind, whole_numbers=whole_numbers),
+        *_preprocessing_nodes(steps, input_kind, graph_value.name),
         *graph.node,
         onnx.helper.make_node("Identity", [_unreserved(own.output)], [OUTPUT], _PREFIX + OUTPUT),
     ]
     del graph.node[:], graph.input[:], graph.output[:]
     graph.node.extend(nodes)
-    constants = scale_and_bias(spec.preprocessing, input_kind)
+    constants = scale_and_bias(preprocessing, input_kind)
     for name, values in zip(_SCALE_AND_BIAS, constants, strict=True):
         constant = onnx.numpy_helper.from_array(values.reshape(1, 3, 1, 1), name)
         graph.initializer.append(constant)
+    if is_bgr:
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(BGR, np.int64), _CHANNELS))
     value = onnx.helper.make_tensor_value_info
     if input_kind == "pixels":
         graph.input.append(value("pixels", onnx.TensorProto.UINT8, ["N", crop_px, crop_px, 3]))
@@ -133,29 +154,50 @@ def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
     )
 
 
-def _preprocessing_nodes(
-    own: ReadyOnnx, graph_value: str, input_kind: InputKind, *, whole_numbers: bool
-) -> "Iterator[onnx.NodeProto]":
-    """Nodes from pixels or images to the input of the graph."""
+def _preprocessing_steps(
+    layout: Layout, input_kind: InputKind, *, whole_numbers: bool, is_bgr: bool
+) -> list[_Step]:
+    """Operators from pixels or images to the input of the graph."""
     import onnx
 
     scale, bias = _SCALE_AND_BIAS
-    steps: list[tuple[str, list[str], dict[str, Any]]] = []
+    steps: list[_Step] = []
     if input_kind == "pixels":
         # Cast first: TensorRT refuses to transpose uint8.
         steps.append(("Cast", [], {"to": onnx.TensorProto.FLOAT}))
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
     steps += [("Mul", [scale], {}), ("Add", [bias], {})]
-    if own.layout == "nhwc":
+    if is_bgr:
+        steps.append(("Gather", [_CHANNELS], {"axis": 1}))
+    if layout == "nhwc":
         steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
     if whole_numbers:
         steps.append(("Cast", [], {"to": onnx.TensorProto.UINT8}))
+    return steps
+
+
+def _preprocessing_nodes(
+    steps: list[_Step], input_kind: InputKind, graph_value: str
+) -> "Iterator[onnx.NodeProto]":
+    """Nodes of these operators, one after the other, ending at the input of the graph."""
+    import onnx
+
     value: str = input_kind
     for number, (operator, constants, attributes) in enumerate(steps, start=1):
         result = graph_value if number == len(steps) else f"{_PREFIX}front.{number}"
         name = f"{_PREFIX}{operator}.{number}"
         yield onnx.helper.make_node(operator, [value, *constants], [result], name, **attributes)
         value = result
+
+
+def _flatten_logits(model: "onnx.ModelProto") -> None:
+    """Give the logits the shape (N, C) before the last node."""
+    import onnx
+
+    last, name = model.graph.node[-1], _PREFIX + "flat"
+    flatten = onnx.helper.make_node("Flatten", [last.input[0]], [name], name, axis=1)
+    last.input[0] = name
+    model.graph.node.insert(len(model.graph.node) - 1, flatten)
 
 
 def _reorder_logits(model: "onnx.ModelProto", order: ClassOrder) -> None:
@@ -187,37 +229,75 @@ def _write(model: "onnx.ModelProto", folder: Path) -> None:
     (folder / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _measured_outputs(path: Path, spec: ModelSpec) -> int:
-    """Number of logits that the graph gives for each image when it is run.
+def _measured_shape(path: Path, spec: ModelSpec) -> tuple[int, ...]:
+    """Shape of the logits that the graph gives for each image: (C,), or such as (C, 1, 1).
 
     Raises:
         InputError: If it does not run for any number of images, or gives no logits.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised; the log would repeat it
-    with reported_as(f"ONNX Runtime does not load {spec.name}"):
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    graph_value = session.get_inputs()[0]
-    side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
+    session = _session(path, spec)
     for images in (1, 3):
-        data = _noise(images, *side_lengths, pixels=is_pixels)
-        with reported_as(f"{spec.name} does not run in ONNX Runtime on {images} image(s)"):
-            (logits,) = session.run(None, {graph_value.name: data})
-        if logits.ndim != 2 or len(logits) != images or logits.dtype != np.float32:
+        (logits,) = _outputs(session, images, spec)
+        one_axis = sum(length > 1 for length in logits.shape[1:]) <= 1
+        if logits.ndim < 2 or len(logits) != images or not one_axis or logits.dtype != np.float32:
             raise InputError(
                 f"{spec.name} gives {logits.dtype} {list(logits.shape)} for {images} image(s), "
-                "expected float32 logits [images, classes]."
+                "expected float32 logits [images, classes] or [images, classes, 1, 1]."
             )
+    shape, logits = tuple(logits.shape[1:]), logits.reshape(len(logits), -1)
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise InputError(
             f"{spec.name} gives probabilities, expected logits, and its graph does not end in a "
             "softmax that could be left out. Export it without the softmax."
         )
-    return int(logits.shape[1])
+    return shape
+
+
+def _check_softmax(
+    model: "onnx.ModelProto", logits_name: str, folder: Path, spec: ModelSpec
+) -> None:
+    """Refuse a softmax that is not over all classes: it cannot be left out.
+
+    Raises:
+        InputError: If the graph's own probabilities are not the softmax of its logits.
+    """
+    import onnx
+
+    name = _unreserved(logits_name)
+    softmax = next(n for n in model.graph.node if n.op_type == "Softmax" and n.input[0] == name)
+    with_both = onnx.ModelProto.FromString(model.SerializeToString())
+    with_both.graph.output.append(onnx.ValueInfoProto(name=softmax.output[0]))
+    path = folder / "with-softmax.onnx"
+    path.write_bytes(with_both.SerializeToString())
+    outputs = _outputs(_session(path, spec), 3, spec)
+    path.unlink()
+    logits, probabilities = (output.reshape(3, -1).astype(np.float64) for output in outputs)
+    expected = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    if not np.allclose(probabilities, expected, atol=1e-4):
+        raise InputError(
+            f"{spec.name} ends in a softmax that is not over all its classes, so that it cannot "
+            "be left out. Export it without the softmax."
+        )
+
+
+def _session(path: Path, spec: ModelSpec) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised; the log would repeat it
+    with reported_as(f"ONNX Runtime does not load {spec.name}"):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _outputs(session: Any, images: int, spec: ModelSpec) -> list[npt.NDArray[Any]]:
+    """What a graph gives for images of noise."""
+    graph_value = session.get_inputs()[0]
+    side_lengths, is_pixels = graph_value.shape[1:], "uint8" in graph_value.type
+    data = _noise(images, *side_lengths, pixels=is_pixels)
+    with reported_as(f"{spec.name} does not run in ONNX Runtime on {images} image(s)"):
+        outputs: list[npt.NDArray[Any]] = session.run(None, {graph_value.name: data})
+    return outputs
 
 
 def _noise(*shape: int, pixels: bool) -> npt.NDArray[Any]:

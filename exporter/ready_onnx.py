@@ -14,6 +14,8 @@ from ..errors import InputError, did_you_mean, printable, reported_as
 from ..storage.hash_cache import remembered_sha256
 from .description import Description
 from .external_data import external_files
+from .onnx_precision import reduced_precision
+from .preprocessing import described_preprocessing
 from .zoo.rows import UNKNOWN_LICENCE
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ SUFFIX = ".onnx"
 OLDEST_OPSET = 7
 """Oldest opset that ONNX Runtime promises to run."""
 
-_QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Integer")
+_RESHAPING = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
+"""Operators behind a softmax that leave its numbers in their order."""
 
 
 def is_ready_onnx(name: str) -> bool:
@@ -53,9 +56,7 @@ def ready_onnx_spec(
         raise description.error(
             'input is missing. Expected input = "normalized", "images" or "pixels"'
         )
-    preprocessing = description.full_preprocessing()
-    if crop_px is not None:
-        preprocessing = preprocessing.with_crop(crop_px)
+    preprocessing, trained_crop_px, prepared = described_preprocessing(description, crop_px)
     _refuse_precision(model, path)
     layout = _layout(model, path, description, preprocessing.crop_px)
     output, softmax = _logits(model, path, description)
@@ -65,12 +66,13 @@ def ready_onnx_spec(
         architecture=path.name,
         weights=WeightsOrigin("onnx", str(path.absolute()), sha256),
         preprocessing=preprocessing,
-        trained_crop_px=description.preprocessing.crop_px,
+        trained_crop_px=trained_crop_px,
         classes=1000,
         source=description.source or path.name,
         licence=description.licence or UNKNOWN_LICENCE,
         class_order=class_order,
         own=ReadyOnnx(description.input, layout, output, softmax, description.path),
+        prepared=prepared,
     )
 
 
@@ -167,21 +169,11 @@ def graph_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
 
 def _refuse_precision(model: "onnx.ModelProto", path: Path) -> None:
     """Refuse other precisions than float32, in which the reference computes."""
-    from onnx import TensorProto
-
-    half = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
-    for tensor in model.graph.initializer:
-        if tensor.data_type in half:
-            raise InputError(
-                f"{printable(path)} has weights in {half[tensor.data_type]}, expected float32: "
-                "give the export of the network as it was trained."
-            )
-    for node in model.graph.node:
-        if any(word in node.op_type for word in _QUANTISED):
-            raise InputError(
-                f"{printable(path)} is quantised ({node.op_type}), expected float32: give the "
-                "export of the network as it was trained."
-            )
+    if (part := reduced_precision(model)) is not None:
+        raise InputError(
+            f"{printable(path)} {part}, expected float32: give the export of the network as it "
+            "was trained."
+        )
 
 
 def _layout(model: "onnx.ModelProto", path: Path, description: Description, crop_px: int) -> Layout:
@@ -268,8 +260,8 @@ def _logits(model: "onnx.ModelProto", path: Path, description: Description) -> t
 def _before_softmax(model: "onnx.ModelProto", name: str) -> tuple[str, bool]:
     producers = {output: node for node in model.graph.node for output in node.output}
     tensor = name
-    while tensor in producers and producers[tensor].op_type == "Identity":
-        tensor = producers[tensor].input[0]
+    while tensor in producers and producers[tensor].op_type in _RESHAPING:
+        tensor = producers.pop(tensor).input[0]  # once each: a damaged graph may have a circle
     if tensor in producers and producers[tensor].op_type == "Softmax":
         return str(producers[tensor].input[0]), True
     return name, False

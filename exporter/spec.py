@@ -3,12 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ..contracts import ClassOrder, ModelSpec, NullProgress, Progress, WeightsOrigin
+from ..contracts import (
+    ClassOrder,
+    ModelSpec,
+    NullProgress,
+    PreprocessingOrigin,
+    Progress,
+    WeightsOrigin,
+)
 from ..errors import InputError, printable
 from ..storage.hash_cache import remembered_sha256
 from .class_order import check_outputs
 from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_factory_code
+from .preprocessing import chosen_preprocessing
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
 from .zoo.rows import UNKNOWN_LICENCE, FactoryWeights, ZooModel
 from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
@@ -20,6 +28,7 @@ def model_spec(
     weights: str = "default",
     seed: int = 0,
     crop_px: int | None = None,
+    test_size: bool = False,
     description: Description | None = None,
     class_order: ClassOrder | None = None,
     progress: Progress | None = None,
@@ -31,8 +40,10 @@ def model_spec(
             (``package.module:callable``), or the path of an ONNX file.
         weights: ``default``, ``random``, or the path of a checkpoint.
         seed: Seed of random weights.
-        crop_px: Another crop than the training's; the short side keeps its proportion to the crop.
-        description: Description of a user's own model.
+        crop_px: Another crop than the training's; the short side keeps the publisher's ratio.
+        test_size: Whether to prepare images at the test size that timm publishes.
+        description: Description of a user's own model; of a model that is known by name, the
+            preprocessing that replaces the published one.
         class_order: Classes of the network's outputs; `None` for ImageNet's order.
         progress: Progress callback of weights that are downloaded to compute their hash.
 
@@ -40,6 +51,38 @@ def model_spec(
         InputError: If there is no such model or file, or the crop is not possible.
         UnavailableError: If the default weights are in a package that is not installed.
     """
+    _check_choices(weights, seed, crop_px)
+    if test_size and (crop_px is not None or description is not None or is_ready_onnx(name)):
+        raise InputError(
+            "--test-size is for timm:NAME and sets the size of images: omit it, or --crop-px and "
+            "--description."
+        )
+    if is_ready_onnx(name):
+        return _onnx_spec(name, weights, description, class_order, crop_px)
+    is_own = is_factory(name) and not name.startswith(KNOWN_PREFIXES)
+    model = _factory_model(name, description) if is_own else find_model(name)
+    origin = _weights_origin(model, weights, seed, progress or NullProgress())
+    preprocessing, trained_crop_px, prepared = chosen_preprocessing(
+        model, origin, description, crop_px=crop_px, test_size=test_size
+    )
+    spec = ModelSpec(
+        name=model.name,
+        architecture=model.architecture,
+        weights=origin,
+        preprocessing=preprocessing,
+        trained_crop_px=trained_crop_px,
+        classes=1000,
+        source=model.source,
+        licence=model.licence,
+        class_order=class_order,
+        prepared=prepared,
+    )
+    if model.outputs is not None:
+        check_outputs(model.outputs, spec)
+    return with_factory_code(spec, description.path) if is_own and description else spec
+
+
+def _check_choices(weights: str, seed: int, crop_px: int | None) -> None:
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed} is not possible; expected 0 to 2^63 - 1.")
     if seed and weights != "random":
@@ -48,30 +91,10 @@ def model_spec(
         raise InputError(
             f"A crop of {crop_px} px is not possible; expected {CROP_PX[0]} to {CROP_PX[-1]} px."
         )
-    if is_ready_onnx(name):
-        return _onnx_spec(name, weights, description, class_order, crop_px)
-    model = _chosen_model(name, description)
-    preprocessing = model.preprocessing
-    if crop_px is not None:
-        preprocessing = preprocessing.with_crop(crop_px)
-    spec = ModelSpec(
-        name=model.name,
-        architecture=model.architecture,
-        weights=_weights_origin(model, weights, seed, progress or NullProgress()),
-        preprocessing=preprocessing,
-        trained_crop_px=model.preprocessing.crop_px,
-        classes=1000,
-        source=model.source,
-        licence=model.licence,
-        class_order=class_order,
-    )
-    if model.outputs is not None:
-        check_outputs(model.outputs, spec)
-    return spec if description is None else with_factory_code(spec, description.path)
 
 
 def identity(spec: ModelSpec) -> ModelSpec:
-    """The spec without what does not change the model: paths of files, source and licence."""
+    """The spec without what does not change the model: paths of files, source, licence, notes."""
     weights, order, own = spec.weights, spec.class_order, spec.own
     if weights.kind in ("file", "onnx"):
         weights = replace(weights, reference="")
@@ -82,19 +105,8 @@ def identity(spec: ModelSpec) -> ModelSpec:
         licence="",
         class_order=order and replace(order, path=""),
         own=own and replace(own, description=""),
+        prepared=PreprocessingOrigin(),
     )
-
-
-def _chosen_model(name: str, description: Description | None) -> ZooModel:
-    if is_factory(name) and not name.startswith(KNOWN_PREFIXES):
-        return _factory_model(name, description)
-    model = find_model(name)
-    if description is not None:
-        raise InputError(
-            f"{name} has its own preprocessing. --description is only for your own model, given as "
-            "package.module:callable or FILE.onnx."
-        )
-    return model
 
 
 def _weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress) -> WeightsOrigin:

@@ -15,6 +15,7 @@ MARKS = {
     "!": "the engine's parity is not proved",
     "~": "what was skipped is left out of the number",
     "^": "another crop than the model was trained with",
+    "@": "images are prepared as a description says, not as published with the weights",
     "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
 }
 
@@ -61,6 +62,12 @@ def common_marks(cells: Iterable[TableCell]) -> str:
     """Marks that all numbers share; empty if they differ."""
     marks = {cell.marks for cell in cells if cell.number is not None}
     return marks.pop() if len(marks) == 1 else ""
+
+
+def united_marks(marks: Iterable[str]) -> str:
+    """All marks that occur in any of these, each once."""
+    occurring = set().union(*marks)
+    return "".join(mark for mark in MARKS if mark in occurring)
 
 
 def legend(cells: Iterable[TableCell]) -> list[str]:

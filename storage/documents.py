@@ -6,11 +6,12 @@ SHA-256 of a document identifies its value.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from ..contracts import ADDED_LATER
 from ..errors import InputError, printable, unreadable
 from .atomic import atomic_write_bytes, write_if_absent
 
@@ -23,8 +24,31 @@ _CREATE_AGAIN = "Remove it and create it again."
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as dictionaries, lists, strings and numbers."""
-    return _adapter(type(value)).dump_python(value, mode="json")
+    """A dataclass as dictionaries, lists, strings and numbers.
+
+    Fields that a format got later are left out while they have their default.
+    """
+    document = _adapter(type(value)).dump_python(value, mode="json")
+    _leave_out_later_defaults(value, document)
+    return document
+
+
+def _leave_out_later_defaults(value: Any, document: Any) -> None:
+    if is_dataclass(value):
+        for field in fields(value):
+            if field.name not in document:  # stored under another name
+                continue
+            part = getattr(value, field.name)
+            if field.metadata.items() >= ADDED_LATER.items() and part == field.default:
+                del document[field.name]
+            else:
+                _leave_out_later_defaults(part, document[field.name])
+    elif isinstance(value, Mapping):
+        for part, of_part in zip(value.values(), document.values(), strict=True):
+            _leave_out_later_defaults(part, of_part)
+    elif isinstance(value, tuple | list):
+        for part, of_part in zip(value, document, strict=True):
+            _leave_out_later_defaults(part, of_part)
 
 
 def canonical_bytes(value: Any) -> bytes:

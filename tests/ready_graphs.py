@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIDE = 64
 
-CONSTANTS = {"Reshape": ["one_row"]}
+CONSTANTS = {"Reshape": ["one_row"], "Unsqueeze": ["last_axes"], "Squeeze": ["last_axes"]}
 
 Array = npt.NDArray[Any]
 
@@ -48,6 +48,7 @@ class ReadyGraph:
         for name, shape in shapes.items():
             self.weights[name] = draw.normal(0, 0.3, shape).astype(np.float32)
         self.weights["one_row"] = np.array([1, self.outputs], np.int64)
+        self.weights["last_axes"] = np.array([2, 3], np.int64)
         self.weights["kernel"] *= np.float32(self.scale)
 
     def model(self) -> onnx.ModelProto:

@@ -18,6 +18,7 @@ from evaluator.contracts import (
     Item,
     ModelSpec,
     Preprocessing,
+    PreprocessingOrigin,
     Provenance,
     RunKey,
     RunManifest,
@@ -31,6 +32,8 @@ from evaluator.records.shards import shards_of, write_shard
 IMAGENET_224 = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BENCHMARKS = {"corruption": "imagenet-c", "perturbation": "imagenet-p"}
 """By the key of their conditions."""
+
+PREPARED = PreprocessingOrigin()
 
 DOWNLOADED = WeightsOrigin("download", "https://example.org/weights-0123abcd.pth", "0123abcd")
 
@@ -53,13 +56,14 @@ def write_run(
     benchmark: str | None = None,
     protocol: str | None = None,
     data: tuple[str, ...] = ("/data",),
+    prepared: PreprocessingOrigin = PREPARED,
 ) -> Path:
     """A run of ten images in each condition, of which the first ``right`` are right.
 
     With ``records`` it holds the records that are given for each condition. Which benchmark it is
     of its conditions say, where that is not named.
     """
-    spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "")
+    spec = ModelSpec(model, model, weights, IMAGENET_224, 224, 1000, "", "", prepared=prepared)
     keyed = conditions and conditions[0].values
     name = benchmark or (BENCHMARKS[keyed[0][0]] if keyed else "imagenet")
     computed = EngineSpec(

@@ -2,7 +2,8 @@
 
     logits = network(scale * float32(pixels) + bias),  scale = 1 / (255 std),  bias = -mean / std
 
-For images, which are pixels / 255, scale = 1 / std. In half precision the network stands between
+For images, which are pixels / 255, scale = 1 / std. A network that takes its channels in the order
+B, G, R gets them from a gather behind the addition. In half precision the network stands between
 two casts: normalisation and logits are float32.
 
 ``deployable`` is the graph as a PyTorch module. ``preprocessing_in_graph`` reads scale and bias
@@ -17,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...contracts import FLOAT32_PIXELS, GraphKind, InputKind, Precision, Preprocessing
+from ...contracts import (
+    FLOAT32_PIXELS,
+    ChannelOrder,
+    GraphKind,
+    InputKind,
+    Precision,
+    Preprocessing,
+)
 from ...errors import InputError, printable, reported_as
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 OUTPUT = "logits"
+
+BGR = (2, 1, 0)
+"""Channel of the image that each channel of a network gets which takes B, G, R."""
 
 _OPENING: Mapping[InputKind, tuple[str, ...]] = {
     "pixels": ("Cast", "Transpose", "Mul", "Add"),
@@ -69,7 +80,7 @@ def deployable(
     from torch import nn
 
     scale, bias = scale_and_bias(preprocessing, kind.input_kind)
-    dtype = _dtype(kind.precision)
+    dtype, is_bgr = _dtype(kind.precision), preprocessing.is_bgr
 
     class Deployable(nn.Module):
         """The network with its preprocessing inside."""
@@ -79,13 +90,18 @@ def deployable(
             self.network = network.to(dtype)
             self.scale = nn.Buffer(torch.from_numpy(scale).reshape(1, 3, 1, 1))
             self.bias = nn.Buffer(torch.from_numpy(bias).reshape(1, 3, 1, 1))
+            if is_bgr:
+                self.channels = nn.Buffer(torch.tensor(BGR))
 
         def forward(self, values: torch.Tensor) -> torch.Tensor:
             if kind.input_kind == "pixels":
                 # Cast before transpose: TensorRT refuses to transpose uint8. Contiguous: otherwise
                 # the exporter writes many gathers at the pooling.
                 values = values.to(torch.float32).permute(0, 3, 1, 2).contiguous()
-            logits: torch.Tensor = self.network((values * self.scale + self.bias).to(dtype))
+            values = values * self.scale + self.bias
+            if is_bgr:
+                values = values.index_select(1, self.channels)
+            logits: torch.Tensor = self.network(values.to(dtype))
             return logits.to(torch.float32)
 
     return Deployable().eval()
@@ -106,34 +122,50 @@ def _dtype(precision: Precision) -> "torch.dtype":
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def preprocessing_in_graph(path: Path, input_kind: InputKind = "pixels") -> ScaleAndBias:
+def preprocessing_in_graph(
+    path: Path, input_kind: InputKind = "pixels", channels: ChannelOrder = "rgb"
+) -> ScaleAndBias:
     """Scale and bias (3,) in an ONNX file.
+
+    Args:
+        path: Path of the ONNX file.
+        input_kind: Kind of its input.
+        channels: Order of channels that the network takes; B, G, R must come from a gather behind
+            the addition.
 
     Raises:
         InputError: If the graph does not begin with cast, transpose, multiply and add, or, if it
-            takes images, with multiply and add.
+            takes images, with multiply and add; or if the gather is missing.
     """
     import onnx
 
     with reported_as(f"{printable(path)} is not an ONNX graph", advice=_ADVICE):
         model = onnx.load(str(path), load_external_data=False)
         value = model.graph.input[0].name
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    values: list[npt.NDArray[np.float32]] = []
-    for operator in _OPENING[input_kind]:
+    constants = {
+        tensor.name: onnx.numpy_helper.to_array(tensor, str(path.parent))
+        for tensor in model.graph.initializer
+        if np.prod(tensor.dims, dtype=int) <= len(BGR)
+    }
+    opening = (*_OPENING[input_kind], *(("Gather",) if channels == "bgr" else ()))
+    values: list[npt.NDArray[Any]] = []
+    for operator in opening:
         # A transformer also reads the number of images.
         readers = [n for n in model.graph.node if value in n.input and n.op_type != "Shape"]
         if len(readers) != 1 or not _matches(readers[0], operator):
             raise InputError(
-                f"{printable(path)} does not begin with {', '.join(_OPENING[input_kind])}, so its "
+                f"{printable(path)} does not begin with {', '.join(opening)}, so its "
                 f"preprocessing cannot be verified. {_ADVICE}"
             )
         node = readers[0]
-        values += [_constant(constants[name], path) for name in node.input if name in constants]
+        values += [constants[name] for name in node.input if name in constants]
         value = node.output[0]
-    if len(values) != 2:
+    if len(values) != len(opening) - len(_OPENING[input_kind]) + 2:
         raise InputError(f"{printable(path)} has no constant scale and bias. {_ADVICE}")
-    return values[0].reshape(-1), values[1].reshape(-1)
+    scale, bias, *order = (constant.reshape(-1) for constant in values)
+    if order and order[0].tolist() != list(BGR):
+        raise InputError(f"{printable(path)} does not reverse the channels. {_ADVICE}")
+    return scale.astype(np.float32), bias.astype(np.float32)
 
 
 def _matches(node: "onnx.NodeProto", operator: str) -> bool:
@@ -143,14 +175,9 @@ def _matches(node: "onnx.NodeProto", operator: str) -> bool:
     expected: dict[str, tuple[str, Any]] = {
         "Cast": ("to", onnx.TensorProto.FLOAT),
         "Transpose": ("perm", [0, 3, 1, 2]),
+        "Gather": ("axis", 1),
     }
     attributes = [(a.name, onnx.helper.get_attribute_value(a)) for a in node.attribute]
     return node.op_type == operator and (
         operator not in expected or expected[operator] in attributes
     )
-
-
-def _constant(tensor: "onnx.TensorProto", path: Path) -> npt.NDArray[np.float32]:
-    import onnx
-
-    return onnx.numpy_helper.to_array(tensor, str(path.parent)).astype(np.float32)

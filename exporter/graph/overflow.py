@@ -72,7 +72,8 @@ def _normalised(loaded: LoadedNetwork, photos: npt.NDArray[np.uint8]) -> "Iterab
     std = torch.tensor(preprocessing.std).reshape(1, 3, 1, 1)
     for start in range(0, len(photos), SCAN_BATCH):
         pixels = torch.from_numpy(photos[start : start + SCAN_BATCH])
-        yield (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        images = (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+        yield images.flip(1) if preprocessing.is_bgr else images
 
 
 def _largest(loaded: LoadedNetwork, batches: "Iterable[torch.Tensor]") -> tuple[float, str]:

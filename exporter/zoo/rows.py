@@ -13,6 +13,7 @@ from ...contracts import Preprocessing, Progress, WeightsOrigin
 from ...errors import InputError, UnavailableError, printable
 from ...storage.cache import cache_folder
 from ...storage.digest import file_sha256
+from ...storage.documents import plain
 from ...storage.fetch import fetch
 from ...storage.hash_pins import pinned_sha256
 
@@ -75,6 +76,23 @@ class Download:
 def _download_texts(model: str, progress: Progress) -> dict[str, Any]:
     what = f"the weights of {model}"
     return {"progress": progress, "what": what, "instead": _DOWNLOAD_ADVICE}
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights whose publisher says how images are prepared for them.
+
+    Attributes:
+        name: Publisher and name: ``torchvision's ResNet50_Weights.IMAGENET1K_V2``.
+        sha256_prefix: Start of the SHA-256 of their file; empty if it is not known.
+        preprocessing: Preprocessing that is published with them.
+        top1: Published top-1 accuracy in this preprocessing, a fraction; `None` if not known.
+    """
+
+    name: str
+    sha256_prefix: str
+    preprocessing: Preprocessing
+    top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +183,8 @@ class ZooModel:
         licence: Licence of the weights.
         build: Builder of the network for a crop.
         outputs: Number of logits; `None` if it is known only by running the network.
+        published: Weights that are published for the architecture, its default weights first;
+            empty for a user's own network.
     """
 
     name: str
@@ -177,9 +197,10 @@ class ZooModel:
     licence: str
     build: Build
     outputs: int | None = 1000
+    published: tuple[PublishedWeights, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The row as it is written to JSON."""
         document = asdict(self)
-        del document["build"], document["outputs"]
-        return document
+        del document["build"], document["outputs"], document["published"]
+        return {**document, "preprocessing": plain(self.preprocessing)}

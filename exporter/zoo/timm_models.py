@@ -5,13 +5,15 @@ data, and their hash is checked; timm only renames the tensors.
 """
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...contracts import Preprocessing
+from ...contracts import Preprocessing, PublishedSizes
 from ...errors import InputError, UnavailableError, did_you_mean, reported_as
-from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, ZooModel
+from .rows import SEE_WEIGHTS_PAGE, Download, NotPublished, PublishedWeights, ZooModel
+from .timm_names import of_same_weights, timm_name
 
 if TYPE_CHECKING:
     import torch
@@ -32,17 +34,20 @@ def timm_model(name: str) -> ZooModel:
     """
     config = _config(name)
     full_name = f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+    preprocessing, weights = _preprocessing(TIMM + full_name, config), _weights(config)
+    prefix = weights.sha256_prefix if isinstance(weights, Download) else ""
     return ZooModel(
         name=TIMM + full_name,
         architecture=TIMM + config.architecture,
         build=partial(_build, full_name),
-        weights=_weights(config),
-        preprocessing=_preprocessing(TIMM + full_name, config),
+        weights=weights,
+        preprocessing=preprocessing,
         parameters=0,
         gmac=0,
         source=config.origin_url or f"{_HUB}/{config.hf_hub_id}",
         licence=config.license or SEE_WEIGHTS_PAGE,
         outputs=config.num_classes,
+        published=(PublishedWeights(f"timm's {full_name}", prefix, preprocessing),),
     )
 
 
@@ -82,18 +87,16 @@ def _timm() -> Any:
 def _config(name: str) -> Any:
     """Timm's ``PretrainedCfg`` of a name, with a tag or without."""
     timm = _timm()
-    known = timm.list_models()
     architecture = name.partition(".")[0]
-    if not name or architecture not in known:
-        otherwise = "timm.list_models() lists its models."
-        hint = did_you_mean(architecture, known, otherwise, (TIMM + "{}").format)
-        raise InputError(f"timm has no model {name!r}. {hint}")
+    if not name or architecture not in timm.list_models():
+        raise InputError(f"timm has no model {name!r}. {_hint(timm, name)}")
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # for an unknown tag
         tags = timm.list_pretrained(f"{architecture}.*")
+        same = [tag for tag in tags if tag.lower() == name.lower()]
         raise InputError(
-            f"timm has no weights {name!r}. Expected {' or '.join(tags) or 'no tag'}."
+            f"timm has no weights {name!r}. Expected {' or '.join(same or tags) or 'no tag'}."
         ) from error
     if config is None:
         raise InputError(
@@ -102,12 +105,27 @@ def _config(name: str) -> Any:
     return config
 
 
+def _hint(timm: Any, name: str) -> str:
+    """The question whether a present name was meant; never one of other weights."""
+    if (present := timm_name(name)) is not None:
+        return f"Did you mean {TIMM}{present}?"
+    architecture = name.partition(".")[0]
+    known = of_same_weights(architecture, timm.list_models())
+    otherwise = "timm.list_models() lists its models."
+    return did_you_mean(architecture, known, otherwise, (TIMM + "{}").format)
+
+
 def _preprocessing(name: str, config: Any) -> Preprocessing:
-    """Preprocessing of timm's ``resolve_model_data_config`` and ``transforms_imagenet_eval``."""
+    """Preprocessing of timm's ``resolve_model_data_config`` and ``transforms_imagenet_eval``.
+
+    It is that of the training's size; the test size, of which timm publishes the accuracy, is in
+    its ``sizes``.
+    """
     from timm.data import config as timm_config
 
     resolve: Any = timm_config.resolve_data_config
     data = resolve(pretrained_cfg=config.to_dict())
+    test = resolve(pretrained_cfg=config.to_dict(), use_test_size=True)
     channels, height, width = data["input_size"]
     if channels != 3 or height != width:
         raise InputError(f"{name} takes {channels} x {height} x {width}, expected 3 x S x S.")
@@ -124,8 +142,29 @@ def _preprocessing(name: str, config: Any) -> Preprocessing:
         )
     resize_px = int(height / data["crop_pct"])  # rounded down, as timm does
     return Preprocessing(
-        resize_px, height, data["interpolation"], tuple(data["mean"]), tuple(data["std"])
+        resize_px,
+        height,
+        data["interpolation"],
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        sizes=PublishedSizes(data["crop_pct"], test["input_size"][1], test["crop_pct"]),
     )
+
+
+def timm_weights(architecture: str) -> Iterator[tuple[str, str]]:
+    """Names in timm, with their tags, of an architecture's weights whose hash is known.
+
+    Yields:
+        Name, and start of the SHA-256 of the file; nothing if timm is not installed.
+    """
+    try:
+        timm = _timm()
+    except UnavailableError:
+        return
+    for name in timm.list_pretrained(f"{architecture}.*"):
+        url = timm.get_pretrained_cfg(name).url
+        if isinstance(url, str) and (prefix := Download(url).sha256_prefix):
+            yield name, prefix
 
 
 def _weights(config: Any) -> Download | NotPublished:

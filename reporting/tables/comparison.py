@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...contracts import Difference
-from ..footnotes import TableCell, marks_of
+from ..footnotes import TableCell, marks_of, united_marks
 from ..metric_info import quantity_of
 from ..table import Table
 from ..table_layout import Column, table_of_columns
@@ -151,7 +151,7 @@ def _cell(compared: Compared, difference: Difference, *, interval: bool = True) 
         return TableCell("refused")
     ends = (difference.low, difference.high) if interval else (None, None)
     parities = [parity for side in compared.parities for parity in side]
-    marks = marks_of(difference, *parities) + max(compared.marks)
+    marks = marks_of(difference, *parities) + united_marks(compared.marks)
     text = quantity_of(difference.metric).text(difference.difference, *ends, sign="+")
     return TableCell(text, marks, difference)
 

@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from evaluator.contracts import ClassOrder, GraphKind, ModelSpec, ReadyOnnx
+from evaluator.contracts import ClassOrder, GraphKind, ImageBatch, Item, ModelSpec, ReadyOnnx
 from evaluator.engine.devices import cpu
+from evaluator.engine.original_onnx import OriginalOnnx
 from evaluator.errors import EvaluatorError, InputError, OutputError
 from evaluator.exporter.bundle import open_bundle
 from evaluator.exporter.description import read_description
@@ -87,16 +88,11 @@ def test_a_bundle_gives_the_graphs_logits_for_pixels(
 def test_the_reference_runs_the_original_file_on_images_of_its_own_making(
     takes: str, layout: str, kind: int, tmp_path: Path
 ) -> None:
-    from evaluator.contracts import ImageBatch, Item
-    from evaluator.engine.original_onnx import OriginalOnnx
-
     graph = ReadyGraph(layout=layout, kind=kind, behind=(("Softmax", {"axis": 1}),))
     path = graph.write(tmp_path / "mine.onnx")
     spec = replace(spec_of(path, f'input = "{takes}"'), class_order=ClassOrder(tuple(BACKWARDS)))
     images = pixels()
-    with OriginalOnnx(path, spec, cpu()) as engine:
-        batch = ImageBatch(images, "pixels", (Item("a", None, ""),) * 3)
-        ((_, found),) = engine.stream([batch])
+    found = by_reference(path, spec, images)
     expected = graph.logits(taken(takes, images))[:, ::-1]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
@@ -192,6 +188,78 @@ def test_a_softmax_at_the_end_is_left_out_and_told(behind: Any, tmp_path: Path) 
     assert any(
         "ends in a softmax, which is removed: the logits are step5" in n for n in onnx_notes(spec)
     )
+
+
+SOFTMAX = ("Softmax", {"axis": 1})
+ENDS: tuple[Any, ...] = (
+    (("Unsqueeze", {}),),
+    (("Unsqueeze", {}), SOFTMAX),
+    (("Unsqueeze", {}), SOFTMAX, ("Flatten", {"axis": 1})),
+    (SOFTMAX, ("Unsqueeze", {})),
+    (SOFTMAX, ("Unsqueeze", {}), ("Squeeze", {}), ("Identity", {})),
+    (SOFTMAX, ("Reshape", {})),
+)
+
+
+@pytest.mark.parametrize("behind", ENDS)
+def test_logits_of_more_axes_are_flattened_and_a_softmax_before_a_reshape_is_left_out(
+    behind: Any, tmp_path: Path
+) -> None:
+    graph = ReadyGraph(behind=behind)
+    graph.weights["one_row"] = np.array([0, -1], np.int64)
+    path = graph.write(tmp_path / "mine.onnx")
+    expected = graph.logits(taken("normalized", pixels()))
+    for name, order in (("plain", None), ("ordered", ClassOrder(tuple(BACKWARDS)))):
+        spec = spec_of(path, class_order=order)
+        assert isinstance(spec.own, ReadyOnnx)
+        assert spec.own.softmax == (SOFTMAX in behind)
+        bundle = write_ready_bundle(spec, tmp_path / name)
+        of_order = expected if order is None else expected[:, ::-1]
+        for found in (run(bundle.folder, pixels()), by_reference(path, spec, pixels())):
+            np.testing.assert_allclose(found, of_order, rtol=1e-4, atol=1e-4)
+        assert {file.name for file in bundle.folder.iterdir()} <= {
+            "model.onnx", "model.onnx.data", "model.json"
+        }  # fmt: skip
+
+
+def by_reference(path: Path, spec: ModelSpec, images: Array) -> Array:
+    with OriginalOnnx(path, spec, cpu()) as engine:
+        batch = ImageBatch(images, "pixels", (Item("a", None, ""),) * len(images))
+        ((_, logits),) = engine.stream([batch])
+    return logits
+
+
+GROUPS: tuple[Any, ...] = (("Reshape", {}), ("Softmax", {"axis": -1}), ("Flatten", {"axis": 1}))
+
+
+def test_a_softmax_over_some_of_the_classes_is_not_left_out(tmp_path: Path) -> None:
+    graph = ReadyGraph(behind=GROUPS)
+    graph.weights["one_row"] = np.array([0, 1, 10, 100], np.int64)
+    spec = spec_of(graph.write(tmp_path / "mine.onnx"))
+    with pytest.raises(InputError, match=r"gives float32 \[1, 1, 10, 100\] for 1 image"):
+        write_ready_bundle(spec, tmp_path / "bundle")
+    graph = ReadyGraph(behind=(("Unsqueeze", {}), ("Softmax", {"axis": -1})))
+    spec = spec_of(graph.write(tmp_path / "ones.onnx"))
+    with pytest.raises(InputError, match="a softmax that is not over all its classes") as caught:
+        write_ready_bundle(spec, tmp_path / "bundle")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("takes", "layout", "kind"), KINDS)
+def test_channels_are_reversed_behind_the_normalisation(
+    takes: str, layout: str, kind: int, tmp_path: Path
+) -> None:
+    graph = ReadyGraph(layout=layout, kind=kind, scale=1 / 255 if takes == "pixels" else 1)
+    path = graph.write(tmp_path / "mine.onnx")
+    spec = spec_of(path, f'channels = "bgr"\ninput = "{takes}"')
+    assert spec.prepared.text == "The network is given its channels in the order B, G, R."
+    bundle = write_ready_bundle(spec, tmp_path / "bundle")
+    expected = graph.logits(np.ascontiguousarray(taken(takes, pixels())[:, ::-1]))
+    for found in (run(bundle.folder, pixels()), by_reference(path, spec, pixels())):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    scale, bias = preprocessing_in_graph(bundle.graph, "pixels", "bgr")
+    np.testing.assert_array_equal((scale, bias), scale_and_bias(spec.preprocessing))
+    assert identity(spec) != identity(spec_of(path, f'input = "{takes}"'))
 
 
 def test_what_exists_only_as_onnx_is_told(tmp_path: Path) -> None:

@@ -1,13 +1,25 @@
 """Documents are dataclasses: canonical when written, checked when read."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evaluator.contracts import EngineSpec, Preprocessing, RunKey
+from evaluator.contracts import (
+    ADDED_LATER,
+    EngineSpec,
+    ModelSpec,
+    OnnxModel,
+    Preprocessing,
+    PreprocessingOrigin,
+    RunKey,
+    RunManifest,
+    TransferSource,
+    WeightsOrigin,
+)
 from evaluator.errors import InputError
 from evaluator.storage.documents import (
     canonical_bytes,
@@ -53,6 +65,51 @@ def test_equal_values_have_equal_bytes() -> None:
     assert canonical_bytes(one) == b'{"more":{"a":1,"b":2},"name":"\\u00e9","values":[1,2]}'
     assert document_sha256(one) == document_sha256(Small("é", (1, 2), {"b": 2, "a": 1}))
     assert document_sha256(one) != document_sha256(Small("e", (1, 2), {"b": 2, "a": 1}))
+
+
+@dataclass(frozen=True)
+class Later:
+    name: str
+    order: str = field(default="rgb", metadata=ADDED_LATER)
+    schema: int = 3
+    seal: str = ""
+
+
+def test_a_field_that_was_added_later_leaves_documents_without_it_as_they_were(
+    tmp_path: Path,
+) -> None:
+    assert canonical_bytes(Later("a")) == canonical_bytes(Kept("a"))
+    assert canonical_bytes([Later("a")]) == canonical_bytes([Kept("a")])
+    assert canonical_bytes({"x": Later("a")}) == canonical_bytes({"x": Kept("a")})
+    write_document(tmp_path / "kept.json", sealed(Kept("a")))
+    assert replace(read_sealed(tmp_path / "kept.json", Later), seal="") == Later("a")
+    other = Later("a", "bgr")
+    assert canonical_bytes(other) == b'{"name":"a","order":"bgr","schema":3,"seal":""}'
+    write_document(tmp_path / "later.json", sealed(other))
+    assert replace(read_sealed(tmp_path / "later.json", Later), seal="") == other
+
+
+def test_no_document_has_fields_that_were_added_later_unless_they_are_used() -> None:
+    weights = WeightsOrigin("random", "seed 0")
+    model = ModelSpec("m", "m", weights, KEY.preprocessing, 224, 1000, "", "")
+    source = TransferSource("m", "w", "ab", KEY.engine, KEY.preprocessing, "last")
+    manifest = RunManifest(replace(KEY, transfer=source), model, 10, 5, 4, "")
+    bundle = OnnxModel(model, "ab", "cd", 20, "fp32", "pixels", {})
+    for value in (manifest, bundle, model, KEY):
+        assert not re.search("channels|sizes|prepared", canonical_bytes(value).decode())
+    bgr = replace(KEY.preprocessing, channels="bgr")
+    used = replace(model, preprocessing=bgr, prepared=PreprocessingOrigin("text"))
+    text = canonical_bytes(replace(manifest, model=used)).decode()
+    assert text.count('"channels":"bgr"') == text.count('"prepared":') == 1
+
+
+def test_the_hash_of_a_preprocessing_is_that_of_version_0_1() -> None:
+    text = (
+        '{"crop_px":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"resize_px":256,'
+        '"std":[0.229,0.224,0.225]}'
+    )
+    assert canonical_bytes(KEY.preprocessing) == text.encode()
+    assert b'"channels":"bgr"' in canonical_bytes(replace(KEY.preprocessing, channels="bgr"))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ class PreparedBundle(PreparedModel):
         """Preprocessing of the model, and that in the graph."""
         model, kind = self.bundle.model.spec, self.spec.input_kind
         expected = scale_and_bias(model.preprocessing, kind)
-        pair = PreprocessingPair(expected, preprocessing_in_graph(self.bundle.graph, kind))
+        channels = model.preprocessing.channels
+        actual = preprocessing_in_graph(self.bundle.graph, kind, channels)
+        pair = PreprocessingPair(expected, actual)
         return replace(pair, note=NORMALISES_ITSELF) if model.normalizes_itself else pair
 
     def open(self, *, threads: int | None = None, input_kind: InputKind = "pixels") -> Engine:

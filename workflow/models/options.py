@@ -14,12 +14,15 @@ class WeightsOptions(TypedDict, total=False):
     Attributes:
         weights: ``default``, ``random``, or the path of a checkpoint.
         crop_px: Another crop than the training's; results are marked.
-        description: TOML file that describes a model of the user's own.
+        test_size: Whether to prepare images at the test size that timm publishes.
+        description: TOML file that describes a model of the user's own, or replaces the
+            preprocessing of one that is known by name; then results are marked.
         classes: File that says what each output is, if that is not ImageNet's order.
     """
 
     weights: str
     crop_px: int | None
+    test_size: bool
     description: str | Path | None
     classes: str | Path | None
 
@@ -101,6 +104,7 @@ class ModelOptions:
         max_batch: See ``PlanChoice``.
         opt_batch: See ``PlanChoice``.
         target: See ``PlanChoice``.
+        test_size: See ``WeightsOptions``.
     """
 
     model: str
@@ -115,6 +119,7 @@ class ModelOptions:
     max_batch: int | None = None
     opt_batch: int | None = None
     target: str | None = None
+    test_size: bool = False
 
     @property
     def plan(self) -> PlanChoice:

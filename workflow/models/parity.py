@@ -180,7 +180,8 @@ def suspect_preprocessing(result: ParityResult, weights: WeightsOrigin) -> str |
         return None
     return (
         f"Only {result.reference_correct} of {result.labelled} labelled photos are classified "
-        "right. If the weights are trained, the preprocessing or the order of the classes is wrong."
+        "right. If the weights are trained, the preprocessing (order of the channels, mean and "
+        "std, resize) or the order of the classes is wrong."
     )
 
 

@@ -44,10 +44,19 @@ class ResolvedModel:
 def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> ResolvedModel:
     """Find the model that a user names; no weights are read.
 
+    A note says which preprocessing was taken and why, if there was a choice.
+
     Raises:
         InputError: If the model is unknown, or options do not suit a bundle.
         UnavailableError: If the package of the default weights is not installed.
     """
+    resolved = _resolved(choice, progress)
+    if progress is not None and (text := resolved.spec.prepared.text):
+        progress.note(f"{resolved.spec.name}: {text}")
+    return resolved
+
+
+def _resolved(choice: ModelOptions, progress: Progress | None) -> ResolvedModel:
     kind = _kind(choice)
     folder = Path(choice.model).expanduser()
     if is_bundle(folder):
@@ -63,6 +72,7 @@ def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> Res
         weights=choice.weights,
         seed=choice.seed,
         crop_px=choice.crop_px,
+        test_size=choice.test_size,
         description=description,
         class_order=_class_order(choice, description),
         progress=progress,
@@ -107,7 +117,8 @@ def _bundle_model(choice: ModelOptions, folder: Path) -> ResolvedModel:
     if choice.has_network_options:
         raise InputError(
             f"{printable(folder)} is a bundle, whose weights and crop are fixed. Name the model "
-            "instead, or leave out --weights, --seed, --crop-px, --description and --classes."
+            "instead, or leave out --weights, --seed, --crop-px, --test-size, --description and "
+            "--classes."
         )
     model = read_manifest(folder)
     kind = _kind(choice, default=model.kind)

@@ -9,6 +9,7 @@ from ...contracts import AuxiliaryRecords, Difference, Score
 from ...errors import InputError, printable
 from ...evaluate.benchmarks.cue_conflict import NOT_THERE
 from ...evaluate.benchmarks.imagenet_c import NO_CLEAN
+from ...reporting.footnotes import united_marks
 from ...reporting.model_results import ModelResults
 from ...reporting.table import Table, markdown_of
 from ...reporting.tables.comparison import Compared, comparison_tables
@@ -46,7 +47,7 @@ class Side:
     @property
     def marks(self) -> str:
         """Marks of all numbers of the model."""
-        return max(run.marks for run in self.runs.values())
+        return united_marks(run.marks for run in self.runs.values())
 
     def clean(self, benchmark: str) -> ScoredRun | None:
         """The run with the clean errors that numbers of a benchmark need; ``None`` if not there."""

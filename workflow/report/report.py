@@ -9,6 +9,7 @@ from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
+from ...reporting.footnotes import united_marks
 from ...reporting.model_results import ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
 from ...reporting.table import Table, markdown_of
@@ -25,6 +26,7 @@ from .attack_reliability import (
 from .baseline import baseline_notes, normalized, normalizes, notes_on_other_videos, read_baseline
 from .hints import RelatedRuns, reason_with_hint
 from .rows import ReportRow, notes_on_clean_runs, report_rows
+from .suspicions import accuracy_warnings, preprocessing_notes
 
 if TYPE_CHECKING:
     from .figures import Figures
@@ -144,6 +146,7 @@ def report(
     named_runs = [(name, one) for name, row in named_rows for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     notes += unknown_protocol_notes(models)
+    notes += [*preprocessing_notes(named_runs), *accuracy_warnings(models, scored)]
     if baseline is not None:
         scores = [score for results in models for score in results.scores]
         notes += [*baseline_notes(baseline, scores), *notes_on_other_videos(baseline, scored)]
@@ -187,7 +190,7 @@ def _models(
         if row.clean is not None and not row.clean.records.empty:
             scores = [*_scores(row.clean, RelatedRuns(others=scored)), *scores]
         model, marks = row.first.run.manifest.model.name, row.first.marks
-        source_marks = max(scored_run.source_marks for scored_run in row.runs)
+        source_marks = united_marks(scored_run.source_marks for scored_run in row.runs)
         yield ModelResults(name, model, tuple(scores), marks, source_marks)
 
 

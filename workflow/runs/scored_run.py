@@ -78,9 +78,10 @@ class ScoredRun:
 
     @property
     def marks(self) -> str:
-        """Mark of a model whose crop is not the one that it was trained with."""
+        """Marks of a model whose preprocessing is not the one that it was trained with."""
         spec = self.run.manifest.model
-        return "^" if spec.preprocessing.crop_px != spec.trained_crop_px else ""
+        crop_mark = "^" if spec.preprocessing.crop_px != spec.trained_crop_px else ""
+        return crop_mark + ("@" if spec.prepared.description else "")
 
     @property
     def source_marks(self) -> str:
@@ -238,6 +239,8 @@ def resume_command(scored: ScoredRun) -> str:
     """The command that scores the missing part of a run; the rest is not scored again."""
     run, provenance, spec = scored.run, scored.records.provenance[0], scored.run.manifest.model
     engine, weights, crop_px = run.key.engine, spec.weights, spec.preprocessing.crop_px
+    description = spec.prepared.description if spec.own is None else spec.own.description
+    other_crop = crop_px != spec.trained_crop_px and not spec.prepared.test_size
     data = [word for path in provenance.data for word in ("--data", path)]
     options = {
         "--labels": provenance.labels,
@@ -250,12 +253,13 @@ def resume_command(scored: ScoredRun) -> str:
         "--seed": weights.reference.split()[-1] if weights.kind == "random" else None,
         "--precision": engine.precision if engine.precision != "fp32" else None,
         "--input": engine.input_kind if engine.input_kind != "pixels" else None,
-        "--crop-px": crop_px if crop_px != spec.trained_crop_px else None,
-        "--description": None if spec.own is None else spec.own.description,
+        "--crop-px": crop_px if other_crop else None,
+        "--description": description or None,
         "--classes": None if spec.class_order is None else spec.class_order.path,
     }
     pairs = [(name, str(value)) for name, value in options.items() if value is not None]
     command = ["evaluator", "score", spec.asked_as, run.key.benchmark, *data]
+    command += ["--test-size"] if spec.prepared.test_size else []
     return shlex.join([*command, *itertools.chain(*pairs)])
 
 

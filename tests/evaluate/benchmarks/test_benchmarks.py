@@ -270,12 +270,32 @@ def test_relative_mce_takes_the_clean_error_of_the_same_images() -> None:
     assert score.value == pytest.approx(second.relative_mce(cells, 0.0))
 
 
-def test_a_wrong_name_gets_a_near_one() -> None:
-    assert find_benchmark("imagenet-c") is IMAGENET_C
-    with pytest.raises(
-        InputError, match=r"Unknown benchmark 'imagenetc'. Did you mean imagenet-c\?"
-    ):
-        find_benchmark("imagenetc")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("imagenetc", "imagenet-c"),
+        ("ImageNet-C", "imagenet-c"),
+        ("IMAGENET", "imagenet"),
+        ("imagenet_a", "imagenet-a"),
+        ("imagnet-p", "imagenet-p"),
+        ("Cue Conflict", "cue-conflict"),
+    ],
+)
+def test_another_spelling_gets_the_name_that_is_meant(name: str, meant: str) -> None:
+    assert find_benchmark(meant).name == meant
+    with pytest.raises(InputError, match=rf"Unknown benchmark {name!r}\. Did you mean {meant}\?$"):
+        find_benchmark(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["imagenet-r", "imagenet-v2", "imagenetv2", "imagenet-o", "imagenet-sketch", "objectnet", ""],
+)
+def test_another_benchmark_gets_the_list_of_those_that_there_are(name: str) -> None:
+    listed = "Expected imagenet, imagenet-c, imagenet-p, cue-conflict, imagenet-a."
+    with pytest.raises(InputError) as caught:
+        find_benchmark(name)
+    assert str(caught.value) == f"Unknown benchmark {name!r}. {listed}"
 
 
 def test_one_clean_image_is_not_paired_with_two_corrupted_ones() -> None:

@@ -14,10 +14,11 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from evaluator.contracts import LoadedNetwork, Preprocessing
+from evaluator.contracts import ChannelOrder, GraphKind, InputKind, LoadedNetwork, Preprocessing
 from evaluator.errors import InputError
 from evaluator.exporter.graph.deployable import deployable, preprocessing_in_graph, scale_and_bias
 from evaluator.exporter.graph.onnx_export import write_onnx
+from evaluator.exporter.graph.overflow import largest_activation
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.zoo.table import MODELS
 
@@ -78,6 +79,30 @@ def test_channels_stay_red_green_blue_and_rows_stay_rows() -> None:
     images = deployable(nn.Identity(), neutral)(pixels)
     assert images.shape == (1, 3, 2, 2)
     assert images.nonzero().tolist() == [[0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("kind", ["pixels", "images"])
+def test_channels_are_reversed_after_the_normalisation(kind: InputKind) -> None:
+    bgr = replace(UNEQUAL, channels="bgr")
+    pixels = torch.from_numpy(every_value())
+    values = pixels if kind == "pixels" else pixels.permute(0, 3, 1, 2) / 255
+    found = deployable(nn.Identity(), bgr, GraphKind("fp32", kind))(values)
+    expected = by_torchvision(every_value(), UNEQUAL).flip(1)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "expected"), [("rgb", 5.0), ("bgr", 0.0)])
+def test_activations_are_measured_on_reversed_channels(
+    channels: ChannelOrder, expected: float
+) -> None:
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    pixels[..., 0] = 255  # red
+    network = nn.Conv2d(3, 1, 1, bias=False)
+    nn.init.constant_(network.weight, 0)
+    nn.init.constant_(network.weight[:, 0], 5)  # the first channel
+    neutral = Preprocessing(4, 4, "bilinear", (0.0,) * 3, (1.0,) * 3, channels)
+    spec = replace(model_spec("resnet50", weights="random"), preprocessing=neutral)
+    assert largest_activation(LoadedNetwork(spec, network, ""), pixels) == expected
 
 
 def test_what_was_exported_is_read_back_exactly(tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
 import torchvision.models
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
+from timm.models import get_deprecated_models
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import InterpolationMode
@@ -25,6 +28,7 @@ from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
 from evaluator.exporter.zoo.rows import Download, PackageFile, ZooModel
 from evaluator.exporter.zoo.table import MODELS, find_model
+from evaluator.exporter.zoo.timm_names import timm_name
 
 CLASSIFIERS = torchvision.models.list_models(module=torchvision.models)
 
@@ -220,6 +224,101 @@ def test_a_wrong_name_is_answered_with_near_ones(name: str, near: str) -> None:
     assert repr(name.removeprefix("torchvision:")) in str(caught.value)
     (named,) = re.findall(r"Did you mean (.+?)\?", str(caught.value))
     assert near in named.split(" or ")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RESNET50", "resnet50"),
+        ("resnext101_32x8d_WSL", "resnext101_32x8d_wsl"),
+        ("Efficientnet_Lite0", "efficientnet_lite0"),
+        ("ViT_B_16", "torchvision:vit_b_16"),
+        ("torchvision:ResNet18", "torchvision:resnet18"),
+        ("timm:ResNet10t.C3_in1k", "timm:resnet10t.c3_in1k"),
+        ("resnet50.a1_in1k", "timm:resnet50.a1_in1k"),
+        ("convnext_atto", "timm:convnext_atto"),
+    ],
+)
+def test_capitals_do_not_count_and_the_name_that_is_meant_is_the_only_one(
+    name: str, meant: str
+) -> None:
+    with pytest.raises(InputError, match=rf"Did you mean {re.escape(meant)}\?"):
+        find_model(name)
+
+
+WSL = {8: "8d", 16: "16d", 32: "32d", 48: "48d"}
+
+
+@pytest.mark.parametrize("width", WSL)
+@pytest.mark.parametrize("prefix", ["", "timm:", "torchvision:"])
+def test_timms_former_names_of_the_wsl_models_lead_to_their_own_width(
+    prefix: str, width: int
+) -> None:
+    with pytest.raises(InputError) as caught:
+        find_model(f"{prefix}ig_resnext101_32x{width}d")
+    named = re.findall(r"\S*resnext101_32x\d+d\S*", str(caught.value).partition("Did")[2])
+    expected = [f"resnext101_32x{width}d_wsl"]
+    if width != 48:  # timm has none of that width
+        expected.append(f"timm:resnext101_32x{width}d.fb_wsl_ig1b_ft_in1k")
+    assert [name.strip("?,") for name in named] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("swsl_resnet50", "resnet50.fb_swsl_ig1b_ft_in1k"),
+        ("tv_resnet50", "resnet50.tv_in1k"),
+        ("tf_efficientnet_b0_ns", "tf_efficientnet_b0.ns_jft_in1k"),
+        ("convnext_tiny_in22ft1k", "convnext_tiny.fb_in22k_ft_in1k"),
+        ("gluon_resnet50_v1c", "resnet50c.gluon_in1k"),
+        ("xception", "legacy_xception"),
+        # timm's table leads from these to other weights, or to none.
+        ("resmlp_12_224_dino", "resmlp_12_224.fb_dino"),
+        ("mixer_b16_224_in21k", "mixer_b16_224.goog_in21k"),
+        ("vit_base_patch32_224_sam", "vit_base_patch32_224.sam_in1k"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "timm:"])
+def test_timms_former_names_lead_to_the_same_weights(prefix: str, name: str, meant: str) -> None:
+    with pytest.raises(InputError, match=rf"Did you mean timm:{re.escape(meant)}\?"):
+        find_model(prefix + name)
+
+
+def test_every_former_name_of_timm_leads_to_its_width_and_to_weights_that_timm_has() -> None:
+    known = {*timm.list_pretrained(), *timm.list_models()}
+    table = list(get_deprecated_models().items())
+    table.sort(key=lambda names: "32x" not in names[0])
+    for name, present in (*table[:20], *table[20::8]):
+        found = timm_name(name)
+        assert found in known or (found is None and "48d" in name)
+        if found != present:
+            assert re.search("32x|dino|sam|mixer", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "never"),
+    [
+        ("resnext101_32x8d_wls", "resnext101_32x8d"),
+        ("swsl_resnet51", "resnet50"),
+        ("resnet50_v2", "resnet50"),
+        ("timm:resnext101_32x8d_wsl", "timm:resnext101_32x8d"),
+        ("timm:resnet50_swag", "timm:resnet50"),
+    ],
+)
+def test_a_hint_never_leads_to_other_weights(name: str, never: str) -> None:
+    with pytest.raises(InputError) as caught:
+        find_model(name)
+    named = str(caught.value).partition("Did you mean ")[2].partition("?")[0].split(" or ")
+    assert never not in named
+
+
+def test_hints_need_no_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match=r"Did you mean resnext101_32x8d_wsl\?"):
+        find_model("timm:ig_resnext101_32x8d")
+    with pytest.raises(InputError) as caught:
+        find_model("swsl_resnet50")
+    assert "Did you mean" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "zzz", "torchvision:", "torchvision:zzz"])
