@@ -30,7 +30,7 @@ from ....system.exact_float32 import exact_float32
 from ...models.options import PlanOptions
 from ...models.resolve import ResolvedModel
 from ...models.verified_engine import VerifiedEngine, select_engine
-from ...runs.complete import note_skipped
+from ...runs.complete import report_skipped
 from ...runs.provenance import check_run_place
 from ...runs.several_gpus import on_several_gpus
 from ..job import check_attacked, prepare_attack
@@ -144,7 +144,7 @@ def attack_transfer(
             f"{', '.join(printable(each.run.folder) for each in runs)}."
         )
         TransferJob(attack, transfer_source, saved, open_models).complete()
-        note_skipped(runs[0].run, runs[0].shards, progress)
+        report_skipped(runs[0].run, runs[0].shards, progress)
     return tuple(each.run for each in runs)
 
 
