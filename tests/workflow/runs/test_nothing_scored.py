@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,11 @@ def tree(tmp_path: Path) -> Path:
 def score(tmp_path: Path) -> Callable[..., Run]:
     bundle = str(small_bundle(tmp_path / "bundle").folder)
 
-    def scored(data: Path, benchmark: str = "imagenet", **options: object) -> Run:
-        fixed = {"engine": "onnxruntime", "device": "cpu", "parity": False, "on_error": "skip"}
+    def scored(data: Path, benchmark: str = "imagenet", **options: Any) -> Run:
+        fixed: dict[str, Any] = {"engine": "onnxruntime", "device": "cpu", "parity": False}
         return evaluator.score(
-            bundle, benchmark, data, out=tmp_path / "run", **{**fixed, **options}
-        )  # type: ignore[arg-type]
+            bundle, benchmark, data, out=tmp_path / "run", on_error="skip", **fixed, **options
+        )
 
     return scored
 
@@ -61,8 +62,8 @@ def test_a_single_image_is_enough(tree: Path, score: Callable[..., Run]) -> None
 def test_the_command_ends_with_one_line(tree: Path, tmp_path: Path) -> None:
     damage(list(tree.rglob("*.JPEG")))
     bundle = small_bundle(tmp_path / "bundle")
-    words = ["--data", tree, "--on-error", "skip", "--no-parity", "--out", tmp_path / "run"]
-    done = run("score", bundle.folder, "imagenet", *words, "--engine", "onnxruntime")
+    words = ["--on-error", "skip", "--no-parity", "--engine", "onnxruntime"]
+    done = run("score", bundle.folder, "imagenet", "--data", tree, *words, cwd=tmp_path)
     assert "No image was scored" in error_of(done)
     assert done.stdout == ""
 
