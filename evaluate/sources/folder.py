@@ -77,6 +77,11 @@ class FolderSource:
         """
         return read_item_file(item)
 
+    @property
+    def index_places(self) -> list[str]:
+        """The lists and files whose class indices gave labels, of the items read so far."""
+        return sorted(self._rules.index_places)
+
     def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 

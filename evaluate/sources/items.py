@@ -170,6 +170,10 @@ def joined_items(parts: Sequence[Items]) -> Items:
 class ItemSource(Source, Protocol):
     """A source whose items are lazy."""
 
+    @property
+    def index_places(self) -> Sequence[str]:
+        """The lists and files whose class indices gave labels, of the items read so far."""
+
     def items(self, condition: Condition) -> Items:
         """The items of one condition, sorted by id."""
 

@@ -75,7 +75,7 @@ class MixedSource:
 
     @property
     def index_places(self) -> list[str]:
-        """The places of class indices that labels of items were read from."""
+        """The lists and files whose class indices gave labels, of the items read so far."""
         return sorted(self._index_places)
 
     @cached_property
