@@ -8,7 +8,6 @@ from typing import Any
 
 from ...contracts import Item, Source
 from ...errors import ImageError, InputError, printable, reason_of
-from .listing import read_file
 
 GENERATED = "generated.json"
 
@@ -96,15 +95,6 @@ def common_marker(markers: Mapping[str, Content | None], what: str) -> Content |
             f"data: see {' and '.join(paths)}. Score each of them in a run of its own."
         )
     return contents[0] if contents else None
-
-
-def was_generated(location: str) -> bool:
-    """Whether a file carries the comment of generated images or videos.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    return generator_command(read_file(location)) is not None
 
 
 def generator_command(data: bytes) -> str | None:
