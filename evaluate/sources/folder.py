@@ -159,9 +159,9 @@ def _condition_folders(
     candidates: dict[Condition, dict[str, list[str]]] = {c: {} for c in conditions}
     unread: list[str] = []
     for folder, children in _walk(root, rules):
-        condition = by_names.get(folder.absolute().parts[-depth:])
+        condition = by_names.get(folder.relative_to(root).parts[-depth:])
         holds_classes = not rules.layout.folders().keys().isdisjoint(children)
-        if condition is not None and (folder != root or holds_classes):
+        if condition is not None:
             candidates[condition][str(folder)] = list(children)
             children.clear()
         elif holds_classes:
@@ -174,15 +174,11 @@ def _condition_folders(
 def _walk(root: Path, rules: LayoutRules) -> Iterator[tuple[Path, list[str]]]:
     """The folders from the root on, without class folders, each with the names of its folders.
 
-    The caller may remove names, into which the walk then does not go. A folder is visited once,
-    whatever links lead to it.
+    The caller may remove names, into which the walk then does not go.
     """
-    folders, visited = deque([root]), set[str]()
+    folders = deque([root])
     while folders:
         folder = folders.popleft()
-        if (place := os.path.realpath(folder)) in visited:
-            continue
-        visited.add(place)
         try:
             names = folders_among(entries_of(folder))
         except InputError as error:
@@ -191,7 +187,17 @@ def _walk(root: Path, rules: LayoutRules) -> Iterator[tuple[Path, list[str]]]:
             rules.note(f"Not read: {error}")
             continue
         yield folder, names
-        folders += [folder / name for name in names if name not in rules.layout.folders()]
+        inner = (folder / name for name in names if name not in rules.layout.folders())
+        folders += [path for path in inner if not _leads_back(path, root)]
+
+
+def _leads_back(path: Path, root: Path) -> bool:
+    """Whether a path is a link to a folder that it lies in."""
+    if not path.is_symlink():
+        return False
+    target = os.path.realpath(path)
+    above = (parent for parent in path.parents if parent.is_relative_to(root))
+    return any(Path(os.path.realpath(parent)).is_relative_to(target) for parent in above)
 
 
 def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:

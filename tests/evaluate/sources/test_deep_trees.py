@@ -84,20 +84,26 @@ def test_the_mark_of_generated_data_is_found_above_them(
 def test_the_mark_is_found_above_a_part_that_is_given(tmp_path: Path) -> None:
     names = [f"weather/{name}" for name in CELLS]
     root = on_disk(tmp_path / "data", [*names, "generated.json"])
-    for part in (root, root / "weather", root / "weather" / "fog"):
+    for part in (root, root / "weather"):
         assert opened(part)[0].generated == json.loads(MARKER)
 
 
-def test_a_folder_of_severities_is_its_corruption(tmp_path: Path) -> None:
-    root = on_disk(tmp_path / "data", CELLS)
-    assert opened(root / "fog")[0].conditions() == [FOG]
-
-
-def test_a_link_in_a_circle_or_to_the_same_folder_is_followed_once(tmp_path: Path) -> None:
+def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
     root = on_disk(tmp_path / "data", [f"weather/{name}" for name in CELLS])
+    (root / "a").mkdir()
     (root / "weather" / "again").symlink_to(root)
+    (root / "weather" / "above").symlink_to(tmp_path)
     (root / "weather" / "itself").symlink_to("itself")
-    (root / "other").symlink_to(root / "weather")
+    (root / "a" / "b").symlink_to(root / "weather" / "fog")
+    (root / "weather" / "fog" / "a").symlink_to(root / "a")
+    assert opened(root)[0].conditions() == [SNOW, FOG]
+
+
+def test_conditions_may_be_links_to_the_same_folder(tmp_path: Path) -> None:
+    root = on_disk(tmp_path / "data", [f"common/{TENCH}/x.JPEG"])
+    for name, target in {"fog/1": "../common", "snow/5": "../common"}.items():
+        (root / name).parent.mkdir()
+        (root / name).symlink_to(target)
     assert opened(root)[0].conditions() == [SNOW, FOG]
 
 
