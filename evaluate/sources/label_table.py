@@ -116,25 +116,29 @@ def columns_of(lines: Sequence[Line], wnids: Collection[str]) -> Columns | None:
     def share(column: int, matches: Callable[[str], object]) -> float:
         return sum(map(bool, map(matches, cells[column]))) / len(body)
 
-    counters = [c for c in range(width) if width > 2 and _counts_lines(cells[c])]
-    columns = [c for c in range(width) if c not in counters]
+    counters = {c for c in range(width) if width > 2 and _counts_lines(cells[c])}
     wnid_share, label = max(
-        (share(c, lambda cell: cell.partition(" ")[0] in wnids), c) for c in columns
+        (share(c, lambda cell: cell.partition(" ")[0] in wnids), c) for c in range(width)
     )
     if wnid_share < 0.5:
-        numbers = [c for c in columns if share(c, str.isdecimal) >= 0.5]
-        numbers = [c for c in numbers if header[c] in _CLASS_WORDS] or numbers or [1]
-        if len(numbers) > 1 and width > 2:
+        numbers = [c for c in range(width) if share(c, str.isdecimal) >= 0.5] or [1]
+        named = [c for c in numbers if header[c] in _CLASS_WORDS]
+        numbers = named or [c for c in numbers if c not in counters] or numbers
+        if width > 2 and any(cells[c] != cells[numbers[-1]] for c in numbers):
             return None
         label = numbers[-1]
-    others = [c for c in columns if c != label] or [c for c in counters if c != label]
-    name = max(others, key=lambda c: (share(c, _FILE.match), header[c] in _NAME_WORDS, -c))
+    others = [c for c in range(width) if c != label]
+    name = max(
+        others,
+        key=lambda c: (c not in counters, share(c, _FILE.match), header[c] in _NAME_WORDS, -c),
+    )
     return Columns(name, label, is_index=wnid_share < 0.5)
 
 
 def _counts_lines(cells: Sequence[str]) -> bool:
     """Whether a column only counts the lines, as that of a data frame does."""
-    return any(list(cells) == [str(n + start) for n in range(len(cells))] for start in (0, 1))
+    first = int(cells[0]) if cells and cells[0].isdecimal() else 0
+    return list(cells) == [str(first + n) for n in range(len(cells))]
 
 
 def _cells(line: str, delimiter: str | None) -> Sequence[str]:

@@ -82,15 +82,15 @@ class LayoutRules:
         """
         renamed: Mapping[str, str] = {}
         if isinstance(paths, FlatImages):
-            renamed = self._labelled_paths(paths, where)
+            renamed = paths = self._labelled_paths(paths, where)
         elif self.labels is not None:
             raise InputError(
                 f"--labels {printable(self.labels.path)} is for images without class folders, and "
                 f"{where('')} has none of these. Leave it out."
             )
         elif not self.layout.id_includes_dir:
-            renamed = self._paths_by_name(paths, where)
-        ids = tuple(renamed or (() if isinstance(paths, FlatImages) else sorted(paths)))
+            renamed = paths = self._paths_by_name(paths, where)
+        ids = tuple(renamed or sorted(paths))
         if not ids:
             form = "<wnid>/<file>" if self.layout.id_includes_dir else "files"
             raise InputError(

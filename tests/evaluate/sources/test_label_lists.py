@@ -99,6 +99,17 @@ def test_several_columns_of_numbers_are_not_guessed(tmp_path: Path) -> None:
     assert "several columns of numbers" in refusal(lambda: read_labels(labels), labels)
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_a_column_that_counts_the_lines_may_also_be_the_class(tmp_path: Path, header: bool) -> None:
+    lines = [f"{n},photo-{n}.jpg,{n}" for n in range(12)]
+    labels = written(tmp_path / "list", ",file,label" if header else "", lines)
+    assert read_labels(labels).by_name == {f"photo-{n}": wnids()[n] for n in range(12)}
+    if not header:
+        from_one = [f"{n + 1},photo-{n}.jpg,{n}" for n in range(12)]
+        other = written(tmp_path / "other", "", from_one)
+        refusal(lambda: read_labels(other), "several columns of numbers")
+
+
 def test_an_index_of_1000_says_that_the_list_may_count_from_one(tmp_path: Path) -> None:
     labels = written(tmp_path / "list", "", [f"{n},{index + 1}" for n, index in CLASSES.items()])
     message = refusal(lambda: read_labels(labels), "line 4", "paper.jpg 1000")
