@@ -17,9 +17,9 @@ class Extent:
     """Where an item's bytes are inside a larger file.
 
     Attributes:
-        path: Path of the file, a tar.
-        offset: Offset of the first byte.
-        size: Number of bytes.
+        path: Path of the file, a tar or a Parquet file.
+        offset: Offset of the first byte; in a Parquet file, number of the row.
+        size: Number of bytes; 0 in a Parquet file, where it is not known before.
     """
 
     path: str

@@ -4,6 +4,7 @@ A class file gives the class of each output. The network and the exported graph 
 into ImageNet's order themselves, so that all other code sees ImageNet's classes only.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 IMAGENET_CLASSES = 1000
+_SEPARATORS = re.compile(r"""[\s,;"']+""")
 NO_CLASS = -1
 """Class index of an output that stands for none of ImageNet's classes."""
 
@@ -24,8 +26,9 @@ def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder |
 
     Args:
         path: File with one line for each output, in the order of the outputs: a WordNet id, a
-            class index 0..999, or ``-`` or nothing for a class that ImageNet does not have. Text
-            after a tab is a comment.
+            class index 0..999, or ``-`` or nothing for a class that ImageNet does not have. What
+            follows a space, a comma, a semicolon or a tab is a comment, as the words in
+            ``synset.txt``; quotes mean nothing.
         class_index: Class index of each WordNet id.
 
     Raises:
@@ -36,7 +39,8 @@ def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder |
         lines = path.read_text("utf-8-sig").splitlines()
     outputs: list[int] = []
     for number, line in enumerate(lines, start=1):
-        index = _index_of_line(line, class_index)
+        with reported_as(f"{printable(path)}, line {number}", InputError):
+            index = _index_of_line(line, class_index)
         if index is None:
             raise InputError(
                 f"{printable(path)}, line {number}: {printable(line.strip()[:40])!r} is neither a "
@@ -56,12 +60,24 @@ def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder |
 
 
 def _index_of_line(line: str, class_index: Mapping[str, int]) -> int | None:
-    word = line.partition("\t")[0].strip()
+    """The class of a line; ``None`` if it has none.
+
+    Raises:
+        InputError: If a number and the WordNet id after it are different classes.
+    """
+    if line.partition("\t")[0].strip() in ("", "-"):
+        return NO_CLASS
+    word, comment = [*filter(None, _SEPARATORS.split(line)), "", ""][:2]
     if word in ("", "-"):
         return NO_CLASS
-    if word.isascii() and word.isdecimal() and int(word) < IMAGENET_CLASSES:
-        return int(word)
-    return class_index.get(word)
+    if not (word.isascii() and word.isdecimal() and int(word) < IMAGENET_CLASSES):
+        return class_index.get(word)
+    if class_index.get(comment, int(word)) != int(word):
+        raise InputError(
+            f"{comment} is the class {class_index[comment]}, not {word}. Expected indices that "
+            "count from 0, or WordNet ids without numbers."
+        )
+    return int(word)
 
 
 def _refuse_missing(path: Path, indices: set[int], class_index: Mapping[str, int]) -> None:

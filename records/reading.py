@@ -65,13 +65,17 @@ class Skipped:
     noun: str = "image"
 
     def __str__(self) -> str:
+        items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
+        return f"{self.count:,} {items} {were} skipped; every number counts them. {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """The first error, and how the items are scored after all."""
         files = ", ".join(printable(path) for path in self.files[:3])
         more = f" and {len(self.files) - 3} more" if len(self.files) > 3 else ""
-        items, were = (self.noun, "was") if self.count == 1 else (f"{self.noun}s", "were")
         return (
-            f"{self.count:,} {items} {were} skipped; every number counts them. The first: "
-            f"{self.first.rstrip('.')}. To score them, repair them, remove {files}{more} and "
-            "repeat the command."
+            f"The first: {self.first.rstrip('.')}. To score them, repair them, remove "
+            f"{files}{more} and repeat the command."
         )
 
 

@@ -25,6 +25,12 @@ MARK_KEY = b"evaluator.shard"
 SHARD_SECONDS = 60
 SHARDS_A_WORKER = 4
 
+NUMBER_SUFFIX = "_value"
+"""Suffix of the columns that repeat numbers of the condition, such as ``epsilon_value``.
+
+Readers of Hive folders make text of ``epsilon=0.01``, and fail if a column has the folder's name.
+"""
+
 PARTS = ("frame", "attempt")
 """Columns that number the rows of an item: one row for each frame, or for each attack attempt."""
 
@@ -149,6 +155,7 @@ def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenanc
     Raises:
         OutputError: If it cannot be written.
     """
+    table = _with_numbers(table, shard.condition)
     document = canonical_bytes(provenance)
     mark = shard_mark(run, shard, records_sha256(table), document)
     table = table.replace_schema_metadata(
@@ -161,6 +168,21 @@ def write_shard(run: Run, shard: Shard, table: "pa.Table", provenance: Provenanc
             raise
         # While this process was stopped, another one took it for dead and removed its file.
         _write(shard_path(run, shard), table)
+
+
+def _with_numbers(table: "pa.Table", condition: Condition) -> "pa.Table":
+    """The records with a column for each floating-point number of their condition."""
+    import pyarrow as pa
+
+    for name, value in _numbers(condition).items():
+        table = table.append_column(name, pa.repeat(pa.scalar(value, pa.float64()), len(table)))
+    return table
+
+
+def _numbers(condition: Condition) -> dict[str, float]:
+    """The floating-point numbers of a condition, by the name of their column."""
+    values = dict(condition.values).items()
+    return {f"{key}{NUMBER_SUFFIX}": value for key, value in values if isinstance(value, float)}
 
 
 def _write(path: Path, table: "pa.Table") -> None:
@@ -203,7 +225,7 @@ def read_provenance(run: Run, shard: Shard) -> Provenance:
 
 
 def read_records(run: Run, shard: Shard) -> "pa.Table":
-    """The records of a finished shard.
+    """The records of a finished shard, without what its folder says.
 
     Raises:
         InputError: If its file is damaged, was edited or belongs to another shard.
@@ -214,7 +236,9 @@ def read_records(run: Run, shard: Shard) -> "pa.Table":
         _check_mark(run, shard, parquet, records_sha256(table))
         if (items := len(ids_of_items(table))) != shard.size:
             raise damaged(path, f"it has {items} items, expected {shard.size}")
-    return table.replace_schema_metadata(None)
+    # Shards of earlier versions do not have these columns.
+    repeated = [name for name in _numbers(shard.condition) if name in table.column_names]
+    return table.drop_columns(repeated).replace_schema_metadata(None)
 
 
 @contextmanager

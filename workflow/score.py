@@ -16,7 +16,8 @@ from .models.options import EngineOptions, ModelOptions
 from .models.resolve import resolve_model
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
-from .runs.complete import make_shards, note_skipped, selected_shards
+from .runs.complete import make_shards, report_skipped, selected_shards
+from .runs.label_check import report_suspect_labels
 from .runs.provenance import ShardClock, check_run_place, circumstances
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
@@ -168,7 +169,8 @@ def _complete(
         )
     except ImageError as error:
         raise ImageError(f"{error} To go on without such {noun}s, add --on-error skip.") from error
-    note_skipped(run, shards, progress, noun)
+    report_skipped(run, shards, progress, noun)
+    report_suspect_labels(run, shards, selection, progress)
 
 
 def _make_shard(

@@ -150,5 +150,6 @@ _RECIPE = Recipe(
     packages=("numpy", "opencv-python", "scikit-image", "Pillow", "numba", "scipy"),
     extra="demo",
     facts=_facts,
+    check=_generator,
     make=_corrupted,
 )

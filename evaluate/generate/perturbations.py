@@ -93,5 +93,6 @@ _RECIPE = Recipe(
     packages=("numpy", "scipy", "Pillow", "av"),
     extra="video",
     facts=_facts,
+    check=check_encoder,
     make=_perturbed,
 )

@@ -4,24 +4,28 @@
 
 A file depends on its photo, the seed and its variant, never on the process that makes it or on the
 other variants of a call. So an interrupted call is resumed by calling again, and a second call for
-other variants extends the same folder. A ``Recipe`` says what the variants are and how their bytes
-are made: ``corruptions.py`` and ``perturbations.py`` each have one.
+other variants extends the same folder. All photos are decoded before anything is written, since the
+data of a call without one of them are other data. A ``Recipe`` says what the variants are and how
+their bytes are made: ``corruptions.py`` and ``perturbations.py`` each have one.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from ...contracts import Condition, Item, NullProgress, Preprocessing, Progress
 from ...errors import InputError, did_you_mean, printable
 from ...storage.atomic import make_folder
-from ...storage.digest import file_sha256
 from ...storage.documents import document_differences, write_document
+from ..decode import resized_photo
+from ..sources.digests import READERS
 from ..sources.folder import FolderSource
-from ..sources.generated_marker import GENERATED, marker_above, read_marker, was_generated
+from ..sources.generated_marker import GENERATED, generator_command, marker_above, read_marker
 from ..sources.items import select_items
+from ..sources.listing import read_file
 from .workers import Photo, Recipe, Task, make_all
 
 PHOTO = Preprocessing(256, 224, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -83,7 +87,10 @@ def write_variants(
     _check_places(source, folder, recipe)
     if workers is not None and workers < 1:
         raise InputError(f"Invalid number of workers: {workers}. Expected 1 or more.")
-    photos = _photos(source, recipe, progress, options.get("limit"))
+    is_new = not os.path.lexists(folder / GENERATED)
+    photos = _photos(source, recipe, progress, options.get("limit"), decode=is_new)
+    if is_new:
+        recipe.check()
     _write_marker(folder, {**facts, "source_sha256": _photos_sha256(photos)})
     tasks = []
     for photo in photos:
@@ -132,11 +139,16 @@ def _check_places(source: Path, folder: Path, recipe: Recipe) -> None:
         raise _generated_source(source, str(marker), recipe)
 
 
-def _photos(source: Path, recipe: Recipe, progress: Progress, limit: int | None) -> list[Photo]:
-    """The clean photos, sorted by id; two whose products would have one name are refused."""
+def _photos(
+    source: Path, recipe: Recipe, progress: Progress, limit: int | None, *, decode: bool
+) -> list[Photo]:
+    """The clean photos, sorted by id.
+
+    Raises:
+        InputError: If one of them was generated, two would have products of one name, or, if they
+            are decoded, one cannot be.
+    """
     items = select_items(FolderSource(source, [Condition()]).items(Condition()), limit)
-    if was_generated(items[0].location):
-        raise _generated_source(source, items[0].location, recipe)
     by_target: dict[str, Item] = {}
     for item in items:
         target = _target(item.id, recipe)
@@ -146,11 +158,25 @@ def _photos(source: Path, recipe: Recipe, progress: Progress, limit: int | None)
                 f"{printable(other.location)} and {printable(item.location)} would both become "
                 f"{printable(target)}. Rename or remove one of them."
             )
+
+    def photo_of(target: str, item: Item) -> Photo:
+        data = read_file(item.location)
+        if generator_command(data) is not None:
+            raise _generated_source(source, item.location, recipe)
+        if decode:
+            resized_photo(data, printable(item.location), PHOTO)
+        return Photo(item.id, item.location, target, hashlib.sha256(data).hexdigest())
+
     photos: list[Photo] = []
-    for target, item in by_target.items():
-        if len(photos) % 100 == 0:
-            progress.advance("read", len(photos), len(items), "photos")
-        photos.append(Photo(item.id, item.location, target, file_sha256(Path(item.location))))
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            for photo in pool.map(photo_of, by_target.keys(), by_target.values()):
+                if len(photos) % 100 == 0:
+                    progress.advance("read", len(photos), len(items), "photos")
+                photos.append(photo)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     progress.advance("read", len(photos), len(items), "photos")
     return photos
 

@@ -6,6 +6,7 @@ class folders at all; the rules are in ``layout_rules``. ImageNet's validation i
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,16 @@ from ..layouts import SEVERITY_FOLDERS
 from . import layout_rules
 from .generated_marker import Content, common_marker, marker_above, read_marker
 from .items import Items, Place, read_item_file
-from .layout_rules import LayoutRules
-from .listing import Entry, entries_of, is_folder
+from .labels import CLASS_SUFFIX, FlatImages, decoded_classes
+from .layout_rules import LayoutRules, class_file
+from .listing import Entry, entries_of, folders_among, is_folder, read_file
 
 
 class FolderSource:
     """Class folders on disk, one set of them for each condition.
 
-    The folder of a condition is looked for in the root, and one level below it: the original
-    archives unpack to ``noise/``, ``blur/`` and so on.
+    The folder of a condition may lie at any depth below the root: the original archives unpack to
+    ``noise/``, ``blur/`` and so on.
 
     Args:
         root: The folder that the user gave.
@@ -42,7 +44,7 @@ class FolderSource:
             )
         self._root = root
         self._rules = rules or LayoutRules()
-        self._folders = dict(_condition_folders(root, conditions))
+        self._folders = _condition_folders(root, conditions, self._rules)
 
     def conditions(self) -> list[Condition]:
         """The benchmark's conditions that have a folder, in the benchmark's order."""
@@ -59,11 +61,9 @@ class FolderSource:
             InputError: If a folder holds something that cannot be an item, or no item at all.
         """
         folder, layout = self._folders[condition], self._rules.layout
-        images = [] if condition.values else self._flat_images(folder)
+        images = None if condition.values else self._flat_images(folder)
         ids, paths = self._rules.ids_and_paths(
-            images or _item_paths(folder, self._rules),
-            lambda path: printable(folder / path),
-            flat_in=folder if images else None,
+            images or list(_item_paths(folder, self._rules)), lambda path: printable(folder / path)
         )
         place = Place(os.path.join(folder, ""), paths)
         return Items(ids, place, layout, layout.frames(condition))
@@ -77,6 +77,11 @@ class FolderSource:
         """
         return read_item_file(item)
 
+    @property
+    def index_places(self) -> list[str]:
+        """The lists and files whose class indices gave labels, of the items read so far."""
+        return sorted(self._rules.index_places)
+
     def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 
@@ -85,7 +90,8 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read.
         """
-        paths = {marker_above(folder) for folder in self._folders.values() or (self._root,)}
+        folders = self._folders.values() or (self._root,)
+        paths = {marker_above(folder, self._root) for folder in folders}
         return {
             printable(path or self._root): read_marker(path) if path is not None else None
             for path in paths
@@ -103,16 +109,30 @@ class FolderSource:
         """
         return common_marker(self.markers(), printable(self._root))
 
-    def _flat_images(self, folder: Path) -> list[str]:
-        """The images that lie in the folder itself; empty if it has class folders."""
-        layout = self._rules.layout
+    def _flat_images(self, folder: Path) -> FlatImages | None:
+        """The images that are not in class folders; ``None`` if there are none, or class folders.
+
+        They lie in the folder itself or, if the user's list has their classes, in numbered folders.
+        """
+        rules, layout = self._rules, self._rules.layout
         if not layout.listed:
-            return []
+            return None
         entries = list(entries_of(folder))
-        flat = any(self._rules.shows_flat_images(entry.name) for entry in entries)
+        numbered = folders_among(e for e in entries if rules.may_be_numbered(e.name))
+        flat = numbered or any(rules.shows_flat_images(entry.name) for entry in entries)
         if not flat or any(entry.name in layout.folders() for entry in entries):
-            return []
-        return list(_checked_names((e for e in entries if layout.is_item(e.name)), self._rules))
+            return None
+        paths = list(_image_names(entries, rules))
+        for parent in numbered:
+            names = _image_names(entries_of(folder / parent), rules)
+            paths += [f"{parent}/{name}" for name in names]
+        class_files = {entry.name for entry in entries if entry.name.endswith(CLASS_SUFFIX)}
+        content = {
+            path: read_file(str(folder / class_file(path)))
+            for path in paths
+            if class_file(path) in class_files
+        }
+        return FlatImages(paths, folder, decoded_classes(content)) if paths else None
 
 
 def photos_in(root: Path) -> Sequence[Item]:
@@ -122,25 +142,62 @@ def photos_in(root: Path) -> Sequence[Item]:
         InputError: If there are none, or something else is among them.
     """
     rules = LayoutRules()
-    if is_folder(root) and not _folders_in(root):
-        images = (entry for entry in entries_of(root) if rules.layout.is_item(entry.name))
-        if names := sorted(_checked_names(images, rules)):
-            return [Item(name, None, os.path.join(root, name)) for name in names]
+    has_folders = not is_folder(root) or _folders_in(root)
+    if names := [] if has_folders else sorted(_image_names(entries_of(root), rules)):
+        return [Item(name, None, os.path.join(root, name)) for name in names]
     return FolderSource(root, [Condition()]).items(Condition())
 
 
 def _condition_folders(
-    root: Path, conditions: Sequence[Condition]
-) -> Iterator[tuple[Condition, Path]]:
-    below = _folders_in(root)
-    for condition in conditions:
-        relative = Path(*layout_rules.condition_folders(condition))
-        roots = [root, *below] if condition.values else [root]
-        folders = [parent / relative for parent in roots if is_folder(parent / relative)]
-        if len(folders) > 1:
-            raise layout_rules.duplicate(condition, printable(folders[0]), printable(folders[1]))
-        if folders:
-            yield condition, folders[0]
+    root: Path, conditions: Sequence[Condition], rules: LayoutRules
+) -> dict[Condition, Path]:
+    """The folder of each condition that the root holds; folders of other items are reported."""
+    if not any(condition.values for condition in conditions):
+        return dict.fromkeys(conditions, root)
+    by_names = {tuple(layout_rules.condition_folders(c)): c for c in conditions}
+    (depth,) = {len(names) for names in by_names}
+    candidates: dict[Condition, dict[str, list[str]]] = {c: {} for c in conditions}
+    unread: list[str] = []
+    for folder, children in _walk(root, rules):
+        condition = by_names.get(folder.relative_to(root).parts[-depth:])
+        holds_classes = not rules.layout.folders().keys().isdisjoint(children)
+        if condition is not None:
+            candidates[condition][str(folder)] = list(children)
+            children.clear()
+        elif holds_classes:
+            unread.append(folder.relative_to(root).as_posix())
+    rules.note_unread(printable(root), unread)
+    folders = layout_rules.chosen_folders(candidates, printable)
+    return {condition: Path(folder) for condition, folder in folders.items()}
+
+
+def _walk(root: Path, rules: LayoutRules) -> Iterator[tuple[Path, list[str]]]:
+    """The folders from the root on, without class folders, each with the names of its folders.
+
+    The caller may remove names, into which the walk then does not go.
+    """
+    folders = deque([root])
+    while folders:
+        folder = folders.popleft()
+        try:
+            names = folders_among(entries_of(folder))
+        except InputError as error:
+            if folder == root:
+                raise
+            rules.note(f"Not read: {error}")
+            continue
+        yield folder, names
+        inner = (folder / name for name in names if name not in rules.layout.folders())
+        folders += [path for path in inner if not _leads_back(path, root)]
+
+
+def _leads_back(path: Path, root: Path) -> bool:
+    """Whether a path is a link to a folder that it lies in."""
+    if not path.is_symlink():
+        return False
+    target = os.path.realpath(path)
+    above = (parent for parent in path.parents if parent.is_relative_to(root))
+    return any(Path(os.path.realpath(parent)).is_relative_to(target) for parent in above)
 
 
 def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:
@@ -156,6 +213,8 @@ def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:
             # Lists, licences and checksums may lie next to the class folders, images may not.
             _refuse_broken_link(entry)
             if rules.layout.is_item(entry.name):
+                if rules.layout.listed and not any(p.name in classes for p in _folders_in(folder)):
+                    raise rules.without_class_folders(printable(entry.path))
                 remedy = "Move it into its class folder or remove it."
                 raise rules.outside_class_folders(printable(entry.path), remedy)
         elif rules.layout.is_item(entry.name):
@@ -165,6 +224,9 @@ def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:
 def _unknown_folder(entry: Entry, rules: LayoutRules) -> InputError:
     """The error for a folder next to the class folders; it may hold the class folders itself."""
     folder = _holder_of_classes(Path(entry.path), rules, levels=2)
+    holds_items = any(rules.layout.is_item(inner.name) for inner in entries_of(Path(entry.path)))
+    if rules.layout.listed and layout_rules.is_number(entry.name) and holds_items:
+        return rules.numbered_folders(printable(Path(entry.path).parent))
     if folder is None:
         holder = "class folders" if rules.layout.id_includes_dir else f"{rules.layout.noun}s"
         remedy = f"Move it elsewhere, or give the folder that holds the {holder}."
@@ -182,6 +244,11 @@ def _holder_of_classes(folder: Path, rules: LayoutRules, levels: int) -> Path | 
         return folder
     holders = (_holder_of_classes(child, rules, levels - 1) for child in below if levels)
     return next((holder for holder in holders if holder is not None), None)
+
+
+def _image_names(entries: Iterable[Entry], rules: LayoutRules) -> Iterator[str]:
+    """The names of the items among these entries, after each was checked."""
+    return _checked_names((e for e in entries if rules.layout.is_item(e.name)), rules)
 
 
 def _checked_names(entries: Iterable[Entry], rules: LayoutRules) -> Iterator[str]:
@@ -206,4 +273,4 @@ def _refuse_broken_link(entry: Entry) -> None:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    return sorted(Path(entry.path) for entry in entries_of(folder) if is_folder(Path(entry.path)))
+    return [folder / name for name in folders_among(entries_of(folder))]

@@ -4,6 +4,8 @@ ImageNet-C has 3.75 million items. Their ids are the same in every condition and
 an item's bytes are follows from the place of its condition and its id.
 """
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +56,33 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
+class JoinedPlace:
+    """Where the items of one condition are that several places share.
+
+    Attributes:
+        parts: The places.
+        ids: Sorted ids of all items.
+        part: (N,) int32, position of each item's place among the parts.
+        row: (N,) int64, position of each item in its place.
+    """
+
+    parts: Sequence[Place]
+    ids: Ids
+    part: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int64]
+
+    def location(self, id: str) -> str:
+        """The location of an item, for messages; also of a missing one."""
+        position = bisect_left(self.ids, id)
+        is_own = position < len(self.ids) and self.ids[position] == id
+        return self.parts[int(self.part[position]) if is_own else 0].location(id)
+
+    def extent(self, row: int) -> Extent | None:
+        """The extent of the item at this position."""
+        return self.parts[int(self.part[row])].extent(int(self.row[row]))
+
+
+@dataclass(frozen=True, eq=False)
 class Items(Sequence[Item]):
     """Items in order of their ids, each created on access; so are slices.
 
@@ -68,7 +97,7 @@ class Items(Sequence[Item]):
     """
 
     ids: Ids
-    place: Place
+    place: Place | JoinedPlace
     layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
     frames: int = 1
     positions: Sequence[int] | None = None
@@ -118,8 +147,32 @@ class Items(Sequence[Item]):
         )
 
 
+def joined_items(parts: Sequence[Items]) -> Items:
+    """The items of one condition that lie in several places.
+
+    Raises:
+        InputError: If an id is in two places.
+    """
+    entries = sorted(
+        (id, number, row) for number, part in enumerate(parts) for row, id in enumerate(part.ids)
+    )
+    ids = tuple(id for id, _, _ in entries)
+    for (id, one, _), (next_id, other, _) in itertools.pairwise(entries):
+        if id == next_id:
+            first, second = (printable(parts[n].place.location(id)) for n in (one, other))
+            raise InputError(f"{printable(id)} exists twice: {first} and {second}. Keep only one.")
+    places = [part.place for part in parts if isinstance(part.place, Place)]
+    numbers = np.array([number for _, number, _ in entries], np.int32)
+    rows = np.array([row for _, _, row in entries], np.int64)
+    return replace(parts[0], ids=ids, place=JoinedPlace(places, ids, numbers, rows))
+
+
 class ItemSource(Source, Protocol):
     """A source whose items are lazy."""
+
+    @property
+    def index_places(self) -> Sequence[str]:
+        """The lists and files whose class indices gave labels, of the items read so far."""
 
     def items(self, condition: Condition) -> Items:
         """The items of one condition, sorted by id."""

@@ -1,27 +1,34 @@
-"""Lists of the classes of ImageNet's validation images, for images without class folders.
+"""The classes of ImageNet's validation images that are not in class folders.
 
 The original archive is flat, ``ILSVRC2012_val_00000001.JPEG`` and so on; the classes are in a list.
-The kind of a list is recognised by its content:
+Its kind is recognised by its content:
 
 * 50,000 WordNet ids, a line each, in order of the files;
-* lines of ``NAME WNID`` or ``NAME INDEX``, the index counting the sorted WordNet ids from 0;
-* Kaggle's ``LOC_val_solution.csv``;
+* a table of names and WordNet ids, or of names and indices that count the sorted WordNet ids from
+  0: see ``label_table``; Kaggle's ``LOC_val_solution.csv`` is one;
 * the devkit's ``ILSVRC2012_validation_ground_truth.txt`` with its ``meta.mat`` next to it. Its
   numbers from 1 to 1000 are ILSVRC2012_IDs, which have another order: only ``meta.mat`` says which
   classes they are, so without it they are refused.
 
+An image may state its class itself: by its name, as on Hugging Face's hub,
+``ILSVRC2012_val_00000293_n01440764.JPEG``, or by what is stored with it, such as webdataset's
+``.cls`` files. Whatever states a class must agree.
+
 Source: the readme of the ILSVRC2012 development kit, sections 2.2 and 3.2.
 """
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ...errors import InputError, printable, reason_of
 from ..classes import class_index, wnids
 from ..layouts import IMAGES_IN_CLASS_FOLDERS
+from .label_table import KAGGLES_HEADER, Line, columns_of, has_names, lines_of, without_header
 
 VALIDATION_IMAGES = 50_000
 IMAGES_A_CLASS = 50
@@ -37,7 +44,10 @@ USUAL_NAMES = (
 )
 """Names of lists that are found without ``--labels``, in or next to the folder of the images."""
 
-_NUMBERED = re.compile(r"ILSVRC2012_val_\d{8}")
+CLASS_SUFFIX = ".cls"
+"""Suffix of webdataset's files that hold the class of the image next to them."""
+
+_NUMBERED = re.compile(r"(ILSVRC2012_val_\d{8})(?:_(n\d{8}))?")
 
 _EXPECTED = (
     "Expected 50,000 WordNet ids in order of the files, lines of NAME WNID or NAME INDEX (0..999), "
@@ -51,46 +61,159 @@ class Labels:
 
     Attributes:
         path: Path of the list.
-        by_name: WordNet id by the file's name without its suffix.
+        by_name: WordNet id by the file's name, or its path, as the list has it without suffix.
+        is_index: Whether the list has class indices that are read as counted from 0.
+        header: First line, if it was taken as an unknown header; else empty.
     """
 
     path: Path
     by_name: Mapping[str, str]
+    is_index: bool = False
+    header: str = ""
+
+    def wnid(self, path: str) -> str | None:
+        """The class of a file, by its path or else its name; ``None`` if the list lacks it."""
+        return self.by_name.get(_stem(path)) or self._by_original_name.get(_original_name(path))
+
+    @cached_property
+    def _by_original_name(self) -> dict[str, str | None]:
+        """The same without folders; ``None`` for names that have several classes."""
+        classes: dict[str, str | None] = {}
+        for path, wnid in self.by_name.items():
+            name = _original_name(path)
+            classes[name] = wnid if classes.setdefault(name, wnid) == wnid else None
+        return classes
+
+
+@dataclass(frozen=True)
+class FlatImages:
+    """Images without class folders.
+
+    Attributes:
+        paths: Their paths.
+        folder: Folder in and next to which a list of classes is looked for.
+        classes: Class that is stored with an image, by the image's path: a WordNet id or an index.
+    """
+
+    paths: Sequence[str]
+    folder: Path
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+
+def decoded_classes(content: Mapping[str, bytes]) -> dict[str, str]:
+    """The classes in files, as ``FlatImages`` has them, from the bytes of the files."""
+    return {path: data.decode("utf-8", "replace").strip() for path, data in content.items()}
 
 
 def is_numbered(name: str) -> bool:
     """Whether a file is named like an image of the validation archive."""
-    return IMAGES_IN_CLASS_FOLDERS.is_item(name) and _NUMBERED.fullmatch(_stem(name)) is not None
+    return (
+        IMAGES_IN_CLASS_FOLDERS.is_item(name) and _NUMBERED.fullmatch(_file_name(name)) is not None
+    )
+
+
+def states_class(name: str) -> bool:
+    """Whether an image is one of the validation archive by its name, or the name has its class."""
+    is_image = IMAGES_IN_CLASS_FOLDERS.is_item(name)
+    return is_numbered(name) or (is_image and _wnid_of_name(name) is not None)
+
+
+def refuse_contradiction(path: str, where: Callable[[str], str]) -> None:
+    """Refuse a validation image in the folder of another class than its name says.
+
+    Raises:
+        InputError: If it is one.
+    """
+    folder = path.partition("/")[0]
+    numbered = _NUMBERED.fullmatch(_file_name(path))
+    if numbered is not None and numbered[2] not in (None, folder):
+        raise InputError(
+            f"{where(path)} is in the folder {folder}, but its name says {numbered[2]}. Move or "
+            "rename it."
+        )
 
 
 def labelled(
-    names: Iterable[str], labels: Labels | None, folder: Path, where: str
-) -> dict[str, str]:
-    """The file name of each flat image by its id, ``<wnid>/<file>``, sorted by id.
+    images: FlatImages, labels: Labels | None, where: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
+    """The id, ``<wnid>/<file>``, and the path of each image.
+
+    The id has the name of the original archive, so that images pair with those of other archives.
 
     Args:
-        names: Names of the files.
-        labels: The user's list; if ``None``, a list is looked for.
-        folder: Folder in and next to which a list is looked for.
-        where: Location of the images, for messages.
+        images: The images.
+        labels: The list of their classes; ``None`` if there is none.
+        where: Function that describes a path for an error; an empty one is the folder.
 
     Raises:
-        InputError: If there is no list, its kind is unknown, or it lacks an image.
+        InputError: If a class is not known, or statements contradict each other.
     """
-    labels = labels or labels_beside(folder)
-    if labels is None:
+    missing = []
+    for path in images.paths:
+        wnid = _wnid(path, images, labels, where)
+        if wnid is None:
+            missing.append(path)
+        else:
+            suffix = os.path.splitext(path)[1]
+            yield f"{wnid}/{_original_name(path)}{suffix}", path
+    if not missing:
+        return
+    first = printable(min(missing))
+    if labels is not None:
         raise InputError(
-            f"{where} holds images without class folders, so their classes are not known. Give "
-            f"--labels FILE, or put one beside them: {', '.join(USUAL_NAMES[:4])}."
+            f"{printable(labels.path)} has no class for {len(missing):,} of the "
+            f"{len(images.paths):,} images in {where('')}, first {first}. Give the list that "
+            "belongs to them."
         )
-    classes = {name: labels.by_name.get(_stem(name)) for name in names}
-    missing = sorted(name for name, wnid in classes.items() if wnid is None)
-    if missing:
+    raise InputError(
+        f"{where('')} holds {len(missing):,} images without class folders, first {first}, so their "
+        f"classes are not known. Give --labels FILE, or put one beside them: "
+        f"{', '.join(USUAL_NAMES[:4])}."
+    )
+
+
+def _wnid(
+    path: str, images: FlatImages, labels: Labels | None, where: Callable[[str], str]
+) -> str | None:
+    """The class of an image; ``None`` if nothing states it."""
+    numbered = _NUMBERED.fullmatch(_file_name(path))
+    statements = {
+        "its name": None if numbered is None else numbered[2],
+        "the class that is stored with it": _stored_wnid(path, images, where),
+    }
+    if labels is not None:
+        statements[printable(labels.path)] = labels.wnid(path)
+    classes = {source: wnid for source, wnid in statements.items() if wnid is not None}
+    if len(set(classes.values())) > 1:
+        text = ", ".join(f"{wnid} by {source}" for source, wnid in classes.items())
         raise InputError(
-            f"{printable(labels.path)} has no class for {len(missing):,} of the {len(classes):,} "
-            f"images in {where}, first {printable(missing[0])}. Give the list that belongs to them."
+            f"{where(path)} has contradicting classes: {text}. Correct or remove what is wrong."
         )
-    return dict(sorted((f"{wnid}/{name}", name) for name, wnid in classes.items()))
+    return next(iter(classes.values()), None) or _wnid_of_name(path)
+
+
+def _stored_wnid(path: str, images: FlatImages, where: Callable[[str], str]) -> str | None:
+    word = images.classes.get(path)
+    if word is None or word in class_index():
+        return word
+    if not (word.isascii() and word.isdecimal() and int(word) < len(wnids())):
+        raise InputError(
+            f"The class that is stored with {where(path)} is {printable(word[:40])!r}. Expected a "
+            "WordNet id of ImageNet, or a class index from 0 to 999."
+        )
+    return wnids()[int(word)]
+
+
+def _wnid_of_name(path: str) -> str | None:
+    """The class with which a name begins or ends, as those of training images do.
+
+    Example:
+        >>> _wnid_of_name("n01440764_18.JPEG"), _wnid_of_name("n01440764_18_n01443537.JPEG")
+        ('n01440764', None)
+    """
+    words = _file_name(path).split("_")
+    classes = class_index().keys() & {words[0], words[-1]}
+    return classes.pop() if len(classes) == 1 else None
 
 
 def read_labels(path: Path) -> Labels:
@@ -106,16 +229,15 @@ def read_labels(path: Path) -> Labels:
             f"{printable(path)} cannot be read as a list of classes: {reason_of(error)}. "
             f"{_EXPECTED}"
         ) from error
-    rows = [re.split(r"[,\s]+", line.strip()) for line in text.rstrip().splitlines()]
-    by_name = _classes_by_name(path, rows)
-    counts = Counter(by_name.values())
+    labels = _labels(path, lines_of(text))
+    counts = Counter(labels.by_name.values())
     odd = next((wnid for wnid in wnids() if counts[wnid] != IMAGES_A_CLASS), None)
-    if len(by_name) == VALIDATION_IMAGES and odd is not None:
+    if len(labels.by_name) == VALIDATION_IMAGES and odd is not None:
         raise InputError(
             f"{printable(path)} gives class {odd} to {counts[odd]:,} images, but each class has "
             f"{IMAGES_A_CLASS} in ImageNet's validation set. Give the list that belongs to it."
         )
-    return Labels(path, by_name)
+    return labels
 
 
 def labels_beside(folder: Path) -> Labels | None:
@@ -129,33 +251,55 @@ def labels_beside(folder: Path) -> Labels | None:
     return next((read_labels(path) for path in paths if path.is_file()), None)
 
 
-def _classes_by_name(path: Path, rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The WordNet id of each file, from the words of each line of a list."""
-    first = rows[0] if rows else [""]
-    named = len(first) > 1
-    boxes = first == ["ImageId", "PredictionString"]
+def _labels(path: Path, lines: Sequence[Line]) -> Labels:
+    """The classes of a list, by its lines."""
+    if lines and has_names(lines):
+        return _named_labels(path, lines)
     classes = {wnid: wnid for wnid in wnids()}
-    if named and not boxes:
-        classes |= {str(index): wnid for index, wnid in enumerate(wnids())}
-    elif first[0].isdecimal():
+    if any(line.text.isdecimal() for line in lines[:2]):
         classes = _devkit_classes(path)
-    by_name: dict[str, str] = {}
-    header = 1 if boxes else 0
-    for line, row in enumerate(rows[header:], header + 1):
-        name, *words = row if named else (f"ILSVRC2012_val_{line:08}", *row)
-        # In Kaggle's list, the numbers of boxes may follow.
-        wnid = classes.get(words[0]) if len(words) == 1 or (boxes and words) else None
-        if wnid is None or by_name.setdefault(_stem(name), wnid) != wnid:
-            text = printable(" ".join(row))[:60]
-            raise InputError(
-                f"{printable(path)}, line {line}: no class is known for {text!r}, or it "
-                f"contradicts a line above. {_EXPECTED}"
-            )
-    if not named and len(by_name) != VALIDATION_IMAGES:
+    header, body = without_header(lines, classes, None)
+    for line in body:
+        if line.text not in classes:
+            raise _unknown(path, line)
+    if len(body) != VALIDATION_IMAGES:
         raise InputError(
-            f"{printable(path)} has {len(by_name):,} lines without names of files. {_EXPECTED}"
+            f"{printable(path)} has {len(body):,} lines without names of files. {_EXPECTED}"
         )
-    return by_name
+    names = (f"ILSVRC2012_val_{number:08}" for number in range(1, len(body) + 1))
+    by_name = {name: classes[line.text] for name, line in zip(names, body, strict=True)}
+    return Labels(path, by_name, header=header.text if header else "")
+
+
+def _named_labels(path: Path, lines: Sequence[Line]) -> Labels:
+    """The classes of a table."""
+    columns = columns_of(lines, class_index())
+    if columns is None:
+        raise InputError(
+            f"{printable(path)} has several columns of numbers, so it is not known which of them "
+            f"is the class. Keep the names and the classes only. {_EXPECTED}"
+        )
+    classes = {wnid: wnid for wnid in wnids()}
+    if columns.is_index:
+        classes = {str(index): wnid for index, wnid in enumerate(wnids())}
+    header, body = without_header(lines, classes, columns)
+    by_name: dict[str, str] = {}
+    for line in body:
+        name, label = columns.split(line)
+        wnid = classes.get(label)
+        if not name or wnid is None or by_name.setdefault(_stem(name), wnid) != wnid:
+            raise _unknown(path, line)
+    known = header is None or header.cells == KAGGLES_HEADER
+    return Labels(path, by_name, columns.is_index, "" if known or not header else header.text)
+
+
+def _unknown(path: Path, line: Line) -> InputError:
+    text = printable(line.text)
+    counted = "Indices count from 0: does this list count from 1? " if "1000" in line.cells else ""
+    return InputError(
+        f"{printable(path)}, line {line.number}: no class is known for {text!r}, or it contradicts "
+        f"a line above. {counted}{_EXPECTED}"
+    )
 
 
 def _devkit_classes(path: Path) -> dict[str, str]:
@@ -183,6 +327,19 @@ def _devkit_classes(path: Path) -> dict[str, str]:
     return classes
 
 
-def _stem(name: str) -> str:
-    name = name.rpartition("/")[2]
-    return name.rpartition(".")[0] if IMAGES_IN_CLASS_FOLDERS.is_item(name) else name
+def _stem(path: str) -> str:
+    """A path without the suffix of an image, with ``/`` between its parts."""
+    path = path.replace("\\", "/").removeprefix("./")
+    return os.path.splitext(path)[0] if IMAGES_IN_CLASS_FOLDERS.is_item(path) else path
+
+
+def _file_name(path: str) -> str:
+    """The name of a file without folders and suffix."""
+    return _stem(path).rpartition("/")[2]
+
+
+def _original_name(path: str) -> str:
+    """The same, or the name in the original archive if it is one with the class added."""
+    name = _file_name(path)
+    numbered = _NUMBERED.fullmatch(name)
+    return name if numbered is None else numbered[1]

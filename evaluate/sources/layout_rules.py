@@ -2,22 +2,32 @@
 
     CONDITION/<class folder>/<item>      most benchmarks; ids are <class folder>/<item>
     CONDITION/[<class folder>/]<item>    where an item's name says everything; ids are <item>
-    CONDITION/<item>                     ImageNet's validation images, whose classes are in a list
+    CONDITION/[<number>/]<item>          ImageNet's validation images, whose classes are in a list,
+                                         in their names, or stored with them: see ``labels``
 
-CONDITION stands for folders such as ``fog/3``, and for no folder with clean images. Names are all
-that is seen here: ``folder.py`` and ``tar.py`` find them. An error ends with a ``remedy``, the
-sentence that says what to do, since that differs between a folder and a tar.
+CONDITION stands for folders such as ``fog/3``, at any depth, and for no folder with clean images.
+Names are all that is seen here: ``folder.py`` and ``tar.py`` find them. An error ends with a
+``remedy``, the sentence that says what to do, since that differs between a folder and a tar.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from ...contracts import Condition, DatasetLayout
 from ...errors import InputError, printable
-from ..layouts import IMAGES_IN_CLASS_FOLDERS
+from ..layouts import IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .items import IdPool, Ids
-from .labels import Labels, is_numbered, labelled
+from .labels import (
+    CLASS_SUFFIX,
+    FlatImages,
+    Labels,
+    labelled,
+    labels_beside,
+    refuse_contradiction,
+    states_class,
+)
 
 PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
 
@@ -32,39 +42,47 @@ class LayoutRules:
         layout: Layout of the items.
         labels: The user's list of labels for images without class folders; if ``None``, a list is
             looked for next to such images.
+        note: Callback for what a user should know about the data.
         pool: Ids that conditions and sources share.
+        index_places: Places of class indices that labels were read from; a list or a data set.
     """
 
     layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
     labels: Labels | None = None
+    note: Callable[[str], None] = lambda text: None
     pool: IdPool = field(default_factory=dict)
+    index_places: set[str] = field(default_factory=set)
 
     def shows_flat_images(self, name: str) -> bool:
         """Whether a file shows that its folder holds images without class folders.
 
-        If the user gave a list of labels, any image does; otherwise only one of the validation
-        archive.
+        If the user gave a list of labels, any image does; otherwise one whose name states its class
+        or is of the validation archive, or a file that holds the class of the image next to it.
         """
-        return self.layout.is_item(name) and (self.labels is not None or is_numbered(name))
+        if name.endswith(CLASS_SUFFIX):
+            return True
+        return self.layout.is_item(name) and (self.labels is not None or states_class(name))
+
+    def may_be_numbered(self, folder: str) -> bool:
+        """Whether a folder of this name may hold flat images, whose classes the user's list has."""
+        return self.labels is not None and is_number(folder)
 
     def ids_and_paths(
-        self, paths: Iterable[str], where: Callable[[str], str], flat_in: Path | None
+        self, paths: Iterable[str] | FlatImages, where: Callable[[str], str]
     ) -> tuple[Ids, Mapping[str, str]]:
         """The sorted ids of a condition's items, and the path of each that is not its id.
 
         Args:
             paths: Paths of the items below the condition's folder.
             where: Function that describes such a path for an error; an empty one is the folder.
-            flat_in: Folder in and next to which a list of labels is looked for, if the images are
-                without class folders; otherwise ``None``.
 
         Raises:
             InputError: If there are no items or no labels, a list of labels is not needed, or a
                 name is invalid, contradicts its folder or exists twice.
         """
         renamed: Mapping[str, str] = {}
-        if flat_in is not None:
-            renamed = labelled(paths, self.labels, flat_in, where(""))
+        if isinstance(paths, FlatImages):
+            renamed = paths = self._labelled_paths(paths, where)
         elif self.labels is not None:
             raise InputError(
                 f"--labels {printable(self.labels.path)} is for images without class folders, and "
@@ -79,7 +97,27 @@ class LayoutRules:
                 f"{where('')} holds no {self.layout.noun}s. Expected {form}, such as "
                 f"{self.layout.example}."
             )
+        if ids not in self.pool and self.layout.listed:
+            for id in ids:
+                refuse_contradiction(id, where)
         return self.pool.setdefault(ids, ids), renamed
+
+    def _labelled_paths(self, images: FlatImages, where: Callable[[str], str]) -> dict[str, str]:
+        """The path of each flat image by its id, sorted."""
+        labels = self.labels
+        if labels is None and len(images.classes) < len(images.paths):
+            labels = labels_beside(images.folder)
+        if labels is not None and labels.header:
+            self.note(f"{printable(labels.path)}: {printable(labels.header)!r} is a header.")
+        if labels is not None and labels.is_index:
+            self.index_places.add(printable(labels.path))
+        if any(map(str.isdecimal, images.classes.values())):
+            self.index_places.add(where(""))
+        result: dict[str, str] = {}
+        for id, path in labelled(images, labels, where):
+            if (other := result.setdefault(id, path)) != path:
+                raise duplicate(id, where(other), where(path))
+        return dict(sorted(result.items()))
 
     def _paths_by_name(self, paths: Iterable[str], where: Callable[[str], str]) -> dict[str, str]:
         """The path of each item by its file name, sorted, for layouts whose ids are these names."""
@@ -128,9 +166,84 @@ class LayoutRules:
             f"{' '.join(sorted(self.layout.suffixes))}. {remedy}"
         )
 
+    def numbered_folders(self, where: str) -> InputError:
+        """The error for class folders whose names are numbers."""
+        return InputError(
+            f"The folders of {where} are numbers, as ImageNet-V2 has them, so it is not known "
+            "which classes they are. Give --labels FILE with lines of NAME WNID for their "
+            f"{self.layout.noun}s, or rename the folders to WordNet ids: in ImageNet-V2, 0 is "
+            "n01440764, the first in their sorted order."
+        )
+
+    def without_class_folders(self, where: str) -> InputError:
+        """The error for images of which nothing states the classes."""
+        return InputError(
+            f"{where} is not in a class folder, so the class of this {self.layout.noun} is not "
+            "known, and there are no class folders. Give --labels FILE with lines of NAME WNID; a "
+            f"class may also be in the name, or in webdataset's {CLASS_SUFFIX} files."
+        )
+
+    def note_unread(self, where: str, folders: Iterable[str]) -> None:
+        """Report folders of items that are not those of a condition, if there are any."""
+        names = dict.fromkeys(
+            str(PurePosixPath(folder).parent) if is_severity(folder) else folder
+            for folder in sorted(folders)
+        )
+        if names:
+            shown = ", ".join(printable(name) for name in list(names)[:6])
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            self.note(
+                f"Not read in {where}: {shown}{more}. The benchmark has no such conditions; they "
+                "are not part of its numbers."
+            )
+
     def not_a_file(self, where: str, remedy: str) -> InputError:
         """The error for a folder or a device that lies where only items may lie."""
         return InputError(f"{where} is not a file, expected {a_or_an(self.layout.noun)}. {remedy}")
+
+
+def is_number(folder: str) -> bool:
+    """Whether a folder is named by a number, as the class folders of ImageNet-V2 are."""
+    return folder.isascii() and folder.isdecimal()
+
+
+def is_severity(folder: str) -> bool:
+    """Whether a path is of a folder that holds one severity."""
+    return PurePosixPath(folder).name in SEVERITY_FOLDERS
+
+
+Candidates = Mapping[Condition, Mapping[str, Collection[str]]]
+"""The folders with the names of each condition, and the names of the folders in each."""
+
+
+def chosen_folders(candidates: Candidates, where: Callable[[str], str]) -> dict[Condition, str]:
+    """The folder of each condition that has one.
+
+    ImageNet-C and ImageNet-P share names such as ``snow``. The folder of ImageNet-C, which holds
+    severities, is only chosen for ImageNet-P if there is nothing else: then it is refused later.
+
+    Raises:
+        InputError: If a condition has two folders.
+    """
+    own = {
+        condition: [
+            folder
+            for folder, children in folders.items()
+            if len(condition.values) != 1 or not children or not set(children) <= SEVERITY_FOLDERS
+        ]
+        for condition, folders in candidates.items()
+    }
+    if not any(own.values()):
+        own = {condition: list(folders) for condition, folders in candidates.items()}
+    for condition, folders in own.items():
+        if len(folders) > 1:
+            raise duplicate(condition, where(folders[0]), where(folders[1]))
+    return {condition: folders[0] for condition, folders in own.items() if folders}
+
+
+def class_file(path: str) -> str:
+    """The path of the file that may hold the class of an image, next to it."""
+    return f"{os.path.splitext(path)[0]}{CLASS_SUFFIX}"
 
 
 def condition_folders(condition: Condition) -> list[str]:

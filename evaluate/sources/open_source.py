@@ -1,6 +1,8 @@
-"""Opening the data that ``--data`` names: folders, tar files, folders of tars, or any mixture."""
+"""Opening the data that ``--data`` names: folders, tar and Parquet files, or any mixture."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -9,36 +11,47 @@ from ...errors import InputError, printable
 from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, SEVERITY_FOLDERS
 from .folder import FolderSource
 from .generated_marker import Content, common_marker
-from .items import Items, read_item_file
+from .items import Items, joined_items, read_item_file
 from .labels import read_labels
 from .layout_rules import PART_OF_IMAGENET_C, LayoutRules, condition_folders, duplicate
 from .listing import entries_of, is_folder
+from .parquet import MAGIC as PARQUET_MAGIC
+from .parquet import SUFFIX as PARQUET
+from .parquet import ParquetSource
 from .tar import TarSource
+from .tar_headers import OpenTar
 
 TAR = ".tar"
+COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
 
-Part = FolderSource | TarSource
+_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|val|test)[-_]\d+")
+"""The part of a data set that a file belongs to, in names such as ``train-00000-of-00294``."""
+
+Part = FolderSource | TarSource | ParquetSource
 
 
 class MixedSource:
-    """Several sources as one: a condition is in one of them."""
+    """Several sources as one: a condition is in one of them, or in several shards of one set."""
 
-    def __init__(self, parts: Sequence[Part], conditions: Sequence[Condition]) -> None:
+    def __init__(
+        self, parts: Sequence[Part], conditions: Sequence[Condition], index_places: Set[str]
+    ) -> None:
         self._parts = parts
-        self._tars = {part.path: part for part in parts if isinstance(part, TarSource)}
-        self._part_of: dict[Condition, Part] = {}
+        self._files = {p.path: p for p in parts if not isinstance(p, FolderSource)}
+        self._parts_of: dict[Condition, list[Part]] = {}
+        self._index_places = index_places
         for condition in conditions:
             holders = [part for part in parts if condition in part.conditions()]
-            if len(holders) > 1:
+            if len(holders) > 1 and not all(map(_is_shard, holders)):
                 remedy = "Keep only one of them, or name the one to use with --data."
                 first, second = (part.where(condition) for part in holders[:2])
                 raise duplicate(condition, first, second, remedy)
             if holders:
-                self._part_of[condition] = holders[0]
+                self._parts_of[condition] = holders
 
     def conditions(self) -> list[Condition]:
         """The benchmark's conditions that are in one of the parts, in the benchmark's order."""
-        return list(self._part_of)
+        return list(self._parts_of)
 
     def items(self, condition: Condition) -> Items:
         """The items of one condition, sorted by id.
@@ -46,7 +59,8 @@ class MixedSource:
         Raises:
             InputError: If something among them cannot be an item, or there is none at all.
         """
-        return self._part_of[condition].items(condition)
+        items = [part.items(condition) for part in self._parts_of[condition]]
+        return items[0] if len(items) == 1 else joined_items(items)
 
     def read(self, item: Item) -> bytes:
         """The bytes of one item.
@@ -57,7 +71,12 @@ class MixedSource:
         """
         if item.extent is None:
             return read_item_file(item)
-        return self._tars[item.extent.path].read(item)
+        return self._files[item.extent.path].read(item)
+
+    @property
+    def index_places(self) -> list[str]:
+        """The lists and files whose class indices gave labels, of the items read so far."""
+        return sorted(self._index_places)
 
     @cached_property
     def generated(self) -> Content | None:
@@ -83,7 +102,8 @@ def open_source(
     """The source of a benchmark's items.
 
     Args:
-        data: Folders, and tar files, which are read in place; tars in a folder count as well.
+        data: Folders, and tar or Parquet files, which are read in place; those in a folder count
+            as well.
         conditions: The conditions of the benchmark.
         progress: Progress callback.
         layout: Layout of the benchmark's items.
@@ -102,25 +122,104 @@ def open_source(
             f"--labels {printable(labels)} is for ImageNet's validation images without class "
             f"folders; the class of these {layout.noun}s is known. Leave it out."
         )
-    rules = LayoutRules(layout, None if labels is None else read_labels(labels))
+    rules = LayoutRules(layout, None if labels is None else read_labels(labels), progress.note)
+    opening = _Opening(conditions, rules, progress, damaged_ok)
     parts: list[Part] = []
     for path in data:
-        folder, before = is_folder(path), len(parts)
-        if folder and is_clean:
-            _refuse_corrupted(path)
-        if folder and (not is_clean or _holds_more_than_tars(path, layout)):
-            parts.append(FolderSource(path, conditions, rules))
-        parts += [
-            TarSource(tar, conditions, progress=progress, rules=rules, damaged_ok=damaged_ok)
-            for tar in (_tars_in(path) if folder else [path])
-        ]
-        if len(data) > 1 and not any(part.conditions() for part in parts[before:]):
+        new = list(opening.parts(path))
+        if len(data) > 1 and not any(part.conditions() for part in new):
             expected = "/".join(condition_folders(conditions[0]))
             raise InputError(
                 f"{printable(path)} holds no data of this benchmark. Give the folder or tar that "
                 f"holds {expected or f'the {layout.noun}s'}, or omit this path."
             )
-    return MixedSource(parts, conditions)
+        parts += new
+    if is_clean and not any(part.conditions() for part in parts):
+        files = (part for part in parts if isinstance(part, TarSource))
+        reasons = filter(None, (file.unknown_classes() for file in files))
+        if (reason := next(reasons, None)) is not None:
+            raise reason
+    return MixedSource(parts, conditions, rules.index_places)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Opens what a path names; the attributes are as in ``open_source``."""
+
+    conditions: Sequence[Condition]
+    rules: LayoutRules
+    progress: Progress
+    damaged_ok: bool
+
+    def parts(self, path: Path) -> Iterator[Part]:
+        """The folder itself, if it may hold items, and the files in it; or the file."""
+        if not is_folder(path):
+            yield self._file(path)
+            return
+        names = sorted(entry.name for entry in entries_of(path))
+        archives = [n for n in names if n.lower().endswith((TAR, PARQUET)) and (path / n).is_file()]
+        files = [self._file(path / name) for name in self._of_one_split(path, archives)]
+        is_clean = not any(condition.values for condition in self.conditions)
+        if is_clean:
+            _refuse_corrupted(path)
+        layout, parts = self.rules.layout, list[Part](files)
+        holds_items = any(name in layout.folders() or layout.is_item(name) for name in names)
+        if not is_clean or holds_items or not files:
+            parts.insert(0, FolderSource(path, self.conditions, self.rules))
+        compressed = [name for name in names if name.lower().endswith(COMPRESSED)]
+        if compressed and not is_clean:
+            self._report_compressed(path, compressed, parts)
+        elif compressed and not (files or holds_items or any(is_folder(path / n) for n in names)):
+            OpenTar(path / compressed[0])  # refuses it, with the command that unpacks it
+        yield from parts
+
+    def _report_compressed(self, folder: Path, names: list[str], parts: Sequence[Part]) -> None:
+        """Report compressed files beside the data, or refuse them if there are no other data."""
+        if not any(part.conditions() for part in parts):
+            OpenTar(folder / names[0])  # refuses it, with the command that unpacks it
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        self.rules.note(
+            f"Not read in {printable(folder)}: {printable(names[0])}{more}, which is compressed."
+        )
+
+    def _file(self, path: Path) -> Part:
+        if _starts_with(path, PARQUET_MAGIC):
+            return ParquetSource(path, self.conditions, self.rules)
+        return TarSource(
+            path,
+            self.conditions,
+            progress=self.progress,
+            rules=self.rules,
+            damaged_ok=self.damaged_ok,
+        )
+
+    def _of_one_split(self, folder: Path, names: list[str]) -> list[str]:
+        """The names of files, without files of other splits if some are of the validation split."""
+        splits = {name: match[1] for name in names if (match := _SPLIT.search(name))}
+        others = sorted(name for name, split in splits.items() if not split.startswith("val"))
+        if not others or len(others) == len(splits):
+            return names
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        self.rules.note(
+            f"Not read in {printable(folder)}: {printable(others[0])}{more}, which is not of the "
+            "validation set."
+        )
+        return [name for name in names if name not in others]
+
+
+def _is_shard(part: Part) -> bool:
+    return not isinstance(part, FolderSource) and part.is_shard
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    """Whether a regular file starts with these bytes."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except (OSError, ValueError):
+        return False  # opening it as a tar file gives the reason
 
 
 def _refuse_corrupted(folder: Path) -> None:
@@ -131,15 +230,3 @@ def _refuse_corrupted(folder: Path) -> None:
             f"{printable(folder)} is severity {path.name} of {path.parent.name}. "
             f"{PART_OF_IMAGENET_C}"
         )
-
-
-def _tars_in(folder: Path) -> Iterator[Path]:
-    names = sorted(entry.name for entry in entries_of(folder) if entry.is_file())
-    return (folder / name for name in names if name.lower().endswith(TAR))
-
-
-def _holds_more_than_tars(folder: Path, layout: DatasetLayout) -> bool:
-    """Whether clean items are looked for in the folder itself, as well as in its tars."""
-    names = [entry.name for entry in entries_of(folder)]
-    has_items = any(name in layout.folders() or layout.is_item(name) for name in names)
-    return has_items or not any(_tars_in(folder))

@@ -16,8 +16,9 @@ from ...contracts import Condition, Item, Progress
 from ...errors import ImageError, InputError, UnreadError, printable
 from ..layouts import SEVERITY_FOLDERS
 from . import layout_rules
-from .generated_marker import GENERATED, LEVELS_ABOVE, Content, marker_from_bytes, read_marker
+from .generated_marker import GENERATED, Content, marker_beside, marker_from_bytes
 from .items import Items, Place, refuse_missing
+from .labels import CLASS_SUFFIX, FlatImages, decoded_classes
 from .layout_rules import LayoutRules
 from .listing import is_ignored
 from .tar_headers import OpenTar
@@ -62,15 +63,16 @@ class TarSource:
             progress.note(damage)
         self._rules = rules
         self._layout = rules.layout
-        self._folders = {
-            condition: folder
-            for condition in conditions
-            if (folder := self._folder_of(condition)) is not None
-        }
+        self._folders = self._condition_folders(conditions)
 
     def conditions(self) -> list[Condition]:
         """The benchmark's conditions that are in the tar, in the benchmark's order."""
         return list(self._folders)
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether other tars may hold more images of the same condition, as webdataset's do."""
+        return bool(self._flat_folders and self._class_rows)
 
     def where(self, condition: Condition) -> str:
         """The folder of a condition, for messages."""
@@ -83,16 +85,17 @@ class TarSource:
             InputError: If something among them cannot be an item, or there is none at all.
         """
         folder, index = self._folders[condition], self._index
-        below, flat_in = f"{folder}/" if folder else "", None
-        if not condition.values and folder in self._flat_folders:
-            images = self._images(folder, lambda path: "/" not in path)
-            flat_in = self._tar.path.parent
+        below = f"{folder}/" if folder else ""
+        is_flat = not condition.values and folder in self._flat_folders
+        if is_flat:
+            images = self._images(folder, self._is_flat)
         elif self._layout.id_includes_dir:
             images = self._images_in_classes(folder)
         else:
             images = self._images(folder, self._is_named)
         ids, paths = self._rules.ids_and_paths(
-            images, lambda path: self._where(below + path if path else folder), flat_in
+            self._flat_images(folder, images) if is_flat else images,
+            lambda path: self._where(below + path if path else folder),
         )
         rows = [images[path] for path in paths.values() or ids]
         place = Place(
@@ -125,7 +128,7 @@ class TarSource:
     def markers(self) -> dict[str, Content | None]:
         """The content of the ``generated.json`` that belongs to each condition, by its path.
 
-        That file lies in the folder of the condition or at most two above it, or next to the tar.
+        That file lies in the folder of the condition or above it, or next to the tar.
         ``None``, under the path of the tar, if a condition has no such file.
 
         Raises:
@@ -137,17 +140,46 @@ class TarSource:
     def _marker_of(self, folder: str, rows: Mapping[str, int]) -> tuple[str, Content | None]:
         """The path and content of a folder's marker, from the rows of all markers in the tar."""
         place = PurePosixPath(folder)
-        for above in (place, *place.parents[:LEVELS_ABOVE]):
+        for above in (place, *place.parents):
             if (row := rows.get(str(above / GENERATED))) is not None:
                 name = self._where(self._index.path_of(row))
-                data = self._tar.read(int(self._index.offset[row]), int(self._index.size[row]))
-                return name, marker_from_bytes(data, name)
-        path_next_to_tar = self._tar.path.with_name(GENERATED)
-        if path_next_to_tar.is_file():
-            return printable(path_next_to_tar), read_marker(path_next_to_tar)
-        return printable(self._tar.path), None
+                return name, marker_from_bytes(self._content(row), name)
+        return marker_beside(self._tar.path)
+
+    def unknown_classes(self) -> InputError | None:
+        """Why clean images in the tar are not items; ``None`` if it holds no images."""
+        rows = self._named(self._layout.is_item) if self._layout.listed else []
+        if not rows:
+            return None
+        path = self._index.path_of(rows[0])
+        above, _, folder = path.rpartition("/")[0].rpartition("/")
+        if layout_rules.is_number(folder):
+            return self._rules.numbered_folders(self._where(above))
+        return self._rules.without_class_folders(self._where(path))
 
     # ------------------------------------------------------------------ items of a condition
+
+    def _flat_images(self, folder: str, images: Mapping[str, int]) -> FlatImages:
+        """Images without class folders, with the classes that are stored with them."""
+        below = f"{folder}/" if folder else ""
+        rows = {self._index.path_of(row): row for row in self._class_rows}
+        files = {path: rows.get(below + layout_rules.class_file(path)) for path in images}
+        content = {path: self._content(row) for path, row in files.items() if row is not None}
+        return FlatImages(list(images), self._tar.path.parent, decoded_classes(content))
+
+    @cached_property
+    def _class_rows(self) -> list[int]:
+        """The rows of files that hold the class of an image."""
+        return self._named(lambda name: name.endswith(CLASS_SUFFIX))
+
+    def _content(self, row: int) -> bytes:
+        """The bytes of a small file."""
+        return self._tar.read(int(self._index.offset[row]), int(self._index.size[row]))
+
+    def _is_flat(self, path: str) -> bool:
+        """Whether a path below a folder of flat images is that of one of them."""
+        folder, _, _ = path.rpartition("/")
+        return not folder or self._rules.may_be_numbered(folder)
 
     def _images_in_classes(self, folder: str) -> dict[str, int]:
         """The row of each image in a class folder, by its path below the condition's folder.
@@ -203,28 +235,45 @@ class TarSource:
 
     # ------------------------------------------------------------------ folders of conditions
 
-    def _folder_of(self, condition: Condition) -> str | None:
-        """The folder of a condition; ``None`` if the tar does not hold it."""
-        if ending := "/".join(layout_rules.condition_folders(condition)):
-            folders = dict.fromkeys(self._folders_with_ending(ending))
-        else:
-            folders = dict.fromkeys(self._clean_folders()) or self._flat_folders
-        folder = next(iter(folders), None)
-        if not ending and folder is not None and basename(folder) in SEVERITY_FOLDERS:
+    def _condition_folders(self, conditions: Sequence[Condition]) -> dict[Condition, str]:
+        """The folder of each condition in the tar; folders of other items are reported."""
+        if not any(condition.values for condition in conditions):
+            folder = self._clean_folder()
+            return {} if folder is None else dict.fromkeys(conditions, folder)
+        endings = {c: "/".join(layout_rules.condition_folders(c)) for c in conditions}
+        candidates = {c: self._folders_with_ending(ending) for c, ending in endings.items()}
+        folders = layout_rules.chosen_folders(candidates, self._where)
+        used = {folder for names in candidates.values() for folder in names}
+        others = (
+            f for f in self._folders_of_classes() if used.isdisjoint((f, f.rpartition("/")[0]))
+        )
+        self._rules.note_unread(printable(self.path), others)
+        return folders
+
+    def _clean_folder(self) -> str | None:
+        """The folder of clean items; ``None`` if the tar holds none."""
+        folders = list(dict.fromkeys(self._clean_folders()) or self._flat_folders)
+        if folders and basename(folders[0]) in SEVERITY_FOLDERS:
             raise InputError(
-                f"{self._where(folder)} holds class folders. {layout_rules.PART_OF_IMAGENET_C}"
+                f"{self._where(folders[0])} holds class folders. {layout_rules.PART_OF_IMAGENET_C}"
             )
         if len(folders) > 1:
-            first, second = (self._where(folder) for folder in list(folders)[:2])
-            raise layout_rules.duplicate(condition, first, second)
-        return folder
+            first, second = map(self._where, folders[:2])
+            raise layout_rules.duplicate(Condition(), first, second)
+        return next(iter(folders), None)
 
-    def _folders_with_ending(self, ending: str) -> Iterator[str]:
-        """The folders whose last parts are these, with files two levels below or deeper."""
+    def _folders_with_ending(self, ending: str) -> dict[str, set[str]]:
+        """The folders whose last parts are these, with the names of folders in them.
+
+        They have files two levels below, where the name is empty, or deeper.
+        """
+        children: dict[str, set[str]] = {}
         for folder in self._index.folders:
-            above, separator, _ = f"/{folder}/".partition(f"/{ending}/")
+            above, separator, below = f"/{folder}/".partition(f"/{ending}/")
             if separator and not _has_ignored_part(folder):
-                yield f"{above}/{ending}".removeprefix("/")
+                name = f"{above}/{ending}".removeprefix("/")
+                children.setdefault(name, set()).add(below.partition("/")[0])
+        return children
 
     def _clean_folders(self) -> Iterator[str]:
         """The folders that hold items or class folders."""
@@ -249,7 +298,10 @@ class TarSource:
         if not self._layout.listed or next(self._folders_of_classes(), None) is not None:
             return {}
         rows = self._named(self._rules.shows_flat_images)
-        return dict.fromkeys(self._index.path_of(row).rpartition("/")[0] for row in rows)
+        folders = (self._index.path_of(row).rpartition("/")[0] for row in rows)
+        return dict.fromkeys(
+            f.rpartition("/")[0] if self._rules.may_be_numbered(basename(f)) else f for f in folders
+        )
 
     def _states_attributes(self, name: str) -> bool:
         """Whether a file's name is that of an item and says everything."""

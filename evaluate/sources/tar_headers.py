@@ -6,6 +6,7 @@ position where it stopped is checked: after the last member there must be blocks
 
 import errno
 import os
+import shlex
 import stat
 import tarfile
 import threading
@@ -131,8 +132,8 @@ class OpenTar:
             if first.startswith(magic):
                 raise InputError(
                     f"{printable(self.path)} is compressed, so single images cannot be read from "
-                    f"it. Unpack it once with `{unpack} {printable(self.path)}`, and give the "
-                    "resulting tar or folder."
+                    f"it. Unpack it once with `{unpack} {shlex.quote(printable(self.path))}`, and "
+                    "give the resulting tar or folder."
                 )
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from evaluator.contracts import ClassOrder, ModelSpec
 from evaluator.errors import InputError
-from evaluator.evaluate.classes import class_index, wnids
+from evaluator.evaluate.classes import class_index, class_names, wnids
 from evaluator.exporter.class_order import in_imagenet_order, output_count, read_class_order
 from evaluator.exporter.spec import identity, model_spec
 
@@ -66,6 +66,49 @@ def test_the_file_of_imagenets_own_order_is_no_other_order(tmp_path: Path) -> No
     path = class_file(tmp_path, [f"{wnid}\r" for wnid in wnids()])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as an editor on Windows writes it
     assert read_class_order(path, class_index()) is None
+
+
+FORMS = {
+    "tab": "{wnid}\t{words}",
+    "space": "{wnid} {words}",
+    "comma": "{wnid}, {words}",
+    "csv": "{wnid},{words}",
+    "quotes": '"{wnid}","{words}"',
+    "semicolon": "{wnid};{words}",
+    "index and words": "{index} {words}",
+    "index, id and words": "{index} {wnid} {words}",
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_words_after_a_class_are_a_remark(tmp_path: Path, form: str, end: str) -> None:
+    order = shuffled()
+    classes = list(zip(wnids(), class_names(), strict=True))
+    lines = [
+        form.format(wnid=classes[i][0], words=f"{classes[i][1]}, other words", index=i)
+        for i in order
+    ]
+    path = tmp_path / "synset.txt"
+    path.write_text("".join(line + end for line in ["- background", *lines]), newline="")
+    assert outputs_of(path) == (-1, *order)
+
+
+def test_the_synsets_in_imagenets_order_are_no_other_order(tmp_path: Path) -> None:
+    lines = [f"{wnid} {name}" for wnid, name in zip(wnids(), class_names(), strict=True)]
+    assert read_class_order(class_file(tmp_path, lines), class_index()) is None
+
+
+def test_numbers_from_one_beside_wnids_are_refused(tmp_path: Path) -> None:
+    lines = [f"{number} {wnid}" for number, wnid in enumerate(wnids(), 1)]
+    with pytest.raises(InputError, match=r"line 1: n01440764 is the class 0, not 1\. Expected"):
+        read_class_order(class_file(tmp_path, lines), class_index())
+
+
+@pytest.mark.parametrize("first", ["background", "class name", "0: n01440764"])
+def test_a_line_without_a_class_is_never_a_header(tmp_path: Path, first: str) -> None:
+    with pytest.raises(InputError, match=f"line 1: '{first}' is neither .*`-` for a class"):
+        read_class_order(class_file(tmp_path, [first, *wnids()]), class_index())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from ...errors import printable
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...records.run import MANIFEST
 from ...system.exact_float32 import exact_float32
-from ..runs.complete import make_shards, note_skipped
+from ..runs.complete import make_shards, report_skipped
+from ..runs.label_check import report_suspect_labels
 from ..runs.provenance import check_run_place
 from ..runs.run_data import find_folder
 from ..runs.several_gpus import on_several_gpus
@@ -70,6 +71,7 @@ def attack_whitebox(
         attack.batch_limit.size = run.manifest.batch_size
         with comparing(attack.check, [(run, shards)]) as compare:
             make_shards(run, shards, attack_work(attack, run, compare), [opened.data], progress)
-        note_skipped(run, shards, progress)
+        report_skipped(run, shards, progress)
+        report_suspect_labels(run, shards, attack.selection, progress)
         make_probes(probes, attack, run, pace)
     return run

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ...contracts import Progress, Run, Shard
+from ...errors import InputError
 from ...records.reading import skipped_in
 from ...records.shard_runner import Work, run_shards
 from ...records.shards import check_finished, shard_path, shards_of
@@ -65,9 +66,19 @@ def make_shards(
         images.finish()
 
 
-def note_skipped(
+def report_skipped(
     run: Run, shards: Sequence[Shard], progress: Progress, noun: str = "image"
 ) -> None:
-    """Report the items of a run that were skipped, if there are any."""
-    if (skipped := skipped_in(run, shards, noun)) is not None:
-        progress.note(str(skipped))
+    """Report the items of a run that were skipped, if there are any.
+
+    Raises:
+        InputError: If no item of these shards was scored.
+    """
+    skipped = skipped_in(run, shards, noun)
+    if skipped is None:
+        return
+    if skipped.count == sum(shard.size for shard in shards):
+        raise InputError(
+            f"No {noun} was scored: all {skipped.count:,} were skipped. {skipped.advice}"
+        )
+    progress.note(str(skipped))

@@ -44,10 +44,12 @@ class Selection:
     Attributes:
         items: Items of each condition, with the same ids in all.
         ids_sha256: SHA-256 over the ids that all conditions share, before any subset or limit.
+        index_places: Lists and files whose class indices are the labels.
     """
 
     items: Mapping[Condition, Sequence[Item]]
     ids_sha256: str
+    index_places: Sequence[str] = ()
 
     def text(self, benchmark: Benchmark) -> str:
         """Number of items and conditions of a benchmark, in words."""
@@ -111,7 +113,7 @@ def select(
     positions = select_items(range(0, len(ids), every), limit)
     if len(positions) < len(ids):
         items = {condition: every_item.at(positions) for condition, every_item in items.items()}
-    return Selection(items, digest)
+    return Selection(items, digest, source.index_places)
 
 
 def check_crop(model: ModelSpec, benchmark: Benchmark) -> None:

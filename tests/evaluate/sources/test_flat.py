@@ -185,7 +185,7 @@ def test_a_meta_of_other_classes_is_named(tmp_path: Path) -> None:
         (lines(f"{name(1)} 65", f"{name(2)} 1000"), "line 2: .* 1000'"),
         (lines(f"{name(1)} 65", f"{name(2)} -1"), "line 2"),
         (lines(f"{name(1)} 65", f"{name(2)}"), "line 2"),
-        (lines(f"{name(1)} 65", "", f"{name(2)} 3"), "line 2"),
+        (lines(f"{name(1)} 65", "", f"{name(2)} x"), "line 3: .* x'"),
         (lines(f"{name(1)} 65", f"{name(1)} 66"), "line 2: .*contradicts"),
         (lines("ImageId,PredictionString", "ILSVRC2012_val_00000001,"), "line 2"),
         (lines("ImageId,PredictionString", "ILSVRC2012_val_00000001,cat 1 2 3 4"), "line 2"),
@@ -196,7 +196,7 @@ def test_a_meta_of_other_classes_is_named(tmp_path: Path) -> None:
     ids=[
         *("empty", "a word", "another class", "40,000 lines", "50,001 lines"),
         *("an empty line at the end", "two classes", "index 1000", "index -1", "no index"),
-        *("a gap", "a contradiction", "Kaggle without a class", "Kaggle with a word"),
+        *("after a gap", "a contradiction", "Kaggle without a class", "Kaggle with a word"),
         *("999 classes", "one class", "zeros"),
     ],
 )

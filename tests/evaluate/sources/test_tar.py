@@ -254,7 +254,8 @@ def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path: Path, format: s
 def test_a_tar_without_the_benchmark_has_no_conditions(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "x.tar", ["readme.txt", "fog/severity_1/x.JPEG"])
     assert opened(path).conditions() == []
-    assert clean(path).conditions() == []
+    refusal(lambda: clean(path), f"{path}: fog/severity_1/x.JPEG", "Give --labels FILE")
+    assert clean(tar_of(tmp_path / "texts.tar", ["readme.txt"])).conditions() == []
     assert opened(tar_of(tmp_path / "empty.tar", [])).conditions() == []
 
 
