@@ -95,7 +95,7 @@ def test_scores_are_the_same_on_either_engine(home: Path, photos: Path, exports_
         for row, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(row["probability"], other["probability"], rtol=1e-4)
     report = evaluator.report(["bgr-torch", "bgr-onnxruntime"])
-    assert any("channels in the order B, G, R" in note for note in report.notes)
+    assert any("channels in the order B, G, R" in note for note in report.preprocessing)
     assert len(report.entries) == 2
 
 
@@ -165,5 +165,5 @@ def test_a_known_model_may_be_given_another_order(home: Path, three_photos: Path
     assert scored.manifest.model.preprocessing.is_bgr
     assert scored.manifest.model.preprocessing.mean == (0.4, 0.5, 0.6)
     report = evaluator.report("known")
-    assert any("is published with crop 224 px" in note for note in report.notes)
+    assert any("is published with crop 224 px" in note for note in report.preprocessing)
     assert "@ images are prepared as a description says" in report.markdown()

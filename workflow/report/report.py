@@ -40,6 +40,7 @@ class Report:
         entries: Results of each model on each engine.
         all_published: Whether tables show all the paper's models.
         notes: Notes on what the report leaves out, and others, a line each.
+        preprocessing: Which preprocessing each model got and why, if there was a choice.
         attacks: Assessments of the attacks among the runs.
         cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
             the report gives the model.
@@ -48,6 +49,7 @@ class Report:
     entries: tuple[ModelResults, ...]
     all_published: bool = False
     notes: tuple[str, ...] = ()
+    preprocessing: tuple[str, ...] = ()
     attacks: tuple[AssessedAttack, ...] = ()
     cue_conflict_runs: Mapping[str, ScoredRun] = field(
         default_factory=dict, repr=False, compare=False
@@ -73,7 +75,7 @@ class Report:
         return report_tables(
             self.entries,
             all_published=self.all_published,
-            left_out=self.notes,
+            left_out=(*self.notes, *self.preprocessing),
             besides=assessment_tables(self.attacks) if reliability is None else reliability,
         )
 
@@ -103,10 +105,10 @@ class Report:
         return write_figures(self.contents, self.cue_conflict_runs, Path(folder), progress)
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema`` and four lists.
+        """The report for programs: ``schema`` and five lists.
 
         These are ``scores``, ``published`` scores, ``attacks``, with the diagnostics of their
-        reliability, and ``notes``.
+        reliability, ``notes``, and those on ``preprocessing``.
         """
         published = self.contents.published
         return {
@@ -115,6 +117,7 @@ class Report:
             "published": [plain(s) for results in published for s in results.scores],
             "attacks": [attack.document() for attack in self.attacks],
             "notes": list(self.notes),
+            "preprocessing": list(self.preprocessing),
         }
 
 
@@ -146,7 +149,7 @@ def report(
     named_runs = [(name, one) for name, row in named_rows for one in row.runs]
     notes = [*_left_out(scored, lost_records(folders)), *notes_on_clean_runs(scored)]
     notes += unknown_protocol_notes(models)
-    notes += [*preprocessing_notes(named_runs), *accuracy_warnings(models, scored)]
+    notes += accuracy_warnings(models, scored)
     if baseline is not None:
         scores = [score for results in models for score in results.scores]
         notes += [*baseline_notes(baseline, scores), *notes_on_other_videos(baseline, scored)]
@@ -154,6 +157,7 @@ def report(
         models,
         all_published,
         tuple(notes),
+        tuple(preprocessing_notes(named_runs)),
         tuple(assessed_attacks(named_runs)),
         {name: one for name, one in named_runs if one.benchmark.name == CUE_CONFLICT},
     )

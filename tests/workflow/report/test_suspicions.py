@@ -86,9 +86,11 @@ def test_a_report_says_how_images_were_prepared_and_marks_a_description(tmp_path
     described = PreprocessingOrigin("Images are prepared as d.toml says.", "/d.toml")
     clean_run(tmp_path / "described", 8, 10, prepared=described, model="alexnet")
     report = evaluator.report(tmp_path)
-    assert "resnet50: Images are prepared as published." in report.notes
-    assert "alexnet: Images are prepared as d.toml says." in report.notes
+    assert "resnet50: Images are prepared as published." in report.preprocessing
+    assert "alexnet: Images are prepared as d.toml says." in report.preprocessing
+    assert report.document()["preprocessing"] == list(report.preprocessing)
     text = report.markdown()
+    assert "alexnet: Images are prepared as d.toml says." in text
     assert "@ images are prepared as a description says, not as published" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| alexnet |")][:1]
     assert "*@" in line
