@@ -272,7 +272,7 @@ def test_a_factory_needs_a_description_and_a_name_of_its_own(spec_of: Spec) -> N
     description = read_description(Path(spec_of().own.description))  # type: ignore[union-attr]
     with pytest.raises(InputError, match="the name resnet50 belongs to a model of `evaluator"):
         model_spec("a:b", weights="random", description=replace(description, name="resnet50"))
-    with pytest.raises(InputError, match="resnet50 has its own preprocessing"):
+    with pytest.raises(InputError, match="name is for models of your own, and resnet50 is known"):
         model_spec("resnet50", description=description)
     unnamed = replace(description, name=None)
     with pytest.raises(InputError, match=r"^a:b cannot be imported"):
