@@ -164,7 +164,7 @@ def _condition_folders(
         if condition is not None:
             candidates[condition][str(folder)] = list(children)
             children.clear()
-        elif holds_classes:
+        elif holds_classes and folder != root:
             unread.append(folder.relative_to(root).as_posix())
     rules.note_unread(printable(root), unread)
     folders = layout_rules.chosen_folders(candidates, printable)
