@@ -75,15 +75,7 @@ def write_variants(
     source, folder = Path(source), Path(folder)
     seed, workers = options.get("seed", 0), options.get("workers")
     progress = options.get("progress") or NullProgress()
-    facts = {
-        "by": f"evaluator data {recipe.verb}",
-        "seed": seed,
-        "resize_px": PHOTO.resize_px,
-        "crop_px": PHOTO.crop_px,
-        "interpolation": PHOTO.interpolation,
-        **recipe.facts(),
-        "packages": {name: recipe.version(name) for name in recipe.packages},
-    }
+    facts = _facts(recipe, seed)
     _check_places(source, folder, recipe)
     if workers is not None and workers < 1:
         raise InputError(f"Invalid number of workers: {workers}. Expected 1 or more.")
@@ -99,6 +91,19 @@ def write_variants(
     total = len(photos) * len(variants)
     make_all([task for task in tasks if task.missing], recipe, workers, total, progress)
     return total
+
+
+def _facts(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What all files depend on besides the photos, as ``generated.json`` has it."""
+    return {
+        "by": f"evaluator data {recipe.verb}",
+        "seed": seed,
+        "resize_px": PHOTO.resize_px,
+        "crop_px": PHOTO.crop_px,
+        "interpolation": PHOTO.interpolation,
+        **recipe.facts(),
+        "packages": {name: recipe.version(name) for name in recipe.packages},
+    }
 
 
 def seed_of(*words: object) -> int:

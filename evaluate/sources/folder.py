@@ -33,6 +33,9 @@ class FolderSource:
         conditions: The conditions of the benchmark.
         rules: The layout of the items in the folder of a condition; if ``None``, images in class
             folders.
+
+    Attributes:
+        path: The folder.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class FolderSource:
             raise InputError(
                 f"{printable(root)} is not a folder. Give the folder that holds the images."
             )
-        self._root = root
+        self.path = root
         self._rules = rules or LayoutRules()
         self._folders = _condition_folders(root, conditions, self._rules)
 
@@ -77,6 +80,10 @@ class FolderSource:
         """
         return read_item_file(item)
 
+    def archives(self) -> Path | None:
+        """The first folder below this one that holds archives; ``None`` if there is none."""
+        return _holder_of_archives(self.path, self._rules)
+
     @property
     def index_places(self) -> list[str]:
         """The lists and files whose class indices gave labels, of the items read so far."""
@@ -90,10 +97,10 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read.
         """
-        folders = self._folders.values() or (self._root,)
-        paths = {marker_above(folder, self._root) for folder in folders}
+        folders = self._folders.values() or (self.path,)
+        paths = {marker_above(folder, self.path) for folder in folders}
         return {
-            printable(path or self._root): read_marker(path) if path is not None else None
+            printable(path or self.path): read_marker(path) if path is not None else None
             for path in paths
         }
 
@@ -107,7 +114,7 @@ class FolderSource:
         Raises:
             InputError: If such a file cannot be read, or conditions were made in different ways.
         """
-        return common_marker(self.markers(), printable(self._root))
+        return common_marker(self.markers(), printable(self.path))
 
     def _flat_images(self, folder: Path) -> FlatImages | None:
         """The images that are not in class folders; ``None`` if there are none, or class folders.
@@ -164,7 +171,7 @@ def _condition_folders(
         if condition is not None:
             candidates[condition][str(folder)] = list(children)
             children.clear()
-        elif holds_classes:
+        elif holds_classes and folder != root:
             unread.append(folder.relative_to(root).as_posix())
     rules.note_unread(printable(root), unread)
     folders = layout_rules.chosen_folders(candidates, printable)
@@ -228,6 +235,8 @@ def _unknown_folder(entry: Entry, rules: LayoutRules) -> InputError:
     if rules.layout.listed and layout_rules.is_number(entry.name) and holds_items:
         return rules.numbered_folders(printable(Path(entry.path).parent))
     if folder is None:
+        folder = _holder_of_archives(Path(entry.path), rules)
+    if folder is None:
         holder = "class folders" if rules.layout.id_includes_dir else f"{rules.layout.noun}s"
         remedy = f"Move it elsewhere, or give the folder that holds the {holder}."
     elif folder.name in SEVERITY_FOLDERS:
@@ -244,6 +253,14 @@ def _holder_of_classes(folder: Path, rules: LayoutRules, levels: int) -> Path | 
         return folder
     holders = (_holder_of_classes(child, rules, levels - 1) for child in below if levels)
     return next((holder for holder in holders if holder is not None), None)
+
+
+def _holder_of_archives(root: Path, rules: LayoutRules) -> Path | None:
+    """The first folder with an archive: this one, or one at any level below."""
+    for folder, _ in _walk(root, rules):
+        if any(entry.name.lower().endswith(layout_rules.ARCHIVES) for entry in entries_of(folder)):
+            return folder
+    return None
 
 
 def _image_names(entries: Iterable[Entry], rules: LayoutRules) -> Iterator[str]:

@@ -31,6 +31,11 @@ from .labels import (
 
 PART_OF_IMAGENET_C = "It looks like a part of ImageNet-C, which is scored as `imagenet-c`."
 
+TAR, PARQUET = ".tar", ".parquet"
+COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
+ARCHIVES = (TAR, PARQUET, *COMPRESSED)
+"""Suffixes of files that may hold many items."""
+
 _KEEP_ONE = "Keep only one of them."
 
 

@@ -12,17 +12,20 @@ from ..layouts import CORRUPTIONS, EXTRA_CORRUPTIONS, IMAGES_IN_CLASS_FOLDERS, S
 from .folder import FolderSource
 from .generated_marker import Content, common_marker
 from .items import Items, joined_items, read_item_file
-from .labels import read_labels
-from .layout_rules import PART_OF_IMAGENET_C, LayoutRules, condition_folders, duplicate
+from .labels import Labels, read_labels
+from .layout_rules import (
+    COMPRESSED,
+    PARQUET,
+    PART_OF_IMAGENET_C,
+    TAR,
+    LayoutRules,
+    condition_folders,
+    duplicate,
+)
 from .listing import entries_of, is_folder
-from .parquet import MAGIC as PARQUET_MAGIC
-from .parquet import SUFFIX as PARQUET
-from .parquet import ParquetSource
+from .parquet import MAGIC, ParquetSource
 from .tar import TarSource
 from .tar_headers import OpenTar
-
-TAR = ".tar"
-COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
 
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|val|test)[-_]\d+")
 """The part of a data set that a file belongs to, in names such as ``train-00000-of-00294``."""
@@ -117,12 +120,8 @@ def open_source(
     if not data:
         raise InputError("No data are given. Give folders or tar files that hold the images.")
     is_clean = not any(condition.values for condition in conditions)
-    if labels is not None and not (layout.listed and is_clean):
-        raise InputError(
-            f"--labels {printable(labels)} is for ImageNet's validation images without class "
-            f"folders; the class of these {layout.noun}s is known. Leave it out."
-        )
-    rules = LayoutRules(layout, None if labels is None else read_labels(labels), progress.note)
+    list_of_classes = None if labels is None else _read_labels(labels, layout, is_clean)
+    rules = LayoutRules(layout, list_of_classes, progress.note)
     opening = _Opening(conditions, rules, progress, damaged_ok)
     parts: list[Part] = []
     for path in data:
@@ -134,12 +133,24 @@ def open_source(
                 f"holds {expected or f'the {layout.noun}s'}, or omit this path."
             )
         parts += new
-    if is_clean and not any(part.conditions() for part in parts):
-        files = (part for part in parts if isinstance(part, TarSource))
-        reasons = filter(None, (file.unknown_classes() for file in files))
-        if (reason := next(reasons, None)) is not None:
+    if not any(part.conditions() for part in parts):
+        reasons = map(_reason_for_nothing, parts)
+        if (reason := next(filter(None, reasons), None)) is not None:
             raise reason
     return MixedSource(parts, conditions, rules.index_places)
+
+
+def _reason_for_nothing(part: Part) -> InputError | None:
+    """Why a part holds no items; `None` if nothing in it looks like data."""
+    if isinstance(part, TarSource):
+        return part.unknown_classes()
+    folder = part.archives() if isinstance(part, FolderSource) else None
+    if folder is None:
+        return None
+    return InputError(
+        f"{printable(part.path)} holds no data of this benchmark, but {printable(folder)} holds "
+        "archives. Did you mean that folder?"
+    )
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,7 @@ class _Opening:
         )
 
     def _file(self, path: Path) -> Part:
-        if _starts_with(path, PARQUET_MAGIC):
+        if _starts_with(path, MAGIC):
             return ParquetSource(path, self.conditions, self.rules)
         return TarSource(
             path,
@@ -220,6 +231,16 @@ def _starts_with(path: Path, magic: bytes) -> bool:
             return file.read(len(magic)) == magic
     except (OSError, ValueError):
         return False  # opening it as a tar file gives the reason
+
+
+def _read_labels(path: Path, layout: DatasetLayout, is_clean: bool) -> Labels:
+    """The user's list of classes, which must be of use for these items."""
+    if not (layout.listed and is_clean):
+        raise InputError(
+            f"--labels {printable(path)} is for ImageNet's validation images without class "
+            f"folders; the class of these {layout.noun}s is known. Leave it out."
+        )
+    return read_labels(path)
 
 
 def _refuse_corrupted(folder: Path) -> None:

@@ -27,7 +27,6 @@ from .layout_rules import LayoutRules, duplicate
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIX = ".parquet"
 MAGIC = b"PAR1"
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png")

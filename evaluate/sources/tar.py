@@ -63,6 +63,7 @@ class TarSource:
             progress.note(damage)
         self._rules = rules
         self._layout = rules.layout
+        self._is_clean = not any(condition.values for condition in conditions)
         self._folders = self._condition_folders(conditions)
 
     def conditions(self) -> list[Condition]:
@@ -147,8 +148,9 @@ class TarSource:
         return marker_beside(self._tar.path)
 
     def unknown_classes(self) -> InputError | None:
-        """Why clean images in the tar are not items; ``None`` if it holds no images."""
-        rows = self._named(self._layout.is_item) if self._layout.listed else []
+        """Why clean images in the tar are not items; ``None`` if it holds no such images."""
+        is_clean = self._layout.listed and self._is_clean
+        rows = self._named(self._layout.is_item) if is_clean else []
         if not rows:
             return None
         path = self._index.path_of(rows[0])
@@ -237,7 +239,7 @@ class TarSource:
 
     def _condition_folders(self, conditions: Sequence[Condition]) -> dict[Condition, str]:
         """The folder of each condition in the tar; folders of other items are reported."""
-        if not any(condition.values for condition in conditions):
+        if self._is_clean:
             folder = self._clean_folder()
             return {} if folder is None else dict.fromkeys(conditions, folder)
         endings = {c: "/".join(layout_rules.condition_folders(c)) for c in conditions}

@@ -1,7 +1,7 @@
-"""Whether labels that were read as class indices seem to be counted in another way.
+"""Whether labels that were read as class indices seem to count from 1.
 
-Indices count the sorted WordNet ids from 0. A list that counts from 1, or in another order, has the
-same form, so only the predictions of a model show it.
+Indices count the sorted WordNet ids from 0. A list that counts from 1 has the same form, so only
+the predictions of a model show it.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,6 @@ from .selection import Selection
 ALMOST_NONE = 0.02
 """Share of images that are right, at and below which the labels are suspected."""
 
-FEWEST_IMAGES = 10
-"""Fewest images for a suspicion without evidence."""
-
 EVIDENCE = 0.05
 """Share of images that would be right with classes one lower, from which this is evidence. A wrong
 prediction is that class by chance in one of 1000 images."""
@@ -27,46 +24,38 @@ prediction is that class by chance in one of 1000 images."""
 def report_suspect_labels(
     run: Run, shards: Sequence[Shard], selection: Selection, progress: Progress
 ) -> None:
-    """Note that the class indices of the selected images seem to be others than was assumed."""
+    """Note that the class indices of the selected images seem to count from 1."""
     if not selection.index_places:
         return
-    predicted, labels = _predictions(run, shards)
-    is_trained = run.manifest.model.weights.kind != "random"
-    text = suspicion(predicted, labels, ", ".join(selection.index_places), is_trained)
+    text = suspicion(*_predictions(run, shards), ", ".join(selection.index_places))
     if text is not None:
         progress.note(text)
 
 
 def suspicion(
-    predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], place: str, is_trained: bool
+    predicted: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], place: str
 ) -> str | None:
-    """A sentence on labels that seem to be wrong; `None` if they do not.
+    """A sentence on labels that seem to count from 1; `None` if they do not.
 
     Args:
         predicted: Likeliest class of each image, (N,).
         labels: Its label, (N,).
         place: Place that the class indices were read from.
-        is_trained: Whether the model can be expected to be right at all.
 
     Example:
         >>> from_one = np.arange(20) + 1
-        >>> suspicion(np.arange(20), from_one, "list.txt", True)
+        >>> suspicion(np.arange(20), from_one, "list.txt")
         'warning: 0 of 20 images are right by the class indices of list.txt, but 20 would be if \
 these count from 1. Subtract 1 from each, or give WordNet ids.'
     """
     images, right = len(labels), int((predicted == labels).sum())
-    if images == 0 or right > ALMOST_NONE * images:
-        return None
-    start = f"warning: {right:,} of {images:,} images are right by the class indices of {place}"
     one_lower = int((predicted == labels - 1).sum())
-    if one_lower >= max(2, EVIDENCE * images):
-        return (
-            f"{start}, but {one_lower:,} would be if these count from 1. Subtract 1 from each, or "
-            "give WordNet ids."
-        )
-    if is_trained and images >= FEWEST_IMAGES:
-        return f"{start}. Do they count the sorted WordNet ids from 0? Others must be converted."
-    return None
+    if right > ALMOST_NONE * images or one_lower < max(2, EVIDENCE * images):
+        return None
+    return (
+        f"warning: {right:,} of {images:,} images are right by the class indices of {place}, but "
+        f"{one_lower:,} would be if these count from 1. Subtract 1 from each, or give WordNet ids."
+    )
 
 
 def _predictions(

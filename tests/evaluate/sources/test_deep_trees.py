@@ -155,3 +155,21 @@ def test_a_clean_tree_is_still_not_looked_for_below(tmp_path: Path) -> None:
     source = open_source([root], [Condition()], progress=NullProgress())
     with pytest.raises(InputError, match=r"Did you mean .*ILSVRC/val\?"):
         source.items(Condition())
+
+
+def test_archives_in_a_folder_below_are_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "data" / "ImageNet-C").mkdir(parents=True)
+    in_tar(tmp_path / "data" / "ImageNet-C" / "weather", CELLS)
+    message = refusal(lambda: opened(tmp_path / "data"), tmp_path / "data" / "ImageNet-C")
+    assert "holds archives. Did you mean that folder?" in message
+    assert opened(tmp_path / "data" / "ImageNet-C")[0].conditions() == [SNOW, FOG]
+    clean = open_source([tmp_path / "data"], [Condition()], progress=NullProgress())
+    with pytest.raises(InputError, match=r"Did you mean .*ImageNet-C\?"):
+        clean.items(Condition())
+
+
+def test_archives_beside_conditions_change_nothing(tmp_path: Path) -> None:
+    root = on_disk(tmp_path / "data", CELLS)
+    (root / "archives").mkdir()
+    in_tar(root / "archives" / "weather", CELLS)
+    assert opened(root)[0].conditions() == [SNOW, FOG]
