@@ -87,6 +87,8 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
 def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Report what is raised as an ``InputError``: the fault, the reason, and what to do.
 
+    An ``EvaluatorError`` is raised as it is.
+
     Args:
         fault: What is wrong with which input, without a full stop.
         kinds: Exceptions to report; all if none are given, for libraries that may raise anything.
@@ -95,7 +97,7 @@ def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterat
     try:
         yield
     except Exception as error:
-        if kinds and not isinstance(error, kinds):
+        if isinstance(error, EvaluatorError) or (kinds and not isinstance(error, kinds)):
             raise
         raise InputError(f"{fault}: {reason_of(error)}. {advice}".rstrip()) from error
 
