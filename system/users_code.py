@@ -137,7 +137,7 @@ def place_in_users_code(error: BaseException) -> str | None:
 def _runs(network: Callable[[Any], Any], images: Any) -> bool:
     try:
         network(images)
-    except Exception:
+    except (Exception, SystemExit):
         return False
     return True
 
