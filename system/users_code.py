@@ -83,7 +83,7 @@ def network_code(
         if lacks_memory(error):
             raise
         text = f"{name_of(network)} raises {exception_text(error)}"
-        if len(images) > 1 and _runs(network, images[:1]):
+        if len(images) > 1 and not _runs(network, images) and _runs(network, images[:1]):
             text = f"{text} on {len(images)} images, but not on one: {advice}"
         raise InputError(f"{text}.") from error
 

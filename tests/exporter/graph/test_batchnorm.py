@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -250,6 +251,10 @@ def clamped(convolution: nn.Conv2d) -> None:
     convolution.register_forward_pre_hook(lambda layer, _: layer.weight.data.clamp_(-0.1, 0.1))
 
 
+def pruned(convolution: nn.Conv2d, name: str = "weight") -> None:
+    prune.l1_unstructured(convolution, name, 0.5)  # type: ignore[no-untyped-call]
+
+
 def halved(convolution: nn.Conv2d) -> None:
     convolution.register_forward_hook(lambda *given: given[2] / 2)
 
@@ -260,8 +265,8 @@ REPARAMETRISED: dict[str, Callable[[nn.Conv2d], object]] = {
     "new spectral norm": parametrizations.spectral_norm,
     "new weight norm": parametrizations.weight_norm,
     "orthogonal": parametrizations.orthogonal,
-    "pruned": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
-    "pruned in its bias": lambda layer: prune.l1_unstructured(layer, "bias", 0.5),
+    "pruned": pruned,
+    "pruned in its bias": partial(pruned, name="bias"),
     "clamped before each pass": clamped,
     "changed after each pass": halved,
 }

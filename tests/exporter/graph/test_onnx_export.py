@@ -404,12 +404,16 @@ def test_code_that_sets_the_precision_is_refused_for_half_precision_alone(tmp_pa
         write_onnx(small(InFloat32()), tmp_path / "model.onnx", GraphKind("bf16"))
 
 
+def pruned(layer: nn.Module) -> None:
+    prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 @pytest.mark.parametrize(
     "change",
     [
-        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+        pruned,
         weight_norm,
         spectral_norm,
         parametrizations.weight_norm,
