@@ -66,8 +66,11 @@ def _innermost(error: BaseException) -> str:
         return f"{_layer_of(match[1])} has no ONNX form"
     if type(error).__module__ == "builtins":
         return exception_text(error)
+    reason = reason_of(Exception(text))
+    if "data-dependent" in reason:  # of torch.export, followed by names of its symbols
+        reason = "its control flow depends on the values of tensors"
     place = place_in_users_code(error)
-    return f"{reason_of(Exception(text))}{f' ({place})' if place else ''}"
+    return f"{reason}{f' ({place})' if place else ''}"
 
 
 def _layer_of(operator: str) -> str:

@@ -121,9 +121,10 @@ def refuse_other_run(
         key = replace(key, engine=replace(key.engine, backend=ENGINES[backend].backend))
     if key.engine.backend != "torch":
         key = replace(key, engine=replace(key.engine, precision=subject.kind.precision))
+    check_identity(run, key, subject.spec)
     if identity(run.manifest.model) != identity(subject.spec):
         key = replace(key, weights_sha256=_weights_sha256(subject))
-    check_identity(run, key, subject.spec)
+        check_identity(run, key, subject.spec)
 
 
 def refuse_other_data(
