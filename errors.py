@@ -74,8 +74,16 @@ def reason_of(error: BaseException) -> str:
     """The first line of an exception's text, without its full stop; else its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).strip().splitlines()
+    lines = text_of(error).splitlines()
     return printable(lines[0]).rstrip(".") if lines else type(error).__name__
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception; empty if it cannot be made, as the code of users may fail to."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
 
 
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
@@ -155,5 +163,5 @@ def lacks_memory(error: BaseException) -> bool:
         >>> lacks_memory(RuntimeError("Got invalid dimensions for input: pixels"))
         False
     """
-    text = str(error).lower()
+    text = text_of(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)

@@ -125,4 +125,5 @@ def main() -> None:
         if isinstance(error, SystemExit) and error.code:
             # Threads may still compute, and libraries may start some: Python would abort on them.
             leave(error.code if isinstance(error.code, int) else 1)
+        sys.stdout = sys.stderr  # exit handlers of a user's code may print, too
         raise

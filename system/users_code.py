@@ -21,6 +21,7 @@ from ..errors import (
     lacks_memory,
     printable,
     reason_of,
+    text_of,
 )
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ SINGLE_IMAGES = "score it with --engine torch --batch-size 1"
 
 ONE_AT_A_TIME = "add --batch-size 1"
 """The same where a batch of one image is enough."""
+
+LONGEST_REASON = 400
+"""Characters of an exception's text that are shown: PyTorch lists names by the hundred."""
 
 _INTERNAL = ("evaluator", "torch", "importlib", "_frozen_importlib", "contextlib")
 """Packages whose lines tell a user nothing: this one, PyTorch and the import system."""
@@ -51,9 +55,9 @@ def users_code(name: str, failure: str = "raises") -> Iterator[None]:
     """
     try:
         yield
-    except EvaluatorError:
+    except (EvaluatorError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if lacks_memory(error):
             raise EngineMemoryError(f"{name} is out of memory: {reason_of(error)}.") from error
         raise InputError(f"{name} {failure} {exception_text(error)}.") from error
@@ -77,9 +81,9 @@ def network_code(
     """
     try:
         yield
-    except EvaluatorError:
+    except (EvaluatorError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if lacks_memory(error):
             raise
         text = f"{name_of(network)} raises {exception_text(error)}"
@@ -94,9 +98,25 @@ def reporting(network: T, name: str) -> Callable[[Any], Any]:
 
     def report(images: Any) -> Any:
         with network_code(call, images):
-            return call(images)
+            logits = call(images)
+        check_logits(call, images, logits)
+        return logits
 
     return report
+
+
+def check_logits(network: object, images: Any, logits: Any) -> None:
+    """Refuse what a network gives for a batch if it is not one row of logits for each image.
+
+    Raises:
+        InputError: If it is anything else.
+    """
+    shape = list(getattr(logits, "shape", ())) or type(logits).__name__
+    if not isinstance(shape, list) or len(shape) != 2 or shape[0] != len(images):
+        raise InputError(
+            f"{name_of(network)} gives {shape} for {len(images)} images, expected logits "
+            f"[{len(images)}, classes]."
+        )
 
 
 def named(network: T, name: str) -> T:
@@ -113,7 +133,23 @@ def name_of(network: object) -> str:
 def exception_text(error: BaseException) -> str:
     """An exception with its type, its reason and its place in the user's code, if it has one."""
     place = place_in_users_code(error)
-    return f"{type(error).__name__}: {reason_of(error)}{f' ({place})' if place else ''}"
+    return f"{type(error).__name__}: {_reason(error)}{f' ({place})' if place else ''}"
+
+
+def _reason(error: BaseException) -> str:
+    """The line of an exception's text that has its reason."""
+    lines = [line.strip() for line in text_of(error).splitlines() if line.strip()]
+    if len(lines) < 2 or isinstance(error, OSError):
+        return reason_of(error)
+    if lines[0].startswith("The following operation failed in the TorchScript interpreter"):
+        return _shortened(lines[-1])
+    # PyTorch lists the faults of a state below a heading.
+    return _shortened(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])
+
+
+def _shortened(text: str) -> str:
+    text = printable(text).rstrip(".")
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 def place_in_users_code(error: BaseException) -> str | None:
@@ -137,7 +173,9 @@ def place_in_users_code(error: BaseException) -> str | None:
 def _runs(network: Callable[[Any], Any], images: Any) -> bool:
     try:
         network(images)
-    except (Exception, SystemExit):
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return False
     return True
 
@@ -148,6 +186,8 @@ def _is_internal(frame: FrameType) -> bool:
 
 
 def _is_installed(filename: str) -> bool:
-    """Whether a file belongs to Python or to an installed package."""
+    """Whether a file belongs to Python or an installed package, or is code that torch.fx made."""
+    if filename.startswith("<eval_with_key>"):
+        return True
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     return any(Path(filename).is_relative_to(sysconfig.get_path(name)) for name in names)

@@ -14,7 +14,7 @@ from torch import nn
 from ...contracts import AttackLoss
 from ...errors import EngineError, EngineMemoryError, InputError, lacks_memory, reason_of
 from ...system.exact_float32 import exact_float32
-from ...system.users_code import ONE_AT_A_TIME, network_code
+from ...system.users_code import ONE_AT_A_TIME, check_logits, network_code
 from .losses import losses_of
 
 
@@ -76,6 +76,7 @@ def gradients_of(
 
 def _logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = network(images)
+    check_logits(network, images, logits)
     if logits.shape[1] < 2:
         raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
     return logits

@@ -42,7 +42,9 @@ def _counted(count: Callable[[], float]) -> float | None:
     try:
         with quiet():
             return count()
-    except (Exception, SystemExit):
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return None
 
 

@@ -71,7 +71,9 @@ def write_onnx(
                 opset_version=OPSETS[kind.precision],
                 verbose=False,
             )
-    except (Exception, SystemExit) as error:  # the network's code is traced
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the network's code is traced
         raise export_error(loaded.spec.name, kind, module, example, error) from error
     assert program is not None
     program.save(str(path), external_data=True)

@@ -44,7 +44,8 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
-    network.eval().requires_grad_(False)
+    with users_code(spec.name):
+        network.eval().requires_grad_(False)
     sha256 = tensors_sha256(network.state_dict())
     if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
         raise InputError(

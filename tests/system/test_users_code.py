@@ -42,6 +42,22 @@ class Single(nn.Module):
             raise RuntimeError("batch of one only")
         return images
 
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("not even that")
+
+class FailsUnprintably(nn.Module):
+    def forward(self, images):
+        raise Unprintable
+
+class Cancelled(nn.Module):
+    def forward(self, images):
+        raise GeneratorExit
+
+class Loads(nn.Module):
+    def forward(self, images):
+        nn.Linear(2, 2).load_state_dict({"lacking" + "g" * 900: images})
+
 class Scale(torch.autograd.Function):
     @staticmethod
     def forward(ctx, images):
@@ -86,6 +102,9 @@ def refusal(call: Callable[[], object]) -> str:
         ("FailsInside", "RuntimeError: Given groups=1", "self.conv(images)"),
         ("FailsInALibrary", "JSONDecodeError: Expecting property name", "json.loads"),
         ("Leaves", "SystemExit: enough", "raise SystemExit"),
+        ("FailsUnprintably", "Unprintable: Unprintable", "raise Unprintable"),
+        ("Cancelled", "GeneratorExit: GeneratorExit", "raise GeneratorExit"),
+        ("Loads", "RuntimeError: Error(s) in loading state_dict for Linear: Miss", "nn.Linear(2"),
     ],
 )
 def test_a_failing_pass_is_one_line_with_the_users_line(
@@ -95,6 +114,7 @@ def test_a_failing_pass_is_one_line_with_the_users_line(
     message = refusal(lambda: reporting(network, "mine")(torch.zeros(2, 3, 8, 8)))
     assert message.startswith(f"mine raises {reason}")
     assert message.endswith(f"{line_of(users, line)}.")
+    assert len(message) < 700
 
 
 def test_a_failing_backward_pass_is_one_too(users: ModuleType) -> None:
@@ -153,3 +173,33 @@ def test_a_network_without_a_name_is_the_network() -> None:
 def _fail(network: nn.Module) -> None:
     with network_code(network, torch.zeros(1)):
         raise ZeroDivisionError
+
+
+class Script(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.reshape(7, 7)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_reason_of_torchscript_is_its_last_line() -> None:
+    network = torch.jit.script(Script())
+    message = refusal(lambda: reporting(network, "mine")(torch.zeros(2, 3)))
+    assert "RuntimeError: shape '[7, 7]' is invalid for input of size 6" in message
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        (lambda images: (images, images), "tuple for 2 images"),
+        (lambda images: {"logits": images}, "dict for 2 images"),
+        (lambda images: images[:1].flatten(1), "[1, 12] for 2 images"),
+        (lambda images: images, "[2, 3, 2, 2] for 2 images"),
+        (lambda images: images.mean(), "Tensor for 2 images"),
+        (lambda images: None, "NoneType for 2 images"),
+    ],
+)
+def test_what_is_not_a_row_of_logits_for_each_image_is_refused(
+    given: Callable[[torch.Tensor], object], shape: str
+) -> None:
+    message = refusal(lambda: reporting(given, "mine")(torch.zeros(2, 3, 2, 2)))
+    assert message == f"mine gives {shape}, expected logits [2, classes]."
