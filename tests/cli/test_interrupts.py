@@ -39,7 +39,7 @@ cli.main()
 """
 
 INSIDE_A_COMMAND = """
-import os, signal, sys
+import importlib, os, signal, sys
 from evaluator import cli
 from evaluator.errors import InputError
 def interrupted(*_, **__):
@@ -48,8 +48,8 @@ def interrupted(*_, **__):
         signal.pause()
     except KeyboardInterrupt as error:
         raise {error} from error
-import evaluator.{module}
-evaluator.{module}.{function} = interrupted
+module = importlib.import_module("evaluator.{module}")
+module.{function} = interrupted
 cli.main()
 """
 
