@@ -74,8 +74,16 @@ def reason_of(error: BaseException) -> str:
     """The first line of an exception's text, without its full stop; else its type."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).strip().splitlines()
+    lines = text_of(error).splitlines()
     return printable(lines[0]).rstrip(".") if lines else type(error).__name__
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception; empty if it cannot be made, as the code of users may fail to."""
+    try:
+        return str(error).strip()
+    except Exception:
+        return ""
 
 
 def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
@@ -87,6 +95,8 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
 def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Report what is raised as an ``InputError``: the fault, the reason, and what to do.
 
+    An ``EvaluatorError`` is raised as it is.
+
     Args:
         fault: What is wrong with which input, without a full stop.
         kinds: Exceptions to report; all if none are given, for libraries that may raise anything.
@@ -95,7 +105,7 @@ def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterat
     try:
         yield
     except Exception as error:
-        if kinds and not isinstance(error, kinds):
+        if isinstance(error, EvaluatorError) or (kinds and not isinstance(error, kinds)):
             raise
         raise InputError(f"{fault}: {reason_of(error)}. {advice}".rstrip()) from error
 
@@ -153,5 +163,5 @@ def lacks_memory(error: BaseException) -> bool:
         >>> lacks_memory(RuntimeError("Got invalid dimensions for input: pixels"))
         False
     """
-    text = str(error).lower()
+    text = text_of(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)

@@ -28,7 +28,14 @@ from . import (
 )
 from .command_help import Command, Group
 from .console import checked_stdout, say
-from .interrupts import INTERRUPTED, leave, say_interrupted, watch_interrupts
+from .interrupts import (
+    INTERRUPTED,
+    ignore_interrupts,
+    is_interrupted,
+    leave,
+    say_interrupted,
+    watch_interrupts,
+)
 
 
 class _Commands(Group):
@@ -39,7 +46,8 @@ class _Commands(Group):
             with checked_stdout():
                 return super().main(*args, **options)
         except EvaluatorError as error:
-            say(f"error: {error}")
+            if not is_interrupted():
+                say(f"error: {error}")
             sys.exit(error.exit_code)
 
     def invoke(self, ctx: Any) -> Any:
@@ -109,8 +117,13 @@ def main() -> None:
     watch_interrupts()
     try:
         app(prog_name="evaluator")  # also for `python -m evaluator`: completion goes by this name
-    except SystemExit as error:
-        if error.code:
+    except BaseException as error:
+        if is_interrupted():
+            say_interrupted()
+            leave(INTERRUPTED)
+        ignore_interrupts()  # the command has ended, which takes Python another moment
+        if isinstance(error, SystemExit) and error.code:
             # Threads may still compute, and libraries may start some: Python would abort on them.
             leave(error.code if isinstance(error.code, int) else 1)
+        sys.stdout = sys.stderr  # exit handlers of a user's code may print, too
         raise

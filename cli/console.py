@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
@@ -200,9 +200,32 @@ class _Stdout:
             raise self._failure from error
 
 
-def progress() -> "TerminalProgress | PlainProgress":
-    """Bars if standard error is a terminal, lines if not."""
-    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+@contextmanager
+def progress() -> "Iterator[TerminalProgress | PlainProgress]":
+    """Bars if standard error is a terminal, lines if not.
+
+    What is printed in the block goes to standard error, also by the code of a user's network and by
+    libraries: standard output is for results.
+    """
+    display = TerminalProgress() if sys.stderr.isatty() else PlainProgress()
+    with _stdout_to_stderr(), display:
+        yield display
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send to standard error what Python, C code and other processes print in the block."""
+    numbers = None
+    with suppress(AttributeError, OSError, ValueError):  # not files, as in tests
+        numbers = sys.__stdout__.fileno(), sys.stderr.fileno()  # type: ignore[union-attr]
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr), ExitStack() as opened:
+        if numbers is not None:
+            stream = os.dup(numbers[0])
+            opened.callback(os.close, stream)
+            opened.callback(os.dup2, stream, numbers[0])
+            os.dup2(numbers[1], numbers[0])
+        yield
 
 
 def is_stdout(path: Path | None) -> bool:

@@ -16,7 +16,7 @@ import time
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..system.provenance import command_line
+from ..system.provenance import interruption_text
 from .console import leave_bars, say
 
 INTERRUPTED = 130
@@ -26,8 +26,11 @@ _interrupted: list[int] = []
 _notice = threading.Lock()
 _sockets: list[socket.socket] = []
 _forks = threading.local()
-_previous_handlers: dict[int, Any] = {}
-"""Handlers of the signals before ``watch_interrupts``."""
+_DEFAULT_HANDLERS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+"""Handlers of the signals in a process that Python has just started."""
 
 
 def watch_interrupts() -> None:
@@ -40,7 +43,7 @@ def watch_interrupts() -> None:
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # shells let background jobs ignore them
-            _previous_handlers[number] = signal.signal(number, _interrupt)
+            signal.signal(number, _interrupt)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_block_signals, after_in_parent=_unblock_signals, after_in_child=_reset_child
@@ -48,11 +51,21 @@ def watch_interrupts() -> None:
     threading.Thread(target=_end_after_patience, args=(reader,), daemon=True).start()
 
 
+def is_interrupted() -> bool:
+    """Whether a signal came. Libraries may turn the ``KeyboardInterrupt`` into another error."""
+    return bool(_interrupted)
+
+
+def ignore_interrupts() -> None:
+    """Ignore both signals from now on."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def say_interrupted() -> None:
     """Print, once, that finished work is kept, and the command that resumes."""
     if _notice.acquire(blocking=False):
-        command = command_line()
-        say(f"Interrupted. Finished work is kept; continue with the same command: {command}")
+        say(interruption_text())
 
 
 def leave(code: int) -> NoReturn:
@@ -83,7 +96,7 @@ def _reset_child() -> None:
     """In a forked child: its signals would otherwise reach the thread of its parent, and end it."""
     if _sockets:
         signal.set_wakeup_fd(-1)
-        for number, action in _previous_handlers.items():
+        for number, action in _DEFAULT_HANDLERS.items():
             if signal.getsignal(number) is _interrupt:
                 signal.signal(number, action)
         while _sockets:

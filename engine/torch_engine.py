@@ -13,6 +13,7 @@ from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
 from ..system.exact_float32 import exact_float32
 from ..system.malloc import keep_freed_memory
+from ..system.users_code import reporting
 from .cuda.open_cuda import as_work_of, open_cuda
 from .cuda.pipeline import PipelinedEngine, Program
 from .cuda.protocols import Stream
@@ -103,7 +104,8 @@ class _Normalized:
         import torch
 
         preprocessing = loaded.spec.preprocessing
-        self._network, self._is_bgr = loaded.network.to(device), preprocessing.is_bgr
+        self._network = reporting(loaded.network.to(device), loaded.spec.name)
+        self._is_bgr = preprocessing.is_bgr
         self._mean = torch.tensor(preprocessing.mean, device=device).reshape(1, 3, 1, 1)
         self._std = torch.tensor(preprocessing.std, device=device).reshape(1, 3, 1, 1)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import ClassOrder, ModelSpec
 from ..errors import InputError, printable, reported_as
+from ..system.users_code import users_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,7 +136,7 @@ def output_count(network: "nn.Module", spec: ModelSpec) -> int:
     import torch
 
     crop_px = spec.preprocessing.crop_px
-    with reported_as(f"{spec.name} does not run on images of {crop_px} px"), torch.no_grad():
+    with users_code(spec.name, f"does not run on images of {crop_px} px:"), torch.no_grad():
         logits = network(torch.zeros(1, 3, crop_px, crop_px))
     shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:

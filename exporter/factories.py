@@ -9,18 +9,17 @@ import contextlib
 import hashlib
 import importlib
 import inspect
-import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import FactoryCode, ModelSpec
-from ..errors import InputError, printable, reason_of
+from ..errors import InputError, printable
 from ..storage.digest import file_sha256
+from ..system.users_code import place_in_users_code, users_code
 from .tensors import tensors_sha256
 from .zoo.rows import Build
 
@@ -53,14 +52,15 @@ def factory_network(factory: str) -> Build:
 
         function = _imported(factory)
         arguments = {"crop_px": crop_px} if "crop_px" in _parameters(function) else {}
-        with _users_code(factory, "raises"):
+        with _factory_code(factory, "raises"):
             network = function(**arguments)
         if not isinstance(network, nn.Module):
             raise InputError(
                 f"{factory} gives a {type(network).__name__}, expected a torch.nn.Module."
             )
-        meta = any(value.is_meta for value in network.state_dict().values())
-        return network.float() if meta else network.float().cpu()
+        with _factory_code(factory, "gives a network that raises"):
+            meta = any(value.is_meta for value in network.state_dict().values())
+            return network.float() if meta else network.float().cpu()
 
     return build
 
@@ -116,7 +116,7 @@ def check_code(own: FactoryCode, network: "nn.Module") -> None:
 
 def _imported(factory: str) -> Callable[..., Any]:
     name, _, path = factory.partition(":")
-    with _users_code(factory, "cannot be imported:"):
+    with _factory_code(factory, "cannot be imported:"):
         value: Any = importlib.import_module(name)
     module = sys.modules[name]
     for part in path.split("."):
@@ -143,33 +143,19 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _users_code(factory: str, failure: str) -> Iterator[None]:
-    """Turn what the user's code raises into one line with its place; print to standard error."""
+def _factory_code(factory: str, failure: str) -> Iterator[None]:
+    """Report what the factory's code raises as one line; what it prints goes to standard error."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), users_code(factory, failure):
             yield
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        user_frames = [frame for frame in frames if not _is_internal(frame.filename)]
-        place = hint = ""
-        if user_frames:
-            place = f" ({printable(user_frames[-1].filename)}, line {user_frames[-1].lineno})"
-        elif isinstance(error, ModuleNotFoundError) and ".py:" in factory:
+    except InputError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ModuleNotFoundError) or place_in_users_code(cause):
+            raise
+        hint = " Python searches the current directory and the installed packages."
+        if ".py:" in factory:
             hint = f" Omit .py: {factory.replace('.py:', ':')}."
-        elif isinstance(error, ModuleNotFoundError):
-            hint = " Python searches the current directory and the installed packages."
-        reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise InputError(f"{factory} {failure} {reason}{place}.{hint}") from error
-
-
-def _is_internal(filename: str) -> bool:
-    """Whether a frame is of no use to a user: this module, the import system, PyTorch."""
-    return (
-        filename == __file__
-        or filename.startswith("<frozen importlib")
-        or Path(filename).parts[-2:] == ("importlib", "__init__.py")
-        or f"{os.sep}torch{os.sep}" in filename
-    )
+        raise InputError(f"{error}{hint}") from cause
 
 
 def _sources_sha256(factory: str, network: "nn.Module") -> str:

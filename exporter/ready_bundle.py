@@ -27,7 +27,7 @@ from ..contracts import (
     ModelSpec,
     ReadyOnnx,
 )
-from ..errors import InputError, reported_as
+from ..errors import InputError, printable, reported_as
 from .bundle import DATA, GRAPH, WrittenGraph, publish_bundle
 from .class_order import check_outputs
 from .external_data import copy_external_data
@@ -70,13 +70,14 @@ def write_ready_bundle(spec: ModelSpec, folder: Path, kind: GraphKind = FLOAT32_
     def write_graph(temporary: Path) -> WrittenGraph:
         original = unchanged_original(spec)
         model = read_graph(original)
-        copy_external_data(model, original.parent, temporary / DATA)
-        _enclose(model, spec, original, kind.input_kind)
-        _write(model, temporary)
-        shape = _measured_shape(temporary / GRAPH, spec)
-        check_outputs(math.prod(shape), spec)
-        if own.softmax:
-            _check_softmax(model, own.output, temporary, spec)
+        with reported_as(f"{printable(original)} is damaged"):
+            copy_external_data(model, original.parent, temporary / DATA)
+            _enclose(model, spec, original, kind.input_kind)
+            _write(model, temporary)
+            shape = _measured_shape(temporary / GRAPH, spec)
+            check_outputs(math.prod(shape), spec)
+            if own.softmax:
+                _check_softmax(model, own.output, temporary, spec)
         if len(shape) > 1:
             _flatten_logits(model)
         if spec.class_order is not None:
@@ -97,8 +98,7 @@ def _enclose(
     own, graph, preprocessing = spec.own, model.graph, spec.preprocessing
     crop_px = preprocessing.crop_px
     assert isinstance(own, ReadyOnnx)
-    for name in _RESERVED:
-        _rename(graph, name, _unreserved(name))
+    _free_names(graph)
     graph_value = graph_input(model, original)
     whole_numbers = graph_value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT
     if input_kind == "images" and whole_numbers:
@@ -134,8 +134,9 @@ def _enclose(
 
 
 def _unreserved(name: str) -> str:
-    """Another name for a tensor that has the name of a bundle's input or output."""
-    return _PREFIX + "was." + name if name in _RESERVED else name
+    """Another name for a tensor or node with a name of ours: the file may be a bundle itself."""
+    is_ours = name in _RESERVED or name.startswith(_PREFIX)
+    return _PREFIX + "was." + name if is_ours else name
 
 
 def _is_only_cast(graph: "onnx.GraphProto", name: str) -> bool:
@@ -211,18 +212,21 @@ def _reorder_logits(model: "onnx.ModelProto", order: ClassOrder) -> None:
     last.CopyFrom(node)
 
 
-def _rename(graph: "onnx.GraphProto", old: str, new: str) -> None:
-    """Rename a tensor, also in the graphs inside nodes."""
+def _free_names(graph: "onnx.GraphProto") -> None:
+    """Rename tensors and nodes that have names of ours, also in the graphs inside nodes."""
     for node in graph.node:
+        if node.name.startswith(_PREFIX):  # nodes may have the names of inputs and outputs
+            node.name = _unreserved(node.name)
         for names in (node.input, node.output):
-            names[:] = [new if name == old else name for name in names]
+            names[:] = [_unreserved(name) for name in names]
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                _rename(inner, old, new)
-    for values in (graph.initializer, graph.input, graph.output, graph.value_info):
+                _free_names(inner)
+    sparse = [tensor.values for tensor in graph.sparse_initializer]
+    for values in (graph.initializer, sparse, graph.input, graph.output, graph.value_info):
         for value in values:
-            if value.name == old:
-                value.name = new
+            if (name := _unreserved(value.name)) != value.name:
+                value.name = name
 
 
 def _write(model: "onnx.ModelProto", folder: Path) -> None:

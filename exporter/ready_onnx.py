@@ -7,7 +7,7 @@ wherever the graph has the same information.
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..contracts import ClassOrder, Layout, ModelSpec, ReadyOnnx, WeightsOrigin
 from ..errors import InputError, did_you_mean, printable, reported_as
@@ -47,7 +47,6 @@ def ready_onnx_spec(
     Raises:
         InputError: If the graph cannot be evaluated, or differs from its description.
     """
-    model = read_graph(path)
     if description.trained:
         raise description.error(
             "trained is for factories only; an ONNX file always has its weights"
@@ -57,10 +56,12 @@ def ready_onnx_spec(
             'input is missing. Expected input = "normalized", "images" or "pixels"'
         )
     preprocessing, trained_crop_px, prepared = described_preprocessing(description, crop_px)
-    _refuse_precision(model, path)
-    layout = _layout(model, path, description, preprocessing.crop_px)
-    output, softmax = _logits(model, path, description)
-    sha256 = graph_sha256(model, path)
+    model = read_graph(path)
+    with reported_as(f"{printable(path)} is damaged"):
+        _refuse_precision(model, path)
+        layout = _layout(model, path, description, preprocessing.crop_px)
+        output, softmax = _logits(model, path, description)
+        sha256 = graph_sha256(model, path)
     return ModelSpec(
         name=description.name or path.stem,
         architecture=path.name,
@@ -127,6 +128,8 @@ def read_graph(path: Path) -> "onnx.ModelProto":
         raise InputError(f"There is no ONNX file {printable(path)}.")
     with reported_as(f"{printable(path)} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
+    with reported_as(f"{printable(path)} is damaged: a name in it is not UTF-8"):
+        _decode_names(model)
     if not model.graph.node:
         raise InputError(f"{printable(path)} is not an ONNX file: it holds no graph.")
     opset = standard_opset(model)
@@ -136,6 +139,27 @@ def read_graph(path: Path) -> "onnx.ModelProto":
             "Export it with a newer opset, or convert it with onnx.version_converter."
         )
     return model
+
+
+def _decode_names(message: Any) -> None:
+    """Decode all strings of a model but its documentation: protobuf does so when they are used.
+
+    Raises:
+        UnicodeDecodeError: If one is not UTF-8.
+    """
+    for field in message.DESCRIPTOR.fields:
+        if field.name in ("doc_string", "metadata_props"):
+            continue
+        value = getattr(message, field.name)
+        if field.type == field.TYPE_STRING:
+            for text in [value] if isinstance(value, str | bytes) else value:
+                if isinstance(text, bytes):  # protobuf gives the bytes if it cannot decode them
+                    text.decode()
+        elif field.type == field.TYPE_MESSAGE and not hasattr(value, "DESCRIPTOR"):
+            for part in value:
+                _decode_names(part)
+        elif field.type == field.TYPE_MESSAGE and message.HasField(field.name):
+            _decode_names(value)
 
 
 def standard_opset(model: "onnx.ModelProto") -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..contracts import Run, RunKey, RunManifest
+from ..contracts import ModelSpec, Run, RunKey, RunManifest
 from ..errors import InputError, OutputError, RunMismatchError, printable
 from ..storage.atomic import check_place
 from ..storage.documents import (
@@ -108,12 +108,40 @@ def create_or_open(folder: Path, manifest: RunManifest) -> Run:
     # If several processes start the same run, the first one decides the shard size for all.
     write_document(folder / MANIFEST, sealed(manifest), first=True)
     run = open_run(folder)
-    if differences := list(document_differences(run.key, manifest.key)):
-        raise RunMismatchError(
-            f"{printable(folder)} is a run of another identity: {'; '.join(differences)}. "
-            "Choose another --out, or repeat the command of that run."
-        )
+    check_identity(run, manifest.key, manifest.model)
     return run
+
+
+def check_identity(run: Run, key: RunKey, model: ModelSpec) -> None:
+    """Refuse work of another identity.
+
+    Args:
+        run: Existing run.
+        key: Key of the work.
+        model: Model of the work; messages name it.
+
+    Raises:
+        RunMismatchError: If the keys differ. The models are named first, hashes last.
+    """
+    differences = list(document_differences(run.key, key))
+    if differences:
+        raise RunMismatchError(
+            f"{printable(run.folder)} is a run of {_other_model(run, key, model)}: "
+            f"{'; '.join(differences)}. Choose another --out, or repeat the command of that run."
+        )
+
+
+def _other_model(run: Run, key: RunKey, model: ModelSpec) -> str:
+    """The model of a run and the requested one, as far as their names and weights differ."""
+    there = run.manifest.model
+    if there.name != model.name:
+        return f"{printable(there.name)}, not of {printable(model.name)}"
+    if run.key.weights_sha256 == key.weights_sha256:
+        return "another identity"
+    name, weights = printable(model.name), [printable(str(m.weights)) for m in (there, model)]
+    if weights[0] == weights[1]:
+        return f"{name} with other weights"
+    return f"{name} ({weights[0]}), not ({weights[1]})"
 
 
 def _is_run_or_empty(folder: Path) -> bool:

@@ -99,13 +99,14 @@ def read_sealed(
 
 
 def document_differences(there: Any, here: Any) -> Iterator[str]:
-    """The differences between two values, one text for each leaf.
+    """The differences between two values, one text for each leaf; hashes last.
 
     Example:
         >>> list(document_differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}))
         ['a.b is 1 there, 3 here']
     """
-    yield from _differences("", plain(there), plain(here))
+    differences = _differences("", plain(there), plain(here))
+    yield from sorted(differences, key=lambda text: text.partition(" is ")[0].endswith("sha256"))
 
 
 def _differences(name: str, stored: Any, current: Any) -> Iterator[str]:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, BinaryIO, cast
 
 from ..contracts import Progress
@@ -24,10 +25,15 @@ from ..errors import EvaluatorError, OutputError
 SECONDS_TO_CLEAN_UP = 10.0
 """Time for an interrupted child to remove its incomplete files."""
 
-_START = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from {module} import serve; serve()"
-)
+_START = """
+import pickle, sys
+try:
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+except EOFError:  # the parent was interrupted
+    sys.exit(1)
+from {module} import serve
+serve()
+"""
 
 
 def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: Progress) -> Any:
@@ -45,11 +51,12 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
         EvaluatorError: The error that ``work`` raises.
         OutputError: If the child was killed.
     """
-    child = subprocess.Popen(
-        [sys.executable, "-c", _START.format(module=__name__)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+    with _interrupts_blocked():  # the child unblocks them when it can handle them
+        child = subprocess.Popen(
+            [sys.executable, "-c", _START.format(module=__name__)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
     assert child.stdin is not None
     try:
         with contextlib.suppress(BrokenPipeError):  # the child has ended, which is noticed below
@@ -59,6 +66,18 @@ def in_child(work: Callable[[Any, Progress], Any], argument: object, progress: P
         return _receive_result(child, progress)
     finally:
         _end(child)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _receive_result(child: "subprocess.Popen[bytes]", progress: Progress) -> Any:
@@ -121,8 +140,10 @@ def serve() -> None:
     # What a library prints must not get into the pipe.
     parent = _ParentProgress(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # even if the parent ignores it
+    signal.signal(signal.SIGINT, _interrupt)  # even if the parent ignores it
     try:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         outcome = _outcome(parent)
         # The parent closes our input when it has the result: nothing is left to interrupt.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -133,16 +154,28 @@ def serve() -> None:
 
 
 def _outcome(parent: _ParentProgress) -> tuple[str, object]:
-    work, argument = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        work, argument = pickle.load(sys.stdin.buffer)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         return "result", work(argument, cast(Progress, parent))
-    except EvaluatorError as error:
-        return "error", error
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         raise
-    except BaseException:
+    except BaseException as error:
+        if _interrupted:  # libraries may turn the KeyboardInterrupt into another error
+            raise KeyboardInterrupt from error
+        if isinstance(error, EvaluatorError):
+            return "error", error
         return "crash", traceback.format_exc()
+
+
+_interrupted: list[int] = []
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Only the first: a terminal and the parent both send one, and the cleanup must not end early.
+    if not _interrupted:
+        _interrupted.append(number)
+        raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

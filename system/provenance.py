@@ -1,7 +1,5 @@
 """What is recorded of the process that makes a result: its command line and its packages."""
 
-import importlib.metadata
-import platform
 import shlex
 import sys
 from collections.abc import Iterable
@@ -14,8 +12,16 @@ def command_line() -> str:
     return shlex.join([printable(word) for word in ("evaluator", *sys.argv[1:])])
 
 
+def interruption_text() -> str:
+    """The line that ends an interrupted command: how to continue."""
+    return "Interrupted. Finished work is kept; continue with the same command: " + command_line()
+
+
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """The version of Python, and those of packages, by name."""
+    import importlib.metadata
+    import platform
+
     return {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},

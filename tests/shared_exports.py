@@ -50,7 +50,7 @@ def exported_once(work: Callable[[Any, Progress], Any], argument: Any, progress:
     def make(folder: Path) -> None:
         notes = _Notes(progress)
         subject = replace(argument.subject, folder=folder / "bundle")
-        small = model_gmac(subject.spec) < SMALL_GMAC
+        small = (model_gmac(subject.spec) or 0) < SMALL_GMAC
         export = replace(argument, subject=subject)
         work(export, notes) if small else in_child(work, export, notes)
         (folder / NOTES).write_text(json.dumps(notes.notes))

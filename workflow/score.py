@@ -22,7 +22,7 @@ from .runs.provenance import ShardClock, check_run_place, circumstances
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
 from .runs.several_gpus import on_several_gpus
-from .runs.start import open_or_create_scored_run
+from .runs.start import open_or_create_scored_run, refuse_other_data, refuse_other_run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +92,14 @@ def score(
     resolved = resolve_model(ModelOptions(model, **options), progress)
     check_crop(resolved.spec, definition)
     check_run_place(resolved, definition.name, out)
+    refuse_other_run(
+        out,
+        resolved,
+        backend=engine,
+        benchmark=definition.name,
+        protocol=definition.protocol,
+        limit=limit,
+    )
     source = open_source(
         places,
         definition.conditions,
@@ -102,6 +110,7 @@ def score(
     )
     values = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
     selection = select(definition, source, values, limit=limit, progress=progress, missing_ok=skip)
+    refuse_other_data(out, selection, source.generated)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
     verified = select_engine(resolved, engine, device, parity=parity, progress=progress)

@@ -24,6 +24,7 @@ from torch import nn
 
 from ...contracts import SMALLEST_FLOAT32
 from ...errors import EngineError, InputError, lacks_memory
+from ...system.users_code import ONE_AT_A_TIME, network_code
 from .penultimate import Bounds
 
 NEVER = -1
@@ -195,7 +196,8 @@ class _Climb:
         images = self.last.detach().requires_grad_()
         activations = self._evaluate(images)
         loss = nn.functional.cross_entropy(activations, self._units, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, images)
+        with network_code(self._units_of, images, ONE_AT_A_TIME):
+            (gradient,) = torch.autograd.grad(loss, images)
         self.dead_steps += (gradient == 0).flatten(1).all(1)
         start, epsilon = self._start, self._settings.epsilon
         moved = images.detach() - self._settings.step_size * gradient.sign()
@@ -203,7 +205,8 @@ class _Climb:
 
     def _evaluate(self, images: torch.Tensor) -> torch.Tensor:
         """The units of an iterate (N, width), which is the image of pairs where it is better."""
-        activations: torch.Tensor = self._units_of(images)
+        with network_code(self._units_of, images, ONE_AT_A_TIME):
+            activations: torch.Tensor = self._units_of(images)
         values, step = activations.detach(), len(self._traces)
         if not bool(values.isfinite().all()):
             row = int((~values.isfinite().all(1)).nonzero()[0])

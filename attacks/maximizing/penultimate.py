@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import EvaluatorError, InputError, reason_of
+from ...errors import InputError
+from ...system.users_code import named, users_code
 
 _KEEPS_BOUNDS = {
     "AdaptiveAvgPool2DBackward0",
@@ -109,20 +110,14 @@ def find_penultimate(network: nn.Module, side_px: int, name: str) -> Penultimate
         InputError: If the network does not run, or no layer gives its logits.
     """
     images = torch.full((1, 3, side_px, side_px), 0.5).to(next(network.parameters()))
-    try:
+    with users_code(name, f"does not run on images of {side_px} px:"):
         logits, candidates = _run(network, images)
         for layer_name in reversed(candidates):
             if _gives_logits(network, layer_name, images):
-                units = PenultimateUnits(network, layer_name)
+                units = named(PenultimateUnits(network, layer_name), name)
                 activations = units(images.requires_grad_())
                 units.width, units.bounds = activations.shape[1], _bounds_of(activations)
                 return units
-    except EvaluatorError:
-        raise
-    except Exception as error:  # a network may raise anything on images of the wrong size
-        raise InputError(
-            f"{name} does not run on images of {side_px} px: {reason_of(error)}."
-        ) from error
     raise InputError(
         f"No penultimate layer is found in {name}. Looked for a last nn.Linear or 1x1 convolution "
         f"that gives all {logits.shape[1]:,} logits: its inputs would be the units. Give a network "

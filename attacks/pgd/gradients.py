@@ -14,6 +14,7 @@ from torch import nn
 from ...contracts import AttackLoss
 from ...errors import EngineError, EngineMemoryError, InputError, lacks_memory, reason_of
 from ...system.exact_float32 import exact_float32
+from ...system.users_code import ONE_AT_A_TIME, check_logits, network_code
 from .losses import losses_of
 
 
@@ -37,9 +38,9 @@ def logits_of(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
     Raises:
         EngineMemoryError: If they do not fit into memory.
-        InputError: If there is a single class.
+        InputError: If the network raises an exception, or there is a single class.
     """
-    with _in_memory(images), exact_float32(deterministic=True), torch.no_grad():
+    with _reported(network, images), exact_float32(deterministic=True), torch.no_grad():
         return _logits(network, images)
 
 
@@ -57,9 +58,9 @@ def gradients_of(
     Raises:
         EngineMemoryError: If they do not fit into memory.
         EngineError: If the network cannot be differentiated.
-        InputError: If there is a single class.
+        InputError: If the network raises an exception, or there is a single class.
     """
-    with _in_memory(images), exact_float32(deterministic=True), torch.enable_grad():
+    with _reported(network, images), exact_float32(deterministic=True), torch.enable_grad():
         leaf = images.detach().requires_grad_()
         logits = _logits(network, leaf)
         if not logits.requires_grad:
@@ -75,6 +76,7 @@ def gradients_of(
 
 def _logits(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = network(images)
+    check_logits(network, images, logits)
     if logits.shape[1] < 2:
         raise InputError("A network with a single class cannot be attacked: expected 2 or more.")
     return logits
@@ -96,13 +98,15 @@ def _losses(
 
 
 @contextmanager
-def _in_memory(images: torch.Tensor) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not lacks_memory(error):
-            raise
-        raise EngineMemoryError(
-            f"PyTorch is out of memory on {images.device} with {len(images)} images per batch: "
-            f"{reason_of(error)}."
-        ) from error
+def _reported(network: nn.Module, images: torch.Tensor) -> Iterator[None]:
+    """Report what the network's code raises, and whether memory is missing, as one line."""
+    with network_code(network, images, ONE_AT_A_TIME):
+        try:
+            yield
+        except Exception as error:
+            if not lacks_memory(error):
+                raise
+            raise EngineMemoryError(
+                f"PyTorch is out of memory on {images.device} with {len(images)} images per batch: "
+                f"{reason_of(error)}."
+            ) from error

@@ -23,8 +23,10 @@ def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
     """Replace every BatchNorm of a network in evaluation mode, in place.
 
     A BatchNorm that is the only reader of a convolution is folded into it. Any other one (before a
-    convolution, as in DenseNet; after a layer that runs twice or is read elsewhere) becomes one
-    multiply and add.
+    convolution, as in DenseNet; after a layer that runs twice, is read elsewhere, or computes its
+    weight before each pass, as pruning and weight normalisation do) becomes one multiply and add.
+    So does every one if the run that shows the order of the layers fails. One that does not run as
+    a module, or does more than normalise and is not timm's, stays as it is.
 
     Args:
         network: Network in evaluation mode; changed in place.
@@ -32,55 +34,61 @@ def fold_batchnorm(network: "nn.Module", example: "torch.Tensor") -> None:
 
     Raises:
         InputError: If a BatchNorm has no running statistics, so that it would mix the images of a
-            batch; or if it does more than normalise and is not timm's.
+            batch.
     """
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    convolutions = _foldable_convolutions(network, example)
+    convolutions: dict[nn.Module, nn.Conv2d | None]
+    try:
+        convolutions = _foldable_convolutions(network, example)
+    except Exception:  # a network may raise anything when it is run with hooks
+        convolutions = dict.fromkeys(network.modules())
     replacements: dict[nn.Module, nn.Module] = {}
     for name, module in list(network.named_modules(remove_duplicate=False)):
         if not isinstance(module, _BatchNorm):
             continue
         if module not in replacements:
             scale, shift = _scale_and_shift(module, name)
-            if module in convolutions:
-                _fold(convolutions[module], scale, shift)
-                normalisation: nn.Module = nn.Identity()
+            following = _layers_inside(module)
+            if following is None or module not in convolutions:
+                continue
+            normalisation: nn.Module = nn.Identity()
+            if (convolution := convolutions[module]) is not None:
+                _fold(convolution, scale, shift)
             else:
                 normalisation = _channel_affine(scale, shift)
-            replacements[module] = _with_activation(module, normalisation)
+            replacements[module] = (
+                nn.Sequential(normalisation, *following) if following else normalisation
+            )
         parent, _, child = name.rpartition(".")
         setattr(network.get_submodule(parent), child, replacements[module])
-    assert not any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
-def _with_activation(norm: "nn.Module", replacement: "nn.Module") -> "nn.Module":
-    """The replacement of a BatchNorm, followed by the activation that the BatchNorm contains.
+def _layers_inside(norm: "nn.Module") -> "list[nn.Module] | None":
+    """Layers that a BatchNorm runs after normalising; `None` if it does something unknown.
 
-    timm has such ones (``BatchNormAct2d``); what other subclasses add is unknown.
+    timm's ``BatchNormAct2d`` has dropout and an activation.
     """
     from torch import nn
     from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+    if norm._forward_hooks or norm._forward_pre_hooks:
+        return None
     if type(norm).forward in (_BatchNorm.forward, SyncBatchNorm.forward):
-        return replacement
-    drop, act = getattr(norm, "drop", None), getattr(norm, "act", None)
-    if not isinstance(drop, nn.Module) or not isinstance(act, nn.Module):
-        raise InputError(
-            f"A layer is a {type(norm).__name__}, a batch normalisation that does more than "
-            "normalise, which cannot be exported. Put the rest into a module of its own."
-        )
-    return nn.Sequential(replacement, drop, act)
+        return []
+    layers = [getattr(norm, name, None) for name in ("drop", "act")]
+    known = [layer for layer in layers if isinstance(layer, nn.Module)]
+    return known if len(known) == len(layers) else None
 
 
 def _foldable_convolutions(
     network: "nn.Module", example: "torch.Tensor"
-) -> "dict[nn.Module, nn.Conv2d]":
-    """For each BatchNorm the convolution that it can be folded into.
+) -> "dict[nn.Module, nn.Conv2d | None]":
+    """For each BatchNorm that runs the convolution that it can be folded into, or `None`.
 
-    Both run exactly once, the convolution uses its weight unchanged, and only the BatchNorm reads
-    or changes its output.
+    Both run exactly once, the convolution uses weight and bias unchanged and alone, and only the
+    BatchNorm reads or changes its output.
     """
     import torch
     from torch import nn
@@ -108,25 +116,30 @@ def _foldable_convolutions(
                 )
         with readers:
             network(example)
-    convolutions = {}
+    convolutions: dict[nn.Module, nn.Conv2d | None] = dict.fromkeys(norm_inputs)
     for norm, tensor in norm_inputs.items():
         convolution = readers.sole_source(tensor)
-        if convolution is not None and runs[norm] == runs[convolution] == 1:
+        if convolution is None or convolution._forward_pre_hooks:  # which may change its weight
+            continue
+        if runs[norm] == runs[convolution] == 1:
             convolutions[norm] = convolution
     return convolutions
 
 
 def _reader_counts() -> Any:
-    """A dispatch mode that records the inputs of each tensor and how often each one is read."""
+    """A dispatch mode that records how each tensor is made and how often each one is read."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
+
+    aten = torch.ops.aten
+    convolution_operators = (aten.convolution, aten.conv2d)  # the latter in inference mode
 
     class ReaderCounts(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __init__(self) -> None:
             super().__init__()  # type: ignore[no-untyped-call]
             self._convolutions: dict[int, nn.Conv2d] = {}
-            self._inputs: dict[int, list[Any]] = {}
+            self._operations: dict[int, tuple[Any, list[Any]]] = {}
             self._readers: Counter[int] = Counter()
             self._alive: list[torch.Tensor] = []  # an id is only unique among living tensors
 
@@ -137,14 +150,21 @@ def _reader_counts() -> Any:
             leaves = tree_leaves((args, kwargs))
             inputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
             self._readers.update({id(tensor) for tensor in inputs})
-            if isinstance(output, torch.Tensor) and id(output) not in self._inputs:
-                self._inputs[id(output)] = inputs
+            if isinstance(output, torch.Tensor) and id(output) not in self._operations:
+                self._operations[id(output)] = (operation, inputs)
                 self._alive.append(output)
             return output
 
         def record_output(self, output: torch.Tensor, module: "nn.Conv2d") -> None:
-            """Record the output of a convolution that used its weight unchanged."""
-            if any(tensor is module.weight for tensor in self._inputs.get(id(output), ())):
+            """Record the output of a convolution that used its own weight and bias unchanged."""
+            weight, bias = (module._parameters.get(name) for name in ("weight", "bias"))
+            operation, inputs = self._operations.get(id(output), (None, []))
+            own = [id(tensor) for tensor in (weight, bias) if tensor is not None]
+            if (
+                weight is not None
+                and getattr(operation, "overloadpacket", None) in convolution_operators
+                and [id(tensor) for tensor in inputs[1:]] == own
+            ):
                 self._convolutions[id(output)] = module
 
         def sole_source(self, tensor: torch.Tensor) -> "nn.Conv2d | None":

@@ -1,10 +1,16 @@
-"""How much a model computes: GMAC, 10^9 multiply-accumulates of one forward pass at its crop."""
+"""How much a model computes: GMAC, 10^9 multiply-accumulates of one forward pass at its crop.
+
+No number of a benchmark needs it, so whatever a user's code raises or prints while it is counted is
+ignored.
+"""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec, ReadyOnnx
+from ...system.quiet import quiet
 from ..ready_onnx import graph_input, original_path, read_graph
 from ..weights.weights import network_builder
 from ..zoo.table import find_model
@@ -15,17 +21,31 @@ if TYPE_CHECKING:
     from ..zoo.rows import Build
 
 
-def model_gmac(spec: ModelSpec) -> float:
-    """GMAC of one image: from the zoo's table, otherwise counted without weights."""
+def model_gmac(spec: ModelSpec) -> float | None:
+    """GMAC of one image: from the zoo's table, otherwise counted without weights.
+
+    `None` if they cannot be counted.
+    """
     if isinstance(spec.own, ReadyOnnx):
-        return _graph_gmac(original_path(spec), spec.preprocessing.crop_px, spec.own)
+        path, crop_px, own = original_path(spec), spec.preprocessing.crop_px, spec.own
+        return _counted(lambda: _graph_gmac(path, crop_px, own))
     if spec.own is None and (gmac := find_model(spec.name).gmac):
         return gmac
     build, crop_px = network_builder(spec), spec.trained_crop_px
+    on_meta = _counted(lambda: _network_gmac(build, crop_px, "meta"))
+    # Code that reads numbers fails on the device "meta".
+    return _counted(lambda: _network_gmac(build, crop_px, "cpu")) if on_meta is None else on_meta
+
+
+def _counted(count: Callable[[], float]) -> float | None:
+    """A count; `None` if it fails, since it runs users' code, which may raise anything."""
     try:
-        return _network_gmac(build, crop_px, "meta")
-    except Exception:  # code that reads numbers; it may raise anything
-        return _network_gmac(build, crop_px, "cpu")
+        with quiet():
+            return count()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
 
 
 def _network_gmac(build: "Build", crop_px: int, device: str) -> float:

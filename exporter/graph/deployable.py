@@ -142,11 +142,12 @@ def preprocessing_in_graph(
     with reported_as(f"{printable(path)} is not an ONNX graph", advice=_ADVICE):
         model = onnx.load(str(path), load_external_data=False)
         value = model.graph.input[0].name
-    constants = {
-        tensor.name: onnx.numpy_helper.to_array(tensor, str(path.parent))
-        for tensor in model.graph.initializer
-        if np.prod(tensor.dims, dtype=int) <= len(BGR)
-    }
+    with reported_as(f"{printable(path)} is damaged", advice=_ADVICE):
+        constants = {
+            tensor.name: onnx.numpy_helper.to_array(tensor, str(path.parent))
+            for tensor in model.graph.initializer
+            if np.prod(tensor.dims, dtype=int) <= len(BGR)
+        }
     opening = (*_OPENING[input_kind], *(("Gather",) if channels == "bgr" else ()))
     values: list[npt.NDArray[Any]] = []
     for operator in opening:

@@ -4,12 +4,6 @@ Stack traces and source paths that the exporter adds are stripped, so that the s
 same bytes on every machine.
 """
 
-import contextlib
-import io
-import logging
-import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...contracts import FLOAT32_PIXELS, GraphKind, LoadedNetwork, Precision
-from ...errors import InputError, printable, reason_of, reported_as
+from ...errors import InputError, printable, reported_as
+from ...system.quiet import quiet
 from ..class_order import output_count
 from .batchnorm import fold_batchnorm
 from .deployable import OUTPUT, deployable, example_input
+from .export_errors import export_error, way_out
 from .overflow import largest_activation
 
 OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
@@ -28,8 +24,6 @@ OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
 
 MAX_CONSTANTS = 64
 """Largest number of values in a tensor of another precision; a larger tensor holds weights."""
-
-_ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def write_onnx(
@@ -64,11 +58,12 @@ def write_onnx(
         assert photos is not None, "float16 needs photos to look for overflow"
         largest = largest_activation(loaded, photos)
     module = deployable(loaded.network, loaded.spec.preprocessing, kind)
+    example = example_input(crop_px, kind.input_kind)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module,
-                (example_input(crop_px, kind.input_kind),),
+                (example,),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("N")},),
                 input_names=[kind.input_kind],
@@ -76,11 +71,10 @@ def write_onnx(
                 opset_version=OPSETS[kind.precision],
                 verbose=False,
             )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise InputError(
-            f"{loaded.spec.name} cannot be exported to ONNX: {_innermost(error)} "
-            "The network must be one graph that torch.export can trace."
-        ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the network's code is traced
+        raise export_error(loaded.spec.name, kind, module, example, error) from error
     assert program is not None
     program.save(str(path), external_data=True)
     _strip(path)
@@ -120,7 +114,7 @@ def _check_signature(loaded: LoadedNetwork, kind: GraphKind, classes: int, graph
         raise InputError(
             f"{loaded.spec.name} cannot be exported to ONNX: its graph takes and gives {actual} "
             f"(element type, then shape), expected {expected} for any number N of images. Its code "
-            "depends on the size of the batch."
+            f"depends on the size of the batch. {way_out(kind)}"
         )
 
 
@@ -143,31 +137,6 @@ def _check_precision(loaded: LoadedNetwork, kind: GraphKind, graph: Any) -> None
             f"{loaded.spec.name} cannot be exported in {kind.precision}: {printable(others[0])} "
             "keeps another precision. Its code sets the precision itself; use --precision fp32."
         )
-
-
-def _innermost(error: BaseException) -> str:
-    """First line of the first cause, without colours."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return reason_of(Exception(_ANSI_COLOUR.sub("", str(error)))).rstrip(".") + "."
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter, which warns of its own deprecations and logs its optimisations."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    nowhere = io.StringIO()
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 def _strip(path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...contracts import LoadedNetwork
 from ...errors import InputError
+from ...system.users_code import users_code
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +103,7 @@ def _largest(loaded: LoadedNetwork, batches: "Iterable[torch.Tensor]") -> tuple[
             if name:
                 _track(module, name, running, hooks)
         for images in batches:
-            with LargestResult():  # type: ignore[no-untyped-call]
+            with users_code(loaded.spec.name), LargestResult():  # type: ignore[no-untyped-call]
                 loaded.network(images)
     return largest, place
 

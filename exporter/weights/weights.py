@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contracts import FactoryCode, LoadedNetwork, ModelSpec, NullProgress, Progress, ReadyOnnx
-from ...errors import EvaluatorError, InputError, printable, reason_of
+from ...errors import InputError, printable
 from ...storage.digest import file_sha256
+from ...system.users_code import users_code
 from ..class_order import in_imagenet_order
 from ..factories import check_code, factory_network
 from ..ready_onnx import refuse_changed_file
@@ -43,7 +44,8 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
-    network.eval().requires_grad_(False)
+    with users_code(spec.name):
+        network.eval().requires_grad_(False)
     sha256 = tensors_sha256(network.state_dict())
     if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
         raise InputError(
@@ -58,20 +60,16 @@ def _build(spec: ModelSpec) -> "nn.Module":
     import torch
 
     build, crop_px = network_builder(spec), spec.preprocessing.crop_px
-    try:
+    failure = "raises"
+    if crop_px != spec.trained_crop_px:
+        failure = f"(trained at {spec.trained_crop_px} px) cannot be built for {crop_px} px:"
+    with users_code(spec.name, failure):
         if spec.weights.kind == "random":
             seed = int(spec.weights.reference.removeprefix("seed "))
             return random_network(build, crop_px, seed)
         # Building draws random numbers; the caller's generator must not change.
         with torch.random.fork_rng(devices=[]):
             return build(crop_px)
-    except EvaluatorError:
-        raise
-    except Exception as error:  # whatever a constructor raises for a crop that it cannot take
-        raise InputError(
-            f"{spec.name} cannot be built for images of {crop_px} px: {reason_of(error)}. "
-            f"It was trained at {spec.trained_crop_px} px."
-        ) from error
 
 
 def network_builder(spec: ModelSpec) -> Build:

@@ -279,6 +279,73 @@ def test_a_factory_needs_a_description_and_a_name_of_its_own(spec_of: Spec) -> N
         model_spec("a:b", weights="random", description=unnamed)
 
 
+UNCOUNTED = """
+import warnings
+from torch.nn.utils import parametrizations
+
+class Fails(Net):
+    def forward(self, images):
+        warnings.warn("frightening")
+        print("noise")
+        if images.abs().sum() == 0:
+            raise ValueError("no zeros, please")
+        return super().forward(images)
+
+def fails():
+    return Fails()
+
+def leaves():
+    net = Net()
+    net.forward = lambda images: exit(3)
+    return net
+
+def normed():
+    net = Net()
+    parametrizations.weight_norm(net.conv)
+    return net
+"""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["fails", "leaves", "normed"])
+def test_what_cannot_be_counted_is_left_out_without_a_word(
+    name: str, spec_of: Spec, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = spec_of(name, code=UNCOUNTED)
+    capfd.readouterr()
+    assert model_gmac(spec) is None
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_the_factory_loads_cause_no_warnings_while_they_are_counted(
+    spec_of: Spec, tmp_path: Path
+) -> None:
+    code = (
+        "\ndef loads():\n    net = Net()\n"
+        f"    net.load_state_dict(torch.load({str(tmp_path / 'w.pth')!r}))\n    return net\n"
+    )
+    torch.save(load_network(spec_of()).network.state_dict(), tmp_path / "w.pth")
+    assert model_gmac(spec_of("loads", code=code)) is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise KeyError('x')", r"KeyError: 'x' \(.*\.py, line 23\)"),
+        ("return self.lacking(images)", r"AttributeError: .*lacking.* \(.*\.py, line 23\)"),
+        ("raise SystemExit(3)", r"SystemExit: 3 \(.*\.py, line 23\)"),
+    ],
+)
+def test_what_forward_raises_is_one_line_that_says_where(
+    body: str, message: str, spec_of: Spec
+) -> None:
+    code = f"\nclass Bad(Net):\n    def forward(self, images):\n        {body}\n"
+    spec = spec_of("Bad", code=code)
+    with pytest.raises(InputError, match=rf"^mine (raises|does not run .*:) {message}\.$"):
+        load_network(spec)
+
+
 def test_what_a_factorys_network_computes_is_counted(spec_of: Spec) -> None:
     # 4 x 3 x 3 x 3 weights at 16 x 16 places, and the head.
     assert model_gmac(spec_of()) == pytest.approx((108 * 16 * 16 + 4 * 1000) / 1e9)

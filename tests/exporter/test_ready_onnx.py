@@ -500,3 +500,64 @@ def test_what_a_graph_computes_is_counted(layout: str, tmp_path: Path) -> None:
     spec = spec_of(ReadyGraph(layout=layout).write(tmp_path / "mine.onnx"))
     # 8 x 3 x 8 x 8 weights at 8 x 8 places, and the head.
     assert model_gmac(spec) == pytest.approx((1536 * 64 + 8 * 1000) / 1e9)
+
+
+# --------------------------------------------------------------- bundles of our own, and damage
+
+
+@pytest.mark.parametrize("takes", ["normalized", "images", "pixels"])
+@pytest.mark.parametrize("classes", [None, 1001])
+def test_a_bundle_of_an_onnx_file_is_an_onnx_file_too(
+    takes: str, classes: int | None, tmp_path: Path
+) -> None:
+    path = ReadyGraph(outputs=classes or 1000).write(tmp_path / "mine.onnx")
+    spec = spec_of(path, f'input = "{takes}"')
+    if classes is not None:
+        spec = replace(spec, class_order=ClassOrder((-1, *reversed(range(1000)))))
+    bundles = [write_ready_bundle(spec, tmp_path / "bundle").folder]
+    for number in (2, 3):
+        again = spec_of(bundles[-1] / "model.onnx", 'input = "pixels"')
+        bundles.append(write_ready_bundle(again, tmp_path / f"bundle{number}").folder)
+    images = pixels()
+    for bundle in bundles[1:]:
+        np.testing.assert_array_equal(run(bundle, images), run(bundles[0], images))
+        graph = onnx.load(bundle / "model.onnx").graph
+        names = [node.name for node in graph.node if node.name]
+        assert len(names) == len(set(names))
+
+
+def test_a_bundle_that_takes_images_can_be_enclosed_again(tmp_path: Path) -> None:
+    spec = spec_of(ReadyGraph().write(tmp_path / "mine.onnx"))
+    first = write_ready_bundle(spec, tmp_path / "a", GraphKind("fp32", "images")).folder
+    again = spec_of(first / "model.onnx", 'input = "images"')
+    second = write_ready_bundle(again, tmp_path / "b").folder
+    expected = write_ready_bundle(spec, tmp_path / "c").folder
+    np.testing.assert_allclose(run(second, pixels()), run(expected, pixels()), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [b"kernel", b"scores", b"Conv", b"step1"])
+def test_a_name_that_is_not_utf8_is_one_line(name: bytes, tmp_path: Path) -> None:
+    path = ReadyGraph().write(tmp_path / "mine.onnx")
+    path.write_bytes(path.read_bytes().replace(name, name[:-1] + b"\xe3"))
+    with pytest.raises(
+        InputError, match=r"mine\.onnx is damaged: a name in it is not UTF-8"
+    ) as caught:
+        spec_of(path)
+    assert str(caught.value).isprintable()
+
+
+def test_text_that_nothing_reads_may_have_any_encoding(tmp_path: Path) -> None:
+    model = ReadyGraph().model()
+    model.doc_string = model.graph.doc_string = "Gros"
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(model.SerializeToString().replace(b"Gros", b"Gro\xdf"))
+    write_ready_bundle(spec_of(path), tmp_path / "bundle")
+
+
+def test_a_circle_in_a_damaged_graph_ends(tmp_path: Path) -> None:
+    model = ReadyGraph(behind=(("Identity", {}),)).model()
+    model.graph.node[-1].input[0] = model.graph.node[-1].output[0]
+    (tmp_path / "mine.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(EvaluatorError) as caught:
+        write_ready_bundle(spec_of(tmp_path / "mine.onnx"), tmp_path / "bundle")
+    assert str(caught.value).isprintable()

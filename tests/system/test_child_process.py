@@ -99,6 +99,53 @@ def test_a_child_cleans_up_when_its_parent_is_interrupted_or_killed(
     parent.communicate()
 
 
+IMPATIENT = """
+import os, signal, subprocess, sys
+from evaluator.contracts import NullProgress
+from evaluator.system.child_process import in_child
+from evaluator.tests.system.test_child_process import {work}
+
+class Interrupted(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        self.send_signal(signal.SIGINT)  # as a terminal does, before the child has begun
+
+subprocess.Popen = Interrupted
+in_child({work}, sys.argv[1], NullProgress())
+"""
+
+
+def swallow(argument: Any, progress: Progress) -> Any:
+    """What a library in C makes of an interrupt while it is imported."""
+    Path(argument).touch()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("work", ["sleep", "swallow"])
+def test_a_child_that_is_interrupted_while_it_starts_says_nothing(
+    work: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = IMPATIENT.format(work=work)
+    if work == "swallow":
+        program = program.replace("self.send_signal", "signal.Signals")
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "cleaned")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1  # of the parent, which has no command line here
+    assert "ended with exit code 1" in done.stderr.splitlines()[-1]
+
+
 def _appears(path: Path) -> bool:
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:

@@ -40,7 +40,7 @@ from ..runs.provenance import ShardClock, circumstances
 from ..runs.run_data import RunData
 from ..runs.scored_run import ScoredRun
 from ..runs.selection import Selection
-from ..runs.start import open_or_create_run
+from ..runs.start import open_or_create_run, refuse_other_data
 from .cross_check import CrossCheck, run_to_check_against
 from .options import AttackChoice
 
@@ -131,10 +131,7 @@ class PreparedAttack:
             preprocessing=self.preprocessing,
             ids_sha256=self.selection.ids_sha256,
             generated=self.source.generated,
-            limit=self.choice.limit,
-            seed=self.settings.seed,
-            subset=self.choice.subset,
-            attack=self.settings,
+            **self.choice.key_fields,
         )
 
     def provenance(self, batch_size: int) -> Provenance:
@@ -311,6 +308,7 @@ def prepare_attack(
     against: ScoredRun | None,
     progress: Progress,
     *,
+    folders: Sequence[Path | None] = (),
     trace_all: bool = False,
 ) -> PreparedAttack:
     """Find the images, load the network, and begin the comparison with an engine's run.
@@ -321,6 +319,7 @@ def prepare_attack(
         against: Run of an engine that its clean predictions are compared with; ``None`` if not
             given.
         progress: Progress callback.
+        folders: Folders that the user names, in which runs of other images are refused.
         trace_all: Whether every image makes all steps.
 
     Raises:
@@ -329,6 +328,8 @@ def prepare_attack(
         UnavailableError: If the weights or the device are not available.
     """
     source, selection = choice.select(progress)
+    for folder in folders:
+        refuse_other_data(folder, selection, source.generated)
     items = selection.items[selection.conditions[0]]
     # Before anything is exported, so that missing weights are reported early.
     network = gradient_network(model, choice.device, parity=choice.parity, progress=progress)

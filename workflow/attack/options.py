@@ -109,6 +109,16 @@ class AttackChoice:
         if self.subset is not None and self.subset not in SUBSETS:
             raise InputError(f"Unknown subset {self.subset!r}. Expected {' or '.join(SUBSETS)}.")
 
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """Fields of the ``RunKey`` that the choices set, for every model."""
+        return {
+            "limit": self.limit,
+            "seed": self.settings.seed,
+            "subset": self.subset,
+            "attack": self.settings,
+        }
+
     def select(self, progress: Progress) -> tuple[Source, Selection]:
         """The source of the photos, and those to attack, at each epsilon.
 

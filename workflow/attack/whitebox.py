@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from ...contracts import NullProgress, Progress, Run, ThreadSafeProgress
+from ...contracts import NullProgress, Progress, Run, ThreadSafeProgress, protocol_name
 from ...errors import printable
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...records.run import MANIFEST
@@ -14,6 +14,7 @@ from ..runs.label_check import report_suspect_labels
 from ..runs.provenance import check_run_place
 from ..runs.run_data import find_folder
 from ..runs.several_gpus import on_several_gpus
+from ..runs.start import refuse_other_run
 from .job import check_attacked, prepare_attack
 from .options import AttackOptions, read_options
 from .probe_plan import planned_probes, probe_settings
@@ -57,7 +58,11 @@ def attack_whitebox(
     resolved = choice.resolve(model, progress, **weights)
     against = check_attacked(resolved, choice)
     check_run_place(resolved, WHITEBOX.name, choice.out)
-    attack = prepare_attack(resolved, choice, against, progress)
+    protocol = protocol_name("whitebox", choice.settings.protocol)
+    refuse_other_run(
+        choice.out, resolved, benchmark=WHITEBOX.name, protocol=protocol, **choice.key_fields
+    )
+    attack = prepare_attack(resolved, choice, against, progress, folders=[choice.out])
     key = attack.key()
     folder = choice.out or find_folder(resolved, key, attack.available, progress)
     probes = planned_probes(folder, key, probe_choice)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress
 from ...errors import InputError, printable
 from ...exporter.graph.deployable import deployable
+from ...system.users_code import named
 from .engines import PreparedNetwork
 from .resolve import ResolvedModel
 from .verified_engine import VerifiedEngine, select_engine
@@ -77,4 +78,4 @@ def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
     """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
     kind = GraphKind("fp32", "images")
     network = deployable(loaded.network, loaded.spec.preprocessing, kind)
-    return network.requires_grad_(False).to(device.torch_name)
+    return named(network.requires_grad_(False).to(device.torch_name), loaded.spec.name)

@@ -37,7 +37,8 @@ def parity_images(spec: ModelSpec, data: Path | None = None) -> ParityImages:
     photos = None if data is None else select_items(photos_in(data), MOST_PHOTOS)
     items, clean = zip(*clean_photos(spec.preprocessing, photos), strict=True)
     names = list(SIMPLE_CORRUPTIONS)
-    corruptions_per_photo = 1 if model_gmac(spec) > SLOW_GMAC else len(names)
+    is_slow = (model_gmac(spec) or 0) > SLOW_GMAC
+    corruptions_per_photo = 1 if is_slow else len(names)
     corrupted, corrupted_items = [], []
     for position, (item, pixels) in enumerate(zip(items, clean, strict=True)):
         for step in range(corruptions_per_photo):

@@ -1,15 +1,22 @@
 """How a run is started or resumed: its folder, its identity, and the sizes of its shards."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ...contracts import Engine, ImageBatch, Item, Run, RunKey, RunManifest
+from ...engine.table import ENGINES
 from ...errors import EngineMemoryError, InputError, RunMismatchError, printable
+from ...exporter.bundle import is_bundle, read_manifest
+from ...exporter.spec import identity
+from ...exporter.weights.weights import load_network
 from ...records.reading import recorded_ids
-from ...records.run import MANIFEST, create_or_open, open_run
+from ...records.run import MANIFEST, check_identity, create_or_open, open_run
 from ...records.shards import Pace, shard_size
 from ..models.resolve import ResolvedModel
 from ..models.verified_engine import VerifiedEngine
@@ -78,13 +85,8 @@ def open_or_create_run(
         size = shard_size(selection.count, len(selection.conditions), items, pace)
     created = datetime.now(UTC).isoformat("T", "seconds")
     manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)
-    try:
+    with _data_changes_named(folder, key, selection):
         run = create_or_open(folder, manifest)
-    except RunMismatchError as error:
-        changes = "; ".join(_data_changes(open_run(folder), manifest, selection))
-        if not changes:
-            raise
-        raise RunMismatchError(f"{error} Changes of the data: {changes}.") from error
     if chosen_batch is not None and chosen_batch != run.manifest.batch_size:
         raise InputError(
             f"{printable(folder)} was started with --batch-size {run.manifest.batch_size}, on "
@@ -92,6 +94,65 @@ def open_or_create_run(
             "--out."
         )
     return run
+
+
+def refuse_other_run(
+    folder: Path | None, subject: ResolvedModel, *, backend: str | None = None, **known: Any
+) -> None:
+    """Refuse a folder with a run of another identity, before a model is exported or compared.
+
+    What is not known yet is taken to be as in the run; ``open_or_create_run`` compares all of it.
+
+    Args:
+        folder: Folder that the user names; `None` if not given.
+        subject: Model of the work.
+        backend: Engine that the user names; `None` if not given.
+        known: Fields of the ``RunKey`` that are known.
+
+    Raises:
+        RunMismatchError: If the folder holds a run of another identity.
+        InputError: If its manifest is damaged, or the weights of the model cannot be loaded.
+    """
+    if folder is None or not (folder / MANIFEST).is_file():
+        return
+    run = open_run(folder)
+    key = replace(run.key, preprocessing=subject.spec.preprocessing, **known)
+    if backend in ENGINES:
+        key = replace(key, engine=replace(key.engine, backend=ENGINES[backend].backend))
+    if key.engine.backend != "torch":
+        key = replace(key, engine=replace(key.engine, precision=subject.kind.precision))
+    check_identity(run, key, subject.spec)
+    if identity(run.manifest.model) != identity(subject.spec):
+        key = replace(key, weights_sha256=_weights_sha256(subject))
+        check_identity(run, key, subject.spec)
+
+
+def refuse_other_data(
+    folder: Path | None, selection: Selection, generated: Mapping[str, Any] | None
+) -> None:
+    """Refuse a folder with a run of other items, before a model is exported or compared.
+
+    Args:
+        folder: Folder that the user names; `None` if not given.
+        selection: Items of the work.
+        generated: Content of ``generated.json``; `None` if the data have none.
+
+    Raises:
+        RunMismatchError: If the folder holds a run of other items; the changes are named.
+    """
+    if folder is not None and (folder / MANIFEST).is_file():
+        run = open_run(folder)
+        key = replace(run.key, ids_sha256=selection.ids_sha256, generated=generated)
+        with _data_changes_named(folder, key, selection):
+            check_identity(run, key, run.manifest.model)
+
+
+def _weights_sha256(subject: ResolvedModel) -> str:
+    """SHA-256 of a model's tensors, of its bundle if there is one."""
+    if is_bundle(subject.folder):
+        return read_manifest(subject.folder).weights_sha256
+    spec = subject.spec
+    return load_network(spec).weights_sha256 if spec.has_network else spec.weights.sha256
 
 
 def check_batch_size(batch: int, engine: Engine) -> None:
@@ -136,15 +197,27 @@ def _seconds(engine: Engine, size: int) -> float:
     return max(time.monotonic() - start, 1e-6)
 
 
-def _data_changes(run: Run, now: RunManifest, selection: Selection) -> Iterator[str]:
+@contextmanager
+def _data_changes_named(folder: Path, key: RunKey, selection: Selection) -> Iterator[None]:
+    """Add to a ``RunMismatchError`` how the data changed."""
+    try:
+        yield
+    except RunMismatchError as error:
+        changes = "; ".join(_data_changes(open_run(folder), key, selection))
+        if not changes:
+            raise
+        raise RunMismatchError(f"{error} Changes of the data: {changes}.") from error
+
+
+def _data_changes(run: Run, key: RunKey, selection: Selection) -> Iterator[str]:
     """How the data changed, as far as the records of scored images show it."""
-    if run.key.ids_sha256 == now.key.ids_sha256:
+    if run.key.ids_sha256 == key.ids_sha256:
         return
     yield "the images are not those with which the run was started"
-    if run.key.limit is not None or now.key.limit is not None:
+    if run.key.limit is not None or key.limit is not None:
         return
-    if now.items != run.manifest.items:
-        yield f"{now.items:,} in each condition, {run.manifest.items:,} before"
+    if selection.count != run.manifest.items:
+        yield f"{selection.count:,} in each condition, {run.manifest.items:,} before"
     ids = {item.id for item in selection.items[selection.conditions[0]]}
     recorded = recorded_ids(run)
     missing = [id for id in recorded if id not in ids]

@@ -231,8 +231,8 @@ def test_a_batch_without_memory_is_halved() -> None:
     assert told[-1] == 9 * EASY.steps
     found = as_table([rows for _, rows in made], 3, 3)
     np.testing.assert_array_equal(found.images, run(network, begun, units).images)
-    # One image is as small as it gets, and other errors pass.
-    for small, error in ((Small(room=0), MemoryError), (Small(2, KeyError), KeyError)):
+    # One image is as small as it gets, and other errors are reported.
+    for small, error in ((Small(room=0), MemoryError), (Small(2, KeyError), InputError)):
         with pytest.raises(error):
             next(climbs(small, begun, pairs_of(3, units), EASY, batch_size=9))
 

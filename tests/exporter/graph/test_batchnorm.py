@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from evaluator.errors import InputError
 from evaluator.exporter.graph.batchnorm import fold_batchnorm
@@ -242,6 +244,99 @@ def test_a_shortcut_added_in_place_between_convolution_and_norm_is_noticed() -> 
 def test_a_convolution_that_standardises_its_weights_is_not_scaled() -> None:
     network = trained(nn.Sequential(StandardisedConv2d(3, 4, 3), nn.BatchNorm2d(4)))
     assert fold_error(network, images()) < FLOAT32_ROUNDING
+
+
+def clamped(convolution: nn.Conv2d) -> None:
+    """A layer whose weights are clamped before each pass, as those of a Wasserstein critic."""
+    convolution.register_forward_pre_hook(lambda layer, _: layer.weight.data.clamp_(-0.1, 0.1))
+
+
+def pruned(convolution: nn.Conv2d, name: str = "weight") -> None:
+    prune.l1_unstructured(convolution, name, 0.5)  # type: ignore[no-untyped-call]
+
+
+def halved(convolution: nn.Conv2d) -> None:
+    convolution.register_forward_hook(lambda *given: given[2] / 2)
+
+
+REPARAMETRISED: dict[str, Callable[[nn.Conv2d], object]] = {
+    "old spectral norm": spectral_norm,
+    "old weight norm": weight_norm,
+    "new spectral norm": parametrizations.spectral_norm,
+    "new weight norm": parametrizations.weight_norm,
+    "orthogonal": parametrizations.orthogonal,
+    "pruned": pruned,
+    "pruned in its bias": partial(pruned, name="bias"),
+    "clamped before each pass": clamped,
+    "changed after each pass": halved,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("name", REPARAMETRISED)
+def test_a_convolution_that_computes_its_weights_is_not_folded(name: str) -> None:
+    network = trained(nn.Sequential(conv(bias=True), nn.BatchNorm2d(4)))
+    REPARAMETRISED[name](network.get_submodule("0"))  # type: ignore[arg-type]
+    network.eval().requires_grad_(False)
+    before = network(images())
+    fold_batchnorm(network, torch.zeros(1, 3, 8, 8))
+    after = network(images())
+    assert float((after - before).norm() / before.norm()) < FLOAT32_ROUNDING
+    assert (batchnorms(network), channel_affines(network)) == (0, 1)
+
+
+class WithoutBias(nn.Conv2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(input, self.weight)
+
+
+class Rectified(nn.BatchNorm2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+class ReadsStatistics(nn.Module):
+    """A norm that is not called: its statistics are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(), nn.BatchNorm2d(4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        norm = self.norm
+        return functional.batch_norm(
+            self.conv(images), norm.running_mean, norm.running_var, norm.weight, norm.bias
+        )
+
+
+class RefusesHooks(nn.Module):
+    """It raises where its convolution has a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(), nn.BatchNorm2d(4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.conv._forward_hooks:
+            raise RuntimeError("no hooks, please")
+        features: torch.Tensor = self.norm(self.conv(images))
+        return features
+
+
+@pytest.mark.parametrize(
+    ("network", "left"),
+    [
+        (nn.Sequential(WithoutBias(3, 4, 3), nn.BatchNorm2d(4)), 0),
+        (nn.Sequential(conv(), Rectified(4)), 1),
+        (ReadsStatistics(), 1),
+        (RefusesHooks(), 0),
+    ],
+    ids=["bias that is not used", "norm that does more", "norm that is read", "no hooks"],
+)
+def test_what_cannot_be_folded_keeps_its_values(network: nn.Module, left: int) -> None:
+    network = trained(network)
+    assert fold_error(network, images()) < FLOAT32_ROUNDING
+    assert (batchnorms(network), channel_affines(network)) == (left, 1 - left)
 
 
 def test_a_norm_that_two_parents_hold_is_replaced_in_both() -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 import torchvision.models
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from torchvision.transforms.functional import normalize
 
 from evaluator.contracts import GraphKind, LoadedNetwork, Preprocessing
@@ -314,6 +315,29 @@ class FixedBatch(nn.Module):
         return images.mean((2, 3)).reshape(-1, 6) if len(images) == 2 else images.mean((2, 3))
 
 
+class Untraceable(nn.Module):
+    """It only runs as it was written."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_compiling():
+            raise ValueError("not while traced")
+        return images.mean((2, 3))
+
+
+class Single(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 1:
+            raise RuntimeError("one at a time")
+        return images.mean((2, 3))
+
+
+class InFloat32(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.dtype != torch.float32:
+            raise TypeError("float32 only")
+        return images.mean((2, 3))
+
+
 class Miscalled(nn.Module):
     """It was made for another call."""
 
@@ -344,8 +368,70 @@ def test_the_refusal_of_a_branching_network_says_why(tmp_path: Path) -> None:
     assert "data-dependent" in message or "control flow" in message
 
 
-def test_a_network_that_fixes_the_batch_is_refused(tmp_path: Path) -> None:
-    assert "small cannot be exported" in refusal(FixedBatch(), tmp_path / "model.onnx")
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (
+            nn.Sequential(nn.AdaptiveMaxPool2d(5), nn.Flatten()),
+            "AdaptiveMaxPool2d has no ONNX form",
+        ),
+        pytest.param(
+            Eigenvalues(), "The operator linalg_eig has no ONNX form", marks=pytest.mark.slow
+        ),
+        (Untraceable(), "ValueError: not while traced (" + __file__),
+        pytest.param(FixedBatch(), "its graph takes and gives", marks=pytest.mark.slow),
+    ],
+    ids=["layer", "operator", "untraceable", "fixed batch"],
+)
+def test_what_only_exports_cannot_do_is_scored_with_torch(
+    network: nn.Module, reason: str, tmp_path: Path
+) -> None:
+    message = refusal(network, tmp_path / "model.onnx")
+    assert message.startswith(f"small cannot be exported to ONNX: {reason}")
+    assert message.endswith(" Score it with --engine torch.")
+
+
+def test_what_the_network_raises_on_a_batch_is_not_blamed_on_the_export(tmp_path: Path) -> None:
+    message = refusal(Single(), tmp_path / "model.onnx")
+    assert message.startswith(f"small raises RuntimeError: one at a time ({__file__}, line ")
+    assert message.endswith(
+        " on 2 images, but not on one: score it with --engine torch --batch-size 1."
+    )
+
+
+def test_code_that_sets_the_precision_is_refused_for_half_precision_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be exported in bf16: .* Use --precision fp32\."):
+        write_onnx(small(InFloat32()), tmp_path / "model.onnx", GraphKind("bf16"))
+
+
+def pruned(layer: nn.Module) -> None:
+    prune.l1_unstructured(layer, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize(
+    "change",
+    [
+        pruned,
+        weight_norm,
+        spectral_norm,
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+    ],
+    ids=["pruned", "old weight", "old spectral", "new weight", "new spectral"],
+)
+def test_layers_that_compute_their_weights_agree_with_torch(
+    change: Callable[[nn.Module], object], tmp_path: Path
+) -> None:
+    layer = nn.Conv2d(3, 8, 3)
+    network = lively(nn.Sequential(layer, nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()), 32)
+    change(layer)
+    loaded, pixels = small(network), photos(3, 32)
+    expected = logits_in_torch(loaded.network, loaded.spec.preprocessing, pixels)
+    write_onnx(loaded, tmp_path / "model.onnx")
+    (logits,) = session_of(tmp_path / "model.onnx").run(None, {"pixels": pixels})
+    assert relative_error(logits, expected) <= 1e-4
 
 
 def test_a_network_that_takes_something_else_is_refused_in_one_line(tmp_path: Path) -> None:

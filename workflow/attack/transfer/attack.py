@@ -22,6 +22,7 @@ from ....contracts import (
     ThreadSafeProgress,
     TransferredImage,
     TransferSource,
+    protocol_name,
 )
 from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
@@ -34,6 +35,7 @@ from ...runs.complete import report_skipped
 from ...runs.label_check import report_suspect_labels
 from ...runs.provenance import check_run_place
 from ...runs.several_gpus import on_several_gpus
+from ...runs.start import refuse_other_run
 from ..job import check_attacked, prepare_attack
 from ..options import AttackOptions, TransferOptions, read_options
 from .adversarial_parity import AdversarialParity
@@ -105,15 +107,29 @@ def attack_transfer(
         for name in ([models] if isinstance(models, str) else models)
     ]
     _check_models(source_model, resolved, progress)
-    for target in resolved:
-        place = None if choice.out is None else run_place(target, choice.out)
-        check_run_place(target, TRANSFER.name, place)
+    protocol = protocol_name("transfer", choice.settings.protocol, handed_image)
+    folders = [None if choice.out is None else run_place(target, choice.out) for target in resolved]
+    for target, folder in zip(resolved, folders, strict=True):
+        check_run_place(target, TRANSFER.name, folder)
+        refuse_other_run(
+            folder,
+            target,
+            backend=engine,
+            benchmark=TRANSFER.name,
+            protocol=protocol,
+            **choice.key_fields,
+        )
     if keep is not None:
         keep = Path(keep)
         check_run_folder(keep)
     try:
         attack = prepare_attack(
-            source_model, choice, against, progress, trace_all=handed_image == "last"
+            source_model,
+            choice,
+            against,
+            progress,
+            folders=folders,
+            trace_all=handed_image == "last",
         )
     except UnavailableError as error:
         raise type(error)(f"{error} (Of the source: --source-weights.)") from error

@@ -86,7 +86,7 @@ def test_kept_images_that_do_not_serve_are_named(
 ) -> None:
     some: dict[str, Any] = {"keep": tmp_path / "kept", "epsilons": EPSILONS[1:]}
     transfer(tree, weights, tmp_path / "a", **some)
-    with pytest.raises(RunMismatchError, match="another identity"):
+    with pytest.raises(RunMismatchError, match=r"is a run of flat \(random, seed 0\), not"):
         transfer(tree, weights, tmp_path / "b", **some, seed=3)
     transfer(tree, weights, tmp_path / "c", epsilons=EPSILONS[1:], batch_size=4)
     with pytest.raises(InputError, match="Choose another --out or another --keep"):
