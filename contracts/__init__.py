@@ -12,6 +12,7 @@ framework.
 from .attacks import *
 from .benchmark_info import *
 from .benchmarks import *
+from .documents import *
 from .engines import *
 from .images import *
 from .intervals import *
@@ -21,3 +22,4 @@ from .parity import *
 from .progress import *
 from .runs import *
 from .scores import *
+from .self_check import *

@@ -251,6 +251,11 @@ class ModelSpec:
         return not isinstance(self.own, ReadyOnnx)
 
     @property
+    def needs_fingerprint(self) -> bool:
+        """Whether it is known by what it answers as well: code that its hashes do not cover."""
+        return isinstance(self.own, FactoryCode) or self.name.startswith("timm:")
+
+    @property
     def normalizes_itself(self) -> bool:
         """Whether it is an ONNX file whose graph normalises its input."""
         return isinstance(self.own, ReadyOnnx) and self.own.input != "normalized"
@@ -272,11 +277,13 @@ class LoadedNetwork:
         network: Network in evaluation mode, in float32.
         weights_sha256: SHA-256 over the sorted names, dtypes, shapes and bytes of all tensors
             except batch normalisation's counters, which evaluation never reads.
+        notes: What was changed so that the network gives logits.
     """
 
     spec: ModelSpec
     network: "nn.Module"
     weights_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

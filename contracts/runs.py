@@ -82,6 +82,8 @@ class Provenance:
         labels: List of the classes of images without class folders; ``None`` if not given.
         adversarial_parity: Parity result on adversarial images, if an engine other than the
             reference scores such images; else ``None``.
+        self_check: Self-check of the references: ``passed``, ``failed`` with what failed, or ``not
+            checked``; ``None`` in shards of versions without it.
     """
 
     host: str
@@ -98,6 +100,7 @@ class Provenance:
     plan: str | None = None
     labels: str | None = None
     adversarial_parity: ParityResult | None = None
+    self_check: str | None = None
 
 
 @dataclass(frozen=True)

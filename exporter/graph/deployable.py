@@ -21,8 +21,10 @@ import numpy.typing as npt
 from ...contracts import (
     FLOAT32_PIXELS,
     ChannelOrder,
+    Device,
     GraphKind,
     InputKind,
+    LoadedNetwork,
     Precision,
     Preprocessing,
 )
@@ -105,6 +107,13 @@ def deployable(
             return logits.to(torch.float32)
 
     return Deployable().eval()
+
+
+def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
+    """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
+    kind = GraphKind("fp32", "images")
+    network = deployable(loaded.network, loaded.spec.preprocessing, kind)
+    return network.requires_grad_(False).to(device.torch_name)
 
 
 def example_input(crop_px: int, input_kind: InputKind) -> "torch.Tensor":

@@ -19,6 +19,7 @@ from ..zoo.rows import WEIGHTS_ADVICE, Build, Download, PackageFile
 from ..zoo.table import find_model
 from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
+from .final_activation import without_final_activation
 from .load_state import load_checkpoint
 from .random_weights import random_network
 
@@ -43,14 +44,18 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
-    network.eval().requires_grad_(False)
+    network.eval()
+    for parameter in network.parameters():  # ``requires_grad_`` refuses TorchScript
+        parameter.requires_grad_(False)
     sha256 = tensors_sha256(network.state_dict())
     if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
         raise InputError(
             f"{spec.architecture} gives other weights than when the model was made from it. "
             "With `trained = true` in the description it must give the same weights each time."
         )
-    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256)
+    notes = without_final_activation(network, spec) if isinstance(spec.own, FactoryCode) else ""
+    ordered = in_imagenet_order(network, spec)
+    return LoadedNetwork(spec, ordered, sha256, (notes,) if notes else ())
 
 
 def _build(spec: ModelSpec) -> "nn.Module":

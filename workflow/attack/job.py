@@ -34,6 +34,7 @@ from ...records.shards import Pace
 from ...system.batch_limit import BatchLimit
 from ..models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
 from ..models.resolve import ResolvedModel
+from ..models.self_check import check_reference
 from ..runs.available_images import AvailableImages
 from ..runs.complete import selected_shards
 from ..runs.provenance import ShardClock, circumstances
@@ -325,11 +326,13 @@ def prepare_attack(
 
     Raises:
         InputError: If the data cannot be used, or the run to check against is of others.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         ParityError: If PyTorch on the device does not agree with PyTorch on the CPU.
         UnavailableError: If the weights or the device are not available.
     """
     source, selection = choice.select(progress)
     items = selection.items[selection.conditions[0]]
+    model = check_reference(model, progress, gradients=True)
     # Before anything is exported, so that missing weights are reported early.
     network = gradient_network(model, choice.device, parity=choice.parity, progress=progress)
     check = None

@@ -49,6 +49,7 @@ def attack_whitebox(
         RunMismatchError: If ``out`` holds a run of another identity, or of other images.
         UnavailableError: If the device or the weights are not available.
         EngineError: If a loss or a gradient is not finite.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
@@ -58,6 +59,7 @@ def attack_whitebox(
     against = check_attacked(resolved, choice)
     check_run_place(resolved, WHITEBOX.name, choice.out)
     attack = prepare_attack(resolved, choice, against, progress)
+    resolved = attack.model
     key = attack.key()
     folder = choice.out or find_folder(resolved, key, attack.available, progress)
     probes = planned_probes(folder, key, probe_choice)

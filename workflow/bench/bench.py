@@ -29,6 +29,7 @@ from ..models.engines import PreparedModel, model_candidates, prepare
 from ..models.options import EngineOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.resolve import ResolvedModel, resolve_model
+from ..models.self_check import check_reference
 from ..runs.selection import check_crop, places_of
 from ..runs.start import check_batch_size
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -165,6 +166,8 @@ def bench(
         raise InputError(f"--seconds {seconds:g} is not possible; expected more than 0.")
     info = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
+    needed = subject.spec.needs_fingerprint and subject.is_in_cache
+    subject = check_reference(subject, progress, needed=needed)
     check_crop(subject.spec, info)
     with ExitStack() as stack:
         if data is None:
@@ -236,7 +239,7 @@ def bench(
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
     if loaded.is_reference:
         return "reference"
-    result = stored_parity(subject.spec, loaded)
+    result = stored_parity(subject, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
 
 

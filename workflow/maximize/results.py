@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,14 @@ import numpy.typing as npt
 from ...attacks.maximizing.maximizing import NEVER, Maximized, MaximizingSettings
 from ...attacks.maximizing.penultimate import Bounds
 from ...attacks.maximizing.similarity import Likeness, Likenesses
-from ...contracts import Device, EngineSpec, ModelSpec, Preprocessing, epsilon_text
+from ...contracts import (
+    Device,
+    EngineSpec,
+    LaterFields,
+    ModelSpec,
+    Preprocessing,
+    epsilon_text,
+)
 from ...errors import printable
 from ...reporting.figures.image_grid import Cell, Grid, png_of
 from ...storage.atomic import atomic_write_bytes
@@ -83,7 +91,7 @@ class MaximizedImage:
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class Circumstances(LaterFields):
     """Provenance of images.
 
     Attributes:
@@ -93,7 +101,11 @@ class Circumstances:
         batch_size: Largest number of images in a batch; smaller ones are used if memory is short.
         started: Start of the work; UTC, ISO 8601.
         command: Command line of the process.
+        self_check: Self-check of the network: ``passed``, ``failed`` with what failed, or ``not
+            checked``; ``None`` from versions without it.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("self_check",)
 
     host: str
     device: Device
@@ -101,6 +113,7 @@ class Circumstances:
     batch_size: int
     started: str
     command: str
+    self_check: str | None = None
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ class ScoredRun:
             **protocol_fields(self.run),
             "parity": ", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
             "adversarial_parity": self._adversarial_parity(),
+            "self_check": ", ".join(dict.fromkeys(s.self_check for s in shards if s.self_check)),
             "generated": bool(self.key.generated),
         }
 

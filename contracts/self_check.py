@@ -1,0 +1,130 @@
+"""The self-check of a reference, and the fingerprint by which a network is recognised."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .engines import Device
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Question = Literal[
+    "same answer twice", "batch independence", "precision", "evaluation mode", "logits", "gradients"
+]
+"""What a self-check asks of a reference."""
+
+NOT_CHECKED = "not checked"
+
+MOST_FINGERPRINT_DIFFERENCE = 1e-4
+"""Largest relative difference, in L2, of the fingerprints of one network: two machines, or two
+numbers of threads, round differently by about 1e-6."""
+
+
+@dataclass(frozen=True)
+class NetworkFingerprint:
+    """What a network answers: its logits on two packaged photos.
+
+    Attributes:
+        logits: Float32, little-endian, photo after photo, in Base64.
+    """
+
+    logits: str
+
+    @classmethod
+    def of(cls, logits: "npt.NDArray[np.float32]") -> "NetworkFingerprint":
+        """The fingerprint of logits (2, C)."""
+        return cls(base64.b64encode(logits.astype("<f4").tobytes()).decode())
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the logits; the same only if they are, bit for bit."""
+        return hashlib.sha256(self.logits.encode()).hexdigest()
+
+    def difference(self, other: "NetworkFingerprint") -> float:
+        """Norm of the difference, relative to that of this one; infinite if the sizes differ.
+
+        Example:
+            >>> import numpy as np
+            >>> one, other = (np.array([[3, 4]], np.float32), np.array([[3, 4.5]], np.float32))
+            >>> NetworkFingerprint.of(one).difference(NetworkFingerprint.of(other))
+            0.1
+        """
+        import numpy as np
+
+        ours, theirs = self._values(), other._values()
+        if ours.shape != theirs.shape:
+            return float("inf")
+        error = float(np.linalg.norm(theirs - ours))
+        return error / float(np.linalg.norm(ours)) if error else 0.0
+
+    def agrees(self, other: "NetworkFingerprint | None") -> bool:
+        """Whether two fingerprints are of one network; any agrees with one that is not known."""
+        return other is None or self.difference(other) <= MOST_FINGERPRINT_DIFFERENCE
+
+    def _values(self) -> "npt.NDArray[np.float64]":
+        import numpy as np
+
+        return np.frombuffer(base64.b64decode(self.logits), "<f4").astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Answer to one question of a self-check.
+
+    Attributes:
+        question: Question that was asked.
+        fault: What is wrong, with the likely cause; empty if nothing is.
+    """
+
+    question: Question
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """Result of the self-check of a reference.
+
+    Attributes:
+        model: Name of the model.
+        device: Device that the reference ran on.
+        versions: Versions of its runtime, by package.
+        findings: Answer to each question that was asked.
+        notes: What is unusual and no fault.
+        fingerprint: Fingerprint of the network; ``None`` if the model exists only as ONNX, or two
+            passes over the photos differ.
+    """
+
+    model: str
+    device: Device
+    versions: Mapping[str, str]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    fingerprint: NetworkFingerprint | None = None
+
+    def asks(self, question: Question) -> bool:
+        """Whether a question was asked."""
+        return any(finding.question == question for finding in self.findings)
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """Findings that are faults, the likeliest cause of the others first."""
+        return tuple(finding for finding in self.findings if finding.fault)
+
+    def of(self, *, gradients: bool) -> "SelfCheck":
+        """The result without the question about gradients, where nobody needs them."""
+        from dataclasses import replace
+
+        if gradients:
+            return self
+        findings = tuple(f for f in self.findings if f.question != "gradients")
+        return replace(self, findings=findings)
+
+    @property
+    def status(self) -> str:
+        """``passed``, or ``failed`` with the questions."""
+        failed = ", ".join(finding.question for finding in self.faults)
+        return f"failed: {failed}" if failed else "passed"
