@@ -18,6 +18,7 @@ from .images import *
 from .intervals import *
 from .items import *
 from .models import *
+from .network_fingerprint import *
 from .parity import *
 from .progress import *
 from .runs import *

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from ..errors import InputError
+from .documents import LaterFields
+from .network_fingerprint import NetworkFingerprint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -277,13 +279,14 @@ class LoadedNetwork:
         network: Network in evaluation mode, in float32.
         weights_sha256: SHA-256 over the sorted names, dtypes, shapes and bytes of all tensors
             except batch normalisation's counters, which evaluation never reads.
-        notes: What was changed so that the network gives logits.
+        left_out: ``softmax`` or ``sigmoid`` at the end of a user's network that was left out, so
+            that it gives logits; empty if none was.
     """
 
     spec: ModelSpec
     network: "nn.Module"
     weights_sha256: str
-    notes: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ FLOAT32_PIXELS = GraphKind()
 
 
 @dataclass(frozen=True)
-class OnnxModel:
+class OnnxModel(LaterFields):
     """Manifest of a bundle: the deployable graph and its origin; JSON next to the graph.
 
     Attributes:
@@ -321,8 +324,12 @@ class OnnxModel:
         largest_activation: Largest activation of the float32 network on the sample photos;
             ``None`` unless the graph computes in float16, whose largest number is 65504.
         schema: Version of the format.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all the above and the fingerprint, so that an edit by hand is noticed.
+        fingerprint: Fingerprint of the network that it was exported from; ``None`` if that is
+            known by its hash.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("fingerprint",)
 
     spec: ModelSpec
     weights_sha256: str
@@ -334,6 +341,7 @@ class OnnxModel:
     largest_activation: float | None = None
     schema: int = 2
     seal: str = ""
+    fingerprint: NetworkFingerprint | None = None
 
     @property
     def kind(self) -> GraphKind:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .attacks import AttackSettings, ProbeSettings, TransferSource
+from .documents import LaterFields
 from .engines import Device, EngineSpec
 from .items import Condition
 from .models import ModelSpec, Preprocessing
+from .network_fingerprint import NetworkFingerprint
 from .parity import ParityResult
 
 
@@ -121,16 +123,17 @@ class DataFingerprint:
     seal: str = ""
 
 
-RUN_FORMAT = 7
+RUN_FORMAT = 8
 """Version of the files of a run; 2: checksums in each shard; 3: each tar and folder of the data;
 4: attacks, and subsets of the data; 5: transferred attacks; 6: probes of attacks; 7: a fingerprint
-of the data of each condition."""
+of the data of each condition; 8: fingerprints of networks that are not known by a hash."""
 
 FIRST_FORMAT_WITH_FINGERPRINTS = 7
+FIRST_FORMAT_WITH_NETWORKS = 8
 
 
 @dataclass(frozen=True)
-class RunManifest:
+class RunManifest(LaterFields):
     """``run.json``: written once, never changed.
 
     Attributes:
@@ -141,8 +144,12 @@ class RunManifest:
         batch_size: Nominal batch size; a batch never contains items of two shards.
         created: Time of creation; UTC, ISO 8601.
         schema: Version of the format.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all other fields, so that an edit by hand is noticed.
+        fingerprint: Fingerprint of the network; ``None`` if it is known by its hash.
+        source_fingerprint: Likewise of the source of a transferred attack.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("fingerprint", "source_fingerprint")
 
     key: RunKey
     model: ModelSpec
@@ -152,8 +159,10 @@ class RunManifest:
     created: str
     schema: int = RUN_FORMAT
     seal: str = ""
+    fingerprint: NetworkFingerprint | None = None
+    source_fingerprint: NetworkFingerprint | None = None
 
-    readable_schemas: ClassVar[tuple[int, ...]] = (6, RUN_FORMAT)
+    readable_schemas: ClassVar[tuple[int, ...]] = (6, 7, RUN_FORMAT)
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,18 @@ class Run:
         """The identity of the run."""
         return self.manifest.key
 
+    def shares_network(self, other: "Run") -> bool:
+        """Whether another run of the same weights may be of the same network, by its answers."""
+        ours, theirs = self.manifest.fingerprint, other.manifest.fingerprint
+        return ours is None or ours.agrees(theirs)
+
     @property
     def has_fingerprints(self) -> bool:
         """Whether the format of the run has fingerprints of the data."""
         return self.manifest.schema >= FIRST_FORMAT_WITH_FINGERPRINTS
+
+    @property
+    def knows_network(self) -> bool:
+        """Whether it records what identifies its network: a hash, or a fingerprint."""
+        needed = self.manifest.model.needs_fingerprint
+        return not needed or self.manifest.schema >= FIRST_FORMAT_WITH_NETWORKS

@@ -1,16 +1,11 @@
-"""The self-check of a reference, and the fingerprint by which a network is recognised."""
+"""The self-check of a reference: what it asks, and what it found."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from .engines import Device
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from .network_fingerprint import NetworkFingerprint
 
 Question = Literal[
     "same answer twice", "batch independence", "precision", "evaluation mode", "logits", "gradients"
@@ -18,57 +13,6 @@ Question = Literal[
 """What a self-check asks of a reference."""
 
 NOT_CHECKED = "not checked"
-
-MOST_FINGERPRINT_DIFFERENCE = 1e-4
-"""Largest relative difference, in L2, of the fingerprints of one network: two machines, or two
-numbers of threads, round differently by about 1e-6."""
-
-
-@dataclass(frozen=True)
-class NetworkFingerprint:
-    """What a network answers: its logits on two packaged photos.
-
-    Attributes:
-        logits: Float32, little-endian, photo after photo, in Base64.
-    """
-
-    logits: str
-
-    @classmethod
-    def of(cls, logits: "npt.NDArray[np.float32]") -> "NetworkFingerprint":
-        """The fingerprint of logits (2, C)."""
-        return cls(base64.b64encode(logits.astype("<f4").tobytes()).decode())
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 over the logits; the same only if they are, bit for bit."""
-        return hashlib.sha256(self.logits.encode()).hexdigest()
-
-    def difference(self, other: "NetworkFingerprint") -> float:
-        """Norm of the difference, relative to that of this one; infinite if the sizes differ.
-
-        Example:
-            >>> import numpy as np
-            >>> one, other = (np.array([[3, 4]], np.float32), np.array([[3, 4.5]], np.float32))
-            >>> NetworkFingerprint.of(one).difference(NetworkFingerprint.of(other))
-            0.1
-        """
-        import numpy as np
-
-        ours, theirs = self._values(), other._values()
-        if ours.shape != theirs.shape:
-            return float("inf")
-        error = float(np.linalg.norm(theirs - ours))
-        return error / float(np.linalg.norm(ours)) if error else 0.0
-
-    def agrees(self, other: "NetworkFingerprint | None") -> bool:
-        """Whether two fingerprints are of one network; any agrees with one that is not known."""
-        return other is None or self.difference(other) <= MOST_FINGERPRINT_DIFFERENCE
-
-    def _values(self) -> "npt.NDArray[np.float64]":
-        import numpy as np
-
-        return np.frombuffer(base64.b64decode(self.logits), "<f4").astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -94,6 +38,7 @@ class SelfCheck:
         versions: Versions of its runtime, by package.
         findings: Answer to each question that was asked.
         notes: What is unusual and no fault.
+        left_out: Layer at the end of the network that was left out; see ``LoadedNetwork``.
         fingerprint: Fingerprint of the network; ``None`` if the model exists only as ONNX, or two
             passes over the photos differ.
     """
@@ -103,6 +48,7 @@ class SelfCheck:
     versions: Mapping[str, str]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    left_out: str = ""
     fingerprint: NetworkFingerprint | None = None
 
     def asks(self, question: Question) -> bool:
@@ -116,8 +62,6 @@ class SelfCheck:
 
     def of(self, *, gradients: bool) -> "SelfCheck":
         """The result without the question about gradients, where nobody needs them."""
-        from dataclasses import replace
-
         if gradients:
             return self
         findings = tuple(f for f in self.findings if f.question != "gradients")

@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def without_final_activation(network: "nn.Module", spec: ModelSpec) -> str:
+def leave_out_final_activation(network: "nn.Module", spec: ModelSpec) -> str:
     """Leave out the last layer of a user's network, in place, if it makes probabilities.
 
     It must be a layer of its own, be used once, and give what the network gives: then the network
     without it gives the logits exactly.
 
     Returns:
-        What was left out, as a note; empty if nothing was.
+        ``softmax`` or ``sigmoid``; empty if nothing was left out.
     """
     import torch
     from torch import nn
@@ -38,16 +38,11 @@ def without_final_activation(network: "nn.Module", spec: ModelSpec) -> str:
     uses = sum(module is last for module, _ in outputs)
     if last is None or last is network or uses != 1:
         return ""
-    names = []
-    for parent_name, parent in network.named_modules():
+    for parent in list(network.modules()):
         for name, child in parent.named_children():
             if child is last:
                 setattr(parent, name, nn.Identity().eval())
-                names.append(f"{parent_name}.{name}".lstrip("."))
-    if not names:
-        return ""
-    kind = "sigmoid" if isinstance(last, nn.Sigmoid) else "softmax"
-    return f"The network ends in a {kind}, which is left out: its logits are what {names[0]} reads."
+    return "sigmoid" if isinstance(last, nn.Sigmoid) else "softmax"
 
 
 def _is_activation(module: "nn.Module") -> bool:

@@ -19,7 +19,7 @@ from ..zoo.rows import WEIGHTS_ADVICE, Build, Download, PackageFile
 from ..zoo.table import find_model
 from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
-from .final_activation import without_final_activation
+from .final_activation import leave_out_final_activation
 from .load_state import load_checkpoint
 from .random_weights import random_network
 
@@ -53,9 +53,9 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
             f"{spec.architecture} gives other weights than when the model was made from it. "
             "With `trained = true` in the description it must give the same weights each time."
         )
-    notes = without_final_activation(network, spec) if isinstance(spec.own, FactoryCode) else ""
-    ordered = in_imagenet_order(network, spec)
-    return LoadedNetwork(spec, ordered, sha256, (notes,) if notes else ())
+    own = isinstance(spec.own, FactoryCode)
+    left_out = leave_out_final_activation(network, spec) if own else ""
+    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256, left_out)
 
 
 def _build(spec: ModelSpec) -> "nn.Module":

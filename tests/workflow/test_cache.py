@@ -30,6 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "weights/net.pth",
         "parity/aa.json",
         "parity/aa.npz",
+        "self-checks/aa.json",
         "stamps/aa.json",
         "timing/rtx.cache",
         f"indexes/{0:032x}",

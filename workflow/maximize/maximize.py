@@ -116,6 +116,7 @@ def maximize(
     Raises:
         InputError: If an argument is not usable, such as a unit beyond the layer.
         UnavailableError: If the weights or the device are missing.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         OutputError: If the folder contains something else or cannot be written.
         RunMismatchError: If the folder contains images that were made in another way.
     """
@@ -135,7 +136,8 @@ def maximize(
         labels=None if labels is None else Path(labels).expanduser(),
         progress=progress,
     )
-    checks = [check_reference(resolved, progress, gradients=True).checked]
+    resolved = check_reference(resolved, progress, gradients=True)
+    checks = [resolved.checked]
     if not on_cpu:
         checks.append(reference_check(resolved, torch_device, progress, gradients=True))
     if on_cpu:
@@ -153,6 +155,7 @@ def maximize(
             settings=settings,
             units=unit_numbers,
             starts=tuple(start.sha256 for start in start_records),
+            fingerprint=resolved.fingerprint,
         )
         document = finished_document(folder, key)
         if document is not None:

@@ -20,6 +20,7 @@ from ...contracts import (
     EngineSpec,
     LaterFields,
     ModelSpec,
+    NetworkFingerprint,
     Preprocessing,
     epsilon_text,
 )
@@ -35,7 +36,7 @@ MOST_UNITS = 60
 
 
 @dataclass(frozen=True)
-class MaximizingKey:
+class MaximizingKey(LaterFields):
     """Identity of maximizing images.
 
     Attributes:
@@ -46,7 +47,10 @@ class MaximizingKey:
         settings: Settings of the method.
         units: Maximized units.
         starts: SHA-256 of each start.
+        fingerprint: Fingerprint of the network; ``None`` if it is known by its hash.
     """
+
+    later_fields: ClassVar[tuple[str, ...]] = ("fingerprint",)
 
     engine: EngineSpec
     preprocessing: Preprocessing
@@ -55,6 +59,7 @@ class MaximizingKey:
     settings: MaximizingSettings
     units: tuple[int, ...]
     starts: tuple[str, ...]
+    fingerprint: NetworkFingerprint | None = None
 
 
 @dataclass(frozen=True)

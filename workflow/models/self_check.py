@@ -5,7 +5,7 @@ loaded and asked once in each command: code can compute something else without a
 """
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -172,12 +172,21 @@ def _asked(
             answers = (*answers, Finding("gradients", fault))
         result = replace(
             _result(spec, engine, answers),
-            notes=(*loaded.notes, *output_notes(first, watch.end)),
+            notes=(*_left_out_notes(loaded), *output_notes(first, watch.end)),
+            left_out=loaded.left_out,
             fingerprint=fingerprint,
         )
     if any(finding.question == "same answer twice" for finding in result.faults):
         return replace(result, fingerprint=None)  # not stored: it is another one each time
     return _store(spec, result)
+
+
+def _left_out_notes(loaded: LoadedNetwork) -> Iterator[str]:
+    if loaded.left_out:
+        yield (
+            f"{loaded.spec.name} ends in a {loaded.left_out}, which is left out: its logits are "
+            "what that layer reads."
+        )
 
 
 def _result(spec: ModelSpec, engine: Engine, answers: tuple[Finding, ...]) -> SelfCheck:

@@ -154,7 +154,7 @@ def _side(letter: str, folder: Path) -> Side:
             f"{place} was started, but nothing is finished yet. To continue it, repeat the command "
             "that started it."
         )
-    if len({run.identity for run in scored}) > 1:
+    if not all(run.shares_model(scored[0]) for run in scored):
         folders = ", ".join(run.place for run in scored)
         raise InputError(
             f"{place} holds runs of several models or engines: {folders}. Give one of them, or a "

@@ -85,7 +85,8 @@ class TransferTarget:
         """
         if attack.choice.out is not None:
             return run_place(self.model, attack.choice.out)
-        return find_folder(self.model, self.key(attack, source), attack.available, attack.progress)
+        key, progress = self.key(attack, source), attack.progress
+        return find_folder(self.model, key, attack.available, progress, attack.model)
 
 
 def run_place(model: ResolvedModel, out: Path) -> Path:
