@@ -22,10 +22,12 @@ class Finding:
     Attributes:
         question: Question that was asked.
         fault: What is wrong, with the likely cause; empty if nothing is.
+        final: Whether no number can be computed despite it, so that the user cannot continue.
     """
 
     question: Question
     fault: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True)

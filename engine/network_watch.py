@@ -71,8 +71,8 @@ class NetworkWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._inside: list[nn.Module] = []
         self._steps: Any = WeakIdKeyDictionary()
         self.low_precision = self.random = self.batch_statistics = self.end = ""
-        in_training = (name for name, module in network.named_modules() if module.training)
-        self.training = next((name or type(network).__name__ for name in in_training), "")
+        in_training = (module for module in network.modules() if module.training)
+        self.training = next((self._text(module) for module in in_training), "")
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -127,10 +127,11 @@ class NetworkWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @property
     def _place(self) -> str:
         """The innermost layer that is computing, by its name in the network and its class."""
-        for module in reversed(self._inside):
-            name = self._names.get(id(module), "")
-            return f"{name} ({type(module).__name__})" if name else type(module).__name__
-        return "the network"
+        return self._text(self._inside[-1]) if self._inside else "the network"
+
+    def _text(self, module: nn.Module) -> str:
+        name, kind = self._names.get(id(module), ""), type(module).__name__
+        return f"{name} ({kind})" if name else kind
 
 
 def _is_idle_dropout(name: str, args: Any) -> bool:

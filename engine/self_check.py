@@ -98,8 +98,8 @@ def output_notes(logits: Logits, end: str) -> Iterator[str]:
         )
 
 
-def gradient_fault(network: "nn.Module", images: "torch.Tensor") -> str:
-    """What is wrong with the gradients of the logits; empty if nothing is.
+def gradient_finding(network: "nn.Module", images: "torch.Tensor") -> Finding:
+    """Whether the logits have gradients.
 
     Args:
         network: Network from images (N, 3, S, S) in [0, 1] to logits.
@@ -112,28 +112,31 @@ def gradient_fault(network: "nn.Module", images: "torch.Tensor") -> str:
 
     with exact_float32(deterministic=True), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        logits = network(leaf)
-        if not logits.requires_grad:
-            return NO_GRADIENT
-        # The sum over the classes of a log-softmax or softmax would hide its gradient.
-        weights = torch.cos(torch.arange(logits.shape[1], device=logits.device, dtype=leaf.dtype))
         try:
-            (logits * weights).sum().backward()
+            logits = network(leaf)
+            if not logits.requires_grad:
+                return Finding("gradients", NO_GRADIENT, final=True)
+            # The plain sum over the classes of probabilities is constant.
+            classes = torch.arange(logits.shape[1], device=logits.device, dtype=leaf.dtype)
+            (logits * torch.cos(classes)).sum().backward()
         except RuntimeError as error:
             if lacks_memory(error):
                 raise
-            return f"The gradient of the logits cannot be computed: {reason_of(error)}"
+            fault = f"The gradient of the logits cannot be computed: {reason_of(error)}"
+            return Finding("gradients", fault, final=True)
     gradient = leaf.grad
     if gradient is None:
-        return NO_GRADIENT
+        return Finding("gradients", NO_GRADIENT, final=True)
     if not bool(gradient.isfinite().all()):
-        return "The gradient of the logits is not finite. Are the weights damaged?"
+        fault = "The gradient of the logits is not finite. Are the weights damaged?"
+        return Finding("gradients", fault, final=True)
     if not bool(gradient.any()):
-        return (
+        fault = (
             "The gradient of the logits is zero everywhere: some operation rounds, quantises or "
             "compares the image, so that a search by gradients finds nothing"
         )
-    return ""
+        return Finding("gradients", fault)
+    return Finding("gradients")
 
 
 def _repeat_fault(
@@ -154,6 +157,8 @@ def _batch_fault(
     together: Logits, pair: Logits, alone: Logits, watch: "NetworkWatch | None"
 ) -> str:
     """Whether photos have other logits in a pair, or alone, than together with others."""
+    if not np.isfinite(together).all():
+        return ""  # which is a fault of its own
     signal = np.linalg.norm(together - together.mean(axis=0), axis=1)
     size = np.linalg.norm(together, axis=1)
     bounds = TOLERANCES["fp32"].independence * signal + ROUNDING * size

@@ -59,10 +59,26 @@ def factory_network(factory: str) -> Build:
             raise InputError(
                 f"{factory} gives a {type(network).__name__}, expected a torch.nn.Module."
             )
+        _leave_inference_mode(network)
         meta = any(value.is_meta for value in network.state_dict().values())
         return network.float() if meta else network.float().cpu()
 
     return build
+
+
+def _leave_inference_mode(network: "nn.Module") -> None:
+    """Replace tensors that were made in inference mode, which gradients cannot pass."""
+    from torch import nn
+
+    copies: dict[int, nn.Parameter] = {}  # tied parameters stay tied
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if parameter.is_inference():
+                copy = nn.Parameter(parameter.clone(), requires_grad=False)
+                setattr(module, name, copies.setdefault(id(parameter), copy))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())
 
 
 def with_factory_code(spec: ModelSpec, description: str) -> ModelSpec:
@@ -144,9 +160,15 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 @contextlib.contextmanager
 def _users_code(factory: str, failure: str) -> Iterator[None]:
-    """Turn what the user's code raises into one line with its place; print to standard error."""
+    """Turn what the user's code raises into one line with its place; print to standard error.
+
+    If it switches gradients off, that ends with it.
+    """
+    import torch
+
+    gradients = torch.set_grad_enabled(torch.is_grad_enabled())
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), gradients:
             yield
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)

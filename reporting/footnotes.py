@@ -12,7 +12,7 @@ from ..contracts import BENCHMARK_INFO, PASSED_AGAINST_ONNX, Difference, Score
 MARKS = {
     "*": "not the whole benchmark",
     "+": "generated data, not the published benchmark; how they deviate: docs/protocols.md",
-    "!": "the engine's parity, or the self-check of its reference, is not proved",
+    "!": "the engine's parity is not proved, or its reference did not pass the self-check",
     "~": "what was skipped is left out of the number",
     "^": "another crop than the model was trained with",
     "@": "images are prepared as a description says, not as published with the weights",

@@ -34,7 +34,7 @@ from ...engine.self_check import (
     PHOTOS,
     findings,
     fingerprint_logits,
-    gradient_fault,
+    gradient_finding,
     output_notes,
 )
 from ...engine.torch_engine import TorchEngine, torch_versions
@@ -100,7 +100,7 @@ def reference_check(
     result = result.of(gradients=gradients)
     for note in result.notes:
         progress.note(note)
-    if result.faults and subject.self_check:
+    if any(finding.final for finding in result.faults) or (result.faults and subject.self_check):
         raise SelfCheckError(failure(result))
     if result.faults:
         progress.note(f"warning: {_text(result)}")
@@ -115,6 +115,8 @@ def self_check_status(*results: SelfCheck | None) -> str:
 
 def failure(result: SelfCheck) -> str:
     """What a self-check that failed says, with what to do about it."""
+    if any(finding.final for finding in result.faults):
+        return _text(result)
     return f"{_text(result)} --no-self-check continues and marks every number."
 
 
@@ -168,8 +170,7 @@ def _asked(
         answers = tuple(findings(engine, photos, first, watch))
         if gradients:
             images = torch.from_numpy(images_from_pixels(photos.data[:1])).to(device.torch_name)
-            fault = gradient_fault(frozen_network(loaded, device), images)
-            answers = (*answers, Finding("gradients", fault))
+            answers = (*answers, gradient_finding(frozen_network(loaded, device), images))
         result = replace(
             _result(spec, engine, answers),
             notes=(*_left_out_notes(loaded), *output_notes(first, watch.end)),
