@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ...contracts import Bundle, Progress
-from ...errors import InputError, printable
+from ...errors import printable
 from ...exporter.bundle import (
     is_bundle,
     open_matching_bundle,
@@ -64,7 +64,7 @@ def ensure_bundle(
     subject = replace(subject, folder=_folder(subject, progress))
     spec, kind, folder = subject.spec, subject.kind, subject.folder
     if is_bundle(folder):
-        return _opened(subject), False
+        return open_matching_bundle(spec, kind, folder), False
     refuse_occupied_folder(folder)
     waiting = f"Another process is exporting {spec.name}; waiting for it."
     with locked(bundle_lock(folder), waiting=partial(progress.note, waiting)):
@@ -75,7 +75,7 @@ def ensure_bundle(
             for note in onnx_notes(spec):
                 progress.note(note)
             in_child(_export, _Export(subject, photos), progress)
-    return _opened(subject), missing
+    return open_matching_bundle(spec, kind, folder), missing
 
 
 def _folder(subject: ResolvedModel, progress: Progress) -> Path:
@@ -96,23 +96,6 @@ def _folder(subject: ResolvedModel, progress: Progress) -> Path:
             "does now, so it is not used."
         )
     return folder
-
-
-def _opened(subject: ResolvedModel) -> Bundle:
-    """The bundle of the model.
-
-    Raises:
-        InputError: If it is damaged, or was exported from another model or network.
-    """
-    bundle = open_matching_bundle(subject.spec, subject.kind, subject.folder)
-    fingerprint = subject.fingerprint
-    if fingerprint is not None and not fingerprint.agrees(bundle.model.fingerprint):
-        raise InputError(
-            f"{printable(subject.folder)} was exported from another network: "
-            f"{subject.spec.asked_as} answers otherwise now. Export it to another folder, or "
-            "restore its code, configuration and weights."
-        )
-    return bundle
 
 
 def bundle_lock(folder: Path) -> Path:

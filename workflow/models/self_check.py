@@ -38,8 +38,9 @@ from ...engine.self_check import (
     output_notes,
 )
 from ...engine.torch_engine import TorchEngine, torch_versions
-from ...errors import SelfCheckError
+from ...errors import InputError, SelfCheckError, printable
 from ...evaluate.generate.photos import shipped_photos
+from ...exporter.bundle import is_bundle, read_manifest
 from ...exporter.graph.deployable import frozen_network
 from ...exporter.ready_onnx import unchanged_original
 from ...exporter.spec import identity
@@ -66,11 +67,26 @@ def check_reference(
 
     Raises:
         SelfCheckError: If it failed, unless the user continues without.
-        InputError: If the network cannot be built or does not run.
+        InputError: If the network cannot be built or does not run, or is not the one that a bundle
+            which the user names was exported from.
         UnavailableError: If the weights are not available.
     """
     result = reference_check(subject, cpu(), progress, gradients=gradients, needed=needed)
-    return replace(subject, checked=result)
+    checked = replace(subject, checked=result)
+    _refuse_bundle_of_another(checked)
+    return checked
+
+
+def _refuse_bundle_of_another(subject: ResolvedModel) -> None:
+    fingerprint = subject.fingerprint
+    if fingerprint is None or subject.is_in_cache or not is_bundle(subject.folder):
+        return
+    if not fingerprint.agrees(read_manifest(subject.folder).fingerprint):
+        raise InputError(
+            f"{printable(subject.folder)} was exported from another network: "
+            f"{subject.spec.asked_as} answers otherwise now. Export it to another folder, or "
+            "restore its code, configuration and weights."
+        )
 
 
 def uses_reference(subject: ResolvedModel, engine: str | None, *, parity: bool) -> bool:
