@@ -54,7 +54,7 @@ def fingerprint_logits(
 
 
 def findings(
-    engine: Engine, photos: ParityImages, first: Logits, watch: "NetworkWatch | None"
+    engine: Engine, photos: ParityImages, first: Logits, end: str, watch: "NetworkWatch | None"
 ) -> Iterator[Finding]:
     """The answer to every question but the one about gradients.
 
@@ -62,6 +62,7 @@ def findings(
         engine: Reference.
         photos: Three photos.
         first: Logits (2, C) from ``fingerprint_logits``.
+        end: Function at the end of the graph; see ``NetworkWatch``.
         watch: What it saw of that pass; ``None`` of a model that exists only as ONNX.
     """
     if watch is not None:
@@ -72,7 +73,7 @@ def findings(
     yield Finding("same answer twice", random)
     if not random:
         yield Finding("batch independence", _batch_fault(together[::-1], first, alone, watch))
-    yield Finding("logits", _logits_fault(together, "" if watch is None else watch.end))
+    yield Finding("logits", _logits_fault(together, end))
 
 
 def output_notes(logits: Logits, end: str) -> Iterator[str]:
@@ -128,8 +129,9 @@ def gradient_finding(network: "nn.Module", images: "torch.Tensor") -> Finding:
     if gradient is None:
         return Finding("gradients", NO_GRADIENT, final=True)
     if not bool(gradient.isfinite().all()):
-        fault = "The gradient of the logits is not finite. Are the weights damaged?"
-        return Finding("gradients", fault, final=True)
+        return Finding(
+            "gradients", "The gradient of the logits is not finite. Are the weights damaged?"
+        )
     if not bool(gradient.any()):
         fault = (
             "The gradient of the logits is zero everywhere: some operation rounds, quantises or "

@@ -23,6 +23,7 @@ from ...contracts import (
     ModelSpec,
     NetworkFingerprint,
     Progress,
+    ReadyOnnx,
     SelfCheck,
     images_from_pixels,
 )
@@ -41,8 +42,9 @@ from ...engine.torch_engine import TorchEngine, torch_versions
 from ...errors import InputError, SelfCheckError, printable
 from ...evaluate.generate.photos import shipped_photos
 from ...exporter.bundle import is_bundle, read_manifest
+from ...exporter.final_operator import final_operator
 from ...exporter.graph.deployable import frozen_network
-from ...exporter.ready_onnx import unchanged_original
+from ...exporter.ready_onnx import read_graph, unchanged_original
 from ...exporter.spec import identity
 from ...exporter.weights.weights import load_network
 from ...storage.cache import cache_folder
@@ -151,15 +153,23 @@ def _measured(spec: ModelSpec, device: Device, progress: Progress, *, gradients:
     """Ask the reference, unless the answers of a network with these logits are stored."""
     photos = _photos(spec)
     if not spec.has_network:
-        with OriginalOnnx(unchanged_original(spec), spec, device) as engine:
-            first = fingerprint_logits(engine, photos, nullcontext())
-            return _store(spec, _result(spec, engine, tuple(findings(engine, photos, first, None))))
+        return _store(spec, _onnx_result(spec, device, photos))
     loaded = load_network(spec, progress)
     try:
         return _asked(loaded, device, photos, progress, gradients=gradients)
     finally:
         del loaded
         give_back_freed_memory()
+
+
+def _onnx_result(spec: ModelSpec, device: Device, photos: ParityImages) -> SelfCheck:
+    assert isinstance(spec.own, ReadyOnnx)
+    path = unchanged_original(spec)
+    end = final_operator(read_graph(path), spec.own.output)
+    with OriginalOnnx(path, spec, device) as engine:
+        first = fingerprint_logits(engine, photos, nullcontext())
+        result = _result(spec, engine, tuple(findings(engine, photos, first, end, None)))
+    return replace(result, notes=tuple(output_notes(first, end)))
 
 
 def _asked(
@@ -183,7 +193,7 @@ def _asked(
         stored = _stored(spec, device, fingerprint) if _asked_each_time(spec) else None
         if stored is not None and (stored.asks("gradients") or not gradients):
             return stored
-        answers = tuple(findings(engine, photos, first, watch))
+        answers = tuple(findings(engine, photos, first, watch.end, watch))
         if gradients:
             images = torch.from_numpy(images_from_pixels(photos.data[:1])).to(device.torch_name)
             answers = (*answers, gradient_finding(frozen_network(loaded, device), images))

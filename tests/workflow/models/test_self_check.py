@@ -287,6 +287,35 @@ def test_an_onnx_file_that_mixes_images_is_refused(tmp_path: Path) -> None:
     assert "companions in the batch" in error_of(done, code=3)
 
 
+@pytest.mark.parametrize(
+    ("operator", "last", "words"),
+    [
+        ("Sigmoid", (), "it ends in a sigmoid"),
+        ("Sigmoid", ("Identity",), "it ends in a sigmoid"),
+        ("HardSigmoid", (), "it ends in a sigmoid"),
+    ],
+)
+def test_an_onnx_file_that_ends_in_a_sigmoid_is_refused(
+    tmp_path: Path, operator: str, last: tuple[str, ...], words: str
+) -> None:
+    names = ["scores", *(f"step.{number}" for number in range(1 + len(last)))]
+    nodes = [
+        helper.make_node(each, [taken], [given])
+        for each, taken, given in zip((operator, *last), names, names[1:], strict=False)
+    ]
+    subject = resolve_model(ModelOptions(str(onnx_file(tmp_path, ReadyGraph(), tuple(nodes)))))
+    with pytest.raises(SelfCheckError, match=words):
+        check_reference(subject, NullProgress())
+
+
+def test_an_onnx_file_may_end_in_log_probabilities(tmp_path: Path) -> None:
+    node = helper.make_node("LogSoftmax", ["scores"], ["logs"], axis=1)
+    subject = resolve_model(ModelOptions(str(onnx_file(tmp_path, ReadyGraph(), (node,)))))
+    checked = check_reference(subject, NullProgress()).checked
+    assert checked is not None
+    assert any("log-probabilities" in note for note in checked.notes)
+
+
 GRADIENTS = """
 from torch.utils.checkpoint import checkpoint
 
