@@ -29,7 +29,7 @@ from ..models.engines import PreparedModel, model_candidates, prepare
 from ..models.options import EngineOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.resolve import ResolvedModel, resolve_model
-from ..models.self_check import check_reference
+from ..models.self_check import check_reference, needs_network
 from ..runs.selection import check_crop, places_of
 from ..runs.start import check_batch_size
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -166,8 +166,7 @@ def bench(
         raise InputError(f"--seconds {seconds:g} is not possible; expected more than 0.")
     info = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
-    needed = subject.spec.needs_fingerprint and subject.is_in_cache
-    subject = check_reference(subject, progress, needed=needed)
+    subject = check_reference(subject, progress, needed=needs_network(subject))
     check_crop(subject.spec, info)
     with ExitStack() as stack:
         if data is None:

@@ -96,6 +96,11 @@ def uses_reference(subject: ResolvedModel, engine: str | None, *, parity: bool) 
     return parity or engine == "torch" or subject.is_in_cache
 
 
+def needs_network(subject: ResolvedModel) -> bool:
+    """Whether a command that computes no numbers needs the network: to find its bundle."""
+    return subject.spec.needs_fingerprint and subject.is_in_cache
+
+
 def reference_check(
     subject: ResolvedModel,
     device: Device,
