@@ -59,6 +59,12 @@ class ParityError(EvaluatorError):
     exit_code = 3
 
 
+class SelfCheckError(EvaluatorError):
+    """The reference of a model does not agree with itself, or does not give logits."""
+
+    exit_code = 3
+
+
 def printable(name: str | os.PathLike[str]) -> str:
     r"""A path or name as one printable line, whatever bytes it holds.
 

@@ -200,6 +200,12 @@ class WeightsOptions:
         "none of ImageNet's classes.",
         metavar="FILE",
     )
+    self_check: bool = option(
+        "Model",
+        "Whether the model's reference must agree with itself and give logits; otherwise results "
+        "are marked.",
+        default=True,
+    )
 
 
 class NetworkOptions(WeightsOptions):

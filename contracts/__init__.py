@@ -12,12 +12,15 @@ framework.
 from .attacks import *
 from .benchmark_info import *
 from .benchmarks import *
+from .documents import *
 from .engines import *
 from .images import *
 from .intervals import *
 from .items import *
 from .models import *
+from .network_fingerprint import *
 from .parity import *
 from .progress import *
 from .runs import *
 from .scores import *
+from .self_check import *

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from ..errors import InputError
+from .documents import ADDED_LATER
+from .network_fingerprint import NetworkFingerprint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,10 +19,6 @@ WeightsKind = Literal["package", "download", "file", "random", "factory", "onnx"
 OnnxInput = Literal["normalized", "images", "pixels"]
 Layout = Literal["nchw", "nhwc"]
 ChannelOrder = Literal["rgb", "bgr"]
-
-ADDED_LATER: Mapping[str, bool] = {"added later": True}
-"""Metadata of a field that a format got later: documents leave it out while it has its default, so
-that documents that were written before keep their hashes."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +249,11 @@ class ModelSpec:
         return not isinstance(self.own, ReadyOnnx)
 
     @property
+    def needs_fingerprint(self) -> bool:
+        """Whether it is known by what it answers as well: code that its hashes do not cover."""
+        return isinstance(self.own, FactoryCode) or self.name.startswith("timm:")
+
+    @property
     def normalizes_itself(self) -> bool:
         """Whether it is an ONNX file whose graph normalises its input."""
         return isinstance(self.own, ReadyOnnx) and self.own.input != "normalized"
@@ -272,11 +275,14 @@ class LoadedNetwork:
         network: Network in evaluation mode, in float32.
         weights_sha256: SHA-256 over the sorted names, dtypes, shapes and bytes of all tensors
             except batch normalisation's counters, which evaluation never reads.
+        left_out: ``softmax`` or ``sigmoid`` at the end of a user's network that was left out, so
+            that it gives logits; empty if none was.
     """
 
     spec: ModelSpec
     network: "nn.Module"
     weights_sha256: str
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -314,7 +320,9 @@ class OnnxModel:
         largest_activation: Largest activation of the float32 network on the sample photos;
             ``None`` unless the graph computes in float16, whose largest number is 65504.
         schema: Version of the format.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all the above and the fingerprint, so that an edit by hand is noticed.
+        fingerprint: Fingerprint of the network that it was exported from; ``None`` if that is
+            known by its hash.
     """
 
     spec: ModelSpec
@@ -327,6 +335,7 @@ class OnnxModel:
     largest_activation: float | None = None
     schema: int = 2
     seal: str = ""
+    fingerprint: NetworkFingerprint | None = field(default=None, metadata=ADDED_LATER)
 
     @property
     def kind(self) -> GraphKind:

@@ -84,6 +84,8 @@ class ParityResult:
         candidate_correct: Number of labelled photos that the candidate classifies correctly.
         reference_versions: Versions of the reference's runtime and of the photos' decoder.
         plan: Key of the TensorRT plan that the candidate ran, as canonical JSON; ``None`` if none.
+        fingerprint: SHA-256 of the fingerprint of the reference; ``None`` if it is known by its
+            hash.
     """
 
     model: str
@@ -107,6 +109,7 @@ class ParityResult:
     candidate_correct: int
     reference_versions: Mapping[str, str] = field(default_factory=dict)
     plan: str | None = None
+    fingerprint: str | None = None
 
     @property
     def passed(self) -> bool:

@@ -1,14 +1,16 @@
 """A run on disk: its key, its manifest, its shards and their provenance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from .attacks import AttackSettings, ProbeSettings, TransferSource
+from .documents import ADDED_LATER
 from .engines import Device, EngineSpec
 from .items import Condition
 from .models import ModelSpec, Preprocessing
+from .network_fingerprint import NetworkFingerprint
 from .parity import ParityResult
 
 
@@ -82,6 +84,8 @@ class Provenance:
         labels: List of the classes of images without class folders; ``None`` if not given.
         adversarial_parity: Parity result on adversarial images, if an engine other than the
             reference scores such images; else ``None``.
+        self_check: Self-check of the references: ``passed``, ``failed`` with what failed, or ``not
+            checked``; ``None`` in shards of versions without it.
     """
 
     host: str
@@ -98,6 +102,7 @@ class Provenance:
     plan: str | None = None
     labels: str | None = None
     adversarial_parity: ParityResult | None = None
+    self_check: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,13 @@ class DataFingerprint:
     seal: str = ""
 
 
-RUN_FORMAT = 7
+RUN_FORMAT = 8
 """Version of the files of a run; 2: checksums in each shard; 3: each tar and folder of the data;
 4: attacks, and subsets of the data; 5: transferred attacks; 6: probes of attacks; 7: a fingerprint
-of the data of each condition."""
+of the data of each condition; 8: fingerprints of networks that are not known by a hash."""
 
 FIRST_FORMAT_WITH_FINGERPRINTS = 7
+FIRST_FORMAT_WITH_NETWORKS = 8
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,9 @@ class RunManifest:
         batch_size: Nominal batch size; a batch never contains items of two shards.
         created: Time of creation; UTC, ISO 8601.
         schema: Version of the format.
-        seal: SHA-256 over all the above, so that an edit by hand is noticed.
+        seal: SHA-256 over all other fields, so that an edit by hand is noticed.
+        fingerprint: Fingerprint of the network; ``None`` if it is known by its hash.
+        source_fingerprint: Likewise of the source of a transferred attack.
     """
 
     key: RunKey
@@ -149,8 +157,10 @@ class RunManifest:
     created: str
     schema: int = RUN_FORMAT
     seal: str = ""
+    fingerprint: NetworkFingerprint | None = field(default=None, metadata=ADDED_LATER)
+    source_fingerprint: NetworkFingerprint | None = field(default=None, metadata=ADDED_LATER)
 
-    readable_schemas: ClassVar[tuple[int, ...]] = (6, RUN_FORMAT)
+    readable_schemas: ClassVar[tuple[int, ...]] = (6, 7, RUN_FORMAT)
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,18 @@ class Run:
         """The identity of the run."""
         return self.manifest.key
 
+    def shares_network(self, other: "Run") -> bool:
+        """Whether another run of the same weights may be of the same network, by its answers."""
+        ours, theirs = self.manifest.fingerprint, other.manifest.fingerprint
+        return ours is None or ours.agrees(theirs)
+
     @property
     def has_fingerprints(self) -> bool:
         """Whether the format of the run has fingerprints of the data."""
         return self.manifest.schema >= FIRST_FORMAT_WITH_FINGERPRINTS
+
+    @property
+    def knows_network(self) -> bool:
+        """Whether it records what identifies its network: a hash, or a fingerprint."""
+        needed = self.manifest.model.needs_fingerprint
+        return not needed or self.manifest.schema >= FIRST_FORMAT_WITH_NETWORKS

@@ -94,6 +94,7 @@ class Score:
     simulated: bool = False
     parity: str = ""
     adversarial_parity: str | None = None
+    self_check: str = ""
     reason: str | None = None
 
 

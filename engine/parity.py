@@ -58,7 +58,7 @@ def logits_of(engine: Engine, images: ParityImages, batch_size: int) -> Iterator
     """Logits of all images in order, batch by batch."""
     order = range(len(images.items))
     batches = [list(order[start : start + batch_size]) for start in order[::batch_size]]
-    return _in_batches(engine, images, batches)
+    return logits_in_batches(engine, images, batches)
 
 
 def other_batches(n: int, batch_size: int) -> list[list[int]]:
@@ -82,13 +82,15 @@ def logits_in_other_batches(
 ) -> Mapping[int, Logits]:
     """Logits (C,) of some images by position, computed in other batches."""
     batches = other_batches(len(images.items), batch_size)
-    rows = np.concatenate(list(_in_batches(engine, images, batches)))
+    rows = np.concatenate(list(logits_in_batches(engine, images, batches)))
     return dict(zip((index for batch in batches for index in batch), rows, strict=True))
 
 
-def _in_batches(
+def logits_in_batches(
     engine: Engine, images: ParityImages, batches: Sequence[Sequence[int]]
 ) -> Iterator[Logits]:
+    """Logits of some images, given by their positions, batch by batch."""
+
     def filled() -> Iterator[ImageBatch]:
         for batch in batches:
             data = engine.allocate(len(batch))

@@ -18,7 +18,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..contracts import FLOAT32_PIXELS, Bundle, GraphKind, LoadedNetwork, ModelSpec, OnnxModel
+from ..contracts import (
+    FLOAT32_PIXELS,
+    Bundle,
+    GraphKind,
+    LoadedNetwork,
+    ModelSpec,
+    NetworkFingerprint,
+    OnnxModel,
+)
 from ..errors import InputError, OutputError, printable
 from ..storage.atomic import atomic_folder
 from ..storage.cache import cache_folder
@@ -125,6 +133,7 @@ def write_bundle(
     folder: Path,
     kind: GraphKind = FLOAT32_PIXELS,
     photos: npt.NDArray[np.uint8] | None = None,
+    fingerprint: NetworkFingerprint | None = None,
 ) -> Bundle:
     """Export a network into a new bundle. The network is changed: folded, and cast to precision.
 
@@ -133,6 +142,7 @@ def write_bundle(
         folder: Folder of the bundle.
         kind: Precision and input of the graph.
         photos: Pixels (N, S, S, 3) on which activations are measured; float16 needs them.
+        fingerprint: Fingerprint of the network; `None` if it is known by its hash.
 
     Raises:
         InputError: If the network cannot be exported.
@@ -148,11 +158,15 @@ def write_bundle(
             largest_activation,
         )
 
-    return publish_bundle(loaded.spec, folder, kind, write_graph)
+    return publish_bundle(loaded.spec, folder, kind, write_graph, fingerprint)
 
 
 def publish_bundle(
-    spec: ModelSpec, folder: Path, kind: GraphKind, write_graph: Callable[[Path], WrittenGraph]
+    spec: ModelSpec,
+    folder: Path,
+    kind: GraphKind,
+    write_graph: Callable[[Path], WrittenGraph],
+    fingerprint: NetworkFingerprint | None = None,
 ) -> Bundle:
     """Write a new bundle, or open an existing one.
 
@@ -163,6 +177,7 @@ def publish_bundle(
         folder: Folder of the bundle.
         kind: Precision and input of the graph.
         write_graph: Writes the graph and its data into a temporary folder.
+        fingerprint: Fingerprint of the network; `None` if it is known by its hash.
 
     Raises:
         OutputError: If the folder cannot be written or holds something else.
@@ -182,6 +197,7 @@ def publish_bundle(
             input_kind=kind.input_kind,
             versions={"python": platform.python_version(), **versions},
             largest_activation=graph.largest_activation,
+            fingerprint=fingerprint,
         )
         write_document(temporary / MANIFEST, sealed(model))
     return open_matching_bundle(spec, kind, folder)

@@ -136,7 +136,12 @@ def output_count(network: "nn.Module", spec: ModelSpec) -> int:
     import torch
 
     crop_px = spec.preprocessing.crop_px
-    with users_code(spec.name, f"does not run on images of {crop_px} px:"), torch.no_grad():
+    # A network that draws random numbers leaves the caller's generator as it was.
+    with (
+        users_code(spec.name, f"does not run on images of {crop_px} px:"),
+        torch.no_grad(),
+        torch.random.fork_rng(devices=[]),
+    ):
         logits = network(torch.zeros(1, 3, crop_px, crop_px))
     shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if not isinstance(shape, list) or len(shape) != 2 or shape[0] != 1:

@@ -59,10 +59,26 @@ def factory_network(factory: str) -> Build:
                 f"{factory} gives a {type(network).__name__}, expected a torch.nn.Module."
             )
         with _factory_code(factory, "gives a network that raises"):
+            _leave_inference_mode(network)
             meta = any(value.is_meta for value in network.state_dict().values())
             return network.float() if meta else network.float().cpu()
 
     return build
+
+
+def _leave_inference_mode(network: "nn.Module") -> None:
+    """Replace tensors that were made in inference mode, which gradients cannot pass."""
+    from torch import nn
+
+    copies: dict[int, nn.Parameter] = {}  # tied parameters stay tied
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if parameter.is_inference():
+                copy = nn.Parameter(parameter.clone(), requires_grad=False)
+                setattr(module, name, copies.setdefault(id(parameter), copy))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())
 
 
 def with_factory_code(spec: ModelSpec, description: str) -> ModelSpec:
@@ -144,9 +160,19 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 @contextlib.contextmanager
 def _factory_code(factory: str, failure: str) -> Iterator[None]:
-    """Report what the factory's code raises as one line; what it prints goes to standard error."""
+    """Report what the factory's code raises as one line; what it prints goes to standard error.
+
+    If it switches gradients off, that ends with it.
+    """
+    import torch
+
+    gradients = torch.set_grad_enabled(torch.is_grad_enabled())
     try:
-        with contextlib.redirect_stdout(sys.stderr), users_code(factory, failure):
+        with (
+            contextlib.redirect_stdout(sys.stderr),
+            users_code(factory, failure),
+            gradients,
+        ):
             yield
     except InputError as error:
         cause = error.__cause__

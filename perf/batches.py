@@ -13,11 +13,11 @@ from evaluator.attacks.pgd.attempts import AttemptResult
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.attacks.protocols import attack_settings
 from evaluator.contracts import Device
+from evaluator.exporter.graph.deployable import frozen_network
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.weights import load_network
 from evaluator.system.batch_limit import BatchLimit
 from evaluator.system.malloc import keep_freed_memory
-from evaluator.workflow.models.gradient_model import frozen_network
 
 from .attack import MODEL, photos
 

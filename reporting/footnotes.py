@@ -12,7 +12,7 @@ from ..contracts import BENCHMARK_INFO, PASSED_AGAINST_ONNX, Difference, Score
 MARKS = {
     "*": "not the whole benchmark",
     "+": "generated data, not the published benchmark; how they deviate: docs/protocols.md",
-    "!": "the engine's parity is not proved",
+    "!": "the engine's parity is not proved, or its reference did not pass the self-check",
     "~": "what was skipped is left out of the number",
     "^": "another crop than the model was trained with",
     "@": "images are prepared as a description says, not as published with the weights",
@@ -44,17 +44,17 @@ class TableCell:
         return self.text if self.marks == marks else str(self)
 
 
-def marks_of(number: Score | Difference, *parities: str) -> str:
+def marks_of(number: Score | Difference, *statuses: str) -> str:
     """Marks of a number.
 
     Args:
         number: Score or difference to mark.
-        parities: Parity of each engine that computed it.
+        statuses: Parity of each engine that computed it, and self-checks of their references.
     """
     marks = "" if number.complete else "*"
     marks += "+" if number.generated else ""
-    marks += "" if all(parity in _PROVED for parity in parities) else "!"
-    marks += "#" if any(PASSED_AGAINST_ONNX in parity for parity in parities) else ""
+    marks += "" if all(status in _PROVED for status in statuses) else "!"
+    marks += "#" if any(PASSED_AGAINST_ONNX in status for status in statuses) else ""
     return marks + ("~" if number.skipped else "")
 
 

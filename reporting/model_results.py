@@ -58,9 +58,10 @@ class ModelResults:
             return TableCell("refused")
         ends = (score.low, score.high) if interval else (None, None)
         if score.metric in NUMBERS_OF_SOURCE:  # computed by PyTorch, at the source's crop
-            marks = marks_of(score) + self.source_marks
+            marks = marks_of(score, score.self_check) + self.source_marks
         else:
-            marks = marks_of(score, score.parity, score.adversarial_parity or "") + self.marks
+            statuses = (score.parity, score.self_check, score.adversarial_parity or "")
+            marks = marks_of(score, *statuses) + self.marks
         return TableCell(quantity_of(score.metric).text(score.value, *ends), marks, score)
 
     def cells(self, numbers: Iterable[NumberKey], *, interval: bool = True) -> list[TableCell]:

@@ -153,7 +153,7 @@ def bundle(cache: Path, shared_exports: None) -> Bundle:
 
     key = digest(source_digest(*EVERYTHING), versions(*PACKAGES, "onnxruntime-gpu", "onnxruntime"))
     product = shared("efficientnet_lite0", key, make)
-    for place in ("bundles", "parity"):
+    for place in ("bundles", "parity", "self-checks"):
         shutil.copytree(
             product / place, cache / place, copy_function=shutil.copyfile, dirs_exist_ok=True
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contracts import NullProgress, ParityResult, Progress
+from ..contracts import NullProgress, ParityResult, Progress, SelfCheck
 from ..engine.plans.cache import PLANS, TIMING
 from ..engine.plans.plan import PlanManifest, manifest_path
 from ..errors import EvaluatorError, InputError
@@ -18,6 +18,7 @@ from ..storage.documents import read_document, read_sealed
 from ..storage.hash_cache import STAMPS, Stamp
 from ..storage.lock import locked
 from .models.bundles import LOCKS, bundle_lock
+from .models.self_check import SELF_CHECKS
 
 DAY_SECONDS = 24 * 60 * 60
 LOCK = ".lock"
@@ -215,6 +216,11 @@ def _parity_text(path: Path) -> str:
     )
 
 
+def _self_check_text(path: Path) -> str:
+    result = read_document(path, SelfCheck)
+    return f"{result.model}: self-check on {result.device}, {result.status}"
+
+
 def _plan_text(path: Path) -> str:
     manifest = read_sealed(manifest_path(path), PlanManifest)
     key = manifest.key
@@ -254,6 +260,7 @@ KINDS = {
         CacheKind("bundles", r".+-[0-9a-f]+", _bundle_text, lock=bundle_lock),
         CacheKind("weights", r".+", _weights_text, companion=_part_version, lock=_download_of),
         CacheKind("parity", r"[0-9a-f]+\.(json|npz)", _parity_text, companion=_logits),
+        CacheKind(SELF_CHECKS, r"[0-9a-f]+\.json", _self_check_text),
         CacheKind(PLANS, r".+\.plan", _plan_text, companion=manifest_path, lock=_itself),
         CacheKind(STAMPS, r"[0-9a-f]+\.json", _stamp_text),
         CacheKind(TIMING, r".+\.cache", lambda path: "kernel timings of TensorRT", lock=_itself),

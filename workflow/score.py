@@ -14,6 +14,7 @@ from ..records.run import MANIFEST, open_run
 from ..system.batch_limit import BatchLimit
 from .models.options import EngineOptions, ModelOptions
 from .models.resolve import resolve_model
+from .models.self_check import check_reference, uses_reference
 from .models.verified_engine import select_engine
 from .runs.available_images import AvailableImages
 from .runs.complete import make_shards, report_skipped, selected_shards
@@ -82,6 +83,7 @@ def score(
     Raises:
         InputError: If the data, the model or an option is not usable.
         RunMismatchError: If ``out`` contains a run of another identity, or of other images.
+        SelfCheckError: If the reference does not agree with itself, or does not give logits.
         ParityError: If the engine does not agree with its reference.
         UnavailableError: If the engine, the device or the weights are missing.
     """
@@ -113,6 +115,8 @@ def score(
     refuse_other_data(out, selection, source.generated)
     if engine is None and out is not None and (out / MANIFEST).is_file():
         engine = open_run(out).key.engine.backend
+    needed = uses_reference(resolved, engine, parity=parity)
+    resolved = check_reference(resolved, progress, needed=needed)
     verified = select_engine(resolved, engine, device, parity=parity, progress=progress)
     key = RunKey(
         benchmark=definition.name,

@@ -25,6 +25,7 @@ from torch import nn
 from ...contracts import SMALLEST_FLOAT32
 from ...errors import EngineError, InputError, lacks_memory
 from ...system.users_code import ONE_AT_A_TIME, network_code
+from ..image_gradient import gradients_of_images, image_gradient
 from .penultimate import Bounds
 
 NEVER = -1
@@ -193,11 +194,12 @@ class _Climb:
 
     def _step(self) -> None:
         """Evaluate the last iterate, and make the next one."""
-        images = self.last.detach().requires_grad_()
-        activations = self._evaluate(images)
-        loss = nn.functional.cross_entropy(activations, self._units, reduction="sum")
-        with network_code(self._units_of, images, ONE_AT_A_TIME):
-            (gradient,) = torch.autograd.grad(loss, images)
+        with gradients_of_images(self._units_of):
+            images = self.last.detach().requires_grad_()
+            activations = self._evaluate(images)
+            loss = nn.functional.cross_entropy(activations, self._units, reduction="sum")
+            with network_code(self._units_of, images, ONE_AT_A_TIME):
+                gradient = image_gradient(loss, images)
         self.dead_steps += (gradient == 0).flatten(1).all(1)
         start, epsilon = self._start, self._settings.epsilon
         moved = images.detach() - self._settings.step_size * gradient.sign()

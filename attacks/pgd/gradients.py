@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from ...contracts import AttackLoss
-from ...errors import EngineError, EngineMemoryError, InputError, lacks_memory, reason_of
+from ...errors import EngineMemoryError, InputError, lacks_memory, reason_of
 from ...system.exact_float32 import exact_float32
 from ...system.users_code import ONE_AT_A_TIME, check_logits, network_code
+from ..image_gradient import gradients_of_images, image_gradient
 from .losses import losses_of
 
 
@@ -60,17 +61,15 @@ def gradients_of(
         EngineError: If the network cannot be differentiated.
         InputError: If the network raises an exception, or there is a single class.
     """
-    with _reported(network, images), exact_float32(deterministic=True), torch.enable_grad():
+    with (
+        _reported(network, images),
+        exact_float32(deterministic=True),
+        gradients_of_images(network),
+    ):
         leaf = images.detach().requires_grad_()
         logits = _logits(network, leaf)
-        if not logits.requires_grad:
-            raise EngineError(
-                "The network's logits have no gradient: some operation cannot be differentiated, "
-                "such as detach(), numpy or inference_mode. Expected a network of differentiable "
-                "operators."
-            )
         values = _losses(logits, losses, classes)
-        (gradients,) = torch.autograd.grad(values.sum(), leaf)
+        gradients = image_gradient(values.sum(), leaf)
     return Gradients(logits.detach(), values.detach(), gradients)
 
 

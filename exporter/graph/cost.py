@@ -56,7 +56,8 @@ def _network_gmac(build: "Build", crop_px: int, device: str) -> float:
     with torch.random.fork_rng(devices=[]), torch.device(device):
         network = build(crop_px).eval()
         images = torch.zeros(1, 3, crop_px, crop_px)
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        # The counter follows layers by gradients, which inference mode would take from parameters.
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(images)
     # PyTorch counts a multiply-accumulate as two operations.
     return float(counter.get_total_flops()) / 2e9

@@ -21,12 +21,15 @@ import numpy.typing as npt
 from ...contracts import (
     FLOAT32_PIXELS,
     ChannelOrder,
+    Device,
     GraphKind,
     InputKind,
+    LoadedNetwork,
     Precision,
     Preprocessing,
 )
 from ...errors import InputError, printable, reported_as
+from ...system.users_code import named
 
 if TYPE_CHECKING:
     import onnx
@@ -105,6 +108,13 @@ def deployable(
             return logits.to(torch.float32)
 
     return Deployable().eval()
+
+
+def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
+    """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
+    kind = GraphKind("fp32", "images")
+    network = deployable(loaded.network, loaded.spec.preprocessing, kind)
+    return named(network.requires_grad_(False).to(device.torch_name), loaded.spec.name)
 
 
 def example_input(crop_px: int, input_kind: InputKind) -> "torch.Tensor":

@@ -20,6 +20,7 @@ from ..zoo.rows import WEIGHTS_ADVICE, Build, Download, PackageFile
 from ..zoo.table import find_model
 from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
+from .final_activation import leave_out_final_activation
 from .load_state import load_checkpoint
 from .random_weights import random_network
 
@@ -45,14 +46,18 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
     with users_code(spec.name):
-        network.eval().requires_grad_(False)
+        network.eval()
+    for parameter in network.parameters():  # ``requires_grad_`` refuses TorchScript
+        parameter.requires_grad_(False)
     sha256 = tensors_sha256(network.state_dict())
     if spec.weights.kind == "factory" and sha256 != spec.weights.sha256:
         raise InputError(
             f"{spec.architecture} gives other weights than when the model was made from it. "
             "With `trained = true` in the description it must give the same weights each time."
         )
-    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256)
+    own = isinstance(spec.own, FactoryCode)
+    left_out = leave_out_final_activation(network, spec) if own else ""
+    return LoadedNetwork(spec, in_imagenet_order(network, spec), sha256, left_out)
 
 
 def _build(spec: ModelSpec) -> "nn.Module":

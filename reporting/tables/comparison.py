@@ -39,14 +39,14 @@ class Compared:
         a: Name of model A.
         b: Name of model B.
         differences: Differences on all benchmarks that both have.
-        parities: Parities of the engines of A, and of B.
+        statuses: Parities of the engines of A, and of B, and self-checks of their references.
         marks: Marks of all numbers of A, and of B.
     """
 
     a: str
     b: str
     differences: tuple[Difference, ...]
-    parities: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    statuses: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     marks: tuple[str, str] = ("", "")
 
 
@@ -142,7 +142,7 @@ def _side(compared: Compared, difference: Difference, side: int) -> TableCell:
     value = (difference.a, difference.b)[side]
     if value is None:
         return TableCell()
-    marks = marks_of(difference, *compared.parities[side]) + compared.marks[side]
+    marks = marks_of(difference, *compared.statuses[side]) + compared.marks[side]
     return TableCell(quantity_of(difference.metric).text(value), marks, difference)
 
 
@@ -150,8 +150,8 @@ def _cell(compared: Compared, difference: Difference, *, interval: bool = True) 
     if difference.difference is None:
         return TableCell("refused")
     ends = (difference.low, difference.high) if interval else (None, None)
-    parities = [parity for side in compared.parities for parity in side]
-    marks = marks_of(difference, *parities) + united_marks(compared.marks)
+    statuses = [status for side in compared.statuses for status in side]
+    marks = marks_of(difference, *statuses) + united_marks(compared.marks)
     text = quantity_of(difference.metric).text(difference.difference, *ends, sign="+")
     return TableCell(text, marks, difference)
 

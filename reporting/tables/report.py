@@ -82,9 +82,11 @@ def _description(score: Score) -> str:
     """What ran; the parity is that on photos and, if there are some, on adversarial images."""
     adversarial = score.adversarial_parity
     on_adversarial = "" if adversarial is None else f", on adversarial images {adversarial}"
+    self_check = f", self-check {score.self_check}" if score.self_check else ""
     return (
         f"{score.benchmark}{' (generated)' if score.generated else ''}, {score.model} "
         f"({score.weights}), {score.crop_px} px, {score.engine} {score.precision} on "
-        f"{' and '.join(score.devices)}, parity {score.parity}{on_adversarial}, "
+        f"{' and '.join(score.devices)}, parity {score.parity}{on_adversarial}"
+        f"{self_check}, "
         f"{counted(f'{score.n:,}', score)}"
     )

@@ -30,6 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "weights/net.pth",
         "parity/aa.json",
         "parity/aa.npz",
+        "self-checks/aa.json",
         "stamps/aa.json",
         "timing/rtx.cache",
         f"indexes/{0:032x}",
@@ -162,7 +163,7 @@ def test_what_is_old_goes_with_what_belongs_to_it(cache: Path) -> None:
     removed = prune_cache(older_than_days=30)
     assert [entry.kind.name for entry in removed] == ["bundles", "parity", "plans"]
     kept = {"weights/net.pth", "stamps/aa.json", "timing/rtx.cache", f"indexes/{0:032x}"}
-    assert names(cache) == kept
+    assert names(cache) == {*kept, "self-checks/aa.json"}
 
 
 def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
@@ -171,7 +172,8 @@ def test_a_room_is_emptied_by_name_or_of_what_is_old(cache: Path) -> None:
     assert [entry.kind.name for entry in prune_cache(kinds=["weights", "timing", "indexes"])] == [
         "weights", "timing", "indexes"
     ]  # fmt: skip
-    assert {name.split("/")[0] for name in names(cache)} == {"bundles", "parity", "plans", "stamps"}
+    kept = {"bundles", "parity", "plans", "self-checks", "stamps"}
+    assert {name.split("/")[0] for name in names(cache)} == kept
 
 
 def test_a_dry_run_removes_nothing(cache: Path) -> None:
@@ -208,7 +210,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(cache: Path, tmp_path: Path)
 def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> None:
     before = names(cache)
     expected = re.escape(
-        "Unknown kind of cache entry: 'planes'. Expected one of bundles, weights, parity, plans, "
+        "Unknown kind of cache entry: 'planes'. Expected one of bundles, weights, parity, "
         "stamps, timing"
     )
     with pytest.raises(InputError, match=expected):

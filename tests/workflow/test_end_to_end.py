@@ -156,7 +156,7 @@ def test_the_reports_json_has_the_keys_of_the_format(runs: tuple[Run, Run]) -> N
         "metric", "corruption", "perturbation", "severity", "category", "epsilon", "steps",
         "restarts", "step_size", "relative_epsilon", "source", "source_model", "protocol",
         "attack_protocol", "handed_image", "rule", "stimuli", "normalize_by", "value", "low",
-        "high", "n", "skipped", "complete", "generated", "simulated", "parity",
+        "high", "n", "skipped", "complete", "generated", "simulated", "parity", "self_check",
         "adversarial_parity", "reason",
     }  # fmt: skip
 

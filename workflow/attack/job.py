@@ -24,7 +24,7 @@ from ...contracts import (
     images_from_pixels,
     protocol_name,
 )
-from ...errors import EngineMemoryError, ImageError, UnreadError, printable
+from ...errors import EngineMemoryError, ImageError, InputError, UnreadError, printable
 from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.whitebox import WHITEBOX
 from ...evaluate.scoring import refuse_nothing_read
@@ -34,8 +34,10 @@ from ...records.shards import Pace
 from ...system.batch_limit import BatchLimit
 from ..models.gradient_model import GradientNetwork, gradient_network, refuse_without_gradients
 from ..models.resolve import ResolvedModel
+from ..models.self_check import check_reference
 from ..runs.available_images import AvailableImages
 from ..runs.complete import selected_shards
+from ..runs.networks import differing_network
 from ..runs.provenance import ShardClock, circumstances
 from ..runs.run_data import RunData
 from ..runs.scored_run import ScoredRun
@@ -164,8 +166,17 @@ class PreparedAttack:
             RunMismatchError: If the folder holds a run of another identity, or of other images.
         """
         batch, chosen_batch = self.choice.batch_on(self.network.device), self.choice.batch_size
+        source = None if key.transfer is None else self.model
         run = open_or_create_run(
-            folder, key, model, self.selection, pace, batch, chosen_batch, like=like
+            folder,
+            key,
+            model,
+            self.selection,
+            pace,
+            batch,
+            chosen_batch,
+            like=like,
+            source=source,
         )
         return self.checked(run, option=option)
 
@@ -324,6 +335,7 @@ def prepare_attack(
 
     Raises:
         InputError: If the data cannot be used, or the run to check against is of others.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         ParityError: If PyTorch on the device does not agree with PyTorch on the CPU.
         UnavailableError: If the weights or the device are not available.
     """
@@ -331,10 +343,13 @@ def prepare_attack(
     for folder in folders:
         refuse_other_data(folder, selection, source.generated)
     items = selection.items[selection.conditions[0]]
+    model = check_reference(model, progress, gradients=True)
     # Before anything is exported, so that missing weights are reported early.
     network = gradient_network(model, choice.device, parity=choice.parity, progress=progress)
     check = None
     if against is not None:
+        if (difference := differing_network(against.run, model)) is not None:
+            raise InputError(f"{difference}. Give a run of the attacked network.")
         check = CrossCheck(against, network, model.spec, progress)
         check.check_photos(source, items)
     ids, settings = [item.id for item in items], choice.settings

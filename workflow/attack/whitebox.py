@@ -50,6 +50,7 @@ def attack_whitebox(
         RunMismatchError: If ``out`` holds a run of another identity, or of other images.
         UnavailableError: If the device or the weights are not available.
         EngineError: If a loss or a gradient is not finite.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         ParityError: If PyTorch and the run of ``check_against`` contradict each other.
     """
     progress = ThreadSafeProgress(progress or NullProgress())
@@ -63,6 +64,7 @@ def attack_whitebox(
         choice.out, resolved, benchmark=WHITEBOX.name, protocol=protocol, **choice.key_fields
     )
     attack = prepare_attack(resolved, choice, against, progress, folders=[choice.out])
+    resolved = attack.model
     key = attack.key()
     folder = choice.out or find_folder(resolved, key, attack.available, progress)
     probes = planned_probes(folder, key, probe_choice)

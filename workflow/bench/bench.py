@@ -29,6 +29,7 @@ from ..models.engines import PreparedModel, model_candidates, prepare
 from ..models.options import EngineOptions, ModelOptions
 from ..models.parity import stored_parity
 from ..models.resolve import ResolvedModel, resolve_model
+from ..models.self_check import check_reference, needs_network
 from ..runs.selection import check_crop, places_of
 from ..runs.start import check_batch_size
 from .timing import ROUNDS, bed_of, timed, warm_up
@@ -165,6 +166,7 @@ def bench(
         raise InputError(f"--seconds {seconds:g} is not possible; expected more than 0.")
     info = find_benchmark(benchmark)
     subject = resolve_model(ModelOptions(model, **options), progress)
+    subject = check_reference(subject, progress, needed=needs_network(subject))
     check_crop(subject.spec, info)
     with ExitStack() as stack:
         if data is None:
@@ -236,7 +238,7 @@ def bench(
 def _parity(subject: ResolvedModel, loaded: PreparedModel) -> str:
     if loaded.is_reference:
         return "reference"
-    result = stored_parity(subject.spec, loaded)
+    result = stored_parity(subject, loaded)
     return "not checked" if result is None else "passed" if result.passed else "failed"
 
 

@@ -8,7 +8,7 @@ All of them are removed when ``maximized.json`` has been written.
 
 import io
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +94,16 @@ def finished_document(folder: Path, key: MaximizingKey) -> MaximizedDocument | N
         )
     else:
         return None
-    if existing != key:
+    if key.fingerprint is not None and not key.fingerprint.agrees(existing.fingerprint):
+        raise RunMismatchError(
+            f"{printable(folder)} contains images of another network: this one answers two sample "
+            "photos otherwise. Give another folder, or restore its code, configuration and weights."
+        )
+    if replace(existing, fingerprint=key.fingerprint) != key:
         raise RunMismatchError(
             f"{printable(folder)} contains other maximizing images: "
-            f"{next(document_differences(existing, key))}. Give another folder."
+            f"{next(document_differences(replace(existing, fingerprint=key.fingerprint), key))}. "
+            "Give another folder."
         )
     if document is not None:
         remove_parts(folder)

@@ -23,13 +23,15 @@ from ...engine.table import candidates
 from ...engine.torch_engine import torch_spec, torch_versions
 from ...errors import EngineMemoryError, InputError, lacks_memory, reason_of
 from ...evaluate.jpeg import decoder_versions
+from ...exporter.graph.deployable import frozen_network
 from ...exporter.weights.weights import load_network
 from ...system.exact_float32 import exact_float32
 from ...system.malloc import keep_freed_memory
 from ...system.provenance import command_line, package_versions
-from ..models.gradient_model import frozen_network, refuse_without_gradients
+from ..models.gradient_model import refuse_without_gradients
 from ..models.options import ModelOptions, NetworkOptions
 from ..models.resolve import resolve_model
+from ..models.self_check import check_reference, reference_check, self_check_status
 from ..runs.selection import places_of
 from .checkpoint import (
     check_folder,
@@ -114,6 +116,7 @@ def maximize(
     Raises:
         InputError: If an argument is not usable, such as a unit beyond the layer.
         UnavailableError: If the weights or the device are missing.
+        SelfCheckError: If the network does not agree with itself, or has no gradients.
         OutputError: If the folder contains something else or cannot be written.
         RunMismatchError: If the folder contains images that were made in another way.
     """
@@ -133,6 +136,10 @@ def maximize(
         labels=None if labels is None else Path(labels).expanduser(),
         progress=progress,
     )
+    resolved = check_reference(resolved, progress, gradients=True)
+    checks = [resolved.checked]
+    if not on_cpu:
+        checks.append(reference_check(resolved, torch_device, progress, gradients=True))
     if on_cpu:
         keep_freed_memory()  # before loading, whose threads would keep arenas of their own
     loaded = load_network(resolved.spec, progress)
@@ -148,12 +155,14 @@ def maximize(
             settings=settings,
             units=unit_numbers,
             starts=tuple(start.sha256 for start in start_records),
+            fingerprint=resolved.fingerprint,
         )
         document = finished_document(folder, key)
         if document is not None:
             return MaximizedImages(folder, document, created=False)
         size = batch_size or (CPU_BATCH if on_cpu else CUDA_BATCH)
-        job = _Job(loaded, layer, key, start_records, images, torch_device, size)
+        status = self_check_status(*checks)
+        job = _Job(loaded, layer, key, start_records, images, torch_device, size, status)
         return MaximizedImages(folder, _make_images(job, folder, progress), created=True)
 
 
@@ -169,6 +178,7 @@ class _Job:
         images: Images of the starts: (K, 3, S, S) in [0, 1].
         device: Device that computes.
         batch_size: Largest number of images in a batch.
+        self_check: Status of the network's self-check.
     """
 
     loaded: LoadedNetwork
@@ -178,6 +188,7 @@ class _Job:
     images: "npt.NDArray[np.float32]"
     device: Device
     batch_size: int
+    self_check: str
 
 
 def _layer_name(layer: PenultimateUnits) -> str:
@@ -262,6 +273,7 @@ def _all_parts(
         batch_size=job.batch_size,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command_line(),
+        self_check=job.self_check,
     )
 
     def advance(done: int) -> None:

@@ -5,7 +5,7 @@ Each file is written atomically, the document last: if it exists, all files are 
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,15 @@ import numpy.typing as npt
 from ...attacks.maximizing.maximizing import NEVER, Maximized, MaximizingSettings
 from ...attacks.maximizing.penultimate import Bounds
 from ...attacks.maximizing.similarity import Likeness, Likenesses
-from ...contracts import Device, EngineSpec, ModelSpec, Preprocessing, epsilon_text
+from ...contracts import (
+    ADDED_LATER,
+    Device,
+    EngineSpec,
+    ModelSpec,
+    NetworkFingerprint,
+    Preprocessing,
+    epsilon_text,
+)
 from ...errors import printable
 from ...reporting.figures.image_grid import Cell, Grid, png_of
 from ...storage.atomic import atomic_write_bytes
@@ -38,6 +46,7 @@ class MaximizingKey:
         settings: Settings of the method.
         units: Maximized units.
         starts: SHA-256 of each start.
+        fingerprint: Fingerprint of the network; ``None`` if it is known by its hash.
     """
 
     engine: EngineSpec
@@ -47,6 +56,7 @@ class MaximizingKey:
     settings: MaximizingSettings
     units: tuple[int, ...]
     starts: tuple[str, ...]
+    fingerprint: NetworkFingerprint | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,8 @@ class Circumstances:
         batch_size: Largest number of images in a batch; smaller ones are used if memory is short.
         started: Start of the work; UTC, ISO 8601.
         command: Command line of the process.
+        self_check: Self-check of the network: ``passed``, ``failed`` with what failed, or ``not
+            checked``; ``None`` from versions without it.
     """
 
     host: str
@@ -101,6 +113,7 @@ class Circumstances:
     batch_size: int
     started: str
     command: str
+    self_check: str | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True)

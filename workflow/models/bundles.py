@@ -1,11 +1,19 @@
 """The bundle of a model: opened, or exported first in a process of its own."""
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ...contracts import Bundle, Progress
-from ...exporter.bundle import is_bundle, open_matching_bundle, refuse_occupied_folder, write_bundle
+from ...errors import printable
+from ...exporter.bundle import (
+    is_bundle,
+    open_matching_bundle,
+    read_manifest,
+    refuse_occupied_folder,
+    write_bundle,
+)
 from ...exporter.ready_bundle import write_ready_bundle
 from ...exporter.ready_onnx import onnx_notes
 from ...exporter.weights.weights import load_network
@@ -53,6 +61,7 @@ def ensure_bundle(
         UnavailableError: If the weights are neither stored nor available for download.
         OutputError: If the bundle cannot be written.
     """
+    subject = replace(subject, folder=_folder(subject, progress))
     spec, kind, folder = subject.spec, subject.kind, subject.folder
     if is_bundle(folder):
         return open_matching_bundle(spec, kind, folder), False
@@ -67,6 +76,26 @@ def ensure_bundle(
                 progress.note(note)
             in_child(_export, _Export(subject, photos), progress)
     return open_matching_bundle(spec, kind, folder), missing
+
+
+def _folder(subject: ResolvedModel, progress: Progress) -> Path:
+    """Folder of the bundle; in the cache, each network of a user's code has one of its own."""
+    fingerprint, first = subject.fingerprint, subject.folder
+    if fingerprint is None or not subject.is_in_cache:
+        return first
+    numbered = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    for folder in itertools.chain([first], numbered):
+        if not is_bundle(folder):
+            break
+        exported_from = read_manifest(folder).fingerprint
+        if exported_from is not None and fingerprint.agrees(exported_from):
+            break
+    if folder != first and not is_bundle(folder):
+        progress.note(
+            f"{printable(first)} is of a network that answers otherwise than {subject.spec.name} "
+            "does now, so it is not used."
+        )
+    return folder
 
 
 def bundle_lock(folder: Path) -> Path:
@@ -87,7 +116,8 @@ def _export(export: _Export, progress: Progress) -> None:
     if kind.precision == "fp16":
         images = parity_images(spec, export.photos)
         photos = images.data[: images.clean]
-    bundle = write_bundle(load_network(spec, progress), folder, kind, photos)
+    network, fingerprint = load_network(spec, progress), export.subject.fingerprint
+    bundle = write_bundle(network, folder, kind, photos, fingerprint)
     if bundle.model.largest_activation is not None:
         progress.note(
             f"The largest activation on {0 if photos is None else len(photos)} photos is "

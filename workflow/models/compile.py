@@ -20,6 +20,7 @@ from ...system.child_process import in_child
 from .bundles import ensure_bundle
 from .options import MAX_BATCH, EngineOptions, ModelOptions, PlanChoice
 from .resolve import resolve_model
+from .self_check import check_reference, needs_network
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def compile_model(
     if out_path is not None:
         _check_out(out_path)
     subject = resolve_model(choice, progress)
+    subject = check_reference(subject, progress, needed=needs_network(subject))
     toolchain = find_toolchain(flavour, choice.target)
     bundle, _ = ensure_bundle(subject, progress)
     request = PlanRequest(toolchain, bundle, profile_of(choice.plan), choice.tf32)

@@ -12,6 +12,7 @@ from .options import GraphOptions, ModelOptions
 from .parity import measure_parity, stored_parity, suspect_preprocessing
 from .parity_images import parity_images
 from .resolve import resolve_model
+from .self_check import check_reference
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,13 @@ def export_model(
     subject = resolve_model(ModelOptions(model, **options), progress)
     if out is not None:
         subject = replace(subject, folder=Path(out))
+    subject = check_reference(subject, progress)
     photos = None if data is None else Path(data)
     bundle, created = ensure_bundle(subject, progress, photos=photos)
     # On the CPU, which every machine has.
     candidate = prepare(subject, candidates("onnxruntime", "cpu")[0], progress)
-    parity = stored_parity(subject.spec, candidate) if not created and data is None else None
+    parity = stored_parity(subject, candidate) if not created and data is None else None
     if parity is None or not parity.passed:
         images = parity_images(subject.spec, photos)
-        parity = measure_parity(subject.spec, candidate, images, progress=progress)
+        parity = measure_parity(subject, candidate, images, progress=progress)
     return Exported(bundle, created, parity)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ...contracts import Device, EngineSpec, GraphKind, LoadedNetwork, Progress
+from ...contracts import Device, EngineSpec, Progress
 from ...errors import InputError, printable
-from ...exporter.graph.deployable import deployable
-from ...system.users_code import named
+from ...exporter.graph.deployable import frozen_network
 from .engines import PreparedNetwork
 from .resolve import ResolvedModel
 from .verified_engine import VerifiedEngine, select_engine
@@ -72,10 +71,3 @@ def gradient_network(
     prepared = verified.loaded
     assert isinstance(prepared, PreparedNetwork)
     return GradientNetwork(frozen_network(prepared.network, prepared.placement.device), verified)
-
-
-def frozen_network(loaded: LoadedNetwork, device: Device) -> "nn.Module":
-    """Network from images (N, 3, S, S) in [0, 1] to logits, without gradients of parameters."""
-    kind = GraphKind("fp32", "images")
-    network = deployable(loaded.network, loaded.spec.preprocessing, kind)
-    return named(network.requires_grad_(False).to(device.torch_name), loaded.spec.name)

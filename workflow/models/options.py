@@ -18,6 +18,8 @@ class WeightsOptions(TypedDict, total=False):
         description: TOML file that describes a model of the user's own, or replaces the
             preprocessing of one that is known by name; then results are marked.
         classes: File that says what each output is, if that is not ImageNet's order.
+        self_check: Whether the model's reference must have passed its self-check; otherwise
+            results are marked.
     """
 
     weights: str
@@ -25,6 +27,7 @@ class WeightsOptions(TypedDict, total=False):
     test_size: bool
     description: str | Path | None
     classes: str | Path | None
+    self_check: bool
 
 
 class NetworkOptions(WeightsOptions, total=False):
@@ -100,6 +103,7 @@ class ModelOptions:
         input_kind: See ``GraphOptions``.
         description: See ``WeightsOptions``.
         classes: See ``WeightsOptions``.
+        self_check: See ``WeightsOptions``.
         tf32: See ``PlanChoice``.
         max_batch: See ``PlanChoice``.
         opt_batch: See ``PlanChoice``.
@@ -115,6 +119,7 @@ class ModelOptions:
     input_kind: str | None = None
     description: str | Path | None = None
     classes: str | Path | None = None
+    self_check: bool = True
     tf32: bool = False
     max_batch: int | None = None
     opt_batch: int | None = None
@@ -129,5 +134,6 @@ class ModelOptions:
     @property
     def has_network_options(self) -> bool:
         """Whether an option is given that changes the network or its weights."""
-        fixed = replace(self, model="", precision=None, input_kind=None, **asdict(PlanChoice()))
+        others = {"precision": None, "input_kind": None, "self_check": True}
+        fixed = replace(self, model="", **others, **asdict(PlanChoice()))  # type: ignore[arg-type]
         return fixed != ModelOptions("")

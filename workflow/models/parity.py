@@ -43,7 +43,8 @@ from ...system.malloc import give_back_freed_memory
 from .engines import PreparedModel, model_candidates, open_reference, prepare, reference_spec
 from .options import EngineOptions, ModelOptions
 from .parity_images import parity_images
-from .resolve import resolve_model
+from .resolve import ResolvedModel, resolve_model
+from .self_check import check_reference
 
 REFERENCE_BATCH = 4
 """Images in a batch of the reference. Its activations need memory as well as the weights: sixteen
@@ -86,7 +87,7 @@ def check_parity(
         UnavailableError: If the engine, the device or the weights are not available.
     """
     progress = progress or NullProgress()
-    subject = resolve_model(ModelOptions(model, **options), progress)
+    subject = check_reference(resolve_model(ModelOptions(model, **options), progress), progress)
     candidate = prepare(subject, model_candidates(subject, engine, device)[0], progress)
     if candidate.is_reference:
         raise InputError(
@@ -94,11 +95,11 @@ def check_parity(
             "Choose --engine onnxruntime, or --device cuda:0."
         )
     images = parity_images(subject.spec, None if data is None else Path(data))
-    return measure_parity(subject.spec, candidate, images, batch_size=batch_size, progress=progress)
+    return measure_parity(subject, candidate, images, batch_size=batch_size, progress=progress)
 
 
 def measure_parity(
-    model: ModelSpec,
+    subject: ResolvedModel,
     candidate: PreparedModel,
     images: ParityImages,
     *,
@@ -106,7 +107,7 @@ def measure_parity(
     progress: Progress,
 ) -> ParityResult:
     """Measure a candidate that is not the reference on these images, and store the result."""
-    placement = candidate.placement
+    model, placement = subject.spec, candidate.placement
     reference = replace(reference_spec(model, candidate.weights_sha256), input_kind=images.kind)
     progress.note(f"Parity of {placement} with {reference_name(reference)}: {images.description}.")
     if candidate.notice:
@@ -144,6 +145,7 @@ def measure_parity(
         candidate_correct=_correct(logits, images),
         reference_versions=versions,
         plan=candidate.plan_key,
+        fingerprint=_fingerprint_sha256(subject),
     )
     write_document(_result_path(result), result)
     if not result.passed:
@@ -154,22 +156,25 @@ def measure_parity(
 
 
 def stored_parity(
-    model: ModelSpec, candidate: PreparedModel, images: str | None = None
+    subject: ResolvedModel, candidate: PreparedModel, images: str | None = None
 ) -> ParityResult | None:
     """The stored result for this engine, runtime and device; ``None`` if there is none.
 
+    A result of a network with another fingerprint is none.
+
     Args:
-        model: Model.
+        subject: Model.
         candidate: Candidate, prepared.
         images: Description of the images; ``None`` for photos.
     """
     path = _path(
-        reference_spec(model, candidate.weights_sha256),
+        reference_spec(subject.spec, candidate.weights_sha256),
         candidate.spec,
         candidate.placement.kind.versions(),
         candidate.placement.device,
         images,
         candidate.plan_key,
+        _fingerprint_sha256(subject),
     )
     return read_document(path, ParityResult) if path.is_file() else None
 
@@ -208,8 +213,18 @@ def _result_path(result: ParityResult) -> Path:
     images = result.images if result.reference.input_kind == "images" else None
     spec = replace(result.reference, input_kind="pixels")
     return _path(
-        spec, result.candidate, result.versions, result.candidate_device, images, result.plan
+        spec,
+        result.candidate,
+        result.versions,
+        result.candidate_device,
+        images,
+        result.plan,
+        result.fingerprint,
     )
+
+
+def _fingerprint_sha256(subject: ResolvedModel) -> str | None:
+    return None if subject.fingerprint is None else subject.fingerprint.sha256
 
 
 def _path(
@@ -219,8 +234,12 @@ def _path(
     device: Device,
     images: str | None,
     plan: str | None,
+    fingerprint: str | None,
 ) -> Path:
-    """A result is valid for one version of the runtime, one device and one plan only."""
+    """A result is valid for one version of the runtime, one device and one plan only.
+
+    That of a network that is not known by its hash is valid for one fingerprint only.
+    """
     parts = {
         "reference": plain(reference),
         "candidate": plain(candidate),
@@ -231,6 +250,8 @@ def _path(
         parts["images"] = images
     if plan is not None:
         parts["plan"] = plan
+    if fingerprint is not None:
+        parts["fingerprint"] = fingerprint
     return cache_folder("parity") / f"{document_sha256(parts)[:32]}.json"
 
 

@@ -11,8 +11,10 @@ from ...contracts import (
     GraphKind,
     InputKind,
     ModelSpec,
+    NetworkFingerprint,
     Precision,
     Progress,
+    SelfCheck,
 )
 from ...errors import InputError, printable
 from ...evaluate.classes import class_index
@@ -33,12 +35,26 @@ class ResolvedModel:
         kind: Precision and input of the graph.
         folder: Folder of the bundle, which may not exist yet.
         plan: Choices for a plan that is compiled from the bundle.
+        self_check: Whether its reference must have passed its self-check.
+        checked: Self-check of its reference; ``None`` if that is not known.
     """
 
     spec: ModelSpec
     kind: GraphKind
     folder: Path
     plan: PlanChoice = field(default_factory=PlanChoice)
+    self_check: bool = True
+    checked: SelfCheck | None = None
+
+    @property
+    def is_in_cache(self) -> bool:
+        """Whether its bundle has its place in the cache; otherwise the user names the folder."""
+        return self.folder == cached_bundle_folder(self.spec, self.kind)
+
+    @property
+    def fingerprint(self) -> NetworkFingerprint | None:
+        """Fingerprint of a network that is not known by its hash; ``None`` if there is none."""
+        return self.checked.fingerprint if self.checked and self.spec.needs_fingerprint else None
 
 
 def resolve_model(choice: ModelOptions, progress: Progress | None = None) -> ResolvedModel:
@@ -82,7 +98,9 @@ def _resolved(choice: ModelOptions, progress: Progress | None) -> ResolvedModel:
             f"{spec.name} is an ONNX file, which cannot be converted to {kind.precision}. Leave "
             "out --precision, or give the network's code."
         )
-    return ResolvedModel(spec, kind, cached_bundle_folder(spec, kind), choice.plan)
+    return ResolvedModel(
+        spec, kind, cached_bundle_folder(spec, kind), choice.plan, choice.self_check
+    )
 
 
 def _description(choice: ModelOptions) -> Description | None:
@@ -127,4 +145,4 @@ def _bundle_model(choice: ModelOptions, folder: Path) -> ResolvedModel:
             f"{printable(folder)} is a bundle in {model.kind}, got the options {kind}. Name the "
             "model instead."
         )
-    return ResolvedModel(model.spec, model.kind, folder, choice.plan)
+    return ResolvedModel(model.spec, model.kind, folder, choice.plan, choice.self_check)

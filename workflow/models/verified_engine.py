@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from ...contracts import ParityResult, Progress
+from ...contracts import ParityResult, Progress, SelfCheck
 from ...engine.table import Placement
 from ...errors import EngineError, EngineUnavailableError, ParityError
 from .engines import PreparedModel, model_candidates, prepare
 from .parity import disagreement, measure_parity, stored_parity, suspect_preprocessing
 from .parity_images import parity_images
 from .resolve import ResolvedModel
+from .self_check import reference_check, self_check_status
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,13 @@ class VerifiedEngine:
     Attributes:
         loaded: Model, prepared for the engine.
         parity: Parity result; ``None`` for the reference itself, or if it was not measured.
+        self_checks: Self-check of the model's reference, and of PyTorch on a GPU if that is the
+            engine; ``None`` in place of one that is not known.
     """
 
     loaded: PreparedModel
     parity: ParityResult | None
+    self_checks: tuple[SelfCheck | None, ...] = ()
 
     @property
     def status(self) -> str:
@@ -29,6 +33,11 @@ class VerifiedEngine:
         if self.loaded.is_reference:
             return "reference"
         return "not checked" if self.parity is None else self.parity.status
+
+    @property
+    def self_check(self) -> str:
+        """``passed``, ``failed`` with what failed, or ``not checked``."""
+        return self_check_status(*self.self_checks)
 
 
 def select_engine(
@@ -42,7 +51,7 @@ def select_engine(
     """Select the engine that the user names, or else the best one that passes parity.
 
     Args:
-        subject: Model.
+        subject: Model, with the self-check of its reference.
         engine: Name of the engine; ``None`` if the user names none.
         device: Name of the device; ``None`` if the user names none.
         parity: Whether parity must have passed; it is measured if there is no result yet.
@@ -73,15 +82,18 @@ def failure(result: ParityResult) -> str:
 def _verify(
     subject: ResolvedModel, placement: Placement, *, parity: bool, progress: Progress
 ) -> VerifiedEngine:
-    loaded, result = prepare(subject, placement, progress), None
+    loaded, result, checks = prepare(subject, placement, progress), None, [subject.checked]
+    if placement.kind.backend == "torch" and not loaded.is_reference:
+        gradients = subject.checked is not None and subject.checked.asks("gradients")
+        checks.append(reference_check(subject, placement.device, progress, gradients=gradients))
     if not loaded.is_reference:
-        result = stored_parity(subject.spec, loaded)
+        result = stored_parity(subject, loaded)
         if result is None and parity:
             images = parity_images(subject.spec)
-            result = measure_parity(subject.spec, loaded, images, progress=progress)
+            result = measure_parity(subject, loaded, images, progress=progress)
     if result is not None and not result.passed and parity:
         raise ParityError(failure(result))
-    verified = VerifiedEngine(loaded, result)
+    verified = VerifiedEngine(loaded, result, tuple(checks))
     progress.note(f"Engine: {placement}, parity {verified.status}.")
     if result is not None and (warning := suspect_preprocessing(result, subject.spec.weights)):
         progress.note(f"warning: {warning}")

@@ -116,13 +116,19 @@ def notes_on_other_videos(baseline: ScoredRun, scored: Sequence[ScoredRun]) -> I
 def normalized(score: Score, by: ScoredRun) -> Score:
     """A number that was divided by another run's, with that run and the weaker parity of both."""
     weaker_parity = max(score.parity, by.facts["parity"], key=_parity_rank)
-    return replace(score, normalize_by=by.facts["run"], parity=weaker_parity)
+    self_check = max(score.self_check, by.facts["self_check"], key=_is_unproved)
+    run = by.facts["run"]
+    return replace(score, normalize_by=run, parity=weaker_parity, self_check=self_check)
 
 
 def _parity_rank(parity: str) -> int:
     """Rank of a parity status: the higher, the less it proves."""
     statuses = ("reference", "passed", PASSED_AGAINST_ONNX)
     return statuses.index(parity) if parity in statuses else len(statuses)
+
+
+def _is_unproved(self_check: str) -> bool:
+    return self_check not in ("passed", "")
 
 
 def is_alexnet(run: Run) -> bool:

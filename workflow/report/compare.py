@@ -40,9 +40,10 @@ class Side:
     name: str = ""
 
     @property
-    def parities(self) -> tuple[str, ...]:
-        """Parity of the engine in each run."""
-        return tuple(run.facts["parity"] for run in self.runs.values())
+    def statuses(self) -> tuple[str, ...]:
+        """Parity of the engine, and self-check of its reference, in each run."""
+        facts = [run.facts for run in self.runs.values()]
+        return tuple(status for each in facts for status in (each["parity"], each["self_check"]))
 
     @property
     def marks(self) -> str:
@@ -58,7 +59,7 @@ class Side:
         """The model and its runs, for programs."""
         facts = [plain(dict(run.facts)) for run in self.runs.values()]
         model_fields = ("model", "weights", "engine", "precision", "crop_px")
-        run_fields = ("run", "benchmark", "devices", "parity", "generated")
+        run_fields = ("run", "benchmark", "devices", "parity", "self_check", "generated")
         return {
             "name": self.name,
             **{key: facts[0][key] for key in model_fields},
@@ -86,7 +87,7 @@ class Comparison:
         """All tables, each with its notes."""
         a, b = self.a, self.b
         compared = Compared(
-            a.name, b.name, self.differences, (a.parities, b.parities), (a.marks, b.marks)
+            a.name, b.name, self.differences, (a.statuses, b.statuses), (a.marks, b.marks)
         )
         results = [
             ModelResults(side.name, run.facts["model"], (_number_of_items(run),))
@@ -153,7 +154,7 @@ def _side(letter: str, folder: Path) -> Side:
             f"{place} was started, but nothing is finished yet. To continue it, repeat the command "
             "that started it."
         )
-    if len({run.identity for run in scored}) > 1:
+    if not all(run.shares_model(scored[0]) for run in scored):
         folders = ", ".join(run.place for run in scored)
         raise InputError(
             f"{place} holds runs of several models or engines: {folders}. Give one of them, or a "

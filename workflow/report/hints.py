@@ -44,7 +44,8 @@ def _clean_hint(one: ScoredRun, related: RelatedRuns) -> str:
     if clean is None:
         for other in related.others:  # of the same weights, whatever its engine and preprocessing
             if other.is_clean and other.key.weights_sha256 == one.key.weights_sha256:
-                difference = next(document_differences(_comparable(other), _comparable(one)))
+                differences = document_differences(_comparable(other), _comparable(one))
+                difference = next(differences, "its network answers otherwise")
                 return f"{NO_CLEAN}; {other.place} is another: {difference}"
         command = ["evaluator", "report", "RUN_IMAGENET", str(one.run.folder)]
         return f"{NO_CLEAN}: {shlex.join(command)}"

@@ -111,6 +111,7 @@ def _is_comparable(attack: Run, transfer: Run) -> bool:
     return (
         (ours.weights_sha256, ours.ids_sha256, ours.generated)
         == (theirs.weights_sha256, theirs.ids_sha256, theirs.generated)
+        and attack.shares_network(transfer)
         and theirs.engine.precision == ours.engine.precision
         and source.weights_sha256 != ours.weights_sha256
         and ours.attack.relative_epsilon == theirs.attack.relative_epsilon

@@ -35,13 +35,13 @@ class ReportRow:
         if one.benchmark.name in names:
             return False
         if one.key.attack is None:
-            same = one.identity == self.first.identity and clean is self.clean
+            same = one.shares_model(self.first) and clean is self.clean
             return same and CLEAN_BENCHMARK not in names
         ours, theirs = self.first.key, one.key
         if (ours.weights_sha256, ours.preprocessing) != (
             theirs.weights_sha256,
             theirs.preprocessing,
-        ):
+        ) or not one.run.shares_network(self.first.run):
             return False
         return not any(_differ_in_photos(one, run) for run in (*self.runs, self.clean) if run)
 
@@ -102,7 +102,7 @@ def notes_on_clean_runs(scored: Sequence[ScoredRun]) -> Iterator[str]:
 def _fitting_clean_runs(one: ScoredRun, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
     if one.benchmark.name == CLEAN_BENCHMARK:
         return []
-    return [other for other in scored if other.is_clean and other.identity == one.identity]
+    return [other for other in scored if other.is_clean and other.shares_model(one)]
 
 
 def _differ_in_photos(one: ScoredRun, other: ScoredRun) -> bool:

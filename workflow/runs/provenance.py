@@ -56,6 +56,7 @@ def circumstances(
         versions=package_versions(PACKAGES) | decoder_versions() | placement.versions(),
         parity=verified.parity,
         parity_status=verified.status,
+        self_check=verified.self_check,
         batch_size=batch_size,
         data=tuple(printable(place.absolute()) for place in data),
         data_sha256="",

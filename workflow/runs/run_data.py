@@ -31,6 +31,7 @@ from ...records.shard_runner import Work
 from ...records.shards import read_provenance, shard_path, shards_of
 from ..models.resolve import ResolvedModel
 from .available_images import AvailableImages
+from .networks import differing_network
 from .provenance import default_folder
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class RunData:
         for condition in self.images.items:
             remove_unused(self.run, condition)
         self._refuse_difference()
+        if not self.run.knows_network:
+            self.progress.note(
+                f"{printable(self.run.folder)} was started by an older version, which did not "
+                "record what its network answers, so it is not compared with this network."
+            )
         if every_file:
             self._check_every_file()
             return
@@ -223,9 +229,20 @@ def differing_image(run: Run, images: AvailableImages) -> str | None:
 
 
 def find_folder(
-    subject: ResolvedModel, key: RunKey, images: AvailableImages, progress: Progress
+    subject: ResolvedModel,
+    key: RunKey,
+    images: AvailableImages,
+    progress: Progress,
+    source: ResolvedModel | None = None,
 ) -> Path:
-    """The folder of the run of these images: the default one, or one with a number after it.
+    """The folder of the run of this network and these images: the default one, or a numbered one.
+
+    Args:
+        subject: Model of the run.
+        key: Identity of the run.
+        images: Given images.
+        progress: Progress callback.
+        source: Source of a transferred attack; `None` if it is none.
 
     Raises:
         InputError: If an existing run is damaged.
@@ -236,7 +253,8 @@ def find_folder(
     for folder in folders:
         if not (folder / MANIFEST).is_file():
             continue
-        difference = differing_image(open_run(folder), images)
+        run = open_run(folder)
+        difference = differing_network(run, subject, source) or differing_image(run, images)
         if difference is None:
             return folder
         progress.note(f"{difference}; that run is left unchanged.")

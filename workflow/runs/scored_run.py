@@ -76,6 +76,10 @@ class ScoredRun:
         """The part of the identity that the runs of one model on one engine share."""
         return (self.key.weights_sha256, self.key.engine, self.key.preprocessing)
 
+    def shares_model(self, other: "ScoredRun") -> bool:
+        """Whether another run is of the same network on the same engine."""
+        return self.identity == other.identity and self.run.shares_network(other.run)
+
     @property
     def marks(self) -> str:
         """Marks of a model whose preprocessing is not the one that it was trained with."""
@@ -111,6 +115,7 @@ class ScoredRun:
             **protocol_fields(self.run),
             "parity": ", ".join(dict.fromkeys(shard.parity_status for shard in shards)),
             "adversarial_parity": self._adversarial_parity(),
+            "self_check": ", ".join(dict.fromkeys(s.self_check for s in shards if s.self_check)),
             "generated": bool(self.key.generated),
         }
 

@@ -20,6 +20,7 @@ from ...records.run import MANIFEST, check_identity, create_or_open, open_run
 from ...records.shards import Pace, shard_size
 from ..models.resolve import ResolvedModel
 from ..models.verified_engine import VerifiedEngine
+from .networks import differing_network
 from .selection import Selection
 
 WARM_UP_SECONDS = 10.0
@@ -60,6 +61,7 @@ def open_or_create_run(
     chosen_batch: int | None,
     *,
     like: Run | None = None,
+    source: ResolvedModel | None = None,
 ) -> Run:
     """The run in this folder, created with shards for this pace if it does not exist.
 
@@ -72,10 +74,11 @@ def open_or_create_run(
         batch: Number of frames in a batch.
         chosen_batch: Batch size that the user chose; `None` if not given.
         like: Run whose sizes a new one takes, so that one pass fills both; `None` if there is none.
+        source: Source of a transferred attack; `None` if it is none.
 
     Raises:
         InputError: If the batch size differs from the run's.
-        RunMismatchError: If the folder holds a run of another identity.
+        RunMismatchError: If the folder holds a run of another identity, or of another network.
     """
     size = batch  # not used if the run exists: it keeps its own
     if like is not None:
@@ -84,9 +87,22 @@ def open_or_create_run(
         items = max(1, batch // selection.frames)  # a video may be more than a batch
         size = shard_size(selection.count, len(selection.conditions), items, pace)
     created = datetime.now(UTC).isoformat("T", "seconds")
-    manifest = RunManifest(key, subject.spec, selection.count, size, batch, created)
+    manifest = RunManifest(
+        key,
+        subject.spec,
+        selection.count,
+        size,
+        batch,
+        created,
+        fingerprint=subject.fingerprint,
+        source_fingerprint=None if source is None else source.fingerprint,
+    )
     with _data_changes_named(folder, key, selection):
         run = create_or_open(folder, manifest)
+    if (difference := differing_network(run, subject, source)) is not None:
+        raise RunMismatchError(
+            f"{difference}. Choose another --out, or restore its code, configuration and weights."
+        )
     if chosen_batch is not None and chosen_batch != run.manifest.batch_size:
         raise InputError(
             f"{printable(folder)} was started with --batch-size {run.manifest.batch_size}, on "

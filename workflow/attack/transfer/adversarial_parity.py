@@ -50,9 +50,9 @@ class AdversarialParity:
         loaded, required = verified.loaded, self.attack.choice.parity
         if loaded.is_reference:
             return None
-        result = stored_parity(model.spec, loaded, self._description)
+        result = stored_parity(model, loaded, self._description)
         if result is None and required:
-            result = measure_parity(model.spec, loaded, self._images, progress=self.attack.progress)
+            result = measure_parity(model, loaded, self._images, progress=self.attack.progress)
         if result is not None and required and not result.passed:
             raise ParityError(f"On adversarial images: {failure(result)}")
         return result

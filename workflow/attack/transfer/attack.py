@@ -30,6 +30,7 @@ from ....records.run import check_run_folder
 from ....system.exact_float32 import exact_float32
 from ...models.options import PlanOptions
 from ...models.resolve import ResolvedModel
+from ...models.self_check import check_reference, uses_reference
 from ...models.verified_engine import VerifiedEngine, select_engine
 from ...runs.complete import report_skipped
 from ...runs.label_check import report_suspect_labels
@@ -85,6 +86,8 @@ def attack_transfer(
     Raises:
         InputError: If the data, a model or a choice cannot be used, or crops differ.
         RunMismatchError: If a folder holds a run of another identity, or of other images.
+        SelfCheckError: If a reference does not agree with itself, does not give logits, or has no
+            gradients on the source.
         ParityError: If an engine does not agree with its reference, or PyTorch and the run of
             ``check_against`` contradict each other.
         UnavailableError: If an engine, the device or weights are not available.
@@ -100,7 +103,13 @@ def attack_transfer(
     choice, weights = read_options(data, cast(AttackOptions, options), attack_wrong=True)
     handed_image = cast(TransferredImage, image or OWN_IMAGE[choice.settings.protocol])
     check_transfer(choice.settings, handed_image)
-    source_model = choice.resolve(source, progress, weights=source_weights, crop_px=source_crop_px)
+    source_model = choice.resolve(
+        source,
+        progress,
+        weights=source_weights,
+        crop_px=source_crop_px,
+        self_check=weights.get("self_check", True),
+    )
     against = check_attacked(source_model, choice)
     resolved = [
         choice.resolve(name, progress, precision=precision, input_kind="images", **weights, **plan)
@@ -133,6 +142,7 @@ def attack_transfer(
         )
     except UnavailableError as error:
         raise type(error)(f"{error} (Of the source: --source-weights.)") from error
+    source_model = attack.model
     transfer_source = TransferSource(
         model=source_model.spec.name,
         weights=str(source_model.spec.weights),
@@ -141,6 +151,12 @@ def attack_transfer(
         preprocessing=attack.preprocessing,
         image=handed_image,
     )
+    resolved = [
+        check_reference(
+            target, progress, needed=uses_reference(target, engine, parity=choice.parity)
+        )
+        for target in resolved
+    ]
     engines = [
         _image_engine(
             select_engine(target, engine, choice.device, parity=choice.parity, progress=progress)

@@ -30,6 +30,7 @@ from ....records.run import MANIFEST, open_run
 from ....records.shards import Pace, shard_path
 from ....system.batch_limit import BatchLimit
 from ...models.resolve import ResolvedModel
+from ...models.self_check import self_check_status
 from ...models.verified_engine import VerifiedEngine
 from ...runs.provenance import circumstances
 from ...runs.run_data import find_folder
@@ -84,7 +85,8 @@ class TransferTarget:
         """
         if attack.choice.out is not None:
             return run_place(self.model, attack.choice.out)
-        return find_folder(self.model, self.key(attack, source), attack.available, attack.progress)
+        key, progress = self.key(attack, source), attack.progress
+        return find_folder(self.model, key, attack.available, progress, attack.model)
 
 
 def run_place(model: ResolvedModel, out: Path) -> Path:
@@ -115,10 +117,12 @@ class OpenTarget:
         places, labels = attack.choice.places, attack.choice.labels
         batch_size = attack_run.run.manifest.batch_size
         provenance = circumstances(target.verified, places, labels, batch_size)
-        source_versions = attack.network.verified.loaded.placement.kind.versions()
+        source = attack.network.verified
+        checks = (*target.verified.self_checks, *source.self_checks)
         self.provenance = replace(
             provenance,
-            versions={**provenance.versions, **source_versions},
+            versions={**provenance.versions, **source.loaded.placement.kind.versions()},
+            self_check=self_check_status(*checks),
             adversarial_parity=target.adversarial,
         )
 
