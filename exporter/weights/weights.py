@@ -21,7 +21,9 @@ from ..zoo.table import find_model
 from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
 from .load_state import load_checkpoint
+from .normalisation import second_normalisation
 from .random_weights import random_network
+from .shards import checkpoint_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +46,9 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
+    warning = second_normalisation(network, spec.preprocessing)
+    if isinstance(spec.own, FactoryCode) and warning:
+        progress.note(f"warning: {warning}")
     with users_code(spec.name):
         network.eval().requires_grad_(False)
     sha256 = tensors_sha256(network.state_dict())
@@ -110,5 +115,5 @@ def _weights_file(spec: ModelSpec, progress: Progress) -> Path:
         raise InputError(
             f"The weights of {spec.name}, {printable(path)}, no longer exist. {WEIGHTS_ADVICE}"
         )
-    refuse_changed_file(path, file_sha256(path), spec)
+    refuse_changed_file(path, checkpoint_sha256(path, file_sha256), spec)
     return path

@@ -1,0 +1,122 @@
+"""Describing a checkpoint that does not fit a network: what differs, how much, and what to do."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ...errors import InputError, printable
+from .checkpoints import Checkpoint
+from .renaming import NetworkState
+from .shards import shard_advice
+
+_FEW = 3
+"""So many names are listed; of more, patterns are."""
+
+
+def misfit_error(
+    fault: str,
+    own: NetworkState,
+    checkpoint: Checkpoint,
+    *,
+    missing: list[str],
+    unknown: list[str],
+) -> InputError:
+    """The error for a checkpoint whose names are not the network's in any reading.
+
+    Args:
+        fault: Start of the error: which weights do not fit what, in the nearest reading.
+        own: State of the network.
+        checkpoint: The checkpoint.
+        missing: Names of the network that are not in the checkpoint.
+        unknown: Names in the checkpoint that are not the network's.
+    """
+    lacks = f"lacks {names_text(missing)}" if missing else ""
+    surplus = f"has also {names_text(unknown)}" if unknown else ""
+    differences = ", and ".join(text for text in (lacks, surplus) if text)
+    advice = _advice(own, checkpoint, missing, unknown)
+    return InputError(f"{fault}: the checkpoint {differences}. {advice}".rstrip())
+
+
+def _advice(
+    own: NetworkState, checkpoint: Checkpoint, missing: list[str], unknown: list[str]
+) -> str:
+    """What would make it work, as far as the difference tells."""
+    count = len(own.required)
+    common = count - len(missing)
+    if not missing:
+        return (
+            f"The {count} tensors of the network are there. If the others are not needed, save "
+            "the checkpoint without them, and give that."
+        )
+    if advice := shard_advice(checkpoint.path):
+        return advice
+    if common < count / 2 and own.has_shapes(checkpoint.tensors):
+        return (
+            "Their shapes are the network's, in the same order: if it is the same network under "
+            "other names, rename them with `dict(zip(network.state_dict(), STATE.values()))`, and "
+            "give that."
+        )
+    if common == 0:
+        return f"None of the network's {count} names is there: was another network trained?"
+    return f"{common} of the network's {count} names are there." if unknown else ""
+
+
+def copies_error(fault: str, copies: list[Mapping[str, str]], name: str) -> InputError:
+    """The error for a checkpoint that holds several networks of other weights.
+
+    Args:
+        fault: Start of the error: which weights do not fit what.
+        copies: Name in the network of each name in the file, for each of them.
+        name: Name in the network of a tensor that differs.
+    """
+    places = " and ".join(map(copy_place, copies))
+    return InputError(
+        f"{fault}: the checkpoint holds the network more than once, as {places}, and "
+        f"{printable(name)} differs between them. Save only the names of the one that is meant, "
+        "and give that."
+    )
+
+
+def copy_place(names: Mapping[str, str]) -> str:
+    """Pattern of the names in the file of one copy of the network.
+
+    Example:
+        >>> copy_place({"ema.module.conv.weight": "conv.weight"})
+        'ema.module.*'
+    """
+    name, new = next(iter(names.items()))
+    return f"{printable(name.removesuffix(new))}*"
+
+
+def names_text(names: list[str]) -> str:
+    """Names, if they are few; else patterns with counts.
+
+    Example:
+        >>> names_text(["b.bias", "a.bias"])
+        'a.bias, b.bias'
+        >>> names_text(["fc.weight", "fc.bias", "bn.weight", "bn.bias"])
+        '4 tensors: bn.* (2), fc.* (2)'
+    """
+    names = sorted(map(printable, names))
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    heads, tails = _heads(names), Counter(f"*.{name.rpartition('.')[2]}" for name in names)
+    # The last words, where they say it shorter: `*.total_ops` in all layers.
+    patterns = tails if len(heads) > _FEW and len(tails) <= 2 else heads
+    texts = [_counted(pattern, count) for pattern, count in sorted(patterns.items())]
+    rest = f" and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
+    return f"{len(names)} tensors: {', '.join(texts[:_FEW])}{rest}"
+
+
+def _heads(names: list[str]) -> Counter[str]:
+    """Names by their first words, as many as all share and one more."""
+    words = [name.split(".") for name in names]
+    shared = 0
+    while all(len(w) > shared + 1 for w in words) and len({w[shared] for w in words}) == 1:
+        shared += 1
+    return Counter(
+        ".".join(w) if len(w) == shared + 1 else ".".join([*w[: shared + 1], "*"]) for w in words
+    )
+
+
+def _counted(pattern: str, count: int) -> str:
+    return f"{pattern} ({count})" if "*" in pattern else pattern

@@ -1,0 +1,108 @@
+"""The normalisation that a checkpoint brings is that of the model, or is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from evaluator.contracts import NullProgress, Preprocessing
+from evaluator.errors import InputError
+from evaluator.exporter.spec import model_spec
+from evaluator.exporter.weights.normalisation import find_normalisations, second_normalisation
+from evaluator.exporter.weights.weights import load_network
+from evaluator.tests.small import Tensors, checkpoint, one_line, same, small_tensors
+
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+IMAGENET = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+RAW = Preprocessing(256, 224, "bilinear", (0.0,) * 3, (1.0,) * 3)
+
+
+def beside(
+    prefix: str, mean: str, std: str, values: tuple[torch.Tensor, torch.Tensor] = (MEAN, STD)
+) -> Tensors:
+    weights = {prefix + name: x for name, x in small_tensors().items()}
+    return {mean: values[0], std: values[1], **weights}
+
+
+FORMS = [
+    ("model.", "normalize.mean", "normalize.std"),
+    ("model.", "mu", "sigma"),
+    ("1.", "0.mean", "0.std"),
+    ("", "mean", "std"),
+    ("module.model.", "module.normalizer.new_mean", "module.normalizer.new_std"),
+    ("backbone.", "pixel_mean", "pixel_std"),
+    ("model.", "model._mean", "model._std"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "mean", "std"), FORMS)
+def test_the_models_own_numbers_are_accepted_with_a_note(
+    prefix: str, mean: str, std: str, small: str, tmp_path: Path
+) -> None:
+    told = NullProgress()
+    path = checkpoint(tmp_path / "mine.pth", beside(prefix, mean, std))
+    state = load_network(model_spec(small, weights=path), told).network.state_dict()
+    assert same(state, small_tensors())
+    assert f"{mean} and {std} are the model's mean and std" in told.notes[0]
+
+
+@pytest.mark.parametrize(("prefix", "mean", "std"), FORMS)
+@pytest.mark.parametrize("values", [(MEAN, MEAN), (MEAN * 255, STD * 255), (MEAN + 1e-3, STD)])
+def test_other_numbers_are_refused_with_both(
+    prefix: str,
+    mean: str,
+    std: str,
+    values: tuple[torch.Tensor, torch.Tensor],
+    small: str,
+    tmp_path: Path,
+) -> None:
+    path = checkpoint(tmp_path / "mine.pth", beside(prefix, mean, std, values))
+    with pytest.raises(InputError, match="holds its own normalisation") as caught:
+        load_network(model_spec(small, weights=path))
+    message = one_line(caught)
+    assert f"{mean} {float(values[0][0]):.6g}, " in message
+    assert f"{std} {float(values[1][0]):.6g}, " in message
+    assert "mean 0.485, 0.456, 0.406 and std 0.229, 0.224, 0.225" in message
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1), (1, 3, 1, 1)])
+def test_numbers_may_be_rounded_and_of_any_shape(
+    dtype: torch.dtype, shape: tuple[int, ...], small: str, tmp_path: Path
+) -> None:
+    values = MEAN.to(dtype).reshape(shape), STD.to(dtype).reshape(shape)
+    path = checkpoint(tmp_path / "mine.pth", beside("model.", "mu", "sigma", values))
+    assert same(load_network(model_spec(small, weights=path)).network.state_dict(), small_tensors())
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"bn.running_mean": torch.zeros(3), "bn.running_var": torch.ones(3)},
+        {"mean": torch.zeros(3)},
+        {"mean": torch.zeros(64), "std": torch.ones(64)},
+        {"mean": torch.zeros(3, dtype=torch.int64), "std": torch.ones(3, dtype=torch.int64)},
+        {"mean": 3, "std": 4},
+        {"a.mean": torch.zeros(3), "b.std": torch.ones(3)},
+    ],
+)
+def test_what_is_no_normalisation_of_images_is_not_taken_for_one(
+    others: dict[str, object],
+) -> None:
+    assert find_normalisations(others) == []
+
+
+def test_a_network_that_normalises_what_was_normalised_is_warned_of() -> None:
+    class Normalising(nn.Module):
+        def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+            super().__init__()
+            self.register_buffer("mean", mean.reshape(3, 1, 1), persistent=False)
+            self.register_buffer("std", std.reshape(3, 1, 1), persistent=False)
+
+    network = nn.Sequential(Normalising(MEAN, STD), nn.Conv2d(3, 4, 3))
+    warning = second_normalisation(network, IMAGENET)
+    assert "0.mean 0.485, 0.456, 0.406 and 0.std 0.229, 0.224, 0.225, and is given" in warning
+    assert second_normalisation(network, RAW) == ""
+    identity = nn.Sequential(Normalising(torch.zeros(3), torch.ones(3)))
+    assert second_normalisation(identity, IMAGENET) == ""
