@@ -5,8 +5,9 @@ other processes, and hide the layers. A wrapper around any module of a network i
 compilation in place is undone. What cannot be evaluated in float32 is refused by what it is.
 """
 
-from types import MethodType
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, printable
 
@@ -75,13 +76,25 @@ def _attribute(module: "nn.Module") -> str | None:
 
 
 def _undo_compilation(module: "nn.Module") -> None:
-    """Undo ``module.compile()``, and ``torch.compile`` of ``forward``."""
+    """Undo ``module.compile()``, and ``torch.compile`` of methods, in the class or the object."""
     if getattr(module, "_compiled_call_impl", None) is not None:
         module._compiled_call_impl = None
-    forward = getattr(module.forward, "_torchdynamo_orig_callable", None)
-    if forward is not None:
-        bound = forward if hasattr(forward, "__self__") else MethodType(forward, module)
-        module.forward = bound
+    compiled: dict[str, Callable[..., Any] | None] = {}
+    for kind in reversed(type(module).__mro__):
+        compiled |= {name: _original(value) for name, value in vars(kind).items()}
+    methods = {name: MethodType(f, module) for name, f in compiled.items() if f is not None}
+    own = {name: _original(value) for name, value in vars(module).items()}
+    for name, function in {**methods, **own}.items():
+        if function is not None:
+            setattr(module, name, function)
+
+
+def _original(value: object) -> Callable[..., Any] | None:
+    """The function that was compiled; `None` if the value is not a compiled function."""
+    if not isinstance(value, FunctionType):
+        return None
+    original: Callable[..., Any] | None = getattr(value, "_torchdynamo_orig_callable", None)
+    return original
 
 
 def _refuse(factory: str, name: str, module: "nn.Module") -> None:

@@ -76,7 +76,7 @@ def _reading(tensors: Mapping[str, Any], own: NetworkState) -> tuple[Reading, li
     """The reading of the names, and the normalisations in the file that the network lacks."""
     reading = read_names(tensors, own)
     normalisations = find_normalisations(tensors)
-    names = [name for pair in normalisations for name in (pair.mean, pair.std)]
+    names = [name for pair in normalisations for name in pair]
     if reading.fits or any(reading.names.get(name) in own.tensors for name in names):
         return reading, []
     return read_names(tensors, own, aside=names), normalisations

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from ...errors import InputError, printable
 from .checkpoints import Checkpoint
+from .normalisation import find_normalisations
 from .renaming import NetworkState
 from .shards import shard_advice
 
@@ -49,6 +50,11 @@ def _advice(
         )
     if advice := shard_advice(checkpoint.path):
         return advice
+    if set(missing) <= {name for pair in find_normalisations(own.tensors) for name in pair}:
+        return (
+            "They are the network's own normalisation: make them buffers with persistent=False, "
+            "which no checkpoint holds."
+        )
     if common < count / 2 and own.has_shapes(checkpoint.tensors):
         return (
             "Their shapes are the network's, in the same order: if it is the same network under "

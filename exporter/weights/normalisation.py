@@ -7,8 +7,7 @@ model's preprocessing, so both must be the same.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...contracts import Preprocessing
 from ...errors import InputError, printable
@@ -23,8 +22,7 @@ _STD = {"mean": ("std", "sd"), "means": ("stds", "sds"), "mu": ("sigma",), "mus"
 _ZERO, _ONE = (0.0,) * 3, (1.0,) * 3
 
 
-@dataclass(frozen=True)
-class Normalisation:
+class Normalisation(NamedTuple):
     """Names of a mean and its standard deviation in a checkpoint."""
 
     mean: str

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluator.contracts import ModelSpec
+from evaluator.contracts import ModelSpec, NullProgress
 from evaluator.errors import InputError
 from evaluator.exporter.description import read_description
 from evaluator.exporter.spec import model_spec
@@ -56,6 +56,27 @@ class CompiledNet(Net):
     @torch.compile
     def forward(self, images):
         return self.head(self.features(images).mean((2, 3)))
+
+
+class CompiledMethod(Net):
+    @torch.compile
+    def pool(self, images):
+        return self.features(images).mean((2, 3))
+
+    def forward(self, images):
+        return self.head(self.pool(images))
+
+
+def compiled_attribute():
+    net = CompiledMethod()
+    net.pool = torch.compile(lambda images: net.features(images).mean((2, 3)))
+    return net
+
+
+def scripted_part():
+    net = Net()
+    net.features = torch.jit.script(net.features)
+    return torch.compile(net)
 
 
 def compiled_part():
@@ -157,6 +178,13 @@ def eighths():
     return net
 
 
+class Normalising(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.full((3, 1, 1), 0.5), persistent=False)
+        self.register_buffer("std", torch.full((3, 1, 1), 0.25), persistent=False)
+
+
 class Extra(Net):
     def get_extra_state(self):
         return {"epoch": 3}
@@ -176,6 +204,7 @@ std = [0.5, 0.5, 0.5]
 
 WRAPPED = [
     "compiled", "compiled_in_place", "compiled_forward", "CompiledNet", "compiled_part",
+    "CompiledMethod", "compiled_attribute",
     "parallel", "parallel_of_a_gpu_machine", "parallel_part", "averaged", "all_of_them",
     "ema_of_timm", "Extra",
 ]  # fmt: skip
@@ -226,6 +255,14 @@ def test_a_wrapped_network_is_the_network(
     assert loaded.weights_sha256 == plain.weights_sha256
     assert torch.equal(loaded.network(images()), plain.network(images()))
     assert not any("DataParallel" in type(m).__name__ for m in loaded.network.modules())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_module_of_torchscript_stays_what_it_is(spec_of: Spec, tmp_path: Path) -> None:
+    plain = load_network(spec_of("plain"))
+    torch.save(plain.network.state_dict(), tmp_path / "plain.pth")
+    loaded = load_network(spec_of("scripted_part", weights=str(tmp_path / "plain.pth")))
+    assert torch.equal(loaded.network(images()), plain.network(images()))
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -312,3 +349,11 @@ def test_an_extra_state_that_is_no_tensor_is_no_weight(spec_of: Spec) -> None:
     trained = spec_of("plain", weights="random")
     assert load_network(spec_of("Extra")).weights_sha256 == load_network(trained).weights_sha256
     sys.modules.pop(trained.architecture.partition(":")[0])
+
+
+def test_a_network_that_may_normalise_again_is_noted(spec_of: Spec) -> None:
+    told = NullProgress()
+    load_network(spec_of("Normalising"), told)
+    assert told.notes[0].startswith("warning: The network has a normalisation of its own, mean 0.5")
+    load_network(spec_of("plain"), told)
+    assert len(told.notes) == 1

@@ -1,5 +1,6 @@
 """The normalisation that a checkpoint brings is that of the model, or is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from evaluator.errors import InputError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.normalisation import find_normalisations, second_normalisation
 from evaluator.exporter.weights.weights import load_network
-from evaluator.tests.small import Tensors, checkpoint, one_line, same, small_tensors
+from evaluator.exporter.zoo.table import MODELS
+from evaluator.tests.small import Small, Tensors, checkpoint, one_line, same, small_tensors
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 IMAGENET = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -91,6 +93,23 @@ def test_what_is_no_normalisation_of_images_is_not_taken_for_one(
     others: dict[str, object],
 ) -> None:
     assert find_normalisations(others) == []
+
+
+def test_a_network_whose_normalisation_the_file_lacks_is_told_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(_: int) -> nn.Module:
+        network = Small()
+        network.register_buffer("mean", MEAN)
+        network.register_buffer("std", STD)
+        return network
+
+    monkeypatch.setitem(MODELS, "small", replace(MODELS["resnet50"], name="small", build=build))
+    path = checkpoint(tmp_path / "mine.pth", small_tensors())
+    with pytest.raises(InputError, match=r"lacks mean, std\. They are the network's own norm"):
+        load_network(model_spec("small", weights=path))
+    path = checkpoint(tmp_path / "mine.pth", {**small_tensors(), "mean": MEAN, "std": STD})
+    assert len(load_network(model_spec("small", weights=path)).network.state_dict()) == 11
 
 
 def test_a_network_that_normalises_what_was_normalised_is_warned_of() -> None:
