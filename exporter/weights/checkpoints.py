@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,15 @@ class Checkpoint:
         tensors: Tensors by their names in the file, and extra states of modules, of any type.
         inside: Names in the file that the tensors are nested under, outermost first.
         beside: Names of other weights in the file, which are not used.
+        settings: Three numbers each that a training checkpoint has beside the weights, such as a
+            mean, by their names.
     """
 
     path: Path
     tensors: dict[str, Any]
     inside: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -202,12 +205,14 @@ def _unwrap(path: Path, content: Any) -> Checkpoint:
     """Descend to the weights."""
     inside: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
     while isinstance(content, dict):
         names = [name for name in STATE_DICTS if isinstance(content.get(name), dict)]
         names = names or _only_state_dict(path, content)
         if not names:
             break
         inside, unused = (*inside, names[0]), (*unused, *names[1:])
+        settings |= _settings({name: x for name, x in content.items() if name not in names})
         content = content[names[0]]
     if not isinstance(content, dict) or not content:
         other = f"an object of type {type(content).__name__}"
@@ -215,7 +220,23 @@ def _unwrap(path: Path, content: Any) -> Checkpoint:
         place = printable(f" under {'/'.join(inside)}" if inside else "")
         raise InputError(f"{printable(path)} holds {kind}{place}. {_EXPECTED}")
     _refuse_others(path, content)
-    return Checkpoint(path, content, inside, unused)
+    return Checkpoint(path, content, inside, unused, settings)
+
+
+def _settings(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """What holds three numbers, here or in the options of the training."""
+    import torch
+
+    settings = {}
+    for name, value in content.items():
+        inner = vars(value) if isinstance(value, argparse.Namespace) else value
+        items = inner.items() if isinstance(inner, dict) else ()
+        for key, item in [(name, value), *((f"{name}.{key}", item) for key, item in items)]:
+            is_list = isinstance(item, list | tuple) and all(isinstance(x, float) for x in item)
+            tensor = torch.tensor(item, dtype=torch.float64) if is_list else item
+            if _is_tensor(tensor) and tensor.numel() == 3:
+                settings[str(key)] = tensor
+    return settings
 
 
 def _only_state_dict(path: Path, content: Mapping[Any, Any]) -> list[str]:

@@ -5,14 +5,15 @@ The network then holds what the file says; what cannot be read in one way only i
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...contracts import ModelSpec, Progress
 from ...errors import InputError, printable, reported_as
 from ..tensors import uninitialised_names
 from .checkpoints import Checkpoint
-from .misfit import copies_error, copy_place, misfit_error, names_text
+from .misfit import Misfit, copies_error, copy_place, names_text
 from .normalisation import Normalisation, find_normalisations, refuse_other_normalisation
 from .renaming import (
     EXTRA_STATE,
@@ -53,20 +54,18 @@ def load_checkpoint(
     reading, normalisations = _reading(tensors, own)
     choices = _choices(checkpoint, reading)
     origin = printable(spec.weights.reference) + (f" ({', '.join(choices)})" if choices else "")
-    fault = f"The weights {origin} do not fit {spec.architecture}"
     state = _renamed(tensors, reading)
-    _refuse_classes(spec.architecture, f"{fault}: the checkpoint", state, own)
-    _refuse_shapes_and_types(f"{fault}: the checkpoint", state, own)
-    _complete_ties(fault, state, own)
-    unloadable = f"The weights {origin} cannot be loaded into {spec.architecture}"
-    missing, unknown = _load(network, state, own, unloadable)
-    if missing or unknown or reading.strangers:
-        names = {new: name for name, new in reading.names.items()}
-        unknown = [names.get(name, name) for name in unknown] + reading.strangers
-        raise misfit_error(fault, own, checkpoint, missing=missing, unknown=unknown)
-    _refuse_other_values(fault, network, state)
-    _refuse_other_copies(fault, reading, tensors)
-    refuse_other_normalisation(fault, normalisations, tensors, spec.preprocessing)
+    loading = _Loading(checkpoint, spec.architecture, origin, own, reading, state)
+    loading.refuse_shapes_and_types()
+    loading.complete_ties()
+    loading.load(network)
+    loading.refuse_other_values(network)
+    loading.refuse_other_copies()
+    for pairs, values in (
+        (normalisations, tensors),
+        (find_normalisations(checkpoint.settings), checkpoint.settings),
+    ):
+        refuse_other_normalisation(loading.fault, pairs, values, spec.preprocessing)
     notes = [*choices, *_remarks(reading, normalisations, own, state)]
     if notes:
         progress.note(f"Weights of {printable(checkpoint.path)}: {', '.join(notes)}.")
@@ -125,122 +124,176 @@ def _renamed(tensors: Mapping[str, Any], reading: Reading) -> "State":
     return state
 
 
-def _common_tensors(state: "State", own: NetworkState) -> dict[str, tuple[Any, Any]]:
-    """Tensors of the checkpoint and of the network by name, where the network's has a shape."""
-    shapeless = set(uninitialised_names(own.tensors))
-    names = [name for name in own.tensors if name in state and last_word(name) != EXTRA_STATE]
-    return {name: (state[name], own.tensors[name]) for name in names if name not in shapeless}
+@dataclass(frozen=True)
+class _Loading:
+    """A checkpoint on its way into a network.
 
+    Attributes:
+        checkpoint: The checkpoint.
+        architecture: Name of the network.
+        origin: Text on the weights: their file, and how it is read.
+        own: State of the network before.
+        reading: Reading of the checkpoint's names, or the nearest one.
+        state: Tensors of the checkpoint under the names of the reading.
+    """
 
-def _refuse_classes(architecture: str, misfit: str, state: "State", own: NetworkState) -> None:
-    """Name the most frequent misfit: only the head differs, in its number of classes."""
-    shapes = {
-        name: (tuple(value.shape), tuple(own_value.shape))
-        for name, (value, own_value) in _common_tensors(state, own).items()
-        if value.shape != own_value.shape
-    }
-    if not shapes or own.required[-1] not in shapes:
-        return
-    if any(len(shape) == 0 or shape[1:] != own_shape[1:] for shape, own_shape in shapes.values()):
-        return
-    classes = {(shape[0], own_shape[0]) for shape, own_shape in shapes.values()}
-    if len(classes) == 1:
-        count, own_count = classes.pop()
-        raise InputError(f"{misfit} is for {count} classes, {architecture} has {own_count}.")
+    checkpoint: Checkpoint
+    architecture: str
+    origin: str
+    own: NetworkState
+    reading: Reading
+    state: "State"
 
+    @property
+    def fault(self) -> str:
+        """Start of an error."""
+        return f"The weights {self.origin} do not fit {self.architecture}"
 
-def _refuse_shapes_and_types(misfit: str, state: "State", own: NetworkState) -> None:
-    import torch
+    def refuse_shapes_and_types(self) -> None:
+        """Refuse tensors that cannot be copied into the network's as they are.
 
-    floating = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    common = _common_tensors(state, own)
-    wrong_shapes = [
-        f"{printable(name)} is {list(value.shape)}, expected {list(own_value.shape)}"
-        for name, (value, own_value) in sorted(common.items())
-        if value.shape != own_value.shape
-    ]
-    if wrong_shapes:
-        raise InputError(f"{misfit} differs: {_first_three(wrong_shapes, len(common))}.")
-    # load_state_dict would copy the integers of a quantised checkpoint as they are.
-    wrong_types = [
-        f"{printable(name)} is {str(value.dtype).removeprefix('torch.')}"
-        for name, (value, own_value) in sorted(common.items())
-        if own_value.is_floating_point() and value.dtype not in floating
-    ]
-    if wrong_types:
-        raise InputError(
-            f"{misfit} is quantised: {_first_three(wrong_types, len(common))}, expected floating "
-            "point."
-        )
+        Raises:
+            InputError: If a shape differs, or a tensor is quantised.
+        """
+        import torch
+
+        floating = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+        common = self._common_tensors()
+        wrong = {
+            name: (list(value.shape), list(own_value.shape))
+            for name, (value, own_value) in sorted(common.items())
+            if value.shape != own_value.shape
+        }
+        texts = [
+            f"{printable(name)} is {shape}, expected {own_shape}"
+            for name, (shape, own_shape) in wrong.items()
+        ]
+        if wrong and not self.reading.fits:
+            raise self._misfit(*self._differences(), texts)
+        self._refuse_classes(wrong)
+        if wrong:
+            raise InputError(
+                f"{self.fault}: the checkpoint differs: {_first_three(texts, len(common))}."
+            )
+        # load_state_dict would copy the integers of a quantised checkpoint as they are.
+        types = [
+            f"{printable(name)} is {str(value.dtype).removeprefix('torch.')}"
+            for name, (value, own_value) in sorted(common.items())
+            if own_value.is_floating_point() and value.dtype not in floating
+        ]
+        if types:
+            raise InputError(
+                f"{self.fault}: the checkpoint is quantised: {_first_three(types, len(common))}, "
+                "expected floating point."
+            )
+
+    def _refuse_classes(self, wrong: Mapping[str, tuple[list[int], list[int]]]) -> None:
+        """Name the most frequent misfit: only the head differs, in its number of classes."""
+        if not wrong or self.own.required[-1] not in wrong:
+            return
+        if any(len(shape) == 0 or shape[1:] != own[1:] for shape, own in wrong.values()):
+            return
+        classes = {(shape[0], own[0]) for shape, own in wrong.values()}
+        if len(classes) == 1:
+            count, own_count = classes.pop()
+            raise InputError(
+                f"{self.fault}: the checkpoint is for {count} classes, {self.architecture} has "
+                f"{own_count}."
+            )
+
+    def complete_ties(self) -> None:
+        """Give all names of one tensor in the network the value that the file has under one.
+
+        Raises:
+            InputError: If the file has several, which differ.
+        """
+        for group in sorted(map(sorted, set(self.own.ties.values()))):
+            present = [name for name in group if name in self.state]
+            for name in present[1:]:
+                if not _is_same(self.state[present[0]], self.state[name]):
+                    raise InputError(
+                        f"{self.fault}: {printable(present[0])} and {printable(name)} are one "
+                        "tensor in the network, but two different ones in the checkpoint. Give a "
+                        "network in which they are two, or the checkpoint of this one."
+                    )
+            if present:
+                self.state.update(dict.fromkeys(group, self.state[present[0]]))
+
+    def load(self, network: "nn.Module") -> None:
+        """Load the tensors; the network's own code may rename them, and may raise anything.
+
+        Raises:
+            InputError: If it misses some, or does not know some.
+        """
+        with reported_as(f"The weights {self.origin} cannot be loaded into {self.architecture}"):
+            result = network.load_state_dict(self.state, strict=False)
+        missing, unknown = self._differences()
+        if hasattr(result, "missing_keys"):  # code of users may forget to return them
+            # Checkpoints from before 2018 have no counters.
+            missing = [name for name in result.missing_keys if last_word(name) not in UNREAD]
+            unknown = list(result.unexpected_keys)
+        if missing or unknown or self.reading.strangers:
+            raise self._misfit(missing, unknown)
+
+    def _differences(self) -> tuple[list[str], list[str]]:
+        """Names that the network misses, and those that it does not have."""
+        unknown = [name for name in self.state if name not in self.own.tensors]
+        return self.own.missing(self.state), unknown
+
+    def _misfit(
+        self, missing: list[str], unknown: list[str], wrong_shapes: Sequence[str] = ()
+    ) -> InputError:
+        """The error for names that do not fit; those of the file are shown as it has them."""
+        names = {new: name for name, new in self.reading.names.items()}
+        in_file = [names.get(name, name) for name in unknown] + self.reading.strangers
+        misfit = Misfit(self.own, self.checkpoint, missing, in_file, wrong_shapes)
+        return misfit.error(self.fault)
+
+    def refuse_other_values(self, network: "nn.Module") -> None:
+        """Refuse a network that does not hold what the file says.
+
+        Raises:
+            InputError: If a tensor differs.
+        """
+        different = [
+            name
+            for name, value in network.state_dict().items()
+            if name in self.state
+            and last_word(name) not in UNREAD
+            and not _is_same(value, self.state[name])
+        ]
+        if different:
+            raise InputError(
+                f"{self.fault}: after loading, the network holds other values than the checkpoint "
+                f"in {names_text(different)}: its own code changes them. Load them in the factory, "
+                "with `trained = true` in the description."
+            )
+
+    def refuse_other_copies(self) -> None:
+        """Refuse a file with several copies of the network that differ.
+
+        Raises:
+            InputError: If a tensor differs.
+        """
+        for copy in self.reading.copies:
+            for name, new in copy.items():
+                first = self.state.get(new)
+                if first is None or not _is_same(first, self.checkpoint.tensors[name]):
+                    raise copies_error(self.fault, [self.reading.names, copy], new)
+
+    def _common_tensors(self) -> dict[str, tuple[Any, Any]]:
+        """Tensors of the checkpoint and of the network by name, where the network's has a shape."""
+        shapeless = uninitialised_names(self.own.tensors)
+        return {
+            name: (self.state[name], value)
+            for name, value in self.own.tensors.items()
+            if name in self.state and name not in shapeless and last_word(name) != EXTRA_STATE
+        }
 
 
 def _first_three(texts: list[str], count: int) -> str:
     rest = f" and {len(texts) - 3} more of {count} tensors" if len(texts) > 3 else ""
     return ", ".join(texts[:3]) + rest
-
-
-def _complete_ties(fault: str, state: "State", own: NetworkState) -> None:
-    """Give all names of one tensor in the network the value that the file has under one of them.
-
-    Raises:
-        InputError: If the file has several, which differ.
-    """
-    for group in sorted(map(sorted, set(own.ties.values()))):
-        present = [name for name in group if name in state]
-        for name in present[1:]:
-            if not _is_same(state[present[0]], state[name]):
-                raise InputError(
-                    f"{fault}: {printable(present[0])} and {printable(name)} are one tensor in the "
-                    "network, but two different ones in the checkpoint. Give a network in which "
-                    "they are two, or the checkpoint of this one."
-                )
-        if present:
-            state.update(dict.fromkeys(group, state[present[0]]))
-
-
-def _load(
-    network: "nn.Module", state: "State", own: NetworkState, fault: str
-) -> tuple[list[str], list[str]]:
-    """Load; names that the network misses, and those that it does not know.
-
-    The network's own code may rename them, raise anything, and forget to return them.
-    """
-    with reported_as(fault):
-        result = network.load_state_dict(state, strict=False)
-    if not hasattr(result, "missing_keys"):
-        return own.missing(state), [name for name in state if name not in own.tensors]
-    # Checkpoints from before 2018 have no counters.
-    missing = [name for name in result.missing_keys if last_word(name) not in UNREAD]
-    return missing, list(result.unexpected_keys)
-
-
-def _refuse_other_values(fault: str, network: "nn.Module", state: "State") -> None:
-    """Refuse a network that does not hold what the file says.
-
-    Raises:
-        InputError: If a tensor differs.
-    """
-    own = network.state_dict()
-    different = [
-        name
-        for name, value in own.items()
-        if name in state and last_word(name) not in UNREAD and not _is_same(value, state[name])
-    ]
-    if different:
-        raise InputError(
-            f"{fault}: after loading, the network holds other values than the checkpoint in "
-            f"{names_text(different)}: its own code changes them. Load them in the factory, with "
-            "`trained = true` in the description."
-        )
-
-
-def _refuse_other_copies(fault: str, reading: Reading, tensors: Mapping[str, Any]) -> None:
-    """Refuse a file with several copies of the network that differ."""
-    names = {new: name for name, new in reading.names.items()}
-    for copy in reading.copies:
-        for name, new in copy.items():
-            if new not in names or not _is_same(tensors[names[new]], tensors[name]):
-                raise copies_error(fault, [reading.names, copy], new)
 
 
 def _is_same(value: "torch.Tensor", other: "torch.Tensor") -> bool:

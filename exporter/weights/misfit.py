@@ -1,7 +1,8 @@
 """Describing a checkpoint that does not fit a network: what differs, how much, and what to do."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...errors import InputError, printable
 from .checkpoints import Checkpoint
@@ -13,57 +14,62 @@ _FEW = 3
 """So many names are listed; of more, patterns are."""
 
 
-def misfit_error(
-    fault: str,
-    own: NetworkState,
-    checkpoint: Checkpoint,
-    *,
-    missing: list[str],
-    unknown: list[str],
-) -> InputError:
-    """The error for a checkpoint whose names are not the network's in any reading.
+@dataclass(frozen=True)
+class Misfit:
+    """How a checkpoint differs from a network, in the nearest reading of its names.
 
-    Args:
-        fault: Start of the error: which weights do not fit what, in the nearest reading.
+    Attributes:
         own: State of the network.
         checkpoint: The checkpoint.
         missing: Names of the network that are not in the checkpoint.
         unknown: Names in the checkpoint that are not the network's.
+        wrong_shapes: Texts on tensors that are in both, with different shapes.
     """
-    lacks = f"lacks {names_text(missing)}" if missing else ""
-    surplus = f"has also {names_text(unknown)}" if unknown else ""
-    differences = ", and ".join(text for text in (lacks, surplus) if text)
-    advice = _advice(own, checkpoint, missing, unknown)
-    return InputError(f"{fault}: the checkpoint {differences}. {advice}".rstrip())
 
+    own: NetworkState
+    checkpoint: Checkpoint
+    missing: Sequence[str]
+    unknown: Sequence[str]
+    wrong_shapes: Sequence[str] = ()
 
-def _advice(
-    own: NetworkState, checkpoint: Checkpoint, missing: list[str], unknown: list[str]
-) -> str:
-    """What would make it work, as far as the difference tells."""
-    count = len(own.required)
-    common = count - len(missing)
-    if not missing:
-        return (
-            f"The {count} tensors of the network are there. If the others are not needed, save "
-            "the checkpoint without them, and give that."
-        )
-    if advice := shard_advice(checkpoint.path):
-        return advice
-    if set(missing) <= {name for pair in find_normalisations(own.tensors) for name in pair}:
-        return (
-            "They are the network's own normalisation: make them buffers with persistent=False, "
-            "which no checkpoint holds."
-        )
-    if common < count / 2 and own.has_shapes(checkpoint.tensors):
-        return (
-            "Their shapes are the network's, in the same order: if it is the same network under "
-            "other names, rename them with `dict(zip(network.state_dict(), STATE.values()))`, and "
-            "give that."
-        )
-    if common == 0:
-        return f"None of the network's {count} names is there: was another network trained?"
-    return f"{common} of the network's {count} names are there." if unknown else ""
+    def error(self, fault: str) -> InputError:
+        """The error; ``fault`` says which weights do not fit what."""
+        differences = [
+            f"lacks {names_text(self.missing)}" if self.missing else "",
+            f"has also {names_text(self.unknown)}" if self.unknown else "",
+            f"differs in {len(self.wrong_shapes)} shapes: {self.wrong_shapes[0]}"
+            if self.wrong_shapes
+            else "",
+        ]
+        text = ", and ".join(filter(None, differences))
+        return InputError(f"{fault}: the checkpoint {text}. {self._advice()}".rstrip())
+
+    def _advice(self) -> str:
+        """What would make it work, as far as the difference tells."""
+        count = len(self.own.required)
+        common = count - len(self.missing)
+        if not self.missing:
+            return (
+                f"The {count} tensors of the network are there. If the others are not needed, save "
+                "the checkpoint without them, and give that."
+            )
+        if advice := shard_advice(self.checkpoint.path):
+            return advice
+        normalisations = find_normalisations(self.own.tensors)
+        if set(self.missing) <= {name for pair in normalisations for name in pair}:
+            return (
+                "They are the network's own normalisation: make them buffers with "
+                "persistent=False, which no checkpoint holds."
+            )
+        if common < count / 2 and self.own.has_shapes(self.checkpoint.tensors):
+            return (
+                "Their shapes are the network's, in the same order: if it is the same network "
+                "under other names, rename them with `dict(zip(network.state_dict(), "
+                "STATE.values()))`, and give that."
+            )
+        if common == 0:
+            return f"None of the network's {count} names is there: was another network trained?"
+        return f"{common} of the network's {count} names are there." if self.unknown else ""
 
 
 def copies_error(fault: str, copies: list[Mapping[str, str]], name: str) -> InputError:
@@ -93,7 +99,7 @@ def copy_place(names: Mapping[str, str]) -> str:
     return f"{printable(name.removesuffix(new))}*"
 
 
-def names_text(names: list[str]) -> str:
+def names_text(names: Sequence[str]) -> str:
     """Names, if they are few; else patterns with counts.
 
     Example:

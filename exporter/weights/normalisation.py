@@ -2,7 +2,7 @@
 
 robustness saves ``normalizer.new_mean`` and ``new_std``, RobustBench ``normalize.mean`` and ``std``
 or ``mu`` and ``sigma``. Images are normalised before the network here, with the numbers of the
-model's preprocessing, so both must be the same.
+model's preprocessing, so both must be the same; numbers for pixels in 0..255 mean the same.
 """
 
 import re
@@ -74,14 +74,16 @@ def refuse_other_normalisation(
         InputError: If a number differs by more than the rounding of the checkpoint's precision.
     """
     for pair in normalisations:
-        if not (
-            _equal(tensors[pair.mean], expected.mean) and _equal(tensors[pair.std], expected.std)
+        mean, std = tensors[pair.mean], tensors[pair.std]
+        if not any(
+            _equal(mean, _times(expected.mean, scale)) and _equal(std, _times(expected.std, scale))
+            for scale in (1, 255)
         ):
             raise InputError(
                 f"{fault}: the checkpoint holds its own normalisation, {printable(pair.mean)} "
-                f"{_numbers(tensors[pair.mean])} and {printable(pair.std)} "
-                f"{_numbers(tensors[pair.std])}, but the model is given images of mean "
-                f"{_numbers(expected.mean)} and std {_numbers(expected.std)}. {_advice(expected)}"
+                f"{_numbers(mean)} and {printable(pair.std)} {_numbers(std)}, but the model is "
+                f"given images of mean {_numbers(expected.mean)} and std "
+                f"{_numbers(expected.std)}. {_advice(expected)}"
             )
 
 
@@ -99,6 +101,10 @@ def second_normalisation(network: "nn.Module", expected: Preprocessing) -> str:
                 "std 1."
             )
     return ""
+
+
+def _times(numbers: tuple[float, ...], scale: int) -> tuple[float, ...]:
+    return tuple(number * scale for number in numbers)
 
 
 def _is_identity(preprocessing: Preprocessing) -> bool:

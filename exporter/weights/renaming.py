@@ -125,10 +125,12 @@ class _Names:
         self.modules = list(getattr(tensors, "_metadata", ()))
 
     def reading(self) -> Reading:
-        """The reading that fits, else that of the most names."""
-        prefixes = self._prefixes()
-        complete = self._complete_groups(prefixes)
-        prefix = next(iter([*complete, *prefixes]), "")
+        """The reading that fits, else that of the most names, if they are half of the network's."""
+        votes = self._votes()
+        complete = self._complete_groups(list(votes))
+        most = max(votes, key=lambda prefix: (votes[prefix], -len(prefix)), default="")
+        likely = most if 2 * votes[most] >= len(self.own.required) else ""
+        prefix = next(iter(complete), likely)
         copies = [group for other, group in complete.items() if other != prefix]
         copied = set().union(*copies)
         names: dict[str, str] = {}
@@ -145,7 +147,9 @@ class _Names:
                 names[name] = own_name
         known = set(names.values()) <= self.own.tensors.keys()
         fits = known and not strangers and not self.own.missing(names.values())
-        return Reading(names, strangers, unread, copies, self._paths(prefix), fits)
+        unchanged = all(name == new for name, new in names.items())
+        paths = {path: path for path in self.modules} if unchanged else self._paths(prefix)
+        return Reading(names, strangers, unread, copies, paths, fits)
 
     def _own_name(self, name: str, prefix: str) -> tuple[str, bool]:
         """Name in the network, empty if it has another prefix; whether the network has it."""
@@ -156,8 +160,8 @@ class _Names:
         own_name = self.own_names.get(short)
         return own_name or self.own_prefix + short, own_name is not None
 
-    def _prefixes(self) -> list[str]:
-        """Prefixes under which names of the network are found; those of the most names first."""
+    def _votes(self) -> Counter[str]:
+        """Prefixes under which names of the network are found, with the number of names."""
         votes: Counter[str] = Counter()
         for name, plain in self.plain.items():
             if name in self.unread:
@@ -167,7 +171,7 @@ class _Names:
                 suffix = ".".join(words[position:])
                 if suffix in self.own_names:
                     votes[plain[: len(plain) - len(suffix)]] += 1
-        return sorted(votes, key=lambda prefix: (-votes[prefix], len(prefix), prefix))
+        return votes
 
     def _complete_groups(self, prefixes: list[str]) -> dict[str, dict[str, str]]:
         """Prefixes under which there are all names of the network and no others, inner ones first.

@@ -1,5 +1,6 @@
 """The normalisation that a checkpoint brings is that of the model, or is refused."""
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_the_models_own_numbers_are_accepted_with_a_note(
 
 
 @pytest.mark.parametrize(("prefix", "mean", "std"), FORMS)
-@pytest.mark.parametrize("values", [(MEAN, MEAN), (MEAN * 255, STD * 255), (MEAN + 1e-3, STD)])
+@pytest.mark.parametrize("values", [(MEAN, MEAN), (MEAN * 255, STD), (MEAN + 1e-3, STD)])
 def test_other_numbers_are_refused_with_both(
     prefix: str,
     mean: str,
@@ -75,6 +76,49 @@ def test_numbers_may_be_rounded_and_of_any_shape(
 ) -> None:
     values = MEAN.to(dtype).reshape(shape), STD.to(dtype).reshape(shape)
     path = checkpoint(tmp_path / "mine.pth", beside("model.", "mu", "sigma", values))
+    assert same(load_network(model_spec(small, weights=path)).network.state_dict(), small_tensors())
+
+
+def test_numbers_for_pixels_mean_the_same(small: str, tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "mine.pth", beside("", "mean", "std", (MEAN * 255, STD * 255)))
+    assert same(load_network(model_spec(small, weights=path)).network.state_dict(), small_tensors())
+
+
+HALF = [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"mean": HALF, "std": HALF}, ("mean", "std")),
+        ({"mean": torch.tensor(HALF), "std": tuple(HALF)}, ("mean", "std")),
+        ({"args": argparse.Namespace(lr=0.1, mean=HALF, std=HALF)}, ("args.mean", "args.std")),
+        ({"norm": {"mean": HALF, "std": HALF, "n": 3}}, ("norm.mean", "norm.std")),
+    ],
+)
+def test_settings_of_a_training_are_compared_too(
+    settings: dict[str, object], names: tuple[str, str], small: str, tmp_path: Path
+) -> None:
+    path = checkpoint(tmp_path / "mine.pth", {"model": small_tensors(), **settings})
+    with pytest.raises(InputError) as caught:
+        load_network(model_spec(small, weights=path))
+    assert f"{names[0]} 0.5, 0.5, 0.5 and {names[1]} 0.5, 0.5, 0.5, but the" in one_line(caught)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
+        {"args": argparse.Namespace(mean=None, std=None)},
+        {"init": {"mean": 0.0, "std": 0.02}, "mean": 0.5},
+        {"mean": HALF, "lr": [0.1, 0.2, 0.3], "std": ["a", "b", "c"]},
+    ],
+)
+def test_settings_that_say_nothing_else_are_accepted(
+    settings: dict[str, object], small: str, tmp_path: Path
+) -> None:
+    path = checkpoint(tmp_path / "mine.pth", {"model": small_tensors(), **settings})
     assert same(load_network(model_spec(small, weights=path)).network.state_dict(), small_tensors())
 
 

@@ -353,6 +353,19 @@ def test_names_of_another_network_are_described_by_patterns(small: str, tmp_path
     assert "None of the network's 8 names is there" in message
 
 
+def test_another_network_with_some_of_the_names_is_described_by_names(
+    deep: str, tmp_path: Path
+) -> None:
+    other = {f"layer1.{name}": torch.zeros(1) for name in ("classifier.weight", "a.b", "c.d")}
+    message = refused(other, tmp_path, deep)
+    assert "lacks 12 tensors: blocks.* (4), classifier.* (2), features.* (6), and has" in message
+    assert "has also layer1.a.b, layer1.c.d, layer1.classifier.weight. None of the" in message
+    half = {name: x[..., None] for name, x in deep_tensors().items() if "features" in name}
+    message = refused(half, tmp_path, deep)
+    assert "lacks 6 tensors: blocks.* (4), classifier.* (2), and differs in 7 shapes" in message
+    assert "7 shapes: features.0.bias is [4, 1], expected [4]" in message
+
+
 def test_the_same_shapes_under_other_names_are_told_with_the_way_out(
     small: str, tmp_path: Path
 ) -> None:
