@@ -232,7 +232,7 @@ def _settings(content: Mapping[Any, Any]) -> dict[str, Any]:
         inner = vars(value) if isinstance(value, argparse.Namespace) else value
         items = inner.items() if isinstance(inner, dict) else ()
         for key, item in [(name, value), *((f"{name}.{key}", item) for key, item in items)]:
-            is_list = isinstance(item, list | tuple) and all(isinstance(x, float) for x in item)
+            is_list = isinstance(item, list | tuple) and all(type(x) in (int, float) for x in item)
             tensor = torch.tensor(item, dtype=torch.float64) if is_list else item
             if _is_tensor(tensor) and tensor.numel() == 3:
                 settings[str(key)] = tensor

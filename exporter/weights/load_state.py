@@ -14,7 +14,12 @@ from ...errors import InputError, printable, reported_as
 from ..tensors import uninitialised_names
 from .checkpoints import Checkpoint
 from .misfit import Misfit, copies_error, copy_place, names_text
-from .normalisation import Normalisation, find_normalisations, refuse_other_normalisation
+from .normalisation import (
+    Normalisation,
+    find_normalisations,
+    is_identity,
+    refuse_other_normalisation,
+)
 from .renaming import (
     EXTRA_STATE,
     PROFILER,
@@ -61,11 +66,11 @@ def load_checkpoint(
     loading.load(network)
     loading.refuse_other_values(network)
     loading.refuse_other_copies()
-    for pairs, values in (
-        (normalisations, tensors),
-        (find_normalisations(checkpoint.settings), checkpoint.settings),
-    ):
-        refuse_other_normalisation(loading.fault, pairs, values, spec.preprocessing)
+    expected, settings = spec.preprocessing, checkpoint.settings
+    refuse_other_normalisation(loading.fault, normalisations, tensors, expected)
+    if not is_identity(expected):
+        pairs = find_normalisations(settings)
+        refuse_other_normalisation(loading.fault, pairs, settings, expected)
     notes = [*choices, *_remarks(reading, normalisations, own, state)]
     if notes:
         progress.note(f"Weights of {printable(checkpoint.path)}: {', '.join(notes)}.")

@@ -61,6 +61,11 @@ class Misfit:
                 "They are the network's own normalisation: make them buffers with "
                 "persistent=False, which no checkpoint holds."
             )
+        if self._has_prefixes():
+            return (
+                "Without what is before their names some of these are the network's: rename them, "
+                "and give that."
+            )
         if common < count / 2 and self.own.has_shapes(self.checkpoint.tensors):
             return (
                 "Their shapes are the network's, in the same order: if it is the same network "
@@ -70,6 +75,11 @@ class Misfit:
         if common == 0:
             return f"None of the network's {count} names is there: was another network trained?"
         return f"{common} of the network's {count} names are there." if self.unknown else ""
+
+    def _has_prefixes(self) -> bool:
+        """Whether the unknown names end with the missing ones, one to one."""
+        ends = [m for u in self.unknown for m in self.missing if f".{u}".endswith(f".{m}")]
+        return len(self.unknown) == len(ends) and sorted(ends) == sorted(self.missing)
 
 
 def copies_error(fault: str, copies: list[Mapping[str, str]], name: str) -> InputError:

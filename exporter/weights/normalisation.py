@@ -92,7 +92,7 @@ def second_normalisation(network: "nn.Module", expected: Preprocessing) -> str:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     for pair in find_normalisations(tensors):
         mean, std = tensors[pair.mean], tensors[pair.std]
-        if not _is_identity(expected) and not (_equal(mean, _ZERO) and _equal(std, _ONE)):
+        if not is_identity(expected) and not (_equal(mean, _ZERO) and _equal(std, _ONE)):
             return (
                 f"The network has a normalisation of its own, {printable(pair.mean)} "
                 f"{_numbers(mean)} and {printable(pair.std)} {_numbers(std)}, and is given images "
@@ -107,12 +107,13 @@ def _times(numbers: tuple[float, ...], scale: int) -> tuple[float, ...]:
     return tuple(number * scale for number in numbers)
 
 
-def _is_identity(preprocessing: Preprocessing) -> bool:
+def is_identity(preprocessing: Preprocessing) -> bool:
+    """Whether images stay as they are, for a network that may normalise by itself."""
     return preprocessing.mean == _ZERO and preprocessing.std == _ONE
 
 
 def _advice(expected: Preprocessing) -> str:
-    if _is_identity(expected):
+    if is_identity(expected):
         return (
             "If the network normalises by itself, keep its mean and std as buffers, so that the "
             "checkpoint's are loaded into them."

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,11 +103,24 @@ def parallel_part():
     return net
 
 
-def distributed():
+def start_group():
     import torch.distributed as dist
     if not dist.is_initialized():
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+
+
+def distributed():
+    start_group()
     return nn.parallel.DistributedDataParallel(Net())
+
+
+def sharded():
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    start_group()
+    net = Net()
+    fully_shard(net.features, mesh=init_device_mesh("cpu", (1,)))
+    return net
 
 
 def averaged():
@@ -274,11 +287,16 @@ def test_random_and_trained_weights_are_those_of_the_network_inside(
     assert load_network(spec_of(name)).weights_sha256 == plain.weights_sha256
 
 
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    """A group of processes that a factory starts ends with the test."""
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
 def test_a_network_that_is_distributed_is_the_network(spec_of: Spec) -> None:
-    try:
-        loaded = load_network(spec_of("distributed"))
-    finally:
-        torch.distributed.destroy_process_group()
+    loaded = load_network(spec_of("distributed"))
     assert same(loaded.network.state_dict(), load_network(spec_of("plain")).network.state_dict())
 
 
@@ -315,6 +333,12 @@ def test_a_quantised_network_is_refused(name: str, place: str, spec_of: Spec) ->
     assert f":{name} gives a network that is quantised (" in message
     assert place in message
     assert "expected float32" in message
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_network_that_is_sharded_is_refused(spec_of: Spec) -> None:
+    message = refused(spec_of, "sharded")
+    assert "gives a network that is sharded over processes (features: FSDPSequential)" in message
 
 
 def test_a_network_without_numbers_is_refused(spec_of: Spec) -> None:

@@ -178,6 +178,16 @@ def test_a_word_that_only_some_names_have_is_not_removed(
     assert "lacks" in refused(content, tmp_path, deep)
 
 
+def test_prefixes_of_some_names_are_told_with_the_way_out(deep: str, tmp_path: Path) -> None:
+    content = {
+        f"backbone.{name}" if "classifier" not in name else name: x
+        for name, x in deep_tensors().items()
+    }
+    message = refused(content, tmp_path, deep)
+    assert "lacks classifier.bias, classifier.weight, and has also classifier.bias" in message
+    assert "Without what is before their names some of these are the network's: rename" in message
+
+
 # ------------------------------------------------------------------- several copies of a network
 
 
