@@ -124,21 +124,20 @@ def names_text(names: Sequence[str]) -> str:
     heads, tails = _heads(names), Counter(f"*.{name.rpartition('.')[2]}" for name in names)
     # The last words, where they say it shorter: `*.total_ops` in all layers.
     patterns = tails if len(heads) > _FEW and len(tails) <= 2 else heads
-    texts = [_counted(pattern, count) for pattern, count in sorted(patterns.items())]
-    rest = f" and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
-    return f"{len(names)} tensors: {', '.join(texts[:_FEW])}{rest}"
+    largest = dict(patterns.most_common(_FEW))
+    rest = len(names) - sum(largest.values())
+    texts = [f"{x} ({count})" if count > 1 else x for x, count in sorted(largest.items())]
+    return f"{len(names)} tensors: {', '.join(texts)}" + (f" and {rest} more" if rest else "")
 
 
 def _heads(names: list[str]) -> Counter[str]:
-    """Names by their first words, as many as all share and one more."""
+    """Names by their first words, as many as all share and one more; a single name is whole."""
     words = [name.split(".") for name in names]
     shared = 0
     while all(len(w) > shared + 1 for w in words) and len({w[shared] for w in words}) == 1:
         shared += 1
+    heads = [".".join(w[: shared + 1]) for w in words]
+    counts = Counter(heads)
     return Counter(
-        ".".join(w) if len(w) == shared + 1 else ".".join([*w[: shared + 1], "*"]) for w in words
+        f"{head}.*" if counts[head] > 1 else name for head, name in zip(heads, names, strict=True)
     )
-
-
-def _counted(pattern: str, count: int) -> str:
-    return f"{pattern} ({count})" if "*" in pattern else pattern

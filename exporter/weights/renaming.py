@@ -109,7 +109,8 @@ class _Names:
     def __init__(
         self, tensors: Mapping[str, Any], own: NetworkState, aside: frozenset[str]
     ) -> None:
-        self.own = own
+        self.tensors, self.own = tensors, own
+        self.shapeless = set(uninitialised_names(own.tensors))
         names = [name for name in tensors if name not in aside]
         self.unread = {name for name in names if _is_unread(name, tensors[name])}
         self.wrapped = _wrapped_paths(name for name in names if name not in self.unread)
@@ -125,7 +126,7 @@ class _Names:
         self.modules = list(getattr(tensors, "_metadata", ()))
 
     def reading(self) -> Reading:
-        """The reading that fits, else that of the most names, if they are half of the network's."""
+        """The reading that fits, else that of most tensors, if they are half of the network's."""
         votes = self._votes()
         complete = self._complete_groups(list(votes))
         most = max(votes, key=lambda prefix: (votes[prefix], -len(prefix)), default="")
@@ -161,7 +162,11 @@ class _Names:
         return own_name or self.own_prefix + short, own_name is not None
 
     def _votes(self) -> Counter[str]:
-        """Prefixes under which names of the network are found, with the number of names."""
+        """Prefixes under which names of the network are found.
+
+        Returns:
+            For each of them, how many tensors have the shape of the network's.
+        """
         votes: Counter[str] = Counter()
         for name, plain in self.plain.items():
             if name in self.unread:
@@ -170,8 +175,14 @@ class _Names:
             for position in range(len(words)):
                 suffix = ".".join(words[position:])
                 if suffix in self.own_names:
-                    votes[plain[: len(plain) - len(suffix)]] += 1
+                    has_shape = self._has_shape(name, self.own_names[suffix])
+                    votes[plain[: len(plain) - len(suffix)]] += has_shape
         return votes
+
+    def _has_shape(self, name: str, own_name: str) -> bool:
+        return own_name in self.shapeless or self.tensors[name].shape == (
+            self.own.tensors[own_name].shape
+        )
 
     def _complete_groups(self, prefixes: list[str]) -> dict[str, dict[str, str]]:
         """Prefixes under which there are all names of the network and no others, inner ones first.
