@@ -16,6 +16,7 @@ from .checkpoints import Checkpoint
 from .misfit import Misfit, copies_error, copy_place, names_text
 from .normalisation import (
     Normalisation,
+    applied_normalisation,
     find_normalisations,
     is_identity,
     refuse_other_normalisation,
@@ -66,7 +67,7 @@ def load_checkpoint(
     loading.load(network)
     loading.refuse_other_values(network)
     loading.refuse_other_copies()
-    expected, settings = spec.preprocessing, checkpoint.settings
+    expected, settings = applied_normalisation(network, spec.preprocessing), checkpoint.settings
     refuse_other_normalisation(loading.fault, normalisations, tensors, expected)
     if not is_identity(expected):
         pairs = find_normalisations(settings)
@@ -93,7 +94,7 @@ def _choices(checkpoint: Checkpoint, reading: Reading) -> list[str]:
         others = f" rather than {' or '.join(checkpoint.beside)}" if checkpoint.beside else ""
         choices.append(printable(f"those of {'/'.join(checkpoint.inside)}{others}"))
     if renaming := renaming_text(reading.names):
-        choices.append(renaming)
+        choices.append(printable(renaming))
     return choices
 
 

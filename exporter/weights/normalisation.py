@@ -7,6 +7,7 @@ model's preprocessing, so both must be the same; numbers for pixels in 0..255 me
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...contracts import Preprocessing
@@ -37,7 +38,7 @@ def find_normalisations(tensors: Mapping[str, Any]) -> list[Normalisation]:
         >>> find_normalisations({"0.mean": torch.zeros(3), "0.std": torch.ones(3)})
         [Normalisation(mean='0.mean', std='0.std')]
     """
-    found = []
+    pairs = []
     for name in tensors:
         parent, dot, last = name.rpartition(".")
         match = _MEAN.fullmatch(last)
@@ -46,8 +47,8 @@ def find_normalisations(tensors: Mapping[str, Any]) -> list[Normalisation]:
         for word in _STD[match[2]]:
             std = f"{parent}{dot}{match[1]}{word}"
             if std in tensors and _has_channels(tensors[std]):
-                found.append(Normalisation(name, std))
-    return found
+                pairs.append(Normalisation(name, std))
+    return pairs
 
 
 def _has_channels(value: Any) -> bool:
@@ -81,15 +82,34 @@ def refuse_other_normalisation(
         ):
             raise InputError(
                 f"{fault}: the checkpoint holds its own normalisation, {printable(pair.mean)} "
-                f"{_numbers(mean)} and {printable(pair.std)} {_numbers(std)}, but the model is "
-                f"given images of mean {_numbers(expected.mean)} and std "
-                f"{_numbers(expected.std)}. {_advice(expected)}"
+                f"{_numbers(mean)} and {printable(pair.std)} {_numbers(std)}, but the model's are "
+                f"mean {_numbers(expected.mean)} and std {_numbers(expected.std)}. "
+                f"{_advice(expected)}"
             )
+
+
+def applied_normalisation(network: "nn.Module", given: Preprocessing) -> Preprocessing:
+    """The preprocessing with the mean and std of a network that normalises by itself.
+
+    Args:
+        network: The network, which may hold them in buffers.
+        given: Preprocessing of the model; if it normalises, the network is taken not to.
+    """
+    tensors = _all_tensors(network)
+    pairs = find_normalisations(tensors) if is_identity(given) else []
+    if len(pairs) != 1:
+        return given
+    mean, std = (tensors[name].detach().flatten().expand(3).tolist() for name in pairs[0])
+    return replace(given, mean=tuple(mean), std=tuple(std))
+
+
+def _all_tensors(network: "nn.Module") -> "dict[str, torch.Tensor]":
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def second_normalisation(network: "nn.Module", expected: Preprocessing) -> str:
     """A warning if a network seems to normalise images that were normalised; else empty."""
-    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    tensors = _all_tensors(network)
     for pair in find_normalisations(tensors):
         mean, std = tensors[pair.mean], tensors[pair.std]
         if not is_identity(expected) and not (_equal(mean, _ZERO) and _equal(std, _ONE)):
@@ -114,10 +134,7 @@ def is_identity(preprocessing: Preprocessing) -> bool:
 
 def _advice(expected: Preprocessing) -> str:
     if is_identity(expected):
-        return (
-            "If the network normalises by itself, keep its mean and std as buffers, so that the "
-            "checkpoint's are loaded into them."
-        )
+        return "If the network normalises by itself, keep its mean and std as buffers."
     return (
         "Describe the model with the checkpoint's mean and std, or give a factory that normalises "
         "by itself, with mean 0 and std 1."

@@ -156,6 +156,44 @@ def test_a_network_whose_normalisation_the_file_lacks_is_told_the_way_out(
     assert len(load_network(model_spec("small", weights=path)).network.state_dict()) == 11
 
 
+@pytest.mark.parametrize("form", ["beside", "settings"])
+def test_a_network_that_normalises_by_itself_is_compared_with(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Normalising(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("m_mean", MEAN, persistent=False)
+            self.register_buffer("m_std", STD, persistent=False)
+
+    row = replace(MODELS["resnet50"], name="small", preprocessing=RAW)
+    row = replace(row, build=lambda _: Normalising())
+    monkeypatch.setitem(MODELS, "small", row)
+    for mean, fits in ((MEAN, True), (STD, False)):
+        normalisation = {"norm.mean": mean, "norm.std": STD}
+        content: object = {**small_tensors(), **normalisation}
+        if form == "settings":
+            content = {"model": small_tensors(), **normalisation}
+        path = checkpoint(tmp_path / "mine.pth", content)
+        if fits:
+            load_network(model_spec("small", weights=path))
+            continue
+        with pytest.raises(InputError, match=r"but the model's are mean 0\.485, 0\.456, 0\.406"):
+            load_network(model_spec("small", weights=path))
+
+
+def test_a_normalisation_that_nothing_is_compared_with_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(MODELS["resnet50"], name="small", preprocessing=RAW, build=lambda _: Small())
+    monkeypatch.setitem(MODELS, "small", row)
+    path = checkpoint(tmp_path / "mine.pth", beside("model.", "normalize.mean", "normalize.std"))
+    with pytest.raises(InputError, match="keep its mean and std as buffers"):
+        load_network(model_spec("small", weights=path))
+    settings = {"model": small_tensors(), "mean": HALF, "std": HALF}
+    load_network(model_spec("small", weights=checkpoint(tmp_path / "mine.pth", settings)))
+
+
 def test_a_network_that_normalises_what_was_normalised_is_warned_of() -> None:
     class Normalising(nn.Module):
         def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:

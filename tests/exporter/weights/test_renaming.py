@@ -219,7 +219,7 @@ def test_a_normalizer_with_other_numbers_is_refused_with_both(deep: str, tmp_pat
     tensors = deep_tensors()
     message = refused(robustness(tensors, tensors, std=MEAN), tmp_path, deep)
     assert "its own normalisation, module.normalizer.new_mean 0.485, 0.456, 0.406" in message
-    assert "new_std 0.485, 0.456, 0.406, but the model is given images of mean 0.485" in message
+    assert "new_std 0.485, 0.456, 0.406, but the model's are mean 0.485" in message
     assert "std 0.229, 0.224, 0.225. Describe the model" in message
 
 
