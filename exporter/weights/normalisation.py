@@ -53,8 +53,11 @@ def find_normalisations(tensors: Mapping[str, Any]) -> list[Normalisation]:
 
 def _has_channels(value: Any) -> bool:
     import torch
+    from torch.nn.parameter import is_lazy
 
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel() in (1, 3)
+    if not isinstance(value, torch.Tensor) or is_lazy(value):
+        return False
+    return value.is_floating_point() and value.numel() in (1, 3)
 
 
 def refuse_other_normalisation(

@@ -369,6 +369,14 @@ def test_a_checkpoint_gives_layers_their_shape(prefix: str, spec_of: Spec, tmp_p
         load_network(spec_of("lazy", weights=str(tmp_path / "ran.pth")))
 
 
+def test_a_checkpoint_of_another_network_gives_no_shapes(spec_of: Spec, tmp_path: Path) -> None:
+    torch.save({"fc.weight": torch.zeros(1000, 4)}, tmp_path / "other.pth")
+    with pytest.raises(
+        InputError, match=r"lacks 8 tensors: 0\.\* \(2\), 1\.\* \(4\), 5\.\* \(2\), and"
+    ):
+        load_network(spec_of("lazy", weights=str(tmp_path / "other.pth")))
+
+
 def test_an_extra_state_that_is_no_tensor_is_no_weight(spec_of: Spec) -> None:
     trained = spec_of("plain", weights="random")
     assert load_network(spec_of("Extra")).weights_sha256 == load_network(trained).weights_sha256
