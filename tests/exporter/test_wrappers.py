@@ -16,9 +16,18 @@ from evaluator.exporter.weights.weights import load_network
 from evaluator.tests.small import one_line, same
 
 CODE = """
+import functools
+
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+
+def no_compiler(*_):
+    raise RuntimeError("there is no compiler")
+
+
+compile = functools.partial(torch.compile, backend=no_compiler)
 
 
 class Net(nn.Module):
@@ -36,30 +45,30 @@ def plain():
 
 
 def compiled():
-    return torch.compile(Net())
+    return compile(Net())
 
 
 def compiled_in_place():
     net = Net()
-    net.compile()
-    net.features.compile()
+    net.compile(backend=no_compiler)
+    net.features.compile(backend=no_compiler)
     return net
 
 
 def compiled_forward():
     net = Net()
-    net.forward = torch.compile(net.forward)
+    net.forward = compile(net.forward)
     return net
 
 
 class CompiledNet(Net):
-    @torch.compile
+    @compile
     def forward(self, images):
         return self.head(self.features(images).mean((2, 3)))
 
 
 class CompiledMethod(Net):
-    @torch.compile
+    @compile
     def pool(self, images):
         return self.features(images).mean((2, 3))
 
@@ -69,19 +78,19 @@ class CompiledMethod(Net):
 
 def compiled_attribute():
     net = CompiledMethod()
-    net.pool = torch.compile(lambda images: net.features(images).mean((2, 3)))
+    net.pool = compile(lambda images: net.features(images).mean((2, 3)))
     return net
 
 
 def scripted_part():
     net = Net()
     net.features = torch.jit.script(net.features)
-    return torch.compile(net)
+    return compile(net)
 
 
 def compiled_part():
     net = Net()
-    net.features = torch.compile(net.features)
+    net.features = compile(net.features)
     return net
 
 
@@ -128,7 +137,7 @@ def averaged():
 
 
 def all_of_them():
-    return torch.compile(AveragedModel(nn.DataParallel(torch.compile(Net()))))
+    return compile(AveragedModel(nn.DataParallel(compile(Net()))))
 
 
 def ema_of_timm():
@@ -241,21 +250,10 @@ def spec_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Spec:
     return spec
 
 
-@pytest.fixture
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is still compiled fails, as on a machine without a compiler."""
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("no compiler")
-
-    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", fail)
-
-
 def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("name", WRAPPED)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_wrapped_network_is_the_network(
@@ -278,7 +276,6 @@ def test_a_module_of_torchscript_stays_what_it_is(spec_of: Spec, tmp_path: Path)
     assert torch.equal(loaded.network(images()), plain.network(images()))
 
 
-@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("name", ["compiled", "parallel_of_a_gpu_machine", "averaged", "Extra"])
 def test_random_and_trained_weights_are_those_of_the_network_inside(
     name: str, spec_of: Spec
