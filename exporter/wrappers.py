@@ -34,6 +34,9 @@ _QUANTISED = (
 )
 """Packages whose layers and tensors are quantised."""
 
+_FLOAT = "torch.ao.nn.quantized.modules.functional_modules.FloatFunctional"
+"""Computes in float32: networks that could be quantised add and concatenate by it."""
+
 
 def unwrapped(network: "nn.Module", factory: str) -> "nn.Module":
     """The network without wrappers; its own modules stay the same objects.
@@ -108,10 +111,15 @@ def _refuse(factory: str, name: str, module: "nn.Module") -> None:
             f"{factory} gives a network that is sharded over processes ({place}). Return the "
             "network as it is before it is sharded, and give its full state dict as --weights."
         )
-    if kind.startswith(_QUANTISED) or any(k.startswith(_QUANTISED) for k in kinds):
-        raise _quantised(factory, place)
-    if any(_is_quantised(tensor) for tensor in module._parameters.values()):
-        raise _quantised(factory, place)
+    if (
+        (kind.startswith(_QUANTISED) and kind != _FLOAT)
+        or any(k.startswith(_QUANTISED) for k in kinds)
+        or any(_is_quantised(parameter) for parameter in module._parameters.values())
+    ):
+        raise InputError(
+            f"{factory} gives a network that is quantised ({place}), expected float32. Return the "
+            "network as it was trained."
+        )
 
 
 def _is_quantised(parameter: "nn.Parameter | None") -> bool:
@@ -122,11 +130,4 @@ def _is_quantised(parameter: "nn.Parameter | None") -> bool:
         parameter.is_quantized
         or parameter.dtype == torch.int8
         or str(parameter.dtype).startswith("torch.float8")
-    )
-
-
-def _quantised(factory: str, place: str) -> InputError:
-    return InputError(
-        f"{factory} gives a network that is quantised ({place}), expected float32. Return the "
-        "network as it was trained."
     )

@@ -188,6 +188,17 @@ def static():
     return torch.ao.quantization.convert(torch.ao.quantization.prepare(net))
 
 
+class Quantisable(Net):
+    def __init__(self):
+        super().__init__()
+        self.quant = torch.ao.quantization.QuantStub()
+        self.dequant = torch.ao.quantization.DeQuantStub()
+        self.add = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, images):
+        return self.dequant(super().forward(self.quant(images)))
+
+
 def integers():
     net = Net()
     net.head.weight = nn.Parameter(torch.zeros(1000, 4, dtype=torch.int8), requires_grad=False)
@@ -228,7 +239,7 @@ WRAPPED = [
     "compiled", "compiled_in_place", "compiled_forward", "CompiledNet", "compiled_part",
     "CompiledMethod", "compiled_attribute",
     "parallel", "parallel_of_a_gpu_machine", "parallel_part", "averaged", "all_of_them",
-    "ema_of_timm", "Extra",
+    "ema_of_timm", "Extra", "Quantisable",
 ]  # fmt: skip
 
 _numbers = itertools.count()
@@ -254,6 +265,7 @@ def images() -> torch.Tensor:
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization")
 @pytest.mark.parametrize("name", WRAPPED)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_wrapped_network_is_the_network(
