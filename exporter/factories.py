@@ -20,7 +20,8 @@ from ..contracts import FactoryCode, ModelSpec
 from ..errors import InputError, printable
 from ..storage.digest import file_sha256
 from ..system.users_code import place_in_users_code, users_code
-from .tensors import tensors_sha256
+from .tensors import tensors_sha256, uninitialised_names
+from .wrappers import unwrapped
 from .zoo.rows import Build
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def factory_network(factory: str) -> Build:
                 f"{factory} gives a {type(network).__name__}, expected a torch.nn.Module."
             )
         with _factory_code(factory, "gives a network that raises"):
+            network = unwrapped(network, factory)
             _leave_inference_mode(network)
-            meta = any(value.is_meta for value in network.state_dict().values())
+            state = network.state_dict()
+            meta = any(getattr(value, "is_meta", False) for value in state.values())
             return network.float() if meta else network.float().cpu()
 
     return build
@@ -95,10 +98,30 @@ def with_factory_code(spec: ModelSpec, description: str) -> ModelSpec:
         torch.manual_seed(UNTRAINED_SEED)
         network = factory_network(spec.architecture)(spec.preprocessing.crop_px)
     weights = spec.weights
+    _refuse_without_numbers(spec.architecture, network, has_file=weights.kind == "file")
     if weights.kind == "factory":
         weights = replace(weights, sha256=tensors_sha256(network.state_dict()))
     own = factory_code(spec.architecture, network, description)
     return replace(spec, weights=weights, own=own)
+
+
+def _refuse_without_numbers(factory: str, network: "nn.Module", *, has_file: bool) -> None:
+    """Refuse a network some of whose tensors hold no numbers.
+
+    A checkpoint gives lazy layers their shape.
+    """
+    state = network.state_dict()
+    if any(getattr(value, "is_meta", False) for value in state.values()):
+        raise InputError(
+            f"{factory} gives a network on the device meta, whose tensors hold no numbers. Build "
+            "it on the CPU."
+        )
+    names = uninitialised_names(state)
+    if names and not has_file:
+        raise InputError(
+            f"{factory} has layers that have no shape before the first image ({names[0]}): run it "
+            "once on an image in the factory, or give a checkpoint with --weights FILE."
+        )
 
 
 def factory_code(factory: str, network: "nn.Module", description: str = "") -> FactoryCode:
@@ -203,5 +226,10 @@ def _sources_sha256(factory: str, network: "nn.Module") -> str:
 
 def _state_sha256(network: "nn.Module") -> str:
     state = network.state_dict()
-    lines = sorted(f"{name}\0{list(getattr(state[name], 'shape', ()))}" for name in state)
+    shapeless = uninitialised_names(state)
+    shapes = {
+        name: "unknown" if name in shapeless else list(getattr(value, "shape", ()))
+        for name, value in state.items()
+    }
+    lines = sorted(f"{name}\0{shape}" for name, shape in shapes.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -18,6 +18,7 @@ from .description import CROP_PX, Description
 from .factories import factory_network, is_factory, with_factory_code
 from .preprocessing import chosen_preprocessing
 from .ready_onnx import default_description, is_ready_onnx, ready_onnx_spec
+from .weights.shards import checkpoint_sha256, folder_advice
 from .zoo.rows import UNKNOWN_LICENCE, FactoryWeights, ZooModel
 from .zoo.table import KNOWN_PREFIXES, MODELS, find_model
 
@@ -116,11 +117,13 @@ def _weights_origin(model: ZooModel, weights: str, seed: int, progress: Progress
         return WeightsOrigin("random", f"seed {seed}")
     path = Path(weights).expanduser()
     if not path.is_file():
+        advice = folder_advice(path)
         raise InputError(
             f"--weights {printable(weights)} is not a file. "
-            "Expected a checkpoint (.pth, .safetensors), `default` or `random`."
+            f"{advice or 'Expected a checkpoint (.pth, .safetensors), `default` or `random`.'}"
         )
-    return WeightsOrigin("file", str(path.absolute()), remembered_sha256(path))
+    sha256 = checkpoint_sha256(path, remembered_sha256)
+    return WeightsOrigin("file", str(path.absolute()), sha256)
 
 
 def _onnx_spec(

@@ -22,7 +22,9 @@ from ..zoo.timm_models import TIMM, timm_tensors
 from .checkpoints import Checkpoint, read_checkpoint
 from .final_activation import leave_out_final_activation
 from .load_state import load_checkpoint
+from .normalisation import second_normalisation
 from .random_weights import random_network
+from .shards import checkpoint_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +47,9 @@ def load_network(spec: ModelSpec, progress: Progress | None = None) -> LoadedNet
         check_code(spec.own, network)
     if spec.weights.kind not in ("random", "factory"):
         load_checkpoint(network, _checkpoint(spec, progress), spec, progress)
+    warning = second_normalisation(network, spec.preprocessing)
+    if isinstance(spec.own, FactoryCode) and warning:
+        progress.note(f"warning: {warning}")
     with users_code(spec.name):
         network.eval()
     for parameter in network.parameters():  # ``requires_grad_`` refuses TorchScript
@@ -115,5 +120,5 @@ def _weights_file(spec: ModelSpec, progress: Progress) -> Path:
         raise InputError(
             f"The weights of {spec.name}, {printable(path)}, no longer exist. {WEIGHTS_ADVICE}"
         )
-    refuse_changed_file(path, file_sha256(path), spec)
+    refuse_changed_file(path, checkpoint_sha256(path, file_sha256), spec)
     return path

@@ -134,6 +134,23 @@ def test_a_factory_is_exported_and_scored_and_its_classes_may_be_in_another_orde
     assert {(score.model, score.parity) for score in report.scores} == {("my-normalized", "passed")}
 
 
+def test_a_compiled_network_gives_the_records_of_the_plain_one(
+    at_home: Path, three_photos: Path, tmp_path: Path
+) -> None:
+    (at_home / "compiled_nets.py").write_text(
+        "import torch\nfrom users_nets import Net\n"
+        "def parallel():\n    return torch.compile(torch.nn.DataParallel(Net()))\n"
+    )
+    plain, parallel = (
+        evaluator.score(
+            factory, "imagenet", three_photos, engine="torch", weights="plain.pth",
+            description=Path("mine.toml"), out=tmp_path / factory.partition(":")[2],
+        )
+        for factory in ("users_nets:make", "compiled_nets:parallel")
+    )  # fmt: skip
+    assert rows(parallel) == rows(plain)
+
+
 def test_a_model_of_the_zoo_takes_a_class_file_too(
     at_home: Path, tmp_path: Path, exports_here: None
 ) -> None:

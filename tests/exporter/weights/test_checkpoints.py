@@ -3,7 +3,9 @@
 import argparse
 import gzip
 import io
+import json
 import pickle
+import random
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -151,10 +153,50 @@ def test_something_else_than_a_tensor_is_named(value: object, tmp_path: Path) ->
     assert f"holds head.bias, of type {type(value).__name__}, among its tensors" in message
 
 
-def test_weights_under_an_unknown_name_are_told_the_known_ones(tmp_path: Path) -> None:
-    message = refused({"weights": small_tensors(), "epoch": 1}, tmp_path)
-    assert "holds weights, of type " in message
-    assert "under one of state_dict_ema, model_ema, " in message
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"epoch": 1, "best": torch.tensor(0.7), "loss": None},
+        {"optimizer": torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1).state_dict()},
+        {"config": {"lr": 0.1}, "history": [{"a": torch.zeros(1)}], "empty": {}},
+    ],
+)
+def test_the_only_weights_in_a_file_may_have_any_name(
+    others: dict[str, object], tmp_path: Path
+) -> None:
+    found = read({"weights": small_tensors(), **others}, tmp_path)
+    assert same(found.tensors, small_tensors())
+    assert found.inside == ("weights",)
+
+
+def test_one_of_several_networks_is_never_chosen(tmp_path: Path) -> None:
+    content = {"student": small_tensors(1), "teacher": small_tensors(2), "epoch": 1}
+    message = refused(content, tmp_path)
+    assert "holds several networks, student and teacher. Save the one that is meant" in message
+    torch.save(torch.load(tmp_path / "mine.pth")["teacher"], tmp_path / "new.pth")
+    assert same(read_checkpoint(tmp_path / "new.pth").tensors, small_tensors(2))
+
+
+def test_weights_among_tensors_are_not_looked_for(tmp_path: Path) -> None:
+    message = refused({"conv.weight": torch.zeros(2), "b": small_tensors()}, tmp_path)
+    assert "holds b, of type OrderedDict, among its tensors" in message
+
+
+def test_extra_states_of_modules_may_be_of_any_type(tmp_path: Path) -> None:
+    extra = {"_extra_state": {"a": torch.zeros(2)}, "conv._extra_state": None}
+    found = read({**small_tensors(), **extra}, tmp_path)
+    assert found.inside == ()
+    assert found.tensors["conv._extra_state"] is None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["type", "packed", "tensor"])
+def test_a_quantised_network_is_named_as_such(form: str, tmp_path: Path) -> None:
+    tensor = torch.quantize_per_tensor(torch.ones(2, 2), 0.5, 0, torch.qint8)
+    value = {"type": torch.qint8, "packed": (tensor, None), "tensor": tensor}[form]
+    message = refused({**small_tensors(), "head._packed_params": value}, tmp_path)
+    assert "holds a network that is quantised (head._packed_params), expected" in message
 
 
 # ---------------------------------------------------------------------------- what runs no code
@@ -289,6 +331,38 @@ def test_what_people_save_under_a_checkpoints_name_is_told(
     path = tmp_path / "mine.pth"
     path.write_bytes(content)
     assert fault in refusal(path)
+
+
+def test_a_name_that_is_not_text_is_damage(tmp_path: Path) -> None:
+    path = Path(checkpoint(tmp_path / "mine.pth", small_tensors()))
+    path.write_bytes(path.read_bytes().replace(b"/data/0", b"/\xadata/0", 1))
+    assert "is truncated or damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["new.pth", "old.pth", "safe.safetensors", "index.json"])
+def test_whatever_is_damaged_is_one_line(name: str, tmp_path: Path) -> None:
+    index = {"weight_map": dict.fromkeys(small_tensors(), "safe.safetensors")}
+    contents = {
+        "new.pth": NEW,
+        "old.pth": OLD,
+        "safe.safetensors": SAFE,
+        "index.json": json.dumps(index).encode(),
+    }
+    for file, content in contents.items():
+        (tmp_path / file).write_bytes(content)
+    numbers, path = random.Random(name), tmp_path / name
+    errors = []
+    for _ in range(200):
+        damaged = bytearray(contents[name])
+        for _ in range(numbers.randint(1, 4)):
+            damaged[numbers.randrange(len(damaged))] = numbers.randrange(256)
+        path.write_bytes(damaged[: numbers.choice([len(damaged), numbers.randrange(len(damaged))])])
+        try:
+            read_checkpoint(path)
+        except InputError as error:
+            errors.append(str(error))
+    assert len(errors) > 50
+    assert all(message.isprintable() for message in errors)
 
 
 def test_a_flipped_bit_in_a_tensor_is_found(tmp_path: Path) -> None:

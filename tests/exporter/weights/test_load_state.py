@@ -172,7 +172,10 @@ def test_missing_tensors_are_named(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_unexpected_tensors_are_named(tmp_path: Path) -> None:
     tensors = {**small_tensors(), "head2.weight": torch.zeros(1)}
-    assert fit_error(tensors, tmp_path).endswith("has also head2.weight.")
+    assert fit_error(tensors, tmp_path).endswith(
+        "has also head2.weight. The 8 tensors of the network are there. If the others are not "
+        "needed, save the checkpoint without them, and give that."
+    )
 
 
 @pytest.mark.usefixtures("small")
@@ -185,7 +188,8 @@ def test_tensors_of_another_shape_are_named_with_both(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_many_missing_tensors_are_counted(tmp_path: Path) -> None:
     assert fit_error({"a": torch.zeros(1)}, tmp_path).endswith(
-        "lacks conv.bias, conv.weight, head.bias and 5 more, and has also a."
+        "lacks 8 tensors: conv.* (2), head.* (2), norm.* (4), and has also a. "
+        "None of the network's 8 names is there: was another network trained?"
     )
 
 
