@@ -40,7 +40,7 @@ def read_class_order(path: Path, class_index: Mapping[str, int]) -> ClassOrder |
         lines = path.read_text("utf-8-sig").splitlines()
     outputs: list[int] = []
     for number, line in enumerate(lines, start=1):
-        with reported_as(f"{printable(path)}, line {number}", InputError):
+        with reported_as(f"{printable(path)}, line {number}", ValueError):
             index = _index_of_line(line, class_index)
         if index is None:
             raise InputError(
@@ -64,7 +64,7 @@ def _index_of_line(line: str, class_index: Mapping[str, int]) -> int | None:
     """The class of a line; ``None`` if it has none.
 
     Raises:
-        InputError: If a number and the WordNet id after it are different classes.
+        ValueError: If a number and the WordNet id after it are different classes.
     """
     if line.partition("\t")[0].strip() in ("", "-"):
         return NO_CLASS
@@ -74,7 +74,7 @@ def _index_of_line(line: str, class_index: Mapping[str, int]) -> int | None:
     if not (word.isascii() and word.isdecimal() and int(word) < IMAGENET_CLASSES):
         return class_index.get(word)
     if class_index.get(comment, int(word)) != int(word):
-        raise InputError(
+        raise ValueError(
             f"{comment} is the class {class_index[comment]}, not {word}. Expected indices that "
             "count from 0, or WordNet ids without numbers."
         )
