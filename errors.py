@@ -101,7 +101,7 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> InputError:
 def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Report what is raised as an ``InputError``: the fault, the reason, and what to do.
 
-    An ``EvaluatorError`` is raised as it is.
+    An ``EvaluatorError`` is raised as it is, unless it is among the kinds.
 
     Args:
         fault: What is wrong with which input, without a full stop.
@@ -111,7 +111,7 @@ def reported_as(fault: str, *kinds: type[Exception], advice: str = "") -> Iterat
     try:
         yield
     except Exception as error:
-        if isinstance(error, EvaluatorError) or (kinds and not isinstance(error, kinds)):
+        if not isinstance(error, kinds) if kinds else isinstance(error, EvaluatorError):
             raise
         raise InputError(f"{fault}: {reason_of(error)}. {advice}".rstrip()) from error
 

@@ -110,8 +110,10 @@ def gradient_finding(network: "nn.Module", images: "torch.Tensor") -> Finding:
 
     from ..errors import lacks_memory, reason_of
     from ..system.exact_float32 import exact_float32
+    from ..system.users_code import ONE_AT_A_TIME, network_code, place_in_users_code
 
-    with exact_float32(deterministic=True), torch.enable_grad():
+    code = network_code(network, images, ONE_AT_A_TIME)
+    with code, exact_float32(deterministic=True), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         try:
             logits = network(leaf)
@@ -121,7 +123,7 @@ def gradient_finding(network: "nn.Module", images: "torch.Tensor") -> Finding:
             classes = torch.arange(logits.shape[1], device=logits.device, dtype=leaf.dtype)
             (logits * torch.cos(classes)).sum().backward()
         except RuntimeError as error:
-            if lacks_memory(error):
+            if lacks_memory(error) or place_in_users_code(error) is not None:
                 raise
             fault = f"The gradient of the logits cannot be computed: {reason_of(error)}"
             return Finding("gradients", fault, final=True)

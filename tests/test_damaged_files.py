@@ -242,8 +242,8 @@ def _maximized() -> Any:
     return Maximized(image, image, number > 0, number, number, real, real, number, trace)
 
 
-KINDS = [
-    pytest.param(checkpoint, marks=pytest.mark.xfail(reason="names that are not UTF-8")),
+KINDS: list[Kind] = [
+    checkpoint,
     old_checkpoint,
     safetensors,
     onnx_file,
