@@ -72,15 +72,16 @@ def factory_network(factory: str) -> Build:
 def _leave_inference_mode(network: "nn.Module") -> None:
     """Replace tensors that were made in inference mode, which gradients cannot pass."""
     from torch import nn
+    from torch.nn.parameter import is_lazy
 
     copies: dict[int, nn.Parameter] = {}  # tied parameters stay tied
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
-            if parameter.is_inference():
+            if not is_lazy(parameter) and parameter.is_inference():
                 copy = nn.Parameter(parameter.clone(), requires_grad=False)
                 setattr(module, name, copies.setdefault(id(parameter), copy))
         for name, buffer in list(module.named_buffers(recurse=False)):
-            if buffer.is_inference():
+            if not is_lazy(buffer) and buffer.is_inference():
                 setattr(module, name, buffer.clone())
 
 

@@ -13,12 +13,20 @@ from evaluator.errors import InputError
 from evaluator.exporter.spec import model_spec
 from evaluator.exporter.weights.normalisation import find_normalisations, second_normalisation
 from evaluator.exporter.weights.weights import load_network
+from evaluator.exporter.zoo.rows import ZooModel
 from evaluator.exporter.zoo.table import MODELS
 from evaluator.tests.small import Small, Tensors, checkpoint, one_line, same, small_tensors
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 IMAGENET = Preprocessing(256, 224, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 RAW = Preprocessing(256, 224, "bilinear", (0.0,) * 3, (1.0,) * 3)
+
+
+def raw_row() -> ZooModel:
+    """A row whose images stay as they are."""
+    row = MODELS["resnet50"]
+    published = tuple(replace(weights, preprocessing=RAW) for weights in row.published)
+    return replace(row, name="small", preprocessing=RAW, published=published)
 
 
 def beside(
@@ -166,8 +174,7 @@ def test_a_network_that_normalises_by_itself_is_compared_with(
             self.register_buffer("m_mean", MEAN, persistent=False)
             self.register_buffer("m_std", STD, persistent=False)
 
-    row = replace(MODELS["resnet50"], name="small", preprocessing=RAW)
-    row = replace(row, build=lambda _: Normalising())
+    row = replace(raw_row(), build=lambda _: Normalising())
     monkeypatch.setitem(MODELS, "small", row)
     for mean, fits in ((MEAN, True), (STD, False)):
         normalisation = {"norm.mean": mean, "norm.std": STD}
@@ -185,7 +192,7 @@ def test_a_network_that_normalises_by_itself_is_compared_with(
 def test_a_normalisation_that_nothing_is_compared_with_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = replace(MODELS["resnet50"], name="small", preprocessing=RAW, build=lambda _: Small())
+    row = replace(raw_row(), build=lambda _: Small())
     monkeypatch.setitem(MODELS, "small", row)
     path = checkpoint(tmp_path / "mine.pth", beside("model.", "normalize.mean", "normalize.std"))
     with pytest.raises(InputError, match="keep its mean and std as buffers"):
