@@ -211,7 +211,7 @@ def test_a_room_that_is_none_is_refused_before_anything_goes(cache: Path) -> Non
     before = names(cache)
     expected = re.escape(
         "Unknown kind of cache entry: 'planes'. Expected one of bundles, weights, parity, "
-        "stamps, timing"
+        "self-checks, plans, stamps, timing"
     )
     with pytest.raises(InputError, match=expected):
         prune_cache(kinds=["plans", "planes"])
