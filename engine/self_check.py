@@ -7,13 +7,15 @@ order, and one of them alone: seven images beside the first pass, which is the f
     batch independence     |a - b| <= 1e-4 |signal| + 1e-6 |a|, as between batches in parity
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..contracts import Engine, Finding
+from ..errors import InputError
 from .parity import Logits, ParityImages, logits_in_batches
 from .tolerances import TOLERANCES
 
@@ -38,41 +40,74 @@ _PAIR = list(range(FINGERPRINT_PHOTOS))
 _ALL_REVERSED = list(range(PHOTOS))[::-1]
 
 
-def fingerprint_logits(
-    engine: Engine, photos: ParityImages, watch: "AbstractContextManager[None]"
-) -> Logits:
-    """Logits (2, C) of the first two photos, which a network is recognised by.
+@dataclass(frozen=True)
+class FirstPass:
+    """What a reference answers first.
+
+    Attributes:
+        logits: Logits (2, C) of the first two photos, which a network is recognised by.
+        together: Whether it takes several images at once.
+    """
+
+    logits: Logits
+    together: bool = True
+
+
+def first_pass(
+    engine: Engine, photos: ParityImages, watching: Callable[[], AbstractContextManager[None]]
+) -> FirstPass:
+    """Ask for the fingerprint; image by image, if the reference fails on two images only.
 
     Args:
         engine: Reference.
         photos: Three photos or more.
-        watch: Context to compute them in.
+        watching: Makes the context to compute in.
+
+    Raises:
+        InputError: If the network fails on single images too.
     """
-    with watch:
-        (logits,) = logits_in_batches(engine, photos, [_PAIR])
-    return logits
+    try:
+        with watching():
+            return FirstPass(_logits(engine, photos, _PAIR, together=True))
+    except InputError as error:
+        try:
+            with watching():
+                return FirstPass(_logits(engine, photos, _PAIR, together=False), together=False)
+        except InputError:
+            raise error from error.__cause__
+
+
+def _logits(
+    engine: Engine, photos: ParityImages, indices: Sequence[int], *, together: bool
+) -> Logits:
+    batches = [indices] if together else [[index] for index in indices]
+    return np.concatenate(list(logits_in_batches(engine, photos, batches)))
 
 
 def findings(
-    engine: Engine, photos: ParityImages, first: Logits, end: str, watch: "NetworkWatch | None"
+    engine: Engine, photos: ParityImages, first: FirstPass, end: str, watch: "NetworkWatch | None"
 ) -> Iterator[Finding]:
     """The answer to every question but the one about gradients.
 
     Args:
         engine: Reference.
         photos: Three photos.
-        first: Logits (2, C) from ``fingerprint_logits``.
+        first: Result of ``first_pass``.
         end: Function at the end of the graph; see ``NetworkWatch``.
         watch: What it saw of that pass; ``None`` of a model that exists only as ONNX.
     """
     if watch is not None:
         yield Finding("evaluation mode", _training_fault(watch))
         yield Finding("precision", _precision_fault(watch))
-    again, together, alone = logits_in_batches(engine, photos, [_PAIR, _ALL_REVERSED, [0]])
-    random = _repeat_fault(engine, first, again, watch)
+    again, together, alone = (
+        _logits(engine, photos, indices, together=first.together)
+        for indices in (_PAIR, _ALL_REVERSED, [0])
+    )
+    random = _repeat_fault(engine, first.logits, again, watch)
     yield Finding("same answer twice", random)
     if not random:
-        yield Finding("batch independence", _batch_fault(together[::-1], first, alone, watch))
+        fault = _batch_fault(together[::-1], first.logits, alone, watch)
+        yield Finding("batch independence", fault)
     yield Finding("logits", _logits_fault(together, end))
 
 

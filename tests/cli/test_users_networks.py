@@ -204,7 +204,6 @@ def test_what_a_network_raises_is_one_line_in_every_command(
     assert ("--batch-size 1" in line) == (name == "single")
 
 
-@pytest.mark.xfail(reason="the self-check takes two images at once")
 def test_the_way_out_for_single_images_works(
     home: Path, three_photos: Path, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ from ...engine.parity import ParityImages
 from ...engine.self_check import (
     PHOTOS,
     findings,
-    fingerprint_logits,
+    first_pass,
     gradient_finding,
     output_notes,
 )
@@ -172,9 +172,9 @@ def _onnx_result(spec: ModelSpec, device: Device, photos: ParityImages) -> SelfC
     path = unchanged_original(spec)
     end = final_operator(read_graph(path), spec.own.output)
     with OriginalOnnx(path, spec, device) as engine:
-        first = fingerprint_logits(engine, photos, nullcontext())
+        first = first_pass(engine, photos, nullcontext)
         result = _result(spec, engine, tuple(findings(engine, photos, first, end, None)))
-    return replace(result, notes=tuple(output_notes(first, end)))
+    return replace(result, notes=tuple(output_notes(first.logits, end)))
 
 
 def _asked(
@@ -193,8 +193,8 @@ def _asked(
     # A network that draws random numbers leaves the caller's generator as it was.
     with TorchEngine(loaded, device) as engine, torch.random.fork_rng(devices=[]):
         watch = NetworkWatch(loaded.network)
-        first = fingerprint_logits(engine, photos, watch.watching())
-        fingerprint = NetworkFingerprint.of(first)
+        first = first_pass(engine, photos, watch.watching)
+        fingerprint = NetworkFingerprint.of(first.logits)
         stored = _stored(spec, device, fingerprint) if _asked_each_time(spec) else None
         if stored is not None and (stored.asks("gradients") or not gradients):
             return stored
@@ -204,7 +204,7 @@ def _asked(
             answers = (*answers, gradient_finding(frozen_network(loaded, device), images))
         result = replace(
             _result(spec, engine, answers),
-            notes=(*_left_out_notes(loaded), *output_notes(first, watch.end)),
+            notes=(*_left_out_notes(loaded), *output_notes(first.logits, watch.end)),
             left_out=loaded.left_out,
             fingerprint=fingerprint,
         )
