@@ -307,7 +307,7 @@ def normed():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["fails", "leaves", "normed"])
+@pytest.mark.parametrize("name", ["fails", "leaves"])
 def test_what_cannot_be_counted_is_left_out_without_a_word(
     name: str, spec_of: Spec, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,6 +315,12 @@ def test_what_cannot_be_counted_is_left_out_without_a_word(
     capfd.readouterr()
     assert model_gmac(spec) is None
     assert capfd.readouterr() == ("", "")
+
+
+def test_layers_that_compute_their_weights_are_counted(spec_of: Spec) -> None:
+    normed, plain = model_gmac(spec_of("normed", code=UNCOUNTED)), model_gmac(spec_of("make"))
+    assert normed is not None
+    assert normed == plain
 
 
 @pytest.mark.filterwarnings("error")
