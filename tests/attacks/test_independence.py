@@ -10,7 +10,7 @@ import torch
 
 from evaluator.attacks.pgd.pgd import AttackJob, run_pgd
 from evaluator.contracts import AttackSettings
-from evaluator.errors import EngineMemoryError
+from evaluator.errors import EngineMemoryError, InputError
 from evaluator.system.batch_limit import BatchLimit
 from evaluator.tests.attacks.attacked_networks import (
     Counted,
@@ -163,12 +163,12 @@ class OnlyForward(Counted):
         return super().forward(images)
 
 
-def test_other_failures_pass_through() -> None:
+def test_other_failures_are_told_with_their_place() -> None:
     class Broken(Network):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InputError, match=r"raises ZeroDivisionError.* \(.*test_independence\.py"):
         attempts_on(Broken(), photos(Network(), 2), paper())
 
 
