@@ -1,13 +1,22 @@
 """Parts that all engines share: input buffers, streams of batches, and the context manager."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contracts import Backend, Bundle, Device, EngineSpec, ImageBatch, InputKind
-from ..errors import EngineError, EngineMemoryError, InputError, lacks_memory, printable, reason_of
+from ..errors import (
+    EngineError,
+    EngineMemoryError,
+    EvaluatorError,
+    InputError,
+    lacks_memory,
+    printable,
+    reason_of,
+)
 
 Logits = npt.NDArray[np.float32]
 
@@ -77,13 +86,24 @@ def infer(
         yield batch, logits(batch)
 
 
-def batch_error(runtime: str, batch: ImageBatch, error: Exception) -> EngineError:
-    """The error of a batch that a runtime failed on, told apart by whether memory was missing."""
-    error_type = EngineMemoryError if lacks_memory(error) else EngineError
-    return error_type(
-        f"{runtime} failed on a batch of {len(batch.items)} that begins with "
-        f"{printable(batch.items[0].id)}: {reason_of(error)}."
-    )
+@contextmanager
+def reported_batch(runtime: str, batch: ImageBatch) -> Iterator[None]:
+    """Name the runtime and the batch in what a runtime raises, whose exceptions share no class.
+
+    Raises:
+        EngineMemoryError: If the exception says that memory is missing.
+        EngineError: If it says anything else. An ``AssertionError``, a bug of ours, is kept.
+    """
+    try:
+        yield
+    except (EvaluatorError, AssertionError):
+        raise
+    except Exception as error:
+        error_type = EngineMemoryError if lacks_memory(error) else EngineError
+        raise error_type(
+            f"{runtime} failed on a batch of {len(batch.items)} that begins with "
+            f"{printable(batch.items[0].id)}: {reason_of(error)}."
+        ) from error
 
 
 def bundle_spec(backend: Backend, bundle: Bundle) -> EngineSpec:

@@ -22,7 +22,7 @@ from .cuda.onnx_program import OnnxProgram
 from .cuda.open_cuda import as_work_of, open_cuda
 from .cuda.pipeline import PipelinedEngine, Program
 from .cuda.protocols import Stream
-from .engine_io import LoadedEngine, Logits, batch_error, bundle_spec
+from .engine_io import LoadedEngine, Logits, bundle_spec, reported_batch
 
 
 def open_onnx(bundle: Bundle, device: Device, *, threads: int | None = None) -> LoadedEngine:
@@ -64,10 +64,8 @@ class OnnxEngine(LoadedEngine):
 
     def _logits(self, batch: ImageBatch) -> Logits:
         name = self._runtime.get_inputs()[0].name
-        try:
+        with reported_batch("ONNX Runtime", batch):
             (logits,) = self._runtime.run(None, {name: batch.data}, self._options)
-        except Exception as error:  # its exceptions share no public class
-            raise batch_error("ONNX Runtime", batch, error) from error
         result: Logits = logits
         return result
 

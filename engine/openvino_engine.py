@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from ..contracts import Bundle, Device, ImageBatch, Precision
 from ..errors import EngineError, EngineUnavailableError, printable, reason_of
-from .engine_io import LoadedEngine, Logits, batch_error, bundle_spec, infer
+from .engine_io import LoadedEngine, Logits, bundle_spec, infer, reported_batch
 
 _TYPES = {"fp32": "f32", "bf16": "bf16"}
 """Names of the precisions in OpenVINO."""
@@ -77,10 +77,8 @@ class OpenVinoEngine(LoadedEngine):
 
 
 def _logits(request: Any, batch: ImageBatch) -> Logits:
-    try:
+    with reported_batch("OpenVINO", batch):
         request.infer({0: batch.data}, share_inputs=True)
-    except Exception as error:  # its exceptions share no public class
-        raise batch_error("OpenVINO", batch, error) from error
     # The request's next batch overwrites its output.
     result: Logits = request.get_output_tensor(0).data.copy()
     return result

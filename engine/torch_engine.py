@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..contracts import Device, EngineSpec, ImageBatch, InputKind, LoadedNetwork, ModelSpec
-from ..errors import EngineMemoryError, lacks_memory, reason_of
 from ..storage.documents import document_sha256
 from ..system.exact_float32 import exact_float32
 from ..system.malloc import keep_freed_memory
@@ -19,7 +18,7 @@ from .cuda.pipeline import PipelinedEngine, Program
 from .cuda.protocols import Stream
 from .cuda.torch_program import TorchProgram
 from .cuda.with_torch import TorchCuda
-from .engine_io import LoadedEngine, Logits, buffer
+from .engine_io import LoadedEngine, Logits, buffer, reported_batch
 
 if TYPE_CHECKING:
     import torch
@@ -52,20 +51,9 @@ class TorchEngine(LoadedEngine):
         )
 
     def _logits(self, batch: ImageBatch) -> Logits:
-        try:
-            return self._forward(batch)
-        except Exception as error:
-            if not lacks_memory(error):
-                raise
-            raise EngineMemoryError(
-                f"PyTorch has no memory on {self.device} for a batch of {len(batch.items)}: "
-                f"{reason_of(error)}."
-            ) from error
-
-    def _forward(self, batch: ImageBatch) -> Logits:
         import torch
 
-        with torch.inference_mode(), exact_float32():
+        with reported_batch("PyTorch", batch), torch.inference_mode(), exact_float32():
             result: Logits = self._runtime(torch.from_numpy(batch.data)).numpy()
         return result
 

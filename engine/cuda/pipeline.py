@@ -11,15 +11,14 @@ other wait guards its memory.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ...contracts import Device, EngineSpec, ImageBatch
-from ...errors import EngineError, EvaluatorError, InputError
-from ..engine_io import LoadedEngine, Logits, batch_error
+from ...errors import EngineError, InputError
+from ..engine_io import LoadedEngine, Logits, reported_batch
 from .pinned import PinnedPool
 from .protocols import Array, Cuda, DeviceMemory, Event, Stream
 
@@ -57,7 +56,7 @@ class Program(Protocol):
             stream: Stream that the work is done in.
 
         Raises:
-            EngineMemoryError: If there is no memory for it.
+            EngineMemoryError: If the GPU is out of memory.
         """
 
     def close(self) -> None:
@@ -141,7 +140,7 @@ class PipelinedEngine(LoadedEngine):
             crop_px: Side of the images.
 
         Raises:
-            EngineMemoryError: If there is no memory for it.
+            EngineMemoryError: If the GPU is out of memory.
         """
         super().__init__(spec, device, versions=versions, crop_px=crop_px, runtime=None)
         self._cuda, self._stopped = cuda, False
@@ -258,7 +257,7 @@ class PipelinedEngine(LoadedEngine):
             slot.staging[: len(rows)] = rows
             rows = slot.staging[: len(rows)]
         slot.piece = piece  # which keeps the rows until they are copied
-        with self._lock, self._cuda.current(), _reported(self._program, piece.batch):
+        with self._lock, self._cuda.current(), reported_batch(self._program.runtime, piece.batch):
             slot.input.copy_from(rows, self._copy_in)
             self._copy_in.record(slot.copied_in)
             self._compute.wait(slot.copied_in)
@@ -272,7 +271,7 @@ class PipelinedEngine(LoadedEngine):
         """Wait for the piece of a slot; the batch, if it is complete with it."""
         piece = slot.piece
         assert piece is not None
-        with self._cuda.current(), _reported(self._program, piece.batch):
+        with self._cuda.current(), reported_batch(self._program.runtime, piece.batch):
             slot.copied_out.synchronize()
         piece.logits[piece.start : piece.stop] = slot.logits[: piece.stop - piece.start]
         self._release(slot)
@@ -290,14 +289,3 @@ class PipelinedEngine(LoadedEngine):
         slot.piece = None
         if not self._stopped:
             self._free.append(slot)
-
-
-@contextmanager
-def _reported(program: Program, batch: ImageBatch) -> Iterator[None]:
-    """Name the runtime and the batch in what a runtime raises, whose exceptions share no class."""
-    try:
-        yield
-    except (EvaluatorError, AssertionError):
-        raise
-    except Exception as error:
-        raise batch_error(program.runtime, batch, error) from error

@@ -65,14 +65,14 @@ class Cuda(Protocol):
         """An array in pinned (page-locked) host memory, with any content.
 
         Raises:
-            EngineMemoryError: If there is no memory for it.
+            EngineMemoryError: If the host is out of memory.
         """
 
     def memory(self, size_bytes: int) -> DeviceMemory:
         """Device memory with any content.
 
         Raises:
-            EngineMemoryError: If there is no memory for it.
+            EngineMemoryError: If the GPU is out of memory.
         """
 
     def close(self) -> None:

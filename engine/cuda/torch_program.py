@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import EngineMemoryError, lacks_memory, reason_of
 from ...system.exact_float32 import exact_float32
 from .protocols import DeviceMemory, Stream
 
@@ -43,25 +42,13 @@ class TorchProgram:
     def enqueue(
         self, rows: int, source: DeviceMemory, target: DeviceMemory, stream: Stream
     ) -> None:
-        """Run the network in the stream.
-
-        Raises:
-            EngineMemoryError: If PyTorch has no memory for the batch.
-        """
+        """Run the network in the stream."""
         import torch
 
         images = tensor_at(source.address, (rows, *self.row_shape), self.input_dtype, self._device)
         logits = tensor_at(target.address, (rows, self.classes), np.dtype("f4"), self._device)
-        try:
-            with torch.inference_mode(), exact_float32(), self._in(stream):
-                logits.copy_(self._network(images))
-        except Exception as error:
-            if not lacks_memory(error):
-                raise
-            raise EngineMemoryError(
-                f"PyTorch has no memory on {self._device} for a batch of {rows}: "
-                f"{reason_of(error)}."
-            ) from error
+        with torch.inference_mode(), exact_float32(), self._in(stream):
+            logits.copy_(self._network(images))
 
     def close(self) -> None:
         """Let go of the network."""

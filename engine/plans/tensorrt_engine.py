@@ -34,7 +34,7 @@ class TensorRTEngine(PipelinedEngine):
 
         Raises:
             PlanRefusedError: If the GPU cannot load the plan.
-            EngineMemoryError: If there is no memory for the plan's largest batch.
+            EngineMemoryError: If the GPU is out of memory for the plan's largest batch.
             EngineUnavailableError: If TensorRT or CUDA is not available.
         """
         flavour = FLAVOURS[plan.key.backend]
