@@ -202,8 +202,8 @@ class WeightsOptions:
     )
     self_check: bool = option(
         "Model",
-        "Whether the model's reference must agree with itself and give logits; otherwise results "
-        "are marked.",
+        "Check the PyTorch network before use: the same logits each time and in any batch, in "
+        "float32, and no probabilities. Without the check, numbers are marked.",
         default=True,
     )
 
