@@ -23,7 +23,12 @@ from .runs.provenance import ShardClock, check_run_place, circumstances
 from .runs.run_data import RunData, find_folder
 from .runs.selection import Selection, check_crop, places_of, select, skips_bad_files
 from .runs.several_gpus import on_several_gpus
-from .runs.start import open_or_create_scored_run, refuse_other_data, refuse_other_run
+from .runs.start import (
+    open_or_create_scored_run,
+    refuse_other_data,
+    refuse_other_network,
+    refuse_other_run,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,6 +122,7 @@ def score(
         engine = open_run(out).key.engine.backend
     needed = uses_reference(resolved, engine, parity=parity)
     resolved = check_reference(resolved, progress, needed=needed)
+    refuse_other_network(out, resolved)
     verified = select_engine(resolved, engine, device, parity=parity, progress=progress)
     key = RunKey(
         benchmark=definition.name,

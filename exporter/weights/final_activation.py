@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...contracts import ModelSpec
+from ...system.users_code import users_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +17,9 @@ def leave_out_final_activation(network: "nn.Module", spec: ModelSpec) -> str:
 
     Returns:
         ``softmax`` or ``sigmoid``; empty if nothing was left out.
+
+    Raises:
+        InputError: If the network raises an exception.
     """
     import torch
     from torch import nn
@@ -30,7 +34,7 @@ def leave_out_final_activation(network: "nn.Module", spec: ModelSpec) -> str:
     crop_px = spec.preprocessing.crop_px
     hook = register_module_forward_hook(record)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with users_code(spec.name), torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = network(torch.zeros(1, 3, crop_px, crop_px))
     finally:
         hook.remove()

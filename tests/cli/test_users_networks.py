@@ -65,6 +65,14 @@ class later(Net):
         return super().forward(images)
 
 
+class at_call(Net):
+    def forward(self, images):
+        left = os.environ["CALLS_LEFT"] = str(int(os.environ["CALLS_LEFT"]) - 1)
+        if int(left) <= 0:
+            raise KeyError("at a call")
+        return super().forward(images)
+
+
 class leaves(Net):
     def forward(self, images):
         if images.abs().sum() > 0:
@@ -202,6 +210,26 @@ def test_what_a_network_raises_is_one_line_in_every_command(
     assert "cannot be exported" not in line
     assert "images of 64 px" not in line or words is MAXIMIZE
     assert ("--batch-size 1" in line) == (name == "single")
+
+
+@pytest.mark.parametrize("words", [SCORE, ATTACK, MAXIMIZE], ids=lambda words: words[0])
+def test_an_exception_at_any_call_is_one_line(
+    words: list[str],
+    home: Path,
+    three_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    more: list[str | Path] = [] if words is MAXIMIZE else ["--data", three_photos]
+    for call in range(1, 30):
+        monkeypatch.setenv("CALLS_LEFT", str(call))
+        monkeypatch.setenv("EVALUATOR_CACHE", str(tmp_path / f"cache{call}"))
+        done = command(home, words, "at_call", *more, "--out", tmp_path / str(call))
+        if not done.returncode:
+            break
+        assert "KeyError: 'at a call'" in error_of(done)
+        assert place('KeyError("at a call")') in error_of(done)
+    assert call > 6, "nothing was raised in the command itself"
 
 
 def test_the_way_out_for_single_images_works(

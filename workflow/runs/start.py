@@ -99,10 +99,7 @@ def open_or_create_run(
     )
     with _data_changes_named(folder, key, selection):
         run = create_or_open(folder, manifest)
-    if (difference := differing_network(run, subject, source)) is not None:
-        raise RunMismatchError(
-            f"{difference}. Choose another --out, or restore its code, configuration and weights."
-        )
+    refuse_other_network(folder, subject, source)
     if chosen_batch is not None and chosen_batch != run.manifest.batch_size:
         raise InputError(
             f"{printable(folder)} was started with --batch-size {run.manifest.batch_size}, on "
@@ -141,6 +138,27 @@ def refuse_other_run(
     if identity(run.manifest.model) != identity(subject.spec):
         key = replace(key, weights_sha256=_weights_sha256(subject))
         check_identity(run, key, subject.spec)
+
+
+def refuse_other_network(
+    folder: Path | None, subject: ResolvedModel, source: ResolvedModel | None = None
+) -> None:
+    """Refuse a folder with a run of another network of the same name and weights.
+
+    Args:
+        folder: Folder that the user names; `None` if not given.
+        subject: Model of the work, with its self-check.
+        source: Source of a transferred attack, likewise; `None` if it is none.
+
+    Raises:
+        RunMismatchError: If the folder holds a run of another network.
+    """
+    if folder is None or not (folder / MANIFEST).is_file():
+        return
+    if (difference := differing_network(open_run(folder), subject, source)) is not None:
+        raise RunMismatchError(
+            f"{difference}. Choose another --out, or restore its code, configuration and weights."
+        )
 
 
 def refuse_other_data(

@@ -36,7 +36,7 @@ from ...runs.complete import report_skipped
 from ...runs.label_check import report_suspect_labels
 from ...runs.provenance import check_run_place
 from ...runs.several_gpus import on_several_gpus
-from ...runs.start import refuse_other_run
+from ...runs.start import refuse_other_network, refuse_other_run
 from ..job import check_attacked, prepare_attack
 from ..options import AttackOptions, TransferOptions, read_options
 from .adversarial_parity import AdversarialParity
@@ -157,6 +157,8 @@ def attack_transfer(
         )
         for target in resolved
     ]
+    for target, folder in zip(resolved, folders, strict=True):
+        refuse_other_network(folder, target, source_model)
     engines = [
         _image_engine(
             select_engine(target, engine, choice.device, parity=choice.parity, progress=progress)
