@@ -131,7 +131,14 @@ def read_description(path: Path) -> Description:
 
 def _refuse_unknown(path: Path, content: dict[str, Any], kind: type, prefix: str) -> None:
     known = [field.name for field in fields(kind) if field.name != "path"]
-    for key in content.keys() - set(known):
+    elsewhere = {
+        **{field.name: "above [preprocessing]" for field in fields(Description)},
+        **{field.name: "below [preprocessing]" for field in fields(DescribedPreprocessing)},
+    }
+    for key in sorted(content.keys() - set(known)):
+        if key in elsewhere and key != "path":
+            place = elsewhere[key]
+            raise InputError(f"{printable(path)}: the key {key} must stand {place}.")
         expected = f"Expected {', '.join(known)}."
         hint = did_you_mean(key, known, expected, (prefix + "{}").format)
         raise InputError(f"{printable(path)}: unknown key {printable(prefix + key)}. {hint}")

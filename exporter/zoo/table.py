@@ -222,9 +222,12 @@ MODELS = {model.name: model for model in _TABLE}
 
 
 _FORMER_NAMES = {
-    f"ig_resnext101_32x{width}d": f"resnext101_32x{width}d_wsl" for width in (8, 16, 32, 48)
+    prefix + f"resnext101_32x{width}d" + suffix: f"resnext101_32x{width}d_wsl"
+    for width in (8, 16, 32, 48)
+    for prefix, suffix in [("ig_", ""), ("", "_wsl")]
 }
-"""Names of timm's before tags. Its own table leads from all of them to the weights of 32x8d."""
+"""Names of timm's before tags, and names after `timm:` that are this zoo's. timm's own table leads
+from all of the former to the weights of 32x8d."""
 
 
 def find_model(name: str) -> ZooModel:

@@ -23,8 +23,8 @@ _SEPARATORS = re.compile(r"[^a-z0-9]+")
 def of_same_weights(name: str, known: Iterable[str]) -> list[str]:
     """The known names that may be meant by a misspelt one without leading to other weights.
 
-    These are the names that begin with the given one, if there are any. Else a known name has no
-    fewer words than the given one, and a further word for weights only in the place of a misspelt
+    This is the name that differs in capitals and separators only, if there is one; or else the
+    names that begin with the given one, if there are any. Else a known name has no fewer words than the given one, and a further word for weights only in the place of a misspelt
     one.
 
     Example:
@@ -33,8 +33,13 @@ def of_same_weights(name: str, known: Iterable[str]) -> list[str]:
         ['resnext101_32x8d']
         >>> of_same_weights("resnext101_32x8d_wls", known)
         ['resnext101_32x8d_wsl']
+        >>> of_same_weights("ResNeXt101-32x8d", known)
+        ['resnext101_32x8d']
     """
     known = list(known)
+    letters = _SEPARATORS.sub("", name.lower())
+    if same := [other for other in known if _SEPARATORS.sub("", other.lower()) == letters]:
+        return same
     if longer := [other for other in known if other.lower().startswith(f"{name.lower()}_")]:
         return longer
     words = _SEPARATORS.split(name.lower())

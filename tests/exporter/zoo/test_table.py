@@ -237,9 +237,14 @@ def test_a_wrong_name_is_answered_with_near_ones(name: str, near: str) -> None:
         ("timm:ResNet10t.C3_in1k", "timm:resnet10t.c3_in1k"),
         ("resnet50.a1_in1k", "timm:resnet50.a1_in1k"),
         ("convnext_atto", "timm:convnext_atto"),
+        ("VGG16", "torchvision:vgg16"),
+        ("ResNet-50", "resnet50"),
+        ("torchvision:resnet_50", "torchvision:resnet50"),
+        ("efficientnet-lite0", "efficientnet_lite0"),
+        ("timm:resnext101_32x16d_wsl", "resnext101_32x16d_wsl"),
     ],
 )
-def test_capitals_do_not_count_and_the_name_that_is_meant_is_the_only_one(
+def test_capitals_and_separators_do_not_count_and_the_name_that_is_meant_is_the_only_one(
     name: str, meant: str
 ) -> None:
     with pytest.raises(InputError, match=rf"Did you mean {re.escape(meant)}\?"):
