@@ -24,8 +24,8 @@ def of_same_weights(name: str, known: Iterable[str]) -> list[str]:
     """The known names that may be meant by a misspelt one without leading to other weights.
 
     This is the name that differs in capitals and separators only, if there is one; or else the
-    names that begin with the given one, if there are any. Else a known name has no fewer words than the given one, and a further word for weights only in the place of a misspelt
-    one.
+    names that begin with the given one, if there are any. Else a known name has no fewer words
+    than the given one, and a further word for weights only in the place of a misspelt one.
 
     Example:
         >>> known = ["resnext101_32x8d", "resnext101_32x8d_wsl"]
