@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .workflow.attack.transfer.attack import attack_transfer as attack_transfer
     from .workflow.attack.whitebox import attack_whitebox as attack_whitebox
     from .workflow.bench.bench import bench as bench
+    from .workflow.data.fetch import fetch_data as fetch_data
+    from .workflow.data.verify import verify_data as verify_data
     from .workflow.maximize.maximize import maximize as maximize
     from .workflow.models.compile import compile_model as compile_model
     from .workflow.models.export import export_model as export_model
@@ -38,12 +40,14 @@ _MODULES = {
     "compile_model": ".workflow.models.compile",
     "corrupt_photos": ".evaluate.generate.corruptions",
     "export_model": ".workflow.models.export",
+    "fetch_data": ".workflow.data.fetch",
     "list_models": ".workflow.models.listing",
     "maximize": ".workflow.maximize.maximize",
     "perturb_photos": ".evaluate.generate.perturbations",
     "report": ".workflow.report.report",
     "sample_photos": ".evaluate.generate.photos",
     "score": ".workflow.score",
+    "verify_data": ".workflow.data.verify",
 }
 
 __all__ = list(_MODULES)

@@ -1,4 +1,4 @@
-"""``evaluator data sample``, ``evaluator data corrupt`` and ``evaluator data perturb``."""
+"""``evaluator data``: fetching and verifying data sets, and making sample and generated data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,22 @@ from typing import Annotated, Any
 import typer
 
 from .command_help import Command, command_group
-from .options import CORRUPTIONS, PERTURBATIONS, SEVERITIES, option, takes_options
+from .options import (
+    CORRUPTIONS,
+    PERTURBATIONS,
+    SEVERITIES,
+    JsonOption,
+    option,
+    takes_options,
+)
+
+INCOMPLETE = 1
+"""Exit code for data that are not complete, and for ImageNet, which cannot be fetched."""
 
 app = command_group(
-    "Create sample photos, corrupted images and perturbed videos. Reports mark numbers of "
-    "generated data.",
-    "evaluator data sample photos",
+    "Fetch and verify public data sets; create sample photos, corrupted images and perturbed "
+    "videos. Reports mark numbers of generated data.",
+    "evaluator data fetch imagenet-a --out /data/imagenet-a",
 )
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the result.")]
@@ -50,6 +60,90 @@ class GenerationOptions:
     workers: int | None = option(
         "Engine", "Number of processes. Default: one per core.", metavar="N", min=1
     )
+
+
+class FetchOptions:
+    """Options of ``data fetch``."""
+
+    out: Path | None = option(
+        "Output", "Folder for the files. Default: a folder NAME here.", metavar="DIR"
+    )
+    mirror: str | None = option(
+        "Data", "Another server that has the files, as URL/NAME/FILE.", metavar="URL"
+    )
+
+
+class VerifyOptions:
+    """Options of ``data verify``."""
+
+    benchmark: str | None = option(
+        "Data", "Benchmark of the data. Default: recognised from the content.", metavar="NAME"
+    )
+    labels: Path | None = option(
+        "Data", "List of classes, for images that are not in class folders.", metavar="FILE"
+    )
+    sums: bool = option(
+        "Data",
+        "Compare archives with their published or pinned checksums, or not.",
+        default=True,
+    )
+    decode: bool = option(
+        "Data",
+        "Decode every image. Otherwise only the first and last bytes are checked.",
+        "--decode",
+        default=False,
+    )
+
+
+@app.command(cls=Command, epilog="evaluator data fetch imagenet-c --out /data/imagenet-c")
+@takes_options(FetchOptions, JsonOption)
+def fetch(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Name of a data set. Without it, all are listed."),
+    ] = None,
+    *,
+    json: Path | None,
+    **options: Any,
+) -> None:
+    """Fetch a public data set, or list them. The same command resumes it."""
+    from ..workflow.data.fetch import fetch_data, how_to_get_imagenet, list_data_sets
+    from ..workflow.data.table import IMAGENET
+    from .console import check_outputs, progress, show
+    from .data_tables import data_sets_document, data_sets_table, fetched_document, fetched_table
+
+    check_outputs(json)
+    if name is None:
+        data_sets = list_data_sets()
+        show([data_sets_table(data_sets)], (json, data_sets_document(data_sets)))
+        return
+    if name == IMAGENET.name:
+        print("\n".join(["ImageNet is not fetched.", *how_to_get_imagenet()]))
+        raise typer.Exit(INCOMPLETE)
+    with progress() as display:
+        fetched = fetch_data(name, progress=display, **options)
+    show([fetched_table(fetched)], (json, fetched_document(fetched)))
+
+
+@app.command(cls=Command, epilog="evaluator data verify /data/imagenet-c --json check.json")
+@takes_options(VerifyOptions, CorruptionOptions, PerturbationOptions, JsonOption)
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or tar file to check.")],
+    *,
+    json: Path | None,
+    **options: Any,
+) -> None:
+    """Check that data are complete: names, counts, checksums. Exit code 1 if they are not."""
+    from ..workflow.data.verify import verify_data
+    from .console import check_outputs, progress, show
+    from .data_tables import check_table
+
+    check_outputs(json)
+    with progress() as display:
+        check = verify_data(path, progress=display, **options)
+    show([check_table(check)], (json, check.document()))
+    if not check.is_complete:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command(cls=Command, epilog="evaluator data sample photos")

@@ -58,6 +58,18 @@ def imagenet_r_index() -> dict[str, int]:
     return _part("imagenet_r_classes.txt")
 
 
+@cache
+def cue_conflict_stimuli() -> tuple[str, ...]:
+    """The file names of the 1,280 cue-conflict stimuli, sorted.
+
+    Example:
+        >>> len(cue_conflict_stimuli()), cue_conflict_stimuli()[0]
+        (1280, 'airplane1-bicycle2.png')
+    """
+    rows = (line.split() for line in _lines("cue_conflict_stimuli.txt") if line[0] != "#")
+    return tuple(sorted(f"{row[0]}-{texture}.png" for row in rows for texture in row[1:]))
+
+
 def _part(name: str) -> dict[str, int]:
     return {wnid: class_index()[wnid] for wnid in _lines(name)}
 

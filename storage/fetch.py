@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 from ..contracts import Progress
 from ..errors import InputError, OutputError, UnavailableError, printable, reason_of
 from .atomic import disk_errors, flush, make_folder
-from .digest import file_sha256
+from .digest import Checksum
 from .documents import read_document, write_document
 from .lock import locked
 
@@ -35,6 +35,8 @@ BACKOFF_SECONDS = 1.0
 _FREE_SPACE = "Free some space, or choose another folder (EVALUATOR_CACHE for the cache)."
 _KEPT = f"The partial download is kept. {_FREE_SPACE}"
 _CHUNK_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 28
+"""Above this size, hashing a file takes long enough to show its progress."""
 _MB = 1_000_000
 _TRANSIENT_STATUS = {408, 425, 429}
 # Errors that another attempt a second later would only repeat.
@@ -57,9 +59,17 @@ class _Version:
 
 
 def fetch(
-    url: str, path: Path, *, sha256: str | None, progress: Progress, what: str, instead: str = ""
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None,
+    progress: Progress,
+    what: str,
+    instead: str = "",
+    md5: str | None = None,
+    size: int | None = None,
 ) -> None:
-    """Download a file unless it exists; check its SHA-256 in any case.
+    """Download a file unless it exists; check its checksum in any case.
 
     The file is downloaded once, also if several processes need it at the same time. After an
     interruption of any kind the same call downloads only the rest.
@@ -68,33 +78,68 @@ def fetch(
         url: An http or https address.
         path: Path of the file.
         sha256: SHA-256 of the file in hexadecimal, or at least its first 8 digits. ``None`` only
-            for ``hash_pins.py``, which records the SHA-256 of what was downloaded.
+            with ``md5``, and for ``hash_pins.py``, which records that of what was downloaded.
         progress: Progress callback.
         what: The file in words, for notes and errors: ``the weights of resnet50``.
         instead: Advice for a failed download; if not given, to save the file by hand.
+        md5: MD5 of the file, where no SHA-256 is published.
+        size: Published size in bytes; a server that has another size is refused at once.
 
     Raises:
-        InputError: If the file exists and has another SHA-256.
-        UnavailableError: If the download fails, or the downloaded file has another SHA-256.
+        InputError: If the file exists and has another checksum.
+        UnavailableError: If the download fails, or the downloaded file has another checksum.
         OutputError: If the file cannot be written.
     """
-    expected = sha256 or ""
-    valid_hash = sha256 is None or re.fullmatch("[0-9a-f]{8,64}", sha256)
+    expected = Checksum("md5", md5) if sha256 is None and md5 else Checksum("sha256", sha256 or "")
+    unknown = sha256 is None and md5 is None
+    valid_hash = unknown or re.fullmatch("[0-9a-f]{8,64}", expected.digits)
     if not url.startswith(("https://", "http://")) or not valid_hash:
         raise InputError(
-            f"Invalid source of {what}: {printable(url)} with SHA-256 {printable(expected)!r}. "
+            f"Invalid source of {what}: {printable(url)} with {expected.title} "
+            f"{printable(expected.digits)!r}. "
             "Expected an http or https address, and at least 8 hexadecimal digits."
         )
     instead = instead or f"Download that address elsewhere and save it as {printable(path)}."
+    download = _Download(url, path, expected, progress, what, instead, size)
     if not path.is_file():
         with locked(path, waiting=lambda: progress.note(f"Another process fetches {what} now.")):
             if not path.is_file():
-                _Download(url, path, expected, progress, what, instead).run()
+                download.run()
                 return
-    if not file_sha256(path).startswith(expected):
+    if not download.digits_of(path).startswith(expected.digits):
         raise InputError(
-            f"{printable(path)} is damaged: its SHA-256 does not start with {expected[:12]}. "
-            "Remove it and run the command again to download it."
+            f"{printable(path)} is damaged: its {expected.title} does not start with "
+            f"{expected.digits[:12]}. Remove it and run the command again to download it."
+        )
+
+
+def remote_size(url: str) -> int | None:
+    """Size of the file at an address, in bytes, without fetching it.
+
+    ``None`` if the server does not say it, or cannot be reached: the download reports that.
+    """
+    request = Request(url, method="HEAD", headers={"User-Agent": "evaluator"})
+    try:
+        with urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            return int(answer.headers["Content-Length"] or "")
+    except HTTPError as error:
+        error.close()
+    except (OSError, HTTPException, ValueError):
+        pass
+    return None
+
+
+def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
+    """Refuse what does not fit on the disk of a folder, which exists.
+
+    Raises:
+        OutputError: If less is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if 0 < free < needed_bytes:  # 0 if the file system does not know
+        raise OutputError(
+            f"Not enough disk space for {what} in {printable(folder)}: "
+            f"{_mb(needed_bytes)} are needed, {free // _MB:,} MB are free. {_FREE_SPACE}"
         )
 
 
@@ -102,10 +147,11 @@ def fetch(
 class _Download:
     url: str
     path: Path
-    sha256: str
+    checksum: Checksum
     progress: Progress
     what: str
     instead: str
+    published_size: int | None
 
     @property
     def part(self) -> Path:
@@ -124,20 +170,32 @@ class _Download:
         return self.what[:1].upper() + self.what[1:]
 
     def run(self) -> None:
-        """Download to the part; rename it to the final name if its SHA-256 is right."""
+        """Download to the part; rename it to the final name if its checksum is right."""
         self._request_until_complete()
-        sha256 = file_sha256(self.part)
-        if not sha256.startswith(self.sha256):
+        digits, expected = self.digits_of(self.part), self.checksum.digits
+        if not digits.startswith(expected):
             self._discard()
             raise UnavailableError(
-                f"The file downloaded from {self.url} has the wrong SHA-256 for {self.what}: it "
-                f"starts with {sha256[:12]}, expected {self.sha256[:12]}. The file was removed. "
-                f"{self.instead}"
+                f"The file downloaded from {self.url} has the wrong {self.checksum.title} for "
+                f"{self.what}: it starts with {digits[:12]}, expected {expected[:12]}. The file "
+                f"was removed. {self.instead}"
             )
         with disk_errors(self.path, _KEPT):
             flush(self.part)
             self.part.replace(self.path)
             self.version.unlink(missing_ok=True)
+
+    def digits_of(self, path: Path) -> str:
+        """The checksum of a file; that of a large one takes a while, so its progress is shown."""
+        total, done = path.stat().st_size, 0
+
+        def report(size: int) -> None:
+            nonlocal done
+            done += size
+            if total > _LARGE_BYTES:
+                self._report(done, total, f"{self.checksum.title} of {self.what}")
+
+        return self.checksum.of(path, report)
 
     def _request_until_complete(self) -> None:
         """Request the rest again and again; only attempts that bring no new byte are counted."""
@@ -187,9 +245,18 @@ class _Download:
                 offset = 0
             length = answer.headers["Content-Length"]
             size = None if length is None else offset + int(length)
+            self._refuse_other_size(size)
             if offset == 0:
                 self._start_part(answer, size)
             self._append(answer, offset, size)
+
+    def _refuse_other_size(self, size: int | None) -> None:
+        """Refuse a file of another size than the published one, before it is downloaded."""
+        if self.published_size is not None and size not in (None, self.published_size):
+            raise UnavailableError(
+                f"{printable(self.url)} has {size:,} bytes, but {self.what} has "
+                f"{self.published_size:,}: it is another file. {self.instead}"
+            )
 
     def _partial_download(self) -> tuple[_Version, int]:
         """Version and length of the partial download; the length is 0 if it cannot be resumed."""
@@ -241,22 +308,18 @@ class _Download:
             )
 
     def _report_start(self, offset: int, size: int | None) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        if size is not None and 0 < free < size - offset:  # 0 if the file system does not know
-            raise OutputError(
-                f"Not enough disk space for {self.what} in {printable(self.path.parent)}: "
-                f"{_mb(size - offset)} are needed, {free // _MB:,} MB are free. {_FREE_SPACE}"
-            )
+        if size is not None:
+            refuse_full_disk(self.path.parent, size - offset, self.what)
         size_text = "" if size is None else f", {_mb(size - offset)}"
         rest = "the rest of " if offset else ""
         self.progress.note(f"Fetching {rest}{self.what}{size_text}: {self.url}")
         self._report(offset, size)
 
-    def _report(self, done: int, size: int | None) -> None:
+    def _report(self, done: int, size: int | None, title: str = "") -> None:
         if size is not None:
             total = -(-size // _MB)
             step = total if done == size else done // _MB
-            self.progress.advance(self.title, step, total, "MB")
+            self.progress.advance(title or self.title, step, total, "MB")
 
 
 def _mb(size: int) -> str:

@@ -20,6 +20,8 @@ from .digest import file_sha256
 from .documents import read_document, write_document
 from .fetch import TIMEOUT_SECONDS, fetch
 
+PIN_SUFFIX = ".pin.json"
+
 _ETAG_SHA256 = re.compile('"?([0-9a-f]{64})"?')
 
 
@@ -50,13 +52,34 @@ def pinned_sha256(url: str, path: Path, *, progress: Progress, what: str, instea
         UnavailableError: If the server does not give it and the download fails.
         InputError: If the pin cannot be read.
     """
-    pin = path.with_name(path.name + ".pin.json")
-    if not pin.is_file():
+    pin = read_pin(path)
+    if pin is None:
         sha256 = promised_sha256(url)
         if sha256 is None:
             fetch(url, path, sha256=None, progress=progress, what=what, instead=instead)
-        write_document(pin, Pin(sha256 or file_sha256(path), sha256 is not None), first=True)
-    return read_document(pin, Pin).sha256
+        pin = write_pin(path, Pin(sha256 or file_sha256(path), sha256 is not None))
+    return pin.sha256
+
+
+def read_pin(path: Path) -> Pin | None:
+    """The pin of a file; ``None`` if there is none.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    pin = path.with_name(path.name + PIN_SUFFIX)
+    return read_document(pin, Pin) if pin.is_file() else None
+
+
+def write_pin(path: Path, pin: Pin) -> Pin:
+    """Pin the SHA-256 of a file; returns the pin of the first process that does so.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    place = path.with_name(path.name + PIN_SUFFIX)
+    write_document(place, pin, first=True)
+    return read_document(place, Pin)
 
 
 def promised_sha256(url: str) -> str | None:

@@ -209,23 +209,31 @@ def _leads_back(path: Path, root: Path) -> bool:
 
 def _item_paths(folder: Path, rules: LayoutRules) -> Iterator[str]:
     """The paths of the items below a condition's folder, each checked."""
-    classes = rules.layout.folders()
+    classes, has_outside = rules.layout.folders(), False
     for entry in entries_of(folder):
         if is_folder(Path(entry.path)):
             if entry.name not in classes:
-                raise _unknown_folder(entry, rules)
+                rules.refuse(_unknown_folder(entry, rules))
+                continue
             for name in _checked_names(entries_of(Path(entry.path)), rules):
                 yield f"{entry.name}/{name}"
         elif rules.layout.id_includes_dir:
             # Lists, licences and checksums may lie next to the class folders, images may not.
-            _refuse_broken_link(entry)
-            if rules.layout.is_item(entry.name):
-                if rules.layout.listed and not any(p.name in classes for p in _folders_in(folder)):
-                    raise rules.without_class_folders(printable(entry.path))
-                remedy = "Move it into its class folder or remove it."
-                raise rules.outside_class_folders(printable(entry.path), remedy)
+            _refuse_broken_link(entry, rules)
+            if rules.layout.is_item(entry.name) and not has_outside:
+                has_outside = True  # of thousands, the first says enough
+                rules.refuse(_outside(entry, folder, rules))
         elif rules.layout.is_item(entry.name):
             yield from _checked_names([entry], rules)
+
+
+def _outside(entry: Entry, folder: Path, rules: LayoutRules) -> InputError:
+    """The error for an item beside class folders, or without any."""
+    has_classes = any(path.name in rules.layout.folders() for path in _folders_in(folder))
+    if rules.layout.listed and not has_classes:
+        return rules.without_class_folders(printable(entry.path))
+    remedy = "Move it into its class folder or remove it."
+    return rules.outside_class_folders(printable(entry.path), remedy)
 
 
 def _unknown_folder(entry: Entry, rules: LayoutRules) -> InputError:
@@ -272,21 +280,29 @@ def _checked_names(entries: Iterable[Entry], rules: LayoutRules) -> Iterator[str
     """The names of items, after each was checked."""
     for entry in entries:
         if not layout_rules.is_utf8(entry.name):
-            raise layout_rules.not_utf8(printable(entry.path), "Rename the file.")
+            rules.refuse(layout_rules.not_utf8(printable(entry.path), "Rename the file."))
+            continue
         # The first question costs no system call, and there are millions of files.
         if not entry.is_file(follow_symlinks=False) and not os.path.isfile(entry.path):
-            _refuse_broken_link(entry)
-            raise rules.not_a_file(printable(entry.path), "Remove it.")
+            if not _refuse_broken_link(entry, rules):
+                rules.refuse(rules.not_a_file(printable(entry.path), "Remove it."))
+            continue
         if not rules.layout.is_item(entry.name):
-            raise rules.wrong_suffix(printable(entry.path), "Remove it from the class folder.")
+            remedy = "Remove it from the class folder."
+            rules.refuse(rules.wrong_suffix(printable(entry.path), remedy))
+            continue
         yield entry.name
 
 
-def _refuse_broken_link(entry: Entry) -> None:
-    if not os.path.exists(entry.path):
-        raise InputError(
-            f"{printable(entry.path)} is a broken link, expected a file. Restore or remove it."
+def _refuse_broken_link(entry: Entry, rules: LayoutRules) -> bool:
+    """Refuse a broken link; returns whether it is one."""
+    is_broken = not os.path.exists(entry.path)
+    if is_broken:
+        where = printable(entry.path)
+        rules.refuse(
+            InputError(f"{where} is a broken link, expected a file. Restore or remove it.")
         )
+    return is_broken
 
 
 def _folders_in(folder: Path) -> list[Path]:

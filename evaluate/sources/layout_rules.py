@@ -36,6 +36,9 @@ COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
 ARCHIVES = (TAR, PARQUET, *COMPRESSED)
 """Suffixes of files that may hold many items."""
 
+MAX_PROBLEMS = 100
+"""Most errors that are collected while data are verified."""
+
 _KEEP_ONE = "Keep only one of them."
 
 
@@ -50,6 +53,7 @@ class LayoutRules:
         note: Callback for what a user should know about the data.
         pool: Ids that conditions and sources share.
         index_places: Places of class indices that labels were read from; a list or a data set.
+        problems: List that collects the errors of ``refuse``; if ``None``, they are raised.
     """
 
     layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS
@@ -57,6 +61,18 @@ class LayoutRules:
     note: Callable[[str], None] = lambda text: None
     pool: IdPool = field(default_factory=dict)
     index_places: set[str] = field(default_factory=set)
+    problems: list[str] | None = None
+
+    def refuse(self, error: InputError) -> None:
+        """Raise the error of what cannot be an item, or collect it while data are verified.
+
+        Raises:
+            InputError: The error, unless there is a list for it.
+        """
+        if self.problems is None:
+            raise error
+        if len(self.problems) < MAX_PROBLEMS and str(error) not in self.problems:
+            self.problems.append(str(error))
 
     def shows_flat_images(self, name: str) -> bool:
         """Whether a file shows that its folder holds images without class folders.
@@ -98,13 +114,18 @@ class LayoutRules:
         ids = tuple(renamed or sorted(paths))
         if not ids:
             form = "<wnid>/<file>" if self.layout.id_includes_dir else "files"
-            raise InputError(
-                f"{where('')} holds no {self.layout.noun}s. Expected {form}, such as "
-                f"{self.layout.example}."
+            self.refuse(
+                InputError(
+                    f"{where('')} holds no {self.layout.noun}s. Expected {form}, such as "
+                    f"{self.layout.example}."
+                )
             )
         if ids not in self.pool and self.layout.listed:
             for id in ids:
-                refuse_contradiction(id, where)
+                try:
+                    refuse_contradiction(id, where)
+                except InputError as error:
+                    self.refuse(error)
         return self.pool.setdefault(ids, ids), renamed
 
     def _labelled_paths(self, images: FlatImages, where: Callable[[str], str]) -> dict[str, str]:
@@ -136,15 +157,18 @@ class LayoutRules:
             try:
                 attributes = dict(layout.attributes(name))
             except InputError as error:
-                raise InputError(f"{where(path)}: {error}") from error
+                self.refuse(InputError(f"{where(path)}: {error}"))
+                continue
             key = layout.folder_attribute
             if folder and key and folder != attributes[key]:
-                raise InputError(
-                    f"{where(path)} is in the folder {folder}, but its name says "
-                    f"{attributes[key]}. Move or rename it."
+                self.refuse(
+                    InputError(
+                        f"{where(path)} is in the folder {folder}, but its name says "
+                        f"{attributes[key]}. Move or rename it."
+                    )
                 )
             if (other := result.setdefault(name, path)) != path:
-                raise duplicate(name, where(other), where(path))
+                self.refuse(duplicate(name, where(other), where(path)))
         return dict(sorted(result.items()))
 
     def unknown_class_folder(self, where: str, remedy: str) -> InputError:

@@ -101,6 +101,7 @@ def open_source(
     layout: DatasetLayout = IMAGES_IN_CLASS_FOLDERS,
     labels: Path | None = None,
     damaged_ok: bool = False,
+    problems: list[str] | None = None,
 ) -> MixedSource:
     """The source of a benchmark's items.
 
@@ -112,6 +113,8 @@ def open_source(
         layout: Layout of the benchmark's items.
         labels: A list of the classes of ImageNet's validation images, if these are flat.
         damaged_ok: Whether to take what a truncated or damaged tar still holds.
+        problems: List that collects the errors of single files, folders and archives, which are
+            left out then; if not given, the first one is raised.
 
     Raises:
         InputError: If a path does not exist, a condition exists twice, a tar is damaged, or
@@ -121,7 +124,7 @@ def open_source(
         raise InputError("No data are given. Give folders or tar files that hold the images.")
     is_clean = not any(condition.values for condition in conditions)
     list_of_classes = None if labels is None else _read_labels(labels, layout, is_clean)
-    rules = LayoutRules(layout, list_of_classes, progress.note)
+    rules = LayoutRules(layout, list_of_classes, progress.note, problems=problems)
     opening = _Opening(conditions, rules, progress, damaged_ok)
     parts: list[Part] = []
     for path in data:
@@ -133,7 +136,7 @@ def open_source(
                 f"holds {expected or f'the {layout.noun}s'}, or omit this path."
             )
         parts += new
-    if not any(part.conditions() for part in parts):
+    if problems is None and not any(part.conditions() for part in parts):
         reasons = map(_reason_for_nothing, parts)
         if (reason := next(filter(None, reasons), None)) is not None:
             raise reason
@@ -169,7 +172,8 @@ class _Opening:
             return
         names = sorted(entry.name for entry in entries_of(path))
         archives = [n for n in names if n.lower().endswith((TAR, PARQUET)) and (path / n).is_file()]
-        files = [self._file(path / name) for name in self._of_one_split(path, archives)]
+        names_of_split = self._of_one_split(path, archives)
+        files = [file for name in names_of_split for file in self._readable(path / name)]
         is_clean = not any(condition.values for condition in self.conditions)
         if is_clean:
             _refuse_corrupted(path)
@@ -192,6 +196,13 @@ class _Opening:
         self.rules.note(
             f"Not read in {printable(folder)}: {printable(names[0])}{more}, which is compressed."
         )
+
+    def _readable(self, path: Path) -> Iterator[Part]:
+        """The file, or none where errors are collected and it cannot be read."""
+        try:
+            yield self._file(path)
+        except InputError as error:
+            self.rules.refuse(error)
 
     def _file(self, path: Path) -> Part:
         if _starts_with(path, MAGIC):

@@ -55,12 +55,15 @@ class TarSource:
         self._index = index_of(self._tar, progress)
         if self._index.fault:
             damage = f"{printable(path)} is damaged or truncated: {self._index.fault}."
-            if not damaged_ok:
-                raise InputError(
-                    f"{damage} Download or copy it again; --on-error skip scores what it still "
-                    "holds."
+            if damaged_ok:
+                progress.note(damage)
+            else:
+                rules.refuse(
+                    InputError(
+                        f"{damage} Download or copy it again; --on-error skip scores what it still "
+                        "holds."
+                    )
                 )
-            progress.note(damage)
         self._rules = rules
         self._layout = rules.layout
         self._is_clean = not any(condition.values for condition in conditions)
@@ -197,8 +200,7 @@ class TarSource:
         in_folder = np.array([other == folder for other in index.folders], bool)
         usable = self._are_in_classes[index.name[rows]] & in_folder[index.folder[rows]]
         usable &= index.kind[rows] == FILE
-        for row in rows[~usable]:
-            self._refuse(row, folder)
+        self._refuse_each(rows[~usable], folder)
         rows = rows[usable]
         names = map(index.names.__getitem__, index.name[rows].tolist())
         return dict(zip(names, rows.tolist(), strict=True))
@@ -222,8 +224,10 @@ class TarSource:
             path = index.path_of(row)
             path_below = path.removeprefix(f"{folder}/")
             if self._layout.is_item(path) and not _has_ignored_part(path) and matches(path_below):
-                self._check_file(row)
-                images[path_below] = row
+                if (error := self._fault_of_file(row)) is not None:
+                    self._rules.refuse(error)
+                else:
+                    images[path_below] = row
         return images
 
     def _is_named(self, path: str) -> bool:
@@ -324,6 +328,21 @@ class TarSource:
 
     # ------------------------------------------------------------------ what cannot be an item
 
+    def _refuse_each(self, rows: npt.NDArray[np.int64], folder: str) -> None:
+        """Refuse files below a condition's folder; where errors are collected, one a class."""
+        below = f"{folder}/" if folder else ""
+        refused: set[str] = set()
+        for row in rows:
+            place = self._index.path_of(row).removeprefix(below).partition("/")[0]
+            if place in refused:
+                continue
+            count = len(self._rules.problems or ())
+            if count == layout_rules.MAX_PROBLEMS:
+                return
+            self._refuse(row, folder)
+            if len(self._rules.problems or ()) > count:
+                refused.add(place)
+
     def _refuse(self, row: int, folder: str) -> None:
         """Refuse a file below a condition's folder that cannot be an item, unless it is ignored."""
         path, layout = self._index.path_of(row), self._layout
@@ -338,37 +357,40 @@ class TarSource:
             )
             is_cell = basename(next(inside, "")) in SEVERITY_FOLDERS
             remedy = layout_rules.PART_OF_IMAGENET_C if is_cell else _PACK_WITHOUT
-            raise self._rules.unknown_class_folder(self._where(class_folder), remedy)
-        if len(others) > 1:
-            raise InputError(
-                f"{self._where(class_folder)} holds folders among the {layout.noun}s, expected "
-                "<wnid>/<file>. Pack the class folders again."
+            self._rules.refuse(self._rules.unknown_class_folder(self._where(class_folder), remedy))
+        elif len(others) > 1:
+            self._rules.refuse(
+                InputError(
+                    f"{self._where(class_folder)} holds folders among the {layout.noun}s, expected "
+                    "<wnid>/<file>. Pack the class folders again."
+                )
             )
-        if is_class:
-            self._check_file(row)
-        if others:
-            raise self._rules.wrong_suffix(self._where(path), _PACK_WITHOUT)
-        if layout.is_item(first):
+        elif is_class and (error := self._fault_of_file(row)) is not None:
+            self._rules.refuse(error)
+        elif others:
+            self._rules.refuse(self._rules.wrong_suffix(self._where(path), _PACK_WITHOUT))
+        elif layout.is_item(first):
             remedy = "Pack the class folders again."
-            raise self._rules.outside_class_folders(self._where(path), remedy)
+            self._rules.refuse(self._rules.outside_class_folders(self._where(path), remedy))
 
-    def _check_file(self, row: int) -> None:
-        """Refuse a member whose bytes are not in one piece, or whose name cannot be recorded."""
+    def _fault_of_file(self, row: int) -> InputError | None:
+        """The error for a member whose bytes are not in one piece, or that cannot be recorded."""
         path, kind = self._index.path_of(row), self._index.kind[row]
         where = self._where(path)
         if not layout_rules.is_utf8(path):
-            raise layout_rules.not_utf8(where, "Rename the file and pack it again.")
+            return layout_rules.not_utf8(where, "Rename the file and pack it again.")
         if kind == LINK:
-            raise InputError(
+            return InputError(
                 f"{where} is a link to something that is not in the tar before it. "
                 "Pack the files themselves (`tar --dereference`)."
             )
         if kind == SPARSE:
-            raise InputError(
+            return InputError(
                 f"{where} is stored as a sparse file. Pack it again without `tar --sparse`."
             )
         if kind != FILE:
-            raise self._rules.not_a_file(where, "Pack it again without it.")
+            return self._rules.not_a_file(where, "Pack it again without it.")
+        return None
 
     def _where(self, path: str) -> str:
         return printable(f"{self._tar.path}: {path}" if path else self._tar.path)

@@ -1,0 +1,151 @@
+"""Tables and documents of ``evaluator data fetch`` and ``evaluator data verify``."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import printable
+from ..reporting.table import Table
+
+if TYPE_CHECKING:
+    from ..workflow.data.check import ConditionCheck, DataCheck
+    from ..workflow.data.fetch import FetchedData
+    from ..workflow.data.table import DataSet
+
+SHOWN_NAMES = 3
+"""Names of missing or damaged items that a note shows of a condition."""
+
+SHOWN_NOTES = 20
+"""Notes that are printed; the JSON file has all."""
+
+SHOWN_DIGITS = 16
+
+
+def data_sets_table(data_sets: "Sequence[DataSet]") -> Table:
+    """What can be fetched."""
+    rows = tuple(
+        (
+            data_set.name,
+            data_set.purpose,
+            str(len(data_set.archives)),
+            _published_size(data_set),
+            data_set.licence,
+        )
+        for data_set in data_sets
+    )
+    notes = (
+        "Fetch one with `evaluator data fetch NAME --out DIR`. A size that is not published comes "
+        "from the server.",
+        "imagenet is explained, not fetched.",
+    )
+    header = ("name", "for", "files", "size", "licence")
+    return Table("Data sets", header, rows, notes, words=(0, 1, 4))
+
+
+def data_sets_document(data_sets: "Sequence[DataSet]") -> list[dict[str, Any]]:
+    """The same for programs, with addresses and checksums."""
+    return [
+        {
+            "name": data_set.name,
+            "title": data_set.title,
+            "for": data_set.purpose,
+            "licence": data_set.licence,
+            "page": data_set.page,
+            "benchmark": data_set.benchmark or None,
+            "files": [
+                {
+                    "name": archive.name,
+                    "url": archive.url or None,
+                    "bytes": archive.bytes,
+                    "checksum": None if archive.checksum is None else str(archive.checksum),
+                }
+                for archive in data_set.archives
+            ],
+        }
+        for data_set in data_sets
+    ]
+
+
+def fetched_table(fetched: "FetchedData") -> Table:
+    """The files of a data set, and what to do next."""
+    rows = tuple(
+        (
+            printable(file.path),
+            _megabytes(file.bytes),
+            f"{file.checksum.title} {file.checksum.digits}",
+            file.origin,
+        )
+        for file in fetched.files
+    )
+    notes = (
+        f"Licence: {fetched.data_set.licence}. {fetched.data_set.page}",
+        fetched.next_step,
+    )
+    header = ("file", "MB", "checksum", "checksum is")
+    return Table(fetched.data_set.title, header, rows, notes, words=(0, 2, 3))
+
+
+def fetched_document(fetched: "FetchedData") -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "name": fetched.data_set.name,
+        "folder": str(fetched.folder),
+        "files": [
+            {
+                "path": str(file.path),
+                "bytes": file.bytes,
+                "checksum": str(file.checksum),
+                "origin": file.origin,
+            }
+            for file in fetched.files
+        ],
+    }
+
+
+def check_table(check: "DataCheck") -> Table:
+    """The conditions that are not complete; one row for all if every one is."""
+    incomplete = [c for c in check.conditions if not c.is_complete]
+    rows = tuple(_row(c) for c in incomplete)
+    whole = [c for c in check.conditions if c.is_complete]
+    if whole:
+        name = str(whole[0].condition) if len(whole) == 1 else f"{len(whole)} complete conditions"
+        items = sum(c.items for c in whole)
+        rows = ((name, f"{items:,}", f"{sum(c.expected for c in whole):,}", "0", "0"), *rows)
+    notes = list(_notes(check))
+    if len(notes) > SHOWN_NOTES:
+        more = f"and {len(notes) - SHOWN_NOTES} more; --json FILE has all"
+        notes = [*notes[:SHOWN_NOTES], more]
+    header = ("condition", check.noun, "expected", "missing", "damaged")
+    return Table(check.verdict, header, rows, tuple(notes), words=(0,))
+
+
+def _row(check: "ConditionCheck") -> tuple[str, ...]:
+    numbers = (check.items, check.expected, check.missing_count, check.damaged_count)
+    return (str(check.condition), *(f"{number:,}" for number in numbers))
+
+
+def _notes(check: "DataCheck") -> Iterator[str]:
+    for archive in check.archives:
+        mark = "" if archive.passed else "WRONG: "
+        yield f"{mark}{printable(archive.path)}: {archive.verdict}"
+    yield from (f"problem: {printable(problem)}" for problem in check.problems)
+    for condition in check.conditions:
+        if condition.items and condition.missing:
+            shown = ", ".join(map(printable, condition.missing[:SHOWN_NAMES]))
+            more = ", ..." if condition.missing_count > SHOWN_NAMES else ""
+            yield f"{condition.condition} lacks {condition.missing_count:,}: {shown}{more}"
+        for _, reason in condition.damaged[:SHOWN_NAMES]:
+            yield f"damaged: {printable(reason)}"
+        if condition.damaged_count > SHOWN_NAMES:
+            yield f"damaged in {condition.condition}: {condition.damaged_count - SHOWN_NAMES} more"
+    yield from check.notes
+
+
+def _published_size(data_set: "DataSet") -> str:
+    sizes = [archive.bytes for archive in data_set.archives]
+    if None in sizes:
+        return "not published"
+    return f"{sum(size or 0 for size in sizes) / 1e9:.1f} GB"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}"
