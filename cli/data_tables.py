@@ -77,6 +77,7 @@ def fetched_table(fetched: "FetchedData") -> Table:
         for file in fetched.files
     )
     notes = (
+        *(f"Unpacked from {f.unpacked_from}" for f in fetched.files if f.unpacked_from),
         f"Licence: {fetched.data_set.licence}. {fetched.data_set.page}",
         fetched.next_step,
     )
@@ -95,6 +96,7 @@ def fetched_document(fetched: "FetchedData") -> dict[str, Any]:
                 "bytes": file.bytes,
                 "checksum": str(file.checksum),
                 "origin": file.origin,
+                "unpacked_from": file.unpacked_from or None,
             }
             for file in fetched.files
         ],

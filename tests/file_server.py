@@ -80,6 +80,8 @@ def file_server() -> Iterator[FileServer]:
             self.send_response(200)
             if server.validators:
                 self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            if server.sized:
+                self.send_header("Content-Length", str(len(content)))
             self.end_headers()
 
         def _redirect(self, content: bytes) -> None:

@@ -17,7 +17,7 @@ IMAGES_A_CLASS = 50
 """Validation images of each class: Russakovsky et al. 2015, Table 2."""
 
 _OF_VALIDATION = re.compile(r"ILSVRC2012_val_\d{8}")
-_VALIDATION_IMAGES = 50_000
+VALIDATION_IMAGES = 50_000
 
 
 def stem_of(id: str) -> str:
@@ -47,5 +47,5 @@ def expected_stems(benchmark: Benchmark, ids: Iterable[str]) -> frozenset[str] |
         return frozenset(stem_of(name) for name in names if name != LEFTOVER)
     if not any(_OF_VALIDATION.fullmatch(stem_of(id)) for id in ids):
         return None
-    numbers = range(1, _VALIDATION_IMAGES + 1)
+    numbers = range(1, VALIDATION_IMAGES + 1)
     return frozenset(f"ILSVRC2012_val_{number:08}" for number in numbers)

@@ -24,6 +24,7 @@ from .table import DATA_SETS, IMAGENET, Archive, DataSet, find_data_set
 PUBLISHED = "published"
 FROM_SERVER = "given by the server"
 FIRST_DOWNLOAD = "of the first download"
+UNPACKED = "of the unpacked file"
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20
@@ -40,12 +41,14 @@ class FetchedFile:
         checksum: Checksum that it has.
         origin: Where that is from, in words: published, given by the server, or of the first
             download.
+        unpacked_from: Name, checksum and origin of the compressed file that it was; else empty.
     """
 
     path: Path
     bytes: int
     checksum: Checksum
     origin: str
+    unpacked_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,10 @@ class _Job:
         with locked(self.target, waiting=lambda: self.progress.note(note)):
             remove_leftovers(self.target)
             checksum = self._unpacked(what)
-        origin = f"of the unpacked file; the download's is {self._origin()}"
-        return FetchedFile(self.target, self.target.stat().st_size, checksum, origin)
+        pin, size = read_pin(self.download), self.target.stat().st_size
+        of_download = self.archive.checksum or (pin and Checksum("sha256", pin.sha256))
+        source = f"{self.archive.name} with {of_download}, {self._origin()}" if of_download else ""
+        return FetchedFile(self.target, size, checksum, UNPACKED, source)
 
     def _origin(self) -> str:
         """Where the checksum of the download is from."""
@@ -254,7 +259,8 @@ class _Job:
             raise InputError(
                 f"{printable(self.target)} is damaged or another file: its SHA-256 starts with "
                 f"{sha256[:12]}, {printable(self.target.name)}{PIN_SUFFIX} says {pin.sha256[:12]}. "
-                "Remove both and run the command again to download it."
+                "Remove it and run the command again to download it; if another file is right, "
+                f"remove {printable(self.target.name)}{PIN_SUFFIX} only."
             )
         return sha256
 

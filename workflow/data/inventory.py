@@ -136,4 +136,6 @@ class Inventory:
 
     @cached_property
     def _expected(self) -> int:
+        if self._published is not None:
+            return len(self._published)
         return len(self._names) if self.generated else expected_count(self.benchmark)
