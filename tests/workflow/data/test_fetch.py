@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         def data_set(name: str, *archives: tuple[str, Checksum | None], **more: Any) -> None:
             files = tuple(Archive(running.url(n), n, None, checksum) for n, checksum in archives)
             row = DataSet(name, name, "tests", "CC BY 4.0", "https://example.org", files, **more)
-            monkeypatch.setitem(table.DATA_SETS, name, row)  # type: ignore[arg-type]
+            monkeypatch.setitem(table.DATA_SETS, name, row)
 
         md5 = [Checksum("md5", hashlib.md5(content).hexdigest()) for content in (NOISE, BLUR)]
         data_set("small-c", ("noise.tar", md5[0]), ("blur.tar", md5[1]), benchmark="imagenet-c")
@@ -80,7 +81,7 @@ def refusal(kind: type[EvaluatorError], name: str, out: Path) -> str:
 def with_size(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     row = table.DATA_SETS[name]
     files = tuple(replace(archive, bytes=size) for archive in row.archives)
-    monkeypatch.setitem(table.DATA_SETS, name, replace(row, archives=files))  # type: ignore[arg-type]
+    monkeypatch.setitem(table.DATA_SETS, name, replace(row, archives=files))
 
 
 # ------------------------------------------------------------------------------ a good server
@@ -225,7 +226,7 @@ def test_a_small_disk_is_refused_at_once(
 def test_the_size_for_the_disk_is_asked_of_the_server(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: _Usage(40_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: _Usage(40_000))
     assert "for small-c in" in refusal(OutputError, "small-c", tmp_path)
     assert (len(server.heads), server.asked) == (2, [])
 

@@ -297,7 +297,7 @@ def published(monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> Non
     monkeypatch.setitem(
         table.DATA_SETS,
         "imagenet-c",
-        replace(row, archives=(archive,)),  # type: ignore[arg-type]
+        replace(row, archives=(archive,)),
     )
 
 
