@@ -1,7 +1,6 @@
 """Archives on disk, compared with their published or pinned checksums."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ...errors import InputError, printable
 from ...storage.digest import Checksum
 from ...storage.hash_pins import read_pin
 from .table import DATA_SETS, Archive, DataSet
+from .threads import reader_pool
 
 READERS = 4
 """Archives that are hashed at once: more would make a hard disk seek."""
@@ -103,7 +103,7 @@ def check_archives(archives: Sequence[KnownArchive], progress: Progress) -> list
         passed, verdict = _verdict(known, report)
         return ArchiveCheck(known.path, known.data_set.name, verdict, passed)
 
-    with ThreadPoolExecutor(READERS) as pool:
+    with reader_pool(READERS) as pool:
         return list(pool.map(check, archives))
 
 

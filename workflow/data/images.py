@@ -8,7 +8,6 @@ zeros at either end. Only decoding every file finds damage in the middle.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from ...contracts import Benchmark, Condition, Extent, Item, Preprocessing, Progress, Source
 from ...errors import InputError
+from .threads import reader_pool
 
 READERS = 16
 """Items that are checked at once: a network file system serves many as fast as one."""
@@ -58,7 +58,7 @@ def damaged_items(
     fault_of = decoder if decode else _QuickCheck(source, decoder)
     damaged: dict[Condition, list[Damage]] = {}
     step = f"{'decoding' if decode else 'checking'} {benchmark.layout.noun}s"
-    with ThreadPoolExecutor(READERS) as pool:
+    with reader_pool(READERS) as pool:
         for condition, own in items.items():
             chunks = [own[start : start + CHUNK] for start in range(0, len(own), CHUNK)]
             faults = pool.map(lambda chunk: [(i.id, fault_of(i)) for i in chunk], chunks)

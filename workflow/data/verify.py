@@ -1,7 +1,6 @@
 """Verifying data on disk: names, counts and checksums, and whether the images are whole."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from .check import DataCheck
 from .images import damaged_items
 from .inventory import Inventory
 from .recognition import recognised_benchmark
+from .threads import reader_pool
 
 LISTERS = 8
 """Conditions that are listed at once: a network file system answers slowly, but many."""
@@ -138,7 +138,7 @@ class _Findings:
                 return None
 
         items = {}
-        with ThreadPoolExecutor(LISTERS) as pool:
+        with reader_pool(LISTERS) as pool:
             results = zip(present, pool.map(items_of, present), strict=True)
             for done, (condition, own) in enumerate(results, start=1):
                 self.progress.advance("listing", done, len(present), "conditions")

@@ -424,3 +424,28 @@ def test_the_command_prints_what_is_missing_and_exits_with_1(
 
 def test_the_command_refuses_what_it_does_not_recognise(tmp_path: Path) -> None:
     assert "is not recognised" in error_of(run("data", "verify", tmp_path))
+
+
+def test_the_folder_that_fetch_describes_for_imagenet_is_recognised(
+    tmp_path: Path, jpeg: Path
+) -> None:
+    names = [name.partition("/")[2] for name in ALL]
+    (tmp_path / "flat").mkdir()
+    for name in names:
+        shutil.copy(jpeg, tmp_path / "flat" / name)
+    folder = tmp_path / "imagenet"
+    folder.mkdir()
+    with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as tar:
+        for name in names:
+            tar.add(tmp_path / "flat" / name, name)
+    (folder / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(b"\x1f\x8b")
+    lines = [f"{name} {id.partition('/')[0]}" for name, id in zip(names, ALL, strict=True)]
+    (folder / "val.txt").write_text("\n".join(lines))
+    check = verify_data(folder)
+    assert check.title == "ImageNet validation"
+    assert check.conditions[0].is_complete
+    assert [(a.path.name, a.passed) for a in check.archives] == [
+        ("ILSVRC2012_devkit_t12.tar.gz", False),
+        ("ILSVRC2012_img_val.tar", False),
+    ]
+    assert verify_data(folder, sums=False).is_complete
