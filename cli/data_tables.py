@@ -130,16 +130,27 @@ def _notes(check: "DataCheck") -> Iterator[str]:
         mark = "" if archive.passed else "WRONG: "
         yield f"{mark}{printable(archive.path)}: {archive.verdict}"
     yield from (f"problem: {printable(problem)}" for problem in check.problems)
+    yield from _missing(check)
     for condition in check.conditions:
-        if condition.items and condition.missing:
-            shown = ", ".join(map(printable, condition.missing[:SHOWN_NAMES]))
-            more = ", ..." if condition.missing_count > SHOWN_NAMES else ""
-            yield f"{condition.condition} lacks {condition.missing_count:,}: {shown}{more}"
         for _, reason in condition.damaged[:SHOWN_NAMES]:
             yield f"damaged: {printable(reason)}"
         if condition.damaged_count > SHOWN_NAMES:
             yield f"damaged in {condition.condition}: {condition.damaged_count - SHOWN_NAMES} more"
     yield from check.notes
+
+
+def _missing(check: "DataCheck") -> Iterator[str]:
+    """What is missing, once for all conditions that lack the same."""
+    groups: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    for condition in check.conditions:
+        if condition.items and condition.missing:
+            key = condition.missing_count, condition.missing
+            groups.setdefault(key, []).append(str(condition.condition))
+    for (count, names), conditions in groups.items():
+        others = f" and {len(conditions) - 1} more" if len(conditions) > 1 else ""
+        shown = ", ".join(map(printable, names[:SHOWN_NAMES]))
+        more = ", ..." if count > SHOWN_NAMES else ""
+        yield f"{conditions[0]}{others}: {count:,} are missing, first {shown}{more}"
 
 
 def _published_size(data_set: "DataSet") -> str:

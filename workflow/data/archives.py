@@ -77,6 +77,22 @@ def known_archives(path: Path, benchmark: str) -> list[KnownArchive]:
     return [KnownArchive(file, *rows[file.name]) for file in files if file.name in rows]
 
 
+def absent_archives(archives: Sequence[KnownArchive]) -> Iterator[str]:
+    """A note for each scored data set of which some archives are on disk and others are not."""
+    folders = {known.data_set.name: known.path.parent for known in archives}
+    for name, folder in folders.items():
+        data_set = DATA_SETS[name]
+        if not data_set.benchmark or not all(archive.url for archive in data_set.archives):
+            continue
+        names = [archive.final_name for archive in data_set.archives]
+        absent = [other for other in names if not (folder / other).is_file()]
+        if absent:
+            yield (
+                f"{', '.join(absent)} of {data_set.title} are not in {printable(folder)}; `evaluator "
+                f"data fetch {name} --out {printable(folder)}` fetches what is missing"
+            )
+
+
 def unfinished_downloads(path: Path) -> Iterator[str]:
     """A problem for each download in a folder that is not finished."""
     for part in sorted(path.glob("*.part")) if path.is_dir() else ():

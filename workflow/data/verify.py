@@ -11,7 +11,13 @@ from ...evaluate.sources.generated_marker import refuse_lost_marker
 from ...evaluate.sources.items import Items
 from ...evaluate.sources.layout_rules import ARCHIVES
 from ...evaluate.sources.open_source import MixedSource, open_source
-from .archives import KnownArchive, check_archives, known_archives, unfinished_downloads
+from .archives import (
+    KnownArchive,
+    absent_archives,
+    check_archives,
+    known_archives,
+    unfinished_downloads,
+)
 from .check import DataCheck
 from .images import damaged_items
 from .inventory import Inventory
@@ -73,8 +79,8 @@ def verify_data(
         problems=findings.problems,
     )
     generated = findings.is_generated(source)
-    archives = known_archives(path, definition.name) if sums and not generated else []
-    archive_checks = check_archives(archives, progress)
+    archives = [] if generated else known_archives(path, definition.name)
+    archive_checks = check_archives(archives, progress) if sums else []
     items = findings.items(source, expected)
     inventory = Inventory(definition, items, generated)
     damaged = damaged_items(source, definition, items, progress, decode=decode)
@@ -86,7 +92,7 @@ def verify_data(
         results,
         tuple(archive_checks),
         (*findings.problems, *inventory.problems()),
-        (*findings.notes, *inventory.notes()),
+        (*findings.notes, *inventory.notes(), *absent_archives(archives)),
         decode,
     )
 

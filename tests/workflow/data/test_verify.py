@@ -321,6 +321,10 @@ def test_archives_are_compared_with_published_checksums(
     with tar.open("ab") as file:
         file.write(b"x")
     assert "bytes, published are" in check_c(tar).archives[0].verdict
+    row = table.DATA_SETS["imagenet-c"]
+    both = (*row.archives, replace(row.archives[0], name="blur.tar", url="https://example.org"))
+    monkeypatch.setitem(table.DATA_SETS, "imagenet-c", replace(row, archives=both))
+    assert f"blur.tar of ImageNet-C are not in {tar.parent}" in check_c(tar.parent).notes[-1]
     verified = verify_data(tar, corruptions=["fog", "snow"], severities=[1, 2], sums=False)
     assert verified.archives == ()
 
@@ -416,7 +420,7 @@ def test_the_command_prints_what_is_missing_and_exits_with_1(
     assert (
         "Not complete: 1 images are missing; damaged images: 1; other problems: 1." in done.stdout
     )
-    assert "clean lacks 1: ILSVRC2012_val_00000002.JPEG" in done.stdout
+    assert "clean: 1 are missing, first ILSVRC2012_val_00000002.JPEG" in done.stdout
     document = json.loads((tmp_path / "check.json").read_text())
     assert (document["complete"], document["conditions"][0]["missing"]) == (False, 1)
     assert document["conditions"][0]["damaged_names"][0]["id"] == ALL[2]
