@@ -100,7 +100,7 @@ class VerifyOptions:
 def fetch(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Name of a data set. Without it, all are listed."),
+        typer.Argument(metavar="NAME", help="Name of a data set. Without it, all are listed."),
     ] = None,
     *,
     json: Path | None,

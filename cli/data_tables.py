@@ -55,7 +55,7 @@ def data_sets_document(data_sets: "Sequence[DataSet]") -> list[dict[str, Any]]:
                 {
                     "name": archive.name,
                     "url": archive.url or None,
-                    "bytes": archive.bytes,
+                    "bytes": archive.size_bytes,
                     "checksum": None if archive.checksum is None else str(archive.checksum),
                 }
                 for archive in data_set.archives
@@ -70,7 +70,7 @@ def fetched_table(fetched: "FetchedData") -> Table:
     rows = tuple(
         (
             printable(file.path),
-            _megabytes(file.bytes),
+            _megabytes(file.size_bytes),
             f"{file.checksum.title} {file.checksum.digits}",
             file.origin,
         )
@@ -93,7 +93,7 @@ def fetched_document(fetched: "FetchedData") -> dict[str, Any]:
         "files": [
             {
                 "path": str(file.path),
-                "bytes": file.bytes,
+                "bytes": file.size_bytes,
                 "checksum": str(file.checksum),
                 "origin": file.origin,
                 "unpacked_from": file.unpacked_from or None,
@@ -154,7 +154,7 @@ def _missing(check: "DataCheck") -> Iterator[str]:
 
 
 def _published_size(data_set: "DataSet") -> str:
-    sizes = [archive.bytes for archive in data_set.archives]
+    sizes = [archive.size_bytes for archive in data_set.archives]
     if None in sizes:
         return "not published"
     return f"{sum(size or 0 for size in sizes) / 1e9:.1f} GB"

@@ -88,8 +88,8 @@ def absent_archives(archives: Sequence[KnownArchive]) -> Iterator[str]:
         absent = [other for other in names if not (folder / other).is_file()]
         if absent:
             yield (
-                f"{', '.join(absent)} of {data_set.title} are not in {printable(folder)}; `evaluator "
-                f"data fetch {name} --out {printable(folder)}` fetches what is missing"
+                f"{', '.join(absent)} of {data_set.title} are not in {printable(folder)}; "
+                f"`evaluator data fetch {name} --out {printable(folder)}` fetches what is missing"
             )
 
 
@@ -132,7 +132,7 @@ def _verdict(known: KnownArchive, report: Callable[[int], None]) -> tuple[bool, 
     if checksum is None:
         return True, "no checksum is published or pinned"
     is_published = checksum == known.archive.checksum
-    expected = known.archive.bytes if is_published else None
+    expected = known.archive.size_bytes if is_published else None
     if expected is not None and size != expected:
         return False, f"has {size:,} bytes, published are {expected:,}. {advice}"
     try:

@@ -37,7 +37,7 @@ class FetchedFile:
 
     Attributes:
         path: Path of the file.
-        bytes: Its size.
+        size_bytes: Its size.
         checksum: Checksum that it has.
         origin: Where that is from, in words: published, given by the server, or of the first
             download.
@@ -45,7 +45,7 @@ class FetchedFile:
     """
 
     path: Path
-    bytes: int
+    size_bytes: int
     checksum: Checksum
     origin: str
     unpacked_from: str = ""
@@ -135,7 +135,7 @@ def _refuse_small_disk(data_set: DataSet, folder: Path, jobs: "Sequence[_Job]") 
     """Refuse a disk that does not hold what is missing, as far as the servers say its size."""
     needed = 0
     for job in (job for job in jobs if not job.is_finished):
-        size = job.archive.bytes or remote_size(job.url)
+        size = job.archive.size_bytes or remote_size(job.url)
         if size is None:  # a server that does not answer would not answer for the others, too
             break
         needed += max(0, size - job.part_bytes)
@@ -214,7 +214,7 @@ class _Job:
             self.download,
             sha256=digits.get("sha256"),
             md5=digits.get("md5"),
-            size=archive.bytes,
+            size=archive.size_bytes,
             progress=self.progress,
             **texts,
         )

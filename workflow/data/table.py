@@ -24,13 +24,13 @@ class Archive:
     Attributes:
         url: Address of the file; empty if it cannot be fetched.
         name: Name of the file on disk.
-        bytes: Published size in bytes; `None` if none is published.
+        size_bytes: Published size in bytes; `None` if none is published.
         checksum: Published checksum; `None` if none is published.
     """
 
     url: str
     name: str
-    bytes: int | None = None
+    size_bytes: int | None = None
     checksum: Checksum | None = None
 
     @property

@@ -80,7 +80,7 @@ def refusal(kind: type[EvaluatorError], name: str, out: Path) -> str:
 
 def with_size(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     row = table.DATA_SETS[name]
-    files = tuple(replace(archive, bytes=size) for archive in row.archives)
+    files = tuple(replace(archive, size_bytes=size) for archive in row.archives)
     monkeypatch.setitem(table.DATA_SETS, name, replace(row, archives=files))
 
 

@@ -45,7 +45,7 @@ def test_what_nobody_published_is_not_stated() -> None:
 
 def test_published_sizes_add_up() -> None:
     # "47 GB" of the download page, in units of 2**30.
-    sizes = [archive.bytes or 0 for archive in DATA_SETS["imagenet-c"].archives]
+    sizes = [archive.size_bytes or 0 for archive in DATA_SETS["imagenet-c"].archives]
     assert round(sum(sizes) / 2**30) == 47
 
 

@@ -293,7 +293,7 @@ def published(monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> Non
     """Give the first archive of ImageNet-C that name and the checksum of the content."""
     row = table.DATA_SETS["imagenet-c"]
     checksum = Checksum("md5", hashlib.md5(content).hexdigest())
-    archive = replace(row.archives[0], name=name, bytes=len(content), checksum=checksum)
+    archive = replace(row.archives[0], name=name, size_bytes=len(content), checksum=checksum)
     monkeypatch.setitem(
         table.DATA_SETS,
         "imagenet-c",
