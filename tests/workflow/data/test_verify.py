@@ -1,6 +1,7 @@
 """Verifying data: whatever is missing, damaged or out of place is found and named."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -19,6 +21,7 @@ from evaluator.evaluate.classes import cue_conflict_stimuli, imagenet_a_index, w
 from evaluator.storage.digest import Checksum
 from evaluator.storage.hash_pins import Pin, write_pin
 from evaluator.tests.command_line import error_of, run
+from evaluator.tests.evaluate.sources import packed as packed_photos
 from evaluator.tests.stimuli import tar_of
 from evaluator.tests.stimuli import tree as stimuli_tree
 from evaluator.workflow.data import expected, inventory, table
@@ -428,6 +431,30 @@ def test_the_command_prints_what_is_missing_and_exits_with_1(
 
 def test_the_command_refuses_what_it_does_not_recognise(tmp_path: Path) -> None:
     assert "is not recognised" in error_of(run("data", "verify", tmp_path))
+
+
+def test_parquet_files_and_webdataset_shards_are_verified(tmp_path: Path, jpeg: Path) -> None:
+    good = jpeg.read_bytes()
+    images = {name.partition("/")[2]: good for name in ALL}
+    indices = [n // 2 for n in range(len(ALL))]
+    cut = list(images)[1]
+    images[cut] = good[:-900]
+    rows = [{"bytes": data, "path": name} for name, data in images.items()]
+    packed_photos.parquet(
+        tmp_path / "hub" / "val.parquet", pa.table({"image": rows, "label": indices})
+    )
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "val.tar", "w") as tar:
+        for (name, data), index in zip(images.items(), indices, strict=True):
+            for member, content in ((name, data), (f"{Path(name).stem}.cls", b"%d" % index)):
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    for folder in ("hub", "shards"):
+        check = verify_data(tmp_path / folder)
+        (condition,) = check.conditions
+        assert (check.title, condition.missing_count) == ("ImageNet validation", 0)
+        assert [id for id, _ in condition.damaged] == [f"{CLASSES[0]}/{cut}"]
 
 
 def test_the_folder_that_fetch_describes_for_imagenet_is_recognised(
