@@ -7,6 +7,7 @@ from ..errors import printable
 from ..reporting.table import Table
 
 if TYPE_CHECKING:
+    from ..contracts import Condition
     from ..workflow.data.check import ConditionCheck, DataCheck
     from ..workflow.data.fetch import FetchedData
     from ..workflow.data.table import DataSet
@@ -17,7 +18,8 @@ SHOWN_NAMES = 3
 SHOWN_NOTES = 20
 """Notes that are printed; the JSON file has all."""
 
-SHOWN_DIGITS = 16
+MOST_ROWS = 12
+"""Incomplete conditions that have a row each."""
 
 
 def data_sets_table(data_sets: "Sequence[DataSet]") -> Table:
@@ -104,25 +106,40 @@ def fetched_document(fetched: "FetchedData") -> dict[str, Any]:
 
 
 def check_table(check: "DataCheck") -> Table:
-    """The conditions that are not complete; one row for all if every one is."""
-    incomplete = [c for c in check.conditions if not c.is_complete]
-    rows = tuple(_row(c) for c in incomplete)
-    whole = [c for c in check.conditions if c.is_complete]
-    if whole:
-        name = str(whole[0].condition) if len(whole) == 1 else f"{len(whole)} complete conditions"
-        items = sum(c.items for c in whole)
-        rows = ((name, f"{items:,}", f"{sum(c.expected for c in whole):,}", "0", "0"), *rows)
+    """The conditions that are not complete; one row for all complete ones, one for absent ones."""
+    groups = [
+        ("complete", [c for c in check.conditions if c.is_complete]),
+        ("missing", [c for c in check.conditions if not c.items]),
+    ]
+    rows = [_row(_name(group, word), group) for word, group in groups if group]
+    others = [c for c in check.conditions if c.items and not c.is_complete]
+    if len(others) > MOST_ROWS:
+        rows.append(_row(f"{len(others)} incomplete conditions", others))
+    else:
+        rows += [_row(str(c.condition), [c]) for c in others]
     notes = list(_notes(check))
     if len(notes) > SHOWN_NOTES:
         more = f"and {len(notes) - SHOWN_NOTES} more; --json FILE has all"
         notes = [*notes[:SHOWN_NOTES], more]
     header = ("condition", check.noun, "expected", "missing", "damaged")
-    return Table(check.verdict, header, rows, tuple(notes), words=(0,))
+    return Table(check.verdict, header, tuple(rows), tuple(notes), words=(0,))
 
 
-def _row(check: "ConditionCheck") -> tuple[str, ...]:
-    numbers = (check.items, check.expected, check.missing_count, check.damaged_count)
-    return (str(check.condition), *(f"{number:,}" for number in numbers))
+def _name(conditions: "Sequence[ConditionCheck]", word: str) -> str:
+    if len(conditions) == 1:
+        return str(conditions[0].condition)
+    return f"{len(conditions)} {word} conditions"
+
+
+def _row(name: str, conditions: "Sequence[ConditionCheck]") -> tuple[str, ...]:
+    """A row with the sums over some conditions."""
+    numbers = (
+        sum(c.items for c in conditions),
+        sum(c.expected for c in conditions),
+        sum(c.missing_count for c in conditions),
+        sum(c.damaged_count for c in conditions),
+    )
+    return (name, *(f"{number:,}" for number in numbers))
 
 
 def _notes(check: "DataCheck") -> Iterator[str]:
@@ -130,6 +147,8 @@ def _notes(check: "DataCheck") -> Iterator[str]:
         mark = "" if archive.passed else "WRONG: "
         yield f"{mark}{printable(archive.path)}: {archive.verdict}"
     yield from (f"problem: {printable(problem)}" for problem in check.problems)
+    if len(absent := [c.condition for c in check.conditions if not c.items]) > 1:
+        yield f"missing conditions: {_short(absent)}"
     yield from _missing(check)
     for condition in check.conditions:
         for _, reason in condition.damaged[:SHOWN_NAMES]:
@@ -137,6 +156,15 @@ def _notes(check: "DataCheck") -> Iterator[str]:
         if condition.damaged_count > SHOWN_NAMES:
             yield f"damaged in {condition.condition}: {condition.damaged_count - SHOWN_NAMES} more"
     yield from check.notes
+
+
+def _short(conditions: "Sequence[Condition]") -> str:
+    """Names of conditions, the severities of a corruption together."""
+    groups: dict[str, list[str]] = {}
+    for condition in conditions:
+        first, *others = (str(value) for _, value in condition.values)
+        groups.setdefault(first, []).extend(others)
+    return "; ".join(f"{name} {', '.join(others)}".rstrip() for name, others in groups.items())
 
 
 def _missing(check: "DataCheck") -> Iterator[str]:

@@ -172,12 +172,13 @@ def _expected_conditions(benchmark: Benchmark, values: Values) -> list[Condition
     for key, allowed in values.items():
         if allowed is None:
             continue
-        known = dict.fromkeys(dict(c.values).get(key) for c in benchmark.conditions)
-        unknown = [value for value in allowed if value not in known]
-        if unknown or None in known:
+        known = [c[key] for c in benchmark.conditions if key in dict(c.values)]
+        if not known:
+            raise InputError(f"{benchmark.title} has no {key} to select: omit the option.")
+        if unknown := [value for value in allowed if value not in known]:
             raise InputError(
-                f"{benchmark.title} has no {key} {unknown[0] if unknown else ''!r}. Expected "
-                f"{', '.join(map(str, known))}, or leave the option out."
+                f"{benchmark.title} has no {key} {unknown[0]!r}. Expected "
+                f"{', '.join(map(str, dict.fromkeys(known)))}."
             )
         conditions = [condition for condition in conditions if condition[key] in allowed]
     return conditions

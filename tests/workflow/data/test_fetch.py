@@ -297,3 +297,15 @@ def test_imagenet_is_explained_and_not_fetched() -> None:
 
 def test_an_unknown_name_is_refused() -> None:
     assert "Did you mean imagenet-c" in error_of(run("data", "fetch", "imagenet_c"))
+
+
+def test_what_a_killed_process_left_is_removed(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / ".cue.tar.0123abcd.tmp").write_bytes(b"half")
+    fetch_data("small-cue", tmp_path)
+    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert "file cannot be written" in refusal(OutputError, "small-c", tmp_path / "file")
+    assert server.asked == []
