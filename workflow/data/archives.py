@@ -1,5 +1,6 @@
 """Archives on disk, compared with their published or pinned checksums."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,14 +107,15 @@ def check_archives(archives: Sequence[KnownArchive], progress: Progress) -> list
     """Compare archives with their checksums, several at once."""
     hashed = [known for known in archives if known.checksum is not None]
     total = sum(known.path.stat().st_size for known in hashed)
-    done = 0
+    done, lock = 0, threading.Lock()
 
     def report(size: int) -> None:
         nonlocal done
-        before, done = done, done + size
-        if done // _MB > before // _MB:
-            step = min(done // _MB, total // _MB)
-            progress.advance("checksums", step, max(1, total // _MB), "MB")
+        with lock:
+            before, done = done, done + size
+            if done // _MB > before // _MB:
+                step = min(done // _MB, total // _MB)
+                progress.advance("checksums", step, max(1, total // _MB), "MB")
 
     def check(known: KnownArchive) -> ArchiveCheck:
         passed, verdict = _verdict(known, report)

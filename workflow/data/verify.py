@@ -68,33 +68,60 @@ def verify_data(
         return _archives_only(path, unscored, unfinished, progress)
     definition = recognised_benchmark(path) if benchmark is None else find_benchmark(benchmark)
     values = {"corruption": corruptions, "severity": severities, "perturbation": perturbations}
-    expected = _expected_conditions(definition, values)
-    findings = _Findings(progress, unfinished)
-    source = open_source(
-        [path],
-        definition.conditions,
-        progress=findings,
-        layout=definition.layout,
-        labels=None if labels is None else Path(labels),
-        problems=findings.problems,
-    )
-    generated = findings.is_generated(source)
-    archives = [] if generated else known_archives(path, definition.name)
-    archive_checks = check_archives(archives, progress) if sums else []
-    items = findings.items(source, expected)
-    inventory = Inventory(definition, items, generated)
-    damaged = damaged_items(source, definition, items, progress, decode=decode)
-    results = tuple(inventory.check(c, damaged.get(c, ())) for c in expected)
-    return DataCheck(
+    verification = _Verification(
         path,
-        definition.title,
-        definition.info.noun,
-        results,
-        tuple(archive_checks),
-        (*findings.problems, *inventory.problems()),
-        (*findings.notes, *inventory.notes(), *absent_archives(archives)),
+        definition,
+        _expected_conditions(definition, values),
+        None if labels is None else Path(labels),
+        sums,
         decode,
     )
+    return verification.result(_Findings(progress, unfinished))
+
+
+@dataclass(frozen=True)
+class _Verification:
+    """What is verified; the attributes are as in ``verify_data``."""
+
+    path: Path
+    benchmark: Benchmark
+    expected: Sequence[Condition]
+    labels: Path | None
+    sums: bool
+    decode: bool
+
+    def result(self, findings: "_Findings") -> DataCheck:
+        """Check everything; what is found on the way goes to the findings."""
+        source = self._source(findings)
+        generated = findings.is_generated(source)
+        archives = [] if generated else known_archives(self.path, self.benchmark.name)
+        archive_checks = check_archives(archives, findings.progress) if self.sums else []
+        items = findings.items(source, self.expected)
+        damaged = damaged_items(
+            source, self.benchmark, items, findings.progress, decode=self.decode
+        )
+        inventory = Inventory(self.benchmark, items, generated)
+        conditions = (inventory.check(c, damaged.get(c, ())) for c in self.expected)
+        return DataCheck(
+            self.path,
+            self.benchmark.title,
+            self.benchmark.info.noun,
+            tuple(conditions),
+            tuple(archive_checks),
+            (*findings.problems, *inventory.problems()),
+            (*findings.notes, *inventory.notes(), *absent_archives(archives)),
+            self.decode,
+        )
+
+    def _source(self, findings: "_Findings") -> MixedSource:
+        return open_source(
+            [self.path],
+            self.benchmark.conditions,
+            progress=findings,
+            layout=self.benchmark.layout,
+            labels=self.labels,
+            problems=findings.problems,
+        )
 
 
 @dataclass(frozen=True)

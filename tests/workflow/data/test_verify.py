@@ -381,6 +381,25 @@ def test_generated_data_are_compared_among_themselves(imagenet_c: Path) -> None:
     )
 
 
+def test_generated_items_of_few_conditions_are_named(imagenet_c: Path, jpeg: Path) -> None:
+    (imagenet_c / "generated.json").write_text("{}")
+    os.link(jpeg, imagenet_c / "weather/fog/1" / CLASSES[0] / "odd.JPEG")
+    check = check_c(imagenet_c)
+    assert check.problems == (
+        f"1 images are in less than half of the conditions, first {CLASSES[0]}/odd.JPEG.",
+    )
+    assert all(c.is_complete for c in check.conditions)
+
+
+def test_photos_of_two_classes_may_have_one_name(tmp_path: Path, jpeg: Path) -> None:
+    for wnid in CLASSES:
+        (tmp_path / "own" / wnid).mkdir(parents=True)
+        os.link(jpeg, tmp_path / "own" / wnid / "001.jpg")
+    check = verify_data(tmp_path / "own")
+    assert check.problems == ()
+    assert check.conditions[0].missing_count == 50_000 - len(CLASSES)
+
+
 # ------------------------------------------------------------------------------ not recognised
 
 
