@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ...contracts import Benchmark, Condition, NullProgress, Progress, ThreadSafeProgress
 from ...errors import InputError, printable
+from ...evaluate.benchmarks.imagenet import IMAGENET
 from ...evaluate.benchmarks.table import find_benchmark
 from ...evaluate.sources.generated_marker import refuse_lost_marker
 from ...evaluate.sources.items import Items
@@ -63,6 +64,8 @@ def verify_data(
     path, progress = Path(path), ThreadSafeProgress(progress or NullProgress())
     if not path.exists():
         raise InputError(f"{printable(path)} does not exist. Give a folder or a tar file.")
+    if benchmark is None and labels is not None:
+        benchmark = IMAGENET.name  # the only one that has lists
     unfinished = list(unfinished_downloads(path))
     if benchmark is None and (unscored := _unscored_archives(path)):
         return _archives_only(path, unscored, unfinished, progress)

@@ -309,3 +309,25 @@ def test_a_folder_that_cannot_be_written_is_named(server: FileServer, tmp_path: 
     (tmp_path / "file").write_bytes(b"")
     assert "file cannot be written" in refusal(OutputError, "small-c", tmp_path / "file")
     assert server.asked == []
+
+
+def test_a_server_that_falls_silent_is_asked_for_the_rest(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 0.2)
+    server.faults = [Fault(stall=HALF)]
+    notes = NullProgress()
+    fetch_data("small-c", tmp_path, progress=notes)
+    assert names(tmp_path) == ["blur.tar", "noise.tar"]
+    assert server.asked == ["whole", f"bytes={HALF}-", "whole"]
+    assert any("timed out. Trying again" in note for note in notes.notes)
+
+
+def test_a_redirect_is_followed_to_the_file_and_its_size(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.hub = True
+    server.faults = [Fault(cut=HALF)]
+    fetch_data("small-c", tmp_path)
+    assert (tmp_path / "noise.tar").read_bytes() == NOISE
+    assert server.asked == ["whole", f"bytes={HALF}-", "whole"]

@@ -421,7 +421,9 @@ def test_flat_validation_images_need_their_list(tmp_path: Path, jpeg: Path) -> N
     check = verify_data(tmp_path / "flat", benchmark="imagenet")
     assert "--labels" in check.problems[0]
     lines = [f"{name} {id.partition('/')[0]}" for name, id in zip(names, ALL, strict=True)]
-    (tmp_path / "val.txt").write_text("\n".join(lines))
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert verify_data(tmp_path / "flat", labels=tmp_path / "list.txt").is_complete
+    (tmp_path / "list.txt").rename(tmp_path / "val.txt")
     assert verify_data(tmp_path / "flat").is_complete
     assert verify_data(tar_of(tmp_path / "flat")).is_complete
 
