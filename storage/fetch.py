@@ -11,10 +11,11 @@ import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse, IncompleteRead, InvalidURL
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, InvalidURL
 from pathlib import Path
+from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 
 from ..contracts import Progress
 from ..errors import InputError, OutputError, UnavailableError, printable, reason_of
@@ -113,6 +114,19 @@ def fetch(
         )
 
 
+class KeepsMethod(HTTPRedirectHandler):
+    """Follows a redirect of ``HEAD`` with ``HEAD``: urllib would request the whole file."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """The request for the new address."""
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None:
+            request.method = req.get_method()
+        return request
+
+
 def remote_size(url: str) -> int | None:
     """Size of the file at an address, in bytes, without fetching it.
 
@@ -120,7 +134,7 @@ def remote_size(url: str) -> int | None:
     """
     request = Request(url, method="HEAD", headers={"User-Agent": "evaluator"})
     try:
-        with urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        with build_opener(KeepsMethod()).open(request, timeout=TIMEOUT_SECONDS) as answer:
             return int(answer.headers["Content-Length"] or "")
     except HTTPError as error:
         error.close()

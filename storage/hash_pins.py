@@ -13,12 +13,12 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request, build_opener
 
 from ..contracts import Progress
 from .digest import file_sha256
 from .documents import read_document, write_document
-from .fetch import TIMEOUT_SECONDS, fetch
+from .fetch import TIMEOUT_SECONDS, KeepsMethod, fetch
 
 PIN_SUFFIX = ".pin.json"
 
@@ -95,7 +95,7 @@ def promised_sha256(url: str) -> str | None:
         return None
 
 
-class _StopsAtPromise(HTTPRedirectHandler):
+class _StopsAtPromise(KeepsMethod):
     """Stops at the hub's own answer: it has the hash, that of the store behind it has not."""
 
     def redirect_request(
@@ -103,10 +103,7 @@ class _StopsAtPromise(HTTPRedirectHandler):
     ) -> Request | None:
         if _sha256(headers) is not None:
             return None
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if request is not None:
-            request.method = req.get_method()  # urllib would request the whole file with GET
-        return request
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _sha256(headers: "Message[str, str]") -> str | None:
