@@ -7,6 +7,7 @@ import typer
 
 from ..contracts import PAPERS_SOURCE
 from .command_help import Command, command_group
+from .config import ConfigOption, configured
 from .options import (
     BATCH_SIZE,
     DEVICES,
@@ -37,8 +38,7 @@ app = command_group(
 PHOTOS = option(
     "Data",
     "Validation images of ImageNet: a folder, or a tar file, which is read without "
-    "unpacking. Repeat the option for several.",
-    default=...,
+    "unpacking. Repeat the option for several. Default: the place in evaluator.toml.",
     metavar="PATH",
 )
 
@@ -125,7 +125,7 @@ class AttackOptions:
 class WhiteboxOptions:
     """Options of ``attack whitebox`` only."""
 
-    data: list[Path] = PHOTOS
+    data: list[Path] | None = PHOTOS
     out: Path | None = option(
         "Output", "Folder of the run. Default: runs/<model>/whitebox-<hash>.", metavar="DIR"
     )
@@ -150,7 +150,7 @@ class WhiteboxOptions:
 class TransferOptions:
     """Options of ``attack transfer`` only."""
 
-    data: list[Path] = PHOTOS
+    data: list[Path] | None = PHOTOS
     source: str = option(
         "Attack",
         "Source (surrogate): the model that is attacked.",
@@ -200,7 +200,8 @@ class TransferOptions:
     epilog="evaluator attack whitebox resnet50 --protocol standard --data /data/imagenet/val "
     "--limit 1000 --probe",
 )
-@takes_options(WhiteboxOptions, JsonOption, AttackOptions, WeightsOptions)
+@takes_options(WhiteboxOptions, JsonOption, AttackOptions, WeightsOptions, ConfigOption)
+@configured(benchmark="imagenet")
 def whitebox(model: Model, **options: Any) -> None:
     """Attack a model with its own gradients. Run the same command again to resume."""
     from ..workflow.attack.whitebox import attack_whitebox
@@ -213,7 +214,10 @@ def whitebox(model: Model, **options: Any) -> None:
     epilog="evaluator attack transfer resnet50 alexnet --source resnext50_32x4d "
     "--data /data/imagenet/val",
 )
-@takes_options(TransferOptions, JsonOption, AttackOptions, WeightsOptions, PlanOptions)
+@takes_options(
+    TransferOptions, JsonOption, AttackOptions, WeightsOptions, PlanOptions, ConfigOption
+)
+@configured(benchmark="imagenet")
 def transfer(
     models: Annotated[
         list[str],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..reporting.table import Table
+from .config import ConfigOption, configured
 from .options import (
     BATCH_SIZE,
     DEVICE,
@@ -48,7 +49,8 @@ class BenchOptions:
     )
 
 
-@takes_options(BenchOptions, JsonOption, EngineOptions)
+@takes_options(BenchOptions, JsonOption, EngineOptions, ConfigOption)
+@configured()
 def bench(model: Model, json: Path | None, **options: Any) -> None:
     """Measure throughput on this machine and find the bottleneck. Does not measure accuracy."""
     from ..workflow.bench.bench import bench as measure

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from ..reporting.table import Table
+from .config import ConfigOption, configured
 from .options import EngineOptions, JsonOption, Model, option, takes_options
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class CompileOptions:
     )
 
 
-@takes_options(CompileOptions, JsonOption, EngineOptions)
+@takes_options(CompileOptions, JsonOption, EngineOptions, ConfigOption)
+@configured()
 def compile_(model: Model, json: Path | None, **options: Any) -> None:
     """Build a TensorRT plan of a model. A plan that was built before comes from the cache."""
     from ..workflow.models.compile import compile_model

@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from .config import ConfigOption, configured
 from .options import GraphOptions, Model, option, takes_options
 from .parity import FAILED, parity_table
 
@@ -22,7 +23,8 @@ class ExportOptions:
     )
 
 
-@takes_options(ExportOptions, GraphOptions)
+@takes_options(ExportOptions, GraphOptions, ConfigOption)
+@configured()
 def export(model: Model, **options: Any) -> None:
     """Export a model to ONNX and check that it agrees with PyTorch."""
     from ..workflow.models.export import export_model

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..reporting.table import Table
+from .config import ConfigOption, configured
 from .options import (
     BATCH_SIZE,
     DEVICE,
@@ -72,7 +73,8 @@ class MaximizeOptions:
     batch_size: int | None = BATCH_SIZE
 
 
-@takes_options(MaximizeOptions, NetworkOptions)
+@takes_options(MaximizeOptions, NetworkOptions, ConfigOption)
+@configured()
 def maximize(model: Model, **options: Any) -> None:
     """Make images that maximize units of the penultimate layer.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..reporting.table import Table
+from .config import ConfigOption, configured
 from .options import (
     BATCH_SIZE,
     DEVICE,
@@ -44,7 +45,8 @@ class ParityOptions:
     )
 
 
-@takes_options(ParityOptions, JsonOption, EngineOptions)
+@takes_options(ParityOptions, JsonOption, EngineOptions, ConfigOption)
+@configured()
 def parity(model: Model, against: Path | None, json: Path | None, **options: Any) -> None:
     """Compare an engine's logits with those of PyTorch. The exit code is 3 if a gate fails."""
     from ..workflow.models.parity import check_parity

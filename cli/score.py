@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .config import ConfigOption, configured
 from .options import (
     BATCH_SIZE,
     CORRUPTIONS,
@@ -27,11 +28,10 @@ from .report import run_and_report
 class ScoreOptions:
     """Options of ``score``."""
 
-    data: list[Path] = option(
+    data: list[Path] | None = option(
         "Data",
         "Images or videos of the benchmark: a folder, or a tar file, which is read "
-        "without unpacking. Repeat the option for several.",
-        default=...,
+        "without unpacking. Repeat the option for several. Default: the place in evaluator.toml.",
         metavar="PATH",
     )
     labels: Path | None = LABELS
@@ -57,7 +57,8 @@ class ScoreOptions:
     verify_data: bool = VERIFY_DATA
 
 
-@takes_options(ScoreOptions, JsonOption, EngineOptions)
+@takes_options(ScoreOptions, JsonOption, EngineOptions, ConfigOption)
+@configured(benchmark="imagenet")
 def score(
     model: Model,
     benchmark: Annotated[

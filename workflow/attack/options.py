@@ -146,15 +146,17 @@ class AttackChoice:
         return source, replace(selection, items=dict.fromkeys(self.conditions, items))
 
     def resolve(
-        self, model: str, progress: Progress, **options: Unpack[EngineOptions]
+        self, model: str | ModelOptions, progress: Progress, **options: Unpack[EngineOptions]
     ) -> ResolvedModel:
-        """A model of the attack; only random weights have a seed.
+        """A model of the attack, whose options win; only random weights have a seed.
 
         Raises:
             InputError: If the model is unknown, or options do not suit it.
         """
-        seed = self.settings.seed if options.get("weights") == "random" else 0
-        return resolve_model(replace(ModelOptions(model, **options), seed=seed), progress)
+        named = model if isinstance(model, ModelOptions) else ModelOptions(model)
+        named = named.updated(**options)
+        seed = self.settings.seed if named.weights == "random" else 0
+        return resolve_model(replace(named, seed=seed), progress)
 
     def batch_on(self, device: Device) -> int:
         """Images to attack at once on a device, unless the run sets it."""

@@ -5,7 +5,7 @@ The command line has classes of the same names in ``cli.options``.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class WeightsOptions(TypedDict, total=False):
@@ -125,6 +125,16 @@ class ModelOptions:
     opt_batch: int | None = None
     target: str | None = None
     test_size: bool = False
+
+    def updated(self, **options: Any) -> "ModelOptions":
+        """These options with others in their place, as far as they are not the defaults.
+
+        Example:
+            >>> ModelOptions("resnet50", weights="a.pt").updated(weights="default", seed=3)
+            ModelOptions(model='resnet50', weights='a.pt', seed=3, ...)
+        """
+        plain = asdict(ModelOptions(self.model))
+        return replace(self, **{key: v for key, v in options.items() if v != plain[key]})
 
     @property
     def plan(self) -> PlanChoice:

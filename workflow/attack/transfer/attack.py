@@ -28,7 +28,7 @@ from ....errors import InputError, UnavailableError, printable
 from ....evaluate.benchmarks.transfer import TRANSFER
 from ....records.run import check_run_folder
 from ....system.exact_float32 import exact_float32
-from ...models.options import PlanOptions
+from ...models.options import ModelOptions, PlanOptions
 from ...models.resolve import ResolvedModel
 from ...models.self_check import check_reference, uses_reference
 from ...models.verified_engine import VerifiedEngine, select_engine
@@ -48,7 +48,7 @@ PAPERS_STEPS = (10,)
 
 @on_several_gpus
 def attack_transfer(
-    models: str | Sequence[str],
+    models: str | Sequence[str | ModelOptions],
     data: str | Path | Sequence[str | Path],
     *,
     source: str = PAPERS_SOURCE,
@@ -64,7 +64,8 @@ def attack_transfer(
     """Attack one model, and let others classify the images; finished shards are not made again.
 
     Args:
-        models: Target models, one or several; they need no gradients.
+        models: Target models, one or several; they need no gradients. Weights of their own are
+            given by ``ModelOptions``.
         data: ImageNet's validation photos: folders and tar files.
         source: Model that is attacked; its code is needed.
         image: Adversarial image that is handed on: ``first-hit``, as in the paper, or the ``last``
