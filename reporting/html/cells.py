@@ -127,14 +127,11 @@ def _row(
 ) -> tuple[int | None, tuple[CellView, ...]]:
     texts = table.rows[position]
     numbers = table.numbers[position] if table.numbers else (None,) * len(texts)
-    is_list_of_runs = table.title == RUNS
     why = WHY_NOT_COMPARABLE.get(texts[0].removesuffix(PRINTED), "")
     cells = tuple(
         CellView(
             text,
-            places.panels.get(text, "")
-            if column == 0 and is_list_of_runs
-            else places.panel(number),
+            _panel(table, places, text, column, number),
             describe(number) if isinstance(number, Score) and places.described else "",
             _shade(number) if shaded else None,
             why=why if column == 0 else "",
@@ -142,6 +139,18 @@ def _row(
         for column, (text, number) in enumerate(zip(texts, numbers, strict=True))
     )
     return places.model(texts[0]), cells
+
+
+def _panel(
+    table: Table, places: Places, text: str, column: int, number: Score | Difference | None
+) -> str:
+    """Id of the panel that a cell opens; empty if there is none."""
+    if table.title == RUNS and column == 0:
+        return places.panels.get(text, "")
+    is_word = column in table.words or not table.numbers or text in ("", "refused")
+    if number is None and not is_word:
+        return PUBLISHED_ID  # copied from a printed table
+    return places.panel(number)
 
 
 def _is_legend(note: str) -> bool:

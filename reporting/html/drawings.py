@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
+
 from ..figures import drawing
 from ..figures.attack import attack_figure
 from ..figures.shape_bias import shape_bias_figure
@@ -18,7 +20,9 @@ from ..tables.shape_bias import OF_CATEGORIES
 from .contents import Drawing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _VARIABLES = {
@@ -35,6 +39,15 @@ _OWN_NAME = re.compile(
     r"(figure|patch|axes|line2d|text|matplotlib\.axis|xtick|ytick|legend|\w*Collection)_\d+"
 )
 """Ids that matplotlib gives; all others are names of curves and marks."""
+
+_CURVES = {
+    "source": "the attacked model itself, under its own attack",
+    "unchanged": "label left by no iterate",
+    "reference": "published, over all stimuli",
+}
+"""Titles of curves that are not named after a model."""
+
+_NUMBER = re.compile(r"\W?[\d.]+")
 
 
 def attack_drawings(contents: ReportContents) -> Iterator[Drawing]:
@@ -73,6 +86,7 @@ def inline_svg(figure: "Figure", prefix: str, label: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     root = ElementTree.fromstring(buffer.getvalue())
+    _name_marks(root, figure)
     _prefix_ids(root, prefix)
     for child in [c for c in root if c.tag.endswith("metadata")]:
         root.remove(child)
@@ -83,6 +97,44 @@ def inline_svg(figure: "Figure", prefix: str, label: str) -> str:
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     return _themed(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _name_marks(root: ElementTree.Element, figure: "Figure") -> None:
+    """Give each marker of a named curve a title with its numbers."""
+    groups = [
+        element
+        for element in root.iter(f"{{{_SVG}}}g")
+        if (id := element.get("id")) and not _OWN_NAME.fullmatch(id)
+    ]
+    lines = [
+        (axes, line)
+        for axes in figure.axes
+        for line in sorted(axes.lines, key=lambda line: line.get_zorder())
+        if line.get_gid()
+    ]
+    if [group.get("id") for group in groups] != [line.get_gid() for _, line in lines]:
+        return  # drawn in another order: the curves keep their names, and the tables have all
+    for group, (axes, line) in zip(groups, lines, strict=True):
+        marks = group.findall(f".//{{{_SVG}}}use")
+        titles = _point_titles(axes, line)
+        if len(marks) == len(titles):
+            for mark, text in zip(marks, titles, strict=True):
+                ElementTree.SubElement(mark, f"{{{_SVG}}}title").text = text
+
+
+def _point_titles(axes: "Axes", line: "Line2D") -> list[str]:
+    """The name of a curve with the numbers of each point; of its row, if the rows have names."""
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    named = bool(rows) and not any(_NUMBER.fullmatch(row) for row in rows)
+    name, titles = str(line.get_gid()), []
+    axis = axes.get_xlabel().partition(",")[0]
+    for x, y in np.asarray(line.get_xydata(), float).tolist():
+        if named:
+            row = rows[min(max(round(y), 0), len(rows) - 1)]
+            titles.append(f"{name}, {row}: {axis} {x:.2f}")
+        else:
+            titles.append(f"{name}: {y:.1f} %, {axis} {x:g}")
+    return titles
 
 
 def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
@@ -100,7 +152,7 @@ def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
             element.set("id", f"{prefix}-{id}")
         elif not _OWN_NAME.fullmatch(id):
             title = ElementTree.Element(f"{{{_SVG}}}title")
-            title.text = id
+            title.text = _CURVES.get(id, id)
             element.insert(0, title)
             element.set("data-name", id)
 
