@@ -20,8 +20,8 @@ _UNNAMED_RULE = (
 )
 
 WHY_NOT_COMPARABLE: Mapping[str, str] = {
-    PATCH_GAUSSIAN: "copied from another publication: its network is larger and is trained with "
-    "noise as augmentation, which resembles three of the corruptions; ImageNet-P was not measured",
+    PATCH_GAUSSIAN: "copied from another publication: another network, trained with noise as "
+    "augmentation, which resembles three of the corruptions; ImageNet-P was not measured",
     RESNEXT_64X4D: "copied from another publication: another network, trained and scored with "
     "other code; its clean error and preprocessing are not those of the paper's rows",
     ALP: "under another attack, with an epsilon, step and count of its own",

@@ -22,13 +22,15 @@ def split_folders(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
     A folder is one with runs unless it holds maximizing images only.
     """
-    runs, maximized = [], []
+    runs: list[Path] = []
+    maximized: dict[Path, Path] = {}
     for folder in folders:
         documents = sorted(path.parent for path in folder.rglob(DOCUMENT))
-        maximized += documents
+        for path in documents:
+            maximized.setdefault(path.resolve(), path)
         if not documents or next(folder.rglob(MANIFEST), None) is not None:
             runs.append(folder)
-    return runs, list(dict.fromkeys(maximized))
+    return runs, list(maximized.values())
 
 
 def maximized_galleries(folders: Sequence[Path]) -> tuple[list[Gallery], list[RunFacts]]:
