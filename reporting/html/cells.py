@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...contracts import Difference, Score, epsilon_text
@@ -80,11 +80,13 @@ class Places:
     Attributes:
         panels: Id of the panel of each run, by its folder.
         models: Models of the report.
+        table_runs: Folder of the run that all numbers of a table are of, by the table's title.
         described: Whether cells carry a description of their number.
     """
 
     panels: Mapping[str, str]
     models: Sequence[ModelResults]
+    table_runs: Mapping[str, str] = field(default_factory=dict)
     described: bool = True
 
     def panel(self, number: Score | Difference | None) -> str:
@@ -147,10 +149,11 @@ def _panel(
     """Id of the panel that a cell opens; empty if there is none."""
     if table.title == RUNS and column == 0:
         return places.panels.get(text, "")
-    is_word = column in table.words or not table.numbers or text in ("", "refused")
-    if number is None and not is_word:
-        return PUBLISHED_ID  # copied from a printed table
-    return places.panel(number)
+    if number is not None or column in table.words or text in ("", "refused"):
+        return places.panel(number)
+    if table.title in places.table_runs:
+        return places.panels.get(places.table_runs[table.title], "")
+    return PUBLISHED_ID if table.numbers else ""  # copied from a printed table
 
 
 def _is_legend(note: str) -> bool:

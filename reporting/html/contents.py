@@ -59,14 +59,14 @@ class Gallery:
         table: Table of all that the gallery is about.
         pictures: Thumbnails; empty if the images cannot be read.
         note: Number and size of the thumbnails, or why there are none.
-        run: Folder of the facts about how the pictures were made; empty if they are of several.
+        runs: Folders of the runs that the pictures and the table are of.
     """
 
     title: str
     table: Table
     pictures: tuple[Picture, ...] = ()
     note: str = ""
-    run: str = ""
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class PageContents:
         tables: Tables of the report, in their order.
         runs: Provenance of each run.
         reliability: Name and verdict of each attack.
+        table_runs: Folder of the run that all numbers of a table are of, by the table's title.
         drawings: Figures, by ``attacks`` and ``shape-bias``.
         no_drawings: Why there are no figures; empty if there are.
         maximized: Maximizing images.
@@ -106,6 +107,7 @@ class PageContents:
     tables: Sequence[Table]
     runs: Sequence[RunFacts]
     reliability: Sequence[tuple[str, str]] = ()
+    table_runs: Mapping[str, str] = field(default_factory=dict)
     drawings: Mapping[str, Sequence[Drawing]] = field(default_factory=dict)
     no_drawings: str = ""
     maximized: Sequence[Gallery] = ()

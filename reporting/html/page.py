@@ -102,16 +102,21 @@ _REDUCTIONS: tuple[tuple[str, Callable[[PageContents], PageContents]], ...] = (
 
 def _rendered(contents: PageContents, left_out: Sequence[str]) -> str:
     panels = {run.folder: f"run-{number}" for number, run in enumerate(contents.runs, 1)}
-    places = Places(panels, contents.models, described=DESCRIPTIONS not in left_out)
+    table_runs = {
+        **contents.table_runs,
+        **{g.table.title: g.runs[0] for g in contents.maximized if g.runs},
+    }
+    described = DESCRIPTIONS not in left_out
+    places = Places(panels, contents.models, table_runs, described)
     cards, sections = summary_cards(contents, places), list(_sections(contents, places))
     script = _file("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _template().render(
+    html = _template().render(
         contents=contents,
         cards=cards,
         sections=sections,
         panels=[(panels[run.folder], run) for run in contents.runs],
-        panel_of=panels,
+        run_of={run.folder: (panels[run.folder], run.title) for run in contents.runs},
         galleries=_galleries(contents, places),
         published_id=PUBLISHED_ID,
         source=SOURCE,
@@ -121,6 +126,8 @@ def _rendered(contents: PageContents, left_out: Sequence[str]) -> str:
         script=script,
         script_sha256=digest,
     )
+    # A path may hold bytes that are not text.
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _sections(contents: PageContents, places: Places) -> Iterator[Section]:

@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,9 +70,15 @@ def example_galleries(runs: Sequence[ScoredRun], progress: Progress) -> Iterator
         InputError: If records are damaged.
     """
     if failed := most_failed(runs):
-        yield _failed_gallery(failed, progress)
+        yield replace(_failed_gallery(failed, progress), runs=_folders(runs, CLASSIFIED))
     if flipped := most_flipped(runs):
-        yield _flipped_gallery(flipped, progress)
+        yield replace(_flipped_gallery(flipped, progress), runs=_folders(runs, (FLIPPED,)))
+
+
+def _folders(runs: Sequence[ScoredRun], benchmarks: Sequence[str]) -> tuple[str, ...]:
+    """Folders of the runs of some benchmarks that have finished conditions."""
+    chosen = (one for one in runs if one.benchmark.name in benchmarks and one.records.finished)
+    return tuple(str(one.run.folder) for one in chosen)
 
 
 def most_failed(runs: Sequence[ScoredRun]) -> dict[str, Failures]:

@@ -74,7 +74,7 @@ def _gallery(folder: Path, document: MaximizedDocument, most: int) -> Gallery:
     )
     omitted = len(document.images) - len(pictures)
     note = f"{omitted:,} more images are in {printable(folder / ARRAYS)}." if omitted else ""
-    return Gallery(printable(name), _table(name, document), pictures, note, str(folder))
+    return Gallery(printable(name), _table(name, document), pictures, note, (str(folder),))
 
 
 def _pixels(image: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:

@@ -55,6 +55,7 @@ def html_page(
             tables=tables,
             runs=[*_facts(runs), *maximized_facts],
             reliability=[(attack.name, attack.answer()) for attack in attacks],
+            table_runs={attack.table().title: attack.run for attack in attacks},
             drawings=drawings,
             no_drawings=missing,
             maximized=galleries,

@@ -14,8 +14,9 @@ from evaluator.evaluate.benchmarks.imagenet_c import CONDITIONS
 from evaluator.reporting.html import page as page_module
 from evaluator.reporting.html.cells import Places, csv_address, describe, table_view
 from evaluator.reporting.html.contents import Drawing, Gallery, PageContents, Picture, RunFacts
+from evaluator.reporting.html.drawings import attack_drawings, shape_bias_drawings
 from evaluator.reporting.html.page import MOST_BYTES, page
-from evaluator.reporting.model_results import ModelResults
+from evaluator.reporting.model_results import ModelResults, ReportContents
 from evaluator.reporting.published.comparators import WHY_NOT_COMPARABLE
 from evaluator.reporting.published.paper import printed_table, published_models, published_scores
 from evaluator.reporting.table import Table
@@ -148,7 +149,7 @@ def test_text_is_escaped_wherever_it_comes_from() -> None:
         Table(markup, (markup,), ((markup,),), (markup,)),
         (Picture(b"", (1, 1), markup, (markup,)),),
         markup,
-        markup,
+        (markup,),
     )
     run = RunFacts(markup, markup, ((markup, markup),), (markup,))
     claims = Table(f"Claims of the paper{markup}", (markup,), ((markup,),), (markup,))
@@ -232,3 +233,51 @@ def test_the_caps_of_thumbnails_stand_on_the_page() -> None:
     html = page(contents(model(*corruptions()), examples=(gallery,), maximized=(gallery,)))
     assert "At most 12 images and 12 videos are shown, frames at most 112 px wide" in html
     assert "At most 24 images are shown, at most 112 px wide" in html
+
+
+def test_the_numbers_of_a_table_have_the_shape_of_its_rows() -> None:
+    scores = [*corruptions(), *flips(), *shape_bias(0.4), *whitebox()]
+    numbered = [table for table in report_tables([model(*scores)]) if table.numbers]
+    assert len(numbered) > 5
+    for table in numbered:
+        assert [len(row) for row in table.numbers] == [len(row) for row in table.rows]
+
+
+def test_printed_numbers_open_their_source_and_refused_ones_nothing() -> None:
+    table = Table("T", ("m", "a", "b", "c"), (("x", "1", "", "refused"),), numbers=((None,) * 4,))
+    ((_, cells),) = table_view(table, "t", Places({}, [])).rows
+    assert [cell.panel for cell in cells] == ["", "published", "", ""]
+
+
+def test_a_table_of_one_run_leads_to_it() -> None:
+    places = Places({"runs/m": "run-1"}, [], {"T": "runs/m"})
+    ((_, cells),) = table_view(Table("T", ("m", "a"), (("x", "1"),)), "t", places).rows
+    assert [cell.panel for cell in cells] == ["", "run-1"]
+
+
+def test_bytes_of_a_path_that_are_not_text_are_escaped() -> None:
+    run = RunFacts("runs/m", "m", (("Data", "/data/\udcff"),))
+    assert "/data/\\udcff" in page(contents(model(*corruptions()), runs=(run,)))
+
+
+def test_names_in_figures_are_text() -> None:
+    pytest.importorskip("matplotlib")
+    markup = "<b onclick=x>$\\frac&"
+    results = ModelResults(markup, markup, tuple(whitebox()))
+    (drawing,) = attack_drawings(ReportContents([results], []))
+    assert "<b " not in drawing.svg
+    assert "&lt;b onclick=x&gt;" in drawing.svg
+    assert "#222222" not in drawing.svg
+    assert 'role="img"' in drawing.svg
+    titles = re.findall("<title>([^<]*)", drawing.svg)
+    assert any(title.endswith(": 43.0 %, epsilon 0.06") for title in titles), titles
+
+
+def test_ids_of_two_figures_do_not_meet() -> None:
+    pytest.importorskip("matplotlib")
+    models = ReportContents([entry(*shape_bias(0.4), *shape_bias(0.3, "argmax", 1201))], [])
+    ids = [set(re.findall(' id="([^"]+)"', drawing.svg)) for drawing in shape_bias_drawings(models)]
+    assert len(ids) == 2
+    assert not ids[0] & ids[1]
+    for drawing, known in zip(shape_bias_drawings(models), ids, strict=True):
+        assert set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", drawing.svg)) <= known
