@@ -8,6 +8,7 @@ from ..attack_numbers import TRANSFER, UNDER_ATTACK, WHITE_BOX, curve_epsilon
 from ..footnotes import interval_text, legend
 from ..metric_info import quantity_of
 from ..model_results import ModelResults, NumberKey, keys_of
+from ..published.paper_deviations import is_like_papers
 from ..tables.summary import COLUMNS
 from .cells import Places, describe
 from .contents import PageContents
@@ -151,9 +152,13 @@ def _name(score: Score) -> str:
 
 
 def _published(contents: PageContents, score: Score, published: ModelResults | None) -> str:
-    """The published number of the same metric and keys, else that published with the weights."""
+    """The published number of the same metric and keys, else that published with the weights.
+
+    An attack that is not made as in the paper has none.
+    """
     quantity = quantity_of(score.metric)
-    if published is not None:
+    is_attack = score.benchmark in _ATTACKS
+    if published is not None and (not is_attack or is_like_papers([score])):
         for other in published.of(score.benchmark, score.metric):
             if keys_of(other) == keys_of(score) and other.value is not None:
                 return f"{quantity.text(other.value)} {quantity.unit}".strip()

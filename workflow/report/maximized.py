@@ -113,7 +113,7 @@ def _table(name: str, document: MaximizedDocument) -> Table:
         "SSIM to start",
     )  # fmt: skip
     title = f"Maximizing images of {printable(name)}"
-    return Table(title, header, rows, tuple(notes), words=(0, 2))
+    return Table(title, header, rows, tuple(notes), words=(0, 1, 2))
 
 
 def _number(value: float | None) -> str:

@@ -157,6 +157,9 @@ def test_everything_is_printed(page: Any, tmp_path: Path) -> None:
     assert page.locator("#run-1").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator(".bar").is_visible()
+    for whole in (".card", "table.data", "table.data tr"):
+        style = f"getComputedStyle(document.querySelector('{whole}')).breakInside"
+        assert page.evaluate(style) == "avoid"
     page.pdf(path=tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
 
