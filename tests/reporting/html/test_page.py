@@ -285,6 +285,6 @@ def test_ids_of_two_figures_do_not_meet() -> None:
 
 def test_only_an_attack_as_in_the_paper_has_its_number_beside_it() -> None:
     name = "accuracy under white-box attack, epsilon 0.06, 10 steps"
-    for protocol, published in (("paper", "34.4 %"), ("standard", "–")):
+    for protocol, published in (("paper", "34.4 %"), ("standard", "none")):
         text = " ".join(Elements(page(contents(model(*whitebox(protocol))))).text.split())
         assert f"{name} 43.0 % 42.0 to 45.0 {published}" in text

@@ -80,8 +80,9 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     page.goto(html.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert [v["id"] for v in axe.Axe().run(page).response["violations"]] == []
-    page.locator("button.n").first.click()
-    assert [v["id"] for v in axe.Axe().run(page).response["violations"]] == []
+    if width == 360:
+        page.locator("button.n").first.click()
+        assert [v["id"] for v in axe.Axe().run(page).response["violations"]] == []
     assert [message for message in messages if not message.startswith("data:")] == [html.as_uri()]
     context.close()
 
