@@ -67,7 +67,7 @@ def report(
         from ..workflow.report.maximized import split_folders
 
         run_folders, maximized = split_folders(runs)
-        result = make_report(run_folders or runs, **options)
+        result = make_report(run_folders, **options)
         with progress() as bars:
             page = result.html(maximized, bars)
     tables = result.terminal_tables(verbose=verbose)

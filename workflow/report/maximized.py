@@ -21,6 +21,9 @@ def split_folders(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The folders with runs, and those of maximizing images, in or below all these folders.
 
     A folder is one with runs unless it holds maximizing images only.
+
+    Raises:
+        InputError: If all folders hold maximizing images only.
     """
     runs: list[Path] = []
     maximized: dict[Path, Path] = {}
@@ -30,6 +33,11 @@ def split_folders(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
             maximized.setdefault(path.resolve(), path)
         if not documents or next(folder.rglob(MANIFEST), None) is not None:
             runs.append(folder)
+    if not runs:
+        raise InputError(
+            f"{', '.join(map(printable, folders))} holds maximizing images and no run. Give at "
+            "least one run beside it: a page is about the numbers of runs."
+        )
     return runs, list(maximized.values())
 
 

@@ -202,7 +202,7 @@ def test_maximizing_images_alone_are_no_report(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "maximized.json").write_text("{}")
     done = run("report", tmp_path / "m", "--html", tmp_path / "page.html")
-    assert "contains no run" in error_of(done)
+    assert "holds maximizing images and no run. Give at least one run" in error_of(done)
 
 
 def test_the_page_can_go_to_standard_output(tmp_path: Path) -> None:
