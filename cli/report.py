@@ -19,6 +19,12 @@ class ReportOptions:
     markdown: Path | None = option(
         "Options", "Write the report as Markdown; - is standard output.", metavar="FILE"
     )
+    html: Path | None = option(
+        "Options",
+        "Write the report as one HTML page; - is standard output. Folders of maximizing images "
+        "among RUN... or inside them are shown.",
+        metavar="FILE",
+    )
     all_published: bool = option(
         "Options", "Show all the paper's models, not only yours.", "--published", default=False
     )
@@ -39,6 +45,7 @@ class ReportOptions:
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
     markdown: Path | None,
+    html: Path | None,
     figures: Path | None,
     verbose: bool,
     json: Path | None,
@@ -48,14 +55,23 @@ def report(
     from ..workflow.report.report import report as make_report
     from .console import check_outputs, progress, say, show
 
-    check_outputs(markdown, json)
+    check_outputs(markdown, html, json)
     if figures is not None:
         from ..workflow.report.figures import check_figures
 
         check_figures(figures)
-    result = make_report(runs, **options)
+    page = None
+    if html is None:
+        result = make_report(runs, **options)
+    else:
+        from ..workflow.report.maximized import split_folders
+
+        run_folders, maximized = split_folders(runs)
+        result = make_report(run_folders, **options)
+        with progress() as bars:
+            page = result.html(maximized, bars)
     tables = result.terminal_tables(verbose=verbose)
-    show(tables, (markdown, result.markdown()), (json, result.document()))
+    show(tables, (markdown, result.markdown()), (html, page), (json, result.document()))
     if figures is not None:
         with progress() as bars:
             written = result.write_figures(figures, bars)

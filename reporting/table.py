@@ -1,7 +1,9 @@
 """A table of text, which the terminal and Markdown show."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ..contracts import Difference, Score
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,8 @@ class Table:
         rows: Rows of cells, each as long as the header.
         notes: Notes below the table.
         words: Indices of the columns that contain words; the others contain numbers.
+        numbers: Number behind each cell, in the shape of the rows; ``None`` for a cell without one.
+            Empty if no cell has one.
     """
 
     title: str
@@ -21,6 +25,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     words: tuple[int, ...] = (0,)
+    numbers: tuple[tuple[Score | Difference | None, ...], ...] = field(
+        default=(), repr=False, compare=False
+    )
 
 
 def markdown_of(tables: Iterable[Table], heading: str) -> str:

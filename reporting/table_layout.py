@@ -48,6 +48,7 @@ def table_of_rows(
         tuple((*row.words, *map(str, row.cells)) for row in rows),
         (*legend(cells), *interval_notes(intervals), *notes),
         tuple(range(len(rows[0].words))),
+        tuple((*(None for _ in row.words), *(cell.number for cell in row.cells)) for row in rows),
     )
 
 
@@ -78,4 +79,8 @@ def table_of_columns(
         (corner, *(column.header + marks for column, marks in marked)),
         tuple(zip(names, *texts, strict=True)),
         (*legend(cells if legend_of is None else legend_of), *notes),
+        numbers=tuple(
+            (None, *(cell.number for cell in row))
+            for row in zip(*(column.cells for column in columns), strict=True)
+        ),
     )

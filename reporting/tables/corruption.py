@@ -78,6 +78,7 @@ def table_by_severity(
         ("corruption", *map(str, SEVERITIES), *summaries),
         tuple((name, *(cell.without(shared) for cell in row)) for name, row in rows.items()),
         (*legend(cells), *notes),
+        numbers=tuple((None, *(cell.number for cell in row)) for row in rows.values()),
     )
 
 

@@ -9,7 +9,7 @@ import evaluator
 
 TREE = Path(os.environ["EVALUATOR_TREE"])
 NOT_INSTALLED = {"tests", "perf", "build", "dist", "demo", "docs", "runs"}
-DATA = (".json", ".tsv", ".txt", ".csv", ".toml")
+DATA = (".json", ".tsv", ".txt", ".csv", ".toml", ".html", ".css", ".js")
 
 
 def sources(suffixes: tuple[str, ...]) -> set[str]:

@@ -44,6 +44,7 @@ class Report:
         attacks: Assessments of the attacks among the runs.
         cue_conflict_runs: The run of cue conflict of each model that has one, by the name that
             the report gives the model.
+        runs: All runs of the report.
     """
 
     entries: tuple[ModelResults, ...]
@@ -54,6 +55,7 @@ class Report:
     cue_conflict_runs: Mapping[str, ScoredRun] = field(
         default_factory=dict, repr=False, compare=False
     )
+    runs: tuple[ScoredRun, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -103,6 +105,28 @@ class Report:
 
         progress = progress or NullProgress()
         return write_figures(self.contents, self.cue_conflict_runs, Path(folder), progress)
+
+    def html(self, maximized: Sequence[str | Path] = (), progress: Progress | None = None) -> str:
+        """The report as one HTML page that needs no other file and no network.
+
+        Args:
+            maximized: Folders of maximizing images to show.
+            progress: Progress callback, called while a tar file is indexed.
+
+        Raises:
+            InputError: If a folder is damaged.
+            OutputError: If the page would be larger than 5 MB.
+        """
+        from .page import html_page
+
+        return html_page(
+            self.contents,
+            self.tables(),
+            self.runs,
+            self.attacks,
+            [Path(folder) for folder in maximized],
+            progress or NullProgress(),
+        )
 
     def document(self) -> dict[str, Any]:
         """The report for programs: ``schema`` and five lists.
@@ -160,6 +184,7 @@ def report(
         tuple(preprocessing_notes(named_runs)),
         tuple(assessed_attacks(named_runs)),
         {name: one for name, one in named_runs if one.benchmark.name == CUE_CONFLICT},
+        tuple(scored),
     )
 
 
