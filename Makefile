@@ -20,19 +20,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	touch $(VENV)/.ready-$$($(BIN)/python $(VERSION))
 
-# Real weights, real photos: export, prove parity, corrupt, perturb, score, attack, report. Ten minutes at most.
+# Real weights, real photos: corrupt, perturb, export, prove parity, score, attack, report. Ten minutes at most.
 demo: $(READY)
-	$(BIN)/evaluator export efficientnet_lite0
-	$(BIN)/evaluator data sample demo/imagenet
-	$(BIN)/evaluator data corrupt demo/imagenet demo/imagenet-c
-	$(BIN)/evaluator data perturb demo/imagenet demo/imagenet-p
-	$(BIN)/evaluator score efficientnet_lite0 imagenet --data demo/imagenet --out demo/runs/imagenet
-	$(BIN)/evaluator score efficientnet_lite0 imagenet-c --data demo/imagenet-c --out demo/runs/imagenet-c
-	$(BIN)/evaluator score efficientnet_lite0 imagenet-p --data demo/imagenet-p --out demo/runs/imagenet-p
-	$(BIN)/evaluator attack whitebox efficientnet_lite0 --data demo/imagenet --limit 10 --epsilon 0.002,0.01 --steps 10,20 --probe --probe-images 5 --probe-queries 100 --out demo/runs/whitebox
-	$(BIN)/evaluator attack transfer efficientnet_lite1 --crop-px 224 --source efficientnet_lite0 --data demo/imagenet --limit 10 --epsilon 0.005,0.02 --steps 10,20 --out demo/runs/transfer
-	$(BIN)/evaluator report demo/runs --markdown demo/report.md --json demo/report.json
-	@echo "The report is in demo/report.md and demo/report.json."
+	$(BIN)/evaluator reproduce --sample --out demo
+	@echo "Open demo/report.html in a browser; the same is in demo/report.md and demo/report.json."
 
 # With FILE=tests/x.py only what is in this file or folder, by one process.
 FILE :=

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .workflow.models.parity_baseline import assert_parity as assert_parity
     from .workflow.report.compare import compare as compare
     from .workflow.report.report import report as report
+    from .workflow.reproduce.reproduce import reproduce as reproduce
     from .workflow.score import score as score
 
 _MODULES = {
@@ -45,6 +46,7 @@ _MODULES = {
     "maximize": ".workflow.maximize.maximize",
     "perturb_photos": ".evaluate.generate.perturbations",
     "report": ".workflow.report.report",
+    "reproduce": ".workflow.reproduce.reproduce",
     "sample_photos": ".evaluate.generate.photos",
     "score": ".workflow.score",
     "verify_data": ".workflow.data.verify",

@@ -24,6 +24,7 @@ from . import (
     models,
     parity,
     report,
+    reproduce,
     score,
 )
 from .command_help import Command, Group
@@ -81,6 +82,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "bench": (bench.bench, "evaluator bench resnet50 --engine onnxruntime --seconds 60"),
     "score": (score.score, "evaluator score resnet50 imagenet-c --data /data/imagenet-c"),
     "maximize": (maximize.maximize, "evaluator maximize resnet50 --units 1062,7 --out maximized"),
+    "reproduce": (reproduce.reproduce, "evaluator reproduce --sample --out reproduced"),
     "report": (report.report, "evaluator report runs --markdown report.md --figures figures"),
     "compare": (compare.compare, "evaluator compare runs/resnet50 runs/resnext101_32x8d_wsl"),
 }

@@ -130,8 +130,9 @@ class ModelOptions:
         """These options with others in their place, as far as they are not the defaults.
 
         Example:
-            >>> ModelOptions("resnet50", weights="a.pt").updated(weights="default", seed=3)
-            ModelOptions(model='resnet50', weights='a.pt', seed=3, ...)
+            >>> options = ModelOptions("resnet50", weights="a.pt")
+            >>> options.updated(weights="default", seed=3) == replace(options, seed=3)
+            True
         """
         plain = asdict(ModelOptions(self.model))
         return replace(self, **{key: v for key, v in options.items() if v != plain[key]})
