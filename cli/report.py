@@ -25,6 +25,16 @@ class ReportOptions:
         "among RUN... or inside them are shown.",
         metavar="FILE",
     )
+    latex: Path | None = option(
+        "Options",
+        "Write the tables as LaTeX with booktabs, for an article; - is standard output.",
+        metavar="FILE",
+    )
+    csv: Path | None = option(
+        "Options",
+        "Write each table as CSV into this folder, and every number into scores.csv.",
+        metavar="DIR",
+    )
     all_published: bool = option(
         "Options", "Show all the paper's models, not only yours.", "--published", default=False
     )
@@ -46,16 +56,21 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs.")],
     markdown: Path | None,
     html: Path | None,
+    latex: Path | None,
+    csv: Path | None,
     figures: Path | None,
     verbose: bool,
     json: Path | None,
     **options: Any,
 ) -> None:
     """Show the numbers of runs, beside the published ones."""
+    from ..workflow.report.report import check_csv
     from ..workflow.report.report import report as make_report
     from .console import check_outputs, progress, say, show
 
-    check_outputs(markdown, html, json)
+    check_outputs(markdown, html, latex, json)
+    if csv is not None:
+        check_csv(csv)
     if figures is not None:
         from ..workflow.report.figures import check_figures
 
@@ -71,7 +86,10 @@ def report(
         with progress() as bars:
             page = result.html(maximized, bars)
     tables = result.terminal_tables(verbose=verbose)
-    show(tables, (markdown, result.markdown()), (html, page), (json, result.document()))
+    texts = ((markdown, result.markdown()), (html, page), (latex, result.latex()))
+    show(tables, *texts, (json, result.document()))
+    if csv is not None:
+        say(f"CSV: {len(result.write_csv(csv))} files in {printable(csv)}")
     if figures is not None:
         with progress() as bars:
             written = result.write_figures(figures, bars)

@@ -1,13 +1,11 @@
 """Tables of the report as the page shows them: cells that open provenance, shades, CSV."""
 
-import csv
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from ...contracts import Difference, Score, epsilon_text
+from ..csv_files import csv_of, slug
 from ..footnotes import MARKS, counted
 from ..metric_info import quantity_of
 from ..model_results import ModelResults
@@ -213,16 +211,4 @@ def csv_address(table: Table) -> str:
         >>> csv_address(Table("T", ("a", "b"), (("x, y", "1"),)))
         'data:text/csv;charset=utf-8,a%2Cb%0D%0A%22x%2C%20y%22%2C1%0D%0A'
     """
-    text = io.StringIO()
-    csv.writer(text).writerows([table.header, *table.rows])
-    return f"data:text/csv;charset=utf-8,{quote(text.getvalue(), safe='')}"
-
-
-def slug(title: str) -> str:
-    """A title as the name of a file.
-
-    Example:
-        >>> slug("Table 1 of arXiv 1907.07640: ImageNet-C")
-        'table-1-of-arxiv-1907-07640-imagenet-c'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60].rstrip("-") or "table"
+    return f"data:text/csv;charset=utf-8,{quote(csv_of(table), safe='')}"

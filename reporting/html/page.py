@@ -11,9 +11,10 @@ import jinja2
 
 from ...contracts import Score
 from ...errors import OutputError
+from ..csv_files import slug
 from ..published.paper import SOURCE
 from ..table import Table
-from .cells import PUBLISHED_ID, RUNS, Places, TableView, slug, table_view
+from .cells import PUBLISHED_ID, RUNS, Places, TableView, table_view
 from .contents import MOST_EXAMPLES, MOST_MAXIMIZED, THUMBNAIL_PX, Gallery, PageContents
 from .summary import summary_cards
 

@@ -58,3 +58,14 @@ def test_a_shell_completes_commands_and_options(
     monkeypatch.setenv("COMP_WORDS", typed)
     monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
     assert run().stdout.split() == [completed]
+
+
+def test_without_arguments_the_first_steps_are_shown() -> None:
+    result = run()
+    assert result.returncode == 0
+    for line in re.findall(r"^  evaluator (.*?)(?:   .*)?$", result.stdout, re.MULTILINE):
+        words = line.split()
+        command: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        command.make_context("evaluator", words)  # raises where an option or argument is wrong

@@ -9,12 +9,15 @@ from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
+from ...reporting.csv_files import SCORES, csv_files
 from ...reporting.footnotes import united_marks
+from ...reporting.latex import latex_of
 from ...reporting.model_results import ModelResults, ReportContents
 from ...reporting.notes_at_end import notes_at_end
 from ...reporting.table import Table, markdown_of
 from ...reporting.tables.report import published_beside, report_tables
 from ...reporting.tables.shape_bias import BENCHMARK as CUE_CONFLICT
+from ...storage.atomic import atomic_write_bytes, check_place
 from ...storage.documents import plain
 from ..runs.scored_run import ScoredRun, read_runs, unique_names
 from .attack_reliability import (
@@ -94,6 +97,22 @@ class Report:
         """The tables as a Markdown document."""
         return markdown_of(self.tables(), "Robustness report")
 
+    def latex(self) -> str:
+        """The tables as LaTeX, for an article that includes them."""
+        return latex_of(self.tables())
+
+    def write_csv(self, folder: str | Path) -> list[Path]:
+        """Write each table as CSV, and every number, as a fraction, into ``scores.csv``.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        files = csv_files(self.tables(), self.scores)
+        paths = {Path(folder) / name: text for name, text in files.items()}
+        for path, text in paths.items():
+            atomic_write_bytes(path, text.encode())
+        return list(paths)
+
     def write_figures(self, folder: str | Path, progress: Progress | None = None) -> "Figures":
         """Draw the figures that there are numbers for, as PNG and SVG in a folder.
 
@@ -143,6 +162,15 @@ class Report:
             "notes": list(self.notes),
             "preprocessing": list(self.preprocessing),
         }
+
+
+def check_csv(folder: Path) -> None:
+    """Check, before the work, that tables can be written as CSV.
+
+    Raises:
+        OutputError: If nothing can be written into the folder.
+    """
+    check_place(folder / SCORES)
 
 
 def report(
