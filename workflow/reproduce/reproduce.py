@@ -80,7 +80,7 @@ class Reproduction:
         failures = []
         for planned in overall.begun():
             try:
-                _do(planned.step, self._together(planned.step), self.scale, overall)
+                self._attempt(planned.step, overall)
             except EvaluatorError as error:
                 failures.append((planned.step, error))
                 overall.note(f"{planned.step.title} failed: {error}")
@@ -92,10 +92,17 @@ class Reproduction:
             raise InputError(f"There is nothing to report: {'; '.join(dict.fromkeys(reasons))}.")
         return Outcome(report(runs), tuple(failures))
 
-    def _together(self, step: Step) -> list[ModelOptions]:
-        """The models that are done with a step: those of attacks that share its folder."""
-        open_steps = [planned.step for planned in self.steps if planned.is_open]
-        return [other.model for other in open_steps if other.out == step.out]
+    def _attempt(self, step: Step, progress: Progress) -> None:
+        """Do a step together with those whose adversarial images it shares, or else alone."""
+        shared = [planned.step for planned in self.steps if planned.is_open]
+        models = [other.model for other in shared if other.out == step.out]
+        try:
+            _do(step, models, self.scale, progress)
+        except EvaluatorError as error:
+            if len(models) == 1:
+                raise
+            progress.note(f"{step.work} of {len(models)} models at once failed: {error}")
+            _do(step, [step.model], self.scale, progress)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,25 @@ def test_a_failed_step_does_not_stop_the_others(
     assert outcome.report.scores
 
 
+def test_a_model_that_cannot_be_attacked_does_not_stop_those_it_shares_images_with(
+    three_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def attack(models: list[ModelOptions], *_: object, **__: object) -> None:
+        calls.append([options.model for options in models])
+        if "alexnet" in calls[-1]:
+            raise InputError("alexnet is broken.")
+
+    monkeypatch.setattr("evaluator.workflow.reproduce.reproduce.attack_transfer", attack)
+    planner = Planner(Config(data={"imagenet": (three_photos,)}), Scale(), tmp_path)
+    steps = tuple(planner.steps(["resnet50", "alexnet"], ["transfer"]))
+    with pytest.raises(InputError, match=r"nothing to report: alexnet is broken"):
+        Reproduction(tmp_path, Scale(), steps).run()
+    both, alone = ["resnet50", "alexnet"], ["alexnet"]
+    assert calls == [both, ["resnet50"], both, alone]
+
+
 def test_nothing_to_report_says_why(tmp_path: Path, config: Path) -> None:
     with pytest.raises(InputError, match=r"nothing to report: no data: `evaluator data fetch cue-"):
         planned(config, tmp_path / "out", "table3").run()
