@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .workflow.report.compare import compare as compare
     from .workflow.report.report import report as report
     from .workflow.reproduce.reproduce import reproduce as reproduce
+    from .workflow.runs.opened_run import open_run as open_run
     from .workflow.score import score as score
 
 _MODULES = {
@@ -44,6 +45,7 @@ _MODULES = {
     "fetch_data": ".workflow.data.fetch",
     "list_models": ".workflow.models.listing",
     "maximize": ".workflow.maximize.maximize",
+    "open_run": ".workflow.runs.opened_run",
     "perturb_photos": ".evaluate.generate.perturbations",
     "report": ".workflow.report.report",
     "reproduce": ".workflow.reproduce.reproduce",

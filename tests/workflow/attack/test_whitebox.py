@@ -78,6 +78,13 @@ def test_every_outcome_equals_a_plain_loop(
     assert epsilon != EPSILONS[-1] or hits > 0  # else nothing would have been compared
 
 
+def test_records_are_one_table_with_epsilon_as_a_number(tree: Path, tmp_path: Path) -> None:
+    run = attack(tree, tmp_path / "run")
+    table = evaluator.open_run(run.folder).table()
+    assert table.num_rows == len(EPSILONS) * PHOTOS
+    assert set(table["epsilon"].to_pylist()) == set(EPSILONS)
+
+
 def test_an_attack_that_was_interrupted_is_continued_and_can_be_extended(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
