@@ -12,7 +12,7 @@ from ...reporting.junit import JUnitCase, JUnitOutcome, junit_xml
 from ...storage.documents import plain
 from ..report.report import report
 from ..runs.scored_run import ScoredRun, read_runs
-from .numbers import GateNumber, differences_from, numbers_of_runs, selected
+from .numbers import GateNumber, differences_from, numbers_of_runs, selected, shown_value
 from .rules import RUN_KEYS, Rule, Value, read_rules
 from .verdicts import VERDICTS, Verdict, interval_of, verdict_of, worst
 
@@ -285,11 +285,11 @@ def _note_on_interval(number: GateNumber, interval: tuple[float, float]) -> str:
 def _place(number: GateNumber) -> str:
     """The model and the conditions of a number."""
     keys = [
-        f"{key}={printable(str(value))}"
+        f"{key}={shown_value(key, value)}"
         for key in _SHOWN_KEYS
         if (value := number.keys.get(key)) is not None
     ]
-    return " ".join([printable(str(number.keys["model"])), *keys])
+    return " ".join([printable(number.name), *keys])
 
 
 def _limits(rule: Rule, number: GateNumber) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...contracts import Difference, Score
+from ...contracts import Difference, Score, epsilon_text
 from ...errors import InputError, printable
 from ...reporting.footnotes import MARKS, marks_of, united_marks
 from ...reporting.metric_info import quantity_of
@@ -15,8 +15,9 @@ from ..report.rows import report_rows
 from ..runs.scored_run import ScoredRun, differing_files_note
 from .rules import CONDITION_KEYS, RUN_KEYS, Value, near_metrics
 
-ACCEPTED_MARKS = "#"
-"""Marks that do not keep a number from passing: parity was shown, against ONNX Runtime."""
+PARTIAL_MARKS = "*+~^@"
+"""Marks of numbers that pass only if the rule allows it. Those with ``!`` never do; ``#`` does not
+keep a number from passing, since parity was shown, against ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class GateNumber:
 
     Attributes:
         number: Score, or difference from the baseline.
+        name: Name of the model in the output.
         keys: Values that rules select by, and its metric.
         marks: Its marks in reports.
         unfinished: What its run lacks; empty if it is finished.
@@ -32,6 +34,7 @@ class GateNumber:
     """
 
     number: Score | Difference
+    name: str
     keys: Mapping[str, Any]
     marks: str = ""
     unfinished: str = ""
@@ -54,7 +57,7 @@ class GateNumber:
 
     def partial(self, selection: Mapping[str, Value]) -> list[str]:
         """Why it passes only if the rule allows it: its marks, and what its run lacks."""
-        reasons = [MARKS[mark].partition(";")[0] for mark in self.marks if mark in "*+~^@"]
+        reasons = [MARKS[mark].partition(";")[0] for mark in self.marks if mark in PARTIAL_MARKS]
         keys = {key for key, value in self.keys.items() if value is not None}
         keys &= {"corruption", "perturbation", "severity", "epsilon"}
         is_selected = keys <= selection.keys() and bool(keys)
@@ -71,11 +74,9 @@ def numbers_of_runs(
         for score in results.scores:
             run = by_folder[score.run]
             keys = {key: getattr(score, key) for key in (*CONDITION_KEYS, "metric")}
-            marks = results.cell(score).marks
-            if score.value is None:
-                marks = ""
+            marks, name = results.cell(score).marks, results.name
             numbers.setdefault(
-                score, GateNumber(score, keys, marks, _unfinished(run), _faults(marks, [run]))
+                score, GateNumber(score, name, keys, marks, _unfinished(run), _faults(marks, [run]))
             )
     return list(numbers.values())
 
@@ -86,7 +87,7 @@ def differences_from(baseline: Path, scored: Sequence[ScoredRun]) -> list[GateNu
     Raises:
         InputError: If the baseline is not the run of one model, or has other images.
     """
-    first = side_of("the baseline", baseline)
+    first = side_of("The baseline", baseline)
     ours = {run.run.folder.resolve() for run in first.runs.values()}
     others = [run for run in scored if run.run.folder.resolve() not in ours]
     if not others:
@@ -123,7 +124,7 @@ def _differences(first: Side, runs: Iterable[ScoredRun]) -> Iterator[GateNumber]
         keys = {key: value for key, value in {**fields_of, **facts}.items() if key in _KEYS}
         faults = (*_faults(marks, pair), *([note] if note else []))
         unfinished = _unfinished(pair[0]) or _unfinished(pair[1])
-        yield GateNumber(difference, keys, marks, unfinished, faults)
+        yield GateNumber(difference, comparison.b.name, keys, marks, unfinished, faults)
 
 
 _KEYS = {*CONDITION_KEYS, "metric"}
@@ -177,5 +178,15 @@ def _instead(key: str, value: Value, values: Sequence[object]) -> str:
         return f"no metric {printable(str(value))}: {near_metrics(str(value), map(str, values))}"
     if not values:
         return f"these numbers have no {key}"
-    shown = ", ".join(printable(str(each)) for each in values)
-    return f"{key} {printable(str(value))} is not there: there is {shown}"
+    shown = ", ".join(shown_value(key, each) for each in values)
+    return f"{key} {shown_value(key, value)} is not there: there is {shown}"
+
+
+def shown_value(key: str, value: Any) -> str:
+    """A value of a key as text.
+
+    Example:
+        >>> shown_value("epsilon", 8 / 255), shown_value("severity", 3)
+        ('8/255', '3')
+    """
+    return epsilon_text(value) if key == "epsilon" else printable(str(value))

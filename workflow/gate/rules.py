@@ -20,6 +20,7 @@ from typing import Any
 
 from ...contracts import BENCHMARK_INFO
 from ...errors import InputError, did_you_mean, printable, reported_as
+from ...evaluate.benchmarks.table import ATTACKS
 from ...reporting.metric_info import QUANTITIES
 
 Value = str | int | float | bool
@@ -127,7 +128,7 @@ def read_rules(path: Path) -> Rules:
     """
     with reported_as(f"The rules {printable(path)} cannot be read", OSError):
         raw = path.read_bytes()
-    with reported_as(f"{printable(path)} is not a TOML file", ValueError):
+    with reported_as(f"{printable(path)} is not a TOML file", ValueError, RecursionError):
         content = tomllib.loads(raw.decode())
     place = printable(path)
     for key in content:
@@ -237,7 +238,10 @@ class _Reader:
     def _limit(self, key: str, metric: str) -> float:
         value = self._typed(key, float)
         assert value is not None
-        limit = float(value)
+        try:
+            limit = float(value)
+        except OverflowError:  # TOML has whole numbers of any size
+            limit = math.inf
         if not math.isfinite(limit):
             raise self._error(f"{key} must be a finite number; got {limit}")
         largest = LARGEST_NORMALIZED if metric in NORMALIZED else 1.0
@@ -266,6 +270,8 @@ class _Reader:
                 expected = f"Expected {', '.join(BENCHMARK_INFO)}."
                 hint = did_you_mean(str(name), BENCHMARK_INFO, expected)
                 raise self._error(f"unknown benchmark {printable(str(name))}", hint)
+            if name in ATTACKS and allowed is COMPARED_KEYS:
+                raise self._error(f"{name} is an attack, and attacks have only max and min")
         return conditions
 
     def _value(self, key: str, kind: type, value: object) -> Value:
