@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .workflow.bench.bench import bench as bench
     from .workflow.data.fetch import fetch_data as fetch_data
     from .workflow.data.verify import verify_data as verify_data
+    from .workflow.gate.gate import gate as gate
     from .workflow.maximize.maximize import maximize as maximize
     from .workflow.models.compile import compile_model as compile_model
     from .workflow.models.export import export_model as export_model
@@ -43,6 +44,7 @@ _MODULES = {
     "corrupt_photos": ".evaluate.generate.corruptions",
     "export_model": ".workflow.models.export",
     "fetch_data": ".workflow.data.fetch",
+    "gate": ".workflow.gate.gate",
     "list_models": ".workflow.models.listing",
     "maximize": ".workflow.maximize.maximize",
     "open_run": ".workflow.runs.opened_run",

@@ -20,6 +20,7 @@ from . import (
     data,
     doctor,
     export,
+    gate,
     maximize,
     models,
     parity,
@@ -85,6 +86,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "reproduce": (reproduce.reproduce, "evaluator reproduce --sample --out reproduced"),
     "report": (report.report, "evaluator report runs --markdown report.md --figures figures"),
     "compare": (compare.compare, "evaluator compare runs/resnet50 runs/resnext101_32x8d_wsl"),
+    "gate": (gate.gate, "evaluator gate runs --rules rules.toml --baseline released"),
 }
 """Each command with the example at the end of its help."""
 

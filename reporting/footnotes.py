@@ -19,7 +19,8 @@ MARKS = {
     "#": "the model exists only as ONNX: the reference is ONNX Runtime, not PyTorch",
 }
 
-_PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
+PROVED = ("passed", "reference", PASSED_AGAINST_ONNX, "")
+"""Statuses of parity and of self-checks that need no mark."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def marks_of(number: Score | Difference, *statuses: str) -> str:
     """
     marks = "" if number.complete else "*"
     marks += "+" if number.generated else ""
-    marks += "" if all(status in _PROVED for status in statuses) else "!"
+    marks += "" if all(status in PROVED for status in statuses) else "!"
     marks += "#" if any(PASSED_AGAINST_ONNX in status for status in statuses) else ""
     return marks + ("~" if number.skipped else "")
 

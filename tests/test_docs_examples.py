@@ -18,6 +18,7 @@ PAGES = (
     *("README.md", "docs/data.md", "docs/public-data.md", "docs/reports.md"),
     *("docs/precision-and-tensorrt.md", "docs/parity-in-ci.md", "docs/attacks.md"),
     *("docs/own-models.md", "docs/gpu.md", "docs/reproduce.md", "docs/engines.md"),
+    "docs/release-gate.md",
 )
 
 NOT_RUN = {
@@ -30,6 +31,7 @@ NOT_RUN = {
     "reproduce": "takes minutes; tests/workflow/reproduce does it with less",
     "demo": "needs the folder that `make demo` makes",
     "normalize-by": "needs a run of AlexNet",
+    "candidate": "needs runs of two releases",
     "cache prune": "would remove what other tests need",
 }
 """Why an example is not run, by what it contains."""

@@ -123,8 +123,17 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
         InputError: If a folder holds no run, or those of several models; if both have no
             benchmark in common, or other images; if they are the same run.
     """
-    sides = [_side("A", Path(a)), _side("B", Path(b))]
-    first, second = sides
+    first, second = (side_of(letter, Path(folder)) for letter, folder in (("A", a), ("B", b)))
+    return compare_sides(first, second)
+
+
+def compare_sides(first: Side, second: Side) -> Comparison:
+    """Subtract the numbers of one side from the other's.
+
+    Raises:
+        InputError: As for ``compare``, but for the folders.
+    """
+    sides = [first, second]
     common = [name for name in first.runs if name in second.runs]
     if not common:
         benchmarks = (f"{side.letter} has {' and '.join(side.runs)}" for side in sides)
@@ -140,8 +149,12 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
     return Comparison(first, second, differences, tuple(_notes(first, second, common)))
 
 
-def _side(letter: str, folder: Path) -> Side:
-    """The runs of one model in a folder."""
+def side_of(letter: str, folder: Path) -> Side:
+    """The runs of one model in a folder.
+
+    Raises:
+        InputError: If it holds no run of a benchmark, or those of several models.
+    """
     runs, place = read_runs([folder]), f"{letter}, {printable(folder)},"
     scored = [run for run in runs if not run.records.empty and run.key.attack is None]
     if not scored and any(run.key.attack is not None for run in runs):

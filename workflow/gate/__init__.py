@@ -1,0 +1,1 @@
+"""Rules that the numbers of runs must meet before a model is released."""
