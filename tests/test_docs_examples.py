@@ -67,13 +67,15 @@ def test_many_examples_are_run() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what examples take for granted: runs of two models, a bundle, a photo."""
+    """A folder with what examples take for granted: two runs, a bundle, a photo and rules."""
     folder = tmp_path_factory.mktemp("examples")
     photos = folder / "sample"
     evaluator.sample_photos(photos)
     for name, crop_px in (("efficientnet_lite0", None), ("efficientnet_lite1", 224)):
         evaluator.score(name, "imagenet", photos, out=folder / "runs" / name, crop_px=crop_px)
     evaluator.export_model("efficientnet_lite0", out=folder / "my-bundle")
+    page = (ROOT / "docs" / "release-gate.md").read_text()
+    (folder / "rules.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
     shutil.copy(next(photos.rglob("*.JPEG")), folder / "photo.jpg")
     return folder
 

@@ -65,14 +65,11 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 
 
 def test_the_rules_of_the_page_are_valid(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    (tmp_path / "rules.toml").write_text(text)
-    rules = read_rules(tmp_path / "rules.toml").rules
-    assert [rule.name for rule in rules][:3] == [
-        "parity",
-        "clean error",
-        "no step back on ImageNet-C",
-    ]
+    names = []
+    for text in blocks("toml"):
+        (tmp_path / "rules.toml").write_text(text)
+        names.append([rule.name for rule in read_rules(tmp_path / "rules.toml").rules])
+    assert [each[:2] for each in names] == 2 * [["parity", "clean error"]]
 
 
 def test_the_workflow_of_the_page_is_valid() -> None:

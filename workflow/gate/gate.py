@@ -10,7 +10,7 @@ from ...errors import InputError, printable
 from ...reporting.footnotes import PROVED
 from ...reporting.junit import JUnitCase, JUnitOutcome, junit_xml
 from ...storage.documents import plain
-from ..report.report import report
+from ..report.report import report_of_runs
 from ..runs.scored_run import ScoredRun, read_runs
 from .numbers import GateNumber, differences_from, numbers_of_runs, selected, shown_value
 from .rules import RUN_KEYS, Rule, Value, read_rules
@@ -197,7 +197,7 @@ class _Contents:
         differences: Differences from each baseline that a rule needed.
     """
 
-    folders: Sequence[Path]
+    folders: list[Path]
     baseline: Path | None
     scored: list[ScoredRun] = field(init=False)
     notes: tuple[str, ...] = field(init=False)
@@ -205,8 +205,9 @@ class _Contents:
     differences: dict[Path, list[GateNumber]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        contents = report(self.folders)
-        self.scored, self.notes = read_runs(self.folders), contents.notes
+        self.scored = read_runs(self.folders)
+        contents = report_of_runs(self.folders, self.scored)
+        self.notes = contents.notes
         self.numbers = numbers_of_runs(contents.entries, self.scored)
 
     def checks(self, rule: Rule) -> Iterator[Check]:

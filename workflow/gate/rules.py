@@ -65,7 +65,7 @@ LIMITS = ("max", "min")
 CHANGES = ("max_increase", "max_decrease")
 OTHER_KEYS = ("name", "metric", *LIMITS, *CHANGES, "baseline", "allow_partial", "parity")
 
-NORMALIZED = ("mce", "relative_mce", "ce", "relative_ce", "mfr")
+NORMALIZED = ("mce", "relative_mce", "ce", "relative_ce", "mfr", "mt5d")
 """Rates that are divided by a baseline's, so that they may exceed 1."""
 
 LARGEST_NORMALIZED = 20.0

@@ -192,7 +192,23 @@ def report(
             or to normalise by.
     """
     folders = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
-    scored = read_runs(folders)
+    return report_of_runs(
+        folders, read_runs(folders), all_published=all_published, normalize_by=normalize_by
+    )
+
+
+def report_of_runs(
+    folders: list[Path],
+    scored: Sequence[ScoredRun],
+    *,
+    all_published: bool = False,
+    normalize_by: str | Path | None = None,
+) -> Report:
+    """The same for runs that were read from these folders.
+
+    Raises:
+        InputError: If there is nothing to normalise or to normalise by.
+    """
     baseline = None if normalize_by is None else read_baseline(Path(normalize_by), scored)
     rows = report_rows(scored)
     names = unique_names([row.first.run for row in rows])
