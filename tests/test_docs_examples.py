@@ -31,7 +31,6 @@ NOT_RUN = {
     "reproduce": "takes minutes; tests/workflow/reproduce does it with less",
     "demo": "needs the folder that `make demo` makes",
     "normalize-by": "needs a run of AlexNet",
-    "candidate": "needs runs of two releases",
     "cache prune": "would remove what other tests need",
 }
 """Why an example is not run, by what it contains."""

@@ -12,7 +12,14 @@ from ...reporting.junit import JUnitCase, JUnitOutcome, junit_xml
 from ...storage.documents import plain
 from ..report.report import report_of_runs
 from ..runs.scored_run import ScoredRun, read_runs
-from .numbers import GateNumber, differences_from, numbers_of_runs, selected, shown_value
+from .numbers import (
+    Candidates,
+    GateNumber,
+    differences_from,
+    numbers_of_runs,
+    selected,
+    shown_value,
+)
 from .rules import RUN_KEYS, Rule, Value, read_rules
 from .verdicts import VERDICTS, Verdict, interval_of, verdict_of, worst
 
@@ -201,8 +208,8 @@ class _Contents:
     baseline: Path | None
     scored: list[ScoredRun] = field(init=False)
     notes: tuple[str, ...] = field(init=False)
-    numbers: list[GateNumber] = field(init=False)
-    differences: dict[Path, list[GateNumber]] = field(default_factory=dict)
+    numbers: Candidates = field(init=False)
+    differences: dict[Path, Candidates] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scored = read_runs(self.folders)
@@ -219,7 +226,7 @@ class _Contents:
         for selection in rule.selections:
             yield from _number_checks(rule, selection, numbers)
 
-    def _differences(self, rule: Rule) -> list[GateNumber]:
+    def _differences(self, rule: Rule) -> Candidates:
         baseline = rule.baseline or self.baseline
         assert baseline is not None
         if baseline not in self.differences:
@@ -228,14 +235,14 @@ class _Contents:
 
 
 def _number_checks(
-    rule: Rule, selection: Mapping[str, Value], numbers: Sequence[GateNumber]
+    rule: Rule, selection: Mapping[str, Value], candidates: Candidates
 ) -> Iterator[Check]:
     """Checks of every number that a selection takes; each model must have one."""
     kind = "difference from the baseline" if rule.is_change else "number"
     benchmark = {k: v for k, v in selection.items() if k in ("model", "benchmark")}
     ordered = {**benchmark, "metric": rule.metric, **selection}
-    models = dict.fromkeys(number.keys["model"] for number in numbers)
-    names = [selection["model"]] if "model" in selection else list(models)
+    numbers = candidates.numbers
+    names = [selection["model"]] if "model" in selection else list(candidates.models)
     if not names:
         yield Check("fail", f"there is no {kind}")
     for name in names:

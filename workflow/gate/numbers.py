@@ -64,9 +64,20 @@ class GateNumber:
         return [*reasons, *([self.unfinished] if self.unfinished and not is_selected else [])]
 
 
-def numbers_of_runs(
-    models: Sequence[ModelResults], scored: Sequence[ScoredRun]
-) -> list[GateNumber]:
+@dataclass(frozen=True)
+class Candidates:
+    """What a rule selects from.
+
+    Attributes:
+        models: Names of the models, also of one that has no number.
+        numbers: Their numbers.
+    """
+
+    models: tuple[str, ...]
+    numbers: Sequence[GateNumber]
+
+
+def numbers_of_runs(models: Sequence[ModelResults], scored: Sequence[ScoredRun]) -> Candidates:
     """Every score of a report, each once."""
     by_folder = {str(run.run.folder): run for run in scored}
     numbers: dict[Score, GateNumber] = {}
@@ -78,11 +89,13 @@ def numbers_of_runs(
             numbers.setdefault(
                 score, GateNumber(score, name, keys, marks, _unfinished(run), _faults(marks, [run]))
             )
-    return list(numbers.values())
+    return Candidates(_models(scored), list(numbers.values()))
 
 
-def differences_from(baseline: Path, scored: Sequence[ScoredRun]) -> list[GateNumber]:
+def differences_from(baseline: Path, scored: Sequence[ScoredRun]) -> Candidates:
     """Every difference of each model from a baseline on the same images.
+
+    Attacks and the runs of the baseline itself are left out.
 
     Raises:
         InputError: If the baseline is not the run of one model, or has other images.
@@ -95,11 +108,17 @@ def differences_from(baseline: Path, scored: Sequence[ScoredRun]) -> list[GateNu
             f"The baseline {printable(baseline)} is the run that the rules are checked on. Give "
             "the run of another model, for example of the last release."
         )
-    return [
+    compared = [run for run in others if run.key.attack is None]
+    numbers = [
         number
-        for row in report_rows([run for run in others if run.key.attack is None])
+        for row in report_rows(compared)
         for number in _differences(first, row.runs if row.clean is None else [row.clean, *row.runs])
     ]
+    return Candidates(_models(compared), numbers)
+
+
+def _models(runs: Iterable[ScoredRun]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(run.facts["model"] for run in runs))
 
 
 def _differences(first: Side, runs: Iterable[ScoredRun]) -> Iterator[GateNumber]:
@@ -158,6 +177,8 @@ def selected(
         Their positions; if there are none, also what there is instead.
     """
     positions = list(range(len(keys)))
+    if not positions:
+        return [], "it has none"
     for key, value in selection.items():
         left = [position for position in positions if _equal(keys[position].get(key), value)]
         if not left:

@@ -159,7 +159,7 @@ def test_a_run_without_records_fails_every_rule(tmp_path: Path, run: Path) -> No
     part.unlink()
     result = check(tmp_path, run, TOP1 + "max = 1\n[[rule]]\nparity = true")
     texts = [outcome.text for outcome in result.outcomes]
-    assert texts == ["there is no number", f"{run}: nothing is finished yet"]
+    assert texts == ["resnet50 has no such number: it has none", f"{run}: nothing is finished yet"]
     assert result.exit_code == 3
     assert "nothing is finished yet" in result.notes[0]
 
@@ -217,7 +217,7 @@ def test_other_images_and_other_baselines_are_refused(tmp_path: Path) -> None:
     corrupted = write_run(tmp_path / "corrupted")
     assert only(check(tmp_path, a, rule, corrupted)) == (
         "fail",
-        "there is no difference from the baseline",
+        "resnet50 has no such difference from the baseline: it has none",
     )
 
 
@@ -234,6 +234,16 @@ def test_baselines_of_rules_and_of_the_file_are_beside_it(tmp_path: Path) -> Non
     # The option replaces that of the file, and a baseline among the runs is left out.
     result = check(tmp_path, tmp_path, text.replace("'c'", "'a'"), tmp_path / "c")
     assert [len(outcome.checks) for outcome in result.outcomes] == [2, 2]
+
+
+def test_each_model_must_have_the_difference(tmp_path: Path) -> None:
+    a, _ = write_pair(tmp_path, 5)
+    write_run(tmp_path / "c", model="vgg16")
+    verdict, text = only(check(tmp_path, tmp_path, TOP1 + PARTIAL + "max_increase = 0.9", a))
+    assert (verdict, text.partition(" (")[0]) == (
+        "fail",
+        "vgg16 has no such difference from the baseline: it has none",
+    )
 
 
 def test_a_baseline_that_no_rule_uses_is_noted(tmp_path: Path) -> None:
