@@ -18,13 +18,14 @@ PAGES = (
     *("README.md", "docs/data.md", "docs/public-data.md", "docs/reports.md"),
     *("docs/precision-and-tensorrt.md", "docs/parity-in-ci.md", "docs/attacks.md"),
     *("docs/own-models.md", "docs/gpu.md", "docs/reproduce.md", "docs/engines.md"),
-    "docs/release-gate.md",
+    *("docs/release-gate.md", "docs/paper.md"),
 )
 
 NOT_RUN = {
     "/data/": "needs a data set",
     "data fetch imagenet": "downloads a data set",
     r"\.tar": "needs a data set",
+    r"0\.002,0\.005": "takes minutes",
     "resnet|resnext|alexnet": "needs weights that are downloaded",
     "tensorrt|cuda": "needs TensorRT or a GPU",
     "mynet": "needs the files that its page writes",

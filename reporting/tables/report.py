@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...contracts import Score
+from ..claims import claim_tables
 from ..footnotes import counted
 from ..model_results import ModelResults, ReportContents
 from ..published.paper import published_models, published_scores
@@ -48,7 +49,7 @@ def report_tables(
         besides: Further tables, before the one of the runs.
     """
     contents = ReportContents(models, published_beside(models, all_published))
-    tables = [*summary_tables(contents), *paper_tables(contents)]
+    tables = [*summary_tables(contents), *claim_tables(models), *paper_tables(contents)]
     for tables_of in OF_BENCHMARK.values():
         tables += tables_of(contents)
     others = dict.fromkeys(score.benchmark for results in models for score in results.scores)

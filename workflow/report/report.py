@@ -9,6 +9,7 @@ from ...contracts import AuxiliaryRecords, NullProgress, Progress, Score
 from ...errors import printable
 from ...records.run import MANIFEST, lost_records
 from ...reporting.attack_numbers import unknown_protocol_notes
+from ...reporting.claims import claims_document
 from ...reporting.csv_files import SCORES, csv_files
 from ...reporting.footnotes import united_marks
 from ...reporting.latex import latex_of
@@ -148,10 +149,10 @@ class Report:
         )
 
     def document(self) -> dict[str, Any]:
-        """The report for programs: ``schema`` and five lists.
+        """The report for programs: ``schema`` and six lists.
 
         These are ``scores``, ``published`` scores, ``attacks``, with the diagnostics of their
-        reliability, ``notes``, and those on ``preprocessing``.
+        reliability, ``claims`` of the paper, ``notes``, and those on ``preprocessing``.
         """
         published = self.contents.published
         return {
@@ -159,6 +160,7 @@ class Report:
             "scores": [plain(score) for score in self.scores],
             "published": [plain(s) for results in published for s in results.scores],
             "attacks": [attack.document() for attack in self.attacks],
+            "claims": claims_document(self.entries),
             "notes": list(self.notes),
             "preprocessing": list(self.preprocessing),
         }
